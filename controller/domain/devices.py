@@ -1,0 +1,145 @@
+"""What draws power, what it can be told, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.power import NO_LIMIT, Bound, Power
+
+
+class DeviceKind(StrEnum):
+    ASIC = "asic"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One state a device can be put in.
+
+    `power` is the most the device draws there; `rate` is what it produces there: TH/s for an ASIC, the
+    fraction 0..1 of its full throughput for a GPU.
+    """
+
+    name: str
+    power: Power
+    rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThermalLimits:
+    """Chip temperatures in Celsius: derating begins at `derate_c` and reaches the floor at `trip_c`."""
+
+    derate_c: float
+    trip_c: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """What a device can do. `points` ascend in power; the first is its floor.
+
+    `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
+    the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
+    the new point's rate, that a start costs. `keeps_limit` says that the firmware keeps a confirmed limit
+    through a reboot, so that the device may be counted at that limit while it is silent.
+    """
+
+    id: str
+    kind: DeviceKind
+    node: str
+    points: tuple[OperatingPoint, ...]
+    ceiling: Power
+    zone: str | None = None
+    thermal: ThermalLimits | None = None
+    keeps_limit: bool = False
+    stale_after_s: float = 15.0
+    dwell_s: float = 60.0
+    settle_down_s: float = 15.0
+    settle_up_s: float = 180.0
+    restart_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        powers = [point.power for point in self.points]
+        if not powers or powers != sorted(set(powers)):
+            raise ValueError(f"device {self.id}: operating points must ascend in power, got {powers}")
+        if powers[-1] > self.ceiling:
+            raise ValueError(f"device {self.id}: point {powers[-1]} lies above the ceiling {self.ceiling}")
+
+    @property
+    def floor(self) -> OperatingPoint:
+        return self.points[0]
+
+
+class Quality(StrEnum):
+    """What a draw is worth: measured at the device, or estimated from what it says it is doing."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one device said of itself in one poll. A value it did not give is None, never a default.
+
+    `setting` is the limit that the firmware reports to be in force (a sleeping machine: its sleep power).
+    `margin_c` is the distance to the device's own slowdown, where it tells that instead of a threshold.
+    """
+
+    device: str
+    draw: Power
+    quality: Quality
+    setting: Bound = NO_LIMIT
+    rate: float = 0.0
+    hottest_c: float | None = None
+    margin_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterReading:
+    meter: str
+    power: Power
+
+
+class Cooling(StrEnum):
+    PROVEN = "proven"
+    NOT_PROVEN = "not_proven"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneReading:
+    """Inlet temperature of a cooling zone, and whether its fans or pumps are proven to run."""
+
+    zone: str
+    inlet_c: float
+    cooling: Cooling = Cooling.PROVEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPoint:
+    """Put `device` at `point`; the driver has `deadline_s` seconds to get an answer out of it."""
+
+    device: str
+    point: OperatingPoint
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The device said yes. Whether anything happened, only watts tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The device said no."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No usable answer: whether the command took effect is unknown."""
+
+    why: str
+
+
+Outcome = Acknowledged | Refused | Failed

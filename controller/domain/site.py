@@ -1,0 +1,78 @@
+"""The fixed part of a site: its electrical tree, its cooling zones and its policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A place in the electrical tree. `fixed` is load under this node that no device accounts for."""
+
+    id: str
+    parent: str | None = None
+    limit: Bound = NO_LIMIT
+    fixed: Power = ZERO
+    meter: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """A cooling zone: devices in it derate from `derate_c` of inlet air and are at their floor at `trip_c`."""
+
+    id: str
+    derate_c: float
+    trip_c: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """Hashing in USD per TH/s and day, energy in USD per kWh."""
+
+    usd_per_ths_day: float = 0.05
+    usd_per_kwh: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The site's own choices. See configs/site.example.toml for what each means to an operator."""
+
+    tick_s: float = 1.0
+    margin: float = 0.01
+    event_lead_s: float = 20.0
+    ramp_up_w_per_s: Bound = NO_LIMIT
+    starts_per_tick: int = 1000
+    meter_stale_after_s: float = 5.0
+    start_grace_s: float = 20.0
+    link_lost_limit: Bound = NO_LIMIT
+    network_fault_share: float = 0.3
+    switch_horizon_s: float = 900.0
+    retry_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Nodes come parents first; the first is the root, the site's connection to the grid."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    zones: tuple[Zone, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    prices: Prices = field(default_factory=Prices)
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for node in self.nodes:
+            if node.id in seen:
+                raise ValueError(f"node {node.id}: declared twice")
+            if (node.parent is None) != (not seen):
+                raise ValueError(f"node {node.id}: exactly the first node has no parent")
+            if node.parent is not None and node.parent not in seen:
+                raise ValueError(f"node {node.id}: parent {node.parent!r} is not declared before it")
+            seen.add(node.id)
+
+    @property
+    def root(self) -> Node:
+        return self.nodes[0]

@@ -1,0 +1,53 @@
+"""What the controller asks of a driver: a spec and two methods.
+
+Expected trouble (timeout, refusal, garbage) is `DriverError` from `read` and an `Outcome` from `apply`.
+Any other exception is a bug in the driver and ends the process. Drivers set no deadline for the whole
+call: the shell does, and a driver must survive being cancelled at any await. Drivers never ask a clock
+for a time that leaves them: the shell stamps what arrives.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from controller.domain.devices import DeviceSpec, MeterReading, Outcome, Reading, SetPoint, ZoneReading
+from controller.domain.jobs import JobCommand, QueueReading
+
+
+class DriverError(Exception):
+    """The world failed: the device did not answer, or not in a way that can be believed."""
+
+
+class Driver(Protocol):
+    """One device. `spec` may become narrower after the first contact, never wider than configured."""
+
+    @property
+    def spec(self) -> DeviceSpec: ...
+
+    async def read(self) -> Reading: ...
+
+    async def apply(self, command: SetPoint) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class Sensor(Protocol):
+    """A meter or a set of zone sensors: one poll, one or more readings."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def read(self) -> tuple[MeterReading | ZoneReading, ...]: ...
+
+    async def close(self) -> None: ...
+
+
+class JobQueue(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    async def read(self) -> QueueReading: ...
+
+    async def apply(self, command: JobCommand) -> Outcome: ...
+
+    async def close(self) -> None: ...
