@@ -55,10 +55,11 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueReading:
-    """Every job of one queue that is not over, in order of submission."""
+    """Every job of one queue that is not over, in order of submission; `gpus` are those it may use."""
 
     queue: str
     jobs: tuple[JobStatus, ...]
+    gpus: tuple[str, ...] = ()
 
 
 class JobAction(StrEnum):

@@ -33,7 +33,7 @@ class Power:
 
     @classmethod
     def kw(cls, kilowatts: float) -> Power:
-        """A limit written in kilowatts, rounded down to the watt (a thousandth of a watt of float noise aside)."""
+        """A limit written in kilowatts, rounded down to the watt (0.001 W of float noise aside)."""
         return cls(math.floor(kilowatts * 1000 + 1e-3))
 
     @property

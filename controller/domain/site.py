@@ -20,7 +20,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A cooling zone: devices in it derate from `derate_c` of inlet air and are at their floor at `trip_c`."""
+    """A cooling zone: its devices derate from `derate_c` of inlet air and are at their floor at `trip_c`."""
 
     id: str
     derate_c: float
@@ -37,12 +37,16 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The site's own choices. See configs/site.example.toml for what each means to an operator."""
+    """The site's own choices; configs/site.example.toml says what each means to an operator.
+
+    `margin` is the share of every limit that stays unused: a first-order decay never reaches an exact
+    target. `switch_horizon_s` is the time over which the cost of a change must be earned back.
+    """
 
     tick_s: float = 1.0
     margin: float = 0.01
     event_lead_s: float = 20.0
-    ramp_up_w_per_s: Bound = NO_LIMIT
+    ramp_up_per_s: Bound = NO_LIMIT
     starts_per_tick: int = 1000
     meter_stale_after_s: float = 5.0
     start_grace_s: float = 20.0

@@ -1,0 +1,104 @@
+"""From what each device should have to what it is told now: lower first, raise only into measured room.
+
+A raise is sent when every node above the device has room for it on top of the worst case of everything
+else below that node. Room that a lowering device will free does not exist until it was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.decide.plan import Reason, Truth
+from controller.decide.truth import DeviceState
+from controller.domain.devices import DeviceSpec, OperatingPoint
+
+MAX_BACKOFF = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A device, where it should be, and how much that is worth per watt (who is raised first)."""
+
+    spec: DeviceSpec
+    state: DeviceState
+    point: OperatingPoint
+    merit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What may be raised in one tick: `rise_w` watts (None: all there is room for), `starts` machines."""
+
+    held: bool = False
+    rise_w: int | None = None
+    starts: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """Points to send, in order, and why a wish was not sent; `rise_w` is what the raises add."""
+
+    lowers: tuple[Wish, ...]
+    raises: tuple[Wish, ...]
+    waiting: Mapping[str, Reason]
+    rise_w: int = 0
+
+
+def order(
+    wishes: Sequence[Wish],
+    room_w: Mapping[str, int],
+    ways: Mapping[str, tuple[str, ...]],
+    pace: Pace,
+    now_s: float,
+    retry_s: float,
+) -> Orders:
+    """`room_w` is each node's limit less the worst case of everything below it."""
+    room = dict(room_w)
+    lowers = [wish for wish in wishes if _lowers(wish) and _due(wish, now_s, retry_s)]
+    lowers.sort(key=lambda wish: (-_freed(wish), wish.spec.id))
+    raises: list[Wish] = []
+    waiting: dict[str, Reason] = {}
+    risen = started = 0
+    for wish in sorted(wishes, key=lambda wish: (-wish.merit, wish.spec.id)):
+        if _lowers(wish) or not _due(wish, now_s, retry_s):
+            continue
+        step = max(0, wish.state.counted(wish.point).watts - wish.state.worst.watts)
+        starting = wish.state.point == wish.spec.floor
+        if pace.held:
+            waiting[wish.spec.id] = Reason.HELD
+        elif step and any(room[node] < step for node in ways[wish.spec.node]):
+            waiting[wish.spec.id] = Reason.WAITING
+        elif (pace.rise_w is not None and step and risen + step > pace.rise_w) or (
+            starting and started >= pace.starts
+        ):
+            waiting[wish.spec.id] = Reason.RAMPING
+        else:
+            raises.append(wish)
+            risen += step
+            started += starting
+            for node in ways[wish.spec.node]:
+                room[node] -= step
+    return Orders(lowers=tuple(lowers), raises=tuple(raises), waiting=waiting, rise_w=risen)
+
+
+def _lowers(wish: Wish) -> bool:
+    """Down, or again the same while the device is not there yet: never adds a watt to what it may draw."""
+    assert wish.state.point is not None
+    return wish.point.power <= wish.state.point.power and wish.state.counted(wish.point) <= wish.state.worst
+
+
+def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
+    """A new point is sent at once; the same one again only after a growing pause, and only while unproven."""
+    state = wish.state
+    assert state.point is not None
+    if wish.point.name != state.point.name:
+        return True
+    if state.truth is Truth.CONFIRMED:
+        return False
+    pause_s = retry_s * float(2 ** min(state.attempts, MAX_BACKOFF)) / 2
+    return now_s - state.sent_s >= pause_s
+
+
+def _freed(wish: Wish) -> int:
+    return (wish.state.worst - wish.state.counted(wish.point)).watts

@@ -1,0 +1,120 @@
+"""One pass from what is known to what is told: the state and the inputs go in, a state and a plan come out.
+
+Nothing here waits, asks a clock or logs; the same arguments give the same answer, in any order of arrival.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.decide import commands, jobs, truth, value
+from controller.decide.choose import choose, wishes
+from controller.decide.commands import Orders, Pace
+from controller.decide.jobs import Placement
+from controller.decide.limits import Limits, limits_now
+from controller.decide.plan import CapReason, Inputs, Plan, Reason, Truth
+from controller.decide.report import Decision, draw_up
+from controller.decide.snapshot import Snapshot, State, look
+from controller.decide.timeline import GridNow, grid_now
+from controller.decide.value import Valuation
+from controller.domain.power import Limit, NoLimit
+from controller.domain.site import Site
+
+RAMP_WINDOW_S = 5.0
+"""Ramp room that was not used is saved for this long."""
+
+
+def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
+    grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site.policy)
+    seen = look(site, state, inputs)
+    limits = limits_now(site, grid)
+    state = _readiness(site, state, inputs, seen, limits)
+    chosen = choose(seen, limits, inputs.queues, _valuation(site, inputs, grid), inputs.now_s)
+    wanted = wishes(seen, chosen)
+    pace = _pace(site, state, inputs, seen)
+    if state.ready_s is None:
+        orders = Orders(lowers=(), raises=(), waiting={wish.spec.id: Reason.HELD for wish in wanted})
+    else:
+        room_w = limits.room_w(seen.worst)
+        orders = commands.order(wanted, room_w, seen.ways, pace, inputs.now_s, site.policy.retry_s)
+    told = (*orders.lowers, *orders.raises)
+    devices = {**seen.devices, **{wish.spec.id: wish.state for wish in wanted}}
+    devices |= {wish.spec.id: truth.commanded(wish.state, wish.point, inputs.now_s) for wish in told}
+    after = replace(seen, devices=devices)
+    job_orders, sent = jobs.commands(
+        chosen.kept if state.ready_s is not None else (),
+        chosen.aside if state.ready_s is not None else (),
+        lambda gpu, placement: _ready_for(after, gpu, placement),
+        state.jobs,
+        inputs.now_s,
+        site.policy.retry_s,
+    )
+    made = Decision(
+        grid=grid,
+        limits=limits,
+        after=after,
+        chosen=chosen,
+        orders=orders,
+        job_commands=job_orders,
+        ready=state.ready_s is not None,
+    )
+    state = replace(
+        state,
+        devices=devices,
+        nodes=seen.memory,
+        zones=seen.zones,
+        jobs=sent,
+        last_s=inputs.now_s,
+        rise_w=max(0.0, (pace.rise_w or 0) - orders.rise_w),
+    )
+    return state, draw_up(site, inputs, made)
+
+
+def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
+    """The site is taken over once everything was seen, or had its time, or the meter shows the cap passed."""
+    if state.ready_s is not None:
+        return state
+    first_s = inputs.now_s if state.first_s is None else state.first_s
+    whole = all(device.truth is not Truth.UNREACHABLE for device in seen.devices.values())
+    waited = inputs.now_s - first_s >= site.policy.start_grace_s
+    ready = whole or waited or cap_passed(site, seen, limits)
+    return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
+
+
+def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
+    metered = seen.metered[site.root.id]
+    return metered is not None and isinstance(limits.cap, Limit) and metered > limits.cap.power
+
+
+def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
+    """A set-point pays for the energy it asks for, so under one every output counts."""
+    usd_per_kwh = inputs.prices.usd_per_kwh if grid.usd_per_kwh is None else grid.usd_per_kwh
+    if grid.cap_reason is CapReason.TARGET:
+        usd_per_kwh = 0.0
+    return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=site.policy.switch_horizon_s)
+
+
+def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
+    """How much may be raised now; nothing when so many devices are silent that the network is suspect."""
+    silent = sum(not device.seen for device in seen.devices.values())
+    held = silent > site.policy.network_fault_share * max(1, len(seen.devices))
+    starts = site.policy.starts_per_tick
+    match site.policy.ramp_up_per_s:
+        case NoLimit():
+            return Pace(held=held, starts=starts)
+        case Limit(per_s):
+            elapsed_s = 0.0 if state.last_s is None else inputs.now_s - state.last_s
+            largest = max((spec.points[-1].power.watts for spec in seen.specs.values()), default=0)
+            saved_w = max(per_s.watts * RAMP_WINDOW_S, largest * 1.2)
+            rise_w = min(state.rise_w + per_s.watts * elapsed_s, saved_w)
+            return Pace(held=held, starts=starts, rise_w=int(rise_w))
+
+
+def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
+    """A GPU is ready for a job once a limit that feeds it was confirmed."""
+    if gpu not in seen.devices:
+        return False
+    spec, device = seen.specs[gpu], seen.devices[gpu]
+    least = spec.points[value.floor_index(spec, placement.status.job)]
+    return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= least.power

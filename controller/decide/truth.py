@@ -1,0 +1,244 @@
+"""What each device is really doing, from what it was told, what it answered and what was measured.
+
+An answer is never proof. A change is confirmed only by a reading that arrived after the command; until
+then the device counts at the worse of where it was and where it is going. A device that is silent counts
+at its ceiling, or at its last confirmed limit where the firmware keeps limits through a reboot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controller.decide.plan import Sample, Truth
+from controller.domain.devices import (
+    Acknowledged,
+    DeviceKind,
+    DeviceSpec,
+    Failed,
+    OperatingPoint,
+    Outcome,
+    Quality,
+    Reading,
+    Refused,
+)
+from controller.domain.power import ZERO, Limit, NoLimit, Power
+
+TOLERANCE = 0.10
+"""A draw within this share of a point's power counts as being at that point."""
+TOLERANCE_W = 30
+"""... plus this, for points near zero (sleep)."""
+SETTING_TOLERANCE = 0.02
+"""A reported limit within this share of the commanded one is that limit."""
+BIAS_RANGE = (0.85, 1.15)
+"""How far a device's measured draw may move what its points are reckoned to draw."""
+BIAS_GAIN = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """`point` is what the device was last told, or was found at; None until its first reading.
+
+    `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
+    point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
+    shown yet. `bias` is measured over nominal draw, `keeps` the last confirmed worst case.
+    """
+
+    point: OperatingPoint | None = None
+    truth: Truth = Truth.UNREACHABLE
+    worst: Power = ZERO
+    draw: Power = ZERO
+    at_s: float = float("-inf")
+    since_s: float = float("-inf")
+    sent_s: float = float("-inf")
+    asked_s: float = float("-inf")
+    attempts: int = 0
+    lies: int = 0
+    reasserts: int = 0
+    bias: float = 1.0
+    keeps: Power | None = None
+    derate: float = 0.0
+
+    @property
+    def seen(self) -> bool:
+        return self.truth not in (Truth.STALE, Truth.UNREACHABLE)
+
+    @property
+    def in_flight(self) -> bool:
+        return self.truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED)
+
+    def counted(self, point: OperatingPoint) -> Power:
+        """What `point` is reckoned to draw on this very device."""
+        return point.power if self.bias == 1.0 else Power.up(point.power.watts * self.bias)
+
+
+def observe(
+    spec: DeviceSpec,
+    state: DeviceState,
+    sample: Sample[Reading] | None,
+    outcome: Sample[Outcome] | None,
+    now_s: float,
+) -> DeviceState:
+    """The device's state, given everything heard from it until `now_s`."""
+    state = _answered(state, outcome)
+    if sample is None:
+        return replace(state, truth=Truth.UNREACHABLE, worst=spec.ceiling)
+    if now_s - sample.at_s > spec.stale_after_s:
+        silent = state.keeps if spec.keeps_limit and state.keeps is not None else spec.ceiling
+        return replace(state, truth=Truth.STALE, worst=silent)
+    if sample.at_s <= state.at_s and state.seen:
+        return _overdue(spec, state, now_s)
+    reading = sample.value
+    state = replace(state, draw=reading.draw, at_s=sample.at_s)
+    if state.point is None:
+        return _adopt(spec, state, reading)
+    if not state.seen:
+        return _returned(spec, state, reading)
+    if state.truth is Truth.CONFIRMED:
+        return _settled(spec, state, reading, now_s)
+    if sample.at_s <= state.sent_s:
+        return state
+    return _proven(spec, state, reading, now_s)
+
+
+def commanded(state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
+    """The state after telling the device to go to `point`: the worse of both ends until proven."""
+    again = state.point is not None and state.point.name == point.name
+    return replace(
+        state,
+        point=point,
+        truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
+        worst=max(state.worst, state.counted(point)),
+        since_s=state.since_s if again else now_s,
+        asked_s=state.asked_s if again else now_s,
+        sent_s=now_s,
+        attempts=state.attempts + 1 if again else 1,
+    )
+
+
+def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Asked to draw less, and either it refused, or it had its time and still may draw what it drew."""
+    if state.point is None or state.truth is Truth.CONFIRMED or not state.seen:
+        return False
+    if state.worst <= state.counted(state.point):
+        return False
+    return state.truth in (Truth.LYING, Truth.REFUSED) or now_s - state.asked_s > spec.settle_down_s
+
+
+def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
+    """Nobody needs its watts any more: a doubtful device is taken to be where its draw shows it."""
+    at = next((point for point in spec.points if state.draw <= state.counted(point)), spec.points[-1])
+    worst = max(state.draw, state.counted(at))
+    return replace(state, point=at, truth=Truth.CONFIRMED, worst=worst, attempts=0)
+
+
+def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
+    """The point a device is in: by its reported limit, else the lowest that covers its draw."""
+    reach = reading.setting.power if isinstance(reading.setting, Limit) else reading.draw
+    slack = SETTING_TOLERANCE if isinstance(reading.setting, Limit) else TOLERANCE
+    for point in spec.points:
+        if reach <= _with_slack(point.power, slack):
+            return point
+    return spec.points[-1]
+
+
+def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceState:
+    if outcome is None or outcome.at_s < state.sent_s or not state.in_flight:
+        return state
+    match outcome.value:
+        case Acknowledged():
+            return replace(state, truth=Truth.ACKNOWLEDGED)
+        case Refused():
+            return replace(state, truth=Truth.REFUSED)
+        case Failed():
+            return replace(state, truth=Truth.COMMANDED)
+
+
+def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
+    point = found_at(spec, reading)
+    worst = max(reading.draw, state.counted(point))
+    return replace(state, point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0)
+
+
+def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
+    """Back from silence: it may have been restarted by hand, or have forgotten its limit."""
+    assert state.point is not None
+    if _agrees(state, state.point, reading) and found_at(spec, reading).name == state.point.name:
+        return replace(
+            state, truth=Truth.CONFIRMED, worst=max(reading.draw, state.counted(state.point)), attempts=0
+        )
+    return _adopt(spec, state, reading)
+
+
+def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+    """A confirmed device still has to stay where it is: limits come back by themselves."""
+    point = state.point
+    assert point is not None
+    if _agrees(state, point, reading):
+        state = _learn(spec, state, reading)
+        worst = max(reading.draw, state.counted(point))
+        return replace(state, worst=worst, keeps=worst)
+    at = found_at(spec, reading)
+    worst = max(reading.draw, state.counted(at))
+    if at.power < point.power:
+        return replace(state, point=at, worst=worst)
+    return replace(
+        state,
+        truth=Truth.COMMANDED,
+        worst=max(worst, state.counted(point)),
+        reasserts=state.reasserts + 1,
+        asked_s=now_s,
+        sent_s=float("-inf"),
+    )
+
+
+def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+    assert state.point is not None
+    aim = state.counted(state.point)
+    if _agrees(state, state.point, reading):
+        return replace(
+            state,
+            truth=Truth.CONFIRMED,
+            worst=max(reading.draw, aim),
+            keeps=max(reading.draw, aim),
+            attempts=0,
+        )
+    return _overdue(spec, replace(state, worst=max(state.worst, reading.draw)), now_s)
+
+
+def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+    """A command that was acknowledged and shows no effect within its settling time was a lie."""
+    if state.truth is not Truth.ACKNOWLEDGED or state.point is None:
+        return state
+    lowering = state.counted(state.point) < state.worst
+    settle_s = spec.settle_down_s if lowering else spec.settle_up_s
+    if now_s - state.sent_s <= settle_s:
+        return state
+    return replace(state, truth=Truth.LYING, lies=state.lies + 1)
+
+
+def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
+    """Both the watts and the reported limit, where there is one, are those of `point`."""
+    aim = state.counted(point)
+    if reading.draw > _with_slack(aim, TOLERANCE):
+        return False
+    match reading.setting:
+        case Limit(power):
+            return abs(power.watts - point.power.watts) <= SETTING_TOLERANCE * point.power.watts + 1
+        case NoLimit():
+            return reading.draw.watts >= aim.watts * (1 - TOLERANCE) - TOLERANCE_W
+
+
+def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
+    """Points are nominal; this very device draws a few percent more or less. A GPU's cap is exact."""
+    assert state.point is not None
+    nominal = state.point.power.watts
+    if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED or state.point == spec.floor:
+        return state
+    ratio = reading.draw.watts / nominal
+    if not BIAS_RANGE[0] <= ratio <= BIAS_RANGE[1]:
+        return state
+    return replace(state, bias=state.bias + BIAS_GAIN * (ratio - state.bias))
+
+
+def _with_slack(power: Power, share: float) -> Power:
+    return Power.up(power.watts * (1 + share)) + Power(TOLERANCE_W if share == TOLERANCE else 1)

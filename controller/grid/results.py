@@ -1,0 +1,109 @@
+"""What a codec made of a message: a value for every outcome, so that nothing a sender writes can raise.
+
+A codec turns bytes into one of these; it never decides whether an event is obeyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controller.domain.grid import GridEvent
+from controller.domain.power import Power
+
+MAX_PAYLOAD_BYTES = 64 * 1024
+MAX_INTERVALS = 4096
+MAX_AHEAD_S = 5.0
+"""How far ahead of our clock a sender's stamp may lie before we take it for an error."""
+
+
+class Reason(StrEnum):
+    """Why a message was refused. The strings are a contract: senders and dashboards read them."""
+
+    TOO_LARGE = "TOO_LARGE"
+    NOT_JSON = "NOT_JSON"
+    TOO_DEEP = "TOO_DEEP"
+    DUPLICATE_KEY = "DUPLICATE_KEY"
+    BAD_SHAPE = "BAD_SHAPE"
+    UNSUPPORTED = "UNSUPPORTED"
+    NOT_ADDRESSED = "NOT_ADDRESSED"
+    BAD_TIME = "BAD_TIME"
+    FROM_THE_FUTURE = "FROM_THE_FUTURE"
+    BAD_DURATION = "BAD_DURATION"
+    BAD_INTERVALS = "BAD_INTERVALS"
+    TOO_MANY_INTERVALS = "TOO_MANY_INTERVALS"
+    NO_UNITS = "NO_UNITS"
+    BAD_UNITS = "BAD_UNITS"
+    BAD_VALUE = "BAD_VALUE"
+    ABOVE_NAMEPLATE = "ABOVE_NAMEPLATE"
+    TOO_MANY_EVENTS = "TOO_MANY_EVENTS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a site and its operator agreed on before the first message.
+
+    `names` are further targets that mean this site, beside `ven`. `report_every_s` holds where an event asks
+    for telemetry and names no period; `ramp_deadline_s` is by program, for limits that carry no deadline.
+    """
+
+    ven: str
+    nameplate: Power
+    names: frozenset[str] = frozenset()
+    report_every_s: float = 60.0
+    ramp_deadline_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A version of an event that can be obeyed. `stamp` is its version as the sender wrote it; `ignored`
+    names what the message asked for and this site does not know."""
+
+    event: GridEvent
+    stamp: str
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The version of an event that ends it."""
+
+    id: str
+    version_utc_s: float
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A message refused whole. `id`, `version_utc_s` and `stamp` are None where they could not be read."""
+
+    reason: Reason
+    detail: str
+    id: str | None = None
+    version_utc_s: float | None = None
+    stamp: str | None = None
+
+
+MessageResult = Accepted | Cancelled | Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Every event the operator knows for this site, as of one instant of the operator's clock.
+
+    `ids` also names the events that were listed and refused: they are not missing.
+    """
+
+    as_of_utc_s: float
+    seq: int
+    ids: frozenset[str]
+    results: tuple[MessageResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The operator is alive; `utc_s` is its own clock."""
+
+    seq: int
+    utc_s: float
