@@ -61,12 +61,10 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
             wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
-        alarms=tuple(
-            (
-                *_node_alarms(site, made),
-                *_device_alarms(site, inputs, made.after),
-                *_surrounding_alarms(site, inputs, made.after),
-            )
+        alarms=(
+            *_node_alarms(site, made),
+            *_device_alarms(site, inputs, made.after),
+            *_surrounding_alarms(site, inputs, made.after),
         ),
         standings=_standings(site, made),
         value_per_hour=made.chosen.allocation.value,

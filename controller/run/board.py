@@ -1,0 +1,45 @@
+"""What the running controller knows about itself: the last tick and its counters.
+
+The loop writes it; metrics, the HTTP API and reports read it. No logic lives here and none reads it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.domain.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One finished pass. `late_s` is how far it began behind its time, `took_s` how long it needed."""
+
+    inputs: Inputs
+    state: State
+    plan: Plan
+    utc_s: float
+    late_s: float
+    took_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Board:
+    """`commands` counts by outcome (acknowledged, refused, failed), `reads` by result (ok, failed)."""
+
+    site: Site
+    version: str
+    started_utc_s: float
+    last: Tick | None = None
+    ticks: int = 0
+    late_ticks: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
+    reads: Counter[str] = field(default_factory=Counter)
+    job_commands: Counter[str] = field(default_factory=Counter)
+
+    def finished(self, tick: Tick) -> None:
+        self.last = tick
+        self.ticks += 1
+        self.late_ticks += tick.late_s > self.site.policy.tick_s
