@@ -116,8 +116,8 @@ def test_a_draw_is_rounded_up_to_whole_watts() -> None:
 
 
 def test_noise_of_the_scaling_adds_no_watt() -> None:
-    assert 700 * 0.01 > 7
-    assert power_reading(power_point(scale=0.01), [700]).power == Power(7)
+    assert 110 * 1.1 > 121
+    assert power_reading(power_point(scale=1.1), [110]).power == Power(121)
 
 
 @pytest.mark.parametrize(
