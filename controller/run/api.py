@@ -1,0 +1,182 @@
+"""The HTTP face of the running controller, read-only: metrics, status, and why a device has its grant."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from controller.decide.plan import Grant, NodeState, Plan
+from controller.domain.power import Bound, Limit, Power
+from controller.run.board import Board, Tick
+
+Json = dict[str, Any]
+SHUTDOWN_S = 2.0
+
+
+class Api:
+    """Serves `board` on one address; `metrics` renders the Prometheus text."""
+
+    def __init__(self, *, board: Board, host: str, port: int, metrics: Callable[[], bytes]) -> None:
+        self._board = board
+        self._host = host
+        self._port = port
+        self._metrics = metrics
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self._get_metrics),
+                web.get("/healthz", self._get_health),
+                web.get("/status", self._get_status),
+                web.get("/why/{device}", self._get_why),
+            ]
+        )
+        self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, access_log=None)
+
+    async def start(self) -> int:
+        """Listen; returns the port, which is the kernel's choice when 0 was asked for."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _get_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def _get_health(self, _: web.Request) -> web.Response:
+        ready = self._board.last is not None and self._board.last.plan.ready
+        return web.Response(text="ok\n" if ready else "starting\n", status=200 if ready else 503)
+
+    async def _get_status(self, _: web.Request) -> web.Response:
+        return await self._with_tick(self._status)
+
+    async def _get_why(self, request: web.Request) -> web.Response:
+        device = request.match_info["device"]
+
+        async def why(tick: Tick) -> web.Response:
+            grants = {grant.device: grant for grant in tick.plan.grants}
+            if device not in grants:
+                return web.json_response({"error": f"no device {device!r}"}, status=404)
+            return web.json_response(self._why(tick, grants[device]))
+
+        return await self._with_tick(why)
+
+    async def _with_tick(self, answer: Callable[[Tick], Awaitable[web.Response]]) -> web.Response:
+        if self._board.last is None:
+            return web.json_response({"error": "no tick has finished yet"}, status=503)
+        return await answer(self._board.last)
+
+    async def _status(self, tick: Tick) -> web.Response:
+        plan = tick.plan
+        return web.json_response(
+            {
+                "site": self._board.site.name,
+                "version": self._board.version,
+                "ready": plan.ready,
+                "utc_s": tick.utc_s,
+                "link": tick.inputs.link.value,
+                "cap": _cap(plan),
+                "value_usd_per_hour": round(plan.value_per_hour, 4),
+                "gap": round(plan.gap, 6),
+                "nodes": [_node(node) for node in plan.nodes],
+                "devices": [self._device(tick, grant) for grant in plan.grants],
+                "jobs": _jobs(tick),
+                "events": [
+                    {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
+                    for s in plan.standings
+                ],
+                "alarms": [
+                    {"kind": a.kind.value, "subject": a.subject, "detail": a.detail} for a in plan.alarms
+                ],
+                "ticks": {"count": self._board.ticks, "late": self._board.late_ticks, "took_s": tick.took_s},
+                "commands": dict(self._board.commands),
+            }
+        )
+
+    def _device(self, tick: Tick, grant: Grant) -> Json:
+        spec = next(iter(s for s in tick.inputs.specs if s.id == grant.device))
+        return {
+            "device": grant.device,
+            "kind": spec.kind.value,
+            "node": spec.node,
+            "point": grant.point.name,
+            "wanted": grant.wanted.name,
+            "grant_w": grant.power.watts,
+            "worst_w": grant.worst.watts,
+            "draw_w": grant.draw.watts,
+            "reason": grant.reason.value,
+            "limited_by": grant.limited_by,
+            "truth": grant.truth.value,
+        }
+
+    def _why(self, tick: Tick, grant: Grant) -> Json:
+        """The device, its grant, and the room on every node above it."""
+        spec = next(iter(s for s in tick.inputs.specs if s.id == grant.device))
+        nodes = {node.node: node for node in tick.plan.nodes}
+        parents = {node.id: node.parent for node in self._board.site.nodes}
+        way: list[Json] = []
+        at: str | None = spec.node
+        while at is not None:
+            way.append(_node(nodes[at]))
+            at = parents[at]
+        sample = tick.inputs.readings.get(grant.device)
+        state = tick.state.devices[grant.device]
+        return self._device(tick, grant) | {
+            "points": [
+                {"name": p.name, "watts": p.power.watts, "rate": round(p.rate, 4)} for p in spec.points
+            ],
+            "age_s": round(grant.age_s, 2) if sample is not None else None,
+            "hottest_c": sample.value.hottest_c if sample is not None else None,
+            "derate": round(state.derate, 3),
+            "lies": state.lies,
+            "reasserts": state.reasserts,
+            "above": way,
+            "cap": _cap(tick.plan),
+        }
+
+
+def _cap(plan: Plan) -> Json:
+    return {"watts": _watts(plan.cap), "reason": plan.cap_reason.value, "event": plan.cap_event}
+
+
+def _node(node: NodeState) -> Json:
+    return {
+        "node": node.node,
+        "limit_w": _watts(node.limit),
+        "metered_w": _watts(node.metered),
+        "granted_w": node.granted.watts,
+        "worst_w": node.worst.watts,
+        "unexplained_w": node.unexplained.watts,
+        "feasible": node.feasible,
+    }
+
+
+def _jobs(tick: Tick) -> list[Json]:
+    return [
+        {
+            "queue": queue.queue,
+            "job": status.job.id,
+            "state": status.state.value,
+            "gpus": list(status.gpus),
+            "usd_per_gpu_hour": status.job.usd_per_gpu_hour,
+        }
+        for queue in tick.inputs.queues
+        for status in queue.jobs
+    ]
+
+
+def _watts(power: Bound | Power | None) -> int | None:
+    """Watts, or null where there is no limit or no fresh meter."""
+    match power:
+        case Power():
+            return power.watts
+        case Limit(inner):
+            return inner.watts
+        case _:
+            return None

@@ -1,0 +1,278 @@
+"""The thin edge to the machines: one task per device, meter and queue; each await has a deadline.
+
+A device does one thing at a time: its task polls it and carries out the newest command. A command does not
+wait for a poll that is under way. Readings are stamped here, as they arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from controller.decide.plan import Sample
+from controller.domain.devices import (
+    Acknowledged,
+    DeviceSpec,
+    Failed,
+    MeterReading,
+    Outcome,
+    Reading,
+    Refused,
+    SetPoint,
+    ZoneReading,
+)
+from controller.domain.jobs import JobCommand, QueueReading
+from controller.run.clock import Clock
+from drivers.base import Driver, DriverError, JobQueue, Sensor
+
+log = structlog.get_logger()
+
+READS_AT_ONCE = 64
+COMMANDS_AT_ONCE = 100
+SPREAD_S = 2.0
+"""First polls are spread over this long; later ones keep their phase."""
+QUICK_POLL_S = 1.0
+"""How soon a device is read again while a command is waiting for its proof."""
+JOB_COMMANDS_WAITING = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """How often to read, and how long a read may take."""
+
+    every_s: float = 5.0
+    deadline_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Heard:
+    """Everything heard so far, newest only, stamped on arrival."""
+
+    readings: dict[str, Sample[Reading]] = field(default_factory=dict)
+    meters: dict[str, Sample[MeterReading]] = field(default_factory=dict)
+    zones: dict[str, Sample[ZoneReading]] = field(default_factory=dict)
+    outcomes: dict[str, Sample[Outcome]] = field(default_factory=dict)
+    queues: dict[str, QueueReading] = field(default_factory=dict)
+
+
+class Voice:
+    """Logs the change from answering to silent and back, once each."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._why: str | None = None
+
+    def silent(self, why: str) -> None:
+        if self._why is None:
+            log.warning("silent", subject=self._subject, why=why)
+        self._why = why
+
+    def heard(self) -> None:
+        if self._why is not None:
+            log.info("answers_again", subject=self._subject)
+        self._why = None
+
+
+class DeviceTask:
+    """One device. `post` leaves a command for it; a newer one replaces one that was not yet sent."""
+
+    def __init__(self, driver: Driver, polling: Polling, machines: Machines, delay_s: float) -> None:
+        self.driver = driver
+        self._polling = polling
+        self._machines = machines
+        self._delay_s = delay_s
+        self._command: SetPoint | None = None
+        self._posted = asyncio.Event()
+        self._reading: asyncio.Timeout | None = None
+        self._voice = Voice(driver.spec.id)
+        self._quick_until_s = 0.0
+
+    def post(self, command: SetPoint) -> None:
+        self._command = command
+        self._posted.set()
+        if self._reading is not None:
+            self._reading.reschedule(self._machines.clock.now_s())
+
+    async def run(self) -> None:
+        await self._rest(self._delay_s)
+        while True:
+            began_s = self._machines.clock.now_s()
+            if self._command is not None:
+                await self._apply(self._command)
+                continue
+            await self._read()
+            quick = began_s < self._quick_until_s
+            every_s = min(QUICK_POLL_S, self._polling.every_s) if quick else self._polling.every_s
+            await self._rest(began_s + every_s - self._machines.clock.now_s())
+
+    async def _rest(self, for_s: float) -> None:
+        """Wait for the next poll, or for a command."""
+        self._posted.clear()
+        if self._command is None and for_s > 0:
+            try:
+                async with asyncio.timeout(for_s):
+                    await self._posted.wait()
+            except TimeoutError:
+                return
+
+    async def _read(self) -> None:
+        device = self.driver.spec.id
+        async with self._machines.reads:
+            try:
+                async with asyncio.timeout(self._polling.deadline_s) as self._reading:
+                    reading = await self.driver.read()
+            except (TimeoutError, DriverError) as error:
+                if self._command is None:
+                    self._machines.counts["failed"] += 1
+                    self._voice.silent(repr(error))
+                return
+            finally:
+                self._reading = None
+        self._machines.counts["ok"] += 1
+        self._voice.heard()
+        self._machines.heard.readings[device] = Sample(self._machines.clock.now_s(), reading)
+
+    async def _apply(self, command: SetPoint) -> None:
+        async with self._machines.commands:
+            # A newer command may have come while this one waited for its turn.
+            command, self._command = self._command or command, None
+            try:
+                async with asyncio.timeout(command.deadline_s):
+                    outcome = await self.driver.apply(command)
+            except (TimeoutError, DriverError) as error:
+                outcome = Failed(repr(error))
+        now_s = self._machines.clock.now_s()
+        self._quick_until_s = now_s + self.driver.spec.settle_down_s
+        self._machines.heard.outcomes[command.device] = Sample(now_s, outcome)
+        self._machines.answered(command, outcome)
+        await self._rest(QUICK_POLL_S / 2)
+
+
+class Machines:
+    """All devices, sensors and job queues of the site, and what was heard from them."""
+
+    def __init__(
+        self,
+        *,
+        drivers: Sequence[tuple[Driver, Polling]],
+        sensors: Sequence[tuple[Sensor, Polling]],
+        queues: Sequence[JobQueue],
+        clock: Clock,
+        answered: Callable[[SetPoint, Outcome], None],
+        job_answered: Callable[[JobCommand, Outcome], None],
+    ) -> None:
+        self.clock = clock
+        self.heard = Heard()
+        self.counts: Counter[str] = Counter()
+        self.answered = answered
+        self.reads = asyncio.Semaphore(READS_AT_ONCE)
+        self.commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._job_answered = job_answered
+        self._sensors = sensors
+        self._queues = {queue.id: queue for queue in queues}
+        self._job_commands: dict[str, deque[JobCommand]] = {
+            queue.id: deque(maxlen=JOB_COMMANDS_WAITING) for queue in queues
+        }
+        self._tasks = {
+            driver.spec.id: DeviceTask(driver, polling, self, SPREAD_S * at / max(1, len(drivers)))
+            for at, (driver, polling) in enumerate(drivers)
+        }
+
+    @property
+    def specs(self) -> tuple[DeviceSpec, ...]:
+        return tuple(task.driver.spec for task in self._tasks.values())
+
+    def post(self, commands: Iterable[SetPoint]) -> None:
+        for command in commands:
+            self._tasks[command.device].post(command)
+
+    def post_jobs(self, commands: Iterable[JobCommand]) -> None:
+        for command in commands:
+            self._job_commands[command.queue].append(command)
+
+    async def run(self) -> None:
+        """Ends only by cancellation; then every driver is closed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in self._tasks.values():
+                    group.create_task(task.run())
+                for sensor, polling in self._sensors:
+                    group.create_task(self._watch(sensor, polling))
+                for queue in self._queues.values():
+                    group.create_task(self._serve(queue))
+        finally:
+            await self._close()
+
+    async def _watch(self, sensor: Sensor, polling: Polling) -> None:
+        voice = Voice(sensor.id)
+        while True:
+            began_s = self.clock.now_s()
+            try:
+                async with asyncio.timeout(polling.deadline_s):
+                    readings = await sensor.read()
+            except (TimeoutError, DriverError) as error:
+                self.counts["failed"] += 1
+                voice.silent(repr(error))
+            else:
+                self.counts["ok"] += 1
+                voice.heard()
+                self._sensed(readings)
+            await asyncio.sleep(max(0.05, began_s + polling.every_s - self.clock.now_s()))
+
+    def _sensed(self, readings: Iterable[MeterReading | ZoneReading]) -> None:
+        now_s = self.clock.now_s()
+        for reading in readings:
+            match reading:
+                case MeterReading():
+                    self.heard.meters[reading.meter] = Sample(now_s, reading)
+                case ZoneReading():
+                    self.heard.zones[reading.zone] = Sample(now_s, reading)
+
+    async def _serve(self, queue: JobQueue) -> None:
+        voice = Voice(queue.id)
+        waiting = self._job_commands[queue.id]
+        while True:
+            while waiting:
+                await self._tell(queue, waiting.popleft())
+            try:
+                async with asyncio.timeout(5.0):
+                    self.heard.queues[queue.id] = await queue.read()
+            except (TimeoutError, DriverError) as error:
+                voice.silent(repr(error))
+            else:
+                voice.heard()
+            await asyncio.sleep(0.5)
+
+    async def _tell(self, queue: JobQueue, command: JobCommand) -> None:
+        try:
+            async with asyncio.timeout(command.deadline_s):
+                outcome = await queue.apply(command)
+        except (TimeoutError, DriverError) as error:
+            outcome = Failed(repr(error))
+        self._job_answered(command, outcome)
+
+    async def _close(self) -> None:
+        open_ones: list[Driver | Sensor | JobQueue] = [task.driver for task in self._tasks.values()]
+        open_ones += [sensor for sensor, _ in self._sensors]
+        open_ones += self._queues.values()
+        for closing in open_ones:
+            try:
+                async with asyncio.timeout(1.0):
+                    await closing.close()
+            except (TimeoutError, DriverError) as error:
+                log.warning("not_closed", driver=repr(closing), why=repr(error))
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """One fixed word per outcome, for counters and the journal."""
+    match outcome:
+        case Acknowledged():
+            return "acknowledged"
+        case Refused():
+            return "refused"
+        case Failed():
+            return "failed"

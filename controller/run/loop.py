@@ -1,0 +1,155 @@
+"""The paced loop: gather what is known, decide, check, tell, note. It decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from controller.decide.invariants import check
+from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.grid import GridEvent, Link
+from controller.domain.power import Limit
+from controller.domain.site import Site
+from controller.run.board import Board, Tick
+from controller.run.clock import Clock
+from controller.run.devices import Machines
+from controller.run.journal import Journal
+from controller.run.notify import Notifier
+
+log = structlog.get_logger()
+
+
+class GridSide(Protocol):
+    """What the loop needs of the link to the grid operator."""
+
+    @property
+    def state(self) -> Link: ...
+
+    @property
+    def events(self) -> tuple[GridEvent, ...]: ...
+
+    def planned(self, inputs: Inputs, plan: Plan) -> None:
+        """Tell the operator where the site stands; must not wait."""
+
+
+class Islanded:
+    """A site without a grid operator."""
+
+    state = Link.NONE
+    events: tuple[GridEvent, ...] = ()
+
+    def planned(self, inputs: Inputs, plan: Plan) -> None:
+        return None
+
+
+class Loop:
+    """`wake` lets a message that changes something be acted on before the next tick is due."""
+
+    def __init__(
+        self,
+        *,
+        site: Site,
+        clock: Clock,
+        machines: Machines,
+        grid: GridSide,
+        journal: Journal,
+        board: Board,
+        notifier: Notifier,
+        wake: asyncio.Event,
+    ) -> None:
+        self._site = site
+        self._clock = clock
+        self._machines = machines
+        self._grid = grid
+        self._journal = journal
+        self._board = board
+        self._notifier = notifier
+        self._wake = wake
+        self._state = State()
+        self._late = False
+        self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
+
+    async def run(self) -> None:
+        """Tick until cancelled. Next tick = previous + period; late: go now, do not catch up in a burst."""
+        period_s = self._site.policy.tick_s
+        due_s = self._clock.now_s()
+        while True:
+            self._tick(due_s)
+            due_s = max(due_s + period_s, self._clock.now_s())
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(max(0.0, due_s - self._clock.now_s())):
+                    await self._wake.wait()
+                    due_s = self._clock.now_s()
+            except TimeoutError:
+                continue
+
+    def _tick(self, due_s: float) -> None:
+        began_s = self._clock.now_s()
+        inputs = self._inputs(began_s)
+        state, plan = step(self._site, self._state, inputs)
+        check(self._site, self._state, inputs, state, plan)
+        self._state = state
+        self._machines.post(plan.commands)
+        self._machines.post_jobs(plan.job_commands)
+        self._journal.planned(plan)
+        self._grid.planned(inputs, plan)
+        tick = Tick(
+            inputs=inputs,
+            state=state,
+            plan=plan,
+            utc_s=inputs.utc_s,
+            late_s=max(0.0, began_s - due_s),
+            took_s=self._clock.now_s() - began_s,
+        )
+        self._board.finished(tick)
+        self._note_pace(tick)
+        self._note_alarms(plan)
+        self._notifier.tick(headline(plan))
+
+    def _inputs(self, now_s: float) -> Inputs:
+        heard = self._machines.heard
+        return Inputs(
+            now_s=now_s,
+            utc_s=self._clock.utc_s(),
+            specs=self._machines.specs,
+            readings=dict(heard.readings),
+            meters=dict(heard.meters),
+            zones=dict(heard.zones),
+            outcomes=dict(heard.outcomes),
+            queues=tuple(heard.queues.values()),
+            events=self._grid.events,
+            link=self._grid.state,
+            prices=self._site.prices,
+        )
+
+    def _note_pace(self, tick: Tick) -> None:
+        late = tick.late_s > self._site.policy.tick_s
+        if late and not self._late:
+            log.warning("tick_late", late_s=round(tick.late_s, 3), took_s=round(tick.took_s, 3))
+        self._late = late
+
+    def _note_alarms(self, plan: Plan) -> None:
+        """Log and journal the change: an alarm that came, an alarm that went."""
+        now = {(alarm.kind, alarm.subject): alarm for alarm in plan.alarms}
+        for key, alarm in now.items():
+            if key not in self._alarms:
+                log.warning("alarm", kind=alarm.kind.value, subject=alarm.subject, detail=alarm.detail)
+                self._journal.alarm(alarm, raised=True)
+        for key, alarm in self._alarms.items():
+            if key not in now:
+                log.info("alarm_over", kind=alarm.kind.value, subject=alarm.subject)
+                self._journal.alarm(alarm, raised=False)
+        self._alarms = now
+
+
+def headline(plan: Plan) -> str:
+    """One line for the service manager: the site's draw against its cap, and how many alarms."""
+    root = plan.nodes[0]
+    drawn = str(root.metered) if root.metered is not None else "meter stale"
+    cap = str(plan.cap.power) if isinstance(plan.cap, Limit) else "none"
+    return f"{drawn}, cap {cap} ({plan.cap_reason}), {len(plan.alarms)} alarms"

@@ -1,0 +1,39 @@
+"""The service manager's notification socket (sd_notify(3)): ready, watchdog, stopping, one line of status."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """Sends to `address`; without one (not run by systemd) it says nothing."""
+
+    address: str = ""
+
+    @classmethod
+    def from_environment(cls) -> Notifier:
+        return cls(os.environ.get("NOTIFY_SOCKET", ""))
+
+    def ready(self) -> None:
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def tick(self, status: str) -> None:
+        """A finished tick feeds the watchdog, and nothing else does: a stuck loop is killed."""
+        self._send(f"WATCHDOG=1\nSTATUS={status}")
+
+    def _send(self, message: str) -> None:
+        if not self.address:
+            return
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            try:
+                sock.sendto(message.encode(), address)
+            except (BlockingIOError, ConnectionRefusedError, FileNotFoundError):
+                # The manager is busy or gone. It will see the missing watchdog itself.
+                return
