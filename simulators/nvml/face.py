@@ -1,0 +1,132 @@
+"""Carries limits and jobs from an NVML state file into a plant's GPUs, and their physics back.
+
+Call `exchange` after every step of the plant: it keeps no time of its own and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from simulators.nvml.layout import Obedience, Word
+from simulators.nvml.state import Board, NvmlGpu, NvmlState
+from simulators.physics.gpu import Gpu
+from simulators.plant import Plant
+
+BEAT_STALE_NS = 500_000_000  # a job stopped with SIGSTOP computes nothing, and its beat stops with it
+AVERAGE_S = 1.0  # NVML's power usage is a mean over one second on Ampere and newer, GA100 excepted
+MEMORY_ABOVE_CORE_C = 5
+IDLE_CLOCK_MHZ = 345
+JOB_MEMORY = 0.9
+
+REASON_IDLE, REASON_POWER_CAP, REASON_THERMAL = 0x1, 0x4, 0x40
+
+
+def create_state(path: Path, gpus: Iterable[Gpu]) -> NvmlState:
+    """A state file for the GPUs of one host."""
+    return NvmlState.create(path, {gpu.uuid: _board(gpu) for gpu in gpus})
+
+
+class NvmlFace:
+    """The GPUs of one state file, each joined to the plant's GPU of the same UUID."""
+
+    def __init__(self, state: NvmlState, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock_ns = clock_ns
+        self._joints = {gpu.uuid: _Joint(gpu) for gpu in state.gpus}
+
+    def exchange(self, plant: Plant) -> None:
+        now_ns = self._clock_ns()
+        for gpu in plant.gpus.values():
+            joint = self._joints.get(gpu.uuid)
+            if joint is not None:
+                gpu.account(plant.now_s)
+                joint.carry_limit(gpu)
+                joint.carry_job(gpu, now_ns)
+                joint.carry_physics(gpu, plant.now_s, now_ns)
+
+
+class _Joint:
+    """One GPU on both sides, and what each said last: so a change shows on which side it was made."""
+
+    def __init__(self, record: NvmlGpu) -> None:
+        self._record = record
+        self._asked_mw = -1
+        self._limit_w = -1.0
+        self._lost_in_plant = False
+        self._energy: deque[tuple[float, float]] = deque()
+
+    def carry_limit(self, gpu: Gpu) -> None:
+        record = self._record
+        if record.enforced_limit_mw != self._asked_mw:
+            self._asked_mw = record.enforced_limit_mw
+            if record[Word.OBEDIENCE] != Obedience.PRETENDS:
+                gpu.set_limit(self._asked_mw / 1000)
+                self._limit_w = gpu.limit_w
+        if gpu.limit_w != self._limit_w:  # a reset or a power cut: no one asked for it through NVML
+            self._limit_w = gpu.limit_w
+            record[Word.REQUESTED_LIMIT_MW] = round(gpu.limit_w * 1000)
+            self._asked_mw = record.enforced_limit_mw
+
+    def carry_job(self, gpu: Gpu, now_ns: int) -> None:
+        record = self._record
+        if record[Word.JOB_PID] and record.holder is None:
+            record[Word.JOB_PID] = record[Word.JOB_DEMAND_MW] = 0
+        beating = now_ns - record[Word.JOB_BEAT_NS] <= BEAT_STALE_NS
+        gpu.work(record[Word.JOB_DEMAND_MW] / 1000 if beating else 0.0)
+
+    def carry_physics(self, gpu: Gpu, now_s: float, now_ns: int) -> None:
+        self._carry_loss(gpu)
+        self._carry_power(gpu, now_s, now_ns)
+        record = self._record
+        core_c = round(gpu.temperature_c)
+        clock_mhz = round(record[Word.MAX_SM_CLOCK_MHZ] * gpu.rate) if gpu.working else 0
+        held_mb = JOB_MEMORY * record[Word.MEMORY_TOTAL_BYTES] if record[Word.JOB_PID] else 0
+        record.tell(Word.TEMPERATURE_C, core_c)
+        record.tell(Word.MEMORY_TEMPERATURE_C, core_c + MEMORY_ABOVE_CORE_C)
+        record.tell(Word.MARGIN_C, record[Word.SLOWDOWN_C] - core_c)
+        record.tell(Word.UTILISATION_PERCENT, 100 if gpu.working else 0)
+        record.tell(Word.SM_CLOCK_MHZ, max(clock_mhz, IDLE_CLOCK_MHZ))
+        record.tell(Word.MEMORY_USED_BYTES, round(held_mb))
+        record.tell(Word.EVENT_REASONS, _reasons(gpu))
+        record.tell(Word.JOB_THROUGHPUT_PPM, round(gpu.rate * 1e6))
+
+    def _carry_power(self, gpu: Gpu, now_s: float, now_ns: int) -> None:
+        record = self._record
+        self._energy.append((now_s, gpu.energy_j))
+        while len(self._energy) > 2 and now_s - self._energy[1][0] >= AVERAGE_S:
+            self._energy.popleft()
+        since_s, energy_j = self._energy[0]
+        average_w = (gpu.energy_j - energy_j) / (now_s - since_s) if now_s > since_s else gpu.watts
+        record.tell(Word.POWER_MW, round(gpu.watts * 1000))
+        record.tell(Word.AVERAGE_POWER_MW, round(average_w * 1000))
+        record.tell(Word.ENERGY_MJ, round(gpu.energy_j * 1000))
+        record.tell(Word.ENERGY_AT_NS, now_ns)
+
+    def _carry_loss(self, gpu: Gpu) -> None:
+        lost = gpu.faults.lost or not gpu.powered
+        if lost and not self._lost_in_plant:
+            self._record.lose()
+        elif self._lost_in_plant and not lost:
+            self._record.recover()
+        self._lost_in_plant = lost
+
+
+def _reasons(gpu: Gpu) -> int:
+    if not gpu.working:
+        return REASON_IDLE
+    capped = REASON_POWER_CAP if gpu.cap_w < gpu.demand_w else 0
+    return capped | (REASON_THERMAL if gpu.throttled else 0)
+
+
+def _board(gpu: Gpu) -> Board:
+    group = gpu.group
+    return Board(
+        name=group.model,
+        min_w=round(group.min_w),
+        max_w=round(group.max_w),
+        default_w=round(group.default_limit_w),
+        idle_w=round(group.idle_w),
+        slowdown_c=round(group.slowdown_c),
+    )

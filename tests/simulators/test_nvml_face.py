@@ -1,0 +1,167 @@
+"""The bridge between an NVML state file and the plant's GPUs, judged from both ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from simulators.config import GpuGroup, NodeConfig, PlantConfig
+from simulators.nvml.face import BEAT_STALE_NS, NvmlFace, create_state
+from simulators.nvml.layout import Obedience, Word
+from simulators.nvml.state import NvmlGpu
+from simulators.physics.gpu import Gpu
+from simulators.plant import Plant
+
+UUID = "GPU-11111111-0000-4000-8000-000000000001"
+
+
+class Bench:
+    """One H100 in a plant, its state file, and a clock that moves only when told."""
+
+    def __init__(self, path: Path) -> None:
+        group = GpuGroup(
+            name="gpu", model="NVIDIA H100", uuids=(UUID,), node="site", min_w=200, max_w=700, idle_w=70
+        )
+        self.plant = Plant(PlantConfig(nodes=(NodeConfig(id="site"),), gpus=(group,)))
+        self.now_ns = 10**12
+        state = create_state(path, self.plant.gpus.values())
+        self.record: NvmlGpu = state.gpu(UUID)
+        self.gpu: Gpu = next(iter(self.plant.gpus.values()))
+        self.face = NvmlFace(state, clock_ns=lambda: self.now_ns)
+        self.face.exchange(self.plant)
+
+    def run(self, seconds: float, *, beat: bool = True) -> None:
+        for _ in range(round(seconds / 0.1)):
+            self.now_ns += 100_000_000
+            if beat:
+                self.record[Word.JOB_BEAT_NS] = self.now_ns
+            self.face.exchange(self.plant)
+            self.plant.advance(self.plant.now_s + 0.1)
+        self.face.exchange(self.plant)
+
+    def start_job(self, demand_w: int) -> None:
+        self.record[Word.JOB_PID] = os.getpid()
+        self.record[Word.JOB_DEMAND_MW] = demand_w * 1000
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "nvml")
+
+
+def test_the_state_is_made_from_what_the_plant_has(bench: Bench) -> None:
+    assert bench.record[Word.MIN_LIMIT_MW] == 200_000
+    assert bench.record[Word.DEFAULT_LIMIT_MW] == 700_000
+    assert bench.record[Word.POWER_MW] == 70_000
+
+
+def test_a_job_draws_what_it_asks_for_up_to_the_limit_set_through_nvml(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.run(5)
+    uncapped_mw = bench.record[Word.POWER_MW]
+
+    bench.record[Word.REQUESTED_LIMIT_MW] = 400_000
+    bench.run(5)
+
+    assert uncapped_mw == 650_000
+    assert bench.record[Word.POWER_MW] == 400_000
+    assert bench.gpu.watts == 400
+    assert 0 < bench.record[Word.JOB_THROUGHPUT_PPM] < 1_000_000
+    assert bench.record[Word.EVENT_REASONS] == 0x4
+
+
+def test_a_job_whose_beat_stops_leaves_the_gpu_idle(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.run(5)
+
+    bench.run(BEAT_STALE_NS / 1e9 + 2, beat=False)
+
+    assert bench.record[Word.POWER_MW] == 70_000
+    assert bench.record[Word.JOB_PID] == os.getpid()
+    assert bench.record[Word.MEMORY_USED_BYTES] > 0
+
+
+def test_a_killed_job_holds_neither_gpu_nor_memory(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.record[Word.JOB_PID] = 2**22 + 1
+
+    bench.run(2)
+
+    assert bench.record[Word.JOB_PID] == 0
+    assert bench.record[Word.MEMORY_USED_BYTES] == 0
+    assert bench.record[Word.POWER_MW] == 70_000
+
+
+def test_a_limit_reset_in_the_plant_shows_in_nvml(bench: Bench) -> None:
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+    bench.run(1)
+
+    bench.plant.set_fault(bench.gpu.id, "reset_limit_now")
+    bench.run(1)
+
+    assert bench.record.enforced_limit_mw == 700_000
+
+
+def test_a_limit_from_outside_the_driver_reaches_the_plant(bench: Bench) -> None:
+    bench.record[Word.OUTSIDE_LIMIT_MW] = 350_000
+
+    bench.run(1)
+
+    assert bench.gpu.limit_w == 350
+    assert bench.record[Word.REQUESTED_LIMIT_MW] == 700_000
+
+
+def test_a_pretender_reports_the_new_limit_and_draws_as_before(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.record[Word.OBEDIENCE] = Obedience.PRETENDS
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+
+    bench.run(5)
+
+    assert bench.record.enforced_limit_mw == 300_000
+    assert bench.record[Word.POWER_MW] == 650_000
+
+
+def test_the_average_lags_the_instant_power_by_up_to_a_second(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.run(5)
+
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+    bench.run(0.5)
+    halfway_mw = bench.record[Word.AVERAGE_POWER_MW]
+    bench.run(1.5)
+
+    assert 400_000 < halfway_mw < 600_000
+    assert bench.record[Word.AVERAGE_POWER_MW] == pytest.approx(300_000, rel=0.01)
+
+
+def test_energy_is_the_plants_own_account(bench: Bench) -> None:
+    before_mj = bench.record[Word.ENERGY_MJ]
+
+    bench.run(100)
+
+    assert bench.record[Word.ENERGY_MJ] - before_mj == pytest.approx(70_000 * 100, rel=0.001)
+    assert bench.record[Word.ENERGY_AT_NS] == bench.now_ns
+
+
+def test_a_gpu_lost_in_the_plant_is_lost_in_nvml_until_it_returns(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "lost", True)
+    bench.run(0.1)
+    lost_code = bench.record[Word.ERROR_CODE]
+
+    bench.plant.set_fault(bench.gpu.id, "lost", False)
+    bench.run(0.1)
+
+    assert lost_code == 15
+    assert bench.record[Word.ERROR_CODE] == 0
+
+
+def test_a_withheld_value_stays_withheld_while_the_plant_runs(bench: Bench) -> None:
+    bench.record.withhold(Word.MARGIN_C)
+    withheld = bench.record[Word.MARGIN_C]
+
+    bench.run(1)
+
+    assert bench.record[Word.MARGIN_C] == withheld
