@@ -1,0 +1,135 @@
+"""What a family of miners must answer for, so that one driver serves them all.
+
+An adapter speaks one firmware's dialect to one machine and judges what it hears: it returns only values
+that the machine has just given, and raises for everything else. It keeps no connection open between calls.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from pydantic import SecretStr
+
+from controller.domain.devices import OperatingPoint, Reading
+from controller.domain.power import Limit, Power
+from drivers.base import DriverError
+
+SLEEP = "sleep"
+"""The name of the point at which a machine does not hash, in every family."""
+
+RATE_EXPONENT = 0.8
+"""Hash rate grows with about this power of the watts (0.75 to 0.82 on machines of several makes)."""
+
+
+class RefusedError(DriverError):
+    """The machine answered, and its answer was no: what was asked has not been done."""
+
+    def __init__(self, why: str, code: int | None = None) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """What the operator says of one machine. `min_w` is the least it draws while it hashes.
+
+    `exchange_s` is the deadline of one exchange, `busy_wait_s` the pause before asking a busy machine again;
+    `state_dir` is where a family that must remember something beyond our own life keeps it.
+    """
+
+    device: str
+    host: str
+    rated_w: int
+    rated_ths: float
+    sleep_w: int
+    ceiling_w: int
+    min_w: int | None = None
+    points: tuple[OperatingPoint, ...] = ()
+    username: str | None = None
+    password: SecretStr | None = None
+    state_dir: Path | None = None
+    exchange_s: float = 3.0
+    busy_wait_s: float = 2.0
+
+    @property
+    def sleep(self) -> OperatingPoint:
+        """The configured sleep point, or the one that `sleep_w` describes."""
+        named = {point.name: point for point in self.points}
+        return named.get(SLEEP, OperatingPoint(name=SLEEP, power=Power(self.sleep_w), rate=0.0))
+
+    def point(self, name: str, power_w: int) -> OperatingPoint:
+        """A point whose rate follows from the rating."""
+        rate = self.rated_ths * (power_w / self.rated_w) ** RATE_EXPONENT
+        return OperatingPoint(name=name, power=Power(power_w), rate=round(rate, 3))
+
+    @property
+    def asleep(self) -> Limit:
+        return Limit(self.sleep.power)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Who a machine says it is. `points` are the only ones it has, where it can list them."""
+
+    mac: str | None
+    points: tuple[OperatingPoint, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One reading, and the machine it came from where the same answer says so."""
+
+    reading: Reading
+    mac: str | None = None
+
+
+class Adapter(Protocol):
+    """One machine, in its firmware's dialect. Any method may raise whatever a broken answer causes.
+
+    `backend` is the class by which pyasic knows the firmware. `hello_is_proof` says that no other firmware
+    answers `hello` in this way, so that it will do where pyasic recognises nothing.
+    """
+
+    backend: ClassVar[str]
+    hello_is_proof: ClassVar[bool]
+
+    def __init__(self, plate: Plate) -> None: ...
+
+    @staticmethod
+    def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
+        """The points of a machine that nobody has talked to yet, from its rating."""
+        ...
+
+    async def hello(self) -> Hello:
+        """Drop all that was remembered of the machine and ask it who it is."""
+        ...
+
+    async def read(self) -> Sample: ...
+
+    async def change(self, point: OperatingPoint) -> None:
+        """Return when the machine said yes; raise `RefusedError` when it said no."""
+        ...
+
+
+def number(value: object) -> float | None:
+    """A finite number, or one written as a string; anything else is None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        parsed = float(value)
+    except ValueError:
+        return None
+    return parsed if math.isfinite(parsed) else None
+
+
+def hottest(values: list[float | None]) -> float | None:
+    """The highest of the sensors that work: one that reads 0 or less is broken or absent."""
+    return max((value for value in values if value is not None and value > 0), default=None)
+
+
+def mac_address(value: object) -> str | None:
+    """One spelling for all firmware, so that addresses compare."""
+    return value.strip().upper().replace("-", ":") if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,171 @@
+"""Stock Antminer (X19, X21): three work modes over HTTP, and not one watt told.
+
+Its draw is an estimate from mode and hash rate, and always says so: only a meter knows better. pyasic's own
+stop and resume must never be used here: they say True to a dead host, and write three empty pools over the
+configuration when it could not be read (miners/backends/antminer.py of 0.79.0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, ClassVar
+
+from controller.domain.devices import OperatingPoint, Quality, Reading
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
+from drivers.asic.digest import DigestClient
+from drivers.base import DriverError
+
+NORMAL = "normal"
+LOW = "low"
+
+SLEEP_MODE = 1
+LOW_MODE = 3
+NORMAL_MODE = 0
+"""Every other mode is one of full power too: 2 is "high" where there is one."""
+
+LOW_SHARE = 0.85
+"""What low power draws at most where `min_w` does not say, as a share of the rating."""
+
+HTTP_PORT = 80
+DEFAULT_USERNAME = DEFAULT_PASSWORD = "root"
+
+SETTER_S = 60.0
+"""Some firmware answers `set_miner_conf` only when it is done, after 20 s and more."""
+
+_log = logging.getLogger(__name__)
+
+
+class Antminer:
+    backend: ClassVar[str] = "AntminerModern"
+    hello_is_proof: ClassVar[bool] = False
+
+    def __init__(self, plate: Plate) -> None:
+        self._plate = plate
+        password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
+        self._http = DigestClient(plate.host, HTTP_PORT, plate.username or DEFAULT_USERNAME, password)
+        self._last_good = LastGood(plate.state_dir)
+        self._mac: str | None = None
+        self._full_mode: int | None = None
+
+    @staticmethod
+    def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
+        low_w = plate.min_w or round(LOW_SHARE * plate.rated_w)
+        return (plate.sleep, plate.point(LOW, low_w), plate.point(NORMAL, plate.rated_w))
+
+    async def hello(self) -> Hello:
+        self._http.forget()
+        self._full_mode = None
+        self._mac = await self._ask_mac()
+        return Hello(mac=self._mac)
+
+    async def read(self) -> Sample:
+        conf = await self._get("get_miner_conf")
+        stats = await self._get("stats")
+        taken = sample(conf, stats, self._plate)
+        mode = mode_of(conf)
+        if mode not in (SLEEP_MODE, LOW_MODE):
+            self._full_mode = mode
+        return taken
+
+    async def change(self, point: OperatingPoint) -> None:
+        mac = await self._ask_mac()
+        if mac != self._mac:
+            raise DriverError(f"the machine that was {self._mac} is {mac} now")
+        conf = await self._get("get_miner_conf")
+        wanted = with_mode(conf, await self._mode_for(point, mac))
+        await self._keep(mac, conf)
+        reply = await self._http.post(path("set_miner_conf"), wanted, deadline_s=SETTER_S)
+        if isinstance(reply, dict) and str(reply.get("stats", "success")).lower() != "success":
+            raise RefusedError(f"set_miner_conf: {reply.get('msg') or reply.get('stats')}")
+        self._check_written(wanted, await self._get("get_miner_conf"))
+
+    def _check_written(self, wanted: Conf, written: Conf) -> None:
+        if pools_of(written) != pools_of(wanted):
+            raise DriverError("the machine changed its pools while its mode was set")
+        if mode_of(written) != mode_of(wanted):
+            raise DriverError(
+                f"said yes to {MODE_READ} {mode_of(wanted)}, but has {mode_of(written)} in its configuration"
+            )
+
+    async def _mode_for(self, point: OperatingPoint, mac: str) -> int:
+        """Back to full power means the mode that it had at full power, which need not be 0."""
+        if point.name != NORMAL:
+            return {SLEEP: SLEEP_MODE, LOW: LOW_MODE}[point.name]
+        if self._full_mode is None:
+            kept = await asyncio.to_thread(self._last_good.load, mac) if self._plate.state_dir else None
+            mode = NORMAL_MODE if kept is None else mode_of(kept)
+            self._full_mode = NORMAL_MODE if mode in (SLEEP_MODE, LOW_MODE) else mode
+        return self._full_mode
+
+    async def _keep(self, mac: str, conf: Conf) -> None:
+        """Only of a machine at work: what a sleeping one had was kept when it was put to sleep.
+
+        A full disk must not stop a curtailment.
+        """
+        if self._plate.state_dir is None or mode_of(conf) == SLEEP_MODE:
+            return
+        try:
+            await asyncio.to_thread(self._last_good.keep, mac, conf)
+        except OSError as error:
+            _log.warning("last good configuration not kept: device=%s error=%s", self._plate.device, error)
+
+    async def _ask_mac(self) -> str:
+        mac = mac_address((await self._get("get_system_info"))["macaddr"])
+        if mac is None:
+            raise DriverError("get_system_info: no macaddr")
+        return mac
+
+    async def _get(self, name: str) -> Any:
+        return await self._http.get(path(name), deadline_s=self._plate.exchange_s)
+
+
+def path(name: str) -> str:
+    return f"/cgi-bin/{name}.cgi"
+
+
+def sample(conf: Conf, stats: Conf, plate: Plate) -> Sample:
+    pools_of(conf)
+    # Asleep, and for a while after, there is no record at all: then nothing hashes.
+    chains = stats["STATS"][0]["chain"] if stats["STATS"] else []
+    rate_ths = sum(number(chain.get("rate_real")) or 0.0 for chain in chains) / 1000
+    mode = mode_of(conf)
+    return Sample(
+        reading=Reading(
+            device=plate.device,
+            draw=estimated_draw(mode, rate_ths, plate),
+            quality=Quality.ESTIMATED,
+            setting=setting(mode, plate),
+            rate=rate_ths,
+            hottest_c=hottest([number(chip) for chain in chains for chip in chain.get("temp_chip") or []]),
+        )
+    )
+
+
+def point_of(mode: int, plate: Plate) -> OperatingPoint | None:
+    if mode == SLEEP_MODE:
+        return plate.sleep
+    name = LOW if mode == LOW_MODE else NORMAL
+    points = plate.points or Antminer.default_points(plate)
+    return next((point for point in points if point.name == name), None)
+
+
+def setting(mode: int, plate: Plate) -> Bound:
+    """The power of the mode's point; a mode that is no point of this machine limits nothing we know."""
+    point = point_of(mode, plate)
+    return NO_LIMIT if point is None else Limit(point.power)
+
+
+def estimated_draw(mode: int, rate_ths: float, plate: Plate) -> Power:
+    """Standby, and for the hash what the mode's point needs for it; the whole point where nothing hashes.
+
+    A machine that does not hash may still be starting, so it is at rest only if it was told to sleep.
+    """
+    point = point_of(mode, plate) or plate.point(NORMAL, plate.ceiling_w)
+    if rate_ths <= 0:
+        return point.power
+    standby_w = plate.sleep.power.watts
+    full = point if point.rate > 0 else plate.point(NORMAL, plate.rated_w)
+    return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)

@@ -1,0 +1,78 @@
+"""From a group's configuration to its drivers. A new family is one line in `ADAPTERS`."""
+
+from __future__ import annotations
+
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, ThermalLimits
+from controller.domain.power import Power
+from drivers.asic.adapter import Adapter, Plate
+from drivers.asic.antminer import Antminer
+from drivers.asic.config import Family, MinerGroupConfig
+from drivers.asic.driver import AsicDriver, Patience
+from drivers.asic.identify import Identifier
+from drivers.asic.luxos import LuxOS
+from drivers.asic.whatsminer import Whatsminer
+
+ADAPTERS: dict[Family, type[Adapter]] = {
+    "luxos": LuxOS,
+    "whatsminer": Whatsminer,
+    "antminer": Antminer,
+}
+
+
+def drivers_of(config: MinerGroupConfig, identifier: Identifier | None) -> tuple[AsicDriver, ...]:
+    shared = identifier or Identifier()
+    return tuple(_driver(config, index, host, shared) for index, host in enumerate(config.addresses()))
+
+
+def _driver(config: MinerGroupConfig, index: int, host: str, identifier: Identifier) -> AsicDriver:
+    plate = _plate(config, f"{config.id}-{index:03d}", host)
+    adapter = ADAPTERS[config.family]
+    return AsicDriver(
+        host=host,
+        spec=_spec(config, plate, plate.points or adapter.default_points(plate)),
+        adapter=adapter(plate),
+        identifier=identifier,
+        patience=Patience(identify_s=config.identify_s),
+    )
+
+
+def _plate(config: MinerGroupConfig, device: str, host: str) -> Plate:
+    return Plate(
+        device=device,
+        host=host,
+        rated_w=config.rated_w,
+        rated_ths=config.rated_ths,
+        sleep_w=config.sleep_w,
+        ceiling_w=config.ceiling,
+        min_w=config.min_w,
+        points=tuple(
+            OperatingPoint(name=point.name, power=Power(point.power_w), rate=point.rate_ths)
+            for point in config.points
+        ),
+        username=config.username,
+        password=config.password,
+        state_dir=config.state_dir,
+        exchange_s=config.exchange_s,
+        busy_wait_s=config.busy_wait_s,
+    )
+
+
+def _spec(config: MinerGroupConfig, plate: Plate, points: tuple[OperatingPoint, ...]) -> DeviceSpec:
+    thermal = None
+    if config.derate_c is not None and config.trip_c is not None:
+        thermal = ThermalLimits(derate_c=config.derate_c, trip_c=config.trip_c)
+    return DeviceSpec(
+        id=plate.device,
+        kind=DeviceKind.ASIC,
+        node=config.node,
+        zone=config.zone,
+        points=points,
+        ceiling=Power(plate.ceiling_w),
+        thermal=thermal,
+        keeps_limit=config.keeps_limit,
+        stale_after_s=config.stale_after_s,
+        dwell_s=config.dwell_s,
+        settle_down_s=config.settle_down_s,
+        settle_up_s=config.settle_up_s,
+        restart_s=config.restart_s,
+    )

@@ -1,0 +1,97 @@
+"""The one door to pyasic 0.79.0: everything of it that we use, mended where it leaks.
+
+Nothing else imports pyasic. Importing it must change neither the root logger nor the warning filters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+
+from drivers.asic.wire import exchange
+
+_root = logging.getLogger()
+_before = (_root.level, list(_root.handlers))
+with warnings.catch_warnings():
+    # Its pydantic models and passlib warn of deprecations at import; nobody here can act on them.
+    warnings.simplefilter("ignore")
+    from pyasic import APIError, get_miner, settings
+    from pyasic.miners import factory
+    from pyasic.rpc.base import BaseMinerRPCAPI
+    from pyasic.rpc.btminer import (
+        BTMinerRPCAPI,
+        TokenData,
+        create_privileged_cmd,
+        parse_btminer_priviledge_data,
+    )
+    from pyasic.rpc.btminer import _crypt as _md5crypt
+    from pyasic.rpc.luxminer import LUXMinerRPCAPI
+# pyasic calls logging.basicConfig and sets the root logger's level (logger/__init__.py:29).
+_root.setLevel(_before[0])
+_root.handlers[:] = _before[1]
+
+__all__ = [
+    "APIError",
+    "BTMinerRPCAPI",
+    "HttpxError",
+    "LUXMinerRPCAPI",
+    "TokenData",
+    "create_privileged_cmd",
+    "get_miner",
+    "md5crypt",
+    "parse_btminer_priviledge_data",
+]
+
+HttpxError = factory.httpx.HTTPError  # what its identification may raise; it is no OSError
+
+EXCHANGE_S = 5.0
+IDENTIFY_STAGE_S = 10
+IDENTIFY_TRIES = 2
+
+
+def md5crypt(word: str, salt: str) -> str:
+    """The hash alone, without its "$1$salt$" in front."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # passlib: settings given to hash()
+        return str(_md5crypt(word, f"$1${salt}$")).split("$")[3]
+
+
+async def _send_bytes(
+    rpc: BaseMinerRPCAPI,
+    data: bytes,
+    *,
+    port: int | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - the signature is pyasic's
+) -> bytes:
+    """pyasic's own turns a refused connection into an empty success and waits 100 s for a silent host."""
+    deadline_s = timeout if timeout is not None else getattr(rpc, "deadline_s", EXCHANGE_S)
+    return await exchange(str(rpc.ip), port or rpc.port, data, deadline_s=deadline_s)
+
+
+async def _first_result(tasks: Sequence[asyncio.Task[object]], accept: Callable[[object], bool]) -> object:
+    """pyasic's own leaves the losers of a race running, with their sockets, when the caller is cancelled."""
+    result: object = None
+    try:
+        for done in asyncio.as_completed(tasks):
+            result = await done
+            if accept(result):
+                break
+        return result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _mend() -> None:
+    BaseMinerRPCAPI._send_bytes = _send_bytes
+    factory.concurrent_get_first_result = _first_result
+    factory.logger = logging.getLogger("pyasic")
+    # One 3-s clock for all stages makes pyasic miss healthy miners as soon as the loop is busy.
+    settings.update("factory_get_timeout", IDENTIFY_STAGE_S)
+    settings.update("factory_get_retries", IDENTIFY_TRIES)
+
+
+_mend()

@@ -1,0 +1,156 @@
+"""Whatsminer with the v2 API: a power limit in watts and an off switch, over TCP 4028, writes encrypted.
+
+Firmware dated 2024-11 and later speaks v3, another protocol, and is another family.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from controller.domain.devices import OperatingPoint, Quality, Reading
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.cgminer import Reply, ask, proven
+from drivers.asic.library import (
+    BTMinerRPCAPI,
+    TokenData,
+    create_privileged_cmd,
+    md5crypt,
+    parse_btminer_priviledge_data,
+)
+from drivers.base import DriverError
+
+DEFAULT_PASSWORD = "admin"
+LEAST_SHARE = 0.7
+"""The lowest limit offered of a machine whose `min_w` nobody gave, as a share of its rating."""
+
+STEPS = 6
+
+
+class Whatsminer:
+    backend: ClassVar[str] = "BTMinerV2"
+    hello_is_proof: ClassVar[bool] = True
+    """A stopped one refuses the commands by which pyasic knows it."""
+
+    def __init__(self, plate: Plate) -> None:
+        self._plate = plate
+        self._rpc = BTMinerRPCAPI(plate.host)
+        self._rpc.deadline_s = plate.exchange_s
+        self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
+        self._token: TokenData | None = None
+        self._last_limit: Bound = NO_LIMIT
+
+    @staticmethod
+    def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
+        """Off, and limits in equal steps from the lowest to the rating."""
+        least_w = plate.min_w or round(LEAST_SHARE * plate.rated_w)
+        ladder = {least_w + (plate.rated_w - least_w) * step // STEPS for step in range(STEPS + 1)}
+        return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
+
+    async def hello(self) -> Hello:
+        self._token = None
+        self._last_limit = NO_LIMIT
+        info = (await ask(self._rpc, "get_miner_info"))["Msg"]
+        return Hello(mac=mac_address(info["mac"]))
+
+    async def read(self) -> Sample:
+        status = (await ask(self._rpc, "status"))["Msg"]
+        try:
+            summary = (await ask(self._rpc, "summary"))["SUMMARY"][0]
+        except RefusedError:
+            if not is_off(status):
+                raise
+            # "btminer process is down" (code 14): of a machine that is switched off, that is an answer.
+            return stopped_sample(self._plate)
+        taken = sample(status, summary, self._plate)
+        if not is_off(status):
+            self._last_limit = taken.reading.setting
+        return taken
+
+    async def change(self, point: OperatingPoint) -> None:
+        if point.name == SLEEP:
+            await self._tell("power_off", respbefore="true")
+            return
+        off = is_off((await ask(self._rpc, "status"))["Msg"])
+        try:
+            await self._tell("adjust_power_limit", power_limit=str(point.power.watts))
+        except RefusedError:
+            # Never wake a machine under a limit that is higher than it was granted.
+            known = self._last_limit
+            if not off or not isinstance(known, Limit) or known.power > point.power:
+                raise
+        if off:
+            await self._tell("power_on")
+
+    async def _tell(self, command: str, **parameters: str) -> None:
+        """A refusal may mean no more than a token that the machine forgot, so ask twice."""
+        try:
+            await self._tell_once(command, **parameters)
+        except RefusedError:
+            self._token = None
+            await self._tell_once(command, **parameters)
+
+    async def _tell_once(self, command: str, **parameters: str) -> None:
+        """Not by pyasic's send_privileged_command, which takes a cancelled call for an unanswered one."""
+        if self._token is None:
+            self._token = token((await ask(self._rpc, "get_token"))["Msg"], self._password)
+        request = create_privileged_cmd(self._token, {"cmd": command, **parameters})
+        reply = self._rpc._load_api_data(await self._rpc._send_bytes(request))
+        if "enc" in reply:
+            reply = parse_btminer_priviledge_data(self._token, reply)
+        proven(command, reply)
+
+
+def token(challenge: Reply, password: str) -> TokenData:
+    key = md5crypt(password, challenge["salt"])
+    return TokenData(host_sign=md5crypt(key + challenge["time"], challenge["newsalt"]), host_passwd_md5=key)
+
+
+def is_off(status: Reply) -> bool:
+    """`mineroff`, or `btmineroff` on the firmware of 2021 and before."""
+    said = [status[key] for key in ("mineroff", "btmineroff") if status.get(key) not in (None, "")]
+    if not said:
+        raise DriverError("status: neither mineroff nor btmineroff")
+    return any(str(value).lower() == "true" for value in said)
+
+
+def sample(status: Reply, summary: Reply, plate: Plate) -> Sample:
+    """Watts that the machine does not know are taken to be all that its limit allows."""
+    off = is_off(status)
+    limit = power_limit(summary)
+    rate_mhs = number(summary.get("MHS 1m")) or 0.0
+    power = number(summary["Power"])
+    if power is not None and power >= 0:
+        draw, quality = Power.up(power), Quality.MEASURED
+    elif off and rate_mhs == 0:
+        draw, quality = plate.sleep.power, Quality.ESTIMATED
+    else:
+        draw = limit.power if isinstance(limit, Limit) else Power(plate.ceiling_w)
+        quality = Quality.ESTIMATED
+    reading = Reading(
+        device=plate.device,
+        draw=draw,
+        quality=quality,
+        setting=plate.asleep if off else limit,
+        rate=rate_mhs / 1e6,
+        hottest_c=hottest([number(summary.get("Chip Temp Max"))]),
+    )
+    return Sample(reading=reading, mac=mac_address(summary.get("MAC")))
+
+
+def stopped_sample(plate: Plate) -> Sample:
+    """A machine that is switched off and tells no watts: nobody measured its draw."""
+    return Sample(
+        reading=Reading(
+            device=plate.device,
+            draw=plate.sleep.power,
+            quality=Quality.ESTIMATED,
+            setting=plate.asleep,
+        )
+    )
+
+
+def power_limit(summary: Reply) -> Bound:
+    """0 or nothing is a firmware that does not tell: a machine with a limit of 0 W would not hash."""
+    limit = number(summary.get("Power Limit"))
+    return Limit(Power.down(limit)) if limit is not None and limit > 0 else NO_LIMIT
