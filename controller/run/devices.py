@@ -121,7 +121,7 @@ class DeviceTask:
 
     async def _read(self) -> None:
         device = self.driver.spec.id
-        async with self._machines.reads:
+        async with self._machines.reading:
             try:
                 async with asyncio.timeout(self._polling.deadline_s) as self._reading:
                     reading = await self.driver.read()
@@ -137,7 +137,7 @@ class DeviceTask:
         self._machines.heard.readings[device] = Sample(self._machines.clock.now_s(), reading)
 
     async def _apply(self, command: SetPoint) -> None:
-        async with self._machines.commands:
+        async with self._machines.commanding:
             # A newer command may have come while this one waited for its turn.
             command, self._command = self._command or command, None
             try:
@@ -162,15 +162,16 @@ class Machines:
         sensors: Sequence[tuple[Sensor, Polling]],
         queues: Sequence[JobQueue],
         clock: Clock,
+        reads: Counter[str],
         answered: Callable[[SetPoint, Outcome], None],
         job_answered: Callable[[JobCommand, Outcome], None],
     ) -> None:
         self.clock = clock
         self.heard = Heard()
-        self.counts: Counter[str] = Counter()
+        self.counts = reads
         self.answered = answered
-        self.reads = asyncio.Semaphore(READS_AT_ONCE)
-        self.commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self.reading = asyncio.Semaphore(READS_AT_ONCE)
+        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._job_answered = job_answered
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}

@@ -1,0 +1,48 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check fast lock clean help
+
+help:  ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/.installed  ## a whole simulated site on real sockets, through a demand-response event
+	@$(BIN)/python -c 'from simulators.nvml.build import compiler; compiler()' 2>/dev/null \
+	  || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang
+	$(BIN)/wattshift demo
+
+check: $(VENV)/.installed  ## format, lint, types, arrows, fast tests: the only command to know while writing
+	$(BIN)/ruff format .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow and not socket" -n 2
+
+test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist loadfile
+
+.PHONY: tools
+tools:  ## the Debian packages that tests use; installed where allowed, named where not
+	@deploy/tools.sh mosquitto:mosquitto prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl
+
+lock: $(VENV)/.installed  ## resolve the dependencies again
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -q -o requirements.lock
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

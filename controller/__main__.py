@@ -1,0 +1,221 @@
+"""The `wattshift` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from controller.run import logs
+
+app = typer.Typer(
+    help="Site controller for Bitcoin ASICs and Nvidia GPUs behind one grid connection.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+job_app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
+app.add_typer(job_app, name="job")
+
+DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
+Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG", help="the site file")]
+Url = Annotated[str, typer.Option(help="where the controller's API answers", envvar="WATTSHIFT_URL")]
+DEFAULT_URL = "http://127.0.0.1:9480"
+API_TIMEOUT_S = 5.0
+EXIT_CONFIG = 78
+"""sysexits.h EX_CONFIG: the service manager is told not to try again."""
+
+out = Console()
+err = Console(stderr=True)
+
+
+@app.command()
+def run(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the controller in the foreground, as the service does."""
+    from controller.config import ConfigError
+
+    settings = _load(config)
+    logs.configure(settings.log.format, settings.log.level)
+    from controller import daemon  # after logging: device libraries configure it on import
+
+    try:
+        daemon.run(settings)
+    except ConfigError as error:
+        _fail_config(str(error))
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="the site file")] = DEFAULT_CONFIG) -> None:
+    """Read a site file, check it whole, and print what was understood."""
+    settings = _load(file)
+    from controller.checkup import report
+
+    problems = report(settings, out)
+    if problems:
+        _fail_config("\n".join(problems))
+
+
+@app.command()
+def status(url: Url = DEFAULT_URL) -> None:
+    """The site at a glance: power against limits, events, alarms, and devices by reason."""
+    from controller.checkup import status_tables
+
+    for part in status_tables(_get(url, "/status")):
+        out.print(part)
+
+
+@app.command()
+def why(device: str, url: Url = DEFAULT_URL) -> None:
+    """Why a device draws what it draws: its grant, the reason, and the room on every node above it."""
+    from controller.checkup import why_tables
+
+    for part in why_tables(_get(url, f"/why/{device}")):
+        out.print(part)
+
+
+@app.command()
+def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
+    """Print a ready site-file block for the GPUs of this host."""
+    from drivers.gpu import describe
+
+    from drivers.base import DriverError
+
+    try:
+        typer.echo(describe(library))
+    except DriverError as error:
+        _fail(str(error))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def simulate(context: typer.Context) -> None:
+    """Serve a simulated site on loopback: PLANT.toml [--control-port N] [--speed X]."""
+    from simulators import serve
+
+    sys.exit(serve.main(context.args))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Run a whole simulated site on real sockets through a demand-response event, and judge it."""
+    from simulators.demo import main as demo_main
+
+    sys.exit(demo_main.main(context.args))
+
+
+@job_app.command("submit", context_settings={"allow_interspersed_args": False})
+def job_submit(
+    command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
+    gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
+    value: Annotated[float, typer.Option(min=0, help="USD per GPU and hour")] = 1.0,
+    flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
+    on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
+    queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Queue a GPU job."""
+    from drivers import localqueue
+
+    request = _validated(
+        localqueue.JobRequest,
+        argv=command,
+        gpus=gpus,
+        usd_per_gpu_hour=value,
+        flex=flex,
+        on_shortage=on_shortage,
+        cwd=str(Path.cwd()),
+    )
+    try:
+        typer.echo(localqueue.submit(_queue_directory(config, queue), request))
+    except localqueue.QueueError as error:
+        _fail(str(error))
+
+
+@job_app.command("list")
+def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
+    """Every job of the queue, oldest first."""
+    from drivers import localqueue
+
+    table = Table("job", "state", "GPUs", "USD/GPU-h", "command", box=None)
+    try:
+        for job in localqueue.list_jobs(_queue_directory(config, queue)):
+            argv = " ".join(job.argv)
+            table.add_row(job.id, job.state, str(job.gpus), f"{job.usd_per_gpu_hour:g}", argv)
+    except localqueue.QueueError as error:
+        _fail(str(error))
+    out.print(table)
+
+
+@job_app.command("cancel")
+def job_cancel(job: str, queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
+    """Take a job out of the queue; one that is running is asked to end."""
+    from drivers import localqueue
+
+    try:
+        localqueue.cancel(_queue_directory(config, queue), job)
+    except localqueue.QueueError as error:
+        _fail(str(error))
+
+
+def _load(path: Path) -> Any:
+    from controller.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        _fail_config(str(error))
+
+
+def _get(url: str, path: str) -> Any:
+    """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
+    try:
+        with urllib.request.urlopen(url + path, timeout=API_TIMEOUT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        _fail(f"{url}{path}: {error.code} {error.read().decode(errors='replace').strip()}")
+    except (OSError, ValueError) as error:
+        _fail(f"{url}{path}: {error}")
+
+
+def _queue_directory(config: Path, name: str | None) -> Path:
+    queues = {queue.id: queue.directory for queue in _load(config).queues}
+    if name is None and len(queues) == 1:
+        return Path(next(iter(queues.values())))
+    if name not in queues:
+        _fail(f"{config}: no queue {name!r}; it has {sorted(queues)}")
+    return Path(queues[str(name)])
+
+
+def _validated(model: Any, **values: object) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        _fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+
+
+def _fail(message: str) -> Any:
+    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _fail_config(message: str) -> Any:
+    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(EXIT_CONFIG)
+
+
+def main() -> None:
+    # A file that the daemon makes (journal, job logs) is nobody else's to write.
+    os.umask(0o027)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What the command line prints: the site as the file describes it, and the site as it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from controller.config import Settings, spec_problems
+from controller.domain.devices import DeviceSpec
+from controller.domain.power import Limit, total
+from controller.domain.site import Site
+from drivers import registry
+
+Json = dict[str, Any]
+
+
+def report(settings: Settings, out: Console) -> list[str]:
+    """Print what a site file means; returns what is wrong with it."""
+    specs = [driver.spec for driver, _ in registry.build(settings).drivers]
+    site = settings.site()
+    out.print(_electrical_tree(site, specs))
+    table = Table("group", "devices", "lowest W", "highest W", "node", "keeps its limit", box=None)
+    for group, members in _groups(specs).items():
+        first = members[0]
+        ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
+        table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
+    out.print(table)
+    link = settings.grid
+    out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
+    return spec_problems(settings, specs)
+
+
+def status_tables(status: Json) -> Iterator[RenderableType]:
+    cap = status["cap"]
+    shown = f"{_kw(cap['watts'])} ({cap['reason']} {cap['event']})".replace(" )", ")")
+    state = "" if status["ready"] else " [starting: nothing is changed yet]"
+    yield Text(f"{status['site']}  cap {shown}  grid link {status['link']}{state}", style="bold")
+    nodes = Table("node", "metered", "limit", "granted", "worst case", "unexplained", box=None)
+    for node in status["nodes"]:
+        cells = (_kw(node[key]) for key in ("metered_w", "limit_w", "granted_w", "worst_w", "unexplained_w"))
+        nodes.add_row(node["node"], *cells, style="" if node["feasible"] else "red")
+    yield nodes
+    reasons = Counter(
+        (device["kind"], device["reason"], device["limited_by"]) for device in status["devices"]
+    )
+    devices = Table("kind", "reason", "limited by", "devices", box=None)
+    for (kind, reason, node), count in sorted(reasons.items()):
+        devices.add_row(kind, reason, node, str(count))
+    yield devices
+    for event in status["events"]:
+        yield Text(f"event {event['event']}: {event['status']}, least possible {_kw(event['least_w'])}")
+    for job in status["jobs"]:
+        yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
+    for alarm in status["alarms"]:
+        yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def why_tables(why: Json) -> Iterator[RenderableType]:
+    by = f" by {why['limited_by']}" if why["limited_by"] else ""
+    yield Text(f"{why['device']}: {why['reason']}{by}", style="bold")
+    facts = Table(box=None, show_header=False)
+    age = "never read" if why["age_s"] is None else f"{why['age_s']} s ago"
+    facts.add_row("draws", f"{why['draw_w']} W ({age})")
+    facts.add_row("told to be at", f"{why['point']} ({why['truth']})")
+    facts.add_row("would be at", why["wanted"])
+    facts.add_row("counts for", f"{why['grant_w']} W, at worst {why['worst_w']} W")
+    facts.add_row("hottest", "no sensor" if why["hottest_c"] is None else f"{why['hottest_c']} °C")
+    facts.add_row("derated by", f"{100 * why['derate']:.0f} % of its range")
+    facts.add_row("lies, reasserted", f"{why['lies']}, {why['reasserts']}")
+    yield facts
+    above = Table("above it", "limit", "metered", "granted", "worst case", box=None)
+    for node in why["above"]:
+        cells = (_kw(node[key]) for key in ("limit_w", "metered_w", "granted_w", "worst_w"))
+        above.add_row(node["node"], *cells)
+    yield above
+    cap = why["cap"]
+    yield Text(f"site cap {_kw(cap['watts'])} ({cap['reason']} {cap['event']})".replace(" )", ")"))
+
+
+def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:
+    branches: dict[str, Tree] = {}
+    for node in site.nodes:
+        here = [spec for spec in specs if spec.node == node.id]
+        parts = [node.id, f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
+        parts += [f"fixed {node.fixed}"] if node.fixed.watts else []
+        parts += [f"meter {node.meter}"] if node.meter is not None else []
+        parts += [f"{len(here)} devices up to {total(spec.ceiling for spec in here)}"] if here else []
+        label = ", ".join(parts)
+        branches[node.id] = Tree(label) if node.parent is None else branches[node.parent].add(label)
+    return branches[site.root.id]
+
+
+def _groups(specs: list[DeviceSpec]) -> dict[str, list[DeviceSpec]]:
+    groups: dict[str, list[DeviceSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.id.rpartition("-")[0], []).append(spec)
+    return groups
+
+
+def _kw(watts: int | None) -> str:
+    return "-" if watts is None else f"{watts / 1000:.2f} kW"

@@ -1,0 +1,127 @@
+"""Puts the running controller together: settings in, one group of tasks out, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from importlib.metadata import version
+
+import structlog
+
+from controller.config import ConfigError, Settings, spec_problems
+from controller.domain.devices import Outcome, SetPoint
+from controller.domain.jobs import JobCommand
+from controller.run import metrics
+from controller.run.api import Api
+from controller.run.board import Board
+from controller.run.clock import Clock
+from controller.run.devices import Machines, Polling, outcome_name
+from controller.run.journal import Journal
+from controller.run.loop import Islanded, Loop
+from controller.run.notify import Notifier
+from drivers import registry
+
+log = structlog.get_logger()
+
+
+class _StopRequestedError(Exception):
+    """SIGTERM or SIGINT: ends the task group in order."""
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises what went wrong otherwise, so that the service manager restarts."""
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    clock = Clock()
+    notifier = Notifier.from_environment()
+    board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
+    journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
+    await journal.open()
+    try:
+        wake = asyncio.Event()
+        machines = _machines(settings, clock, board, journal)
+        link = await _link(settings, clock, journal, wake)
+        api = Api(
+            board=board,
+            host=settings.api.host,
+            port=settings.api.port,
+            metrics=lambda: metrics.render(board),
+        )
+        loop = Loop(
+            site=board.site,
+            clock=clock,
+            machines=machines,
+            grid=link if link is not None else Islanded(),
+            journal=journal,
+            board=board,
+            notifier=notifier,
+            wake=wake,
+        )
+        port = await api.start()
+        log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_until_signal())
+                group.create_task(journal.run())
+                group.create_task(machines.run())
+                group.create_task(loop.run())
+                if link is not None:
+                    group.create_task(link.run())
+                notifier.ready()
+        except* _StopRequestedError:
+            log.info("stopping", site=settings.name)
+        finally:
+            notifier.stopping()
+            await api.stop()
+    finally:
+        await journal.close()
+
+
+def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:
+    fleet = registry.build(settings)
+    problems = spec_problems(settings, (driver.spec for driver, _ in fleet.drivers))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+    def answered(command: SetPoint, outcome: Outcome) -> None:
+        board.commands[outcome_name(outcome)] += 1
+        journal.answered(command, outcome)
+
+    def job_answered(command: JobCommand, outcome: Outcome) -> None:
+        board.job_commands[outcome_name(outcome)] += 1
+        journal.job_answered(command, outcome)
+
+    return Machines(
+        drivers=[(driver, _polling(polled)) for driver, polled in fleet.drivers],
+        sensors=[(sensor, _polling(polled)) for sensor, polled in fleet.sensors],
+        queues=fleet.queues,
+        clock=clock,
+        reads=board.reads,
+        answered=answered,
+        job_answered=job_answered,
+    )
+
+
+def _polling(polled: registry.Polled) -> Polling:
+    return Polling(every_s=polled.every_s, deadline_s=polled.deadline_s)
+
+
+async def _until_signal() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    raise _StopRequestedError
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
+    if not settings.simulation.ports:
+        return asyncio.new_event_loop
+    from simulators.ports import remap  # a simulated site only
+
+    return remap(settings.simulation.ports)

@@ -1,0 +1,66 @@
+"""Every device family the controller can drive: the tables of a site file, and what is built from them.
+
+A new family adds a table here and nothing anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from drivers import gpu, localqueue, modbus
+from drivers.asic import config as asic
+from drivers.base import Driver, JobQueue, Sensor
+
+
+class DeviceTables(BaseModel):
+    """The part of a site file that names machines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    miners: tuple[asic.MinerGroupConfig, ...] = ()
+    gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
+    modbus: tuple[modbus.ModbusConfig, ...] = ()
+    queues: tuple[localqueue.LocalQueueConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """How often something is read, and how long one read may take, in seconds."""
+
+    every_s: float
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything on the floor, ready to be driven."""
+
+    drivers: tuple[tuple[Driver, Polled], ...]
+    sensors: tuple[tuple[Sensor, Polled], ...]
+    queues: tuple[JobQueue, ...]
+
+
+def build(tables: DeviceTables) -> Fleet:
+    gpus = {
+        f"{host.id}-gpu{index}": uuid for host in tables.gpu_hosts for index, uuid in enumerate(host.uuids)
+    }
+    return Fleet(
+        drivers=tuple(_drivers(tables)),
+        sensors=tuple(
+            (modbus.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2))
+            for config in tables.modbus
+        ),
+        queues=tuple(localqueue.build(config, gpus) for config in tables.queues),
+    )
+
+
+def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:
+    for group in tables.miners:
+        polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
+        yield from ((driver, polled) for driver in asic.build(group))
+    for host in tables.gpu_hosts:
+        polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s)
+        yield from ((driver, polled) for driver in gpu.build(host))
