@@ -1,0 +1,90 @@
+"""The JSON API on TCP 4028 in the manner of cgminer: one request per connection, the server closes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from simulators.faces.connection import Connection, Listener
+
+JsonObject = dict[str, Any]
+EPOCH_S = 1_790_000_000
+"""Unix time at which every simulated miner's clock stood when the plant began."""
+PARTIAL_S = 1.0
+INVALID_JSON = 23
+
+
+class JsonApi(Protocol):
+    """The firmware behind the socket. `trailer` follows each answer: some firmware sends a NUL."""
+
+    trailer: bytes
+
+    def answer(self, request: JsonObject) -> JsonObject: ...
+
+    def failure(self, code: int, message: str) -> JsonObject: ...
+
+
+class JsonConnection(Connection):
+    """A request is complete when it parses; one that never does is refused after a moment."""
+
+    def __init__(self, listener: Listener, api: JsonApi) -> None:
+        super().__init__(listener)
+        self._api = api
+        self._answered = False
+
+    def take(self) -> None:
+        if self._answered:
+            return
+        try:
+            request = json.loads(self.received)
+        except ValueError:
+            self.later(PARTIAL_S, self._give_up)
+            return
+        self._answer(self._api.answer(request) if isinstance(request, dict) else self._invalid())
+
+    def _give_up(self) -> None:
+        if not self._answered:
+            self._answer(self._invalid())
+
+    def _invalid(self) -> JsonObject:
+        return self._api.failure(INVALID_JSON, "Invalid JSON")
+
+    def _answer(self, answer: JsonObject) -> None:
+        self._answered = True
+        self.send(json.dumps(answer, separators=(",", ":")).encode() + self._api.trailer, close=True)
+
+
+def status(
+    code: int, message: str, *, when_s: float, kind: str = "S", description: str = ""
+) -> list[JsonObject]:
+    return [
+        {
+            "STATUS": kind,
+            "When": EPOCH_S + int(when_s),
+            "Code": code,
+            "Msg": message,
+            "Description": description,
+        }
+    ]
+
+
+def joined(command: str, answer: Callable[[str], JsonObject]) -> JsonObject:
+    """The answer to `a+b+c`: each whole answer in a list of its own."""
+    return {**{part: [answer(part)] for part in command.split("+")}, "id": 1}
+
+
+def command_of(request: JsonObject) -> str:
+    """Clients write `command`; those of the Whatsminer write `cmd` as well."""
+    command = request.get("command", request.get("cmd", ""))
+    return command if isinstance(command, str) else ""
+
+
+def split(total: float, boards: int) -> list[float]:
+    return [total / boards] * boards
+
+
+def mac_of(serial: str) -> str:
+    """A locally administered address."""
+    octets = ["02", *(serial[at : at + 2] for at in range(0, 10, 2))]
+    return ":".join(octets).upper()

@@ -1,0 +1,83 @@
+"""What can go wrong with each part of the plant, as knobs that are set by name in a file or at run time.
+
+A knob whose name ends in `_now` acts once and springs back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+class BadFaultError(ValueError):
+    """There is no such fault, or it does not take such a value."""
+
+
+@dataclass(slots=True)
+class MinerFaults:
+    """The three lies acknowledge, read back as done, and do nothing. `slow_s` delays every answer."""
+
+    lies_about_stop: bool = False
+    lies_about_resume: bool = False
+    lies_about_limit: bool = False
+    dead: bool = False
+    hangs: bool = False
+    half_reply: bool = False
+    garbage: bool = False
+    never_closes: bool = False
+    slow_s: float = 0.0
+    refuses: bool = False
+    wrong_password: bool = False
+    session_stolen: bool = False
+    frozen_reads: bool = False
+    reported_power_factor: float = 1.0
+    forgets_limit_on_reboot: bool = False
+    reboot_now: bool = False
+    pool_loss: bool = False
+
+
+@dataclass(slots=True)
+class GpuFaults:
+    """`lies_about_limit` accepts a limit and does not obey it. `lost` is for the face: off the bus."""
+
+    lies_about_limit: bool = False
+    reset_limit_now: bool = False
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class MeterFaults:
+    dead: bool = False
+    frozen_reads: bool = False
+    reported_power_factor: float = 1.0
+
+
+@dataclass(slots=True)
+class ZoneFaults:
+    """`supply_offset_c` is a heat wave, or a chiller in trouble."""
+
+    fans_stopped: bool = False
+    supply_offset_c: float = 0.0
+
+
+@dataclass(slots=True)
+class NodeFaults:
+    """Set by the plant itself when the breaker trips; setting it to false closes the breaker again."""
+
+    breaker_open: bool = False
+
+
+Faults = MinerFaults | GpuFaults | MeterFaults | ZoneFaults | NodeFaults
+
+
+def set_fault(faults: Faults, name: str, value: bool | float) -> None:
+    known = {field.name: field.default for field in fields(faults)}
+    if name not in known:
+        raise BadFaultError(f"fault {name!r} is unknown; there are {', '.join(known)}")
+    if isinstance(known[name], bool):
+        if not isinstance(value, bool):
+            raise BadFaultError(f"fault {name!r} takes true or false, got {value!r}")
+        setattr(faults, name, value)
+    else:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e6 < value < 1e6:
+            raise BadFaultError(f"fault {name!r} takes a number, got {value!r}")
+        setattr(faults, name, float(value))

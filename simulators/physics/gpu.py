@@ -1,0 +1,100 @@
+"""One GPU: a power limit, the watts its job asks for, and what it does with both.
+
+The NVML face writes `limit_w` (through `set_limit`) and `demand_w` (through `work`), and reads the rest.
+"""
+
+from __future__ import annotations
+
+from simulators.config import GpuGroup
+from simulators.physics.curve import Curve
+from simulators.physics.faults import GpuFaults
+from simulators.physics.machine import Machine, approach
+
+DOWN_TAU_S = 0.017
+"""A V100 reaches a lower limit about 50 ms after its clocks change, and a higher one after 0.47 s."""
+UP_TAU_S = 0.125
+HEAT_TAU_S = 25.0
+HYSTERESIS_C = 5.0
+
+
+class Gpu(Machine):
+    """`limit_w` is the limit it says is in force, `cap_w` the one it obeys. Without a job it idles."""
+
+    __slots__ = ("_curve", "_hot", "cap_w", "demand_w", "faults", "group", "inlet_c", "limit_w", "uuid")
+
+    def __init__(self, group: GpuGroup, index: int) -> None:
+        super().__init__(device=group.ids[index], node=group.node, zone=group.zone, rise_c=group.rise_c)
+        self.group = group
+        self.uuid = group.uuids[index]
+        self.faults = GpuFaults()
+        self.limit_w = self.cap_w = group.default_limit_w
+        self.demand_w = self.watts = group.idle_w
+        self.inlet_c = 24.0
+        self._curve = Curve(group.performance)
+        self._hot = False
+
+    @property
+    def rated_w(self) -> float:
+        return self.group.max_w
+
+    @property
+    def throttled(self) -> bool:
+        """Its own thermal protection holds it at its lowest limit."""
+        return self._hot
+
+    @property
+    def working(self) -> bool:
+        return self.demand_w > self.group.idle_w
+
+    def set_limit(self, watts: float) -> None:
+        """As the driver does, keeps a limit inside the board's range; the caller reports errors."""
+        self.limit_w = min(max(watts, self.group.min_w), self.group.max_w)
+        if not self.faults.lies_about_limit:
+            self.cap_w = self.limit_w
+            self.moving = True
+
+    def reset_limit(self) -> None:
+        """Behind everyone's back: a driver reload, another administrator."""
+        self.limit_w = self.cap_w = self.group.default_limit_w
+        self.moving = True
+
+    def work(self, demand_w: float) -> None:
+        """A job now asks for `demand_w`; none: the idle watts."""
+        wanted_w = max(demand_w, self.group.idle_w)
+        self.moving = self.moving or wanted_w != self.demand_w
+        self.demand_w = wanted_w
+
+    def power_on(self, now_s: float) -> None:
+        """No limit and no job survives a power cut."""
+        super().power_on(now_s)
+        self.reset_limit()
+        self.demand_w = self.group.idle_w
+
+    def move(self, now_s: float, dt_s: float) -> None:
+        self.account(now_s)
+        if not self.powered:
+            self.moving = False
+            return
+        cap_w = min(self.cap_w, self.group.min_w) if self._hot else self.cap_w
+        target_w = min(cap_w, self.demand_w)
+        tau_s = DOWN_TAU_S if target_w < self.watts else UP_TAU_S
+        self.watts = approach(self.watts, target_w, dt_s, tau_s)
+        self.rate = self._throughput(cap_w) if self.working else 0.0
+        self.moving = self.watts != target_w
+
+    def warm(self, dt_s: float, inlet_c: float) -> None:
+        self.inlet_c = inlet_c
+        self.temperature_c = approach(
+            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S
+        )
+        hot = self.temperature_c >= self.group.slowdown_c - (HYSTERESIS_C if self._hot else 0.0)
+        if hot != self._hot:
+            self.trips += hot
+            self._hot = hot
+            self.moving = True
+
+    def _throughput(self, cap_w: float) -> float:
+        """Relative to the job without a cap: a cap above the demand costs nothing."""
+        default_w = self.group.default_limit_w
+        uncapped = self._curve(self.demand_w / default_w)
+        return min(1.0, self._curve(cap_w / default_w) / uncapped) if uncapped > 0 else 0.0

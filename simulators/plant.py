@@ -1,0 +1,226 @@
+"""One physical site in memory: electrical tree, miners, GPUs, meters and cooling, under one clock of its own.
+
+Pure Python and seeded: the same seed and the same calls give the same values. It must never ask for the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simulators.config import FaultConfig, PlantConfig
+from simulators.physics.cooling import Zone
+from simulators.physics.electrical import Meter, Node
+from simulators.physics.faults import BadFaultError, Faults, set_fault
+from simulators.physics.gpu import Gpu
+from simulators.physics.machine import Machine
+from simulators.physics.miner import Miner
+from simulators.physics.truth import GpuTruth, MinerTruth, NodeTruth, PlantTruth, ZoneTruth
+
+RESOLUTION_S = 0.001
+STEP_MS = 100
+SLOW_MS = 1000
+"""Heat and other load change slowly: they are stepped once a second, everything electrical ten times."""
+J_PER_WH = 3600.0
+
+
+class Plant:
+    """`advance(to_s)` is the only way time passes. `miners`, `gpus`, `meters`, `zones`, `nodes` are by id."""
+
+    def __init__(self, config: PlantConfig, seed: int | None = None) -> None:
+        self.config = config
+        self.seed = config.seed if seed is None else seed
+        self.nodes: dict[str, Node] = {}
+        for node in config.nodes:
+            parent = None if node.parent is None else self.nodes[node.parent]
+            self.nodes[node.id] = Node(node, parent, self.seed)
+        self.miners = {
+            miner.id: miner
+            for group in config.miners
+            for miner in (Miner(group, index, self.seed) for index in range(group.count))
+        }
+        self.gpus = {
+            gpu.id: gpu
+            for group in config.gpus
+            for gpu in (Gpu(group, index) for index in range(len(group.uuids)))
+        }
+        self._machines: list[Machine] = [*self.miners.values(), *self.gpus.values()]
+        self._placed = [(machine, self.nodes[machine.node]) for machine in self._machines]
+        self.zones = {
+            zone.id: Zone(zone, [machine for machine in self._machines if machine.zone == zone.id])
+            for zone in config.zones
+        }
+        self.meters = {meter.id: Meter(meter, self.nodes[meter.node], self.seed) for meter in config.meters}
+        self._now_ms = 0
+        self._next_slow_ms = SLOW_MS
+        self._settle()
+        self._set_configured_faults()
+
+    @property
+    def now_s(self) -> float:
+        return self._now_ms / 1000
+
+    def advance(self, to_s: float) -> None:
+        """Let time pass until `to_s`, to the millisecond; a time already reached changes nothing."""
+        to_ms = round(to_s * 1000)
+        while self._now_ms < to_ms:
+            self._step(min(STEP_MS, to_ms - self._now_ms, self._next_slow_ms - self._now_ms))
+
+    def set_fault(self, device: str, fault: str, value: bool | float = True) -> None:
+        """Turn a knob of a miner, GPU, meter, zone or node; `BadFaultError` if there is no such thing."""
+        set_fault(self._faults_of(device), fault, value)
+        miner = self.miners.get(device)
+        if miner is not None:
+            if miner.faults.reboot_now:
+                miner.faults.reboot_now = False
+                miner.reboot(self.now_s)
+            miner.moving = True
+        gpu = self.gpus.get(device)
+        if gpu is not None and gpu.faults.reset_limit_now:
+            gpu.faults.reset_limit_now = False
+            gpu.reset_limit()
+
+    def node_power_w(self, node: str) -> float:
+        return self.nodes[node].power_w
+
+    @property
+    def site_power_w(self) -> float:
+        return self.nodes[self.config.root].power_w
+
+    def truth(self) -> PlantTruth:
+        for machine in self._machines:
+            machine.account(self.now_s)
+        miners, gpus = self.miners.values(), self.gpus.values()
+        return PlantTruth(
+            now_s=self.now_s,
+            site_power_w=self.site_power_w,
+            site_energy_wh=self.nodes[self.config.root].energy_j / J_PER_WH,
+            miner_power_w=sum(miner.watts for miner in miners),
+            gpu_power_w=sum(gpu.watts for gpu in gpus),
+            rate_ths=sum(miner.rate for miner in miners),
+            terahashes=sum(miner.output for miner in miners),
+            gpu_hours=sum(gpu.output for gpu in gpus) / 3600,
+            miner_trips=sum(miner.trips for miner in miners),
+            breaker_trips=sum(node.trips for node in self.nodes.values()),
+            nodes={node.id: _node_truth(node) for node in self.nodes.values()},
+            miners={miner.id: _miner_truth(miner, self.now_s) for miner in miners},
+            gpus={gpu.id: _gpu_truth(gpu) for gpu in gpus},
+            zones={
+                zone.id: ZoneTruth(inlet_c=zone.inlet_c, fans_proven=zone.fans_proven)
+                for zone in self.zones.values()
+            },
+            meters={meter.id: meter.value_w for meter in self.meters.values()},
+        )
+
+    def _settle(self) -> None:
+        """Begin in the steady state that the configuration describes."""
+        for machine in self._machines:
+            machine.move(0.0, 0.0)
+        for zone in self.zones.values():
+            zone.warm(1e6)
+        for machine in self._machines:
+            machine.warm(1e6, self._inlet_c(machine))
+        self._sum()
+        for meter in self.meters.values():
+            meter.value_w = meter.node.power_w
+            meter.sample(0)
+
+    def _set_configured_faults(self) -> None:
+        configured: list[tuple[list[str], tuple[FaultConfig, ...]]] = [
+            *((group.ids, group.faults) for group in self.config.miners),
+            *((group.ids, group.faults) for group in self.config.gpus),
+        ]
+        for ids, faults in configured:
+            for fault in faults:
+                self.set_fault(ids[fault.index], fault.fault, fault.value)
+
+    def _step(self, dt_ms: int) -> None:
+        now_s, dt_s = self._now_ms / 1000, dt_ms / 1000
+        self._switch(now_s)
+        for machine in self._machines:
+            if machine.moving:
+                machine.move(now_s, dt_s)
+        self._sum()
+        for node in self.nodes.values():
+            node.account(dt_s)
+        self._now_ms += dt_ms
+        for meter in self.meters.values():
+            meter.sample(self._now_ms)
+        if self._now_ms >= self._next_slow_ms:
+            self._next_slow_ms += SLOW_MS
+            self._step_slowly()
+
+    def _step_slowly(self) -> None:
+        dt_s = SLOW_MS / 1000
+        for node in self.nodes.values():
+            node.wander(dt_s)
+        for zone in self.zones.values():
+            zone.warm(dt_s)
+        for machine in self._machines:
+            machine.warm(dt_s, self._inlet_c(machine))
+
+    def _switch(self, now_s: float) -> None:
+        """Take the voltage from what hangs below an open breaker, and give it back."""
+        before = [node.live for node in self.nodes.values()]
+        if before == [node.find_live() for node in self.nodes.values()]:
+            return
+        for machine, node in self._placed:
+            if machine.powered and not node.live:
+                machine.power_off(now_s)
+            elif node.live and not machine.powered:
+                machine.power_on(now_s)
+
+    def _sum(self) -> None:
+        for node in self.nodes.values():
+            node.power_w = node.load_w if node.live else 0.0
+        for machine, node in self._placed:
+            node.power_w += machine.watts
+        for node in reversed(self.nodes.values()):
+            if node.parent is not None:
+                node.parent.power_w += node.power_w
+
+    def _inlet_c(self, machine: Machine) -> float:
+        return 24.0 if machine.zone is None else self.zones[machine.zone].inlet_c
+
+    def _faults_of(self, device: str) -> Faults:
+        for parts in self._parts():
+            if device in parts:
+                return parts[device].faults
+        raise BadFaultError(f"device {device!r} does not exist")
+
+    def _parts(
+        self,
+    ) -> Iterable[dict[str, Miner] | dict[str, Gpu] | dict[str, Meter] | dict[str, Zone] | dict[str, Node]]:
+        return (self.miners, self.gpus, self.meters, self.zones, self.nodes)
+
+
+def _node_truth(node: Node) -> NodeTruth:
+    return NodeTruth(
+        power_w=node.power_w, energy_wh=node.energy_j / J_PER_WH, breaker_trips=node.trips, live=node.live
+    )
+
+
+def _miner_truth(miner: Miner, now_s: float) -> MinerTruth:
+    return MinerTruth(
+        watts=miner.watts,
+        claimed_w=miner.report(now_s).watts,
+        rate_ths=miner.rate,
+        chip_c=miner.temperature_c,
+        state=miner.state,
+        terahashes=miner.output,
+        energy_wh=miner.energy_j / J_PER_WH,
+        trips=miner.trips,
+    )
+
+
+def _gpu_truth(gpu: Gpu) -> GpuTruth:
+    return GpuTruth(
+        watts=gpu.watts,
+        limit_w=gpu.limit_w,
+        cap_w=gpu.cap_w,
+        demand_w=gpu.demand_w,
+        throughput=gpu.rate,
+        temperature_c=gpu.temperature_c,
+        gpu_hours=gpu.output / 3600,
+        energy_wh=gpu.energy_j / J_PER_WH,
+        throttles=gpu.trips,
+    )

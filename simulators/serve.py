@@ -1,0 +1,217 @@
+"""The simulated site on real sockets and in real time, with a loopback HTTP control for truth and faults.
+
+    python -m simulators.serve PLANT.toml [--control-port N] [--speed 1.0] [--nvml-state PATH]
+
+One line of JSON on stdout says that everything answers; SIGTERM and SIGINT end it cleanly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from simulators.config import PlantConfig, PlantFileError, load_plant
+from simulators.faces.meters import MeterFace
+from simulators.faces.miners import MinerFaces
+from simulators.nvml.face import NvmlFace, create_state
+from simulators.physics.faults import BadFaultError
+from simulators.plant import RESOLUTION_S, Plant
+
+PERIOD_S = 0.05
+SAMPLE_S = 0.2
+HISTORY_SAMPLES = 36_000
+"""Two hours of the site's power at `SAMPLE_S`."""
+CATCH_UP_S = 2.0
+"""Plant time that one step may make up for; what a stalled process lost beyond that never happened."""
+MAX_BODY_BYTES = 4096
+
+
+class Face(Protocol):
+    """One more kind of wire on which outsiders meet the plant."""
+
+    def exchange(self, plant: Plant) -> None:
+        """Called after every step: bring the plant's news out, take outsiders' orders in."""
+
+
+class SimulatedSite:
+    """A plant, its faces and its control. `extra` faces are served beside miners and meters."""
+
+    def __init__(
+        self,
+        plant: Plant,
+        *,
+        speed: float = 1.0,
+        control_port: int = 0,
+        extra: Sequence[Face] = (),
+    ) -> None:
+        self.plant = plant
+        self.speed = speed
+        self.history: deque[tuple[float, float]] = deque(maxlen=HISTORY_SAMPLES)
+        self.control_url = ""
+        self.meters = MeterFace(plant)
+        self._miners = MinerFaces(plant)
+        self._extra = list(extra)
+        self._control_port = control_port
+        self._due_s = plant.now_s
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Everything answers inside this context; time passes only in `run`."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._miners.stop)
+            await self._miners.start()
+            stack.push_async_callback(self.meters.stop)
+            await self.meters.start()
+            runner = web.AppRunner(self._control(), access_log=None)
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", self._control_port).start()
+            host, port = runner.addresses[0][:2]
+            self.control_url = f"http://{host}:{port}"
+            await self.exchange()
+            yield
+
+    async def run(self) -> None:
+        """Let plant time follow real time, `speed` times as fast, until cancelled."""
+        loop = asyncio.get_running_loop()
+        last_s = next_s = loop.time()
+        while True:
+            next_s = max(next_s + PERIOD_S, loop.time())
+            await asyncio.sleep(next_s - loop.time())
+            now_s = loop.time()
+            await self.advance(min((now_s - last_s) * self.speed, CATCH_UP_S * max(1.0, self.speed)))
+            last_s = now_s
+
+    async def advance(self, by_s: float) -> None:
+        """Let `by_s` of plant time pass, and carry it to every face."""
+        self._due_s += by_s
+        while self._due_s - self.plant.now_s >= RESOLUTION_S:
+            self.plant.advance(min(self._due_s, self.plant.now_s + SAMPLE_S))
+            if not self.history or self.plant.now_s - self.history[-1][0] >= SAMPLE_S - 1e-9:
+                self.history.append((self.plant.now_s, self.plant.site_power_w))
+        await self.exchange()
+
+    async def exchange(self) -> None:
+        for face in self._extra:
+            face.exchange(self.plant)
+        await self._miners.follow()
+
+    # -- control ----------------------------------------------------------------------------------------
+
+    def _control(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/truth", self._get_truth)
+        app.router.add_get("/history", self._get_history)
+        app.router.add_post("/faults", self._post_faults)
+        return app
+
+    async def _get_truth(self, _: web.Request) -> web.Response:
+        return web.json_response(asdict(self.plant.truth()))
+
+    async def _get_history(self, request: web.Request) -> web.Response:
+        try:
+            since_s = float(request.query.get("since", "-inf"))
+        except ValueError:
+            return _refusal(f"since = {request.query['since']!r} is not a number")
+        samples = [sample for sample in self.history if sample[0] > since_s]
+        return web.json_response({"now_s": self.plant.now_s, "samples": samples})
+
+    async def _post_faults(self, request: web.Request) -> web.Response:
+        try:
+            order = await request.json()
+            device, fault, value = order["device"], order["fault"], order.get("value", True)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _refusal(f'want {{"device": id, "fault": name, "value": value}}: {error!r}')
+        try:
+            self.plant.set_fault(device, fault, value)
+        except (BadFaultError, TypeError) as error:
+            return _refusal(str(error))
+        await self.exchange()
+        return web.json_response({"device": device, "fault": fault, "value": value})
+
+
+def _refusal(why: str) -> web.Response:
+    return web.json_response({"error": why}, status=400)
+
+
+async def serve(
+    config: PlantConfig,
+    *,
+    control_port: int = 0,
+    speed: float = 1.0,
+    nvml_state: Path | None = None,
+    ready: Callable[[SimulatedSite], None] = lambda site: None,
+) -> None:
+    """Serve the site until cancelled; `ready` is called once, when everything answers."""
+    plant = Plant(config)
+    extra = [] if nvml_state is None else [NvmlFace(create_state(nvml_state, plant.gpus.values()))]
+    site = SimulatedSite(plant, speed=speed, control_port=control_port, extra=extra)
+    async with site.serving():
+        ready(site)
+        await site.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        config = load_plant(options.plant)
+        asyncio.run(_serve_until_told(config, options))
+    except (PlantFileError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve_until_told(config: PlantConfig, options: argparse.Namespace) -> None:
+    serving = asyncio.ensure_future(
+        serve(
+            config,
+            control_port=options.control_port,
+            speed=options.speed,
+            nvml_state=options.nvml_state,
+            ready=_print_ready,
+        )
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+def _print_ready(site: SimulatedSite) -> None:
+    host, port = site.meters.address
+    line = {
+        "control": site.control_url,
+        "modbus": f"{host}:{port}",
+        "ports": site.plant.config.ports,
+        "miners": len(site.plant.miners),
+        "gpus": len(site.plant.gpus),
+        "seed": site.plant.seed,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulators.serve", description=__doc__)
+    parser.add_argument("plant", type=Path, help="the plant file (TOML)")
+    parser.add_argument("--control-port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--speed", type=float, default=1.0, help="plant seconds per real second")
+    parser.add_argument(
+        "--nvml-state", type=Path, help="where to put the state of the simulated NVML library"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
