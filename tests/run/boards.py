@@ -1,0 +1,251 @@
+"""Boards as a running controller would leave them, with every value in the hand of the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.decide.plan import (
+    Alarm,
+    AlarmKind,
+    CapReason,
+    Grant,
+    Inputs,
+    NodeState,
+    Plan,
+    Reason,
+    Sample,
+    Standing,
+    Truth,
+)
+from controller.decide.snapshot import State
+from controller.decide.truth import DeviceState
+from controller.domain.devices import (
+    DeviceKind,
+    DeviceSpec,
+    OperatingPoint,
+    Quality,
+    Reading,
+    ZoneReading,
+)
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    Link,
+    PriceSignal,
+    TargetSignal,
+)
+from controller.domain.jobs import Job, JobState, JobStatus, QueueReading
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.site import Node, Policy, Site, Zone
+from controller.run.board import Board, Tick
+
+NOW_S = 1_000.0
+UTC_S = 1_800_000_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """All that a board knows of one device."""
+
+    spec: DeviceSpec
+    grant: Grant
+    state: DeviceState
+    reading: Reading
+
+
+def device(
+    name: str,
+    *,
+    kind: DeviceKind = DeviceKind.ASIC,
+    draw_w: int = 3000,
+    worst_w: int = 3250,
+    truth: Truth = Truth.CONFIRMED,
+    reason: Reason = Reason.FULL,
+    limited_by: str = "",
+    rate: float = 100.0,
+    setting: Bound = NO_LIMIT,
+    hottest_c: float | None = None,
+    margin_c: float | None = None,
+    age_s: float = 2.0,
+    lies: int = 0,
+    reasserts: int = 0,
+) -> Device:
+    point = OperatingPoint(name="full", power=Power(3250), rate=rate)
+    return Device(
+        spec=DeviceSpec(id=name, kind=kind, node="pdu-1", points=(point,), ceiling=Power(3400), zone="hall"),
+        grant=Grant(
+            device=name,
+            point=point,
+            power=point.power,
+            worst=Power(worst_w),
+            draw=Power(draw_w),
+            age_s=age_s,
+            wanted=point,
+            reason=reason,
+            truth=truth,
+            limited_by=limited_by,
+        ),
+        state=DeviceState(point=point, truth=truth, lies=lies, reasserts=reasserts),
+        reading=Reading(
+            device=name,
+            draw=Power(draw_w),
+            quality=Quality.MEASURED,
+            setting=setting,
+            rate=rate,
+            hottest_c=hottest_c,
+            margin_c=margin_c,
+        ),
+    )
+
+
+def node(
+    name: str, *, limit: Bound = NO_LIMIT, metered_w: int | None = None, feasible: bool = True
+) -> NodeState:
+    return NodeState(
+        node=name,
+        limit=limit,
+        granted=Power(40_000),
+        worst=Power(45_000),
+        unexplained=Power(500),
+        metered=None if metered_w is None else Power(metered_w),
+        feasible=feasible,
+    )
+
+
+def event(name: str, *signals: LimitSignal | TargetSignal | PriceSignal) -> GridEvent:
+    """An event that began a minute ago and goes on for an hour."""
+    interval = EventInterval(start_utc_s=UTC_S - 60, end_utc_s=UTC_S + 3600, signals=signals)
+    return GridEvent(id=name, version_utc_s=UTC_S - 600, source="grid", intervals=(interval,))
+
+
+def standing(name: str) -> Standing:
+    return Standing(
+        event=name,
+        version_utc_s=UTC_S - 600,
+        status=EventStatus.COMPLIANT,
+        cap=Limit(Power(60_000)),
+        possible=Power(9_000),
+    )
+
+
+def site() -> Site:
+    return Site(
+        name="plant",
+        nodes=(
+            Node(id="grid-connection", limit=Limit(Power(80_000)), meter="main"),
+            Node(id="pdu-1", parent="grid-connection"),
+        ),
+        zones=(Zone(id="hall", derate_c=35.0, trip_c=45.0),),
+        policy=Policy(tick_s=1.0),
+    )
+
+
+def tick(
+    *devices: Device,
+    nodes: tuple[NodeState, ...] = (),
+    cap: Bound = NO_LIMIT,
+    cap_reason: CapReason = CapReason.NONE,
+    link: Link = Link.NONE,
+    events: tuple[GridEvent, ...] = (),
+    standings: tuple[Standing, ...] = (),
+    queues: tuple[QueueReading, ...] = (),
+    zone: Sample[ZoneReading] | None = None,
+    alarms: tuple[Alarm, ...] = (),
+    next_change_utc_s: float = float("inf"),
+    ready: bool = True,
+) -> Tick:
+    return Tick(
+        inputs=Inputs(
+            now_s=NOW_S,
+            utc_s=UTC_S,
+            specs=tuple(one.spec for one in devices),
+            readings={one.spec.id: Sample(NOW_S - one.grant.age_s, one.reading) for one in devices},
+            zones={} if zone is None else {zone.value.zone: zone},
+            queues=queues,
+            events=events,
+            link=link,
+        ),
+        state=State(devices={one.spec.id: one.state for one in devices}),
+        plan=Plan(
+            now_s=NOW_S,
+            cap=cap,
+            cap_reason=cap_reason,
+            cap_event="",
+            grants=tuple(one.grant for one in devices),
+            nodes=nodes,
+            ready=ready,
+            alarms=alarms,
+            standings=standings,
+            value_per_hour=12.5,
+            gap=0.002,
+            next_change_utc_s=next_change_utc_s,
+        ),
+        utc_s=UTC_S,
+        late_s=0.01,
+        took_s=0.004,
+    )
+
+
+def board(last: Tick | None = None) -> Board:
+    """A board on which `last` was the only tick."""
+    new = Board(site=site(), version="1.2.3", started_utc_s=UTC_S - 3600)
+    if last is not None:
+        new.finished(last)
+    return new
+
+
+def busy_board() -> Board:
+    """A site in the middle of everything: an event, jobs, heat, a silent device and one that lies."""
+    busy = board(
+        tick(
+            device("s19-1", hottest_c=71.0, limited_by="grid-connection", reason=Reason.LIMITED),
+            device("s19-2", truth=Truth.STALE, reason=Reason.STALE, age_s=90.0),
+            device("m50-1", truth=Truth.LYING, reason=Reason.LYING, lies=3),
+            device(
+                "dgx-0",
+                kind=DeviceKind.GPU,
+                draw_w=610,
+                setting=Limit(Power(650)),
+                margin_c=22.0,
+                reasserts=2,
+            ),
+            nodes=(
+                node("grid-connection", limit=Limit(Power(60_000)), metered_w=52_000),
+                node("pdu-1", limit=Limit(Power(50_000)), metered_w=30_000),
+            ),
+            cap=Limit(Power(60_000)),
+            cap_reason=CapReason.EVENT,
+            link=Link.UP,
+            events=(
+                event("dr-7", LimitSignal(Power(60_000)), TargetSignal(Power(58_000)), PriceSignal(0.19)),
+            ),
+            standings=(standing("dr-7"),),
+            queues=(
+                QueueReading(
+                    queue="local",
+                    jobs=(
+                        JobStatus(
+                            job=Job(id="a", gpus=1, usd_per_gpu_hour=2.0),
+                            state=JobState.RUNNING,
+                            gpus=("dgx-0",),
+                        ),
+                        JobStatus(job=Job(id="b", gpus=1, usd_per_gpu_hour=1.0), state=JobState.QUEUED),
+                    ),
+                    gpus=("dgx-0",),
+                ),
+            ),
+            zone=Sample(NOW_S - 1, ZoneReading(zone="hall", inlet_c=27.5)),
+            alarms=(
+                Alarm(kind=AlarmKind.DEVICE_SILENT, subject="s19-2", detail="silent for 90 s"),
+                Alarm(kind=AlarmKind.DEVICE_LYING, subject="m50-1", detail="told sleep, draws 3000 W"),
+            ),
+            next_change_utc_s=UTC_S + 3600,
+        )
+    )
+    busy.commands["acknowledged"] += 40
+    busy.commands["failed"] += 2
+    busy.reads["ok"] += 4000
+    busy.job_commands["acknowledged"] += 1
+    return busy
