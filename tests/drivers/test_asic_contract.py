@@ -1,0 +1,555 @@
+"""Every ASIC family against the same assertions, over real sockets on loopback.
+
+The machines are the simulated plant's, so what they really did is judged by the plant, not by what they say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.domain.devices import (
+    Acknowledged,
+    Failed,
+    OperatingPoint,
+    Outcome,
+    Quality,
+    Refused,
+    SetPoint,
+)
+from controller.domain.power import Limit, Power
+from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.driver import AsicDriver
+from drivers.base import DriverError
+from simulators.config import PlantConfig
+from simulators.physics.truth import MinerTruth
+from simulators.plant import Plant
+from simulators.ports import remap
+from simulators.serve import SimulatedSite
+
+pytestmark = pytest.mark.socket
+
+DESCRIPTORS = Path("/proc/self/fd")
+EXCHANGE_S = 0.2
+HUNG_S = 10.0
+"""Far above anything that these tests wait for: a test that comes here hangs."""
+
+
+RATING: dict[str, object] = {"rated_w": 3250, "rated_ths": 110}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    name: str
+    model: str
+    address: str
+    quality: Quality
+    process_down_when_stopped: bool = False
+
+    @property
+    def device(self) -> str:
+        return f"{self.name}{'-down' if self.process_down_when_stopped else ''}-000"
+
+    def plant_group(self) -> dict[str, object]:
+        modes = [
+            {"name": "low", "power_w": 2400, "ths": 86},
+            {"name": "normal", "power_w": 3250, "ths": 110},
+        ]
+        return RATING | {
+            "name": self.device.removesuffix("-000"),
+            "family": self.name,
+            "model": self.model,
+            "first_address": self.address,
+            "node": "site",
+            "bias": 0.0,
+            "process_down_when_stopped": self.process_down_when_stopped,
+            "points": modes if self.name == "antminer" else [],
+        }
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("luxos", "Antminer S19 Pro", "127.44.0.1", Quality.MEASURED),
+        Family("whatsminer", "M50SVH35", "127.44.0.2", Quality.MEASURED),
+        Family("antminer", "Antminer S19 Pro", "127.44.0.3", Quality.ESTIMATED),
+    )
+}
+PROCESS_DOWN = Family("whatsminer", "M50SVH35", "127.44.0.4", Quality.MEASURED, True)
+each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433)}
+
+
+class Site:
+    """The simulated site, and one driver per test for one of its miners."""
+
+    def __init__(self, simulated: SimulatedSite) -> None:
+        self._simulated = simulated
+        self.plant = simulated.plant
+
+    def driver(self, family: Family, **config: Any) -> AsicDriver:
+        table: dict[str, object] = RATING | {
+            "id": family.name,
+            "family": family.name,
+            "hosts": (family.address,),
+            "node": "site",
+            "exchange_s": EXCHANGE_S,
+            "busy_wait_s": 0.01,
+        }
+        if family.name == "antminer":
+            table["points"] = (
+                {"name": "sleep", "power_w": 25, "rate_ths": 0},
+                {"name": "low", "power_w": 2400, "rate_ths": 86},
+                {"name": "normal", "power_w": 3250, "rate_ths": 110},
+            )
+        return build(MinerGroupConfig.model_validate(table | config))[0]
+
+    async def fault(self, family: Family, name: str, value: bool | float = True) -> None:
+        self.plant.set_fault(family.device, name, value)
+        await self._simulated.exchange()
+
+    async def after(self, seconds: float) -> None:
+        await self._simulated.advance(seconds)
+
+    def truth(self, family: Family) -> MinerTruth:
+        return self.plant.truth().miners[family.device]
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Site]:
+    config = PlantConfig.model_validate(
+        {
+            "ports": PORTS,
+            "modbus_port": 0,
+            "nodes": [{"id": "site"}],
+            "miners": [family.plant_group() for family in (*FAMILIES.values(), PROCESS_DOWN)],
+        }
+    )
+    simulated = SimulatedSite(Plant(config))
+    async with simulated.serving():
+        yield Site(simulated)
+
+
+def on_site(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run the test beside a simulated site, on a loop that leads the miners' ports to the simulated ones."""
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        async def whole() -> None:
+            async with asyncio.timeout(HUNG_S), serving() as site:
+                await test(site=site, **arguments)
+
+        with asyncio.Runner(loop_factory=remap(PORTS)) as runner:
+            runner.run(whole())
+
+    wanted = inspect.signature(test)
+    asked = [parameter for name, parameter in wanted.parameters.items() if name != "site"]
+    run.__signature__ = wanted.replace(parameters=asked)  # type: ignore[attr-defined]  # pytest reads it
+    return run
+
+
+async def order(driver: AsicDriver, name: str) -> Outcome:
+    """Tell the driver to go to one of its points, after a first contact."""
+    await driver.read()
+    return await driver.apply(SetPoint(device=driver.spec.id, point=point(driver, name)))
+
+
+def point(driver: AsicDriver, name: str) -> OperatingPoint:
+    return next(point for point in driver.spec.points if point.name == name)
+
+
+def top(driver: AsicDriver) -> OperatingPoint:
+    return driver.spec.points[-1]
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+@each_family
+@on_site
+async def test_reads_what_the_machine_says_of_itself(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+
+    reading = await driver.read()
+
+    truth = site.truth(family)
+    assert reading.device == f"{family.name}-000"
+    assert reading.quality is family.quality
+    assert reading.draw.watts == pytest.approx(truth.watts, rel=0.01)
+    assert reading.rate == pytest.approx(truth.rate_ths, rel=0.01)
+    assert reading.hottest_c == pytest.approx(truth.chip_c, abs=1)
+    assert reading.setting == Limit(top(driver).power)
+
+
+@each_family
+@on_site
+async def test_the_spec_is_usable_before_first_contact_and_never_wider_after_it(
+    site: Site, family: Family
+) -> None:
+    driver = site.driver(family)
+    before = driver.spec
+
+    await driver.read()
+
+    assert before.floor.name == driver.spec.floor.name == "sleep"
+    assert before.ceiling == driver.spec.ceiling == Power(3413)
+    assert top(driver).power <= before.points[-1].power
+
+
+@each_family
+@on_site
+async def test_a_machine_that_never_closes_the_connection_is_still_read(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await driver.read()
+    await site.fault(family, "never_closes")
+
+    reading = await driver.read()
+
+    assert reading.rate > 0
+
+
+@each_family
+@pytest.mark.parametrize("trouble", ["dead", "hangs", "half_reply", "garbage"])
+@on_site
+async def test_a_machine_in_trouble_is_an_error_and_never_a_reading(
+    site: Site, family: Family, trouble: str
+) -> None:
+    driver = site.driver(family)
+    floor = driver.spec.floor
+    await site.fault(family, trouble)
+
+    with pytest.raises(DriverError):
+        await driver.read()
+    outcome = await driver.apply(SetPoint(device=driver.spec.id, point=floor))
+
+    assert isinstance(outcome, Failed)
+    assert site.truth(family).watts > 3000
+
+
+@each_family
+@pytest.mark.parametrize("trouble", ["dead", "hangs", "half_reply", "garbage"])
+@on_site
+async def test_a_known_machine_in_trouble_is_an_error_and_comes_back_by_itself(
+    site: Site, family: Family, trouble: str
+) -> None:
+    driver = site.driver(family)
+    await driver.read()
+    await site.fault(family, trouble)
+
+    for _ in range(3):
+        with pytest.raises(DriverError):
+            await driver.read()
+    await site.fault(family, trouble, False)
+
+    assert (await driver.read()).draw.watts > 3000
+
+
+# -- changing -------------------------------------------------------------------------------------------
+
+
+@each_family
+@on_site
+async def test_lands_at_every_point_that_it_offers(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await driver.read()
+
+    for wanted in (*driver.spec.points, *reversed(driver.spec.points)):
+        outcome = await order(driver, wanted.name)
+        await site.after(60)
+        reading = await driver.read()
+
+        assert outcome == Acknowledged()
+        assert reading.setting == Limit(wanted.power)
+        assert reading.draw.watts == pytest.approx(wanted.power.watts, rel=0.03)
+        assert site.truth(family).watts == pytest.approx(wanted.power.watts, rel=0.03)
+
+
+@each_family
+@on_site
+async def test_the_first_thing_asked_of_a_stranger_may_be_to_sleep(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+
+    outcome = await driver.apply(SetPoint(device=driver.spec.id, point=driver.spec.floor))
+
+    await site.after(60)
+    assert outcome == Acknowledged()
+    assert site.truth(family).watts < 50
+
+
+@each_family
+@on_site
+async def test_a_point_that_the_machine_does_not_have_is_refused(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    strange = OperatingPoint(name="overclocked", power=Power(3400), rate=115)
+
+    outcome = await driver.apply(SetPoint(device=driver.spec.id, point=strange))
+
+    assert isinstance(outcome, Refused)
+    assert "overclocked" in outcome.why
+    assert (await driver.read()).setting == Limit(top(driver).power)
+
+
+@each_family
+@on_site
+async def test_a_refusal_is_told_as_one_and_changes_nothing(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await site.fault(family, "refuses")
+
+    outcome = await order(driver, "sleep")
+
+    await site.after(30)
+    assert isinstance(outcome, Refused)
+    assert site.truth(family).watts > 3000
+
+
+@each_family
+@on_site
+async def test_a_machine_that_lies_is_read_as_what_it_still_does(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await site.fault(family, "lies_about_stop")
+
+    await order(driver, "sleep")
+
+    await site.after(60)
+    reading = await driver.read()
+    assert reading.setting == Limit(driver.spec.floor.power)
+    assert reading.draw.watts > 3000
+
+
+@on_site
+async def test_a_whatsminer_whose_process_is_down_is_at_rest_but_nobody_measured_it(site: Site) -> None:
+    driver = site.driver(PROCESS_DOWN)
+
+    outcome = await order(driver, "sleep")
+
+    await site.after(30)
+    reading = await driver.read()
+    assert outcome == Acknowledged()
+    assert reading.setting == Limit(driver.spec.floor.power)
+    assert (reading.draw, reading.quality) == (driver.spec.floor.power, Quality.ESTIMATED)
+    assert (reading.rate, reading.hottest_c) == (0.0, None)
+
+
+@on_site
+async def test_a_whatsminer_that_was_stopped_by_another_life_of_ours_can_be_woken(site: Site) -> None:
+    await order(site.driver(PROCESS_DOWN), "sleep")
+    await site.after(30)
+
+    driver = site.driver(PROCESS_DOWN)
+    outcome = await order(driver, top(driver).name)
+
+    await site.after(60)
+    assert outcome == Acknowledged()
+    assert site.truth(PROCESS_DOWN).watts > 3000
+
+
+@on_site
+async def test_a_limit_that_was_accepted_and_ignored_is_not_acknowledged(site: Site) -> None:
+    """A Whatsminer says yes to a limit that is out of its range, and stays where it was."""
+    points = (
+        {"name": "too low", "power_w": 900, "rate_ths": 20},
+        {"name": "full", "power_w": 3250, "rate_ths": 110},
+    )
+    driver = site.driver(FAMILIES["whatsminer"], points=points)
+
+    outcome = await order(driver, "too low")
+
+    assert isinstance(outcome, Failed)
+    assert "3250 W" in outcome.why
+
+
+@each_family
+@on_site
+async def test_a_rebooted_machine_takes_orders_again(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await driver.read()
+    await order(driver, driver.spec.points[1].name)
+    await site.fault(family, "reboot_now")
+    await site.after(60)
+
+    outcome = await order(driver, "sleep")
+
+    await site.after(30)
+    assert outcome == Acknowledged()
+    assert site.truth(family).watts < 50
+
+
+@each_family
+@on_site
+async def test_a_second_order_works_after_a_long_silence(site: Site, family: Family) -> None:
+    """LuxOS drops a login after 60 s: a client that kept it could stop a machine but never wake it."""
+    driver = site.driver(family)
+    await order(driver, "sleep")
+    await site.after(3600)
+
+    outcome = await order(driver, top(driver).name)
+
+    await site.after(120)
+    assert outcome == Acknowledged()
+    assert site.truth(family).watts > 3000
+
+
+# -- identity -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("wanted", "there"), list(permutations(FAMILIES, 2)))
+@on_site
+async def test_a_machine_of_another_family_is_an_error_that_names_both(
+    site: Site, wanted: str, there: str
+) -> None:
+    backends = {"luxos": "LUXMiner", "whatsminer": "BTMinerV2", "antminer": "AntminerModern"}
+    driver = site.driver(FAMILIES[wanted], hosts=(FAMILIES[there].address,))
+
+    with pytest.raises(DriverError) as error:
+        await driver.read()
+
+    assert backends[wanted] in str(error.value)
+    assert backends[there] in str(error.value)
+
+
+@each_family
+@on_site
+async def test_another_machine_at_the_address_is_an_error_once_and_then_the_new_machine(
+    site: Site, family: Family
+) -> None:
+    driver = site.driver(family)
+    await driver.read()
+    miner = site.plant.miners[family.device]
+    before, miner.serial = miner.serial, "abcdefabcdef"
+
+    await site.fault(family, "dead")
+    for _ in range(3):
+        with pytest.raises(DriverError):
+            await driver.read()
+    await site.fault(family, "dead", False)
+    with pytest.raises(DriverError) as error:
+        await driver.read()
+
+    assert "02:AB:CD:EF:AB:CD" in str(error.value)
+    assert before[:2].upper() in str(error.value)
+    assert (await driver.read()).draw.watts > 3000
+
+
+# -- passwords and logins -------------------------------------------------------------------------------
+
+
+@on_site
+async def test_an_antminer_with_another_password_is_an_error(site: Site) -> None:
+    driver = site.driver(FAMILIES["antminer"], password="not-this-one")
+
+    with pytest.raises(DriverError, match="password"):
+        await driver.read()
+
+
+@on_site
+async def test_a_whatsminer_with_another_password_is_read_but_refuses(site: Site) -> None:
+    driver = site.driver(FAMILIES["whatsminer"], password="not-this-one")
+
+    outcome = await order(driver, "sleep")
+
+    assert isinstance(outcome, Refused)
+    assert site.truth(FAMILIES["whatsminer"]).watts > 3000
+
+
+@each_family
+@on_site
+async def test_the_configured_password_is_used(site: Site, family: Family) -> None:
+    site.plant.miners[family.device].group.__dict__["password"] = "hall-7"
+    driver = site.driver(family, password="hall-7")
+
+    assert await order(driver, "sleep") == Acknowledged()
+
+
+@on_site
+async def test_a_luxos_machine_that_someone_else_is_logged_in_to_refuses(site: Site) -> None:
+    family = FAMILIES["luxos"]
+    driver = site.driver(family)
+    await site.fault(family, "session_stolen")
+
+    stolen = await order(driver, "sleep")
+    await site.fault(family, "session_stolen", False)
+    free = await order(driver, "sleep")
+
+    assert isinstance(stolen, Refused)
+    assert free == Acknowledged()
+
+
+@on_site
+async def test_luxos_is_left_without_our_login(site: Site) -> None:
+    driver = site.driver(FAMILIES["luxos"])
+
+    for name in ("sleep", "325MHz", "650MHz"):
+        assert await order(driver, name) == Acknowledged()
+
+
+# -- sockets --------------------------------------------------------------------------------------------
+
+
+@each_family
+@pytest.mark.parametrize("call", ["read", "apply"])
+@on_site
+async def test_a_cancelled_call_leaves_no_open_socket(site: Site, family: Family, call: str) -> None:
+    driver = site.driver(family, exchange_s=5.0)
+    await driver.read()
+    sleep = SetPoint(device=driver.spec.id, point=driver.spec.floor)
+    open_before = await open_descriptors()
+    await site.fault(family, "hangs")
+
+    task = asyncio.ensure_future(driver.read() if call == "read" else driver.apply(sleep))
+    await asyncio.sleep(0.05)
+    during = await open_descriptors()
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert during > open_before
+    assert await open_descriptors() == open_before
+
+
+@each_family
+@on_site
+async def test_a_cancelled_first_contact_leaves_no_open_socket(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    open_before = await open_descriptors()
+    await site.fault(family, "slow_s", 0.03)
+
+    task = asyncio.ensure_future(driver.read())
+    await asyncio.sleep(0.08)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert await open_descriptors() == open_before
+
+
+async def open_descriptors() -> int:
+    """How many this process has open, once both ends of what was closed have noticed."""
+    before = -1
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+        now = count_descriptors()
+        if now == before:
+            return now
+        before = now
+    return before
+
+
+def count_descriptors() -> int:
+    return sum(1 for _ in DESCRIPTORS.iterdir())
