@@ -145,7 +145,8 @@ class AsicDriver:
             if left:
                 await asyncio.sleep(self._patience.confirm_pause_s)
         if reads is not None:
-            raise DriverError(f"said yes to {point.name} of {point.power}, but reads back {reads}")
+            shown = reads.power if isinstance(reads, Limit) else "no limit"
+            raise DriverError(f"said yes to {point.name} of {point.power}, but reads back {shown}")
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
