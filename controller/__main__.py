@@ -83,9 +83,8 @@ def why(device: str, url: Url = DEFAULT_URL) -> None:
 @app.command()
 def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
     """Print a ready site-file block for the GPUs of this host."""
-    from drivers.gpu import describe
-
     from drivers.base import DriverError
+    from drivers.gpu import describe
 
     try:
         typer.echo(describe(library))
@@ -116,6 +115,7 @@ def job_submit(
     value: Annotated[float, typer.Option(min=0, help="USD per GPU and hour")] = 1.0,
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
     queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -130,6 +130,7 @@ def job_submit(
         flex=flex,
         on_shortage=on_shortage,
         cwd=str(Path.cwd()),
+        env={name: value for name, _, value in (pair.partition("=") for pair in env or ())},
     )
     try:
         typer.echo(localqueue.submit(_queue_directory(config, queue), request))

@@ -25,8 +25,9 @@ from pydantic_settings import (
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
-from controller.run.gridlink import GridConfig
+from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
+from drivers import registry
 from drivers.registry import DeviceTables
 
 
@@ -227,12 +228,12 @@ def _tree_problems(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
         elif node.parent is not None and node.limit_kw is not None:
             above = _rating_above(known, node.parent)
             if above is not None and node.limit_kw > above:
-                yield f"nodes.{at}.limit_kw {node.limit_kw} of {node.id!r} is above the {above} of its parents"
+                yield f"nodes.{at}.limit_kw {node.limit_kw} of {node.id!r} is above the {above} kW over it"
         known[node.id] = node
     for node in nodes:
         fixed = sum(child.fixed_kw for child in nodes if _is_below(known, child, node.id))
         if node.limit_kw is not None and fixed > node.limit_kw:
-            yield f"nodes {node.id!r}: limit_kw {node.limit_kw} is less than the fixed load {fixed} kW under it"
+            yield f"nodes {node.id!r}: limit_kw {node.limit_kw} is less than its fixed load of {fixed} kW"
 
 
 def _rating_above(known: dict[str, NodeTable], parent: str | None) -> float | None:
@@ -254,20 +255,14 @@ def _is_below(known: dict[str, NodeTable], node: NodeTable, top: str) -> bool:
 
 
 def _reference_problems(settings: Settings) -> Iterator[str]:
-    """Meters that nodes name must exist, and no address and no GPU may be driven twice."""
-    meters = {
-        meter for config in settings.modbus for point in config.points if (meter := point.meter) is not None
-    }
+    """Meters that nodes name must exist, and nothing may be declared twice."""
+    meters = registry.declared_meters(settings)
     for node in settings.nodes:
         if node.meter is not None and node.meter not in meters:
             yield f"nodes {node.id!r}: meter {node.meter!r} is not declared"
-    hosts = Counter(host for group in settings.miners for host in group.addresses())
-    uuids = Counter(uuid for host in settings.gpu_hosts for uuid in host.uuids)
-    groups = Counter([group.id for group in settings.miners] + [host.id for host in settings.gpu_hosts])
-    for what, counted in (("miner address", hosts), ("GPU", uuids), ("device group", groups)):
-        for name, count in counted.items():
-            if count > 1:
-                yield f"{what} {name!r} is declared {count} times"
+    for name, count in Counter(registry.declared_names(settings)).items():
+        if count > 1:
+            yield f"{name} is declared {count} times"
 
 
 def _lines(error: ValidationError) -> Iterator[str]:

@@ -12,11 +12,14 @@ import structlog
 from controller.config import ConfigError, Settings, spec_problems
 from controller.domain.devices import Outcome, SetPoint
 from controller.domain.jobs import JobCommand
+from controller.domain.power import Limit, Power, total
 from controller.run import metrics
 from controller.run.api import Api
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.devices import Machines, Polling, outcome_name
+from controller.run.gridlink import GridLink
+from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
@@ -44,7 +47,9 @@ async def serve(settings: Settings) -> None:
     try:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
-        link = await _link(settings, clock, journal, wake)
+        link = _link(settings, clock, journal, wake)
+        if link is not None:
+            await link.restore()
         api = Api(
             board=board,
             host=settings.api.host,
@@ -55,7 +60,7 @@ async def serve(settings: Settings) -> None:
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=link if link is not None else Islanded(),
+            grid=LinkedGrid(link) if link is not None else Islanded(),
             journal=journal,
             board=board,
             notifier=notifier,
@@ -79,6 +84,20 @@ async def serve(settings: Settings) -> None:
             await api.stop()
     finally:
         await journal.close()
+
+
+def _link(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> GridLink | None:
+    if settings.grid is None:
+        return None
+    return GridLink(settings.grid, journal, nameplate=_nameplate(settings), utc=clock.utc_s, wake=wake.set)
+
+
+def _nameplate(settings: Settings) -> Power:
+    """The most a sane limit can name: the site's rating, or without one what every machine could draw."""
+    root = settings.site().root
+    if isinstance(root.limit, Limit):
+        return root.limit.power
+    return total(driver.spec.ceiling for driver, _ in registry.build(settings).drivers) + root.fixed
 
 
 def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:

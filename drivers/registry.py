@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from drivers import gpu, localqueue, modbus
+from drivers import gpu, localqueue
+from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, Sensor
 
@@ -22,7 +23,7 @@ class DeviceTables(BaseModel):
 
     miners: tuple[asic.MinerGroupConfig, ...] = ()
     gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
-    modbus: tuple[modbus.ModbusConfig, ...] = ()
+    modbus: tuple[modbus_tcp.ModbusConfig, ...] = ()
     queues: tuple[localqueue.LocalQueueConfig, ...] = ()
 
 
@@ -50,17 +51,37 @@ def build(tables: DeviceTables) -> Fleet:
     return Fleet(
         drivers=tuple(_drivers(tables)),
         sensors=tuple(
-            (modbus.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2))
+            (modbus_tcp.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2))
             for config in tables.modbus
         ),
         queues=tuple(localqueue.build(config, gpus) for config in tables.queues),
     )
 
 
+def declared_meters(tables: DeviceTables) -> set[str]:
+    """The meters that a power node may name."""
+    points = (point for config in tables.modbus for point in config.points)
+    return {point.meter for point in points if isinstance(point, modbus_tcp.PowerPoint)}
+
+
+def declared_names(tables: DeviceTables) -> Iterator[str]:
+    """Everything that may be there only once: addresses, GPUs, groups. Repeats included."""
+    yield from (f"miner address {address}" for group in tables.miners for address in group.addresses())
+    yield from (f"GPU {uuid}" for host in tables.gpu_hosts for uuid in host.uuids)
+    yield from (f"device group {group.id}" for group in tables.miners)
+    yield from (f"device group {host.id}" for host in tables.gpu_hosts)
+    yield from (f"endpoint {config.id}" for config in tables.modbus)
+    yield from (f"queue {queue.id}" for queue in tables.queues)
+
+
 def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:
-    for group in tables.miners:
-        polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
-        yield from ((driver, polled) for driver in asic.build(group))
+    if tables.miners:
+        from drivers.asic.identify import Identifier  # a site without miners need not pay for it
+
+        identifier = Identifier()
+        for group in tables.miners:
+            polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
+            yield from ((driver, polled) for driver in asic.build(group, identifier))
     for host in tables.gpu_hosts:
         polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s)
         yield from ((driver, polled) for driver in gpu.build(host))

@@ -15,9 +15,13 @@ UNLIMITED_W = 10**12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`bound` is what each node must not pass, `usable` what is planned with: the bound less the margin."""
+    """`bound` is what each node goes by, `usable` what is planned with: the bound less the margin.
+
+    `cap` is the root's bound; `due` is what the root must not pass at this moment, before an event begins.
+    """
 
     cap: Bound
+    due: Bound
     cap_reason: CapReason
     cap_event: str
     bound: Mapping[str, Bound]
@@ -43,6 +47,7 @@ def limits_now(site: Site, grid: GridNow) -> Limits:
     rated = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,
+        due=tightest(root.limit, grid.due),
         cap_reason=grid.cap_reason if by_grid else rated,
         cap_event=grid.cap_event if by_grid else "",
         bound=bound,

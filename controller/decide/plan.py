@@ -172,6 +172,7 @@ class Plan:
     """`commands` come in the order in which they must be sent: what lowers before what raises.
 
     `raised` are the devices whose worst case grows by this plan. Until `ready` nothing is commanded.
+    `least` is what the whole site can be brought down to.
     `value_per_hour` is what the grants earn in USD; `gap` is how far that can at most lie below the best
     possible, as a fraction.
     """
@@ -183,6 +184,7 @@ class Plan:
     grants: tuple[Grant, ...]
     nodes: tuple[NodeState, ...]
     ready: bool
+    least: Power
     commands: tuple[SetPoint, ...] = ()
     raised: tuple[str, ...] = ()
     job_commands: tuple[JobCommand, ...] = ()

@@ -56,16 +56,13 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         grants=grants,
         nodes=_nodes(site, made, grants),
         ready=made.ready,
+        least=made.chosen.least + made.after.other[site.root.id],
         commands=tuple(SetPoint(device=wish.spec.id, point=wish.point) for wish in told),
         raised=tuple(
             wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
-        alarms=(
-            *_node_alarms(site, made),
-            *_device_alarms(site, inputs, made.after),
-            *_surrounding_alarms(site, inputs, made.after),
-        ),
+        alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
         standings=_standings(site, made),
         value_per_hour=made.chosen.allocation.value,
         gap=made.chosen.allocation.gap,
@@ -144,7 +141,7 @@ def _nodes(site: Site, made: Decision, grants: tuple[Grant, ...]) -> tuple[NodeS
 
 def _standings(site: Site, made: Decision) -> tuple[Standing, ...]:
     """An event is complied with when a fresh meter says so, and only then."""
-    metered, cap = made.after.metered[site.root.id], made.limits.cap
+    metered, cap = made.after.metered[site.root.id], made.limits.due
     holds = metered is not None and isinstance(cap, Limit) and metered <= cap.power
     return tuple(
         Standing(
@@ -158,10 +155,17 @@ def _standings(site: Site, made: Decision) -> tuple[Standing, ...]:
     )
 
 
+def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    yield from _node_alarms(site, made)
+    yield from _device_alarms(site, inputs, made.after)
+    yield from _surrounding_alarms(site, inputs, made.after)
+
+
 def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
     room_w = made.chosen.allocation.room_w
     for node in site.nodes:
-        metered, bound = made.after.metered[node.id], made.limits.bound[node.id]
+        metered = made.after.metered[node.id]
+        bound = made.limits.due if node == site.root else node.limit
         if room_w[node.id] < 0:
             detail = f"all at their lowest is {Power(-room_w[node.id])} too much"
             yield Alarm(kind=AlarmKind.INFEASIBLE, subject=node.id, detail=detail)

@@ -18,9 +18,13 @@ from controller.domain.site import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridNow:
-    """What the grid asks now. `active` are the events whose windows hold now, lead time not counted."""
+    """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
+
+    `cap` is what the site goes by, lead time included; `due` is what it is held to at this moment.
+    """
 
     cap: Bound = NO_LIMIT
+    due: Bound = NO_LIMIT
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
@@ -56,9 +60,11 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, policy: Poli
     ]
     targets = [(signal.power, name) for signal, name in now if isinstance(signal, TargetSignal)]
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
+    due = [(signal.power, name) for signal, name in now if isinstance(signal, LimitSignal)]
     cap, reason, name = _cap(limits, targets[:1], link, policy)
     return GridNow(
         cap=cap,
+        due=_cap(due, [], link, policy)[0],
         cap_reason=reason,
         cap_event=name,
         target=Limit(targets[0][0]) if targets else NO_LIMIT,

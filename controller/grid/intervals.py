@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from controller.domain.grid import EventInterval, Signal
 from controller.grid.isotime import Now
 from controller.grid.results import MAX_INTERVALS, Reason
-from controller.grid.strictjson import Refusal
+from controller.grid.strictjson import MessageError
 
 _TOLERANCE_S = 1e-3
 """Two stamps closer than this are the same: a double holds Unix time to a quarter of a microsecond."""
@@ -43,9 +44,11 @@ def lay_out(
     _check_count(len(pieces))
     pieces = _without_overlap(pieces)
     if not pieces:
-        raise Refusal(Reason.BAD_DURATION, "every interval has zero length")
+        raise MessageError(Reason.BAD_DURATION, "every interval has zero length")
     if life_s is None:
         return tuple(pieces)
+    if life_s <= _TOLERANCE_S:
+        raise MessageError(Reason.BAD_DURATION, "duration: the event has zero length, its intervals have not")
     return tuple(_cut(_loop(pieces, life_s), pieces[0].start_utc_s + life_s))
 
 
@@ -64,11 +67,11 @@ def _place(
         length_s = written.period.duration_s
         length_s = event.duration_s if length_s is None else length_s
         if start_s is None:
-            raise Refusal(Reason.BAD_INTERVALS, f"intervals.{index}: no start here and none before it")
+            raise MessageError(Reason.BAD_INTERVALS, f"intervals.{index}: no start here and none before it")
         if length_s is None:
-            raise Refusal(Reason.BAD_DURATION, f"intervals.{index}: no duration here nor in the event")
+            raise MessageError(Reason.BAD_DURATION, f"intervals.{index}: no duration here nor in the event")
         if math.isinf(start_s):
-            raise Refusal(Reason.BAD_INTERVALS, f"intervals.{index}: follows an interval without end")
+            raise MessageError(Reason.BAD_INTERVALS, f"intervals.{index}: follows an interval without end")
         cursor_s = start_s + length_s
         placed.append((start_s, cursor_s, written))
     return placed
@@ -79,7 +82,7 @@ def _slices(start_s: float, end_s: float, written: Written) -> list[EventInterva
     if end_s <= start_s:
         return []
     if count > 1 and math.isinf(end_s):
-        raise Refusal(Reason.BAD_INTERVALS, f"{count} packed values in an interval without end")
+        raise MessageError(Reason.BAD_INTERVALS, f"{count} packed values in an interval without end")
     step_s = (end_s - start_s) / count
     edges = [start_s + index * step_s if index else start_s for index in range(count)] + [end_s]
     return [
@@ -93,10 +96,10 @@ def _without_overlap(pieces: list[EventInterval]) -> list[EventInterval]:
     for piece in pieces:
         if result and result[-1].end_utc_s > piece.start_utc_s:
             if result[-1].end_utc_s - piece.start_utc_s > _TOLERANCE_S:
-                raise Refusal(Reason.BAD_INTERVALS, f"intervals overlap at {piece.start_utc_s:.3f}")
+                raise MessageError(Reason.BAD_INTERVALS, f"intervals overlap at {piece.start_utc_s:.3f}")
             result[-1] = replace(result[-1], end_utc_s=piece.start_utc_s)
         result.append(piece)
-    return result
+    return [piece for piece in result if piece.start_utc_s < piece.end_utc_s]
 
 
 def _loop(pieces: list[EventInterval], life_s: float) -> list[EventInterval]:
@@ -125,10 +128,10 @@ def _cut(pieces: list[EventInterval], end_s: float) -> list[EventInterval]:
 def _is_constant(pieces: list[EventInterval]) -> bool:
     return all(
         after.signals == before.signals and after.start_utc_s - before.end_utc_s <= _TOLERANCE_S
-        for before, after in zip(pieces, pieces[1:], strict=False)
+        for before, after in pairwise(pieces)
     )
 
 
 def _check_count(count: float) -> None:
     if count > MAX_INTERVALS:
-        raise Refusal(Reason.TOO_MANY_INTERVALS, f"{count:g} intervals, at most {MAX_INTERVALS}")
+        raise MessageError(Reason.TOO_MANY_INTERVALS, f"{count:g} intervals, at most {MAX_INTERVALS}")

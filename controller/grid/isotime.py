@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from controller.grid.results import Reason
-from controller.grid.strictjson import Refusal, shown
+from controller.grid.strictjson import MessageError, shown
 
 OPEN_END_YEARS = 100
 """A duration of this many years or more has no end: `P9999Y` is how the standard writes it."""
@@ -42,15 +42,15 @@ def instant(key: str, text: str) -> float:
     """Unix seconds of an RFC 3339 timestamp that carries an offset and is not before 1970."""
     match = _INSTANT.fullmatch(text)
     if match is None:
-        raise Refusal(Reason.BAD_TIME, f"{key}: {shown(text)} is no RFC 3339 time with an offset")
+        raise MessageError(Reason.BAD_TIME, f"{key}: {shown(text)} is no RFC 3339 time with an offset")
     date, clock, fraction, offset = match.groups()
     try:
         moment = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if offset in 'Zz' else offset}")
     except ValueError as error:
-        raise Refusal(Reason.BAD_TIME, f"{key}: {shown(text)}: {error}") from None
+        raise MessageError(Reason.BAD_TIME, f"{key}: {shown(text)}: {error}") from None
     seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
     if seconds < 0:
-        raise Refusal(Reason.BAD_TIME, f"{key}: {shown(text)} lies before 1970")
+        raise MessageError(Reason.BAD_TIME, f"{key}: {shown(text)} lies before 1970")
     return seconds + (float(f"0.{fraction}") if fraction else 0.0)
 
 
@@ -63,13 +63,15 @@ def signed_duration_s(key: str, text: str) -> float:
     """Seconds of an ISO 8601 duration; infinite from a hundred years on."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise Refusal(Reason.BAD_DURATION, f"{key}: {shown(text)} is no ISO 8601 duration")
+        raise MessageError(Reason.BAD_DURATION, f"{key}: {shown(text)} is no ISO 8601 duration")
     sign, *parts = match.groups()
     years, months, days, weeks, hours, minutes, seconds = (float(part or 0) for part in parts)
     if years >= OPEN_END_YEARS:
         length_s = math.inf
     elif years or months:
-        raise Refusal(Reason.BAD_DURATION, f"{key}: {shown(text)}: years and months have no fixed length")
+        raise MessageError(
+            Reason.BAD_DURATION, f"{key}: {shown(text)}: years and months have no fixed length"
+        )
     else:
         length_s = weeks * 7 * _DAY_S + days * _DAY_S + hours * 3600 + minutes * 60 + seconds
         length_s = math.inf if length_s >= _OPEN_END_S else length_s
@@ -79,7 +81,7 @@ def signed_duration_s(key: str, text: str) -> float:
 def duration_s(key: str, text: str) -> float:
     length_s = signed_duration_s(key, text)
     if length_s < 0:
-        raise Refusal(Reason.BAD_DURATION, f"{key}: {shown(text)} is negative")
+        raise MessageError(Reason.BAD_DURATION, f"{key}: {shown(text)} is negative")
     return length_s
 
 

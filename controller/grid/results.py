@@ -37,7 +37,6 @@ class Reason(StrEnum):
     BAD_UNITS = "BAD_UNITS"
     BAD_VALUE = "BAD_VALUE"
     ABOVE_NAMEPLATE = "ABOVE_NAMEPLATE"
-    TOO_MANY_EVENTS = "TOO_MANY_EVENTS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,8 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A message refused whole. `id`, `version_utc_s` and `stamp` are None where they could not be read."""
+    """A message refused whole. `id`, `version_utc_s` and `stamp` are None where they could not be read;
+    a version from the future is not believed, so there `stamp` stands alone."""
 
     reason: Reason
     detail: str

@@ -1,6 +1,6 @@
 """JSON from strangers: size, depth, repeated keys and numbers are checked before anything believes them.
 
-Nothing here raises anything but `Refusal`, whatever the bytes.
+Nothing here raises anything but `MessageError`, whatever the bytes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from controller.grid.results import MAX_PAYLOAD_BYTES, Reason
@@ -18,7 +19,7 @@ MAX_DEPTH = 16
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
-class Refusal(Exception):
+class MessageError(Exception):
     """Why a message cannot be used. Raised and caught inside this package only; it leaves it as a value."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -30,17 +31,20 @@ class Refusal(Exception):
 def decode(payload: bytes) -> Any:
     """The value `payload` holds: finite numbers, unique keys, at most `MAX_DEPTH` levels."""
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise Refusal(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES}")
+        raise MessageError(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES}")
     _check_depth(payload)
     try:
-        return json.loads(
+        value = json.loads(
             payload.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
+        if b"\\u" in payload:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is in no character set
+        return value
     except ValueError as error:  # bad UTF-8, bad JSON and integers of thousands of digits alike
-        raise Refusal(Reason.NOT_JSON, str(error)[:120]) from None
+        raise MessageError(Reason.NOT_JSON, str(error)[:120]) from None
 
 
 def shown(value: object) -> str:
@@ -58,24 +62,24 @@ def _check_depth(payload: bytes) -> None:
         elif first in b"]}":
             depth -= 1
         if depth > MAX_DEPTH:
-            raise Refusal(Reason.TOO_DEEP, f"more than {MAX_DEPTH} levels")
+            raise MessageError(Reason.TOO_DEEP, f"more than {MAX_DEPTH} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise Refusal(Reason.DUPLICATE_KEY, f"key {shown(repeated)} appears twice")
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key, count in counts.items() if count > 1)
+        raise MessageError(Reason.DUPLICATE_KEY, f"key {shown(repeated)} appears twice")
     return result
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise Refusal(Reason.BAD_VALUE, f"number {shown(text)} is not finite")
+        raise MessageError(Reason.BAD_VALUE, f"number {shown(text)} is not finite")
     return number
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise Refusal(Reason.BAD_VALUE, f"number {text} is not finite")
+    raise MessageError(Reason.BAD_VALUE, f"number {text} is not finite")

@@ -21,6 +21,7 @@ from controller.domain.devices import Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit
 from controller.run.devices import outcome_name
+from controller.run.gridbook import Record, StoreError
 
 log = structlog.get_logger()
 
@@ -38,9 +39,8 @@ CREATE TABLE IF NOT EXISTS alarms (
     utc_s REAL NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, raised INTEGER NOT NULL,
     detail TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS events (
-    key TEXT NOT NULL, version TEXT NOT NULL, utc_s REAL NOT NULL, status TEXT NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (key, version)
+CREATE TABLE IF NOT EXISTS grid (
+    key TEXT PRIMARY KEY, version_utc_s REAL NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS samples_by_time ON samples (utc_s);
 CREATE INDEX IF NOT EXISTS commands_by_time ON commands (utc_s);
@@ -127,27 +127,34 @@ class Journal:
     def alarm(self, alarm: Alarm, *, raised: bool) -> None:
         self._add("alarms", (self._utc(), alarm.kind.value, alarm.subject, int(raised), alarm.detail))
 
-    async def save_event(self, key: str, version: str, status: str, body: str) -> None:
-        """Durable on return; raises `JournalError` otherwise."""
+    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
+        """Keep what the grid link must not lose: durable on return, or `StoreError` and nothing changed."""
 
         def write() -> None:
             with self._connection() as db:
-                db.execute(
-                    "INSERT OR REPLACE INTO events (key, version, utc_s, status, body)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (key, version, self._utc(), status, body),
+                db.executemany(
+                    "INSERT OR REPLACE INTO grid VALUES (?, ?, ?, ?)",
+                    [(record.key, record.version_utc_s, record.status, record.text) for record in records],
                 )
+                db.executemany("DELETE FROM grid WHERE key = ?", [(key,) for key in forget])
 
-        await self._call(write)
+        try:
+            await self._call(write)
+        except JournalError as error:
+            raise StoreError(str(error)) from error
 
-    async def load_events(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Every kept event as (key, version, status, body), oldest first."""
+    async def load(self) -> tuple[Record, ...]:
+        def read() -> tuple[Record, ...]:
+            rows = self._connection().execute("SELECT key, version_utc_s, status, text FROM grid")
+            return tuple(
+                Record(key=str(key), version_utc_s=float(version), status=str(status), text=str(text))
+                for key, version, status, text in rows
+            )
 
-        def read() -> tuple[tuple[str, str, str, str], ...]:
-            rows = self._connection().execute("SELECT key, version, status, body FROM events ORDER BY utc_s")
-            return tuple((str(k), str(v), str(s), str(b)) for k, v, s, b in rows)
-
-        return await self._call(read)
+        try:
+            return await self._call(read)
+        except JournalError as error:
+            raise StoreError(str(error)) from error
 
     def _add(self, table: str, row: Row) -> None:
         self._buffer.append((table, row))

@@ -1,0 +1,107 @@
+"""What the ledger holds: for each event its newest version, what was refused, and what was told of it.
+
+Values and questions about them; only `ledger` makes new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from controller.domain.grid import EventStatus
+from controller.grid.results import Accepted, Cancelled, Rejected
+from controller.grid.site import UNMEASURED, Measured
+
+FINAL = frozenset({EventStatus.COMPLETED, EventStatus.CANCELLED, EventStatus.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """What the sender of an event must be told, once. The same statement always has the same `id`."""
+
+    event: str
+    status: EventStatus
+    at_utc_s: float
+    version_utc_s: float | None
+    stamp: str | None
+    measured: Measured = UNMEASURED
+    why: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        version = self.stamp if self.version_utc_s is None else f"{self.version_utc_s:.6f}"
+        digest = hashlib.sha256(f"{self.event}\n{version}\n{self.status}".encode()).hexdigest()
+        return f"ack-{self.event[:80]}-{self.status.lower()}-{digest[:16]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event id: the newest version that counts, and a newer one that was refused.
+
+    `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
+    """
+
+    id: str
+    content: Accepted | Cancelled | None = None
+    refused: Rejected | None = None
+    told: tuple[EventStatus, ...] = ()
+    unsent: tuple[Ack, ...] = ()
+    keep_until_utc_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """The newest snapshot: what was not in it, and is not newer than it, is cancelled.
+
+    Snapshots are ordered by the operator's clock, then by `seq`: an operator that starts counting again
+    is heard all the same.
+    """
+
+    as_of_utc_s: float
+    seq: int
+    ids: frozenset[str]
+
+    @property
+    def order(self) -> tuple[float, int, tuple[str, ...]]:
+        return self.as_of_utc_s, self.seq, tuple(sorted(self.ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    mark: Mark | None = None
+
+
+def left_out(entry: Entry, mark: Mark | None) -> bool:
+    return (
+        mark is not None
+        and entry.content is not None
+        and entry.id not in mark.ids
+        and version_of(entry.content) <= mark.as_of_utc_s
+    )
+
+
+def lives(entry: Entry, mark: Mark | None, now_utc_s: float) -> bool:
+    content = entry.content
+    return isinstance(content, Accepted) and content.event.end_utc_s > now_utc_s and not left_out(entry, mark)
+
+
+def id_of(content: Accepted | Cancelled) -> str:
+    return content.event.id if isinstance(content, Accepted) else content.id
+
+
+def version_of(content: Accepted | Cancelled) -> float:
+    return content.event.version_utc_s if isinstance(content, Accepted) else content.version_utc_s
+
+
+def rank(content: Accepted | Cancelled) -> tuple[bool, int, str]:
+    reports = len(content.event.reports) if isinstance(content, Accepted) else 0
+    return isinstance(content, Cancelled), reports, repr(content)
+
+
+def refusal_rank(refused: Rejected) -> tuple[float, str, str]:
+    version_utc_s = -1.0 if refused.version_utc_s is None else refused.version_utc_s
+    return version_utc_s, refused.stamp or "", refused.reason

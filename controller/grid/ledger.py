@@ -1,0 +1,300 @@
+"""Which versions of which events the site knows, and what their sender has been told of them.
+
+A pure value that only grows towards newer versions, so that any order, repetition or replay of the same
+messages ends in the same events. It never sends: it says what must be stored and what must be told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+from controller.domain.grid import EventStatus, GridEvent
+from controller.grid.entries import (
+    FINAL,
+    Ack,
+    Entry,
+    Ledger,
+    Mark,
+    id_of,
+    left_out,
+    lives,
+    rank,
+    refusal_rank,
+    version_of,
+)
+from controller.grid.results import Accepted, Cancelled, MessageResult, Rejected, Snapshot
+from controller.grid.site import UNMEASURED, Measured, Progress
+
+MAX_ENTRIES = 1024
+MAX_UNSENT = 16
+KEEP_S = 7 * 86_400.0
+KEEP_AT_MOST_S = 366 * 86_400.0
+COMPLETION_GRACE_S = 10.0
+"""How long after an event's end the loop may report it COMPLETED before the ledger closes it."""
+
+_BY_LOOP = frozenset({EventStatus.STARTED, EventStatus.COMPLIANT, EventStatus.COMPLETED})
+
+
+class Effect(StrEnum):
+    """What a message did."""
+
+    NEW = "new"
+    UPDATED = "updated"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REPEATED = "repeated"
+    OLDER = "older"
+    REJECTED = "rejected"
+    UNREADABLE = "unreadable"
+    FULL = "full"
+    SNAPSHOT = "snapshot"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`acks` are new; the entries in `touched` must be stored, and those in `forgotten` deleted, before
+    anything is sent."""
+
+    effect: Effect
+    acks: tuple[Ack, ...] = ()
+    touched: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
+
+
+def events(ledger: Ledger, now_utc_s: float) -> tuple[GridEvent, ...]:
+    """The events in force or to come, by id."""
+    return tuple(
+        entry.content.event
+        for _, entry in sorted(ledger.entries.items())
+        if isinstance(entry.content, Accepted) and lives(entry, ledger.mark, now_utc_s)
+    )
+
+
+def unsent(ledger: Ledger) -> tuple[Ack, ...]:
+    """Every ack not known to have arrived, in the order in which things happened."""
+    acks = [ack for _, entry in sorted(ledger.entries.items()) for ack in entry.unsent]
+    return tuple(sorted(acks, key=lambda ack: ack.at_utc_s))
+
+
+def receive(
+    ledger: Ledger, result: MessageResult, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """Take in one message. Older is dropped, equal changes nothing, newer supersedes."""
+    if isinstance(result, Rejected):
+        return _refuse(ledger, result, now_utc_s, measured)
+    event_id, version_utc_s = id_of(result), version_of(result)
+    entry = ledger.entries.get(event_id, Entry(id=event_id))
+    known = entry.content
+    if known is not None and version_utc_s < version_of(known):
+        return ledger, Verdict(effect=Effect.OLDER)
+    if known is not None and version_utc_s == version_of(known):
+        return _repeat(ledger, entry, known, result, now_utc_s, measured)
+    acks: tuple[Ack, ...] = ()
+    if isinstance(known, Accepted) and FINAL.isdisjoint(entry.told):
+        acks = (_ack(known, EventStatus.SUPERSEDED, now_utc_s, measured),)
+    status = _first_status(result, ledger.mark, now_utc_s)
+    acks = (*acks, _ack(result, status, now_utc_s, measured))
+    entry = replace(entry, content=result, refused=_still(entry.refused, version_utc_s), told=(status,))
+    effects = {EventStatus.CANCELLED: Effect.CANCELLED, EventStatus.EXPIRED: Effect.EXPIRED}
+    effect = effects.get(status, Effect.NEW if known is None else Effect.UPDATED)
+    return _put(ledger, entry, effect, acks, now_utc_s)
+
+
+def receive_snapshot(
+    ledger: Ledger, snapshot: Snapshot, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """Take in all events of a snapshot; what a newer one leaves out is cancelled."""
+    old = ledger.mark
+    mark = Mark(as_of_utc_s=snapshot.as_of_utc_s, seq=snapshot.seq, ids=snapshot.ids)
+    if old is None or old.order < mark.order:
+        ledger = replace(ledger, mark=mark)
+    verdict = Verdict(effect=Effect.SNAPSHOT)
+    for result in snapshot.results:
+        ledger, part = receive(ledger, result, now_utc_s, measured)
+        verdict = _sum(verdict, part)
+    for entry in tuple(ledger.entries.values()):
+        was_out, is_out = left_out(entry, old), left_out(entry, ledger.mark)
+        if is_out and isinstance(entry.content, Accepted) and FINAL.isdisjoint(entry.told):
+            ledger, part = _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured)
+            verdict = _sum(verdict, part)
+        elif was_out and lives(entry, ledger.mark, now_utc_s):
+            fresh = replace(entry, told=())
+            ledger, part = _tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
+            verdict = _sum(verdict, part)
+    return ledger, verdict
+
+
+def advance(
+    ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """The loop got somewhere with an event: tell its sender, once for each status of each version."""
+    entry = ledger.entries.get(progress.event)
+    if (
+        entry is None
+        or not isinstance(entry.content, Accepted)
+        or entry.content.event.version_utc_s != progress.version_utc_s
+        or progress.status not in _BY_LOOP
+        or progress.status in entry.told
+        or not FINAL.isdisjoint(entry.told)
+    ):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    return _tell(ledger, entry, progress.status, now_utc_s, measured)
+
+
+def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) -> tuple[Ledger, Verdict]:
+    """Close the events whose end nobody reported, and forget what has been over for long enough."""
+    verdict = Verdict(effect=Effect.STATUS)
+    for entry in tuple(ledger.entries.values()):
+        content = entry.content
+        if isinstance(content, Accepted) and FINAL.isdisjoint(entry.told):
+            if content.event.end_utc_s + COMPLETION_GRACE_S <= now_utc_s:
+                began = EventStatus.STARTED in entry.told or EventStatus.COMPLIANT in entry.told
+                status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
+                ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
+                verdict = _sum(verdict, part)
+        elif entry.keep_until_utc_s <= now_utc_s and not lives(entry, ledger.mark, now_utc_s):
+            ledger = _without(ledger, entry.id)
+            verdict = replace(verdict, forgotten=verdict.forgotten | {entry.id})
+    return ledger, verdict
+
+
+def confirm(
+    ledger: Ledger, ack: Ack, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """`ack` has arrived: it need not be sent again."""
+    entry = ledger.entries.get(ack.event)
+    if entry is None or ack not in entry.unsent:
+        return ledger, Verdict(effect=Effect.REPEATED)
+    entry = replace(entry, unsent=tuple(other for other in entry.unsent if other != ack))
+    return _with(ledger, entry), Verdict(effect=Effect.STATUS, touched=frozenset({ack.event}))
+
+
+def _repeat(
+    ledger: Ledger,
+    entry: Entry,
+    known: Accepted | Cancelled,
+    result: Accepted | Cancelled,
+    now_utc_s: float,
+    measured: Measured,
+) -> tuple[Ledger, Verdict]:
+    """The same version again. Should the copies differ, one order decides, not the order of arrival: a
+    cancellation stands, then the copy that asks for more reports, then the text."""
+    if rank(result) <= rank(known):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    entry = replace(entry, content=result)
+    if isinstance(result, Cancelled) and FINAL.isdisjoint(entry.told):
+        return _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured, Effect.CANCELLED)
+    return _put(ledger, entry, Effect.REPEATED, (), now_utc_s)
+
+
+def _refuse(
+    ledger: Ledger, refused: Rejected, now_utc_s: float, measured: Measured
+) -> tuple[Ledger, Verdict]:
+    """Tell the sender why; the last good version stands."""
+    if refused.id is None:
+        return ledger, Verdict(effect=Effect.UNREADABLE)
+    entry = ledger.entries.get(refused.id, Entry(id=refused.id))
+    version_utc_s = refused.version_utc_s
+    if entry.content is not None and version_utc_s is not None and version_utc_s <= version_of(entry.content):
+        return ledger, Verdict(effect=Effect.OLDER)
+    if entry.refused is not None and refusal_rank(refused) <= refusal_rank(entry.refused):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    ack = Ack(
+        event=refused.id,
+        status=EventStatus.REJECTED,
+        at_utc_s=now_utc_s,
+        version_utc_s=version_utc_s,
+        stamp=refused.stamp,
+        measured=measured,
+        why=(refused.reason, refused.detail),
+    )
+    return _put(ledger, replace(entry, refused=refused), Effect.REJECTED, (ack,), now_utc_s)
+
+
+def _tell(
+    ledger: Ledger,
+    entry: Entry,
+    status: EventStatus,
+    now_utc_s: float,
+    measured: Measured,
+    effect: Effect = Effect.STATUS,
+) -> tuple[Ledger, Verdict]:
+    assert entry.content is not None, f"nothing to tell about {entry.id}"
+    ack = _ack(entry.content, status, now_utc_s, measured)
+    return _put(ledger, replace(entry, told=(*entry.told, status)), effect, (ack,), now_utc_s)
+
+
+def _put(
+    ledger: Ledger, entry: Entry, effect: Effect, acks: tuple[Ack, ...], now_utc_s: float
+) -> tuple[Ledger, Verdict]:
+    """Store `entry` with its new acks; make room for it if it is a new one."""
+    forgotten: frozenset[str] = frozenset()
+    if entry.id not in ledger.entries and len(ledger.entries) >= MAX_ENTRIES:
+        over = [other for other in ledger.entries.values() if not lives(other, ledger.mark, now_utc_s)]
+        if not over:
+            return ledger, Verdict(effect=Effect.FULL)
+        oldest = min(over, key=lambda other: (bool(other.unsent), other.keep_until_utc_s, other.id))
+        ledger = _without(ledger, oldest.id)
+        forgotten = frozenset({oldest.id})
+    again = {ack.id for ack in acks}
+    kept = tuple(ack for ack in entry.unsent if ack.id not in again)
+    entry = replace(
+        entry,
+        unsent=(*kept, *acks)[-MAX_UNSENT:],
+        keep_until_utc_s=max(entry.keep_until_utc_s, _keep_until(entry, now_utc_s)),
+    )
+    verdict = Verdict(effect=effect, acks=acks, touched=frozenset({entry.id}), forgotten=forgotten)
+    return _with(ledger, entry), verdict
+
+
+def _keep_until(entry: Entry, now_utc_s: float) -> float:
+    """Remember an event past its end, so that a late copy of it stays known for what it is."""
+    end_utc_s = entry.content.event.end_utc_s if isinstance(entry.content, Accepted) else 0.0
+    return min(max(now_utc_s, end_utc_s) + KEEP_S, now_utc_s + KEEP_AT_MOST_S)
+
+
+def _ack(content: Accepted | Cancelled, status: EventStatus, now_utc_s: float, measured: Measured) -> Ack:
+    tells_ignored = isinstance(content, Accepted) and status is EventStatus.RECEIVED
+    return Ack(
+        event=id_of(content),
+        status=status,
+        at_utc_s=now_utc_s,
+        version_utc_s=version_of(content),
+        stamp=content.stamp,
+        measured=measured,
+        ignored=content.ignored if isinstance(content, Accepted) and tells_ignored else (),
+    )
+
+
+def _still(refused: Rejected | None, version_utc_s: float) -> Rejected | None:
+    """What is left of a refusal once a good version is known."""
+    if refused is None or refused.version_utc_s is None or refused.version_utc_s > version_utc_s:
+        return refused
+    return None
+
+
+def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: float) -> EventStatus:
+    if isinstance(content, Cancelled) or left_out(Entry(id=id_of(content), content=content), mark):
+        return EventStatus.CANCELLED
+    return EventStatus.EXPIRED if content.event.end_utc_s <= now_utc_s else EventStatus.RECEIVED
+
+
+def _with(ledger: Ledger, entry: Entry) -> Ledger:
+    return replace(ledger, entries=MappingProxyType({**ledger.entries, entry.id: entry}))
+
+
+def _without(ledger: Ledger, event_id: str) -> Ledger:
+    entries = {other: entry for other, entry in ledger.entries.items() if other != event_id}
+    return replace(ledger, entries=MappingProxyType(entries))
+
+
+def _sum(verdict: Verdict, part: Verdict) -> Verdict:
+    return replace(
+        verdict,
+        acks=verdict.acks + part.acks,
+        touched=(verdict.touched | part.touched) - part.forgotten,
+        forgotten=(verdict.forgotten | part.forgotten) - part.touched,
+    )

@@ -1,0 +1,66 @@
+"""Whether the grid operator is there: heartbeats, and after a silence a snapshot that is younger than it.
+
+A pure state machine. `now_s` is any clock that only goes forward; `utc` times are the operator's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from controller.domain.grid import Link
+from controller.grid.results import Heartbeat, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """`link` starts LOST. It is UP from the first snapshot stamped after `floor_utc_s`, as long as no two
+    heartbeats are more than `timeout_s` apart."""
+
+    timeout_s: float
+    floor_utc_s: float
+    link: Link = Link.LOST
+    beat: Heartbeat | None = None
+    beat_at_s: float = -math.inf
+    snapshot_utc_s: float = -math.inf
+    snapshot_at_s: float = -math.inf
+
+
+def heard(liveness: Liveness, beat: Heartbeat, now_s: float) -> Liveness:
+    """A heartbeat came. The same one again proves nothing."""
+    if beat == liveness.beat:
+        return liveness
+    liveness = _judged(liveness, now_s)
+    if not _beats(liveness, now_s) and now_s - liveness.snapshot_at_s > liveness.timeout_s:
+        # The silence goes on past what that snapshot knew.
+        liveness = replace(liveness, floor_utc_s=max(liveness.floor_utc_s, liveness.snapshot_utc_s))
+    return _judged(replace(liveness, beat=beat, beat_at_s=now_s), now_s)
+
+
+def listed(liveness: Liveness, snapshot: Snapshot, now_s: float) -> Liveness:
+    """A snapshot was taken in whole."""
+    liveness = _judged(liveness, now_s)
+    if snapshot.as_of_utc_s > liveness.snapshot_utc_s:
+        liveness = replace(liveness, snapshot_utc_s=snapshot.as_of_utc_s, snapshot_at_s=now_s)
+    return _judged(liveness, now_s)
+
+
+def at(liveness: Liveness, now_s: float) -> Liveness:
+    """Time passed."""
+    return _judged(liveness, now_s)
+
+
+def _judged(liveness: Liveness, now_s: float) -> Liveness:
+    match liveness.link, _beats(liveness, now_s):
+        case Link.UP, False:
+            beat_utc_s = liveness.beat.utc_s if liveness.beat else -math.inf
+            floor_utc_s = max(beat_utc_s, liveness.snapshot_utc_s)
+            return replace(liveness, link=Link.LOST, floor_utc_s=floor_utc_s)
+        case Link.LOST, True if liveness.snapshot_utc_s > liveness.floor_utc_s:
+            return replace(liveness, link=Link.UP)
+        case _:
+            return liveness
+
+
+def _beats(liveness: Liveness, now_s: float) -> bool:
+    return now_s - liveness.beat_at_s <= liveness.timeout_s

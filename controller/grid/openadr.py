@@ -1,0 +1,303 @@
+"""OpenADR 3.1 notifications, snapshots and heartbeats: bytes in, values out.
+
+Tolerant of what the site does not know, strict on power, units and time: what cannot be read exactly is
+refused whole, with the key and the value named. It never raises, whatever the bytes, and never reads a clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, ReportRequest
+from controller.grid.intervals import Period, Written, lay_out
+from controller.grid.isotime import Now, duration_s, instant, signed_duration_s, start
+from controller.grid.results import (
+    MAX_AHEAD_S,
+    MAX_INTERVALS,
+    Accepted,
+    Cancelled,
+    Contract,
+    Heartbeat,
+    MessageResult,
+    Reason,
+    Rejected,
+    Snapshot,
+)
+from controller.grid.signals import deadline_s, report_period_s, slices, units_of, unknown_types
+from controller.grid.strictjson import MessageError, decode, shown
+from controller.grid.wire import (
+    EventHeadWire,
+    EventWire,
+    HeartbeatWire,
+    NotificationWire,
+    PeriodWire,
+    SnapshotWire,
+    read,
+)
+
+SOURCE = "openadr"
+MAX_SNAPSHOT_INTERVALS = 4 * MAX_INTERVALS
+LEAST_REPORT_PERIOD_S = 1.0
+MAX_DELAY_S = 86_400.0
+REPORTED = "DEMAND"
+"""The report payload that this site sends when an event asks for it."""
+
+_LOWEST_PRIORITY = 999_999
+"""The lowest that can be asked for: just above `GridEvent`'s default, which is no priority at all."""
+
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
+
+
+def parse_notification(payload: bytes, *, contract: Contract, now_utc_s: float) -> MessageResult:
+    """One CREATE, UPDATE or DELETE of an event."""
+    raw: Any = None
+    try:
+        raw = decode(payload)
+        notification = read(NotificationWire, raw)
+        if notification.object_type != "EVENT":
+            raise MessageError(Reason.UNSUPPORTED, f"objectType: {shown(notification.object_type)}")
+        _check_targets("targets", notification.targets, contract)
+        match notification.operation:
+            case "CREATE" | "UPDATE":
+                return _event(notification.object, contract, now_utc_s)
+            case "DELETE":
+                head, version_utc_s = _head(notification.object, contract, now_utc_s)
+                stamp = head.modification_date_time
+                return Cancelled(id=head.id, version_utc_s=version_utc_s, stamp=stamp)
+            case other:
+                raise MessageError(Reason.UNSUPPORTED, f"operation: {shown(other)}")
+    except MessageError as refusal:
+        return _rejected(refusal, _event_in(raw))
+
+
+def parse_snapshot(payload: bytes, *, contract: Contract, now_utc_s: float) -> Snapshot | Rejected:
+    """Every event the operator knows. An event that is refused does not spoil the others; one whose id
+    cannot be read does, because then nobody can say which one is missing."""
+    try:
+        envelope = read(SnapshotWire, decode(payload))
+        as_of_utc_s = _stamp("asOf", envelope.as_of, now_utc_s)
+        if envelope.ven != contract.ven:
+            raise MessageError(Reason.NOT_ADDRESSED, f"ven: {shown(envelope.ven)} is not {contract.ven}")
+        ids = [_id_of(item) for item in envelope.events]
+        if None in ids:
+            raise MessageError(Reason.BAD_SHAPE, f"events.{ids.index(None)}.id: missing or malformed")
+        results = [_snapshot_item(item, contract, now_utc_s) for item in envelope.events]
+        _check_total(results)
+    except MessageError as refusal:
+        return Rejected(reason=refusal.reason, detail=refusal.detail)
+    return Snapshot(
+        as_of_utc_s=as_of_utc_s,
+        seq=envelope.seq,
+        ids=frozenset(event_id for event_id in ids if event_id is not None),
+        results=tuple(results),
+    )
+
+
+def parse_heartbeat(payload: bytes, *, now_utc_s: float) -> Heartbeat | Rejected:
+    try:
+        beat = read(HeartbeatWire, decode(payload))
+        return Heartbeat(seq=beat.seq, utc_s=_stamp("utc", beat.utc, now_utc_s))
+    except MessageError as refusal:
+        return Rejected(reason=refusal.reason, detail=refusal.detail)
+
+
+def _snapshot_item(item: dict[str, Any], contract: Contract, now_utc_s: float) -> MessageResult:
+    try:
+        return _event(item, contract, now_utc_s)
+    except MessageError as refusal:
+        return _rejected(refusal, item)
+
+
+def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> MessageResult:
+    head, version_utc_s = _head(raw, contract, now_utc_s)
+    stamp = head.modification_date_time
+    wire = read(EventWire, raw)
+    times = _times(wire)
+    if times.cancels:
+        return Cancelled(id=wire.id, version_utc_s=version_utc_s, stamp=stamp)
+    intervals = _intervals(wire, times, contract, version_utc_s)
+    limited = any(isinstance(signal, LimitSignal) for piece in intervals for signal in piece.signals)
+    delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * _fraction(contract.ven, wire.id)
+    default_s = contract.ramp_deadline_s.get(wire.program_id or "", 0.0)
+    reports, unknown_reports = _reports(wire, intervals[0], contract)
+    event = GridEvent(
+        id=wire.id,
+        version_utc_s=version_utc_s,
+        source=SOURCE,
+        intervals=tuple(_delayed(piece, delay_s) for piece in intervals),
+        ramp_deadline_s=deadline_s(wire.intervals or [], default_s),
+        name=(wire.event_name or "")[:128],
+        reports=reports,
+    )
+    if wire.priority is not None:
+        event = replace(event, priority=min(wire.priority, _LOWEST_PRIORITY))
+    ignored = (*unknown_types(wire.intervals or []), *unknown_reports, *times.ignored)
+    return Accepted(event=event, stamp=stamp, ignored=ignored[:16])
+
+
+def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[EventHeadWire, float]:
+    """The event's identity and the version of it that this message is."""
+    head = read(EventHeadWire, raw)
+    if head.object_type not in (None, "EVENT"):
+        raise MessageError(Reason.UNSUPPORTED, f"object.objectType: {shown(head.object_type)}")
+    version_utc_s = _stamp("modificationDateTime", head.modification_date_time, now_utc_s)
+    _check_targets("object.targets", head.targets, contract)
+    return head, version_utc_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Times:
+    """Every time an event states, read once."""
+
+    event: Period
+    intervals: tuple[Period, ...]
+    life_s: float | None
+    most_delay_s: float
+    ignored: tuple[str, ...]
+
+    @property
+    def cancels(self) -> bool:
+        """Sentinel start and a stated length of zero, with nothing in the list that says otherwise."""
+        first, *_ = (*self.intervals, Period())
+        start = first.start if self.event.start is None else self.event.start
+        own = [period.duration_s for period in self.intervals] or [None]
+        lengths = [self.event.duration_s if length is None else length for length in own]
+        stated = self.life_s == 0.0 or all(length == 0.0 for length in lengths)
+        return isinstance(start, Now) and stated and not any(lengths)
+
+
+def _times(wire: EventWire) -> _Times:
+    own = [interval.interval_period or PeriodWire() for interval in wire.intervals or []]
+    base = wire.interval_period or PeriodWire()
+    shifts_s = [_shift_s(period) for period in (base, *own)]
+    shift_s = next((shift_s for shift_s in reversed(shifts_s[:2]) if shift_s is not None), 0.0)
+    return _Times(
+        event=_period("intervalPeriod", base),
+        intervals=tuple(_period(f"intervals.{index}", period) for index, period in enumerate(own)),
+        life_s=None if wire.duration is None else duration_s("duration", wire.duration),
+        most_delay_s=shift_s,
+        ignored=("randomizeStart of a later interval",) if any(shifts_s[2:]) else (),
+    )
+
+
+def _period(key: str, wire: PeriodWire) -> Period:
+    return Period(
+        start=None if wire.start is None else start(f"{key}.start", wire.start),
+        duration_s=None if wire.duration is None else duration_s(f"{key}.duration", wire.duration),
+    )
+
+
+def _shift_s(wire: PeriodWire) -> float | None:
+    if wire.randomize_start is None:
+        return None
+    shift_s = abs(signed_duration_s("randomizeStart", wire.randomize_start))
+    if shift_s > MAX_DELAY_S:
+        raise MessageError(Reason.BAD_DURATION, f"randomizeStart: {shift_s:g} s, at most {MAX_DELAY_S:g}")
+    return shift_s
+
+
+def _intervals(
+    wire: EventWire, times: _Times, contract: Contract, version_utc_s: float
+) -> tuple[EventInterval, ...]:
+    """The event in time. The sentinel start means the moment the operator wrote this version, so that the
+    same message means the same hours whenever, and however often, it arrives."""
+    units = units_of(wire.payload_descriptors or [])
+    if wire.intervals:
+        written = tuple(
+            Written(
+                period=period,
+                slices=slices(f"intervals.{index}", interval.payloads, units, contract.nameplate),
+            )
+            for index, (interval, period) in enumerate(zip(wire.intervals, times.intervals, strict=True))
+        )
+    elif times.event.start is not None:
+        written = (Written(period=Period()),)  # a request for reports only: one implied interval
+    else:
+        raise MessageError(Reason.BAD_INTERVALS, "neither intervals nor intervalPeriod.start")
+    return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s)
+
+
+def _delayed(piece: EventInterval, delay_s: float) -> EventInterval:
+    if not delay_s:
+        return piece
+    return replace(piece, start_utc_s=piece.start_utc_s + delay_s, end_utc_s=piece.end_utc_s + delay_s)
+
+
+def _fraction(ven: str, event_id: str) -> float:
+    """A number in 0..1 that belongs to this site and event: the same after a restart, another elsewhere."""
+    digest = hashlib.sha256(f"{ven}\n{event_id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / (1 << 48)
+
+
+def _reports(
+    wire: EventWire, first: EventInterval, contract: Contract
+) -> tuple[tuple[ReportRequest, ...], tuple[str, ...]]:
+    """The telemetry asked for, and what was asked for that this site does not report.
+
+    The period is `X_REPORT_PERIOD` where an interval carries one. Else `frequency` n > 0 means every n
+    intervals, and 0 or none leaves it to the site.
+    """
+    asked = {descriptor.payload_type: descriptor.frequency for descriptor in wire.report_descriptors or []}
+    unknown = tuple(f"report {payload}" for payload in sorted(asked) if payload != REPORTED)
+    if REPORTED not in asked:
+        return (), unknown
+    every_s = asked[REPORTED] * (first.end_utc_s - first.start_utc_s) if asked[REPORTED] > 0 else math.inf
+    every_s = contract.report_every_s if math.isinf(every_s) else every_s
+    every_s = report_period_s(wire.intervals or [], every_s)
+    return (ReportRequest(payload=REPORTED, every_s=max(every_s, LEAST_REPORT_PERIOD_S)),), unknown
+
+
+def _stamp(key: str, text: str, now_utc_s: float) -> float:
+    """An instant of the sender's clock. One from the future would beat every honest one after it."""
+    utc_s = instant(key, text)
+    if utc_s > now_utc_s + MAX_AHEAD_S:
+        raise MessageError(
+            Reason.FROM_THE_FUTURE, f"{key}: {shown(text)} is {utc_s - now_utc_s:.1f} s ahead of us"
+        )
+    return utc_s
+
+
+def _check_targets(key: str, targets: list[str] | None, contract: Contract) -> None:
+    if targets and contract.ven not in targets and contract.names.isdisjoint(targets):
+        raise MessageError(Reason.NOT_ADDRESSED, f"{key}: {shown(targets)} do not name {contract.ven}")
+
+
+def _check_total(results: list[MessageResult]) -> None:
+    count = sum(len(result.event.intervals) for result in results if isinstance(result, Accepted))
+    if count > MAX_SNAPSHOT_INTERVALS:
+        raise MessageError(Reason.TOO_MANY_INTERVALS, f"{count} intervals, at most {MAX_SNAPSHOT_INTERVALS}")
+
+
+def _rejected(refusal: MessageError, raw: object) -> Rejected:
+    """`refusal`, with as much of the event's identity as can be read."""
+    event: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    version_utc_s, stamp = None, event.get("modificationDateTime")
+    if isinstance(stamp, str):
+        with suppress(MessageError):
+            version_utc_s = instant("modificationDateTime", stamp)
+    return Rejected(
+        reason=refusal.reason,
+        detail=refusal.detail,
+        id=_id_of(event),
+        version_utc_s=None if refusal.reason is Reason.FROM_THE_FUTURE else version_utc_s,
+        stamp=stamp if version_utc_s is not None else None,
+    )
+
+
+def _event_in(notification: object) -> object:
+    """The event a notification is about, or nothing if it is about something else."""
+    match notification:
+        case {"objectType": "EVENT", "object": found}:
+            return found
+        case _:
+            return None
+
+
+def _id_of(event: dict[str, Any]) -> str | None:
+    event_id = event.get("id")
+    return event_id if isinstance(event_id, str) and _ID.fullmatch(event_id) else None

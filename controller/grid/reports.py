@@ -1,0 +1,147 @@
+"""OpenADR 3.1 reports: what the grid operator is told, in the exact shape it is told in.
+
+The id of a report is a function of what it states, so sending it twice states nothing new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from controller.domain.power import ZERO, Bound, Limit, Power
+from controller.grid.entries import Ack
+from controller.grid.isotime import duration, stamp
+from controller.grid.site import DataQuality, Part
+from controller.grid.telemetry import Average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who reports: `client_id` is the controller, `ven` the site."""
+
+    client_id: str
+    ven: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    id: str
+    payload: bytes
+
+
+def ack_report(sender: Sender, ack: Ack) -> Report:
+    """The status of one version of an event, with the site as it was at that instant."""
+    payloads = [_payload("X_EVENT_STATUS", ack.status.value, *ack.why)]
+    if ack.stamp is not None:
+        payloads.append(_payload("X_EVENT_VERSION", ack.stamp))
+    if ack.ignored:
+        payloads.append(_payload("X_IGNORED", *ack.ignored))
+    payloads += [
+        _payload("OPERATING_STATE", _operating_state(ack.measured.setpoint)),
+        *_demand(ack.measured.demand, ack.measured.quality),
+        *_setpoint(ack.measured.setpoint),
+        _payload("DATA_QUALITY", ack.measured.quality.value),
+    ]
+    resource = _resource(sender.ven, ack.at_utc_s, 0.0, 0, payloads)
+    descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
+    return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
+
+
+def telemetry_report(sender: Sender, average: Average) -> Report:
+    """The mean demand of one report period: the site meter first, its parts for information."""
+    payloads = [*_demand(average.demand, average.quality), *_setpoint(average.setpoint)]
+    descriptors = [_descriptor("DEMAND", "MEAN"), _descriptor("SETPOINT")]
+    if average.baseline is not None:
+        payloads.append(_payload("BASELINE", average.baseline.in_kw))
+        descriptors.append(_descriptor("BASELINE", "ESTIMATED"))
+    if average.shed_available is not None:
+        payloads.append(_payload("LOAD_SHED_DELTA_AVAILABLE", average.shed_available.in_kw))
+        descriptors.append(_descriptor("LOAD_SHED_DELTA_AVAILABLE", "FORECAST"))
+    payloads.append(_payload("DATA_QUALITY", average.quality.value))
+    length_s = average.end_utc_s - average.start_utc_s
+    place = (average.start_utc_s, length_s, average.index)
+    resources = [
+        _resource(sender.ven, *place, payloads),
+        *(_resource(part.name, *place, _part(part)) for part in average.parts),
+    ]
+    digest = hashlib.sha256(f"{average.event}\n{average.start_utc_s:.3f}".encode()).hexdigest()
+    report_id = f"tlm-{average.event[:80]}-{digest[:16]}"
+    return _report(sender, report_id, "telemetry", average.event, average.end_utc_s, descriptors, resources)
+
+
+def status_message(*, online: bool, birth: int, at_utc_s: float) -> bytes:
+    """The retained word on whether the site is connected; the Will is the same with `online` false."""
+    return _json({"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)})
+
+
+def _report(
+    sender: Sender,
+    report_id: str,
+    name: str,
+    event: str,
+    at_utc_s: float,
+    descriptors: list[dict[str, Any]],
+    resources: list[dict[str, Any]],
+) -> Report:
+    content = {
+        "objectType": "REPORT",
+        "id": report_id,
+        "createdDateTime": stamp(at_utc_s),
+        "modificationDateTime": stamp(at_utc_s),
+        "clientID": sender.client_id,
+        "eventID": event,
+        "clientName": sender.ven,
+        "reportName": name,
+        "payloadDescriptors": descriptors,
+        "resources": resources,
+    }
+    envelope = {"objectType": "REPORT", "operation": "CREATE", "targets": [sender.ven], "object": content}
+    return Report(id=report_id, payload=_json(envelope))
+
+
+def _resource(
+    name: str, start_utc_s: float, length_s: float, index: int, payloads: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "resourceName": name,
+        "intervalPeriod": {"start": stamp(start_utc_s), "duration": duration(length_s)},
+        "intervals": [{"id": index, "payloads": payloads}],
+    }
+
+
+def _descriptor(payload_type: str, reading_type: str | None = None) -> dict[str, Any]:
+    reading = {} if reading_type is None else {"readingType": reading_type}
+    kind = {"objectType": "REPORT_PAYLOAD_DESCRIPTOR", "payloadType": payload_type}
+    return {**kind, **reading, "units": "KW"}
+
+
+def _payload(payload_type: str, *values: float | str) -> dict[str, Any]:
+    return {"type": payload_type, "values": list(values)}
+
+
+def _demand(demand: Power, quality: DataQuality) -> list[dict[str, Any]]:
+    """DEMAND cannot be negative in the standard, so a site that exports says so in a type of its own."""
+    if quality is DataQuality.MISSING:
+        return []
+    payloads = [_payload("DEMAND", max(demand, ZERO).in_kw)]
+    if demand < ZERO:
+        payloads.append(_payload("X_EXPORT", (ZERO - demand).in_kw))
+    return payloads
+
+
+def _setpoint(setpoint: Bound) -> list[dict[str, Any]]:
+    return [_payload("SETPOINT", setpoint.power.in_kw)] if isinstance(setpoint, Limit) else []
+
+
+def _part(part: Part) -> list[dict[str, Any]]:
+    return [*_demand(part.demand, part.quality), _payload("DATA_QUALITY", part.quality.value)]
+
+
+def _operating_state(setpoint: Bound) -> str:
+    return "RUNNING_CURTAILED" if isinstance(setpoint, Limit) else "RUNNING_NORMAL"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,69 @@
+"""What the site says of itself to a grid operator: one value, made by the loop on every tick.
+
+Plain facts in watts: units, averages and report shapes are the codec's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.grid import EventStatus
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
+
+
+class DataQuality(StrEnum):
+    OK = "OK"
+    ESTIMATED = "ESTIMATED"
+    MISSING = "MISSING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The site at one instant: draw at the grid meter, and the cap it holds."""
+
+    demand: Power = ZERO
+    setpoint: Bound = NO_LIMIT
+    quality: DataQuality = DataQuality.MISSING
+
+
+UNMEASURED = Measured()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the site is with one version of an event: STARTED, COMPLIANT or COMPLETED."""
+
+    event: str
+    version_utc_s: float
+    status: EventStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A sub-meter, for information: the site meter alone is what counts."""
+
+    name: str
+    demand: Power
+    quality: DataQuality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteReport:
+    """One tick's worth of telling. `demand` means nothing while `quality` is MISSING.
+
+    `baseline` is what the site would draw without events; `shed_available` what it could still drop.
+    """
+
+    now_utc_s: float
+    demand: Power
+    setpoint: Bound = NO_LIMIT
+    quality: DataQuality = DataQuality.OK
+    baseline: Power | None = None
+    shed_available: Power | None = None
+    parts: tuple[Part, ...] = ()
+    progress: tuple[Progress, ...] = ()
+
+    @property
+    def measured(self) -> Measured:
+        return Measured(demand=self.demand, setpoint=self.setpoint, quality=self.quality)

@@ -1,0 +1,55 @@
+"""Between the loop and the link to the grid operator: a plan becomes what the site says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.decide.plan import Inputs, Plan
+from controller.domain.devices import DeviceKind
+from controller.domain.grid import GridEvent, Link
+from controller.domain.power import Power, total
+from controller.grid.site import DataQuality, Part, Progress, SiteReport
+from controller.run.gridlink import GridLink
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedGrid:
+    """A site with a grid operator; the loop's `GridSide`."""
+
+    link: GridLink
+
+    @property
+    def state(self) -> Link:
+        return self.link.state
+
+    @property
+    def events(self) -> tuple[GridEvent, ...]:
+        return self.link.events
+
+    def planned(self, inputs: Inputs, plan: Plan) -> None:
+        self.link.observe(site_report(inputs, plan))
+
+
+def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
+    """The site meter is what counts. Without it, the sum of what devices say is only an estimate."""
+    parts = tuple(_part(inputs, plan, kind) for kind in DeviceKind)
+    metered = plan.nodes[0].metered
+    demand = metered if metered is not None else total(part.demand for part in parts)
+    return SiteReport(
+        now_utc_s=inputs.utc_s,
+        demand=demand,
+        setpoint=plan.cap,
+        quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
+        shed_available=max(demand - plan.least, Power(0)),
+        parts=parts,
+        progress=tuple(
+            Progress(event=standing.event, version_utc_s=standing.version_utc_s, status=standing.status)
+            for standing in plan.standings
+        ),
+    )
+
+
+def _part(inputs: Inputs, plan: Plan, kind: DeviceKind) -> Part:
+    kinds = {spec.id: spec.kind for spec in inputs.specs}
+    demand = total(grant.draw for grant in plan.grants if kinds[grant.device] is kind)
+    return Part(name=kind.value, demand=demand, quality=DataQuality.ESTIMATED)
