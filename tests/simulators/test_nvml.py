@@ -231,6 +231,7 @@ def test_only_a_process_that_exists_is_listed_on_a_gpu(state: NvmlState) -> None
     assert listed == [[], [os.getpid()], []]
 
 
+@pytest.mark.socket
 def test_a_hanging_call_lets_go_when_the_latency_is_taken_away(state: NvmlState) -> None:
     handle = pynvml.nvmlDeviceGetHandleByUUID(FIRST)
     state[Header.LATENCY_US] = 3_600_000_000

@@ -1,0 +1,666 @@
+"""The GPU driver against the simulated NVML library, through the real binding."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import tomllib
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
+from ctypes.util import find_library
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from controller.domain.devices import Acknowledged, Failed, OperatingPoint, Quality, Refused, SetPoint
+from controller.domain.power import Limit, NoLimit, Power
+from drivers.base import Driver, DriverError
+from drivers.gpu import GpuDriver, GpuHostConfig, build, describe, device_spec, throughput
+from drivers.gpu_host import GpuHost
+from drivers.gpu_nvml import PROCESSES_EVERY, UNINITIALIZED, Limits, check_binding
+from simulators.nvml.build import library
+from simulators.nvml.layout import STATE_VARIABLE, Header, Obedience, Word
+from simulators.nvml.state import A100, H100, NvmlState
+
+FIRST, SECOND = "GPU-11111111-0000-4000-8000-000000000001", "GPU-22222222-0000-4000-8000-000000000002"
+AN_HOUR_US = 3_600_000_000
+PATIENCE_S = 20.0
+SCRIPT_TIMEOUT_S = 60
+
+
+def config(**changes: Any) -> GpuHostConfig:
+    values: dict[str, Any] = {
+        "id": "host",
+        "node": "rack",
+        "uuids": [FIRST, SECOND],
+        "library": str(library()),
+        "min_w": 200,
+        "max_w": 700,
+        "default_w": 700,
+    }
+    return GpuHostConfig.model_validate(values | changes)
+
+
+def to(driver: Driver, watts: int, deadline_s: float = 10.0) -> SetPoint:
+    point = OperatingPoint(name=f"{watts}W", power=Power(watts), rate=0.0)
+    return SetPoint(device=driver.spec.id, point=point, deadline_s=deadline_s)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NvmlState]:
+    """Two H100s on the simulated host of this process."""
+    state = NvmlState.create(tmp_path / "nvml", {FIRST: H100, SECOND: H100})
+    monkeypatch.setenv(STATE_VARIABLE, str(state.path))
+    yield state
+    state[Header.LATENCY_US] = 0
+
+
+Connect = Callable[..., tuple[GpuDriver, ...]]
+
+
+@pytest.fixture
+async def connect(state: NvmlState) -> AsyncIterator[Connect]:
+    """Builds drivers and closes them after the test."""
+    open_drivers: list[GpuDriver] = []
+
+    def connect(**changes: Any) -> tuple[GpuDriver, ...]:
+        drivers = build(config(**changes))
+        open_drivers.extend(drivers)
+        return drivers
+
+    yield connect
+    for driver in open_drivers:
+        await driver.close()
+
+
+@pytest.fixture
+def drivers(connect: Connect) -> tuple[GpuDriver, ...]:
+    return connect()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    for _ in iter(true, True):
+        assert time.monotonic() < deadline_s, "waited in vain"
+        await asyncio.sleep(0.005)
+
+
+async def until_it_reads(driver: GpuDriver) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            await driver.read()
+        except DriverError:
+            assert time.monotonic() < deadline_s, "it never answered again"
+            await asyncio.sleep(0.005)
+        else:
+            return
+
+
+# Reading
+
+
+async def test_a_reading_says_what_the_board_measures(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    gpu = state.gpu(FIRST)
+    gpu[Word.POWER_MW], gpu[Word.AVERAGE_POWER_MW] = 512_001, 430_000
+    gpu[Word.TEMPERATURE_C], gpu[Word.MEMORY_TEMPERATURE_C], gpu[Word.MARGIN_C] = 61, 74, 26
+    gpu[Word.REQUESTED_LIMIT_MW] = 550_000
+
+    reading = await drivers[0].read()
+
+    assert reading.device == "host-gpu0"
+    assert reading.draw == Power(513), "the instant field, rounded up"
+    assert reading.quality is Quality.MEASURED
+    assert reading.setting == Limit(Power(550))
+    assert (reading.hottest_c, reading.margin_c) == (74, 26)
+
+
+async def test_devices_are_numbered_in_the_order_of_the_uuids_whatever_the_host_enumerates(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.enumerate_as([SECOND, FIRST])
+    state.gpu(SECOND)[Word.POWER_MW] = 222_000
+
+    readings = [await driver.read() for driver in drivers]
+
+    assert [reading.device for reading in readings] == ["host-gpu0", "host-gpu1"]
+    assert [reading.draw for reading in readings] == [Power(70), Power(222)]
+
+
+async def test_what_a_board_does_not_tell_is_left_out_and_the_rest_read(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    gpu = state.gpu(FIRST)
+    not_supported, function_not_found = 3, 13
+    gpu.withhold(Word.POWER_MW, not_supported)
+    gpu.withhold(Word.MEMORY_TEMPERATURE_C, not_supported)
+    gpu.withhold(Word.MARGIN_C, function_not_found)
+    gpu[Word.AVERAGE_POWER_MW] = 430_000
+
+    reading = await drivers[0].read()
+
+    assert reading.draw == Power(430)
+    assert (reading.hottest_c, reading.margin_c) == (30, None)
+
+
+async def test_a_board_without_a_power_sensor_counts_at_its_limit(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST).withhold(Word.POWER_MW)
+    state.gpu(FIRST).withhold(Word.AVERAGE_POWER_MW)
+
+    reading = await drivers[0].read()
+
+    assert (reading.draw, reading.quality) == (Power(700), Quality.ESTIMATED)
+
+
+async def test_a_board_that_takes_no_limits_still_reads_as_configured(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    for word in (Word.REQUESTED_LIMIT_MW, Word.MIN_LIMIT_MW, Word.MAX_LIMIT_MW, Word.DEFAULT_LIMIT_MW):
+        state.gpu(FIRST).withhold(word)
+    before = drivers[0].spec
+
+    reading = await drivers[0].read()
+
+    assert reading.setting == NoLimit()
+    assert drivers[0].spec == before
+
+
+async def test_a_limit_raised_behind_our_back_shows_in_the_setting(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    await drivers[0].apply(to(drivers[0], 300))
+    before = (await drivers[0].read()).setting
+
+    state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] = 700_000
+
+    assert before == Limit(Power(300))
+    assert (await drivers[0].read()).setting == Limit(Power(700))
+
+
+async def test_the_rate_is_what_the_limit_allows_while_a_process_holds_the_gpu(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] = 350_000
+    idle = await drivers[0].read()
+
+    state.gpu(FIRST)[Word.JOB_PID] = os.getpid()
+    readings = [await drivers[0].read() for _ in range(PROCESSES_EVERY)]
+
+    assert idle.rate == 0.0
+    assert readings[-1].rate == pytest.approx(0.629)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        (Word.POWER_MW, 0),
+        (Word.POWER_MW, 4_294_967_295),
+        (Word.REQUESTED_LIMIT_MW, 0),
+        (Word.TEMPERATURE_C, 4000),
+        (Word.MARGIN_C, -2000),
+    ],
+)
+async def test_a_value_that_no_board_can_have_is_no_reading(
+    state: NvmlState, drivers: tuple[GpuDriver, ...], word: Word, value: int
+) -> None:
+    state.gpu(FIRST)[word] = value
+
+    with pytest.raises(DriverError, match="host-gpu0"):
+        await drivers[0].read()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(("code", "said"), [(15, "GPU is lost"), (16, "GPU requires restart")])
+async def test_a_lost_gpu_fails_alone_and_is_found_again(
+    state: NvmlState, drivers: tuple[GpuDriver, ...], code: int, said: str
+) -> None:
+    await drivers[0].read()
+    state.gpu(FIRST).lose(code)
+
+    with pytest.raises(DriverError, match=rf"{FIRST}.*{said} \(NVML error {code}\)"):
+        await drivers[0].read()
+    other = await drivers[1].read()
+    outcome = await drivers[0].apply(to(drivers[0], 300))
+    state.gpu(FIRST).recover()
+
+    assert other.draw == Power(70)
+    assert isinstance(outcome, Failed)
+    assert (await drivers[0].read()).draw == Power(70)
+
+
+async def test_gpus_are_found_by_uuid_again_after_nvml_was_lost_and_enumerates_otherwise(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    for driver in drivers:
+        await driver.read()
+    state.gpu(FIRST).lose(UNINITIALIZED)
+    rebooted = NvmlState.create(state.path, {SECOND: H100, FIRST: H100})
+    rebooted.gpu(FIRST)[Word.POWER_MW] = 111_000
+
+    with pytest.raises(DriverError, match="Uninitialized"):
+        await drivers[0].read()
+
+    assert [(await driver.read()).draw for driver in drivers] == [Power(111), Power(70)]
+
+
+async def test_after_an_error_a_gpu_is_asked_again_for_what_it_did_not_have(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST).withhold(Word.MARGIN_C)
+    before = await drivers[0].read()
+    state.gpu(FIRST)[Word.MARGIN_C] = 57
+    same = await drivers[0].read()
+
+    state.gpu(FIRST).lose()
+    with pytest.raises(DriverError):
+        await drivers[0].read()
+    state.gpu(FIRST).recover()
+
+    assert (before.margin_c, same.margin_c) == (None, None)
+    assert (await drivers[0].read()).margin_c == 57
+
+
+async def test_a_uuid_that_is_not_on_the_host_is_named(connect: Connect) -> None:
+    (driver,) = connect(uuids=["GPU-nowhere"])
+
+    with pytest.raises(DriverError, match=r"GPU GPU-nowhere: nvmlDeviceGetHandleByUUID: Not Found"):
+        await driver.read()
+
+
+async def test_a_failed_init_is_repeated_after_a_pause_and_not_at_every_read(state: NvmlState) -> None:
+    now_s = 100.0
+    host = GpuHost(library=str(library()), clock=lambda: now_s)
+    driver = GpuDriver(host, FIRST, "gpu", config())
+    state[Header.INIT_ERROR] = 18
+    with pytest.raises(DriverError, match="restart the process") as first:
+        await driver.read()
+    state[Header.INIT_ERROR] = 0
+
+    with pytest.raises(DriverError) as second:
+        await driver.read()
+    now_s += 60
+    reading = await driver.read()
+    await driver.close()
+
+    assert str(second.value) == str(first.value)
+    assert reading.draw == Power(70)
+
+
+async def test_garbage_in_place_of_the_driver_is_an_error_and_not_a_crash(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.path.unlink()
+    state.path.write_bytes(b"\xa5" * 4096)
+
+    with pytest.raises(DriverError, match="NVML error 999"):
+        await drivers[0].read()
+
+
+def test_the_outdated_package_of_the_same_name_is_refused() -> None:
+    with pytest.raises(DriverError, match="uninstall the package pynvml"):
+        check_binding(types.ModuleType("pynvml"))
+
+
+async def test_a_second_library_in_one_process_is_refused(connect: Connect) -> None:
+    first, _ = connect()
+    await first.read()
+    (other,) = connect(uuids=[FIRST], library="/elsewhere/libnvidia-ml.so.1")
+
+    with pytest.raises(DriverError, match="has loaded"):
+        await other.read()
+
+
+# Setting limits
+
+
+async def test_a_limit_is_acknowledged_when_it_is_in_force(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    outcome = await drivers[0].apply(to(drivers[0], 400))
+
+    assert outcome == Acknowledged()
+    assert state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] == 400_000
+    assert state.gpu(SECOND)[Word.REQUESTED_LIMIT_MW] == 700_000
+
+
+async def test_setting_a_limit_turns_persistence_on_so_that_it_outlives_the_last_client(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    await drivers[0].apply(to(drivers[0], 400))
+
+    assert state.gpu(FIRST)[Word.PERSISTENCE] == 1
+
+
+async def test_without_permission_a_limit_is_refused_and_reading_goes_on(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state[Header.SETTERS_DENIED] = 1
+
+    outcome = await drivers[0].apply(to(drivers[0], 400))
+
+    assert isinstance(outcome, Refused)
+    assert "Insufficient Permissions (NVML error 4)" in outcome.why
+    assert FIRST in outcome.why
+    assert (await drivers[0].read()).setting == Limit(Power(700))
+
+
+@pytest.mark.parametrize("watts", [0, 199, 701])
+async def test_a_limit_outside_the_boards_range_is_refused(
+    state: NvmlState, drivers: tuple[GpuDriver, ...], watts: int
+) -> None:
+    outcome = await drivers[0].apply(to(drivers[0], watts))
+
+    assert isinstance(outcome, Refused)
+    assert "Invalid Argument (NVML error 2)" in outcome.why
+    assert state.gpu(FIRST)[Word.SET_SEQUENCE] == 0
+
+
+async def test_a_board_that_cannot_be_limited_refuses(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST).withhold(Word.REQUESTED_LIMIT_MW)
+
+    outcome = await drivers[0].apply(to(drivers[0], 400))
+
+    assert isinstance(outcome, Refused)
+    assert "Not Supported" in outcome.why
+
+
+async def test_a_limit_that_was_taken_and_dropped_is_refused(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST)[Word.OBEDIENCE] = Obedience.IGNORES
+
+    outcome = await drivers[0].apply(to(drivers[0], 400))
+
+    assert outcome == Refused(f"GPU {FIRST}: took 400 W, but 700 W are in force")
+
+
+async def test_a_limit_above_a_tighter_one_from_outside_is_refused(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST)[Word.OUTSIDE_LIMIT_MW] = 450_000
+
+    outcome = await drivers[0].apply(to(drivers[0], 600))
+
+    assert outcome == Refused(f"GPU {FIRST}: took 600 W, but 450 W are in force")
+
+
+@pytest.mark.socket
+async def test_a_limit_that_comes_into_force_a_moment_later_is_acknowledged(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST)[Word.OBEDIENCE] = Obedience.IGNORES
+    applying = asyncio.create_task(drivers[0].apply(to(drivers[0], 400)))
+    await until(lambda: state.gpu(FIRST)[Word.SET_SEQUENCE] > 0)
+
+    state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] = 400_000
+
+    assert await applying == Acknowledged()
+
+
+# Hanging
+
+
+@pytest.mark.socket
+async def test_a_hanging_call_fails_by_its_deadline_and_those_after_it_at_once(state: NvmlState) -> None:
+    now_s = 100.0
+    host = GpuHost(library=str(library()), timeout_s=1.0, clock=lambda: now_s)
+    first, second = (GpuDriver(host, uuid, uuid, config()) for uuid in (FIRST, SECOND))
+    await first.read()
+    state[Header.LATENCY_US] = AN_HOUR_US
+
+    with pytest.raises(DriverError, match=f"read of GPU {FIRST}: no answer from NVML within"):
+        await first.read()
+    now_s += 60
+    with pytest.raises(DriverError, match=f"NVML hangs on this host, for 60 s in the read of GPU {FIRST}"):
+        await second.read()
+    outcome = await second.apply(to(second, 300))
+    for driver in (first, second):
+        await driver.close()
+
+    assert isinstance(outcome, Failed)
+    assert "hangs" in outcome.why
+
+
+@pytest.mark.socket
+async def test_a_host_answers_again_when_its_hanging_call_comes_back(
+    state: NvmlState, connect: Connect
+) -> None:
+    first, second = connect(timeout_s=1.0)
+    await first.read()
+    state[Header.LATENCY_US] = AN_HOUR_US
+    with pytest.raises(DriverError):
+        await first.read()
+
+    state[Header.LATENCY_US] = 0
+
+    await until_it_reads(second)
+    assert (await first.read()).draw == Power(70)
+
+
+@pytest.mark.socket
+async def test_a_command_that_was_given_up_while_it_waited_is_never_sent_later(
+    state: NvmlState, connect: Connect
+) -> None:
+    first, second = connect(timeout_s=PATIENCE_S)
+    await first.read()
+    state[Header.LATENCY_US] = AN_HOUR_US
+    hanging = asyncio.create_task(first.read())
+    await asyncio.sleep(0)
+
+    outcome = await second.apply(to(second, 300, deadline_s=0.05))
+    state[Header.LATENCY_US] = 0
+    await hanging
+    await second.read()
+
+    assert isinstance(outcome, Failed)
+    assert state.gpu(SECOND)[Word.SET_SEQUENCE] == 0
+
+
+@pytest.mark.socket
+async def test_a_command_right_after_a_cancelled_read_is_carried_out(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    await drivers[0].read()
+    state[Header.LATENCY_US] = 20_000
+    reading = asyncio.create_task(drivers[0].read())
+    await asyncio.sleep(0.01)
+
+    reading.cancel()
+    outcome = await drivers[0].apply(to(drivers[0], 300))
+
+    assert reading.cancelled()
+    assert outcome == Acknowledged()
+
+
+@pytest.mark.socket
+async def test_more_requests_than_the_queue_holds_fail_at_once(state: NvmlState, connect: Connect) -> None:
+    first, _ = connect(timeout_s=PATIENCE_S)
+    await first.read()
+    state[Header.LATENCY_US] = AN_HOUR_US
+    reads = [asyncio.create_task(first.read()) for _ in range(300)]
+
+    done, _ = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+    state[Header.LATENCY_US] = 0
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+
+    assert all("requests wait for NVML already" in str(read.exception()) for read in done)
+    assert 0 < sum(isinstance(answer, DriverError) for answer in answers) < 300
+
+
+# The process around it
+
+
+def run_script(state: Path, script: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {STATE_VARIABLE: str(state)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=SCRIPT_TIMEOUT_S,
+        check=True,
+    )
+    return done.stdout
+
+
+READ_ONCE = """
+import asyncio
+from drivers.base import DriverError
+from drivers.gpu import GpuHostConfig, build
+config = GpuHostConfig(
+    id="host", node="rack", uuids=["{uuid}"], library={library!r},
+    min_w=200, max_w=700, default_w=700, timeout_s=0.5,
+)
+async def main():
+    (driver,) = build(config)
+    try:
+        print((await driver.read()).draw)
+    except DriverError as error:
+        print(error)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("where", [None, "/nowhere/libnvidia-ml.so.1"])
+def test_a_missing_library_is_named(tmp_path: Path, where: str | None) -> None:
+    if where is None and find_library("nvidia-ml"):
+        pytest.skip("this machine has the real library")
+
+    said = run_script(tmp_path / "none", READ_ONCE.format(uuid=FIRST, library=where), LD_LIBRARY_PATH="")
+
+    assert "libnvidia-ml.so.1" in said
+    assert "cannot be loaded" in said or "NVML Shared Library Not Found" in said
+
+
+def test_without_a_configured_library_the_systems_own_is_loaded(state: NvmlState) -> None:
+    folder = str(library().parent)
+
+    said = run_script(state.path, READ_ONCE.format(uuid=FIRST, library=None), LD_LIBRARY_PATH=folder)
+
+    assert said == "70 W\n"
+
+
+@pytest.mark.socket
+def test_a_process_ends_although_a_call_hangs_in_it(state: NvmlState) -> None:
+    state[Header.LATENCY_US] = AN_HOUR_US
+
+    said = run_script(state.path, READ_ONCE.format(uuid=FIRST, library=str(library())))
+
+    assert "no answer from NVML within 0.5 s" in said
+
+
+# What a GPU can do
+
+
+def test_the_operating_points_run_from_the_lowest_to_the_highest_limit() -> None:
+    spec = device_spec("gpu", config(step_w=200), Limits(min_w=200, max_w=700, default_w=700))
+
+    assert [point.name for point in spec.points] == ["200W", "400W", "600W", "700W"]
+    assert spec.points[-1].rate == 1.0
+    assert spec.floor.rate == pytest.approx(0.186 + (200 / 700 - 0.25) / 0.25 * (0.629 - 0.186))
+
+
+def test_the_ceiling_is_the_highest_limit_even_where_the_default_is_lower() -> None:
+    spec = device_spec("gpu", config(), Limits(min_w=200, max_w=700, default_w=500))
+
+    assert spec.ceiling == Power(700)
+    assert not spec.keeps_limit
+
+
+def test_throughput_runs_to_zero_below_the_curve_and_is_flat_above_it() -> None:
+    curve = ((0.5, 0.8), (1.0, 1.0))
+
+    rates = [throughput(curve, 400, limit_w) for limit_w in (0, 100, 200, 300, 400, 500)]
+
+    assert rates == pytest.approx([0.0, 0.4, 0.8, 0.9, 1.0, 1.0])
+
+
+async def test_the_spec_narrows_to_what_the_board_says_of_itself(tmp_path: Path, connect: Connect) -> None:
+    NvmlState.create(tmp_path / "nvml", {FIRST: replace(H100, min_w=250, max_w=600, default_w=600)})
+    (driver,) = connect(uuids=[FIRST])
+    before = (driver.spec.floor.power, driver.spec.ceiling)
+
+    await driver.read()
+
+    assert before == (Power(200), Power(700))
+    assert (driver.spec.floor.power, driver.spec.ceiling) == (Power(250), Power(600))
+    assert driver.spec.points[-1].rate == 1.0
+
+
+async def test_a_board_that_can_draw_more_than_configured_is_an_error_that_names_the_key(
+    connect: Connect,
+) -> None:
+    first, _ = connect(max_w=500, default_w=500)
+
+    with pytest.raises(DriverError, match="up to 700 W, more than max_w = 500 of gpu host host"):
+        await first.read()
+
+
+async def test_a_board_whose_range_misses_the_configured_one_is_an_error(
+    tmp_path: Path, connect: Connect
+) -> None:
+    NvmlState.create(tmp_path / "nvml", {FIRST: A100})
+    (driver,) = connect(uuids=[FIRST], min_w=450)
+
+    with pytest.raises(DriverError, match="none of them in 450 to 700 W"):
+        await driver.read()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"uuids": []}, "uuids"),
+        ({"uuids": [FIRST, FIRST]}, "declared twice"),
+        ({"uuids": ["MIG-11111111-0000-4000-8000-000000000001"]}, "uuids"),
+        ({"min_w": 300, "default_w": 250}, "min_w 300"),
+        ({"curve": [[0.5, 0.9], [1.0, 0.8]]}, "curve"),
+        ({"curve": [[1.0, 0.9], [0.5, 0.8]]}, "curve"),
+        ({"derate_c": 90, "trip_c": 85}, "derate_c"),
+        ({"poll_s": 5, "stale_after_s": 10}, "stale_after_s"),
+        ({"power_cap": 400}, "power_cap"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused_by_key(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(**changes)
+
+
+# Describing a host
+
+
+def test_a_host_describes_itself_as_tables_that_load(tmp_path: Path, state: NvmlState) -> None:
+    third = "GPU-33333333-0000-4000-8000-000000000003"
+    described = NvmlState.create(tmp_path / "nvml", {FIRST: H100, SECOND: A100, third: H100})
+    described.gpu(third)[Word.REQUESTED_LIMIT_MW] = 300_000
+
+    text = describe(str(library()))
+    hosts = [GpuHostConfig.model_validate(table) for table in tomllib.loads(text)["gpu_hosts"]]
+
+    assert [host.uuids for host in hosts] == [(FIRST, third), (SECOND,)]
+    assert [(host.min_w, host.max_w, host.default_w) for host in hosts] == [(200, 700, 700), (100, 400, 400)]
+    assert len({host.id for host in hosts}) == 2
+    assert hosts[0].library == str(library())
+
+
+def test_a_gpu_that_cannot_be_driven_is_described_in_a_comment(state: NvmlState) -> None:
+    state.gpu(FIRST).lose()
+    state.gpu(SECOND).withhold(Word.MAX_LIMIT_MW)
+
+    text = describe(str(library()))
+
+    assert tomllib.loads(text) == {}
+    assert "# GPU with index 0: nvmlDeviceGetHandleByIndex: GPU is lost" in text
+    assert f"# GPU {SECOND}: takes no power limit" in text
