@@ -10,7 +10,7 @@ import logging
 import math
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -93,6 +93,7 @@ class ZonePoint(Register):
     kind: Literal["zone"]
     zone: str = Field(min_length=1)
     proof: ProofRegister | None = None
+    meter: ClassVar[None] = None
 
     @property
     def name(self) -> str:
@@ -229,9 +230,9 @@ class ModbusSensor:
 
     def _tell_changes(self, faults: dict[str, str]) -> None:
         for name in faults.keys() - self._faults.keys():
-            log.warning("modbus point lost", sensor=self.id, point=name, why=faults[name])
+            log.warning("point_silent", subject=self.id, point=name, why=faults[name])
         for name in self._faults.keys() - faults.keys():
-            log.info("modbus point back", sensor=self.id, point=name)
+            log.info("point_answers_again", subject=self.id, point=name)
         self._faults = faults
 
     def _drop(self) -> None:
