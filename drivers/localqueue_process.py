@@ -1,0 +1,170 @@
+"""Job processes: started behind a gate, told from any other process for ever, signalled as a group.
+
+It never signals a process that it cannot prove to be the one it started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+SHELL = "/bin/sh"
+UNSTARTED = "unstarted"
+EXIT_RECORD_BYTES_MAX = 32
+
+# Only a parent learns an exit code, and the daemon may be away when a job ends. So the parent is this shell,
+# which outlives the daemon and writes the code down; an interpreter in its place would cost far more time and
+# memory. It leads the group, so stopping, continuing and killing the group take it along. It survives SIGTERM,
+# and its job need not: a signal that is caught, unlike one that is ignored, is back to default after exec.
+# It begins when the daemon has noted its pid; if the daemon dies before that, `read` fails and nothing runs.
+# Its last act ends whatever the job has left behind, itself included.
+_WRAPPER = f"""
+trap : HUP INT TERM
+exit_record=$1 directory=$2
+shift 2
+record() {{ printf '%s\\n' "$1" >"$exit_record.part" && mv -f "$exit_record.part" "$exit_record"; }}
+read -r _ || {{ record {UNSTARTED}; exit; }}
+(cd -- "$directory" && exec "$@") </dev/null
+record "$?"
+kill -KILL 0
+"""
+# What Python ignores, or a daemon may have been started with, must not reach the job.
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGCHLD,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """The leader of a job's process group. A pid is used again; with its start time and boot it is not."""
+
+    boot: str
+    pid: int
+    start_ticks: int
+
+
+class Life(Enum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    GONE = "gone"
+
+
+class NoCode(Enum):
+    """UNSTARTED: the daemon died before it let the job go, and the command never ran.
+
+    UNKNOWN: the job did not end by itself. It was killed with its whole group, or the machine went down.
+    """
+
+    UNSTARTED = "unstarted"
+    UNKNOWN = "unknown"
+
+
+Exit = int | NoCode
+
+
+@contextmanager
+def spawned(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    exit_record: Path,
+    log_file: Path,
+) -> Iterator[ProcessId]:
+    """Start `argv` in a session of its own; it runs once the body is through, and never if that fails."""
+    reader, gate = os.pipe()
+    try:
+        try:
+            pid = os.posix_spawn(
+                SHELL,
+                [SHELL, "-c", _WRAPPER, "wattshift-job", str(exit_record), str(cwd), *argv],
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, reader, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+        finally:
+            os.close(reader)
+        try:
+            yield ProcessId(boot=boot_id(), pid=pid, start_ticks=_stat(pid)[1])
+        except BaseException:
+            os.killpg(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+            os.waitpid(pid, 0)
+            raise
+        os.write(gate, b"go\n")
+    finally:
+        os.close(gate)
+
+
+def look(process: ProcessId) -> Life:
+    try:
+        state, start_ticks = _stat(process.pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return Life.GONE
+    if start_ticks != process.start_ticks or boot_id() != process.boot:
+        return Life.GONE
+    match state:
+        case "Z" | "X":
+            return Life.GONE
+        case "T":
+            return Life.STOPPED
+        case _:
+            return Life.RUNNING
+
+
+def signal_group(process: ProcessId, *signals: signal.Signals) -> None:
+    """`ProcessLookupError` when the process is gone, whoever has its number now."""
+    for number in signals:
+        if look(process) is Life.GONE:
+            raise ProcessLookupError(f"process {process.pid} is gone")
+        os.killpg(process.pid, number)
+
+
+def bury(process: ProcessId) -> None:
+    """Reap a leader that is our child, and first kill what outlived it. One that is not is reaped by init."""
+    with suppress(FileNotFoundError, ProcessLookupError, ChildProcessError):
+        if _stat(process.pid) != ("Z", process.start_ticks):
+            return
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises if it is not ours
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # its number is its own until it is reaped
+        os.waitpid(process.pid, os.WNOHANG)
+
+
+def read_exit(exit_record: Path) -> Exit:
+    try:
+        with exit_record.open("rb") as file:
+            text = file.read(EXIT_RECORD_BYTES_MAX).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return NoCode.UNKNOWN
+    if text == UNSTARTED:
+        return NoCode.UNSTARTED
+    return int(text) if text.isdecimal() else NoCode.UNKNOWN
+
+
+@cache
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State letter and start time of a process; its name, which comes first, may hold any character."""
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return fields[0].decode("ascii"), int(fields[19])
