@@ -20,7 +20,7 @@ EXIT_RECORD_BYTES_MAX = 32
 
 # Only a parent learns an exit code, and the daemon may be away when a job ends. So the parent is this shell,
 # which outlives the daemon and writes the code down; an interpreter in its place would cost far more time and
-# memory. It leads the group, so stopping, continuing and killing the group take it along. It survives SIGTERM,
+# memory. It leads the group, so stopping, continuing and killing the group take it along. SIGTERM it survives
 # and its job need not: a signal that is caught, unlike one that is ignored, is back to default after exec.
 # It begins when the daemon has noted its pid; if the daemon dies before that, `read` fails and nothing runs.
 # Its last act ends whatever the job has left behind, itself included.
