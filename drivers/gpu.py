@@ -97,9 +97,8 @@ class GpuHostConfig(BaseModel):
             )
         if len(set(self.uuids)) < len(self.uuids):
             raise ValueError("uuids: one is declared twice")
-        if sorted(self.curve) != list(self.curve) or sorted(rate for _, rate in self.curve) != [
-            rate for _, rate in self.curve
-        ]:
+        limits, rates = zip(*self.curve, strict=True)
+        if list(limits) != sorted(limits) or list(rates) != sorted(rates):
             raise ValueError("curve must ascend in both columns")
         if self.derate_c >= self.trip_c:
             raise ValueError(f"derate_c {self.derate_c} must lie below trip_c {self.trip_c}")
@@ -169,6 +168,11 @@ class GpuDriver:
 
 def within(config: GpuHostConfig, uuid: str, reported: Limits) -> Limits:
     """The limits to work with. A lower minimum than configured is left unused; the rest is the board's."""
+    if not 0 < reported.min_w <= reported.default_w <= reported.max_w:
+        raise DriverError(
+            f"GPU {uuid}: says it takes limits from {reported.min_w} to {reported.max_w} W "
+            f"and starts with {reported.default_w} W"
+        )
     if reported.max_w > config.max_w:
         raise DriverError(
             f"GPU {uuid}: takes limits up to {reported.max_w} W, more than max_w = {config.max_w} "
