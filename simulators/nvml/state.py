@@ -109,9 +109,13 @@ class NvmlGpu:
 
     @property
     def holder(self) -> int | None:
-        """The process whose job holds this GPU; a killed one holds it no more."""
+        """The process whose job holds this GPU; a killed one holds it no more, even before it is reaped."""
         pid = self[Word.JOB_PID]
-        return pid if pid and Path(f"/proc/{pid}").exists() else None
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        return None if stat.rpartition(")")[2].split()[0] in "ZX" else pid
 
     def lose(self, code: int = GPU_IS_LOST) -> None:
         """Answer everything about this GPU with an error code; the other GPUs go on."""

@@ -149,3 +149,14 @@ def test_a_second_job_is_refused_a_gpu_that_is_held(state: NvmlState, start: Sta
     assert second.returncode == EXIT_NO_GPU
     assert f"in use by process {first.pid}" in said
     assert state.gpu(SECOND)[Word.JOB_PID] == 0
+
+
+def test_a_killed_job_leaves_its_gpu_even_before_it_is_reaped(state: NvmlState, start: Start) -> None:
+    first = start(FIRST, "--seconds-of-work", "60")
+    until(lambda: state.gpu(FIRST).holder == first.pid)
+
+    first.kill()
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    second = start(FIRST, "--seconds-of-work", "0.2")
+
+    assert second.wait(PATIENCE_S) == 0
