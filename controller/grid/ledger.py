@@ -31,7 +31,7 @@ MAX_ENTRIES = 1024
 MAX_UNSENT = 16
 KEEP_S = 7 * 86_400.0
 KEEP_AT_MOST_S = 366 * 86_400.0
-COMPLETION_GRACE_S = 10.0
+COMPLETION_GRACE_S = 2.0
 """How long after an event's end the loop may report it COMPLETED before the ledger closes it."""
 
 _BY_LOOP = frozenset({EventStatus.STARTED, EventStatus.COMPLIANT, EventStatus.COMPLETED})
@@ -130,7 +130,8 @@ def receive_snapshot(
 def advance(
     ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
 ) -> tuple[Ledger, Verdict]:
-    """The loop got somewhere with an event: tell its sender, once for each status of each version."""
+    """The loop got somewhere with an event: tell its sender, once for each status of each version. A site
+    that complies has started."""
     entry = ledger.entries.get(progress.event)
     if (
         entry is None
@@ -141,7 +142,13 @@ def advance(
         or not FINAL.isdisjoint(entry.told)
     ):
         return ledger, Verdict(effect=Effect.REPEATED)
-    return _tell(ledger, entry, progress.status, now_utc_s, measured)
+    verdict = Verdict(effect=Effect.STATUS)
+    for status in (EventStatus.STARTED, progress.status):
+        entry = ledger.entries[progress.event]
+        if status not in entry.told:
+            ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
+            verdict = _sum(verdict, part)
+    return ledger, verdict
 
 
 def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) -> tuple[Ledger, Verdict]:
@@ -151,7 +158,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
         content = entry.content
         if isinstance(content, Accepted) and FINAL.isdisjoint(entry.told):
             if content.event.end_utc_s + COMPLETION_GRACE_S <= now_utc_s:
-                began = EventStatus.STARTED in entry.told or EventStatus.COMPLIANT in entry.told
+                began = EventStatus.STARTED in entry.told
                 status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
                 ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
                 verdict = _sum(verdict, part)

@@ -39,7 +39,7 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
     if ack.ignored:
         payloads.append(_payload("X_IGNORED", *ack.ignored))
     payloads += [
-        _payload("OPERATING_STATE", _operating_state(ack.measured.setpoint)),
+        _payload("OPERATING_STATE", ack.measured.state.value),
         *_demand(ack.measured.demand, ack.measured.quality),
         *_setpoint(ack.measured.setpoint),
         _payload("DATA_QUALITY", ack.measured.quality.value),
@@ -137,10 +137,6 @@ def _setpoint(setpoint: Bound) -> list[dict[str, Any]]:
 
 def _part(part: Part) -> list[dict[str, Any]]:
     return [*_demand(part.demand, part.quality), _payload("DATA_QUALITY", part.quality.value)]
-
-
-def _operating_state(setpoint: Bound) -> str:
-    return "RUNNING_CURTAILED" if isinstance(setpoint, Limit) else "RUNNING_NORMAL"
 
 
 def _json(value: object) -> bytes:

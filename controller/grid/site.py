@@ -18,6 +18,15 @@ class DataQuality(StrEnum):
     MISSING = "MISSING"
 
 
+class OperatingState(StrEnum):
+    """The words of the standard that a site has use for."""
+
+    RUNNING_NORMAL = "RUNNING_NORMAL"
+    RUNNING_CURTAILED = "RUNNING_CURTAILED"
+    IDLE_CURTAILED = "IDLE_CURTAILED"
+    ERROR = "ERROR"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """The site at one instant: draw at the grid meter, and the cap it holds."""
@@ -25,6 +34,7 @@ class Measured:
     demand: Power = ZERO
     setpoint: Bound = NO_LIMIT
     quality: DataQuality = DataQuality.MISSING
+    state: OperatingState = OperatingState.RUNNING_NORMAL
 
 
 UNMEASURED = Measured()
@@ -59,6 +69,7 @@ class SiteReport:
     demand: Power
     setpoint: Bound = NO_LIMIT
     quality: DataQuality = DataQuality.OK
+    state: OperatingState = OperatingState.RUNNING_NORMAL
     baseline: Power | None = None
     shed_available: Power | None = None
     parts: tuple[Part, ...] = ()
@@ -66,4 +77,4 @@ class SiteReport:
 
     @property
     def measured(self) -> Measured:
-        return Measured(demand=self.demand, setpoint=self.setpoint, quality=self.quality)
+        return Measured(demand=self.demand, setpoint=self.setpoint, quality=self.quality, state=self.state)

@@ -23,7 +23,7 @@ from controller.domain.grid import (
 from controller.domain.power import Limit, NoLimit, Power
 from controller.grid.entries import Ack, Entry, Mark
 from controller.grid.results import Accepted, Cancelled, Reason, Rejected
-from controller.grid.site import DataQuality, Measured
+from controller.grid.site import DataQuality, Measured, OperatingState
 
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -33,7 +33,9 @@ _RECORDS: dict[str, type[Any]] = {
         *(Power, Limit, NoLimit),
     )
 }
-_WORDS: dict[str, type[StrEnum]] = {kind.__name__: kind for kind in (EventStatus, Reason, DataQuality)}
+_WORDS: dict[str, type[StrEnum]] = {
+    kind.__name__: kind for kind in (EventStatus, Reason, DataQuality, OperatingState)
+}
 
 
 def to_text(value: Entry | Mark) -> str:

@@ -186,7 +186,8 @@ class GridLink:
     def _judged(self, now: Liveness) -> None:
         before, self._liveness = self._liveness, now
         if now.link is not before.link:
-            self._log.warning("grid_link", state=now.link.value, was=before.link.value)
+            log = self._log.warning if now.link is Link.LOST else self._log.info
+            log("grid_link", state=now.link.value)
             self._wake()
 
     def _settled(self, verdict: Verdict) -> None:
