@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,14 +35,12 @@ from simulators.physics.truth import MinerTruth
 from simulators.plant import Plant
 from simulators.ports import remap
 from simulators.serve import SimulatedSite
+from tests.drivers.asic_fakes import HUNG_S, free_port
 
 pytestmark = pytest.mark.socket
 
 DESCRIPTORS = Path("/proc/self/fd")
 EXCHANGE_S = 0.2
-HUNG_S = 10.0
-"""Far above anything that these tests wait for: a test that comes here hangs."""
-
 
 RATING: dict[str, object] = {"rated_w": 3250, "rated_ths": 110}
 
@@ -87,12 +84,6 @@ FAMILIES = {
 }
 PROCESS_DOWN = Family("whatsminer", "M50SVH35", "127.44.0.4", Quality.MEASURED, True)
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 PORTS = {port: free_port() for port in (80, 443, 4028, 4433)}

@@ -1,0 +1,158 @@
+"""The miners' table in a site file, and the drivers that are built from it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from controller.domain.devices import DeviceKind, ThermalLimits
+from controller.domain.power import Power
+from drivers.asic.config import MinerGroupConfig, build, expand
+
+
+def group(**changes: Any) -> MinerGroupConfig:
+    table: dict[str, object] = {
+        "id": "hall-a",
+        "family": "whatsminer",
+        "hosts": ["10.0.0.5"],
+        "node": "pdu-1",
+        "rated_w": 3300,
+        "rated_ths": 120,
+    }
+    return MinerGroupConfig.model_validate(table | changes)
+
+
+def test_hosts_may_be_addresses_and_ranges_and_keep_their_order() -> None:
+    config = group(hosts=["10.0.0.9", "10.0.0.5-7"])
+
+    assert config.addresses() == ("10.0.0.9", "10.0.0.5", "10.0.0.6", "10.0.0.7")
+    assert [driver.host for driver in build(config)] == list(config.addresses())
+    assert [driver.spec.id for driver in build(config)] == [f"hall-a-{index:03d}" for index in range(4)]
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0", "10.0.0.256", "miner-1", "10.0.0.5-4", "10.0.0.5-256", "10.0.0.1-10.0.0.4", "", "::1"]
+)
+def test_a_host_that_is_no_address_and_no_range_is_named(host: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        expand(host)
+
+
+def test_an_address_listed_twice_is_named() -> None:
+    with pytest.raises(ValidationError, match=r"10\.0\.0\.6 is listed 2 times"):
+        group(hosts=["10.0.0.5-7", "10.0.0.6"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"hosts": []}, "0 addresses"),
+        ({"wattage": 3000}, "wattage"),
+        ({"family": "toaster"}, "family"),
+        ({"id": "../hall"}, "id"),
+        ({"rated_w": 0}, "rated_w"),
+        ({"rated_ths": float("inf")}, "rated_ths"),
+        ({"min_w": 3300}, "min_w"),
+        ({"min_w": 20}, "sleep_w"),
+        ({"ceiling_w": 3000}, "ceiling_w"),
+        ({"derate_c": 80}, "trip_c"),
+        ({"derate_c": 90, "trip_c": 90}, "derate_c"),
+        ({"stale_after_s": 9, "poll_s": 5}, "stale_after_s"),
+        ({"exchange_s": 6, "timeout_s": 5}, "exchange_s"),
+        ({"points": [{"name": "a", "power_w": 2, "rate_ths": 1}] * 2}, "points"),
+        ({"points": [{"name": "a", "power_w": 9000, "rate_ths": 1}]}, "ceiling"),
+        ({"family": "antminer", "points": [{"name": "eco", "power_w": 900, "rate_ths": 1}]}, "antminer"),
+        (
+            {
+                "points": [
+                    {"name": "a", "power_w": 2, "rate_ths": 1},
+                    {"name": "sleep", "power_w": 3, "rate_ths": 0},
+                ]
+            },
+            "sleep",
+        ),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_rejected_naming_the_key(changes: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValidationError, match=names):
+        group(**changes)
+
+
+def test_a_password_is_never_shown() -> None:
+    config = group(password="hall-7-secret")
+
+    assert config.password is not None
+    assert "hall-7-secret" not in f"{config} {config!r} {config.model_dump()}"
+
+
+def test_the_ceiling_lies_five_percent_above_the_rating_unless_configured() -> None:
+    assert build(group(rated_w=3301))[0].spec.ceiling == Power(3467)
+    assert build(group(ceiling_w=3300))[0].spec.ceiling == Power(3300)
+
+
+@pytest.mark.parametrize("family", ["luxos", "whatsminer", "antminer"])
+def test_every_family_has_points_from_sleep_to_the_rating_before_anyone_asked_a_machine(family: str) -> None:
+    spec = build(group(family=family))[0].spec
+
+    assert (spec.floor.name, spec.floor.power, spec.floor.rate) == ("sleep", Power(25), 0.0)
+    assert (spec.points[-1].power, spec.points[-1].rate) == (Power(3300), 120)
+    assert [point.rate for point in spec.points] == sorted(point.rate for point in spec.points)
+
+
+def test_configured_points_replace_the_familys_own() -> None:
+    points = [
+        {"name": "sleep", "power_w": 15, "rate_ths": 0},
+        {"name": "half", "power_w": 1800, "rate_ths": 70},
+    ]
+
+    spec = build(group(points=points))[0].spec
+
+    assert [(point.name, point.power.watts, point.rate) for point in spec.points] == [
+        ("sleep", 15, 0.0),
+        ("half", 1800, 70.0),
+    ]
+
+
+def test_everything_the_controller_must_know_reaches_the_spec() -> None:
+    spec = build(
+        group(
+            zone="aisle-2",
+            keeps_limit=True,
+            derate_c=75,
+            trip_c=90,
+            stale_after_s=21,
+            dwell_s=22,
+            settle_down_s=23,
+            settle_up_s=24,
+            restart_s=25,
+        )
+    )[0].spec
+
+    assert (spec.kind, spec.node, spec.zone) == (DeviceKind.ASIC, "pdu-1", "aisle-2")
+    assert spec.thermal == ThermalLimits(derate_c=75, trip_c=90)
+    assert spec.keeps_limit
+    assert (spec.stale_after_s, spec.dwell_s) == (21, 22)
+    assert (spec.settle_down_s, spec.settle_up_s, spec.restart_s) == (23, 24, 25)
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_reading_a_configuration_does_not_load_pyasic() -> None:
+    assert run_python("import sys, drivers.asic.config; print('pyasic' in sys.modules)") == "False\n"
+
+
+def test_loading_pyasic_leaves_the_daemons_logging_and_warnings_alone() -> None:
+    code = (
+        "import logging, warnings; root = logging.getLogger(); root.setLevel(logging.INFO);"
+        "warnings.simplefilter('error'); filters = list(warnings.filters);"
+        "import drivers.asic.build;"
+        "print(root.level == logging.INFO, root.handlers, filters == warnings.filters)"
+    )
+
+    assert run_python(code) == "True [] True\n"
