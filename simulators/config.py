@@ -128,9 +128,12 @@ class MinerGroup(Table):
     def idle_power_w(self) -> float:
         return 0.12 * self.rated_w if self.idle_w is None else self.idle_w
 
+    def device_id(self, index: int) -> str:
+        return f"{self.name}-{index:03d}"
+
     @property
     def ids(self) -> list[str]:
-        return [f"{self.name}-{index:03d}" for index in range(self.count)]
+        return [self.device_id(index) for index in range(self.count)]
 
     @property
     def addresses(self) -> list[str]:
@@ -185,9 +188,12 @@ class GpuGroup(Table):
     )  # fmt: skip
     faults: tuple[FaultConfig, ...] = ()
 
+    def device_id(self, index: int) -> str:
+        return f"{self.name}-{index:03d}"
+
     @property
     def ids(self) -> list[str]:
-        return [f"{self.name}-{index:03d}" for index in range(len(self.uuids))]
+        return [self.device_id(index) for index in range(len(self.uuids))]
 
     @property
     def default_limit_w(self) -> float:

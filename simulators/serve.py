@@ -14,7 +14,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -82,11 +82,11 @@ class SimulatedSite:
             await self.exchange()
             yield
 
-    async def run(self) -> None:
-        """Let plant time follow real time, `speed` times as fast, until cancelled."""
+    async def run(self, until: asyncio.Event | None = None) -> None:
+        """Let plant time follow real time, `speed` times as fast, until told or cancelled."""
         loop = asyncio.get_running_loop()
         last_s = next_s = loop.time()
-        while True:
+        while until is None or not until.is_set():
             next_s = max(next_s + PERIOD_S, loop.time())
             await asyncio.sleep(next_s - loop.time())
             now_s = loop.time()
@@ -152,14 +152,15 @@ async def serve(
     speed: float = 1.0,
     nvml_state: Path | None = None,
     ready: Callable[[SimulatedSite], None] = lambda site: None,
+    until: asyncio.Event | None = None,
 ) -> None:
-    """Serve the site until cancelled; `ready` is called once, when everything answers."""
+    """Serve the site until told or cancelled; `ready` is called once, when everything answers."""
     plant = Plant(config)
     extra = [] if nvml_state is None else [NvmlFace(create_state(nvml_state, plant.gpus.values()))]
     site = SimulatedSite(plant, speed=speed, control_port=control_port, extra=extra)
     async with site.serving():
         ready(site)
-        await site.run()
+        await site.run(until)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,19 +175,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _serve_until_told(config: PlantConfig, options: argparse.Namespace) -> None:
-    serving = asyncio.ensure_future(
-        serve(
-            config,
-            control_port=options.control_port,
-            speed=options.speed,
-            nvml_state=options.nvml_state,
-            ready=_print_ready,
-        )
-    )
+    told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    with suppress(asyncio.CancelledError):
-        await serving
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await serve(
+        config,
+        control_port=options.control_port,
+        speed=options.speed,
+        nvml_state=options.nvml_state,
+        ready=_print_ready,
+        until=told,
+    )
 
 
 def _print_ready(site: SimulatedSite) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonObject, chains, command_of, mac_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
@@ -244,6 +244,7 @@ class AntminerApi:
             "rate_unit": "GH",
             "total_rateideal": round(self._miner.group.rated_ths * 1000, 2),
             "fan_num": 4,
+            **chains(report, boards=BOARDS, chips=CHIPS_PER_BOARD, sensors_read=True),
             **{f"fan{number}": 0 if report.asleep else 4800 for number in range(1, 5)},
         }
         return self._ok(70, "BMMiner stats", STATS=[header, stats])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from simulators.faces.connection import Connection, Listener
+from simulators.physics.miner import MinerReport
 
 JsonObject = dict[str, Any]
 EPOCH_S = 1_790_000_000
@@ -80,8 +81,18 @@ def command_of(request: JsonObject) -> str:
     return command if isinstance(command, str) else ""
 
 
-def split(total: float, boards: int) -> list[float]:
-    return [total / boards] * boards
+def chains(report: MinerReport, *, boards: int, chips: int, sensors_read: bool) -> JsonObject:
+    """The boards as `stats` lists them: rate in GH/s as text, temperatures of four sensors in one text."""
+    hot, warm = round(report.hottest_c), round(report.hottest_c) - 8
+    chip = f"{hot - 6}-{hot}-{hot - 3}-{hot - 5}" if sensors_read else "0-0-0-0"
+    board = f"{warm - 4}-{warm}-{warm - 2}-{warm - 3}" if sensors_read else "0-0-0-0"
+    entries: JsonObject = {}
+    for number in range(1, boards + 1):
+        entries[f"chain_rate{number}"] = f"{report.rate_ths * 1000 / boards:.2f}"
+        entries[f"chain_acn{number}"] = chips
+        entries[f"temp_chip{number}"] = chip
+        entries[f"temp_pcb{number}"] = board
+    return entries
 
 
 def mac_of(serial: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from simulators.physics.miner import Miner
 
 MAX_CONNECTIONS = 64
+BACKLOG = 128
 MAX_REQUEST_BYTES = 65_536
 IDLE_S = 120.0
 GARBAGE = b"\x00\x17\x03\x03{{STATUS=E,::garbage\xff\xfe"
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """One socket of one miner: open while the miner can be reached, so that a dead one really refuses."""
+    """One port of one miner. Closed, connecting to it is refused, and its connections are dropped."""
 
     def __init__(self, miner: Miner, port: int, kind: Callable[[Listener], Connection]) -> None:
         self.miner = miner
@@ -88,18 +89,10 @@ class Listener:
         self._kind = kind
         self._server: asyncio.Server | None = None
 
-    @property
-    def listening(self) -> bool:
-        return self._server is not None
-
-    async def follow(self) -> None:
-        """Listen or not, as the miner's state has it."""
-        if self.miner.reachable and self._server is None:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: self._kind(self), self.miner.address, self.port, backlog=128
-            )
-        elif not self.miner.reachable:
-            self.close()
+    async def open(self) -> None:
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: self._kind(self), self.miner.address, self.port, backlog=BACKLOG
+        )
 
     def close(self) -> None:
         if self._server is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulators.faces.cgminer import JsonObject, command_of, joined, mac_of, status
+from simulators.faces.cgminer import JsonObject, chains, command_of, joined, mac_of, status
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 SESSION_IDLE_S = 60.0
@@ -166,11 +166,6 @@ class LuxosApi:
     def _stats(self) -> JsonObject:
         report = self._report
         ghs = report.rate_ths * 1000
-        hot, warm = round(report.hottest_c), round(report.hottest_c) - 8
-        chip = f"{hot - 6}-{hot}-{hot - 3}-{hot - 5}"
-        board = f"{warm - 4}-{warm}-{warm - 2}-{warm - 3}"
-        if report.asleep:
-            chip = board = "0-0-0-0"
         stats: JsonObject = {
             "STATS": 0,
             "ID": "LUX0",
@@ -180,12 +175,8 @@ class LuxosApi:
             "rate_unit": "GH",
             "total_rateideal": round(self._miner.curve(report.setting_w) * 1000, 2),
             "miner_count": BOARDS,
+            **chains(report, boards=BOARDS, chips=CHIPS_PER_BOARD, sensors_read=not report.asleep),
         }
-        for number in range(1, BOARDS + 1):
-            stats[f"chain_rate{number}"] = f"{ghs / BOARDS:.2f}"
-            stats[f"chain_acn{number}"] = CHIPS_PER_BOARD
-            stats[f"temp_chip{number}"] = chip
-            stats[f"temp_pcb{number}"] = board
         header = {"BMMiner": VERSION, "LUXminer": VERSION, "Type": self._miner.group.model, "Miner": VERSION}
         return self._ok(70, "LUXminer stats", STATS=[header, stats])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from simulators.config import Family
@@ -20,13 +21,34 @@ RPC = 4028
 HTTP = 80
 
 
-class MinerFaces:
-    """`ports` maps a port of the protocol to the one listened on; one that is missing stands for itself."""
+@dataclass(slots=True)
+class MinerSockets:
+    """All sockets of one miner, open exactly while it can be reached: a dead one really refuses."""
 
-    def __init__(self, plant: Plant, ports: Mapping[int, int] | None = None) -> None:
-        self._ports = dict(plant.config.ports if ports is None else ports)
-        self._listeners = [
-            listener for miner in plant.miners.values() for listener in self._listeners_of(miner, plant)
+    miner: Miner
+    listeners: list[Listener]
+    open: bool = False
+
+    async def follow(self) -> None:
+        self.close()
+        if self.miner.reachable:
+            self.open = True
+            for listener in self.listeners:
+                await listener.open()
+
+    def close(self) -> None:
+        self.open = False
+        for listener in self.listeners:
+            listener.close()
+
+
+class MinerFaces:
+    """The plant's `ports` map a port of the protocol to the one listened on; one not there is itself."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._ports = plant.config.ports
+        self._sockets = [
+            MinerSockets(miner, self._listeners_of(miner, plant)) for miner in plant.miners.values()
         ]
 
     async def start(self) -> None:
@@ -35,16 +57,19 @@ class MinerFaces:
 
     async def follow(self) -> None:
         """Open and close sockets as miners come and go; to be called after every step of the plant."""
-        for listener in self._listeners:
-            if listener.listening != listener.miner.reachable:
-                await listener.follow()
+        for sockets in self._sockets:
+            if sockets.open is not sockets.miner.reachable:
+                await sockets.follow()
 
     async def stop(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+        for sockets in self._sockets:
+            sockets.close()
+        await asyncio.sleep(0)  # connections are closed by the loop's next turn
 
     def _listeners_of(self, miner: Miner, plant: Plant) -> list[Listener]:
-        now_s: Callable[[], float] = lambda: plant.now_s  # noqa: E731  # one clock, read late
+        def now_s() -> float:
+            return plant.now_s
+
         match miner.group.family:
             case Family.LUXOS:
                 return [self._rpc(miner, LuxosApi(miner, now_s))]

@@ -169,6 +169,7 @@ class WhatsminerApi:
         fan = 0 if report.asleep else 4900
         summary = {
             "Elapsed": int(report.uptime_s),
+            "HS RT": mhs,
             "MHS av": mhs,
             "MHS 5s": mhs,
             "MHS 1m": mhs,
@@ -205,6 +206,8 @@ class WhatsminerApi:
             "Chip Temp Max": hot,
             "MHS av": round(report.rate_ths * 1e6 / BOARDS, 2),
             "MHS 1m": round(report.rate_ths * 1e6 / BOARDS, 2),
+            "Factory GHS": round(self._miner.group.rated_ths * 1000 / BOARDS),
+            "Frequency": 0 if report.asleep else 620,
             "Effective Chips": CHIPS_PER_BOARD,
         }
         devs = [

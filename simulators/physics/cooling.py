@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulators.config import ZoneConfig
 from simulators.physics.faults import ZoneFaults
-from simulators.physics.machine import Machine, approach
+from simulators.physics.machine import NEAR_C, Machine, approach
 
 
 class Zone:
@@ -23,7 +23,7 @@ class Zone:
         return not self.faults.fans_stopped
 
     def warm(self, dt_s: float) -> None:
-        self.inlet_c = approach(self.inlet_c, self._target_c(), dt_s, self.config.settle_s)
+        self.inlet_c = approach(self.inlet_c, self._target_c(), dt_s, self.config.settle_s, NEAR_C)
 
     def _target_c(self) -> float:
         heat = sum(machine.watts for machine in self.machines) / self.rated_w if self.rated_w else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from simulators.config import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
-from simulators.physics.machine import Machine, approach
+from simulators.physics.machine import NEAR_C, NEAR_W, Machine, approach
 
 DOWN_TAU_S = 0.017
 """A V100 reaches a lower limit about 50 ms after its clocks change, and a higher one after 0.47 s."""
@@ -23,7 +23,7 @@ class Gpu(Machine):
     __slots__ = ("_curve", "_hot", "cap_w", "demand_w", "faults", "group", "inlet_c", "limit_w", "uuid")
 
     def __init__(self, group: GpuGroup, index: int) -> None:
-        super().__init__(device=group.ids[index], node=group.node, zone=group.zone, rise_c=group.rise_c)
+        super().__init__(device=group.device_id(index), node=group.node, zone=group.zone, rise_c=group.rise_c)
         self.group = group
         self.uuid = group.uuids[index]
         self.faults = GpuFaults()
@@ -78,14 +78,14 @@ class Gpu(Machine):
         cap_w = min(self.cap_w, self.group.min_w) if self._hot else self.cap_w
         target_w = min(cap_w, self.demand_w)
         tau_s = DOWN_TAU_S if target_w < self.watts else UP_TAU_S
-        self.watts = approach(self.watts, target_w, dt_s, tau_s)
+        self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
         self.rate = self._throughput(cap_w) if self.working else 0.0
         self.moving = self.watts != target_w
 
     def warm(self, dt_s: float, inlet_c: float) -> None:
         self.inlet_c = inlet_c
         self.temperature_c = approach(
-            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S
+            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S, NEAR_C
         )
         hot = self.temperature_c >= self.group.slowdown_c - (HYSTERESIS_C if self._hot else 0.0)
         if hot != self._hot:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import exp
 from random import Random
 
-NEAR = 1e-3
-"""Closer to its target than this fraction of it (or than this many watts), a quantity has arrived."""
+NEAR_W = 0.5
+NEAR_C = 0.01
+"""Closer to its target than this, a quantity has arrived."""
 
 
 def seeded(seed: int, what: str) -> Random:
@@ -14,10 +15,10 @@ def seeded(seed: int, what: str) -> Random:
     return Random(f"{seed}/{what}")
 
 
-def approach(value: float, target: float, dt_s: float, tau_s: float) -> float:
+def approach(value: float, target: float, dt_s: float, tau_s: float, near: float) -> float:
     """First-order: exact for any step, and it arrives."""
     rest = (value - target) * exp(-dt_s / tau_s)
-    return target + rest if abs(rest) > NEAR * max(1.0, abs(target)) else target
+    return target + rest if abs(rest) > near else target
 
 
 class Machine:

@@ -11,10 +11,11 @@ from enum import StrEnum
 from simulators.config import Family, MinerGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import MinerFaults
-from simulators.physics.machine import Machine, approach, seeded
+from simulators.physics.machine import NEAR_C, NEAR_W, Machine, approach, seeded
 
 CHANGE_TAU_S = 1.2
 HEAT_TAU_S = 60.0
+NEAR_THS = 0.05
 UNSAFE_WAKE_S = 3.0
 HASH_FROM = 0.5
 """Share of the soft start's watts before the first hash."""
@@ -55,7 +56,7 @@ class Miner(Machine):
         "_booted_s",
         "_fall_tau_s",
         "_frozen",
-        "_lossless",
+        "_had_work",
         "_setting_w",
         "_start_w_per_s",
         "_tripped",
@@ -76,7 +77,9 @@ class Miner(Machine):
     )
 
     def __init__(self, group: MinerGroup, index: int, seed: int) -> None:
-        super().__init__(device=group.ids[index], node=group.node, zone=group.zone, rise_c=group.chip_rise_c)
+        super().__init__(
+            device=group.device_id(index), node=group.node, zone=group.zone, rise_c=group.chip_rise_c
+        )
         self.group = group
         self.address = str(group.first_address + index)
         random = seeded(seed, self.id)
@@ -97,7 +100,7 @@ class Miner(Machine):
         self.without_pools = False
         self._asleep = False
         self._tripped = False
-        self._lossless = True
+        self._had_work = True
         self._start_w_per_s = 0.0
         self._until_s = 0.0
         self._booted_s = 0.0
@@ -183,9 +186,13 @@ class Miner(Machine):
             return MinerState.TRIPPED
         if self._asleep:
             return MinerState.ASLEEP
-        if self.faults.pool_loss or self.without_pools:
+        if not self._has_work:
             return MinerState.IDLE
         return MinerState.STARTING if self._start_w_per_s else MinerState.HASHING
+
+    @property
+    def _has_work(self) -> bool:
+        return not (self.faults.pool_loss or self.without_pools)
 
     @property
     def _target_w(self) -> float:
@@ -213,7 +220,7 @@ class Miner(Machine):
                 self._start_w_per_s = 0.0
         else:
             tau_s = self._fall_tau_s if self.state is not MinerState.HASHING else CHANGE_TAU_S
-            self.watts = approach(self.watts, target_w, dt_s, tau_s)
+            self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
         self._hash(target_w, dt_s)
         self.moving = (
             bool(self._until_s) or self.watts != target_w or self.rate != self._hash_target(target_w)
@@ -223,7 +230,7 @@ class Miner(Machine):
         """Hot enough, it stops by itself; cool again, it starts by itself."""
         self.inlet_c = inlet_c
         self.temperature_c = approach(
-            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S
+            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S, NEAR_C
         )
         if not self._tripped and self.temperature_c >= self.group.trip_c:
             self._tripped = True
@@ -260,10 +267,10 @@ class Miner(Machine):
 
     def _notice_pools(self) -> None:
         """Work that comes back takes its watts in one step: the boards never cooled down."""
-        lossless = not (self.faults.pool_loss or self.without_pools)
-        if lossless and not self._lossless and not self._start_w_per_s:
+        has_work = self._has_work
+        if has_work and not self._had_work and self.state is MinerState.HASHING:
             self.watts = self._target_w
-        self._lossless = lossless
+        self._had_work = has_work
 
     def _hash_target(self, target_w: float) -> float:
         state = self.state
@@ -276,5 +283,5 @@ class Miner(Machine):
     def _hash(self, target_w: float, dt_s: float) -> None:
         """Hash falls with the watts and rises after them."""
         target = self._hash_target(target_w)
-        rising = approach(self.rate, target, dt_s, self.group.hash_lag_s)
+        rising = approach(self.rate, target, dt_s, self.group.hash_lag_s, NEAR_THS)
         self.rate = min(target, rising)
