@@ -9,6 +9,7 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from drivers.asic.wire import exchange
 
@@ -19,7 +20,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pyasic import APIError, get_miner, settings
     from pyasic.miners import factory
-    from pyasic.rpc.base import BaseMinerRPCAPI
     from pyasic.rpc.btminer import (
         BTMinerRPCAPI,
         TokenData,
@@ -38,6 +38,7 @@ __all__ = [
     "HttpxError",
     "LUXMinerRPCAPI",
     "TokenData",
+    "bounded",
     "create_privileged_cmd",
     "get_miner",
     "md5crypt",
@@ -46,7 +47,6 @@ __all__ = [
 
 HttpxError = factory.httpx.HTTPError  # what its identification may raise; it is no OSError
 
-EXCHANGE_S = 5.0
 IDENTIFY_STAGE_S = 10
 IDENTIFY_TRIES = 2
 
@@ -58,16 +58,15 @@ def md5crypt(word: str, salt: str) -> str:
         return str(_md5crypt(word, f"$1${salt}$")).split("$")[3]
 
 
-async def _send_bytes(
-    rpc: BaseMinerRPCAPI,
-    data: bytes,
-    *,
-    port: int | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - the signature is pyasic's
-) -> bytes:
-    """pyasic's own turns a refused connection into an empty success and waits 100 s for a silent host."""
-    deadline_s = timeout if timeout is not None else getattr(rpc, "deadline_s", EXCHANGE_S)
-    return await exchange(str(rpc.ip), port or rpc.port, data, deadline_s=deadline_s)
+def bounded(rpc: Any, *, deadline_s: float) -> Any:
+    """`rpc` with an exchange of ours: pyasic's own turns a refused connection into an empty success, waits
+    100 s for a silent host, and leaves the socket of a cancelled call to the garbage collector."""
+
+    async def send_bytes(data: bytes, *, port: int | None = None, **_: object) -> bytes:
+        return await exchange(str(rpc.ip), port or rpc.port, data, deadline_s=deadline_s)
+
+    rpc._send_bytes = send_bytes
+    return rpc
 
 
 async def _first_result(tasks: Sequence[asyncio.Task[object]], accept: Callable[[object], bool]) -> object:
@@ -85,8 +84,7 @@ async def _first_result(tasks: Sequence[asyncio.Task[object]], accept: Callable[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _mend() -> None:
-    BaseMinerRPCAPI._send_bytes = _send_bytes
+def _mend_identification() -> None:
     factory.concurrent_get_first_result = _first_result
     factory.logger = logging.getLogger("pyasic")
     # One 3-s clock for all stages makes pyasic miss healthy miners as soon as the loop is busy.
@@ -94,4 +92,4 @@ def _mend() -> None:
     settings.update("factory_get_retries", IDENTIFY_TRIES)
 
 
-_mend()
+_mend_identification()

@@ -16,7 +16,7 @@ from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.cgminer import Reply, ask, part, watts
-from drivers.asic.library import LUXMinerRPCAPI
+from drivers.asic.library import LUXMinerRPCAPI, bounded
 from drivers.asic.trouble import as_driver_error
 from drivers.base import DriverError
 
@@ -41,8 +41,7 @@ class LuxOS:
 
     def __init__(self, plate: Plate) -> None:
         self._plate = plate
-        self._rpc = LUXMinerRPCAPI(plate.host)
-        self._rpc.deadline_s = plate.exchange_s
+        self._rpc = bounded(LUXMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
         self._profiles: dict[str, OperatingPoint] = {}
         self._owes_atm = False
 
@@ -62,7 +61,8 @@ class LuxOS:
         return sample(await ask(self._rpc, POLL), self._plate, self._profiles)
 
     async def change(self, point: OperatingPoint) -> None:
-        config = (await ask(self._rpc, "config"))["CONFIG"][0]
+        # To sleep is the one order that must be quick, and needs to know nothing.
+        config = {} if point.name == SLEEP else (await ask(self._rpc, "config"))["CONFIG"][0]
         for left in reversed(range(LOGON_TRIES)):
             try:
                 async with self._session() as session:

@@ -14,6 +14,7 @@ from drivers.asic.cgminer import Reply, ask, proven
 from drivers.asic.library import (
     BTMinerRPCAPI,
     TokenData,
+    bounded,
     create_privileged_cmd,
     md5crypt,
     parse_btminer_priviledge_data,
@@ -34,8 +35,7 @@ class Whatsminer:
 
     def __init__(self, plate: Plate) -> None:
         self._plate = plate
-        self._rpc = BTMinerRPCAPI(plate.host)
-        self._rpc.deadline_s = plate.exchange_s
+        self._rpc = bounded(BTMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._token: TokenData | None = None
         self._last_limit: Bound = NO_LIMIT

@@ -217,7 +217,7 @@ async def test_luxos_is_told_in_a_session_of_our_own_that_is_given_back() -> Non
     heard, error = await told(LuxScript(), point("sleep", 25))
 
     assert error is None
-    assert heard == ["config", "logon", "curtail s1 sleep", "logoff s1"]
+    assert heard == ["logon", "curtail s1 sleep", "logoff s1"]
 
 
 @pytest.mark.socket
@@ -226,7 +226,7 @@ async def test_luxos_busy_with_someone_else_is_asked_once_more() -> None:
     heard, error = await told(LuxScript(logon=[BUSY]), point("sleep", 25))
 
     assert error is None
-    assert heard == ["config", "logon", "logon", "curtail s1 sleep", "logoff s1"]
+    assert heard == ["logon", "logon", "curtail s1 sleep", "logoff s1"]
 
 
 @pytest.mark.socket
@@ -235,7 +235,7 @@ async def test_luxos_that_stays_busy_refuses_and_nobodys_session_is_used() -> No
     heard, error = await told(LuxScript(logon=[BUSY, BUSY]), point("sleep", 25))
 
     assert isinstance(error, RefusedError)
-    assert heard == ["config", "logon", "logon"]
+    assert heard == ["logon", "logon"]
 
 
 @pytest.mark.socket
