@@ -1,0 +1,456 @@
+"""What the ledger makes of messages in any order, and what it has their senders told."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, ReportRequest
+from controller.domain.power import Power
+from controller.grid.entries import Ack, Ledger
+from controller.grid.ledger import (
+    COMPLETION_GRACE_S,
+    KEEP_S,
+    MAX_ENTRIES,
+    MAX_UNSENT,
+    Effect,
+    Verdict,
+    advance,
+    confirm,
+    events,
+    receive,
+    receive_snapshot,
+    settle,
+)
+from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected, Snapshot
+from controller.grid.site import DataQuality, Measured, Progress
+
+NOW_S = 1_000_000.0
+Message = MessageResult | Snapshot
+S = EventStatus
+
+
+def limit(
+    event: str = "a", version: float = 1, kw: int = 10, start_s: float = NOW_S, end_s: float = NOW_S + 100
+) -> Accepted:
+    piece = EventInterval(start_utc_s=start_s, end_utc_s=end_s, signals=(LimitSignal(Power.kw(kw)),))
+    return Accepted(
+        event=GridEvent(id=event, version_utc_s=version, source="test", intervals=(piece,)),
+        stamp=f"v{version}",
+    )
+
+
+def cancel(event: str = "a", version: float = 2) -> Cancelled:
+    return Cancelled(id=event, version_utc_s=version, stamp=f"v{version}")
+
+
+def refusal(event: str | None = "a", version: float | None = 2, reason: Reason = Reason.NO_UNITS) -> Rejected:
+    stamp = None if version is None else f"v{version}"
+    return Rejected(reason=reason, detail="x", id=event, version_utc_s=version, stamp=stamp)
+
+
+def listing(*results: MessageResult, as_of: float = 10, seq: int = 1, also: tuple[str, ...] = ()) -> Snapshot:
+    ids = {result.event.id if isinstance(result, Accepted) else result.id for result in results}
+    named = frozenset(event_id for event_id in (*ids, *also) if event_id is not None)
+    return Snapshot(as_of_utc_s=as_of, seq=seq, ids=named, results=results)
+
+
+def take(ledger: Ledger, message: Message, now_s: float = NOW_S) -> tuple[Ledger, Verdict]:
+    if isinstance(message, Snapshot):
+        return receive_snapshot(ledger, message, now_s)
+    return receive(ledger, message, now_s)
+
+
+def after(*messages: Message, now_s: float = NOW_S) -> Ledger:
+    ledger = Ledger()
+    for message in messages:
+        ledger, _ = take(ledger, message, now_s)
+    return ledger
+
+
+def in_force(ledger: Ledger, now_s: float = NOW_S) -> list[tuple[str, float]]:
+    return [(event.id, event.version_utc_s) for event in events(ledger, now_s)]
+
+
+def told(acks: tuple[Ack, ...]) -> list[tuple[str, float | None, EventStatus]]:
+    return [(ack.event, ack.version_utc_s, ack.status) for ack in acks]
+
+
+# --- versions
+
+
+def test_a_new_event_holds_and_is_acknowledged() -> None:
+    ledger, verdict = take(Ledger(), limit())
+
+    assert in_force(ledger) == [("a", 1)]
+    assert (verdict.effect, told(verdict.acks)) == (Effect.NEW, [("a", 1, S.RECEIVED)])
+    assert verdict.touched == {"a"}
+
+
+def test_the_same_version_again_changes_and_says_nothing() -> None:
+    before = after(limit())
+
+    ledger, verdict = take(before, limit())
+
+    assert ledger == before
+    assert verdict == Verdict(effect=Effect.REPEATED)
+
+
+def test_an_older_version_is_dropped() -> None:
+    before = after(limit(version=2))
+
+    ledger, verdict = take(before, limit(version=1))
+
+    assert ledger == before
+    assert verdict == Verdict(effect=Effect.OLDER)
+
+
+def test_a_newer_version_supersedes_and_the_old_one_is_told_so() -> None:
+    ledger, verdict = take(after(limit(version=1)), limit(version=2))
+
+    assert in_force(ledger) == [("a", 2)]
+    assert told(verdict.acks) == [("a", 1, S.SUPERSEDED), ("a", 2, S.RECEIVED)]
+
+
+def test_a_cancelled_event_does_not_come_back_with_an_old_message() -> None:
+    before = after(limit(version=1), cancel(version=2))
+
+    ledger, verdict = take(before, limit(version=1))
+
+    assert in_force(ledger) == []
+    assert verdict.effect is Effect.OLDER
+
+
+def test_cancelling_what_was_never_known_is_remembered() -> None:
+    ledger = after(cancel(version=2), limit(version=1))
+
+    assert in_force(ledger) == []
+
+
+def test_a_cancellation_with_the_stamp_of_the_event_itself_cancels_it() -> None:
+    one = after(limit(version=1), cancel(version=1))
+    other = after(cancel(version=1), limit(version=1))
+
+    assert in_force(one) == in_force(other) == []
+
+
+def test_of_two_copies_of_a_version_the_one_that_asks_for_reports_stands() -> None:
+    plain = limit()
+    asking = replace(plain, event=replace(plain.event, reports=(ReportRequest(payload="DEMAND", every_s=1),)))
+
+    for ledger in (after(plain, asking), after(asking, plain)):
+        assert events(ledger, NOW_S)[0].reports
+
+
+def test_an_event_that_is_over_is_told_so_and_never_holds() -> None:
+    ledger, verdict = take(Ledger(), limit(start_s=NOW_S - 100, end_s=NOW_S))
+
+    assert in_force(ledger) == []
+    assert told(verdict.acks) == [("a", 1, S.EXPIRED)]
+
+
+def test_a_newer_version_that_ended_in_the_past_ends_the_event() -> None:
+    ledger = after(limit(version=1), limit(version=2, start_s=NOW_S - 100, end_s=NOW_S - 1))
+
+    assert in_force(ledger) == []
+
+
+# --- refusals
+
+
+def test_a_refused_version_leaves_the_last_good_one_standing() -> None:
+    ledger, verdict = take(after(limit(version=1)), refusal(version=2))
+
+    assert in_force(ledger) == [("a", 1)]
+    assert told(verdict.acks) == [("a", 2, S.REJECTED)]
+    assert verdict.acks[0].why == ("NO_UNITS", "x")
+
+
+@pytest.mark.parametrize("version", [2, None])
+def test_a_refusal_is_told_once(version: float | None) -> None:
+    before = after(limit(version=1), refusal(version=version))
+
+    ledger, verdict = take(before, refusal(version=version))
+
+    assert (ledger, verdict.acks) == (before, ())
+
+
+def test_a_version_that_was_refused_may_still_turn_out_good() -> None:
+    ledger, verdict = take(after(refusal(version=2)), limit(version=2))
+
+    assert in_force(ledger) == [("a", 2)]
+    assert told(verdict.acks) == [("a", 2, S.RECEIVED)]
+
+
+def test_a_message_without_identity_changes_nothing() -> None:
+    assert take(Ledger(), refusal(event=None)) == (Ledger(), Verdict(effect=Effect.UNREADABLE))
+
+
+# --- snapshots
+
+
+def test_an_event_missing_in_a_newer_snapshot_is_cancelled() -> None:
+    ledger, verdict = take(after(limit("a"), limit("b")), listing(limit("b")))
+
+    assert in_force(ledger) == [("b", 1)]
+    assert told(verdict.acks) == [("a", 1, S.CANCELLED)]
+
+
+def test_an_event_younger_than_the_snapshot_is_not_missing_in_it() -> None:
+    ledger = after(limit(version=11), listing(as_of=10))
+
+    assert in_force(ledger) == [("a", 11)]
+
+
+def test_an_old_message_cannot_revive_what_a_snapshot_left_out() -> None:
+    ledger, verdict = take(after(listing(as_of=10)), limit(version=9))
+
+    assert in_force(ledger) == []
+    assert told(verdict.acks) == [("a", 9, S.CANCELLED)]
+
+
+def test_a_stale_snapshot_changes_nothing() -> None:
+    before = after(limit("a"), limit("b"), listing(limit("a"), limit("b"), as_of=10, seq=5))
+
+    ledger, verdict = take(before, listing(limit("a"), as_of=9, seq=4))
+
+    assert ledger == before
+    assert verdict.acks == ()
+
+
+def test_at_the_same_instant_the_higher_seq_is_newer() -> None:
+    both = listing(limit("a"), limit("b"), as_of=10, seq=4)
+    one = listing(limit("a"), as_of=10, seq=5)
+
+    assert in_force(after(both, one)) == in_force(after(one, both)) == [("a", 1)]
+
+
+def test_an_operator_that_counts_from_one_again_is_heard() -> None:
+    ledger = after(limit("a"), listing(limit("a"), as_of=10, seq=48_211), listing(as_of=11, seq=1))
+
+    assert in_force(ledger) == []
+
+
+def test_an_event_that_was_listed_but_refused_is_not_missing() -> None:
+    ledger = after(limit("a"), listing(refusal("a", version=2)))
+
+    assert in_force(ledger) == [("a", 1)]
+
+
+def test_a_snapshot_repeated_every_minute_tells_nobody_anything() -> None:
+    before = after(listing(limit("a"), as_of=10, seq=1))
+
+    _, verdict = take(before, listing(limit("a"), as_of=70, seq=2))
+
+    assert (verdict.acks, verdict.touched) == ((), frozenset())
+
+
+def test_an_event_that_a_newer_snapshot_lists_again_holds_again() -> None:
+    ledger, verdict = take(after(limit("a"), listing(as_of=10)), listing(limit("a", version=1), as_of=11))
+
+    assert in_force(ledger) == [("a", 1)]
+    assert told(verdict.acks) == [("a", 1, S.RECEIVED)]
+
+
+# --- any order
+
+
+versions = st.integers(1, 4).map(float)
+ids = st.sampled_from("abc")
+single: st.SearchStrategy[MessageResult] = st.one_of(
+    st.builds(limit, ids, versions, st.integers(1, 2)),
+    st.builds(lambda event, version: limit(event, version, start_s=1, end_s=2), ids, versions),
+    st.builds(cancel, ids, versions),
+    st.builds(refusal, ids, st.one_of(st.none(), versions), st.sampled_from([*Reason][:2])),
+)
+message: st.SearchStrategy[Message] = st.one_of(
+    single,
+    st.builds(
+        lambda results, as_of, seq: listing(*results, as_of=as_of, seq=seq),
+        st.lists(single, max_size=3),
+        st.integers(0, 5).map(float),
+        st.integers(1, 3),
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(message, max_size=8), st.randoms(use_true_random=False))
+def test_any_order_and_any_repetition_end_in_the_same_events(
+    messages: list[Message], rng: random.Random
+) -> None:
+    shuffled = [*messages, *rng.choices(messages, k=len(messages))] if messages else []
+    rng.shuffle(shuffled)
+
+    one, other = after(*messages), after(*shuffled)
+
+    assert events(one, NOW_S) == events(other, NOW_S)
+    assert one.mark == other.mark
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(message, max_size=8), message)
+def test_order_leaves_no_trace_that_a_later_message_could_find(
+    messages: list[Message], last: Message
+) -> None:
+    one, other = after(*messages, last), after(*reversed(messages), last)
+
+    assert events(one, NOW_S) == events(other, NOW_S)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(message, max_size=8))
+def test_a_replay_says_nothing_new(messages: list[Message]) -> None:
+    ledger = after(*messages)
+    told_again: list[Ack] = []
+
+    for item in messages:
+        ledger, verdict = take(ledger, item)
+        told_again += verdict.acks
+
+    assert told_again == []
+
+
+# --- statuses
+
+
+def progress(status: EventStatus, version: float = 1, event: str = "a") -> Progress:
+    return Progress(event=event, version_utc_s=version, status=status)
+
+
+def test_each_step_of_the_loop_is_told_once() -> None:
+    ledger = after(limit())
+    acks: tuple[Ack, ...] = ()
+
+    for status in (S.STARTED, S.STARTED, S.COMPLIANT, S.STARTED, S.COMPLIANT, S.COMPLETED, S.COMPLETED):
+        ledger, verdict = advance(ledger, progress(status), NOW_S)
+        acks += verdict.acks
+
+    assert [ack.status for ack in acks] == [S.STARTED, S.COMPLIANT, S.COMPLETED]
+
+
+def test_a_site_that_complies_at_once_has_started_too() -> None:
+    _, verdict = advance(after(limit()), progress(S.COMPLIANT), NOW_S)
+
+    assert [ack.status for ack in verdict.acks] == [S.STARTED, S.COMPLIANT]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        progress(S.STARTED, version=2),
+        progress(S.STARTED, event="b"),
+        progress(S.RECEIVED),
+        progress(S.CANCELLED),
+    ],
+)
+def test_the_loop_cannot_speak_of_what_it_does_not_know(word: Progress) -> None:
+    before = after(limit())
+
+    assert advance(before, word, NOW_S) == (before, Verdict(effect=Effect.REPEATED))
+
+
+def test_nothing_is_told_of_an_event_after_its_cancellation() -> None:
+    before = after(limit(), listing())
+
+    assert advance(before, progress(S.STARTED), NOW_S)[1].acks == ()
+
+
+def test_an_event_that_ran_out_is_completed_if_it_had_started_and_expired_if_not() -> None:
+    ledger, _ = advance(after(limit("a"), limit("b")), progress(S.STARTED), NOW_S)
+
+    _, early = settle(ledger, NOW_S + 100)
+    ledger, verdict = settle(ledger, NOW_S + 100 + COMPLETION_GRACE_S)
+
+    assert early.acks == ()
+    assert told(verdict.acks) == [("a", 1, S.COMPLETED), ("b", 1, S.EXPIRED)]
+    assert settle(ledger, NOW_S + 200)[1].acks == ()
+
+
+def test_the_measurements_of_the_moment_go_with_the_ack() -> None:
+    measured = Measured(demand=Power(5), quality=DataQuality.OK)
+
+    _, verdict = receive(Ledger(), limit(), NOW_S, measured)
+
+    assert verdict.acks[0].measured == measured
+    assert verdict.acks[0].at_utc_s == NOW_S
+
+
+# --- acks on their way
+
+
+def test_an_ack_stays_until_it_is_confirmed() -> None:
+    ledger = after(limit())
+    [ack] = ledger.entries["a"].unsent
+
+    ledger, verdict = confirm(ledger, ack, NOW_S)
+
+    assert ledger.entries["a"].unsent == ()
+    assert verdict.touched == {"a"}
+    assert confirm(ledger, ack, NOW_S)[1].touched == frozenset()
+
+
+def test_the_id_of_an_ack_depends_on_event_version_and_status_alone() -> None:
+    first = after(limit(), now_s=NOW_S).entries["a"].unsent[0]
+    later = after(limit(), now_s=NOW_S + 50).entries["a"].unsent[0]
+    newer = after(limit(version=2)).entries["a"].unsent[0]
+
+    assert first.id == later.id
+    assert len({first.id, newer.id, replace(first, status=S.STARTED).id, replace(first, event="b").id}) == 4
+
+
+def test_the_id_of_an_ack_fits_the_standard_for_the_longest_event_id() -> None:
+    ack = after(limit("x" * 128)).entries["x" * 128].unsent[0]
+
+    assert len(ack.id) <= 128
+
+
+def test_a_sender_that_never_listens_cannot_pile_up_acks() -> None:
+    ledger = after(*(limit(version=float(version)) for version in range(1, 100)))
+
+    assert len(ledger.entries["a"].unsent) == MAX_UNSENT
+
+
+# --- forgetting
+
+
+def test_what_is_over_is_forgotten_after_a_week_and_not_before() -> None:
+    ledger = after(limit("a"), cancel("a"))
+
+    kept, _ = settle(ledger, NOW_S + 100 + KEEP_S - 1)
+    ledger, verdict = settle(ledger, NOW_S + 100 + KEEP_S)
+
+    assert "a" in kept.entries
+    assert verdict.forgotten == {"a"}
+    assert ledger.entries == {}
+
+
+def test_what_holds_is_never_forgotten() -> None:
+    ledger = after(limit(end_s=math.inf))
+
+    ledger, _ = settle(ledger, NOW_S + 10_000 * KEEP_S)
+
+    assert in_force(ledger, NOW_S + 10_000 * KEEP_S) == [("a", 1)]
+
+
+def test_a_full_ledger_forgets_what_is_over_to_make_room() -> None:
+    ledger = after(*(limit(f"e{i}") for i in range(MAX_ENTRIES - 1)), cancel("gone"))
+
+    ledger, verdict = take(ledger, limit("new"))
+
+    assert verdict.forgotten == {"gone"}
+    assert len(ledger.entries) == MAX_ENTRIES
+
+
+def test_a_ledger_full_of_events_in_force_takes_no_more() -> None:
+    before = after(*(limit(f"e{i}") for i in range(MAX_ENTRIES)))
+
+    ledger, verdict = take(before, limit("new"))
+
+    assert ledger == before
+    assert verdict == Verdict(effect=Effect.FULL)

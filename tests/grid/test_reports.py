@@ -1,0 +1,200 @@
+"""Every message the site sends, held against what OpenADR 3.1 requires of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.domain.grid import EventStatus
+from controller.domain.power import NO_LIMIT, Limit, Power
+from controller.grid.entries import Ack
+from controller.grid.reports import Report, Sender, ack_report, status_message, telemetry_report
+from controller.grid.site import UNMEASURED, DataQuality, Measured, OperatingState, Part
+from controller.grid.telemetry import Average
+from tests.grid.messages import NOW_S, VERSION
+
+SENDER = Sender(client_id="site-tx1-ctl", ven="site-tx1")
+ACK = Ack(
+    event="dr-7",
+    status=EventStatus.STARTED,
+    at_utc_s=NOW_S + 0.085,
+    version_utc_s=NOW_S,
+    stamp=VERSION,
+    measured=Measured(
+        demand=Power(48_210_500),
+        setpoint=Limit(Power(12_000_000)),
+        quality=DataQuality.OK,
+        state=OperatingState.RUNNING_CURTAILED,
+    ),
+)
+AVERAGE = Average(
+    event="dr-7",
+    index=54,
+    start_utc_s=NOW_S + 550,
+    end_utc_s=NOW_S + 560,
+    demand=Power(11_890_200),
+    quality=DataQuality.OK,
+    setpoint=Limit(Power(12_000_000)),
+    baseline=Power(48_200_000),
+    shed_available=Power(9_400_000),
+    parts=(Part(name="asic", demand=Power(610_000), quality=DataQuality.ESTIMATED),),
+)
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+REPORT_TYPES = {
+    "DEMAND",
+    "SETPOINT",
+    "BASELINE",
+    "LOAD_SHED_DELTA_AVAILABLE",
+    "OPERATING_STATE",
+    "DATA_QUALITY",
+}
+
+
+def opened(report: Report) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(report.payload)["object"]
+    return content
+
+
+def values(resource: dict[str, Any]) -> dict[str, list[Any]]:
+    [only] = resource["intervals"]
+    return {payload["type"]: payload["values"] for payload in only["payloads"]}
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        ack_report(SENDER, ACK),
+        ack_report(SENDER, replace(ACK, measured=UNMEASURED, stamp=None, version_utc_s=None, why=("a", "b"))),
+        telemetry_report(SENDER, AVERAGE),
+        telemetry_report(
+            SENDER,
+            replace(
+                AVERAGE, quality=DataQuality.MISSING, setpoint=NO_LIMIT, baseline=None, shed_available=None
+            ),
+        ),
+    ],
+)
+def test_every_report_has_what_the_standard_requires(report: Report) -> None:
+    envelope = json.loads(report.payload)
+    content = envelope["object"]
+
+    assert (envelope["objectType"], envelope["operation"]) == ("REPORT", "CREATE")
+    assert envelope["targets"] == ["site-tx1"]
+    assert content["objectType"] == "REPORT"
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", content["id"])
+    assert RFC3339.fullmatch(content["createdDateTime"])
+    assert RFC3339.fullmatch(content["modificationDateTime"])
+    assert (content["clientID"], content["eventID"], content["clientName"]) == (
+        "site-tx1-ctl",
+        "dr-7",
+        "site-tx1",
+    )
+    for descriptor in content["payloadDescriptors"]:
+        assert descriptor["objectType"] == "REPORT_PAYLOAD_DESCRIPTOR"
+        assert descriptor["units"] == "KW"
+        assert descriptor["payloadType"] in REPORT_TYPES
+    for resource in content["resources"]:
+        assert RFC3339.fullmatch(resource["intervalPeriod"]["start"])
+        assert re.fullmatch(r"PT\d+(\.\d+)?S", resource["intervalPeriod"]["duration"])
+        for piece in resource["intervals"]:
+            assert isinstance(piece["id"], int)
+            for payload in piece["payloads"]:
+                assert payload["type"] in REPORT_TYPES or payload["type"].startswith("X_")
+                assert all(type(value) in (int, float, str) for value in payload["values"])
+
+
+def test_an_ack_tells_status_version_and_the_site_at_that_instant() -> None:
+    content = opened(ack_report(SENDER, ACK))
+
+    assert content["reportName"] == "ack"
+    assert content["resources"][0]["intervalPeriod"] == {
+        "start": "2026-11-23T17:00:00.085Z",
+        "duration": "PT0S",
+    }
+    assert values(content["resources"][0]) == {
+        "X_EVENT_STATUS": ["STARTED"],
+        "X_EVENT_VERSION": [VERSION],
+        "OPERATING_STATE": ["RUNNING_CURTAILED"],
+        "DEMAND": [48_210.5],
+        "SETPOINT": [12_000.0],
+        "DATA_QUALITY": ["OK"],
+    }
+
+
+def test_a_rejection_carries_its_reason_second() -> None:
+    ack = replace(ACK, status=EventStatus.REJECTED, why=("NO_UNITS", "intervals.0: no units"))
+
+    content = opened(ack_report(SENDER, ack))
+
+    assert values(content["resources"][0])["X_EVENT_STATUS"] == [
+        "REJECTED",
+        "NO_UNITS",
+        "intervals.0: no units",
+    ]
+
+
+def test_what_was_ignored_is_reported() -> None:
+    content = opened(ack_report(SENDER, replace(ACK, ignored=("GHG", "OLS"))))
+
+    assert values(content["resources"][0])["X_IGNORED"] == ["GHG", "OLS"]
+
+
+def test_the_same_ack_is_the_same_bytes() -> None:
+    assert ack_report(SENDER, ACK) == ack_report(SENDER, ACK)
+
+
+def test_a_demand_that_is_missing_is_not_reported_as_zero() -> None:
+    content = opened(ack_report(SENDER, replace(ACK, measured=UNMEASURED)))
+
+    assert "DEMAND" not in values(content["resources"][0])
+    assert values(content["resources"][0])["DATA_QUALITY"] == ["MISSING"]
+
+
+def test_a_site_without_cap_reports_no_set_point() -> None:
+    content = opened(telemetry_report(SENDER, replace(AVERAGE, setpoint=NO_LIMIT)))
+
+    assert "SETPOINT" not in values(content["resources"][0])
+
+
+def test_export_has_a_type_of_its_own_because_demand_cannot_be_negative() -> None:
+    content = opened(telemetry_report(SENDER, replace(AVERAGE, demand=Power(-2500))))
+
+    assert values(content["resources"][0])["DEMAND"] == [0.0]
+    assert values(content["resources"][0])["X_EXPORT"] == [2.5]
+
+
+def test_telemetry_puts_the_site_meter_first_and_its_parts_after() -> None:
+    content = opened(telemetry_report(SENDER, AVERAGE))
+
+    assert content["reportName"] == "telemetry"
+    assert [resource["resourceName"] for resource in content["resources"]] == ["site-tx1", "asic"]
+    assert content["resources"][0]["intervals"][0]["id"] == 54
+    assert content["resources"][0]["intervalPeriod"] == {
+        "start": "2026-11-23T17:09:10.000Z",
+        "duration": "PT10S",
+    }
+    assert values(content["resources"][0]) == {
+        "DEMAND": [11_890.2],
+        "SETPOINT": [12_000.0],
+        "BASELINE": [48_200.0],
+        "LOAD_SHED_DELTA_AVAILABLE": [9_400.0],
+        "DATA_QUALITY": ["OK"],
+    }
+    assert values(content["resources"][1]) == {"DEMAND": [610.0], "DATA_QUALITY": ["ESTIMATED"]}
+
+
+def test_two_periods_of_an_event_have_two_ids_and_one_period_has_one() -> None:
+    first, again = telemetry_report(SENDER, AVERAGE), telemetry_report(SENDER, replace(AVERAGE, index=9))
+    other = telemetry_report(SENDER, replace(AVERAGE, start_utc_s=NOW_S + 560, end_utc_s=NOW_S + 570))
+
+    assert first.id == again.id != other.id
+
+
+def test_the_status_message_names_its_connection() -> None:
+    content = json.loads(status_message(online=False, birth=17, at_utc_s=NOW_S))
+
+    assert content == {"online": False, "bdSeq": 17, "asOf": "2026-11-23T17:00:00.000Z"}

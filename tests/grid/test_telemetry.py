@@ -1,0 +1,104 @@
+"""Demand over the periods that events ask for."""
+
+from __future__ import annotations
+
+from controller.domain.grid import EventInterval, GridEvent, ReportRequest
+from controller.domain.power import ZERO, Power
+from controller.grid.site import DataQuality, SiteReport
+from controller.grid.telemetry import NO_WINDOWS, Average, observe
+
+OK, ESTIMATED, MISSING = DataQuality.OK, DataQuality.ESTIMATED, DataQuality.MISSING
+
+
+def asking(
+    every_s: float | None = 10.0, start_s: float = 0.0, end_s: float = 1000.0, id_: str = "a"
+) -> GridEvent:
+    piece = EventInterval(start_utc_s=start_s, end_utc_s=end_s, signals=())
+    reports = () if every_s is None else (ReportRequest(payload="DEMAND", every_s=every_s),)
+    return GridEvent(id=id_, version_utc_s=1, source="test", intervals=(piece,), reports=reports)
+
+
+def tick(now_s: float, watts: int = 1000, quality: DataQuality = OK) -> SiteReport:
+    return SiteReport(now_utc_s=now_s, demand=Power(watts), quality=quality)
+
+
+def averages(ticks: list[SiteReport], *events: GridEvent) -> list[Average]:
+    windows = NO_WINDOWS
+    found: list[Average] = []
+    for report in ticks:
+        windows, closed = observe(windows, events, report)
+        found += closed
+    return found
+
+
+def spans(found: list[Average]) -> list[tuple[float, float]]:
+    return [(average.start_utc_s, average.end_utc_s) for average in found]
+
+
+def test_a_report_covers_the_ticks_after_the_one_that_opened_it() -> None:
+    [average] = averages([tick(0, 9_999), *(tick(now_s, now_s * 100) for now_s in range(1, 11))], asking())
+
+    assert (average.start_utc_s, average.end_utc_s) == (0, 10)
+    assert average.demand == Power(550)
+    assert average.quality is OK
+
+
+def test_one_report_a_second_at_one_tick_a_second() -> None:
+    ticks = [tick(now_s + jitter) for now_s, jitter in enumerate((0, 0.03, -0.02, 0.04, -0.04))]
+
+    found = averages(ticks, asking(every_s=1))
+
+    assert len(found) == 4
+    assert [average.index for average in found] == [0, 1, 2, 3]
+
+
+def test_periods_join_without_gap() -> None:
+    found = averages([tick(now_s) for now_s in range(31)], asking())
+
+    assert spans(found) == [(0, 10), (10, 20), (20, 30)]
+
+
+def test_what_is_open_when_the_event_ends_is_reported_as_far_as_it_went() -> None:
+    found = averages([tick(now_s) for now_s in range(20)], asking(end_s=13.5))
+
+    assert spans(found) == [(0, 10), (10, 13)]
+
+
+def test_nothing_is_reported_before_the_event_nor_for_one_that_does_not_ask() -> None:
+    ticks = [tick(now_s) for now_s in range(30)]
+
+    assert averages(ticks, asking(start_s=50), asking(every_s=None, id_="b")) == []
+
+
+def test_each_event_has_its_own_periods() -> None:
+    found = averages([tick(now_s) for now_s in range(11)], asking(5, id_="a"), asking(10, id_="b"))
+
+    assert [(average.event, average.end_utc_s) for average in found] == [("a", 5), ("a", 10), ("b", 10)]
+
+
+def test_missing_readings_are_left_out_of_the_mean_and_make_it_an_estimate() -> None:
+    ticks = [tick(0), *(tick(now_s, 100, OK if now_s % 2 else MISSING) for now_s in range(1, 11))]
+
+    [average] = averages(ticks, asking())
+
+    assert (average.demand, average.quality) == (Power(100), ESTIMATED)
+
+
+def test_one_estimated_reading_makes_the_mean_an_estimate() -> None:
+    ticks = [tick(now_s, 100, ESTIMATED if now_s == 5 else OK) for now_s in range(11)]
+
+    [average] = averages(ticks, asking())
+
+    assert average.quality is ESTIMATED
+
+
+def test_a_period_without_any_reading_is_reported_missing() -> None:
+    [average] = averages([tick(now_s, 0, MISSING) for now_s in range(11)], asking())
+
+    assert (average.demand, average.quality) == (ZERO, MISSING)
+
+
+def test_a_clock_that_was_set_back_begins_a_new_period() -> None:
+    found = averages([tick(now_s) for now_s in (100, 101, 50, 55, 60)], asking())
+
+    assert spans(found) == [(50, 60)]
