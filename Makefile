@@ -18,7 +18,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed  ## a whole simulated site on real sockets, through a demand-response event
-	@$(BIN)/python -c 'from simulators.nvml.build import compiler; compiler()' 2>/dev/null \
+	@$(BIN)/python -c 'from simulators.nvml.build import library; library()' 2>/dev/null \
 	  || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang
 	$(BIN)/wattshift demo
 

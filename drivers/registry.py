@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from drivers import gpu, localqueue
 from drivers import modbus as modbus_tcp
@@ -24,7 +24,8 @@ class DeviceTables(BaseModel):
     miners: tuple[asic.MinerGroupConfig, ...] = ()
     gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
     modbus: tuple[modbus_tcp.ModbusConfig, ...] = ()
-    queues: tuple[localqueue.LocalQueueConfig, ...] = ()
+    # One local queue owns all GPUs of the site; two would each believe so.
+    queues: tuple[localqueue.LocalQueueConfig, ...] = Field(default=(), max_length=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,8 @@ class Option:
 class Chosen:
     """`options` and `points` hold the devices that obey. `kept` jobs have their watts, `aside` not.
 
-    `least` is what the devices can be brought down to, all together.
+    `forgiven` are doubtful devices whose watts nobody needs; `least` is what all devices together can be
+    brought down to.
     """
 
     options: Mapping[str, tuple[Option, ...]]
@@ -39,12 +40,8 @@ class Chosen:
     allocation: Allocation
     kept: tuple[Placement, ...]
     aside: tuple[Placement, ...]
+    forgiven: frozenset[str]
     least: Power
-
-    @property
-    def binding(self) -> frozenset[str]:
-        """The nodes at which somebody would need more room."""
-        return frozenset(self.allocation.blocked_by.values()) | frozenset(self.allocation.infeasible)
 
 
 def choose(
@@ -71,6 +68,7 @@ def choose(
                 allocation=allocation,
                 kept=tuple(kept),
                 aside=tuple(aside),
+                forgiven=_forgiven(seen, room_w, jobs.work_of(kept), valuation, now_s),
                 least=Power(sum(choice.watts[0] for choice in choices)),
             )
         aside += [placement for placement in kept if placement.id == short]
@@ -80,10 +78,9 @@ def choose(
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     """Where each device that was ever seen should be.
 
-    A doubtful one is asked again for what it has not shown; once nobody above it needs its watts, it is
-    taken to be where its draw shows it.
+    A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where its draw
+    shows it.
     """
-    binding = chosen.binding
     wanted: list[Wish] = []
     for name, state in seen.devices.items():
         spec = seen.specs[name]
@@ -93,11 +90,37 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
             merit = option.worth / max(1, option.counts.watts)
             wanted.append(Wish(spec=spec, state=state, point=option.point, merit=merit))
         elif state.seen and state.point is not None:
-            if not binding.intersection(seen.ways[spec.node]):
+            if name in chosen.forgiven:
                 state = truth.forgiven(spec, state)
             assert state.point is not None
             wanted.append(Wish(spec=spec, state=state, point=state.point, merit=0.0))
     return tuple(wanted)
+
+
+def _forgiven(
+    seen: Snapshot,
+    room_w: Mapping[str, int],
+    working: Mapping[str, Work],
+    valuation: Valuation,
+    now_s: float,
+) -> frozenset[str]:
+    """The doubtful devices that a plan would leave where their draw is, if everybody obeyed at once."""
+    doubtful = [
+        name
+        for name, state in seen.devices.items()
+        if state.seen and state.point is not None and not obeys(seen, name, now_s)
+    ]
+    if not doubtful:
+        return frozenset()
+    options = {
+        name: _options_of(seen, name, working.get(name), valuation, float("inf"))
+        for name, state in seen.devices.items()
+        if state.seen and state.point is not None
+    }
+    allocation = allocate([_choice(seen, name, options) for name in seen.devices], room_w, seen.ways)
+    return frozenset(
+        name for name in doubtful if options[name][allocation.index[name]].counts >= seen.devices[name].draw
+    )
 
 
 def obeys(seen: Snapshot, name: str, now_s: float) -> bool:

@@ -94,8 +94,8 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
     assert state.point is not None
     if wish.point.name != state.point.name:
         return True
-    if state.truth is Truth.CONFIRMED:
-        return False
+    if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):
+        return False  # there, or on its way: one that does not come becomes a liar, and is asked again
     pause_s = retry_s * float(2 ** min(state.attempts, MAX_BACKOFF)) / 2
     return now_s - state.sent_s >= pause_s
 

@@ -23,7 +23,8 @@ class Placement:
 
     @property
     def id(self) -> str:
-        return self.status.job.id
+        """Unique over all queues: each of them numbers its own jobs."""
+        return f"{self.queue}/{self.status.job.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +96,20 @@ def commands(
     fresh = tuple(
         order
         for order in orders
-        if not ((last := sent.get(order.job)) and last.action is order.action and now_s - last.at_s < retry_s)
+        if not (
+            (last := sent.get(_id(order))) and last.action is order.action and now_s - last.at_s < retry_s
+        )
     )
     alive = {placement.id for placement in (*kept, *set_aside)}
     remembered = {job: last for job, last in sent.items() if job in alive}
-    remembered |= {order.job: Sent(action=order.action, at_s=now_s) for order in fresh}
+    remembered |= {_id(order): Sent(action=order.action, at_s=now_s) for order in fresh}
     return fresh, remembered
 
 
 def _order(placement: Placement, action: JobAction) -> JobCommand:
     gpus = placement.gpus if action is JobAction.START else ()
-    return JobCommand(queue=placement.queue, job=placement.id, action=action, gpus=gpus)
+    return JobCommand(queue=placement.queue, job=placement.status.job.id, action=action, gpus=gpus)
+
+
+def _id(order: JobCommand) -> str:
+    return f"{order.queue}/{order.job}"

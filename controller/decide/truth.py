@@ -193,16 +193,23 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
 
 def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     assert state.point is not None
-    aim = state.counted(state.point)
+    worst = max(reading.draw, state.counted(state.point))
     if _agrees(state, state.point, reading):
-        return replace(
-            state,
-            truth=Truth.CONFIRMED,
-            worst=max(reading.draw, aim),
-            keeps=max(reading.draw, aim),
-            attempts=0,
-        )
+        if not _arrived(spec, state, reading, now_s):
+            return replace(state, worst=worst)
+        return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0)
     return _overdue(spec, replace(state, worst=max(state.worst, reading.draw)), now_s)
+
+
+def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
+    """A miner told to draw more is there when its watts are, or have had their time: its pool may be gone.
+
+    A GPU's limit is no demand: nothing has to follow it up.
+    """
+    assert state.point is not None
+    if spec.kind is DeviceKind.GPU or now_s - state.asked_s > spec.settle_up_s:
+        return True
+    return reading.draw.watts >= state.counted(state.point).watts * (1 - TOLERANCE) - TOLERANCE_W
 
 
 def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:

@@ -57,7 +57,7 @@ class Stage:
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
     """A simulated site, a broker and a controller, all answering inside this context."""
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "queue").mkdir(parents=True, exist_ok=True)
     state = directory / "nvml.state"
     environment = {**os.environ, "WATTSHIFT_NVML_STATE": str(state)}
     async with AsyncExitStack() as stack:
