@@ -63,7 +63,7 @@ class Plant:
         """Let time pass until `to_s`, to the millisecond; a time already reached changes nothing."""
         to_ms = round(to_s * 1000)
         while self._now_ms < to_ms:
-            self._step(min(STEP_MS, to_ms - self._now_ms, self._next_slow_ms - self._now_ms))
+            self._step(min(STEP_MS, to_ms - self._now_ms))
 
     def set_fault(self, device: str, fault: str, value: bool | float = True) -> None:
         """Turn a knob of a miner, GPU, meter, zone or node; `BadFaultError` if there is no such thing."""

@@ -71,7 +71,7 @@ class AntminerApi:
             "reboot": self._reboot,
         }
         if name == "set_miner_conf" and request.method == "POST":
-            return self._set_miner_conf(request.body)
+            return _json(self.configure(request.body))
         if name not in pages or not request.target.startswith("/cgi-bin/"):
             return HttpAnswer(status=404, body=b"<html>404 - Not Found</html>", content_type="text/html")
         return _json(pages[name]())
@@ -82,15 +82,18 @@ class AntminerApi:
             password = f"{password}-changed"
         return digest_proves(request, user="root", password=password, realm=REALM, nonce=self._nonce)
 
-    def _set_miner_conf(self, body: bytes) -> HttpAnswer:
+    def configure(self, body: bytes) -> JsonObject:
+        """Replace the configuration by a posted one."""
         try:
             posted = json.loads(body)
-        except ValueError:
-            return _json({"stats": "error", "code": "M001", "msg": "Illegal request"})
-        if not isinstance(posted, dict) or self._miner.faults.refuses:
-            return _json({"stats": "error", "code": "M002", "msg": "Set miner conf failed"})
+        except (ValueError, RecursionError):
+            return {"stats": "error", "code": "M001", "msg": "Illegal request"}
+        if not isinstance(posted, dict) or not isinstance(posted.get("pools", []), list):
+            return {"stats": "error", "code": "M001", "msg": "Illegal request"}
+        if self._miner.faults.refuses:
+            return {"stats": "error", "code": "M002", "msg": "Set miner conf failed"}
         self._rewrite(posted)
-        return _json({"stats": "success", "code": "M000", "msg": "OK!"})
+        return {"stats": "success", "code": "M000", "msg": "OK!"}
 
     def _rewrite(self, posted: JsonObject) -> None:
         known = {ALIASES.get(key, key): value for key, value in posted.items()}

@@ -39,7 +39,7 @@ class JsonConnection(Connection):
             return
         try:
             request = json.loads(self.received)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.later(PARTIAL_S, self._give_up)
             return
         self._answer(self._api.answer(request) if isinstance(request, dict) else self._invalid())

@@ -97,9 +97,9 @@ class WhatsminerApi:
             decryptor = cipher.decryptor()
             plain = decryptor.update(base64.b64decode(data, validate=True)) + decryptor.finalize()
             order = json.loads(plain.rstrip(b"\0"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.failure(BAD_CIPHER, "enc json load err")
-        if not isinstance(order, dict) or self._tokens.get(order.get("token", ""), -1.0) <= self._now_s():
+        if not isinstance(order, dict) or self._tokens.get(str(order.get("token")), -1.0) <= self._now_s():
             return self.failure(BAD_TOKEN, "check token err")
         if self._miner.faults.refuses:
             return self.failure(NO_PERMISSION, "can't access write cmd")

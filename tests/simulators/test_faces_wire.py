@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from simulators.faces.connection import MAX_CONNECTIONS
 from simulators.faces.http import HttpRequest, digest_proves
 from simulators.faces.md5crypt import md5crypt
 from simulators.physics.miner import Miner, MinerState
@@ -99,6 +100,13 @@ async def test_an_endless_request_is_cut_off() -> None:
     assert answer == b""
 
 
+async def test_nesting_without_end_is_refused_like_any_other_nonsense() -> None:
+    async with served("luxos"):
+        answer = await raw(b"[" * 60_000)
+
+    assert json.loads(answer.rstrip(b"\0"))["STATUS"][0]["Code"] == 23
+
+
 @pytest.mark.parametrize(("family", "last"), [("luxos", b"}\0"), ("whatsminer", b"}"), ("antminer", b"}\0")])
 async def test_only_the_cgminer_kin_end_their_answer_with_a_nul(family: str, last: bytes) -> None:
     async with served(family):
@@ -178,6 +186,23 @@ async def test_a_miner_that_never_closes_leaves_its_answer_open() -> None:
         assert b"Watts" in answer
 
 
+async def test_a_miner_takes_only_so_many_connections_at_a_time() -> None:
+    async with served("luxos"):
+        held = [await asyncio.open_connection(ADDRESS, PORTS[4028]) for _ in range(MAX_CONNECTIONS)]
+        reader, writer = await asyncio.open_connection(ADDRESS, PORTS[4028])
+        one_too_many = await reader.read()
+        held[0][1].close()
+        await held[0][1].wait_closed()
+        await asyncio.sleep(0.05)
+        after_one_left = await ask("power")
+        for _, other in (*held[1:], (reader, writer)):
+            other.close()
+            await other.wait_closed()
+
+    assert one_too_many == b""
+    assert code_of(after_one_left) == ("S", 314)
+
+
 async def test_a_dying_miner_drops_the_connections_it_has() -> None:
     async with served("luxos") as (site, _):
         site.plant.set_fault("luxos-000", "hangs")
@@ -247,6 +272,16 @@ async def test_a_sleeping_luxos_miner_says_so_in_config_power_and_boards() -> No
         )
         assert (await ask("power"))["POWER"] == [{"Watts": 25, "PSU": True}]
         assert (await ask("stats"))["STATS"][1]["chain_rate1"] == "0.00"
+
+
+async def test_a_reboot_ends_the_session() -> None:
+    async with served("luxos", reboot_s=5) as (site, miner):
+        session = await logon()
+        await ask("rebootdevice", session)
+        await site.advance(10.0)
+
+        assert code_of(await ask("curtail", f"{session},sleep")) == ("E", 402)
+        assert miner.state is MinerState.STARTING
 
 
 async def test_luxos_refuses_an_unknown_profile_and_a_miner_that_refuses_refuses_all() -> None:
@@ -442,6 +477,8 @@ async def test_the_mode_is_taken_from_the_key_that_the_firmware_knows(
 
         assert answer["code"] == "M000"
         assert (miner.state is MinerState.ASLEEP) is asleep
+        told = json.loads((await web("/cgi-bin/get_miner_conf.cgi"))[1])
+        assert (told["bitmain-work-mode"], "miner-mode" in told) == ("1" if asleep else "0", False)
 
 
 async def test_keys_left_out_of_a_rewrite_are_back_at_their_factory_value() -> None:
@@ -454,6 +491,20 @@ async def test_keys_left_out_of_a_rewrite_are_back_at_their_factory_value() -> N
     assert after["pools"] == before["pools"]
     assert "api-listen" in before
     assert "api-listen" not in after
+
+
+async def test_a_web_request_may_come_in_pieces_and_nonsense_is_a_bad_request() -> None:
+    async with served("antminer"):
+        reader, writer = await asyncio.open_connection(ADDRESS, PORTS[80])
+
+        for piece in (b"POST / HT", b"TP/1.1\r\nContent-Length: 4\r\n\r\nab", b"cd", b"nonsense\r\n\r\n"):
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+        writer.close()
+        await writer.wait_closed()
+
+    assert [answer[:3] for answer in answers] == [b"401", b"400"]
 
 
 async def test_a_refusing_antminer_keeps_its_configuration() -> None:

@@ -215,17 +215,20 @@ def test_below_an_open_breaker_all_is_dark_and_beside_it_nothing_changes() -> No
 
 
 def test_when_the_voltage_returns_miners_boot_and_gpus_have_lost_their_limit_and_job() -> None:
-    site = plant(miners=[miners()], gpus=[gpus()])
+    halls = [{"id": "site"}, {"id": "hall", "parent": "site"}]
+    site = plant(nodes=halls, miners=[miners(node="hall")], gpus=[gpus()])
     only_gpu(site).work(600)
     only_gpu(site).set_limit(300)
     site.set_fault("site", "breaker_open")
     site.advance(5.0)
+    dark = only_miner(site).state
 
     site.set_fault("site", "breaker_open", False)
     site.advance(10.0)
     booting = only_miner(site).state
     site.advance(120.0)
 
+    assert dark is MinerState.DARK
     assert booting is MinerState.REBOOTING
     assert only_miner(site).watts == RATED_W
     assert (only_gpu(site).watts, only_gpu(site).cap_w) == (70, 700)

@@ -1,0 +1,76 @@
+"""Whatever outsiders send, a simulated miner answers as firmware does: it refuses, and it stays up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulators.faces.antminer import AntminerApi
+from simulators.faces.http import HttpAnswer, HttpRequest
+from simulators.faces.luxos import LuxosApi
+from simulators.faces.whatsminer import WhatsminerApi
+from tests.simulators.plants import miners, only_miner, plant
+
+Api = LuxosApi | WhatsminerApi | AntminerApi
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+COMMANDS = ("curtail", "profileset", "atmset", "logoff", "power+", "+", "get_token", "summary", "stats")
+
+
+@pytest.mark.parametrize("api", [LuxosApi, WhatsminerApi, AntminerApi])
+@settings(max_examples=50, deadline=None)
+@given(command=JSON | st.sampled_from(COMMANDS), key=st.sampled_from(["command", "cmd", "enc"]), rest=JSON)
+def test_whatever_is_asked_is_answered_with_an_object(
+    api: type[Api], command: object, key: str, rest: object
+) -> None:
+    site = plant(miners=[miners()])
+
+    answer = api(only_miner(site), lambda: site.now_s).answer({key: command, "parameter": rest, "data": rest})
+
+    assert isinstance(answer, dict)
+    assert json.dumps(answer)
+
+
+@pytest.mark.parametrize("parameters", ["sleep", "mode=", "enabled", "enabled=maybe", "", ",,,"])
+@pytest.mark.parametrize("command", ["curtail", "profileset", "atmset", "logoff"])
+def test_luxos_answers_an_order_that_makes_no_sense(command: str, parameters: str) -> None:
+    site = plant(miners=[miners()])
+    api = LuxosApi(only_miner(site), lambda: site.now_s)
+    session = api.answer({"command": "logon"})["SESSION"][0]["SessionID"]
+
+    answer = api.answer({"command": command, "parameter": f"{session},{parameters}"})
+
+    assert answer["STATUS"][0]["STATUS"] in ("S", "E")
+
+
+@settings(max_examples=50, deadline=None)
+@given(body=JSON)
+def test_whatever_is_posted_to_a_stock_antminer_it_can_still_be_read(body: object) -> None:
+    site = plant(miners=[miners("antminer")])
+    api = AntminerApi(only_miner(site), lambda: site.now_s)
+
+    for posted in (body, {"pools": body}, {"pools": [body]}, {"miner-mode": body}):
+        api.configure(json.dumps(posted).encode())
+
+        assert api.answer({"command": "pools"})["STATUS"][0]["STATUS"] == "S"
+        assert api.answer({"command": "stats"})["STATUS"][0]["STATUS"] == "S"
+
+
+@settings(deadline=None)
+@given(target=st.text(max_size=30), body=st.binary(max_size=30), authorization=st.text(max_size=60))
+def test_whoever_proves_nothing_is_told_nothing(target: str, body: bytes, authorization: str) -> None:
+    site = plant(miners=[miners("antminer")])
+    api = AntminerApi(only_miner(site), lambda: site.now_s)
+    headers = {"authorization": f"Digest {authorization}"}
+
+    answer = api.serve(HttpRequest(method="GET", target=target, headers=headers, body=body))
+
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, answer.content_type) == (401, "text/html")
