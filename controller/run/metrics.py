@@ -195,6 +195,7 @@ def _site(plan: Plan) -> Iterator[Metric]:
     watts = _watts(plan.cap)
     cap = [((plan.cap_reason.value,), watts)] if watts is not None else []
     yield _gauge("site_cap_watts", "The cap, by what sets it; absent without one", cap, "reason")
+    yield _value("site_least_watts", "What the whole site can be brought down to", plan.least.watts)
     yield _value("plan_value_usd_per_hour", "What the grants earn less what they cost", plan.value_per_hour)
     yield _value("plan_gap_ratio", "How far the plan can at most lie below the best possible", plan.gap)
 
@@ -234,7 +235,6 @@ def _grid(tick: Tick) -> Iterator[Metric]:
     link, standings = tick.inputs.link, tick.plan.standings
     up = [(("grid",), link is Link.UP)] if link is not Link.NONE else []
     statuses = (((standing.event, standing.status), 1) for standing in standings)
-    possible = (((standing.event,), standing.possible.watts) for standing in standings)
     change_s = tick.plan.next_change_utc_s
     change = [((), change_s)] if isfinite(change_s) else []
     yield _gauge("link_up", "1 while the link is trusted; absent where there is none", up, "link")
@@ -242,7 +242,6 @@ def _grid(tick: Tick) -> Iterator[Metric]:
     yield _gauge(
         "event_status", "What an active event's sender is told; always 1", statuses, "event", "status"
     )
-    yield _gauge("event_possible_watts", "The least the site can be brought to", possible, "event")
     yield _gauge(
         "next_event_change_timestamp_seconds", "When events next change something, Unix time", change
     )

@@ -17,6 +17,8 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from controller.run.gridsession import GridConfig, tls_context
+
 pytestmark = pytest.mark.socket
 
 START_DEADLINE_S = 10.0
@@ -216,6 +218,22 @@ async def test_the_name_in_the_certificate_counts_and_not_the_name_that_is_claim
         first = await heard(ears, 1)
 
     assert first == [(CREATE, b"genuine")]
+
+
+def test_the_tls_settings_of_a_site_file_open_the_door(broker: Broker, authority: Authority) -> None:
+    files = authority.directory
+    config = GridConfig(
+        host="127.0.0.1",
+        port=broker.port,
+        ven=SITE,
+        client_id="site-tx1-ctl",
+        tls=True,
+        tls_ca=files / "ca.crt",
+        tls_cert=files / f"{SITE}.crt",
+        tls_key=files / f"{SITE}.key",
+    )
+
+    assert knock(broker.port, tls_context(config)) == WELCOME
 
 
 def test_a_client_without_a_certificate_is_refused(broker: Broker, authority: Authority) -> None:

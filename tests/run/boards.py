@@ -176,6 +176,7 @@ def tick(
             grants=tuple(one.grant for one in devices),
             nodes=nodes,
             ready=ready,
+            least=Power(9_000),
             alarms=alarms,
             standings=standings,
             value_per_hour=12.5,

@@ -125,6 +125,7 @@ def test_the_cap_is_absent_without_one_and_present_when_it_is_zero() -> None:
 
     assert "site_cap_watts" not in names(free)
     assert value(curtailed, "site_cap_watts", reason="event") == 0
+    assert value(curtailed, "site_least_watts") == 9_000
 
 
 def test_a_silent_device_has_no_draw_and_no_temperature_but_its_worst_case_counts() -> None:
@@ -255,7 +256,6 @@ def test_each_active_event_tells_its_own_limit_target_price_and_status() -> None
     assert value(both, "event_target_watts", event="bp-1") == 58_000
     assert value(both, "event_price_usd_per_kwh", event="dr-7") == -0.004
     assert value(both, "event_status", event="dr-7", status="COMPLIANT") == 1
-    assert value(both, "event_possible_watts", event="dr-7") == 9_000
 
 
 def test_when_events_change_next_is_told_only_if_they_do() -> None:
