@@ -21,6 +21,7 @@ class Connection(asyncio.Protocol):
         self.listener = listener
         self.received = b""
         self.transport: asyncio.Transport | None = None
+        self._idle: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -30,9 +31,10 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self.listener.connections.add(self)
-        self.later(IDLE_S, transport.abort)
+        self._expect_more()
 
     def data_received(self, data: bytes) -> None:
+        self._expect_more()
         self.received += data
         if len(self.received) > MAX_REQUEST_BYTES:
             self.abort()
@@ -40,18 +42,18 @@ class Connection(asyncio.Protocol):
         self.take()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in self._timers:
-            timer.cancel()
+        for timer in (*self._timers, self._idle):
+            if timer is not None:
+                timer.cancel()
         self.listener.connections.discard(self)
 
     def take(self) -> None:
         """Answer what is complete in `received`."""
         raise NotImplementedError
 
-    def later(self, delay_s: float, action: Callable[[], None]) -> asyncio.TimerHandle:
-        timer = asyncio.get_running_loop().call_later(delay_s, action)
-        self._timers.append(timer)
-        return timer
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Do it then, unless the connection is gone."""
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, action))
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -70,6 +72,11 @@ class Connection(asyncio.Protocol):
             self.later(faults.slow_s, lambda: self._write(answer, close=close))
         else:
             self._write(answer, close=close)
+
+    def _expect_more(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_S, self.abort)
 
     def _write(self, answer: bytes, *, close: bool) -> None:
         if self.transport is None or self.transport.is_closing():
