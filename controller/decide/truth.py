@@ -40,7 +40,8 @@ class DeviceState:
 
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
-    shown yet. `bias` is measured over nominal draw, `keeps` the last confirmed worst case.
+    shown yet. `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over
+    nominal draw, `keeps` the last confirmed worst case.
     """
 
     point: OperatingPoint | None = None
@@ -52,6 +53,7 @@ class DeviceState:
     sent_s: float = float("-inf")
     asked_s: float = float("-inf")
     attempts: int = 0
+    proofs: int = 0
     lies: int = 0
     reasserts: int = 0
     bias: float = 1.0
@@ -197,7 +199,8 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     if _agrees(state, state.point, reading):
         if not _arrived(spec, state, reading, now_s):
             return replace(state, worst=worst)
-        return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0)
+        proofs = state.proofs + 1
+        return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
     return _overdue(spec, replace(state, worst=max(state.worst, reading.draw)), now_s)
 
 

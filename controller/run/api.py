@@ -95,9 +95,20 @@ class Api:
                     {"kind": a.kind.value, "subject": a.subject, "detail": a.detail} for a in plan.alarms
                 ],
                 "ticks": {"count": self._board.ticks, "late": self._board.late_ticks, "took_s": tick.took_s},
-                "commands": dict(self._board.commands),
+                "commands": self._commands(tick),
             }
         )
+
+    def _commands(self, tick: Tick) -> Json:
+        """What devices answered, and what measured watts then made of it."""
+        devices = tick.state.devices.values()
+        return {
+            "sent": self._board.commands.total(),
+            **self._board.commands,
+            "confirmed": sum(device.proofs for device in devices),
+            "lied": sum(device.lies for device in devices),
+            "reasserted": sum(device.reasserts for device in devices),
+        }
 
     def _device(self, tick: Tick, grant: Grant) -> Json:
         spec = next(iter(s for s in tick.inputs.specs if s.id == grant.device))

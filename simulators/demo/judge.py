@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.table import Table
 
@@ -30,7 +31,7 @@ class Window:
 
 def excess(samples: Sequence[Sample], limit_w: float, start_s: float, end_s: float) -> Excess:
     worst = above_s = 0.0
-    for (at_s, watts), (next_s, _) in zip(samples, samples[1:], strict=False):
+    for (at_s, watts), (next_s, _) in pairwise(samples):
         if start_s <= at_s < end_s and watts > limit_w:
             worst = max(worst, watts - limit_w)
             above_s += min(next_s, end_s) - at_s
@@ -47,9 +48,7 @@ def compliant_after_s(samples: Sequence[Sample], window: Window) -> float:
 
 def energy_kwh(samples: Sequence[Sample], start_s: float, end_s: float) -> float:
     joules = sum(
-        watts * (next_s - at_s)
-        for (at_s, watts), (next_s, _) in zip(samples, samples[1:], strict=False)
-        if start_s <= at_s < end_s
+        watts * (next_s - at_s) for (at_s, watts), (next_s, _) in pairwise(samples) if start_s <= at_s < end_s
     )
     return joules / 3.6e6
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from rich.console import Console
 from rich.live import Live
 
 from simulators.demo.judge import Row, Window, as_table, compliant_after_s, energy_kwh, excess, mean_w
 from simulators.demo.stage import Stage, StageError, staged
 from simulators.demo.view import line, view
-from simulators.demo.watch import Sight, Watch
+from simulators.demo.watch import LOOK_EVERY_S, Sight, Watch
 from simulators.gridoperator import GridOperator
 
 EVENT_KW = 123.0
@@ -32,11 +33,13 @@ LINE_EVERY_S = 5.0
 START_S = 60.0
 JOBS = (
     # GPUs, USD per GPU-hour, flex tier, on shortage, seconds of work at full speed
-    (4, 2.60, 0, "protect", 45),
-    (2, 1.90, 2, "suspend", 30),
-    (2, 1.40, 3, "requeue", 30),
+    (4, 2.60, 0, "protect", 60),
+    (2, 1.90, 2, "suspend", 45),
+    (2, 1.40, 3, "requeue", 45),
     (4, 1.10, 3, "requeue", 20),
 )
+HANGING = ("whatsminer-003", "whatsminer-011")
+"""Miners that stop answering just before the event, and come back after it."""
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def play(directory: Path, out: Console) -> int:
     """Stage the site, tell the story, judge; 0 if the truth kept the cap."""
-    async with staged(directory) as stage:
+    async with staged(directory) as stage, stage.controller():
         out.print(f"everything runs on loopback, over {stage.broker}; logs and journal are in {directory}")
         site = tomllib.loads(stage.site_file.read_text(encoding="utf-8"))
         sight, story = Sight(), Story()
@@ -85,7 +88,7 @@ async def play(directory: Path, out: Console) -> int:
 
 
 async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator) -> None:
-    await _until(lambda: bool(sight.status.get("ready")), START_S, "the controller was not ready")
+    await _until_ready(stage, sight)
     story.chapter = "steady state"
     began_s = sight.now_s
     await asyncio.sleep(14)
@@ -96,6 +99,7 @@ async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator
     await asyncio.sleep(18)
     story.with_jobs = (sight.now_s - 6, sight.now_s)
     start_utc_s = time.time() + NOTICE_S
+    await _hang(stage, sight, hangs=True)
     await operator.limit(kw=EVENT_KW, start_in_s=NOTICE_S, duration_s=EVENT_S, id="demo-event")
     sight.tell(f"grid operator: {EVENT_KW:.0f} kW in {NOTICE_S:.0f} s for {EVENT_S:.0f} s")
     start_s = start_utc_s - sight.plant_utc_s
@@ -105,7 +109,21 @@ async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator
     story.chapter = "event"
     await asyncio.sleep(EVENT_S)
     story.chapter = "restoring, staggered"
+    await _hang(stage, sight, hangs=False)
     await asyncio.sleep(38)
+    for job, state in sight.jobs.items():
+        sight.tell(f"job {job}: still {state}, cancelled")
+        await stage.wattshift("job", "cancel", f"--config={stage.site_file}", job.partition("/")[2])
+
+
+async def _hang(stage: Stage, sight: Sight, *, hangs: bool) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        for miner in HANGING:
+            fault = {"device": miner, "fault": "hangs", "value": hangs}
+            async with session.post(f"{stage.control_url}/faults", json=fault) as answer:
+                if answer.status != 200:
+                    raise StageError(f"fault {fault}: {await answer.text()}")
+    sight.tell(f"{', '.join(HANGING)} {'hang' if hangs else 'answer again'}")
 
 
 async def _submit(stage: Stage) -> None:
@@ -127,13 +145,12 @@ async def _show(sight: Sight, story: Story, out: Console, full_w: float) -> None
             await asyncio.sleep(0.25)
 
 
-async def _until(holds: Any, within_s: float, complaint: str) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            while not holds():
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise StageError(f"{complaint} within {within_s:.0f} s") from None
+async def _until_ready(stage: Stage, sight: Sight) -> None:
+    for _ in range(round(START_S / LOOK_EVERY_S)):
+        if sight.status.get("ready"):
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise StageError(f"the controller was not ready within {START_S:.0f} s: {stage.directory}/controller.log")
 
 
 def verdict(site: dict[str, Any], sight: Sight, story: Story, operator: GridOperator) -> list[Row]:
@@ -184,8 +201,8 @@ def verdict(site: dict[str, Any], sight: Sight, story: Story, operator: GridOper
             passed=bool(sight.done_jobs),
         ),
         Row(
-            what="commands acknowledged, refused, failed",
-            value=", ".join(str(commands.get(k, 0)) for k in ("acknowledged", "refused", "failed")),
+            what="commands sent, confirmed by watts, lied about",
+            value=", ".join(str(commands.get(k, 0)) for k in ("sent", "confirmed", "lied")),
         ),
         Row(what="found lying", value=", ".join(sorted(sight.lied)) or "nobody"),
         Row(what="found silent", value=", ".join(sorted(sight.silent)) or "nobody"),

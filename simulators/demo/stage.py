@@ -9,9 +9,10 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
@@ -53,52 +54,51 @@ class Stage:
             raise StageError(f"wattshift {' '.join(arguments)}: {errors.decode().strip()}")
         return output.decode().strip()
 
+    @asynccontextmanager
+    async def controller(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The daemon on this stage's site file, from here to the end of the block."""
+        command = _python("controller", "run", "--config", str(self.site_file))
+        async with _process(command, self.environment, self.directory / "controller.log") as process:
+            yield process
+
 
 @asynccontextmanager
-async def staged(directory: Path) -> AsyncIterator[Stage]:
-    """A simulated site, a broker and a controller, all answering inside this context."""
+async def staged(directory: Path, templates: Traversable | None = None) -> AsyncIterator[Stage]:
+    """A simulated site and a broker, both answering inside this context.
+
+    `templates` holds plant.toml and site.toml with $-names for what is only known now; the demo's own by
+    default.
+    """
     (directory / "queue").mkdir(parents=True, exist_ok=True)
     state = directory / "nvml.state"
     environment = {**os.environ, "WATTSHIFT_NVML_STATE": str(state)}
-    async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(broker())
-        ports = {name: str(_free_port()) for name in ("modbus_port", "http_port", "api_port")}
+    async with broker() as bus:
+        values = {name: str(_free_port()) for name in ("modbus_port", "http_port", "api_port")}
+        values |= {"mqtt_host": bus.host, "mqtt_port": str(bus.port)}
+        values |= {"directory": str(directory), "nvml_library": str(library())}
+        folder = templates if templates is not None else resources.files("simulators.demo")
         plant_file, site_file = (
-            _render(name, directory, ports | {"mqtt_host": bus.host, "mqtt_port": str(bus.port)})
-            for name in ("plant.toml", "site.toml")
+            _render(folder.joinpath(name), directory / name, values) for name in ("plant.toml", "site.toml")
         )
-        plant = await stack.enter_async_context(
-            _process(
-                _python("simulators.serve", str(plant_file), "--nvml-state", str(state)),
-                environment,
-                directory / "plant.log",
+        serve = _python("simulators.serve", str(plant_file), "--nvml-state", str(state))
+        async with _process(serve, environment, directory / "plant.log") as plant:
+            yield Stage(
+                directory=directory,
+                site_file=site_file,
+                control_url=await _control_url(plant, directory / "plant.log"),
+                api_url=f"http://127.0.0.1:{values['api_port']}",
+                mqtt_host=bus.host,
+                mqtt_port=bus.port,
+                broker=bus.kind,
+                environment=environment,
             )
-        )
-        control_url = await _control_url(plant, directory / "plant.log")
-        await stack.enter_async_context(
-            _process(
-                _python("controller", "run", "--config", str(site_file)),
-                environment,
-                directory / "controller.log",
-            )
-        )
-        yield Stage(
-            directory=directory,
-            site_file=site_file,
-            control_url=control_url,
-            api_url=f"http://127.0.0.1:{ports['api_port']}",
-            mqtt_host=bus.host,
-            mqtt_port=bus.port,
-            broker=bus.kind,
-            environment=environment,
-        )
 
 
 @asynccontextmanager
 async def _process(
     command: list[str], environment: Mapping[str, str], log: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    with log.open("wb") as sink:
+    with log.open("ab") as sink:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=sink, env=dict(environment)
         )
@@ -122,14 +122,11 @@ async def _control_url(plant: asyncio.subprocess.Process, log: Path) -> str:
             line = await plant.stdout.readline()
         return str(json.loads(line)["control"])
     except (TimeoutError, ValueError, KeyError) as error:
-        raise StageError(f"the simulated site did not start: {log}\n{log.read_text()[-2000:]}") from error
+        raise StageError(f"the simulated site did not start: see {log}") from error
 
 
-def _render(name: str, directory: Path, values: Mapping[str, str]) -> Path:
-    text = resources.files("simulators.demo").joinpath(name).read_text(encoding="utf-8")
-    path = directory / name
-    filled = Template(text).substitute(values, directory=str(directory), nvml_library=str(library()))
-    path.write_text(filled, encoding="utf-8")
+def _render(template: Traversable, path: Path, values: Mapping[str, str]) -> Path:
+    path.write_text(Template(template.read_text(encoding="utf-8")).substitute(values), encoding="utf-8")
     return path
 
 

@@ -29,7 +29,8 @@ def line(sight: Sight, chapter: str) -> str:
     power = (truth.get(key, 0.0) / 1000 for key in ("site_power_w", "miner_power_w", "gpu_power_w"))
     site, miners, gpus = power
     why = ", ".join(f"{count} {kind} {reason}" for (kind, reason), count in sorted(sight.reasons().items()))
-    return f"{sight.now_s:6.1f} s  site {site:6.1f} kW  cap {shown}  hashing {miners:6.1f}  GPU {gpus:4.1f}  {chapter}: {why}"
+    kilowatts = f"site {site:6.1f} kW  cap {shown}  hashing {miners:6.1f}  GPU {gpus:4.1f}"
+    return f"{sight.now_s:6.1f} s  {kilowatts}  {chapter}: {why}"
 
 
 def _power(sight: Sight, full_w: float) -> Table:

@@ -109,7 +109,12 @@ class World:
         self.site = Site(
             name="world",
             nodes=(
-                Node(id="site", limit=Limit(Power(int(rated_w * cap_share))), fixed=Power(2000), meter="site-meter"),
+                Node(
+                    id="site",
+                    limit=Limit(Power(int(rated_w * cap_share))),
+                    fixed=Power(2000),
+                    meter="site-meter",
+                ),
                 *(
                     Node(id=node, parent="site", limit=Limit(Power(int(rated_w / len(NODES) * 0.95))))
                     for node in NODES
