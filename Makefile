@@ -38,7 +38,7 @@ test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 
 .PHONY: tools
 tools:  ## the Debian packages that tests use; installed where allowed, named where not
-	@deploy/tools.sh mosquitto:mosquitto prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl
+	@deploy/tools.sh mosquitto:mosquitto prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd
 
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \

@@ -23,6 +23,7 @@ from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
+from controller.run.privilege import keep_from_children
 from drivers import registry
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class _StopRequestedError(Exception):
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what went wrong otherwise, so that the service manager restarts."""
+    keep_from_children()
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(serve(settings))
 
