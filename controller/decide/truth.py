@@ -40,8 +40,8 @@ class DeviceState:
 
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
-    shown yet. `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over
-    nominal draw, `keeps` the last confirmed worst case.
+    shown yet, or was found. `proofs` and `lies` count commands that watts proved and disproved. `bias` is
+    measured over nominal draw, `keeps` the last confirmed worst case.
     """
 
     point: OperatingPoint | None = None
@@ -85,16 +85,19 @@ def observe(
     if sample is None:
         return replace(state, truth=Truth.UNREACHABLE, worst=spec.ceiling)
     if now_s - sample.at_s > spec.stale_after_s:
-        silent = state.keeps if spec.keeps_limit and state.keeps is not None else spec.ceiling
-        return replace(state, truth=Truth.STALE, worst=silent)
+        # What was confirmed, or what it may have been raised to since: the answer to that is not known.
+        kept = state.keeps if spec.keeps_limit else None
+        return replace(
+            state, truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
+        )
+    reading = sample.value
+    if state.point is None or not _has(spec, state.point):
+        return _adopt(spec, replace(state, draw=reading.draw, at_s=sample.at_s), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
-    reading = sample.value
     state = replace(state, draw=reading.draw, at_s=sample.at_s)
-    if state.point is None:
-        return _adopt(spec, state, reading)
     if not state.seen:
-        return _returned(spec, state, reading)
+        return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
         return _settled(spec, state, reading, now_s)
     if sample.at_s <= state.sent_s:
@@ -127,10 +130,16 @@ def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 
 def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
-    """Nobody needs its watts any more: a doubtful device is taken to be where its draw shows it."""
-    at = next((point for point in spec.points if state.draw <= state.counted(point)), spec.points[-1])
-    worst = max(state.draw, state.counted(at))
-    return replace(state, point=at, truth=Truth.CONFIRMED, worst=worst, attempts=0)
+    """Nobody needs its watts any more: a doubtful device is taken to be at the highest point it may be at.
+
+    What it may draw stays what it was, so that no other plan was made with too little.
+    """
+    at = max(
+        (point for point in spec.points if state.counted(point) <= state.worst),
+        key=lambda point: point.power,
+        default=spec.floor,
+    )
+    return replace(state, point=at, truth=Truth.CONFIRMED, attempts=0)
 
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
@@ -143,8 +152,23 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     return spec.points[-1]
 
 
+def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
+    """Whether a device still has a point: a spec may become narrower."""
+    return any(point is own for own in spec.points) or point in spec.points
+
+
+def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:
+    """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
+    reach = max(reading.draw, state.counted(at))
+    match reading.setting:
+        case Limit(power) if power > _with_slack(at.power, SETTING_TOLERANCE):
+            return max(reach, min(power, spec.ceiling))
+        case Limit() | NoLimit():
+            return reach
+
+
 def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceState:
-    if outcome is None or outcome.at_s < state.sent_s or not state.in_flight:
+    if outcome is None or outcome.at_s < max(state.sent_s, state.asked_s) or not state.in_flight:
         return state
     match outcome.value:
         case Acknowledged():
@@ -155,34 +179,41 @@ def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceStat
             return replace(state, truth=Truth.COMMANDED)
 
 
-def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
+def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     point = found_at(spec, reading)
-    worst = max(reading.draw, state.counted(point))
-    return replace(state, point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0)
+    worst = _most(spec, state, point, reading)
+    if state.in_flight:
+        worst = max(worst, state.worst)
+    return replace(
+        state, point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
+    )
 
 
-def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
+def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     """Back from silence: it may have been restarted by hand, or have forgotten its limit."""
-    assert state.point is not None
-    if _agrees(state, state.point, reading) and found_at(spec, reading).name == state.point.name:
-        return replace(
-            state, truth=Truth.CONFIRMED, worst=max(reading.draw, state.counted(state.point)), attempts=0
-        )
-    return _adopt(spec, state, reading)
+    point = state.point
+    assert point is not None
+    if _agrees(state, point, reading) and found_at(spec, reading).name == point.name:
+        worst = max(reading.draw, state.counted(point))
+        return replace(state, truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
+    return _adopt(spec, state, reading, now_s)
 
 
 def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    """A confirmed device still has to stay where it is: limits come back by themselves."""
+    """A confirmed device still has to stay where it is: limits come back by themselves.
+
+    A lower limit is believed. Watts that merely fell are not: they may return in one step.
+    """
     point = state.point
     assert point is not None
     if _agrees(state, point, reading):
-        state = _learn(spec, state, reading)
+        state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
         return replace(state, worst=worst, keeps=worst)
     at = found_at(spec, reading)
-    worst = max(reading.draw, state.counted(at))
-    if at.power < point.power:
-        return replace(state, point=at, worst=worst)
+    worst = _most(spec, state, at, reading)
+    if at.power < point.power and isinstance(reading.setting, Limit):
+        return replace(state, point=at, worst=worst, asked_s=now_s)
     return replace(
         state,
         truth=Truth.COMMANDED,
@@ -201,7 +232,11 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
             return replace(state, worst=worst)
         proofs = state.proofs + 1
         return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
-    return _overdue(spec, replace(state, worst=max(state.worst, reading.draw)), now_s)
+    if doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
+        worst = max(worst, _most(spec, state, found_at(spec, reading), reading))
+    else:
+        worst = max(reading.draw, state.worst)
+    return _overdue(spec, replace(state, worst=worst), now_s)
 
 
 def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
@@ -212,7 +247,7 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     assert state.point is not None
     if spec.kind is DeviceKind.GPU or now_s - state.asked_s > spec.settle_up_s:
         return True
-    return reading.draw.watts >= state.counted(state.point).watts * (1 - TOLERANCE) - TOLERANCE_W
+    return reading.draw.watts >= _least_w(state, state.point)
 
 
 def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
@@ -228,26 +263,36 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
 
 def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
-    aim = state.counted(point)
-    if reading.draw > _with_slack(aim, TOLERANCE):
+    if reading.draw > _with_slack(max(point.power, state.counted(point)), TOLERANCE):
         return False
     match reading.setting:
         case Limit(power):
             return abs(power.watts - point.power.watts) <= SETTING_TOLERANCE * point.power.watts + 1
         case NoLimit():
-            return reading.draw.watts >= aim.watts * (1 - TOLERANCE) - TOLERANCE_W
+            return reading.draw.watts >= _least_w(state, point)
 
 
-def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading) -> DeviceState:
-    """Points are nominal; this very device draws a few percent more or less. A GPU's cap is exact."""
-    assert state.point is not None
-    nominal = state.point.power.watts
-    if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED or state.point == spec.floor:
+def _least_w(state: DeviceState, point: OperatingPoint) -> float:
+    """The least that shows a device to be at `point`; a wrong bias must not hide it from us for ever."""
+    return min(point.power, state.counted(point)).watts * (1 - TOLERANCE) - TOLERANCE_W
+
+
+def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+    """Points are nominal; this very device draws a few percent more or less.
+
+    More counts at once. Less counts only for a miner whose draw is measured and had its time to rise: to a
+    GPU its limit is no demand.
+    """
+    point = state.point
+    assert point is not None
+    if point.power == ZERO or (spec.kind is DeviceKind.ASIC and point == spec.floor):
         return state
-    ratio = reading.draw.watts / nominal
-    if not BIAS_RANGE[0] <= ratio <= BIAS_RANGE[1]:
+    ratio = reading.draw.watts / point.power.watts
+    if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
+        ratio = max(1.0, ratio)
+    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
         return state
-    return replace(state, bias=state.bias + BIAS_GAIN * (ratio - state.bias))
+    return replace(state, bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))
 
 
 def _with_slack(power: Power, share: float) -> Power:

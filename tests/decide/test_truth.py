@@ -1,0 +1,468 @@
+"""What a device is taken to be doing, and what it counts for, after each thing that was heard of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.decide import truth
+from controller.decide.plan import Sample, Truth
+from controller.decide.truth import DeviceState, doubtful, forgiven, found_at, observe
+from controller.domain.devices import (
+    Acknowledged,
+    DeviceSpec,
+    Failed,
+    OperatingPoint,
+    Outcome,
+    Quality,
+    Reading,
+    Refused,
+)
+from controller.domain.power import Power
+from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, at_point, device, gpu, miner, reading
+
+INF = float("inf")
+
+
+def see(
+    state: DeviceState,
+    said: Reading | None = None,
+    *,
+    spec: DeviceSpec | None = None,
+    outcome: Outcome | None = None,
+    outcome_s: float = NOW_S,
+    heard_s: float = NOW_S,
+    now_s: float = NOW_S,
+) -> DeviceState:
+    sample = Sample(heard_s, said) if said is not None else None
+    answer = Sample(outcome_s, outcome) if outcome is not None else None
+    return observe(spec or miner(), state, sample, answer, now_s)
+
+
+def told(
+    point: OperatingPoint, before: OperatingPoint, sent_s: float = NOW_S - 2, **changes: Any
+) -> DeviceState:
+    """A device that was at `before` and was told to go to `point`."""
+    return replace(truth.commanded(device(before), point, sent_s), **changes)
+
+
+# Never seen, and seen first
+
+
+def test_a_device_that_never_answered_counts_at_its_ceiling() -> None:
+    state = see(DeviceState())
+
+    assert (state.truth, state.worst, state.point) == (Truth.UNREACHABLE, Power(3_700), None)
+
+
+@pytest.mark.parametrize(
+    ("said", "point"),
+    [
+        (reading(draw_w=28, setting_w=30), SLEEP),
+        (reading(draw_w=55), SLEEP),
+        (reading(draw_w=100), LOW),
+        (reading(draw_w=2_600), LOW),
+        (reading(draw_w=2_800), FULL),
+        (reading(draw_w=50, setting_w=3_500), FULL),
+        (reading(draw_w=3_500, setting_w=2_440), LOW),
+        (reading(draw_w=2_400, setting_w=3_000), FULL),
+        (reading(draw_w=5_000), FULL),
+    ],
+)
+def test_a_device_is_found_at_its_reported_limit_or_else_at_the_lowest_point_that_covers_its_draw(
+    said: Reading, point: OperatingPoint
+) -> None:
+    assert found_at(miner(), said) == point
+
+
+def test_the_first_reading_is_adopted_as_it_is_and_counts_at_the_worse_of_point_and_draw() -> None:
+    state = see(DeviceState(), reading(draw_w=3_550, setting_w=3_500))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_550))
+
+
+def test_a_limit_above_every_point_counts_in_full() -> None:
+    state = see(DeviceState(), reading(draw_w=3_400, setting_w=3_650))
+
+    assert (state.point, state.worst) == (FULL, Power(3_650))
+
+
+def test_a_limit_above_the_ceiling_counts_at_the_ceiling() -> None:
+    state = see(DeviceState(), reading(draw_w=3_400, setting_w=9_000))
+
+    assert state.worst == Power(3_700)
+
+
+# Silence
+
+
+def test_a_silent_device_counts_at_its_ceiling() -> None:
+    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
+
+    assert (state.truth, state.worst) == (Truth.STALE, Power(3_700))
+
+
+def test_a_device_heard_exactly_as_long_ago_as_allowed_is_not_silent() -> None:
+    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 15)
+
+    assert state.truth is Truth.CONFIRMED
+
+
+def test_a_silent_device_that_keeps_limits_counts_at_the_last_one_it_confirmed() -> None:
+    spec = miner(keeps_limit=True)
+
+    state = see(device(LOW, keeps=Power(2_450)), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+
+    assert state.worst == Power(2_450)
+
+
+def test_a_device_that_keeps_limits_but_never_confirmed_one_counts_at_its_ceiling() -> None:
+    spec = miner(keeps_limit=True)
+
+    state = see(device(LOW), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+
+    assert state.worst == Power(3_700)
+
+
+def test_a_raise_in_flight_when_a_device_that_keeps_limits_fell_silent_still_counts() -> None:
+    spec = miner(keeps_limit=True)
+    raised = told(FULL, LOW, keeps=Power(2_400))
+
+    silent = see(raised, at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+    later = see(silent, at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16, now_s=NOW_S + 60)
+
+    assert (silent.worst, later.worst) == (Power(3_500), Power(3_500))
+
+
+def test_a_device_that_comes_back_as_it_was_is_confirmed_there() -> None:
+    state = see(device(LOW, Truth.STALE, worst_w=3_700), at_point(miner(), LOW))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
+
+
+def test_a_device_that_forgot_its_limit_while_it_was_silent_counts_at_what_it_went_to() -> None:
+    state = see(device(SLEEP, Truth.STALE, worst_w=3_700), at_point(miner(), FULL))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_500))
+
+
+# Commands and answers
+
+
+def test_a_device_told_to_draw_less_counts_at_what_it_drew() -> None:
+    assert told(SLEEP, FULL).worst == Power(3_500)
+
+
+def test_a_device_told_to_draw_more_counts_at_what_it_will_draw() -> None:
+    assert told(FULL, SLEEP).worst == Power(3_500)
+
+
+def test_an_acknowledgement_lowers_nothing() -> None:
+    state = see(told(SLEEP, FULL), outcome=Acknowledged(), said=at_point(miner(), FULL))
+
+    assert (state.truth, state.worst) == (Truth.ACKNOWLEDGED, Power(3_500))
+
+
+def test_a_lost_answer_leaves_the_command_open() -> None:
+    state = see(told(SLEEP, FULL), outcome=Failed("timeout"), said=at_point(miner(), FULL))
+
+    assert (state.truth, state.worst) == (Truth.COMMANDED, Power(3_500))
+
+
+def test_the_answer_to_an_earlier_command_is_no_answer_to_this_one() -> None:
+    state = see(told(SLEEP, FULL), outcome=Refused("no"), outcome_s=NOW_S - 3, said=at_point(miner(), FULL))
+
+    assert state.truth is Truth.COMMANDED
+
+
+def test_a_reading_older_than_the_command_proves_nothing() -> None:
+    state = see(told(SLEEP, FULL, at_s=NOW_S - 9), at_point(miner(), SLEEP), heard_s=NOW_S - 3)
+
+    assert (state.truth, state.worst) == (Truth.COMMANDED, Power(3_500))
+
+
+def test_only_watts_confirm_a_change() -> None:
+    state = see(told(SLEEP, FULL), at_point(miner(), SLEEP), outcome=Acknowledged())
+
+    assert (state.truth, state.worst, state.proofs) == (Truth.CONFIRMED, Power(30), 1)
+
+
+def test_a_limit_that_reads_back_as_told_confirms_nothing_while_the_watts_are_those_of_before() -> None:
+    state = see(told(SLEEP, FULL), reading(draw_w=3_500, setting_w=30))
+
+    assert (state.truth, state.worst) == (Truth.COMMANDED, Power(3_500))
+
+
+def test_a_raised_miner_is_not_there_before_its_watts_are() -> None:
+    state = see(told(FULL, SLEEP), reading(draw_w=900, setting_w=3_500), outcome=Acknowledged())
+
+    assert (state.truth, state.worst) == (Truth.ACKNOWLEDGED, Power(3_500))
+
+
+def test_a_raised_miner_whose_pool_is_gone_is_taken_to_be_there_after_its_time() -> None:
+    state = see(told(FULL, SLEEP, NOW_S - 61), reading(draw_w=900, setting_w=3_500), outcome=Acknowledged())
+
+    assert (state.truth, state.worst) == (Truth.CONFIRMED, Power(3_500))
+
+
+def test_a_raised_gpu_is_there_when_its_limit_is() -> None:
+    spec = gpu()
+    raised = truth.commanded(device(GPU_POINTS[0]), GPU_POINTS[5], NOW_S - 2)
+
+    state = see(raised, reading("g", 60, 700), spec=spec)
+
+    assert state.truth is Truth.CONFIRMED
+
+
+def test_a_device_that_refused_but_did_it_is_confirmed() -> None:
+    state = see(told(SLEEP, FULL), at_point(miner(), SLEEP), outcome=Refused("busy"))
+
+    assert state.truth is Truth.CONFIRMED
+
+
+def test_told_again_a_device_keeps_its_dwell_and_its_time_and_counts_the_attempts() -> None:
+    first = told(SLEEP, FULL, NOW_S - 20)
+
+    again = truth.commanded(first, SLEEP, NOW_S)
+
+    assert (again.since_s, again.asked_s, again.sent_s) == (NOW_S - 20, NOW_S - 20, NOW_S)
+    assert again.attempts == 2
+
+
+# Lies
+
+
+def test_an_acknowledged_lowering_without_effect_is_a_lie_after_its_time_and_not_before() -> None:
+    acknowledged = told(SLEEP, FULL, NOW_S - 10, truth=Truth.ACKNOWLEDGED)
+
+    in_time = see(acknowledged, at_point(miner(), FULL))
+    late = see(acknowledged, at_point(miner(), FULL), heard_s=NOW_S + 0.5, now_s=NOW_S + 0.5)
+
+    assert (in_time.truth, in_time.lies) == (Truth.ACKNOWLEDGED, 0)
+    assert (late.truth, late.lies, late.worst) == (Truth.LYING, 1, Power(3_500))
+
+
+def test_a_lie_is_found_out_without_a_new_reading_too() -> None:
+    acknowledged = told(SLEEP, FULL, NOW_S - 11, truth=Truth.ACKNOWLEDGED, at_s=NOW_S)
+
+    assert see(acknowledged, at_point(miner(), FULL)).truth is Truth.LYING
+
+
+def test_an_acknowledged_raise_has_the_time_of_a_raise() -> None:
+    acknowledged = told(FULL, SLEEP, NOW_S - 50, truth=Truth.ACKNOWLEDGED)
+
+    assert see(acknowledged, reading(draw_w=30)).truth is Truth.ACKNOWLEDGED
+
+
+def test_a_liar_told_again_stays_a_liar_until_its_watts_move() -> None:
+    liar = told(SLEEP, FULL, NOW_S - 30, truth=Truth.LYING)
+
+    again = truth.commanded(liar, SLEEP, NOW_S)
+    moved = see(again, at_point(miner(), SLEEP), heard_s=NOW_S + 1, now_s=NOW_S + 1)
+
+    assert (again.truth, moved.truth) == (Truth.LYING, Truth.CONFIRMED)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (device(FULL), False),
+        (device(None, Truth.UNREACHABLE), False),
+        (told(SLEEP, FULL), False),
+        (told(SLEEP, FULL, NOW_S - 10), False),
+        (told(SLEEP, FULL, NOW_S - 10.5), True),
+        (told(SLEEP, FULL, truth=Truth.REFUSED), True),
+        (told(SLEEP, FULL, truth=Truth.LYING), True),
+        (told(SLEEP, FULL, truth=Truth.STALE), False),
+        (told(FULL, SLEEP, truth=Truth.REFUSED), False),
+        (told(FULL, SLEEP, NOW_S - 500), False),
+    ],
+)
+def test_doubtful_is_who_was_asked_for_less_and_refused_or_had_its_time(
+    state: DeviceState, expected: bool
+) -> None:
+    assert doubtful(miner(), state, NOW_S) is expected
+
+
+def test_a_refused_raise_is_no_reason_to_take_a_devices_watts_from_others() -> None:
+    refused = told(FULL, SLEEP, truth=Truth.REFUSED)
+
+    assert refused.worst == Power(3_500)
+    assert not doubtful(miner(), refused, NOW_S)
+
+
+def test_a_doubtful_device_counts_at_the_limit_it_shows_once_its_time_is_over() -> None:
+    refused = told(SLEEP, FULL, NOW_S - 11, truth=Truth.REFUSED)
+
+    state = see(refused, at_point(miner(), LOW))
+
+    assert (state.truth, state.worst) == (Truth.REFUSED, Power(2_400))
+
+
+def test_a_doubtful_device_without_a_reported_limit_stays_counted_at_what_it_may_draw() -> None:
+    refused = told(SLEEP, FULL, NOW_S - 11, truth=Truth.REFUSED)
+
+    assert see(refused, reading(draw_w=2_400)).worst == Power(3_500)
+
+
+# Forgiveness
+
+
+def test_a_forgiven_device_is_taken_to_be_at_the_highest_point_it_may_be_at() -> None:
+    state = forgiven(miner(), told(SLEEP, FULL, truth=Truth.LYING))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_500))
+
+
+def test_forgiving_never_changes_what_a_device_counts_for() -> None:
+    idle = truth.commanded(device(GPU_POINTS[5], draw_w=60), GPU_POINTS[0], NOW_S)
+    between = told(SLEEP, LOW, worst=Power(2_500), draw=Power(2_500))
+
+    assert forgiven(gpu(), replace(idle, truth=Truth.REFUSED)).worst == Power(700)
+    assert forgiven(miner(), replace(between, truth=Truth.REFUSED)).worst == Power(2_500)
+
+
+# Staying there
+
+
+def test_a_confirmed_device_counts_at_the_worse_of_its_point_and_its_draw() -> None:
+    state = see(device(FULL), reading(draw_w=3_520, setting_w=3_500))
+
+    assert (state.truth, state.worst, state.keeps) == (Truth.CONFIRMED, Power(3_520), Power(3_520))
+
+
+def test_a_limit_that_came_back_by_itself_is_asserted_again_and_counts_at_once() -> None:
+    state = see(device(LOW, since_s=NOW_S - 500, sent_s=NOW_S - 500), at_point(miner(), FULL))
+
+    assert (state.truth, state.point, state.worst) == (Truth.COMMANDED, LOW, Power(3_500))
+    assert (state.reasserts, state.asked_s) == (1, NOW_S)
+
+
+def test_an_old_answer_is_not_taken_for_the_answer_to_a_reassertion() -> None:
+    drifted = see(device(LOW, sent_s=NOW_S - 500), at_point(miner(), FULL))
+
+    later = see(
+        drifted, at_point(miner(), FULL), outcome=Acknowledged(), outcome_s=NOW_S - 499, now_s=NOW_S + 1
+    )
+
+    assert later.truth is Truth.COMMANDED
+
+
+def test_a_limit_lowered_by_hand_is_adopted() -> None:
+    state = see(device(FULL), at_point(miner(), LOW))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
+
+
+def test_watts_that_fell_by_themselves_stay_reserved() -> None:
+    """Without its pool a machine draws little, and all of it again in one step when the pool is back."""
+    told_limit = see(device(FULL), reading(draw_w=80, setting_w=3_500))
+    no_limit = see(device(FULL), reading(draw_w=80))
+
+    assert (told_limit.truth, told_limit.worst) == (Truth.CONFIRMED, Power(3_500))
+    assert (no_limit.point, no_limit.worst) == (FULL, Power(3_500))
+
+
+def test_a_setting_between_two_points_is_counted_at_the_upper_and_asserted() -> None:
+    adopted = see(DeviceState(), reading(draw_w=2_900, setting_w=3_000))
+
+    again = see(adopted, reading(draw_w=2_900, setting_w=3_000), heard_s=NOW_S + 1, now_s=NOW_S + 1)
+
+    assert (adopted.point, adopted.worst) == (FULL, Power(3_500))
+    assert (again.truth, again.point, again.worst) == (Truth.COMMANDED, FULL, Power(3_500))
+
+
+# A spec that changes
+
+
+def test_a_device_whose_point_is_no_longer_on_its_list_is_looked_at_anew() -> None:
+    narrowed = miner(points=(SLEEP, replace(LOW, power=Power(2_300)), replace(FULL, power=Power(3_300))))
+
+    state = see(device(FULL, at_s=NOW_S), reading(draw_w=3_250, setting_w=3_300), spec=narrowed)
+
+    assert (state.truth, state.point) == (Truth.CONFIRMED, narrowed.points[-1])
+
+
+def test_a_raise_in_flight_to_a_point_that_is_no_longer_there_still_counts() -> None:
+    narrowed = miner(points=(SLEEP, LOW), ceiling=Power(3_700))
+
+    state = see(told(FULL, LOW), at_point(narrowed, LOW), spec=narrowed)
+
+    assert (state.point, state.worst) == (LOW, Power(3_500))
+
+
+# What this very device draws
+
+
+def learned(said: Reading, spec: DeviceSpec | None = None, *, times: int = 60, **before: Any) -> DeviceState:
+    spec = spec or miner()
+    state = device(spec.points[-1], **before)
+    for at in range(times):
+        state = see(state, said, spec=spec, heard_s=NOW_S + at, now_s=NOW_S + at)
+    return state
+
+
+def test_a_measured_miner_that_always_draws_less_is_reckoned_with_less() -> None:
+    state = learned(reading(draw_w=3_325, setting_w=3_500))
+
+    assert state.counted(FULL) == Power(3_326)
+    assert state.counted(LOW) == Power(2_281)
+
+
+def test_a_miner_that_is_still_rising_is_not_reckoned_with_less() -> None:
+    state = learned(reading(draw_w=3_325, setting_w=3_500), asked_s=NOW_S)
+
+    assert state.counted(FULL) == Power(3_500)
+
+
+@pytest.mark.parametrize("spec", [miner(), gpu()])
+def test_a_device_that_draws_more_than_its_point_is_reckoned_with_more_at_once(spec: DeviceSpec) -> None:
+    top = spec.points[-1].power.watts
+
+    state = learned(reading(spec.id, round(top * 1.06), top), spec, asked_s=NOW_S)
+
+    assert state.counted(spec.points[-1]).watts == pytest.approx(top * 1.06, rel=0.002)
+
+
+def test_an_estimated_draw_raises_what_a_device_counts_for_and_never_lowers_it() -> None:
+    more = learned(reading(draw_w=3_700, setting_w=3_500, quality=Quality.ESTIMATED))
+    less = learned(reading(draw_w=3_300, setting_w=3_500, quality=Quality.ESTIMATED))
+
+    assert more.counted(FULL) > FULL.power
+    assert less.counted(FULL) == FULL.power
+
+
+def test_a_gpu_below_its_limit_merely_has_less_to_do() -> None:
+    state = learned(reading("g", 640, 700), gpu())
+
+    assert state.counted(GPU_POINTS[5]) == Power(700)
+
+
+def test_a_gpu_that_once_drew_more_is_in_time_reckoned_at_its_limit_again() -> None:
+    state = learned(reading("g", 400, 700), gpu(), bias=1.08)
+
+    assert state.counted(GPU_POINTS[5]) == Power(701)
+
+
+def test_a_machine_that_lost_a_hashboard_still_counts_at_its_point() -> None:
+    state = learned(reading(draw_w=2_300, setting_w=3_500))
+
+    assert state.counted(FULL) == Power(3_500)
+
+
+def test_sleep_teaches_nothing() -> None:
+    state = device(SLEEP)
+
+    state = see(state, reading(draw_w=34, setting_w=30))
+
+    assert state.bias == 1.0
+
+
+def test_a_device_reckoned_wrongly_is_still_recognised_at_its_nominal_draw() -> None:
+    over = told(LOW, FULL, bias=1.08, truth=Truth.LYING)
+    under = told(LOW, FULL, bias=0.86, truth=Truth.LYING)
+
+    assert see(over, reading(draw_w=2_240)).truth is Truth.CONFIRMED
+    assert see(under, reading(draw_w=2_400)).truth is Truth.CONFIRMED
