@@ -20,12 +20,16 @@ def derate(value_c: float, start_c: float, trip_c: float, before: float) -> floa
 
 
 def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
-    """From the margin to slowdown where the device tells it, else from its hottest chip; 0 without either."""
+    """From the margin to slowdown where the device tells it, else from its hottest chip.
+
+    One that works and tells neither is as hot as it was; asleep, many tell neither and are cool.
+    """
     if reading.margin_c is not None:
         return derate(-reading.margin_c, -MARGIN_DERATE_C, 0.0, before)
     if spec.thermal is not None and reading.hottest_c is not None:
         return derate(reading.hottest_c, spec.thermal.derate_c, spec.thermal.trip_c, before)
-    return 0.0
+    asleep = spec.floor.rate == 0 and reading.draw <= spec.floor.power + spec.floor.power
+    return 0.0 if asleep else before
 
 
 def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, now_s: float) -> float:

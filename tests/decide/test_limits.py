@@ -1,0 +1,68 @@
+"""Ratings, events and margins become a bound per node."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.decide.limits import UNLIMITED_W, Limits, limits_now
+from controller.decide.plan import CapReason
+from controller.decide.timeline import GridNow
+from controller.domain.power import NO_LIMIT, Power
+from tests.decide.builders import bound, node, site
+
+
+def limits(
+    cap_w: int | None,
+    reason: CapReason = CapReason.EVENT,
+    *,
+    rating_w: int | None = 10_000,
+    margin: float = 0.01,
+) -> Limits:
+    grid = GridNow(cap=bound(cap_w), due=bound(cap_w), cap_reason=reason, cap_event="e")
+    return limits_now(site(node("pdu", limit_w=4_000), limit_w=rating_w, margin=margin), grid)
+
+
+def test_the_cap_is_the_lower_of_rating_and_event_and_says_which() -> None:
+    by_event, by_rating = limits(8_000), limits(12_000)
+
+    assert (by_event.cap, by_event.cap_reason, by_event.cap_event) == (bound(8_000), CapReason.EVENT, "e")
+    assert (by_rating.cap, by_rating.cap_reason, by_rating.cap_event) == (bound(10_000), CapReason.RATING, "")
+
+
+def test_without_rating_and_event_there_is_no_cap_and_nothing_that_sets_it() -> None:
+    free = limits(None, CapReason.NONE, rating_w=None)
+
+    assert (free.cap, free.cap_reason, free.usable["site"]) == (NO_LIMIT, CapReason.NONE, NO_LIMIT)
+
+
+def test_a_cap_of_nothing_is_a_cap() -> None:
+    zero = limits(0)
+
+    assert (zero.cap, zero.usable["site"]) == (bound(0), bound(0))
+
+
+def test_the_margin_is_kept_from_every_limit_and_rounded_down() -> None:
+    kept = limits(7_777)
+
+    assert (kept.usable["site"], kept.usable["pdu"]) == (bound(7_699), bound(3_960))
+    assert (kept.bound["site"], kept.bound["pdu"]) == (bound(7_777), bound(4_000))
+
+
+@pytest.mark.parametrize(("target_w", "usable_w"), [(8_000, 8_000), (9_950, 9_900)])
+def test_a_set_point_is_met_and_the_rating_above_it_still_keeps_its_margin(
+    target_w: int, usable_w: int
+) -> None:
+    assert limits(target_w, CapReason.TARGET).usable["site"] == bound(usable_w)
+
+
+def test_the_moment_holds_the_site_to_its_rating_even_without_an_event() -> None:
+    assert limits(None).due == bound(10_000)
+    assert limits(12_000).due == bound(10_000)
+
+
+def test_room_is_what_a_load_leaves_and_negative_where_it_is_too_much() -> None:
+    free = limits(None, rating_w=None, margin=0.0)
+
+    room = free.room_w({"site": Power(9_000), "pdu": Power(4_500)})
+
+    assert room == {"site": UNLIMITED_W, "pdu": -500}

@@ -1,0 +1,85 @@
+"""Heat bounds what a device may be given: at once when it rises, with hysteresis when it falls."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.decide.plan import Sample
+from controller.decide.thermal import allowed, cooling_proven, derate, device_derate, zone_derate
+from controller.domain.devices import Cooling, ThermalLimits
+from controller.domain.power import Power
+from controller.domain.site import Zone
+from tests.decide.builders import NOW_S, gpu, miner, reading, zone_reading
+
+HALL = Zone(id="hall", derate_c=30.0, trip_c=40.0)
+HOT = ThermalLimits(derate_c=80.0, trip_c=90.0)
+
+
+@pytest.mark.parametrize(
+    ("value_c", "share"), [(20.0, 0.0), (80.0, 0.0), (85.0, 0.5), (90.0, 1.0), (120.0, 1.0)]
+)
+def test_a_derate_grows_from_nothing_at_its_start_to_everything_at_the_trip(
+    value_c: float, share: float
+) -> None:
+    assert derate(value_c, 80.0, 90.0, 0.0) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("value_c", "share"), [(85.0, 0.5), (84.0, 0.5), (82.5, 0.5), (81.0, 0.4), (79.0, 0.2), (77.0, 0.0)]
+)
+def test_a_derate_goes_only_when_it_is_cooler_by_the_hysteresis(value_c: float, share: float) -> None:
+    assert derate(value_c, 80.0, 90.0, 0.5) == pytest.approx(share)
+
+
+def test_a_derate_comes_at_once() -> None:
+    assert derate(88.0, 80.0, 90.0, 0.5) == pytest.approx(0.8)
+
+
+def test_a_device_that_tells_its_distance_to_slowdown_is_derated_by_that() -> None:
+    spec = gpu(thermal=HOT)
+
+    assert device_derate(spec, reading("g", hottest_c=89.0, margin_c=20.0), 0.0) == 0.0
+    assert device_derate(spec, reading("g", hottest_c=20.0, margin_c=4.0), 0.0) == pytest.approx(0.5)
+    assert device_derate(spec, reading("g", margin_c=-1.0), 0.0) == 1.0
+
+
+def test_a_device_without_thermal_limits_is_not_derated() -> None:
+    assert device_derate(miner(), reading(hottest_c=150.0), 0.0) == 0.0
+
+
+def test_a_hot_device_that_does_not_tell_its_temperature_once_keeps_its_derate() -> None:
+    assert device_derate(miner(thermal=HOT), reading(), 0.7) == 0.7
+
+
+def test_a_machine_that_sleeps_and_tells_no_temperature_is_cool() -> None:
+    assert device_derate(miner(thermal=HOT), reading(draw_w=45), 1.0) == 0.0
+
+
+def test_a_zone_that_is_not_heard_keeps_what_it_had() -> None:
+    late = Sample(NOW_S - 61, zone_reading("hall", inlet_c=20.0))
+
+    assert zone_derate(HALL, None, 0.4, NOW_S) == 0.4
+    assert zone_derate(HALL, late, 0.4, NOW_S) == 0.4
+
+
+def test_a_warm_zone_derates() -> None:
+    assert zone_derate(HALL, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), 0.0, NOW_S) == pytest.approx(
+        0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "proven"),
+    [
+        (None, False),
+        (Sample(NOW_S, zone_reading("hall")), True),
+        (Sample(NOW_S - 61, zone_reading("hall")), False),
+        (Sample(NOW_S, zone_reading("hall", cooling=Cooling.NOT_PROVEN)), False),
+    ],
+)
+def test_only_a_fresh_proof_of_cooling_is_a_proof(sample: Sample[object] | None, proven: bool) -> None:
+    assert cooling_proven(sample, NOW_S) is proven  # type: ignore[arg-type]  # samples of zones only
+
+
+def test_half_a_derate_allows_the_floor_and_half_of_the_range_above_it() -> None:
+    assert [allowed(miner(), share) for share in (0.0, 0.5, 1.0)] == [Power(3_500), Power(1_765), Power(30)]

@@ -1,0 +1,168 @@
+"""Overlapping events become one limit, one target and one price."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from controller.decide.plan import CapReason
+from controller.decide.timeline import GridNow, grid_now, interval_at
+from controller.domain.grid import GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
+from controller.domain.power import NO_LIMIT, Power
+from controller.domain.site import Policy
+from tests.decide.builders import NOW_S, UTC_S, bound, event, interval
+
+SHIFT_S = UTC_S - NOW_S
+
+
+def at(
+    now_s: float, *events: GridEvent, link: Link = Link.UP, lead_s: float = 20.0, **policy: Any
+) -> GridNow:
+    return grid_now(events, SHIFT_S + now_s, link, Policy(event_lead_s=lead_s, **policy))
+
+
+def test_without_events_nothing_is_asked() -> None:
+    assert at(NOW_S) == GridNow()
+
+
+@pytest.mark.parametrize(
+    ("now_s", "cap_w", "due_w"),
+    [
+        (79.0, None, None),
+        (80.0, 500, None),
+        (99.9, 500, None),
+        (100.0, 500, 500),
+        (199.9, 500, 500),
+        (200.0, None, None),
+    ],
+)
+def test_a_limit_is_gone_by_early_and_due_from_its_start_until_just_before_its_end(
+    now_s: float, cap_w: int | None, due_w: int | None
+) -> None:
+    grid = at(now_s, event(limit_w=500, start_s=100.0, end_s=200.0))
+
+    assert (grid.cap, grid.due) == (bound(cap_w), bound(due_w))
+
+
+def test_an_event_is_active_in_its_window_and_not_in_its_lead() -> None:
+    dr = event(limit_w=500, start_s=100.0, end_s=200.0)
+
+    assert (at(90.0, dr).active, at(100.0, dr).active, at(200.0, dr).active) == ((), (dr,), ())
+
+
+def test_the_lowest_limit_holds_whatever_the_priorities() -> None:
+    strict = event("strict", limit_w=300, priority=9)
+    urgent = event("urgent", limit_w=500, priority=1)
+
+    grid = at(NOW_S, urgent, strict)
+
+    assert (grid.cap, grid.cap_event) == (bound(300), "strict")
+
+
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    assert at(NOW_S, event(limit_w=0)).cap == bound(0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "winner"),
+    [
+        (event("a", target_w=1, priority=2), event("b", target_w=2, priority=1), 2),
+        (event("a", target_w=1, version_utc_s=5.0), event("b", target_w=2, version_utc_s=6.0), 2),
+        (event("b", target_w=2), event("a", target_w=1), 1),
+    ],
+)
+def test_of_targets_the_lowest_priority_number_wins_then_the_newest_then_the_id(
+    first: GridEvent, second: GridEvent, winner: int
+) -> None:
+    for events in permutations((first, second)):
+        assert at(NOW_S, *events).target == bound(winner)
+
+
+def test_of_prices_the_lowest_priority_number_wins() -> None:
+    events = (event("a", usd_per_kwh=0.5, priority=2), event("b", usd_per_kwh=-0.1, priority=1))
+
+    assert at(NOW_S, *events).usd_per_kwh == -0.1
+
+
+def test_a_target_bounds_the_site_unless_a_limit_does_so_more() -> None:
+    target = event("target", target_w=700)
+
+    above = at(NOW_S, target, event("limit", limit_w=900))
+    below = at(NOW_S, target, event("limit", limit_w=600))
+
+    assert (above.cap, above.cap_reason, above.cap_event) == (bound(700), CapReason.TARGET, "target")
+    assert (below.cap, below.cap_reason, below.cap_event) == (bound(600), CapReason.EVENT, "limit")
+
+
+def test_a_target_is_met_no_earlier_than_it_starts() -> None:
+    assert at(90.0, event(target_w=700, start_s=100.0)).target == NO_LIMIT
+
+
+def test_each_interval_of_an_event_holds_in_its_own_time_and_none_in_between() -> None:
+    steps = replace(
+        event(),
+        intervals=(
+            interval(100.0, 200.0, LimitSignal(Power(500)), PriceSignal(0.2)),
+            interval(300.0, 400.0, LimitSignal(Power(300)), TargetSignal(Power(250))),
+        ),
+    )
+
+    caps = [at(now_s, steps, lead_s=0.0).cap for now_s in (99.0, 150.0, 250.0, 350.0, 450.0)]
+
+    assert caps == [NO_LIMIT, bound(500), NO_LIMIT, bound(250), NO_LIMIT]
+    assert [at(now_s, steps).usd_per_kwh for now_s in (150.0, 350.0)] == [0.2, None]
+
+
+def test_a_lower_interval_is_prepared_while_the_one_before_it_still_holds() -> None:
+    steps = replace(
+        event(),
+        intervals=(
+            interval(100.0, 200.0, LimitSignal(Power(500))),
+            interval(200.0, 300.0, LimitSignal(Power(300))),
+        ),
+    )
+
+    grid = at(185.0, steps)
+
+    assert (grid.cap, grid.due) == (bound(300), bound(500))
+
+
+def test_a_cancelled_event_asks_nothing() -> None:
+    assert at(NOW_S, replace(event(limit_w=5), intervals=())) == GridNow()
+
+
+def test_an_open_ended_event_never_ends() -> None:
+    assert at(1e12, event(limit_w=5)).cap == bound(5)
+
+
+def test_on_a_lost_link_the_contract_limit_holds_where_no_accepted_event_does() -> None:
+    contract = bound(400)
+
+    alone = at(NOW_S, link=Link.LOST, link_lost_limit=contract)
+    during = at(NOW_S, event(limit_w=900), link=Link.LOST, link_lost_limit=contract)
+    up = at(NOW_S, link=Link.UP, link_lost_limit=contract)
+
+    assert (alone.cap, alone.cap_reason) == (contract, CapReason.LINK_LOST)
+    assert (during.cap, up.cap) == (bound(900), NO_LIMIT)
+
+
+def test_on_a_lost_link_without_a_contract_limit_nothing_new_is_asked() -> None:
+    assert at(NOW_S, link=Link.LOST).cap == NO_LIMIT
+
+
+def test_the_next_change_is_the_next_edge_of_any_event_lead_included() -> None:
+    dr = event(limit_w=5, start_s=100.0, end_s=200.0)
+
+    edges = [at(now_s, dr).next_change_utc_s - SHIFT_S for now_s in (0.0, 80.0, 100.0, 200.0)]
+
+    assert edges == [80.0, 100.0, 200.0, float("inf")]
+
+
+def test_the_interval_of_a_moment_is_the_one_it_lies_in() -> None:
+    dr = event(limit_w=5, start_s=100.0, end_s=200.0)
+
+    assert interval_at(dr, SHIFT_S + 100.0) == dr.intervals[0]
+    assert interval_at(dr, SHIFT_S + 200.0) is None
