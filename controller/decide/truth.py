@@ -232,7 +232,9 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
             return replace(state, worst=worst)
         proofs = state.proofs + 1
         return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
-    if doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
+    if reading.quality is Quality.MEASURED and _set_to(state.point, reading):
+        pass  # it took the limit and its watts are falling: those that were measured to be gone are free
+    elif doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
         worst = max(worst, _most(spec, state, found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
@@ -266,10 +268,19 @@ def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool
     if reading.draw > _with_slack(max(point.power, state.counted(point)), TOLERANCE):
         return False
     match reading.setting:
+        case Limit():
+            return _set_to(point, reading)
+        case NoLimit():
+            return reading.draw.watts >= _least_w(state, point)
+
+
+def _set_to(point: OperatingPoint, reading: Reading) -> bool:
+    """Whether the device reports the limit of `point` as its own."""
+    match reading.setting:
         case Limit(power):
             return abs(power.watts - point.power.watts) <= SETTING_TOLERANCE * point.power.watts + 1
         case NoLimit():
-            return reading.draw.watts >= _least_w(state, point)
+            return False
 
 
 def _least_w(state: DeviceState, point: OperatingPoint) -> float:
