@@ -11,9 +11,10 @@ from controller.decide.allocation import Allocation, Choice, allocate
 from controller.decide.commands import Wish
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
+from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Valuation, Work
-from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Power
 
@@ -53,14 +54,14 @@ def choose(
 ) -> Chosen:
     """Allocate; set aside the cheapest job that lacks watts on some GPU, and allocate again without it."""
     room_w = limits.room_w(seen.other)
-    kept = list(jobs.place(queues, lambda gpu: gpu in seen.devices and obeys(seen, gpu, now_s)))
+    kept = list(jobs.place(queues, _usable(seen, now_s)))
     aside: list[Placement] = []
     while True:
         options = _options(seen, jobs.work_of(kept), valuation, now_s)
         choices = [_choice(seen, name, options) for name in seen.devices]
         allocation = allocate(choices, room_w, seen.ways)
         points = {name: options[name][allocation.index[name]].point for name in options}
-        short = jobs.to_set_aside(kept, partial(_has_enough, seen, points))
+        short = jobs.to_set_aside(kept, partial(_has_enough, seen, points, now_s))
         if short is None:
             return Chosen(
                 options=options,
@@ -78,8 +79,7 @@ def choose(
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     """Where each device that was ever seen should be.
 
-    A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where its draw
-    shows it.
+    A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where it may be.
     """
     wanted: list[Wish] = []
     for name, state in seen.devices.items():
@@ -104,13 +104,13 @@ def _forgiven(
     valuation: Valuation,
     now_s: float,
 ) -> frozenset[str]:
-    """The doubtful devices that a plan would leave where their draw is, if everybody obeyed at once."""
-    doubtful = [
-        name
+    """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once."""
+    may_be_at = {
+        name: truth.forgiven(seen.specs[name], state).point
         for name, state in seen.devices.items()
         if state.seen and state.point is not None and not obeys(seen, name, now_s)
-    ]
-    if not doubtful:
+    }
+    if not may_be_at:
         return frozenset()
     options = {
         name: _options_of(seen, name, working.get(name), valuation, float("inf"))
@@ -119,7 +119,9 @@ def _forgiven(
     }
     allocation = allocate([_choice(seen, name, options) for name in seen.devices], room_w, seen.ways)
     return frozenset(
-        name for name in doubtful if options[name][allocation.index[name]].counts >= seen.devices[name].draw
+        name
+        for name, at in may_be_at.items()
+        if at is not None and options[name][allocation.index[name]].point.power >= at.power
     )
 
 
@@ -127,6 +129,17 @@ def obeys(seen: Snapshot, name: str, now_s: float) -> bool:
     """Whether a device can be planned with: seen, and doing what it was told or still within its time."""
     state = seen.devices[name]
     return state.seen and state.point is not None and not truth.doubtful(seen.specs[name], state, now_s)
+
+
+def _usable(seen: Snapshot, now_s: float) -> dict[str, int]:
+    """The GPUs a job may be given, and the watts each has already; one that does not come up goes last."""
+    return {
+        name: -1
+        if state.attempts > 1 or state.truth in (Truth.REFUSED, Truth.LYING)
+        else state.point.power.watts
+        for name, state in seen.devices.items()
+        if seen.specs[name].kind is DeviceKind.GPU and state.point is not None and obeys(seen, name, now_s)
+    }
 
 
 def _options(
@@ -173,9 +186,17 @@ def _choice(seen: Snapshot, name: str, options: Mapping[str, tuple[Option, ...]]
     )
 
 
-def _has_enough(seen: Snapshot, points: Mapping[str, OperatingPoint], gpu: str, placement: Placement) -> bool:
-    """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
+def _has_enough(
+    seen: Snapshot, points: Mapping[str, OperatingPoint], now_s: float, gpu: str, placement: Placement
+) -> bool:
+    """Whether a GPU gives the job its least throughput.
+
+    One that cannot be seen is left as it is; one that waits for its dwell will have enough after it.
+    """
     if gpu not in points:
         return True
-    spec = seen.specs[gpu]
-    return points[gpu].power >= spec.points[value.floor_index(spec, placement.status.job)].power
+    spec, state = seen.specs[gpu], seen.devices[gpu]
+    least = spec.points[value.floor_index(spec, placement.status.job)].power
+    dwelling = now_s - state.since_s < spec.dwell_s
+    waits = dwelling and state.point is not None and points[gpu] == state.point
+    return points[gpu].power >= least or waits

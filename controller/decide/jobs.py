@@ -35,19 +35,28 @@ class Sent:
     at_s: float
 
 
-def place(queues: Iterable[QueueReading], usable: Callable[[str], bool]) -> tuple[Placement, ...]:
-    """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first."""
-    placed: list[Placement] = []
-    for queue in sorted(queues, key=lambda queue: queue.queue):
-        held = [status for status in queue.jobs if status.gpus]
-        placed += [Placement(queue=queue.queue, status=status, gpus=status.gpus) for status in held]
-        taken = {gpu for status in held for gpu in status.gpus}
-        free = [gpu for gpu in sorted(queue.gpus) if gpu not in taken and usable(gpu)]
+def place(queues: Iterable[QueueReading], usable: Mapping[str, int]) -> tuple[Placement, ...]:
+    """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first.
+
+    `usable` tells the watts that each such GPU has already: with those a job starts soonest.
+    """
+    queues = sorted(queues, key=lambda queue: queue.queue)
+    placed = [
+        Placement(queue=queue.queue, status=status, gpus=status.gpus)
+        for queue in queues
+        for status in queue.jobs
+        if status.gpus
+    ]
+    taken = {gpu for placement in placed for gpu in placement.gpus}
+    for queue in queues:
+        free = [gpu for gpu in set(queue.gpus) - taken if gpu in usable]
+        free.sort(key=lambda gpu: (-usable[gpu], gpu))
         waiting = [status for status in queue.jobs if status.state is JobState.QUEUED]
         for status in sorted(waiting, key=lambda status: -status.job.usd_per_gpu_hour):
             if 0 < status.job.gpus <= len(free):
                 gpus, free = tuple(free[: status.job.gpus]), free[status.job.gpus :]
                 placed.append(Placement(queue=queue.queue, status=status, gpus=gpus))
+                taken.update(gpus)
     return tuple(placed)
 
 
@@ -61,13 +70,21 @@ def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
 
 
 def to_set_aside(placements: Sequence[Placement], has_enough: Callable[[str, Placement], bool]) -> str | None:
-    """The id of the cheapest job of which some GPU does not get its least watts; None when all do."""
+    """The id of the cheapest job of which some GPU does not get its least watts; None when all do.
+
+    A protected one comes last: without the others it may have enough.
+    """
     short = [
         placement for placement in placements if not all(has_enough(gpu, placement) for gpu in placement.gpus)
     ]
     if not short:
         return None
-    return min(short, key=lambda placement: (placement.status.job.usd_per_gpu_hour, placement.id)).id
+    return min(short, key=_first_to_give_way).id
+
+
+def _first_to_give_way(placement: Placement) -> tuple[bool, float, str]:
+    job = placement.status.job
+    return job.on_shortage is OnShortage.PROTECT, job.usd_per_gpu_hour, placement.id
 
 
 def commands(

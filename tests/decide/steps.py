@@ -1,0 +1,16 @@
+"""One checked tick."""
+
+from __future__ import annotations
+
+from controller.decide.invariants import check
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.site import Site
+
+
+def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """`step`, and its plan held against every invariant."""
+    after, plan = step(site, state, inputs)
+    check(site, state, inputs, after, plan)
+    return after, plan

@@ -1,0 +1,280 @@
+"""Which GPUs work for which job, and what the queues are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
+from controller.decide.plan import Truth
+from controller.domain.jobs import Job, JobAction, JobCommand, JobState, JobStatus, OnShortage, QueueReading
+from controller.domain.power import Power
+from tests.decide.builders import (
+    GPU_POINTS,
+    NOW_S,
+    at_point,
+    device,
+    gpu,
+    inputs,
+    job,
+    queue,
+    running,
+    site,
+    told,
+    waiting,
+    working,
+)
+from tests.decide.steps import decide
+from tests.decide.world import Queue, World, asleep
+
+FREE = {"g0": 0, "g1": 0, "g2": 0, "g3": 0}
+
+
+def where(*queues: QueueReading, usable: dict[str, int] | None = None) -> dict[str, tuple[str, ...]]:
+    placed = place(queues, FREE if usable is None else usable)
+    return {placement.status.job.id: placement.gpus for placement in placed}
+
+
+def placement(it: Job, *gpus: str, state: JobState = JobState.RUNNING, queue: str = "q") -> Placement:
+    return Placement(queue=queue, status=JobStatus(job=it, state=state, gpus=gpus), gpus=gpus)
+
+
+def say(
+    kept: tuple[Placement, ...] = (),
+    aside: tuple[Placement, ...] = (),
+    *,
+    ready: Callable[[str, Placement], bool] = lambda gpu, placement: True,
+    sent: dict[str, Sent] | None = None,
+) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
+    return commands(kept, aside, ready, sent or {}, NOW_S, 20.0)
+
+
+# Where jobs go
+
+
+def test_a_job_that_holds_gpus_keeps_them_even_where_they_are_not_usable() -> None:
+    assert where(queue(working(job("a"), "g7"), gpus=["g7"])) == {"a": ("g7",)}
+
+
+def test_waiting_jobs_take_free_gpus_dearest_first_and_in_order_of_submission_among_equals() -> None:
+    jobs = (waiting(job("first", usd=1)), waiting(job("dear", usd=9)), waiting(job("second", usd=1)))
+
+    placed = where(queue(*jobs, gpus=["g1", "g0"]))
+
+    assert placed == {"dear": ("g0",), "first": ("g1",)}
+
+
+def test_a_job_has_all_of_its_gpus_or_none_and_a_smaller_one_may_pass_it() -> None:
+    jobs = (waiting(job("big", gpus=3, usd=9)), waiting(job("small", gpus=2, usd=1)))
+
+    assert where(queue(*jobs, gpus=["g0", "g1"])) == {"small": ("g0", "g1")}
+
+
+def test_a_job_without_gpus_is_not_placed() -> None:
+    assert where(queue(waiting(job(gpus=0)), gpus=["g0"])) == {}
+
+
+def test_a_gpu_is_given_to_one_job_only_however_many_queues_may_use_it() -> None:
+    one = queue(waiting(job("a")), name="one", gpus=["g0", "g1"])
+    two = queue(waiting(job("b")), name="two", gpus=["g0", "g1"])
+
+    assert where(one, two) == where(two, one) == {"a": ("g0",), "b": ("g1",)}
+
+
+def test_a_gpu_that_works_for_one_queue_is_not_free_for_another() -> None:
+    one = queue(waiting(job("a")), name="one", gpus=["g0", "g1"])
+    two = queue(working(job("b"), "g0"), name="two", gpus=["g0", "g1"])
+
+    assert where(one, two) == {"a": ("g1",), "b": ("g0",)}
+
+
+def test_gpus_that_have_their_watts_already_are_taken_first() -> None:
+    usable = {"g0": -1, "g1": 200, "g2": 700}
+
+    assert where(queue(waiting(job("a")), gpus=usable), usable=usable) == {"a": ("g2",)}
+
+
+def test_a_gpu_works_for_the_job_that_holds_it() -> None:
+    running_job = placement(job("a"), "g0", "g1")
+
+    work = work_of([running_job])
+
+    assert {name: it.job.id for name, it in work.items()} == {"g0": "a", "g1": "a"}
+
+
+# Which job gives way
+
+
+def test_the_cheapest_short_job_gives_way_and_a_protected_one_last() -> None:
+    protected = placement(job("protected", usd=1, on_shortage=OnShortage.PROTECT), "g0")
+    cheap, dear = placement(job("cheap", usd=2), "g1"), placement(job("dear", usd=9), "g2")
+    enough = placement(job("enough", usd=0.1), "g3")
+    jobs = [dear, protected, cheap, enough]
+
+    def fed(gpu: str, _: Placement) -> bool:
+        return gpu == "g3"
+
+    assert to_set_aside(jobs, fed) == cheap.id
+    assert to_set_aside([dear, protected], fed) == dear.id
+    assert to_set_aside([protected, enough], fed) == protected.id
+    assert to_set_aside([enough], fed) is None
+
+
+def test_a_job_is_short_when_one_of_its_gpus_is() -> None:
+    pair = placement(job("pair", gpus=2), "g0", "g1")
+
+    assert to_set_aside([pair], lambda gpu, _: gpu == "g0") == pair.id
+
+
+# What the queues are told
+
+
+@pytest.mark.parametrize(
+    ("state", "action"),
+    [
+        (JobState.QUEUED, JobAction.START),
+        (JobState.SUSPENDED, JobAction.RESUME),
+        (JobState.RUNNING, None),
+        (JobState.DONE, None),
+        (JobState.FAILED, None),
+    ],
+)
+def test_a_job_that_has_its_watts_is_started_or_resumed(state: JobState, action: JobAction | None) -> None:
+    orders, _ = say((placement(job(), "g0", state=state),))
+
+    assert [order.action for order in orders] == ([action] if action else [])
+
+
+def test_a_job_is_started_on_the_gpus_that_were_raised_for_it() -> None:
+    orders, _ = say((placement(job(gpus=2), "g0", "g1", state=JobState.QUEUED),))
+
+    assert orders[0].gpus == ("g0", "g1")
+
+
+def test_a_job_is_not_started_before_all_of_its_gpus_are_ready() -> None:
+    orders, _ = say((placement(job(), "g0", "g1", state=JobState.QUEUED),), ready=lambda gpu, _: gpu == "g0")
+
+    assert orders == ()
+
+
+@pytest.mark.parametrize(
+    ("on_shortage", "action"),
+    [
+        (OnShortage.REQUEUE, JobAction.REQUEUE),
+        (OnShortage.SUSPEND, JobAction.SUSPEND),
+        (OnShortage.PROTECT, JobAction.SUSPEND),
+    ],
+)
+def test_a_running_job_without_watts_is_set_aside_as_it_allows(
+    on_shortage: OnShortage, action: JobAction
+) -> None:
+    orders, _ = say((), (placement(job(on_shortage=on_shortage), "g0"),))
+
+    assert [order.action for order in orders] == [action]
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUSPENDED])
+def test_a_job_that_does_not_run_is_not_set_aside(state: JobState) -> None:
+    orders, _ = say((), (placement(job(), "g0", state=state),))
+
+    assert orders == ()
+
+
+@pytest.mark.parametrize(
+    ("last", "again"),
+    [
+        (Sent(action=JobAction.START, at_s=NOW_S - 19), False),
+        (Sent(action=JobAction.START, at_s=NOW_S - 20), True),
+        (Sent(action=JobAction.REQUEUE, at_s=NOW_S - 1), True),
+    ],
+)
+def test_a_command_is_repeated_only_after_the_queue_had_its_time(last: Sent, again: bool) -> None:
+    orders, sent = say((placement(job("a"), "g0", state=JobState.QUEUED),), sent={"q/a": last})
+
+    assert bool(orders) is again
+    assert sent["q/a"].at_s == (NOW_S if again else last.at_s)
+
+
+def test_what_was_told_to_a_job_that_is_over_is_forgotten() -> None:
+    _, sent = say(sent={"q/a": Sent(action=JobAction.START, at_s=NOW_S)})
+
+    assert sent == {}
+
+
+def test_jobs_of_two_queues_may_have_the_same_id() -> None:
+    one = placement(job("1"), "g0", state=JobState.QUEUED, queue="one")
+    two = placement(job("1"), "g1", state=JobState.QUEUED, queue="two")
+
+    orders, sent = say((one, two), sent={"one/1": Sent(action=JobAction.START, at_s=NOW_S)})
+
+    assert [(order.queue, order.job) for order in orders] == [("two", "1")]
+    assert sorted(sent) == ["one/1", "two/1"]
+
+
+# In a whole plan
+
+
+def test_two_queues_never_start_two_jobs_on_one_gpu() -> None:
+    spec = gpu("g0")
+    queues = (
+        queue(waiting(job("a")), name="one", gpus=["g0"]),
+        queue(waiting(job("b")), name="two", gpus=["g0"]),
+    )
+    state = running({"g0": device(GPU_POINTS[5])})
+
+    _, plan = decide(site(), state, inputs(spec, readings=[at_point(spec, GPU_POINTS[5])], queues=queues))
+
+    assert [(order.queue, order.job) for order in plan.job_commands] == [("one", "a")]
+
+
+def test_a_job_that_started_on_a_gpu_changed_a_moment_ago_is_not_killed_for_that() -> None:
+    spec = gpu("g0", dwell_s=60.0)
+    state = running({"g0": device(GPU_POINTS[0], since_s=NOW_S - 10)})
+    started = queue(working(job(), "g0"), gpus=["g0"])
+
+    _, plan = decide(site(), state, inputs(spec, readings=[at_point(spec, GPU_POINTS[0])], queues=(started,)))
+
+    assert plan.job_commands == ()
+
+
+def test_a_gpu_that_cannot_be_raised_does_not_keep_a_job_from_the_others() -> None:
+    gpus = Queue("q", ("g0", "g1"))
+    gpus.submit(job())
+    world = World(site(), [asleep(gpu("g0"), refuses=True), asleep(gpu("g1"))], queues=[gpus])
+
+    world.run(20)
+
+    assert gpus.busy == {"g1"}
+
+
+def test_the_only_gpu_refusing_to_be_raised_is_not_asked_without_pause() -> None:
+    gpus = Queue("q", ("g0",))
+    gpus.submit(job())
+    world = World(site(), [asleep(gpu("g0"), refuses=True)], queues=[gpus])
+
+    world.run(120)
+
+    assert sum(len(plan.commands) for plan in world.plans) <= 5
+
+
+def test_a_gpu_nobody_can_see_neither_starts_nor_sets_aside_a_job() -> None:
+    spec = gpu("g0")
+    holding = queue(working(job("a"), "g0"), waiting(job("b")), gpus=["g0"])
+    state = running({"g0": device(GPU_POINTS[0], Truth.STALE, worst_w=700)})
+    held = replace(inputs(spec, queues=(holding,)), readings={})
+
+    _, plan = decide(site(), state, held)
+
+    assert (plan.job_commands, told(plan)) == ((), {})
+
+
+def test_a_queue_may_name_a_gpu_the_site_does_not_have() -> None:
+    strange = queue(working(job("a"), "elsewhere"), waiting(job("b")), gpus=["elsewhere", "g0"])
+    spec = gpu("g0", ceiling=Power(700))
+    state = running({"g0": device(GPU_POINTS[5])})
+
+    _, plan = decide(site(), state, inputs(spec, readings=[at_point(spec, GPU_POINTS[5])], queues=(strange,)))
+
+    assert [(order.job, order.gpus) for order in plan.job_commands] == [("b", ("g0",))]
