@@ -113,6 +113,8 @@ class MosquittoBroker:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
+        if await _listens(self.host, self.port):
+            raise BrokerError(f"mosquitto cannot have port {self.port}: somebody answers there")
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(self._binary, "-c", str(self._config)),

@@ -50,6 +50,7 @@ class GridOperator:
         prefix: str = "",
         heartbeat_s: float = 1.0,
         snapshot_s: float = 5.0,
+        patience_s: float = CALL_TIMEOUT_S,
         utc: Callable[[], float] = time.time,
     ) -> None:
         self.acks: deque[Ack] = deque(maxlen=MAX_KEPT)
@@ -63,6 +64,7 @@ class GridOperator:
         self._ven = ven
         self._prefix = prefix
         self._heartbeat_s = heartbeat_s
+        self._patience_s = patience_s
         self._snapshot_s = snapshot_s
         self._utc = utc
         self._client: aiomqtt.Client | None = None
@@ -79,7 +81,7 @@ class GridOperator:
         await self._group.__aenter__()
         self._run = self._group.create_task(self._stay_connected())
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(self._patience_s):
                 await self._connected.wait()
         except TimeoutError:
             await self.__aexit__()
@@ -172,6 +174,7 @@ class GridOperator:
         if self._client is not None:
             with suppress(aiomqtt.MqttError):
                 await self._client.publish(self._prefix + topic, payload, qos=qos, retain=retain)
+            _obey_cancellation()
 
     async def acked(self, event_id: str, status: str, timeout_s: float = 10.0) -> Ack:
         """The first acknowledgement of `event_id` with `status`, waited for if need be."""
@@ -204,21 +207,26 @@ class GridOperator:
                     await self.snapshot()
                     self._connected.set()
                     async with asyncio.TaskGroup() as group:
-                        group.create_task(self._listen(client))
-                        group.create_task(self._beat())
-                        group.create_task(self._repeat_snapshots())
-            except* aiomqtt.MqttError:
+                        others = (self._beat(), self._repeat_snapshots())
+                        tasks = [group.create_task(other) for other in others]
+                        await self._listen(client)
+                        for task in tasks:
+                            task.cancel()
+            except aiomqtt.MqttError:
                 pass  # the broker is away; everything is in the snapshot that follows
             finally:
                 self._client = None
+            _obey_cancellation()
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            if isinstance(message.payload, bytes):
-                async with self._came:
-                    self._take(message.topic.value.removeprefix(self._prefix), message.payload)
-                    self._came.notify_all()
+        """Take in what comes until the connection ends."""
+        with suppress(aiomqtt.MqttError):
+            async for message in client.messages:
+                if isinstance(message.payload, bytes):
+                    async with self._came:
+                        self._take(message.topic.value.removeprefix(self._prefix), message.payload)
+                        self._came.notify_all()
 
     async def _beat(self) -> None:
         while True:
@@ -274,6 +282,13 @@ class GridOperator:
         """The time of a change; no two changes have the same."""
         self._last_version_s = max(self._utc(), self._last_version_s + 0.001)
         return stamp(self._last_version_s)
+
+
+def _obey_cancellation() -> None:
+    """In Python 3.11 `wait_for`, and so aiomqtt, loses a cancellation that comes together with its result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _parser() -> argparse.ArgumentParser:

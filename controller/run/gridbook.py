@@ -84,6 +84,8 @@ class GridBook:
         utc: Callable[[], float],
         measured: Callable[[], Measured],
         settled: Callable[[Verdict], None],
+        retry_s: float = STORE_RETRY_S,
+        timeout_s: float = STORE_TIMEOUT_S,
     ) -> None:
         self.ledger = Ledger()
         self.overflowed = 0
@@ -92,6 +94,8 @@ class GridBook:
         self._utc = utc
         self._measured = measured
         self._settled = settled
+        self._retry_s = retry_s
+        self._timeout_s = timeout_s
         self._queue: dict[Hashable, Pending] = {}
         self._has_work = asyncio.Event()
         self._store_trouble = ""
@@ -137,7 +141,7 @@ class GridBook:
                     self.ledger, now_utc_s=self._utc(), measured=self._measured()
                 )
                 if not await self._is_stored(ledger, verdict):
-                    await asyncio.sleep(STORE_RETRY_S)
+                    await asyncio.sleep(self._retry_s)
                     continue
                 self.ledger = ledger
                 self._note(verdict)
@@ -154,7 +158,7 @@ class GridBook:
         if not records and not forget:
             return True
         try:
-            async with asyncio.timeout(STORE_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 await self._store.record(tuple(records), forget)
         except (StoreError, TimeoutError) as error:
             self.store_failures += 1

@@ -12,6 +12,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol, Self
 
@@ -121,8 +122,9 @@ class GridSession:
             began_s = loop.time()
             try:
                 await self._connect_once()
-            except* aiomqtt.MqttError as group:
-                self._down(repr(group.exceptions[0]))
+            except aiomqtt.MqttError as error:
+                self._down(repr(error))
+            _obey_cancellation()
             if loop.time() - began_s > self._config.reconnect_max_s:
                 delay_s = FIRST_DELAY_S  # it held for a while: not a refusal, nor two clients with one id
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
@@ -132,15 +134,16 @@ class GridSession:
         self._birth += 1
         status = self._config.topic(f"vens/{self._config.ven}/status")
         async with _entered(self._client(status)) as client:
+            _obey_cancellation()
             codes = await client.subscribe([(topic, 1) for topic in self._topics()])
             if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
                 raise aiomqtt.MqttError(f"subscription refused: {codes}")
             await client.publish(status, self._status(online=True), qos=1, retain=True)
+            _obey_cancellation()
             self._up()
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._read_all(client))
-                    group.create_task(self._write(_publisher(client)))
+                write = partial(self._write, _publisher(client))
+                raise await _first_trouble(partial(self._read_all, client), write)
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError):
                     offline = self._status(online=False)
@@ -209,5 +212,33 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
 def _publisher(client: aiomqtt.Client) -> Publish:
     async def publish(topic: str, payload: bytes) -> None:
         await client.publish(topic, payload, qos=1)
+        _obey_cancellation()
 
     return publish
+
+
+async def _first_trouble(*parts: Callable[[], Coroutine[None, None, None]]) -> aiomqtt.MqttError:
+    """Run `parts` together until the connection fails one of them. Its failure is a value here: raised
+    through the group it could swallow the cancellation of the whole daemon."""
+
+    async def trouble(part: Callable[[], Coroutine[None, None, None]]) -> aiomqtt.MqttError:
+        try:
+            await part()
+        except aiomqtt.MqttError as error:
+            return error
+        return aiomqtt.MqttError("ended by itself")
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(trouble(part)) for part in parts]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+    return done.pop().result()
+
+
+def _obey_cancellation() -> None:
+    """End a task that was told to end. In Python 3.11 `wait_for`, and so every call of aiomqtt, loses a
+    cancellation that comes together with its result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

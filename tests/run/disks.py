@@ -1,0 +1,42 @@
+"""An event store that behaves like a disk: it survives its program, it fails, and it can be slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from controller.run.gridbook import Record, StoreError
+
+
+class Disk:
+    """`rows` outlives whoever writes it. `trouble` makes every write fail, and while `open` is not set none
+    returns. `hangs_after` names the write that is done but never answered, `shuts_after` the last one."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Record] = {}
+        self.writes = 0
+        self.trouble = ""
+        self.open = asyncio.Event()
+        self.open.set()
+        self.hangs_after: Callable[[Record], bool] = lambda _: False
+        self.shuts_after: Callable[[Record], bool] = lambda _: False
+
+    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
+        await self.open.wait()
+        if self.trouble:
+            raise StoreError(self.trouble)
+        self.writes += 1
+        self.rows.update({record.key: record for record in records})
+        for key in forget:
+            self.rows.pop(key, None)
+        if any(self.shuts_after(record) for record in records):
+            self.open.clear()
+        if any(self.hangs_after(record) for record in records):
+            await asyncio.Event().wait()
+
+    async def load(self) -> tuple[Record, ...]:
+        return tuple(self.rows.values())
+
+    @property
+    def events(self) -> set[str]:
+        return {key.removeprefix("event/") for key in self.rows if key.startswith("event/")}

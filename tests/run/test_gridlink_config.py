@@ -1,0 +1,123 @@
+"""The grid table of the configuration, and the TLS files it names."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from controller.domain.power import Power
+from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridConfig, tls_context
+from simulators.broker import broker, mosquitto_binary
+from tests.run.disks import Disk
+
+MINIMAL: dict[str, Any] = {"host": "broker.example", "ven": "site-tx1", "client_id": "ctl"}
+
+
+def test_host_site_and_client_are_all_that_is_needed() -> None:
+    config = GridConfig(**MINIMAL)
+
+    assert (config.port, config.heartbeat_timeout_s, config.tls) == (1883, 15.0, False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hots": "x"},
+        {"host": ""},
+        {"host": "a b"},
+        {"host": ".broker"},
+        {"port": 0},
+        {"port": 70_000},
+        {"ven": "a/b"},
+        {"ven": "+"},
+        {"ven": ""},
+        {"client_id": "#"},
+        {"prefix": "site"},
+        {"prefix": "a/+/"},
+        {"keepalive_s": 1},
+        {"heartbeat_timeout_s": 0},
+        {"report_period_s": 0.5},
+        {"ramp_deadline_s": {"ercot-ers10": -1}},
+        {"password": "x"},
+        {"tls_ca": "ca.pem"},
+        {"tls": True, "tls_cert": "client.pem"},
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        GridConfig(**MINIMAL | wrong)
+
+
+def test_the_password_is_in_no_text() -> None:
+    config = GridConfig(**MINIMAL, username="ctl", password="hunter2")
+
+    assert "hunter2" not in repr(config) + str(config) + config.model_dump_json()
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    config = GridConfig(**MINIMAL, tls=True, tls_ca=tmp_path / "absent.pem")
+
+    with pytest.raises(ValueError, match=r"absent\.pem"):
+        tls_context(config)
+
+
+@pytest.mark.filterwarnings(  # paho leaves a socket whose handshake failed to the garbage collector
+    r"ignore:Exception ignored in. <ssl\.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.socket
+@pytest.mark.skipif(mosquitto_binary() is None, reason="mosquitto is not installed")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+async def test_both_sides_prove_who_they_are(tmp_path: Path) -> None:
+    await asyncio.to_thread(_certificates, tmp_path)
+    settings = {
+        "cafile": f"{tmp_path}/ca.pem",
+        "certfile": f"{tmp_path}/server.pem",
+        "keyfile": f"{tmp_path}/server.key",
+        "require_certificate": "true",
+    }
+
+    async with broker(settings=settings) as bus, asyncio.TaskGroup() as group:
+        known = {"host": "localhost", "port": bus.port, "tls": True, "tls_ca": tmp_path / "ca.pem"}
+        proof = {"tls_cert": tmp_path / "client.pem", "tls_key": tmp_path / "client.key"}
+        links = [
+            _link(MINIMAL | known | proof | {"client_id": "a"}),
+            _link(MINIMAL | known | {"client_id": "b"}),
+            _link(MINIMAL | known | proof | {"client_id": "c", "tls_ca": None}),
+        ]
+        tasks = [group.create_task(link.run()) for link in links]
+        async with asyncio.timeout(10):
+            while not links[0].stats.connected:  # noqa: ASYNC110 - looked at from outside
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        for task in tasks:
+            task.cancel()
+
+    assert [link.stats.connects for link in links] == [1, 0, 0]
+
+
+def _link(settings: dict[str, Any]) -> GridLink:
+    config = GridConfig(**settings)
+    return GridLink(config, Disk(), nameplate=Power.kw(1), utc=time.time, wake=lambda: None)
+
+
+def _certificates(folder: Path) -> None:
+    """An authority of our own, and a server and a client that it vouches for."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True, timeout=30)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+    for name, subject in (("server", "/CN=localhost"), ("client", "/CN=ctl")):
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        (folder / "names.txt").write_text("subjectAltName=DNS:localhost\n", encoding="ascii")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names.txt")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-days", "2", *signed)
