@@ -34,11 +34,11 @@ test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -rs
 
 .PHONY: tools
 tools:  ## the Debian packages that tests use; installed where allowed, named where not
-	@deploy/tools.sh mosquitto:mosquitto prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd
+	@deploy/tools.sh mosquitto:mosquitto mosquitto_pub:mosquitto-clients prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd
 
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \

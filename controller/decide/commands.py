@@ -13,7 +13,9 @@ from controller.decide.plan import Reason, Truth
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceSpec, OperatingPoint
 
-MAX_BACKOFF = 4
+MAX_BACKOFF = 3
+UNANSWERED_RETRY_S = 2.0
+"""A command that got no answer may just have been lost: it is sent again soon, at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,9 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):
         return False  # there, or on its way: one that does not come becomes a liar, and is asked again
-    pause_s = retry_s * float(2 ** min(state.attempts, MAX_BACKOFF)) / 2
+    unanswered = state.failures == state.attempts
+    first_s = UNANSWERED_RETRY_S if unanswered else retry_s
+    pause_s = min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)
     return now_s - state.sent_s >= pause_s
 
 

@@ -40,8 +40,9 @@ class DeviceState:
 
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
-    shown yet, or was found. `proofs` and `lies` count commands that watts proved and disproved. `bias` is
-    measured over nominal draw, `keeps` the last confirmed worst case.
+    shown yet, or was found. Of its `attempts` at that, `failures` got no answer. `proofs` and `lies` count
+    commands that watts proved and disproved. `bias` is measured over nominal draw, `keeps` the last
+    confirmed worst case.
     """
 
     point: OperatingPoint | None = None
@@ -53,6 +54,7 @@ class DeviceState:
     sent_s: float = float("-inf")
     asked_s: float = float("-inf")
     attempts: int = 0
+    failures: int = 0
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
@@ -117,16 +119,19 @@ def commanded(state: DeviceState, point: OperatingPoint, now_s: float) -> Device
         asked_s=state.asked_s if again else now_s,
         sent_s=now_s,
         attempts=state.attempts + 1 if again else 1,
+        failures=state.failures if again and state.attempts else 0,
     )
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
-    """Asked to draw less, and either it refused, or it had its time and still may draw what it drew."""
+    """Asked to draw less, and it refused, or twice gave no answer, or had its time and did not come down."""
     if state.point is None or state.truth is Truth.CONFIRMED or not state.seen:
         return False
     if state.worst <= state.counted(state.point):
         return False
-    return state.truth in (Truth.LYING, Truth.REFUSED) or now_s - state.asked_s > spec.settle_down_s
+    if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
+        return True
+    return now_s - state.asked_s > spec.settle_down_s
 
 
 def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
@@ -175,8 +180,10 @@ def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceStat
             return replace(state, truth=Truth.ACKNOWLEDGED)
         case Refused():
             return replace(state, truth=Truth.REFUSED)
+        case Failed() if state.failures < state.attempts:
+            return replace(state, truth=Truth.COMMANDED, failures=state.failures + 1)
         case Failed():
-            return replace(state, truth=Truth.COMMANDED)
+            return state
 
 
 def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sqlite3
 import sys
@@ -16,10 +15,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from simulators.broker import mosquitto_binary
 from simulators.demo.stage import Stage, staged
 from simulators.gridoperator import GridOperator
 
-pytestmark = [pytest.mark.socket, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.slow,
+    pytest.mark.skipif(mosquitto_binary() is None, reason="mosquitto is not installed"),
+    pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="mosquitto_pub is not installed"),
+]
 
 CAP_W = 20_000
 SITE = Path(__file__).with_name("small_site")
@@ -27,10 +32,6 @@ SITE = Path(__file__).with_name("small_site")
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    if shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mosquitto is not installed")
-        pytest.skip("mosquitto is not installed")
     async with staged(tmp_path, SITE) as running:
         yield running
 
@@ -95,9 +96,6 @@ def commands_since(stage: Stage, utc_s: float) -> list[tuple[Any, ...]]:
         return db.execute(query, (utc_s,)).fetchall()
 
 
-@pytest.mark.skipif(
-    shutil.which("mosquitto_pub") is None and os.environ.get("CI") != "true", reason="no mosquitto_pub"
-)
 async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_kill_9(stage: Stage) -> None:
     truth, status = f"{stage.control_url}/truth", f"{stage.api_url}/status"
     async with GridOperator(stage.mqtt_host, stage.mqtt_port, "small") as operator:

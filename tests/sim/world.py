@@ -99,7 +99,7 @@ class Verdict:
 
 
 class World:
-    """`run` plays `seconds` of one seed. Faults come and go until `calm_s`, then the site must recover."""
+    """One site and its plant. `faults` and `announce_at` are played when `tick` gets there."""
 
     def __init__(self, seed: int, miners: int = 24, cap_share: float = 0.85) -> None:
         self.random = random.Random(seed)
@@ -129,7 +129,8 @@ class World:
         self.events: tuple[GridEvent, ...] = ()
         self.pending: list[tuple[float, SetPoint]] = []
         self.poll_at = {name: self.random.uniform(0, POLL_S) for name in self.plant.miners}
-        self.deaf_until: dict[str, float] = {}
+        self.faults: list[tuple[float, str, str, bool]] = []
+        self.announce_at: list[tuple[float, dict[str, int]]] = []
         self.plans: list[Plan] = []
         self.verdict = Verdict()
 
@@ -145,6 +146,7 @@ class World:
         """One second of plant time, then one plan."""
         self.plant.advance(self.plant.now_s + 1.0)
         now_s = self.plant.now_s
+        self._play(now_s)
         self._deliver(now_s)
         self._poll(now_s)
         inputs = self._inputs(now_s)
@@ -155,6 +157,14 @@ class World:
         self.plans.append(plan)
         self._judge(now_s)
         return plan
+
+    def _play(self, now_s: float) -> None:
+        for at_s, device, fault, value in self.faults:
+            if now_s - 1.0 < at_s <= now_s:
+                self.plant.set_fault(device, fault, value)
+        for at_s, event in self.announce_at:
+            if now_s - 1.0 < at_s <= now_s:
+                self.announce(**event)
 
     def _inputs(self, now_s: float) -> Inputs:
         return Inputs(
