@@ -1,8 +1,8 @@
 """The electrical tree: what each node may carry, what its meter shows, what nobody accounts for.
 
 A meter is trusted, claims divide it. What a meter shows beyond the worst case of everything below it is
-certain to be unexplained and counts at once; what it shows beyond the claimed draws is learned slowly,
-and only while nothing below is changing.
+certain to be unexplained and counts at once; what it shows beyond the claimed draws is learned slowly, and
+only so far as what is changing below cannot explain it.
 """
 
 from __future__ import annotations
@@ -18,37 +18,47 @@ from controller.domain.site import Site
 
 METER_LAG_S = 6.0
 """A meter may show what devices drew this long ago."""
+METER_MEMORY_S = 15.0
+"""... and this long ago, where its reading was not fresh when it came."""
 LEARN_S = 30.0
-"""Time constant with which unexplained load is learned while nothing changes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeMemory:
-    """Unexplained watts of a metered node, and the recent worst cases its late meter is compared with."""
-
-    unexplained_w: float = 0.0
-    at_s: float = float("-inf")
-    recent: tuple[tuple[float, int], ...] = ()
-    unsettled_s: float = float("-inf")
+"""Time constant with which unexplained load is learned, and unlearned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Below:
-    """Sums over every device below a node."""
+    """Sums over every device below a node.
+
+    A device that is silent or changing draws something between nothing and its worst: `settled_w` has it at
+    nothing, `busy_w` at its worst; both have all others at what they claim. `worst_w` has all at their worst.
+    """
 
     worst_w: int = 0
-    draw_w: int = 0
-    changing: int = 0
+    busy_w: int = 0
+    settled_w: int = 0
+
+    def and_other(self, watts: int) -> Below:
+        return Below(
+            worst_w=self.worst_w + watts, busy_w=self.busy_w + watts, settled_w=self.settled_w + watts
+        )
 
 
-def fresh_power(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMemory:
+    """Unexplained watts of a node, the time of the last meter reading they were learned from, and the recent
+    sums below that its late meter is compared with.
+    """
+
+    unexplained_w: float = 0.0
+    at_s: float = float("-inf")
+    recent: tuple[tuple[float, Below], ...] = ()
+
+
+def fresh(
     meters: Mapping[str, Sample[MeterReading]], meter: str | None, now_s: float, stale_after_s: float
-) -> Power | None:
-    """The meter's power if it is fresh. A node without a meter has none."""
+) -> Sample[MeterReading] | None:
+    """The meter's reading if it is fresh. A node without a meter has none."""
     sample = meters.get(meter) if meter is not None else None
-    if sample is None or now_s - sample.at_s > stale_after_s:
-        return None
-    return sample.value.power
+    return None if sample is None or now_s - sample.at_s > stale_after_s else sample
 
 
 def ancestors(site: Site) -> dict[str, tuple[str, ...]]:
@@ -64,17 +74,14 @@ def sum_below(
 ) -> dict[str, Below]:
     """Sums per node over `(node, worst, draw, changing)` of every device."""
     worst = dict.fromkeys(ways, 0)
-    draw = dict.fromkeys(ways, 0)
-    changing = dict.fromkeys(ways, 0)
-    for node, device_worst, device_draw, device_changing in devices:
+    busy = dict.fromkeys(ways, 0)
+    settled = dict.fromkeys(ways, 0)
+    for node, device_worst, device_draw, changing in devices:
         for above in ways[node]:
             worst[above] += device_worst.watts
-            draw[above] += device_draw.watts
-            changing[above] += device_changing
-    return {
-        node.id: Below(worst_w=worst[node.id], draw_w=draw[node.id], changing=changing[node.id])
-        for node in site.nodes
-    }
+            busy[above] += device_worst.watts if changing else device_draw.watts
+            settled[above] += 0 if changing else device_draw.watts
+    return {name: Below(worst_w=worst[name], busy_w=busy[name], settled_w=settled[name]) for name in ways}
 
 
 def reconcile(
@@ -82,7 +89,7 @@ def reconcile(
     ways: Mapping[str, tuple[str, ...]],
     below: Mapping[str, Below],
     memory: Mapping[str, NodeMemory],
-    metered: Mapping[str, Power | None],
+    meters: Mapping[str, Sample[MeterReading] | None],
     now_s: float,
 ) -> tuple[dict[str, NodeMemory], dict[str, Power]]:
     """Update what is unexplained at every metered node; return it with each node's own other load.
@@ -94,11 +101,11 @@ def reconcile(
     carried = dict.fromkeys(ways, 0)
     for node in reversed(site.nodes):
         known = memory.get(node.id, NodeMemory())
-        power = metered[node.id]
-        if power is not None:
-            explained = below[node.id].worst_w + carried[node.id]
-            claimed = below[node.id].draw_w + carried[node.id]
-            known = _learn(known, power.watts, explained, claimed, below[node.id].changing, now_s)
+        if node.meter is not None:
+            known = _watched(known, below[node.id].and_other(carried[node.id]), now_s)
+        sample = meters[node.id]
+        if sample is not None and sample.at_s > known.at_s:
+            known = _learn(known, sample)
         remembered[node.id] = known
         other[node.id] = max(node.fixed, Power.up(known.unexplained_w))
         for above in ways[node.id][1:]:
@@ -106,24 +113,23 @@ def reconcile(
     return remembered, other
 
 
-def _learn(
-    known: NodeMemory, metered_w: int, worst_w: int, claimed_w: int, changing: int, now_s: float
-) -> NodeMemory:
-    recent = (*((at, w) for at, w in known.recent if now_s - at <= METER_LAG_S), (now_s, worst_w))
-    certain_w = metered_w - max(w for _, w in recent)
-    unexplained_w = known.unexplained_w
-    unsettled_s = now_s if changing else known.unsettled_s
-    if now_s - unsettled_s > METER_LAG_S:
-        elapsed_s = min(now_s - known.at_s, LEARN_S) if math.isfinite(known.at_s) else LEARN_S
-        gain = 1 - math.exp(-elapsed_s / LEARN_S)
-        unexplained_w += gain * (metered_w - claimed_w - unexplained_w)
-    return replace(
-        known,
-        unexplained_w=max(unexplained_w, float(certain_w), 0.0),
-        at_s=now_s,
-        recent=recent,
-        unsettled_s=unsettled_s,
-    )
+def _watched(known: NodeMemory, below: Below, now_s: float) -> NodeMemory:
+    recent = ((at_s, then) for at_s, then in known.recent if now_s - at_s <= METER_MEMORY_S)
+    return replace(known, recent=(*recent, (now_s, below)))
+
+
+def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:
+    """Move what is unexplained to where the meter and all that may have been below it leave room for it."""
+    then = [below for at_s, below in known.recent if sample.at_s - at_s <= METER_LAG_S]
+    metered_w = sample.value.power.watts
+    least_w = metered_w - max(below.busy_w for below in then)
+    most_w = metered_w - min(below.settled_w for below in then)
+    elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
+    gain = 1 - math.exp(-elapsed_s / LEARN_S)
+    learned_w = known.unexplained_w
+    learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
+    certain_w = metered_w - max(below.worst_w for below in then)
+    return replace(known, unexplained_w=max(learned_w, float(certain_w), 0.0), at_s=sample.at_s)
 
 
 def other_below(

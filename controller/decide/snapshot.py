@@ -58,26 +58,25 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     devices = {name: _device(spec, state, inputs) for name, spec in specs.items()}
     ways = nodes.ancestors(site)
     stale_after_s = site.policy.meter_stale_after_s
-    metered = {
-        node.id: nodes.fresh_power(inputs.meters, node.meter, inputs.now_s, stale_after_s)
-        for node in site.nodes
+    meters = {
+        node.id: nodes.fresh(inputs.meters, node.meter, inputs.now_s, stale_after_s) for node in site.nodes
     }
     below = nodes.sum_below(
         site,
         ways,
         (
-            (spec.node, device.worst, device.draw if device.seen else device.worst, device.in_flight)
-            for spec, device in ((specs[name], device) for name, device in devices.items())
+            (specs[name].node, device.worst, device.draw, device.in_flight or not device.seen)
+            for name, device in devices.items()
         ),
     )
-    memory, own = nodes.reconcile(site, ways, below, state.nodes, metered, inputs.now_s)
+    memory, own = nodes.reconcile(site, ways, below, state.nodes, meters, inputs.now_s)
     other = nodes.other_below(site, ways, own)
     return Snapshot(
         specs=specs,
         devices=devices,
         ways=ways,
         memory=memory,
-        metered=metered,
+        metered={name: sample.value.power if sample else None for name, sample in meters.items()},
         other=other,
         worst={node.id: Power(below[node.id].worst_w) + other[node.id] for node in site.nodes},
         zones={

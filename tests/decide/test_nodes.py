@@ -1,0 +1,281 @@
+"""What meters show beyond what devices account for, with meters that lag and meters below meters."""
+
+from __future__ import annotations
+
+from controller.decide.nodes import (
+    LEARN_S,
+    METER_LAG_S,
+    Below,
+    NodeMemory,
+    ancestors,
+    fresh,
+    other_below,
+    reconcile,
+    sum_below,
+)
+from controller.decide.plan import Sample
+from controller.domain.devices import MeterReading
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.decide.builders import NOW_S, miner, node, site
+from tests.decide.world import Machine, World, asleep, awake
+
+METERED = site(meter="mains")
+NESTED = site(node("hall", meter="hall"), node("pdu", "hall"), meter="mains", fixed_w=100)
+
+
+def shown(watts: int, at_s: float) -> Sample[MeterReading]:
+    return Sample(at_s, MeterReading(meter="any", power=Power(watts)))
+
+
+def steady(watts: int) -> Below:
+    """Devices that draw what they claim and may draw no more."""
+    return Below(worst_w=watts, busy_w=watts, settled_w=watts)
+
+
+class Tree:
+    """A site whose meters and devices the test sets, second by second."""
+
+    def __init__(self, of: Site) -> None:
+        self.site = of
+        self.ways = ancestors(of)
+        self.memory: dict[str, NodeMemory] = {}
+        self.own: dict[str, Power] = {}
+        self.now_s = NOW_S
+
+    def see(
+        self, below: dict[str, Below], metered_w: dict[str, int], *, seconds: int = 1, age_s: float = 0.0
+    ) -> None:
+        for _ in range(seconds):
+            self.now_s += 1.0
+            meters = {
+                place.id: shown(metered_w[place.id], self.now_s - age_s) if place.id in metered_w else None
+                for place in self.site.nodes
+            }
+            self.memory, self.own = reconcile(self.site, self.ways, below, self.memory, meters, self.now_s)
+
+    def unexplained_w(self, place: str = "site") -> int:
+        return round(self.memory[place].unexplained_w)
+
+
+# Meters
+
+
+def test_a_meter_reading_is_fresh_until_it_is_too_old_and_a_node_without_meter_has_none() -> None:
+    meters = {"m": shown(5, NOW_S - 5.0)}
+
+    assert fresh(meters, "m", NOW_S, 5.0) == meters["m"]
+    assert fresh(meters, "m", NOW_S + 0.1, 5.0) is None
+    assert fresh(meters, "unheard", NOW_S, 5.0) is None
+    assert fresh(meters, None, NOW_S, 5.0) is None
+
+
+# The tree
+
+
+def test_the_way_up_starts_at_the_node_and_ends_at_the_root() -> None:
+    assert ancestors(NESTED)["pdu"] == ("pdu", "hall", "site")
+
+
+def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anything_up_to_its_worst() -> None:
+    ways = ancestors(NESTED)
+    devices = (("pdu", Power(300), Power(200), False), ("hall", Power(70), Power(50), True))
+
+    below = sum_below(NESTED, ways, devices)
+
+    assert below["pdu"] == Below(worst_w=300, busy_w=200, settled_w=200)
+    assert below["hall"] == below["site"] == Below(worst_w=370, busy_w=270, settled_w=200)
+
+
+def test_other_load_counts_at_every_node_above_it() -> None:
+    sums = other_below(NESTED, ancestors(NESTED), {"pdu": Power(5), "hall": Power(20), "site": Power(100)})
+
+    assert sums == {"pdu": Power(5), "hall": Power(25), "site": Power(125)}
+
+
+# What nobody accounts for
+
+
+def test_without_a_meter_the_fixed_load_is_all_there_is_besides_devices() -> None:
+    tree = Tree(site(fixed_w=250))
+
+    tree.see({"site": steady(4_000)}, {})
+
+    assert tree.own == {"site": Power(250)}
+
+
+def test_what_a_meter_shows_beyond_the_worst_case_counts_at_once() -> None:
+    tree = Tree(METERED)
+
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    assert tree.own["site"] == Power(900)
+
+
+def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> None:
+    tree = Tree(METERED)
+    claims_less = Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)
+    tree.see({"site": claims_less}, {"site": 4_000})
+
+    tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * LEARN_S))
+
+    assert 290 <= tree.unexplained_w() <= 300
+
+
+def test_unexplained_load_below_the_fixed_load_adds_nothing_to_it() -> None:
+    tree = Tree(site(fixed_w=1_000, meter="mains"))
+
+    tree.see({"site": steady(4_000)}, {"site": 4_600}, seconds=10)
+
+    assert tree.own["site"] == Power(1_000)
+
+
+def test_unexplained_load_that_is_gone_is_unlearned() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    tree.see({"site": steady(4_000)}, {"site": 4_000}, seconds=int(4 * LEARN_S))
+
+    assert tree.unexplained_w() <= 20
+
+
+def test_a_late_meter_after_a_lowering_shows_nothing_unexplained() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {"site": 10_000}, seconds=10)
+
+    tree.see({"site": steady(3_000)}, {"site": 10_000}, seconds=int(METER_LAG_S))
+
+    assert tree.unexplained_w() == 0
+
+
+def test_a_reading_that_is_old_already_has_its_lag_on_top_of_its_age() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {"site": 10_000}, seconds=20, age_s=4.0)
+
+    tree.see({"site": steady(3_000)}, {"site": 10_000}, seconds=int(METER_LAG_S) + 3, age_s=4.0)
+
+    assert tree.unexplained_w() == 0
+
+
+def test_a_meter_that_stays_up_after_its_lag_shows_a_liar() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {"site": 10_000}, seconds=10)
+
+    tree.see({"site": steady(3_000)}, {"site": 10_000}, seconds=int(METER_LAG_S) + 2)
+
+    assert tree.unexplained_w() == 7_000
+
+
+def test_what_devices_drew_while_the_meter_was_silent_is_not_forgotten() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {}, seconds=10)
+
+    tree.see({"site": steady(3_000)}, {"site": 10_000}, seconds=2)
+
+    assert tree.unexplained_w() == 0
+
+
+def test_a_reading_is_learned_from_once() -> None:
+    tree = Tree(METERED)
+    claims_less = Below(worst_w=9_000, busy_w=4_000, settled_w=4_000)
+    tree.see({"site": claims_less}, {"site": 5_000})
+    first_w = tree.unexplained_w()
+
+    for age_s in (1.0, 2.0, 3.0):
+        tree.see({"site": claims_less}, {"site": 5_000}, age_s=age_s)
+
+    assert tree.unexplained_w() == first_w
+
+
+def test_while_a_device_changes_only_what_it_cannot_be_is_unexplained() -> None:
+    tree = Tree(METERED)
+    rising = Below(worst_w=9_000, busy_w=9_000, settled_w=5_500)
+
+    tree.see({"site": rising}, {"site": 8_000}, seconds=60)
+    certain_w = tree.unexplained_w()
+    tree.see({"site": rising}, {"site": 9_500}, seconds=1)
+
+    assert (certain_w, tree.unexplained_w()) == (0, 500)
+
+
+def test_one_device_that_never_settles_does_not_keep_a_spike_for_ever() -> None:
+    tree = Tree(METERED)
+    one_stuck = Below(worst_w=103_500, busy_w=103_500, settled_w=100_000)
+    tree.see({"site": one_stuck}, {"site": 150_000})
+
+    tree.see({"site": one_stuck}, {"site": 101_000}, seconds=int(5 * LEARN_S))
+
+    assert tree.unexplained_w() <= 1_500
+
+
+def test_silent_machines_that_draw_nothing_do_not_hide_what_is_unexplained() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(100_000)}, {"site": 105_000})
+    ten_silent = Below(worst_w=102_000, busy_w=102_000, settled_w=65_000)
+
+    tree.see({"site": ten_silent}, {"site": 70_000}, seconds=60)
+
+    assert tree.unexplained_w() == 5_000
+
+
+# Meters below meters
+
+
+def test_what_a_lower_meter_explains_is_not_unexplained_again_above_it() -> None:
+    tree = Tree(NESTED)
+    below = {name: steady(watts) for name, watts in (("pdu", 1_000), ("hall", 2_000), ("site", 3_000))}
+
+    tree.see(below, {"hall": 2_400, "site": 3_500}, seconds=3)
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(400), "site": Power(100)}
+
+
+def test_a_lower_meter_that_falls_silent_keeps_what_it_had_shown() -> None:
+    tree = Tree(NESTED)
+    below = {name: steady(watts) for name, watts in (("pdu", 1_000), ("hall", 2_000), ("site", 3_000))}
+    tree.see(below, {"hall": 2_400, "site": 3_500}, seconds=3)
+
+    tree.see(below, {"site": 3_500}, seconds=30)
+
+    assert (tree.own["hall"], tree.own["site"]) == (Power(400), Power(100))
+
+
+# In a whole site
+
+
+def shed(lag_s: float, poll_s: float) -> World:
+    """Twenty miners below metered halls, half of them shed by a falling limit."""
+    halls = [node(f"hall{at}", meter=f"hall{at}") for at in range(2)]
+    machines: list[Machine] = [awake(miner(f"m{at:02}", f"hall{at % 2}")) for at in range(20)]
+    world = World(site(*halls, limit_w=80_000, meter="mains"), machines, meter_lag_s=lag_s, poll_s=poll_s)
+    world.run(20)
+    world.site = site(*halls, limit_w=40_000, meter="mains")
+    return world
+
+
+def test_shedding_under_nested_late_meters_leaves_nothing_unexplained() -> None:
+    world = shed(lag_s=4.0, poll_s=2.0)
+
+    world.run(60)
+
+    assert max(place.unexplained.watts for plan in world.plans for place in plan.nodes) < 50
+    assert 38_000 < world.watts() <= 40_000
+
+
+def test_a_meter_heard_for_the_first_time_after_a_shedding_shows_nothing_unexplained() -> None:
+    machines = [awake(miner(f"m{at}")) for at in range(4)]
+    world = World(site(limit_w=10_000, meter="mains"), machines, meter_lag_s=2.0)
+
+    world.run(30)
+
+    assert [place.unexplained.watts for plan in world.plans for place in plan.nodes] == [0] * 30
+
+
+def test_slow_starts_are_not_taken_for_unexplained_load() -> None:
+    machines = [asleep(miner(f"m{at:02}"), rise_s=40.0) for at in range(20)]
+    world = World(site(limit_w=72_000, meter="mains"), machines, meter_lag_s=1.0, poll_s=5.0)
+
+    world.run(120)
+
+    assert max(plan.nodes[0].unexplained.watts for plan in world.plans) < 100
+    assert world.breaches == []
