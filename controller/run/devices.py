@@ -33,11 +33,17 @@ log = structlog.get_logger()
 
 READS_AT_ONCE = 64
 COMMANDS_AT_ONCE = 100
+"""Both of machines that answer; as many again of those that do not."""
 SPREAD_S = 2.0
 """First polls are spread over this long; later ones keep their phase."""
 QUICK_POLL_S = 1.0
 """How soon a device is read again while a command is waiting for its proof."""
+SENSOR_PAUSE_S = 0.05
+"""The least between two polls of a meter that uses up its time."""
+QUEUE_POLL_S = 0.5
+QUEUE_DEADLINE_S = 5.0
 JOB_COMMANDS_WAITING = 1000
+CLOSE_DEADLINE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +70,26 @@ class Voice:
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
-        self._why: str | None = None
+        self.is_silent = False
 
     def silent(self, why: str) -> None:
-        if self._why is None:
+        if not self.is_silent:
             log.warning("silent", subject=self._subject, why=why)
-        self._why = why
+        self.is_silent = True
 
     def heard(self) -> None:
-        if self._why is not None:
+        if self.is_silent:
             log.info("answers_again", subject=self._subject)
-        self._why = None
+        self.is_silent = False
+
+
+class Lane:
+    """How many machines are spoken to at once. Those that do not answer have a lane of their own: each
+    holds its slot until its deadline, and a few dozen of them would make everybody else stale."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Semaphore(READS_AT_ONCE)
+        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
 
 class DeviceTask:
@@ -87,22 +102,22 @@ class DeviceTask:
         self._delay_s = delay_s
         self._command: SetPoint | None = None
         self._posted = asyncio.Event()
-        self._reading: asyncio.Timeout | None = None
+        self._poll: asyncio.Timeout | None = None
         self._voice = Voice(driver.spec.id)
         self._quick_until_s = 0.0
 
     def post(self, command: SetPoint) -> None:
         self._command = command
         self._posted.set()
-        if self._reading is not None:
-            self._reading.reschedule(self._machines.clock.now_s())
+        if self._poll is not None and not self._poll.expired():
+            self._poll.reschedule(self._machines.clock.now_s())
 
     async def run(self) -> None:
         await self._rest(self._delay_s)
         while True:
             began_s = self._machines.clock.now_s()
             if self._command is not None:
-                await self._apply(self._command)
+                await self._apply()
                 continue
             await self._read()
             quick = began_s < self._quick_until_s
@@ -119,27 +134,32 @@ class DeviceTask:
             except TimeoutError:
                 return
 
+    @property
+    def _lane(self) -> Lane:
+        return self._machines.silent if self._voice.is_silent else self._machines.answering
+
     async def _read(self) -> None:
-        device = self.driver.spec.id
-        async with self._machines.reading:
-            try:
-                async with asyncio.timeout(self._polling.deadline_s) as self._reading:
+        """One poll. A command ends it, be it under way or still waiting for its turn."""
+        try:
+            async with asyncio.timeout(None) as self._poll, self._lane.reading:
+                async with asyncio.timeout(self._polling.deadline_s):
                     reading = await self.driver.read()
-            except (TimeoutError, DriverError) as error:
-                if self._command is None:
-                    self._machines.counts["failed"] += 1
-                    self._voice.silent(repr(error))
-                return
-            finally:
-                self._reading = None
+        except (TimeoutError, DriverError) as error:
+            if self._command is None:
+                self._machines.counts["failed"] += 1
+                self._voice.silent(repr(error))
+            return
+        finally:
+            self._poll = None
         self._machines.counts["ok"] += 1
         self._voice.heard()
-        self._machines.heard.readings[device] = Sample(self._machines.clock.now_s(), reading)
+        self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
 
-    async def _apply(self, command: SetPoint) -> None:
-        async with self._machines.commanding:
-            # A newer command may have come while this one waited for its turn.
-            command, self._command = self._command or command, None
+    async def _apply(self) -> None:
+        """Carry out the newest command: one that came while this waited for its turn replaces it."""
+        async with self._lane.commanding:
+            command, self._command = self._command, None
+            assert command is not None
             try:
                 async with asyncio.timeout(command.deadline_s):
                     outcome = await self.driver.apply(command)
@@ -170,8 +190,8 @@ class Machines:
         self.heard = Heard()
         self.counts = reads
         self.answered = answered
-        self.reading = asyncio.Semaphore(READS_AT_ONCE)
-        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self.answering = Lane()
+        self.silent = Lane()
         self._job_answered = job_answered
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
@@ -222,7 +242,7 @@ class Machines:
                 self.counts["ok"] += 1
                 voice.heard()
                 self._sensed(readings)
-            await asyncio.sleep(max(0.05, began_s + polling.every_s - self.clock.now_s()))
+            await asyncio.sleep(max(SENSOR_PAUSE_S, began_s + polling.every_s - self.clock.now_s()))
 
     def _sensed(self, readings: Iterable[MeterReading | ZoneReading]) -> None:
         now_s = self.clock.now_s()
@@ -240,13 +260,13 @@ class Machines:
             while waiting:
                 await self._tell(queue, waiting.popleft())
             try:
-                async with asyncio.timeout(5.0):
+                async with asyncio.timeout(QUEUE_DEADLINE_S):
                     self.heard.queues[queue.id] = await queue.read()
             except (TimeoutError, DriverError) as error:
                 voice.silent(repr(error))
             else:
                 voice.heard()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(QUEUE_POLL_S)
 
     async def _tell(self, queue: JobQueue, command: JobCommand) -> None:
         try:
@@ -257,15 +277,21 @@ class Machines:
         self._job_answered(command, outcome)
 
     async def _close(self) -> None:
-        open_ones: list[Driver | Sensor | JobQueue] = [task.driver for task in self._tasks.values()]
-        open_ones += [sensor for sensor, _ in self._sensors]
-        open_ones += self._queues.values()
-        for closing in open_ones:
-            try:
-                async with asyncio.timeout(1.0):
-                    await closing.close()
-            except (TimeoutError, DriverError) as error:
-                log.warning("not_closed", driver=repr(closing), why=repr(error))
+        async with asyncio.TaskGroup() as group:
+            for name, task in self._tasks.items():
+                group.create_task(_close(name, task.driver))
+            for sensor, _ in self._sensors:
+                group.create_task(_close(sensor.id, sensor))
+            for name, queue in self._queues.items():
+                group.create_task(_close(name, queue))
+
+
+async def _close(subject: str, closing: Driver | Sensor | JobQueue) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_DEADLINE_S):
+            await closing.close()
+    except (TimeoutError, DriverError) as error:
+        log.warning("not_closed", subject=subject, why=repr(error))
 
 
 def outcome_name(outcome: Outcome) -> str:

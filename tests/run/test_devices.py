@@ -1,0 +1,526 @@
+"""The edge to the machines: polls, commands and deadlines under machines that misbehave, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.domain.devices import Acknowledged, Failed, Refused
+from controller.domain.jobs import JobAction, JobCommand
+from controller.domain.power import Power
+from controller.run.devices import COMMANDS_AT_ONCE, READS_AT_ONCE, SPREAD_S, Machines
+from drivers.base import DriverError
+from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, told
+from tests.virtualtime import START_S, in_virtual_time, now_s
+
+
+class DriverBugError(Exception):
+    """What no driver should ever raise."""
+
+
+# -- polls ---------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_reading_is_stamped_when_it_arrives_not_when_it_was_asked_for() -> None:
+    slow = miner(takes_s=3.0)
+    floor = Floor(slow)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(3.5)
+
+    sample = machines.heard.readings["asic-0"]
+    assert sample.at_s == pytest.approx(START_S + 3.0)
+    assert sample.value.draw == FULL.power
+    assert floor.reads == {"ok": 1}
+
+
+@in_virtual_time
+async def test_polls_keep_their_period_however_long_an_answer_takes() -> None:
+    slow = miner(takes_s=2.0)
+
+    async with Floor(slow, every_s=5.0).open():
+        await asyncio.sleep(21)
+
+    assert slow.reads_at == pytest.approx([0, 5, 10, 15, 20])
+
+
+@in_virtual_time
+async def test_first_polls_are_spread_so_that_they_never_come_in_a_burst() -> None:
+    fleet = [miner(f"asic-{at}") for at in range(10)]
+
+    async with Floor(*fleet).open():
+        await asyncio.sleep(SPREAD_S + 5.0)
+
+    assert [one.reads_at[0] for one in fleet] == pytest.approx([SPREAD_S * at / 10 for at in range(10)])
+    assert [one.reads_at[1] - one.reads_at[0] for one in fleet] == pytest.approx([5.0] * 10)
+
+
+@in_virtual_time
+async def test_a_machine_that_hangs_is_given_up_at_the_deadline_and_asked_again() -> None:
+    hanging = miner(hangs=True)
+    floor = Floor(hanging, deadline_s=2.0)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(11)
+
+    assert hanging.reads_at == pytest.approx([0, 5, 10])
+    assert machines.heard.readings == {}
+    assert floor.reads == {"failed": 2}
+
+
+@in_virtual_time
+async def test_a_timeout_raised_by_a_driver_itself_counts_as_silence() -> None:
+    timing_out = miner(trouble=TimeoutError("its own"))
+    floor = Floor(timing_out)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(6)
+        timing_out.trouble = None
+        await asyncio.sleep(5)
+
+    assert floor.reads == {"failed": 2, "ok": 1}
+    assert set(machines.heard.readings) == {"asic-0"}
+
+
+@in_virtual_time
+async def test_silence_and_return_are_logged_once_each() -> None:
+    flaky = miner(trouble=DriverError("no route"))
+
+    with capture_logs() as logs:
+        async with Floor(flaky).open():
+            await asyncio.sleep(60)
+            flaky.trouble = DriverError("another reason")
+            await asyncio.sleep(60)
+            flaky.trouble = None
+            await asyncio.sleep(60)
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("silent", "warning"),
+        ("answers_again", "info"),
+    ]
+    assert logs[0]["subject"] == "asic-0"
+    assert "no route" in logs[0]["why"]
+
+
+@in_virtual_time
+async def test_hundreds_of_hanging_machines_do_not_make_the_others_stale() -> None:
+    dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(5 * READS_AT_ONCE)]
+    alive = [miner(f"asic-{at}") for at in range(20)]
+    floor = Floor(*dead, *alive)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(60)
+        ages_s = []
+        for _ in range(60):
+            await asyncio.sleep(1)
+            now = asyncio.get_running_loop().time()
+            ages_s.append(max(now - machines.heard.readings[one.spec.id].at_s for one in alive))
+
+    assert max(ages_s) < 6.0
+
+
+@in_virtual_time
+async def test_a_machine_that_returns_among_hundreds_that_hang_is_heard_again() -> None:
+    dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(5 * READS_AT_ONCE)]
+
+    async with Floor(*dead).open() as machines:
+        await asyncio.sleep(120)
+        dead[-1].hangs = False
+        await asyncio.sleep(60)
+
+    assert set(machines.heard.readings) == {dead[-1].spec.id}
+
+
+@in_virtual_time
+async def test_no_more_machines_are_read_at_once_than_allowed() -> None:
+    at_work: set[str] = set()
+    most = 0
+
+    class Counted(Miner):
+        async def _work(self, for_s: float) -> None:
+            nonlocal most
+            at_work.add(self.spec.id)
+            most = max(most, len(at_work))
+            try:
+                await super()._work(for_s)
+            finally:
+                at_work.discard(self.spec.id)
+
+    fleet = [Counted(miner(f"asic-{at:03d}").spec, takes_s=4.0) for at in range(3 * READS_AT_ONCE)]
+
+    async with Floor(*fleet).open():
+        await asyncio.sleep(60)
+
+    assert most == READS_AT_ONCE
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_command_cuts_a_poll_short_and_goes_out_at_once() -> None:
+    slow = miner(takes_s=4.0)
+    floor = Floor(slow)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(1)
+
+    assert slow.applied == [(1.1, "sleep")]
+    assert slow.cancelled >= 1
+    assert slow.most_busy == 1
+    assert floor.reads == {}, "a poll that we cut short is not the machine's failure"
+
+
+@in_virtual_time
+async def test_a_command_ends_the_rest_between_two_polls() -> None:
+    quiet = miner()
+    floor = Floor(quiet, every_s=60.0)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(20)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(1)
+
+    assert quiet.applied == [(20.1, "low")]
+    ((at_s, command, outcome),) = floor.answers
+    assert (at_s, command.point, outcome) == (20.1, LOW, Acknowledged())
+    assert machines.heard.outcomes["asic-0"].at_s == pytest.approx(START_S + 20.1)
+
+
+@in_virtual_time
+async def test_a_command_does_not_wait_for_a_turn_to_be_read() -> None:
+    slow = [miner(f"slow-{at:03d}", takes_s=4.9) for at in range(READS_AT_ONCE)]
+    waiting = miner("waiting")
+
+    async with Floor(*slow, waiting).open() as machines:
+        await asyncio.sleep(SPREAD_S + 0.5)
+        assert waiting.reads_at == [], "it should wait for its turn now"
+        machines.post([told("waiting", SLEEP)])
+        await asyncio.sleep(0.5)
+
+    assert waiting.applied == [(SPREAD_S + 0.6, "sleep")]
+
+
+@in_virtual_time
+async def test_the_newest_of_several_posted_commands_wins() -> None:
+    slow = miner(takes_s=4.0)
+
+    async with Floor(slow).open() as machines:
+        await asyncio.sleep(1)
+        for point in (FULL, LOW, SLEEP, LOW):
+            machines.post([told("asic-0", point)])
+        await asyncio.sleep(5)
+
+    assert [point for _, point in slow.applied] == ["low"]
+
+
+@in_virtual_time
+async def test_a_command_that_comes_while_another_is_applied_follows_it() -> None:
+    slow = miner(applies_s=3.0)
+    floor = Floor(slow)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", FULL)])
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(8)
+
+    assert [point for _, point in slow.applied] == ["full", "sleep"]
+    assert [command.point.name for _, command, _ in floor.answers] == ["full", "sleep"]
+    assert slow.most_busy == 1
+
+
+@in_virtual_time
+async def test_a_second_command_while_a_poll_is_being_let_go_replaces_the_first() -> None:
+    reluctant = miner(takes_s=4.0, cleanup_s=2.0)
+
+    async with Floor(reluctant).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(3)
+
+    assert [point for _, point in reluctant.applied] == ["sleep"]
+
+
+@in_virtual_time
+async def test_a_command_that_comes_after_a_poll_ran_into_its_deadline_is_not_lost() -> None:
+    hanging = miner(hangs=True, cleanup_s=1.0)
+
+    async with Floor(hanging, deadline_s=5.0).open() as machines:
+        await asyncio.sleep(5.5)
+        hanging.hangs = False
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(2)
+
+    assert [point for _, point in hanging.applied] == ["sleep"]
+
+
+@in_virtual_time
+async def test_a_command_at_the_very_moment_of_a_polls_deadline_is_not_lost() -> None:
+    fleet = [miner(f"asic-{at}", hangs=True) for at in range(5)]
+
+    async def post_at(machines: Machines, one: Miner, at_s: float) -> None:
+        await asyncio.sleep(at_s)
+        one.hangs = False
+        machines.post([told(one.spec.id, SLEEP)])
+
+    async with Floor(*fleet, deadline_s=5.0).open() as machines, asyncio.TaskGroup() as group:
+        for at, one in enumerate(fleet):
+            group.create_task(post_at(machines, one, SPREAD_S * at / 5 + 5.0))
+        await asyncio.sleep(9)
+
+    assert [[point for _, point in one.applied] for one in fleet] == [["sleep"]] * 5
+
+
+@in_virtual_time
+async def test_a_machine_that_hangs_on_a_command_is_given_up_at_the_commands_deadline() -> None:
+    hanging = miner()
+    floor = Floor(hanging)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        hanging.hangs = True
+        machines.post([told("asic-0", SLEEP, deadline_s=3.0)])
+        await asyncio.sleep(4)
+
+    ((at_s, _, outcome),) = floor.answers
+    assert at_s == pytest.approx(4.0)
+    assert outcome == Failed("TimeoutError()")
+    assert machines.heard.outcomes["asic-0"].value == outcome
+
+
+@in_virtual_time
+async def test_a_driver_error_on_a_command_is_a_failure_that_says_why() -> None:
+    refusing = miner(trouble=DriverError("reset by peer"))
+    floor = Floor(refusing)
+
+    async with floor.open() as machines:
+        machines.post([told("asic-0")])
+        await asyncio.sleep(1)
+
+    ((_, _, outcome),) = floor.answers
+    assert outcome == Failed("DriverError('reset by peer')")
+
+
+@in_virtual_time
+async def test_what_a_machine_answers_is_passed_on_as_it_is() -> None:
+    refusing = miner(outcome=Refused("locked by its owner"))
+    floor = Floor(refusing)
+
+    async with floor.open() as machines:
+        machines.post([told("asic-0")])
+        await asyncio.sleep(1)
+
+    assert machines.heard.outcomes["asic-0"].value == Refused("locked by its owner")
+    assert [outcome for _, _, outcome in floor.answers] == [Refused("locked by its owner")]
+
+
+@in_virtual_time
+async def test_a_machine_that_was_told_something_is_read_quickly_until_it_should_have_settled() -> None:
+    obedient = miner(takes_s=0.0, applies_s=0.0)
+
+    async with Floor(obedient, every_s=5.0).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(30)
+
+    after = [at_s for at_s in obedient.reads_at if at_s > 1]
+    settling = [at_s for at_s in after if at_s <= 1 + obedient.spec.settle_down_s]
+    assert settling == pytest.approx([1.5 + at for at in range(10)])
+    later = [at_s for at_s in after if at_s > 12]
+    assert [b - a for a, b in pairwise(later)] == pytest.approx([5.0] * (len(later) - 1))
+
+
+@in_virtual_time
+async def test_an_acknowledgement_without_effect_changes_no_reading() -> None:
+    liar = miner(lies=True)
+
+    async with Floor(liar).open() as machines:
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(3)
+
+    assert machines.heard.outcomes["asic-0"].value == Acknowledged()
+    assert machines.heard.readings["asic-0"].value.draw == FULL.power
+
+
+@in_virtual_time
+async def test_hundreds_of_machines_known_to_hang_do_not_delay_the_others_commands() -> None:
+    dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(3 * COMMANDS_AT_ONCE)]
+    alive = [miner(f"asic-{at}") for at in range(20)]
+
+    async with Floor(*dead, *alive).open() as machines:
+        await asyncio.sleep(60)
+        machines.post([told(one.spec.id, SLEEP) for one in dead])
+        await asyncio.sleep(0.5)
+        machines.post([told(one.spec.id, SLEEP) for one in alive])
+        await asyncio.sleep(0.5)
+
+    assert [[point for _, point in one.applied] for one in alive] == [["sleep"]] * len(alive)
+
+
+@in_virtual_time
+async def test_slots_for_reads_and_commands_come_back_however_a_poll_ended() -> None:
+    fleet = [miner(f"asic-{at:03d}", takes_s=4.0) for at in range(2 * READS_AT_ONCE)]
+
+    async with Floor(*fleet).open() as machines:
+        for _ in range(20):
+            await asyncio.sleep(0.7)
+            machines.post([told(one.spec.id, LOW) for one in fleet[::2]])
+            await asyncio.sleep(0.05)
+            machines.post([told(one.spec.id, SLEEP) for one in fleet])
+        await asyncio.sleep(20)
+        for one in fleet:
+            one.takes_s = 0.1
+        await asyncio.sleep(10)
+        since_s = now_s()
+        await asyncio.sleep(6)
+
+    assert all(one.reads_at[-1] > since_s for one in fleet)
+    assert all(one.at == SLEEP for one in fleet)
+    assert all(one.most_busy == 1 for one in fleet)
+
+
+# -- meters and queues ---------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_meters_and_zones_are_stamped_on_arrival_under_their_own_names() -> None:
+    meter = Meter("main", miners=[miner(), miner()], zone="hall")
+
+    async with Floor(sensors=[meter]).open() as machines:
+        await asyncio.sleep(5.5)
+
+    assert machines.heard.meters["main"].at_s == pytest.approx(START_S + 5.01)
+    assert machines.heard.meters["main"].value.power == Power(6000)
+    assert machines.heard.zones["hall"].value.inlet_c == 25.0
+
+
+@in_virtual_time
+async def test_a_meter_that_hangs_is_silent_alone_and_logged_once() -> None:
+    hanging, fine = Meter("hanging", hangs=True), Meter("fine")
+    floor = Floor(sensors=[hanging, fine])
+
+    with capture_logs() as logs:
+        async with floor.open() as machines:
+            await asyncio.sleep(30)
+            hanging.hangs = False
+            await asyncio.sleep(5)
+
+    assert [(entry["event"], entry["subject"]) for entry in logs] == [
+        ("silent", "hanging"),
+        ("answers_again", "hanging"),
+    ]
+    assert set(machines.heard.meters) == {"fine", "hanging"}
+    assert floor.reads["failed"] >= 25, "it is asked again and again"
+
+
+@in_virtual_time
+async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> None:
+    queue = Jobs("local")
+    floor = Floor(queues=[queue])
+    commands = [JobCommand(queue="local", job=f"job-{at}", action=JobAction.START) for at in range(50)]
+
+    async with floor.open() as machines:
+        machines.post_jobs(commands[:20])
+        await asyncio.sleep(0.1)
+        machines.post_jobs(commands[20:])
+        await asyncio.sleep(5)
+
+    assert queue.told == commands
+    assert floor.job_answers == [(command, Acknowledged()) for command in commands]
+    assert set(machines.heard.queues) == {"local"}
+
+
+@in_virtual_time
+async def test_a_queue_that_hangs_or_fails_answers_with_a_failure_and_is_asked_again() -> None:
+    queue = Jobs("local", hangs=True)
+    floor = Floor(queues=[queue])
+    command = JobCommand(queue="local", job="job-1", action=JobAction.START, deadline_s=3.0)
+
+    with capture_logs() as logs:
+        async with floor.open() as machines:
+            machines.post_jobs([command])
+            await asyncio.sleep(4)
+            queue.hangs, queue.trouble = False, DriverError("disk full")
+            machines.post_jobs([command])
+            await asyncio.sleep(30)
+            queue.trouble = None
+            await asyncio.sleep(10)
+
+    assert floor.job_answers == [
+        (command, Failed("TimeoutError()")),
+        (command, Failed("DriverError('disk full')")),
+    ]
+    assert [entry["event"] for entry in logs] == ["silent", "answers_again"]
+    assert set(machines.heard.queues) == {"local"}
+
+
+# -- bugs and the end ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["read", "apply", "meter", "queue"])
+def test_what_a_driver_must_not_raise_ends_everything_and_closes_everything(where: str) -> None:
+    buggy, healthy, hanging = miner("buggy"), miner("healthy"), miner("hanging", hangs=True)
+    meter, queue = Meter("main"), Jobs("local")
+
+    @in_virtual_time
+    async def play() -> None:
+        async with Floor(buggy, healthy, hanging, sensors=[meter], queues=[queue]).open() as machines:
+            await asyncio.sleep(10)
+            if where == "meter":
+                meter.trouble = DriverBugError()
+            elif where == "queue":
+                queue.trouble = DriverBugError()
+            else:
+                buggy.trouble = DriverBugError()
+            if where == "apply":
+                machines.post([told("buggy")])
+            await asyncio.sleep(10)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        play()
+
+    assert caught.group_contains(DriverBugError)
+    assert all(one.closed for one in (buggy, healthy, hanging, meter, queue))
+
+
+@in_virtual_time
+async def test_at_the_end_everything_is_closed_whatever_was_under_way() -> None:
+    reading, applying = miner("reading", takes_s=100.0), miner("applying", applies_s=100.0)
+    resting, reluctant = miner("resting"), miner("reluctant", takes_s=100.0, cleanup_s=1.0)
+    fleet, queue = (reading, applying, resting, reluctant), Jobs("local", hangs=True)
+
+    async with Floor(*fleet, queues=[queue], deadline_s=200.0).open() as machines:
+        await asyncio.sleep(3)
+        machines.post([told("applying", deadline_s=200.0)])
+        await asyncio.sleep(1)
+
+    assert all(one.closed for one in fleet)
+    assert queue.closed
+    assert all(one.busy == 0 for one in fleet)
+
+
+@in_virtual_time
+async def test_drivers_that_will_not_close_hold_up_neither_the_others_nor_the_end() -> None:
+    stuck = [miner(f"stuck-{at}", hangs_on_close=True) for at in range(50)]
+    failing = miner("failing", close_trouble=DriverError("already gone"))
+    fine = miner("fine")
+
+    with capture_logs() as logs:
+        async with Floor(*stuck, failing, fine).open():
+            await asyncio.sleep(3)
+            ended_s = now_s()
+
+    assert fine.closed
+    assert now_s() - ended_s < 3.0
+    assert {entry["subject"] for entry in logs} == {one.spec.id for one in (*stuck, failing)}
