@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.decide import nodes, thermal
+from controller.decide import nodes, thermal, truth
 from controller.decide.limits import limits_now
 from controller.decide.plan import Grant, Inputs, Plan, Truth
 from controller.decide.snapshot import State
@@ -26,7 +26,7 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
         *_one_grant_each(specs, plan),
         *_grants_are_points(specs, after, plan),
         *_unseen_count_at_their_worst(specs, after, plan),
-        *_dwell(specs, before, inputs, after),
+        *_dwell(specs, before, inputs, plan),
     ]
     if plan.ready:
         broken += _within_limits(site, inputs, specs, plan)
@@ -68,14 +68,15 @@ def _kept(spec: DeviceSpec, state: DeviceState) -> int:
     return state.keeps.watts if keeps and state.keeps is not None else spec.ceiling.watts
 
 
-def _dwell(specs: dict[str, DeviceSpec], before: State, inputs: Inputs, after: State) -> Iterator[str]:
-    """I5: no device is raised sooner than its dwell after it was changed."""
-    for name, device in after.devices.items():
-        was = before.devices.get(name, DeviceState())
-        if was.point is None or device.point is None or device.since_s == was.since_s:
-            continue
-        if device.point.power > was.point.power and inputs.now_s - was.since_s < specs[name].dwell_s:
-            yield f"I5: {name} raised {inputs.now_s - was.since_s:.1f} s after its last change"
+def _dwell(specs: dict[str, DeviceSpec], before: State, inputs: Inputs, plan: Plan) -> Iterator[str]:
+    """I5: no device is raised from where it is seen sooner than its dwell after it was changed."""
+    for command in plan.commands:
+        name, spec = command.device, specs[command.device]
+        known = before.devices.get(name, DeviceState())
+        seen = truth.observe(spec, known, inputs.readings.get(name), inputs.outcomes.get(name), inputs.now_s)
+        higher = seen.point is not None and command.point.power > seen.point.power
+        if higher and inputs.now_s - seen.since_s < spec.dwell_s:
+            yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
 
 
 def _within_limits(site: Site, inputs: Inputs, specs: dict[str, DeviceSpec], plan: Plan) -> Iterator[str]:

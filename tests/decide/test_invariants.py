@@ -1,0 +1,276 @@
+"""Plans built wrong by hand are caught, each by the statement it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from controller.decide.invariants import BrokenInvariantError, check
+from controller.decide.plan import Grant, Inputs, Plan, Reason, Truth
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.devices import OperatingPoint, SetPoint, ThermalLimits
+from controller.domain.power import Power
+from controller.domain.site import Node, Site, Zone
+from tests.decide.builders import (
+    FULL,
+    LOW,
+    NOW_S,
+    SLEEP,
+    at_point,
+    device,
+    inputs,
+    miner,
+    node,
+    reading,
+    running,
+    site,
+    zone_reading,
+)
+from tests.decide.steps import decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One pass as it was made, to be spoiled."""
+
+    site: Site
+    before: State
+    inputs: Inputs
+    after: State
+    plan: Plan
+
+    def check(self) -> None:
+        check(self.site, self.before, self.inputs, self.after, self.plan)
+
+    def with_plan(self, **changes: object) -> Pass:
+        return replace(self, plan=replace(self.plan, **changes))  # type: ignore[arg-type]  # fields of Plan
+
+    def with_grant(self, name: str, **changes: object) -> Pass:
+        grants = tuple(
+            replace(grant, **changes) if grant.device == name else grant  # type: ignore[arg-type]  # of Grant
+            for grant in self.plan.grants
+        )
+        return self.with_plan(grants=grants)
+
+
+def passed(
+    limit_w: int = 5_000, *, at: OperatingPoint = LOW, below: tuple[Node, ...] = (), ready: bool = True
+) -> Pass:
+    """A sound pass over two miners, `a` and `b`, both at `at`."""
+    here = site(*below, limit_w=limit_w)
+    specs = (miner("a"), miner("b", dwell_s=60.0))
+    state = running({spec.id: device(at) for spec in specs}) if ready else State(first_s=NOW_S)
+    given = inputs(*specs, readings=[at_point(spec, at) for spec in specs[: 2 if ready else 1]])
+    after, plan = step(here, state, given)
+    made = Pass(site=here, before=state, inputs=given, after=after, plan=plan)
+    made.check()
+    return made
+
+
+def breaks(statement: str) -> pytest.RaisesExc[BrokenInvariantError]:
+    return pytest.raises(BrokenInvariantError, match=statement)
+
+
+def without_a_grant(made: Pass) -> Pass:
+    return made.with_plan(grants=made.plan.grants[:1])
+
+
+def with_a_grant_twice(made: Pass) -> Pass:
+    return made.with_plan(grants=(*made.plan.grants, made.plan.grants[0]))
+
+
+def with_a_grant_for_nobody(made: Pass) -> Pass:
+    stranger = replace(made.plan.grants[0], device="c")
+    return made.with_plan(grants=(*made.plan.grants, stranger))
+
+
+@pytest.mark.parametrize("spoil", [without_a_grant, with_a_grant_twice, with_a_grant_for_nobody])
+def test_i6_every_device_has_exactly_one_grant(spoil: Callable[[Pass], Pass]) -> None:
+    with breaks("I6"):
+        spoil(passed()).check()
+
+
+def test_i2_a_command_is_a_point_that_the_device_has() -> None:
+    strange = OperatingPoint(name="overdrive", power=Power(3_000), rate=210.0)
+
+    with breaks("I2: a has no point overdrive"):
+        passed().with_plan(commands=(SetPoint(device="a", point=strange),)).check()
+
+
+def test_i2_a_hot_device_is_not_raised_above_its_derate() -> None:
+    made = passed()
+    hot = replace(made.after, devices={**made.after.devices, "a": device(FULL, derate=0.9)})
+
+    with breaks("I2: a raised to full against a derate of 0.90"):
+        replace(made, after=hot).with_plan(
+            commands=(SetPoint(device="a", point=FULL),), raised=("a",)
+        ).check()
+
+
+def test_i2_a_device_in_a_hot_zone_is_not_raised_above_the_derate_of_the_zone() -> None:
+    made = passed()
+    specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
+    hot = replace(made.after, zones={"hall": 1.0})
+    spoilt = replace(made, after=hot, inputs=replace(made.inputs, specs=specs))
+
+    with breaks("I2: a raised"):
+        spoilt.with_plan(commands=(SetPoint(device="a", point=FULL),), raised=("a",)).check()
+
+
+def test_i2_a_hot_device_may_always_be_brought_to_its_floor() -> None:
+    made = passed(at=SLEEP, limit_w=60)
+    hot = replace(made.after, devices={**made.after.devices, "a": device(SLEEP, derate=1.0)})
+
+    replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=SLEEP),), raised=("a",)).check()
+
+
+@pytest.mark.parametrize("truth", [Truth.STALE, Truth.UNREACHABLE])
+def test_i3_what_is_unseen_counts_at_its_ceiling(truth: Truth) -> None:
+    with breaks("I3: a is unseen and counts 3699 W, not 3700 W"):
+        passed(20_000).with_grant("a", truth=truth, power=Power(3_699)).check()
+
+
+def test_i3_what_keeps_its_limit_counts_at_the_last_confirmed_one() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], keeps_limit=True), made.inputs.specs[1])
+    kept = device(LOW, Truth.STALE, keeps=Power(2_450))
+    silent = replace(
+        made,
+        inputs=replace(made.inputs, specs=specs),
+        after=replace(made.after, devices={**made.after.devices, "a": kept}),
+    )
+
+    silent.with_grant("a", truth=Truth.STALE, power=Power(2_450)).check()
+    with breaks("I3"):
+        silent.with_grant("a", truth=Truth.STALE, power=Power(2_449)).check()
+
+
+def test_i5_no_device_is_raised_within_its_dwell() -> None:
+    made = passed(20_000)
+    moved = replace(made.before, devices={**made.before.devices, "b": device(LOW, since_s=NOW_S - 59)})
+
+    with breaks("I5: b raised 59.0 s after its last change"):
+        replace(made, before=moved).with_plan(commands=(SetPoint(device="b", point=FULL),)).check()
+
+
+def test_i5_a_device_may_be_lowered_within_its_dwell() -> None:
+    made = passed()
+    moved = replace(made.before, devices={**made.before.devices, "b": device(LOW, since_s=NOW_S - 1)})
+
+    replace(made, before=moved).with_plan(commands=(SetPoint(device="b", point=SLEEP),)).check()
+
+
+def test_i5_a_device_that_forgot_its_limit_while_silent_may_be_lowered_to_above_what_it_was_told() -> None:
+    spec = miner(dwell_s=60.0)
+    asleep = device(SLEEP, Truth.STALE, worst_w=3_700, since_s=NOW_S - 20)
+
+    _, plan = decide(
+        site(limit_w=2_500), running({"m": asleep}), inputs(spec, readings=[at_point(spec, FULL)])
+    )
+
+    assert [command.point for command in plan.commands] == [LOW]
+
+
+def test_i1_grants_fit_the_limit_of_every_node() -> None:
+    made = passed()
+    root = replace(made.plan.nodes[0], granted=Power(5_001))
+
+    with breaks("I1: site grants 5001 W of 5000 W"):
+        made.with_plan(nodes=(root,)).check()
+
+
+def test_i1_counts_the_margin_as_not_there_to_be_granted() -> None:
+    made = passed()
+    strict = replace(made.site, policy=replace(made.site.policy, margin=0.25))
+
+    with breaks("I1: site grants 4800 W of 3750 W"):
+        replace(made, site=strict).check()
+
+
+def too_much(limit_w: int = 100) -> Pass:
+    """Two sleeping miners draw more than the limit, and the plan says so."""
+    made = passed(limit_w, at=SLEEP)
+    root = replace(made.plan.nodes[0], granted=Power(limit_w + 1), feasible=False)
+    return made.with_plan(nodes=(root,))
+
+
+def test_i1_a_plan_that_does_not_fit_must_say_so() -> None:
+    made = too_much()
+    made.check()
+
+    with breaks("I1"):
+        made.with_plan(nodes=(replace(made.plan.nodes[0], feasible=True),)).check()
+
+
+def test_i1_an_infeasible_node_has_everything_that_obeys_at_its_lowest() -> None:
+    with breaks(r"not at their lowest: \['a'\]"):
+        too_much().with_grant("a", point=LOW).check()
+
+
+@pytest.mark.parametrize("reason", [Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING])
+def test_i1_who_cannot_be_told_anything_is_lowered_as_far_as_it_goes(reason: Reason) -> None:
+    too_much().with_grant("a", point=LOW, reason=reason).check()
+
+
+def test_i1_a_node_is_judged_by_its_own_limit() -> None:
+    made = passed(20_000, below=(node("pdu", limit_w=500),))
+    pdu = replace(made.plan.nodes[1], granted=Power(501))
+
+    with breaks("I1: pdu grants 501 W of 500 W"):
+        made.with_plan(nodes=(made.plan.nodes[0], pdu)).check()
+
+
+def test_i4_nothing_is_raised_where_the_worst_case_does_not_fit() -> None:
+    made = passed()
+    root = replace(made.plan.nodes[0], worst=Power(5_001))
+
+    made.with_plan(nodes=(root,)).check()
+    with breaks("I4: raised under site to a worst case of 5001 W of 5000 W"):
+        made.with_plan(nodes=(root,), raised=("a",)).check()
+
+
+def test_i4_a_raise_elsewhere_may_go_on() -> None:
+    made = passed(20_000, below=(node("pdu", limit_w=500),))
+    pdu = replace(made.plan.nodes[1], worst=Power(600))
+
+    made.with_plan(nodes=(made.plan.nodes[0], pdu), raised=("a",)).check()
+
+
+def test_before_the_site_is_taken_over_limits_are_not_the_plans_to_keep() -> None:
+    made = passed(100, ready=False)
+
+    assert not made.plan.ready
+    with breaks("I1"):
+        made.with_plan(ready=True, nodes=(replace(made.plan.nodes[0], feasible=True),)).check()
+
+
+def test_a_node_without_a_limit_holds_whatever_it_is_granted() -> None:
+    made = passed(20_000, below=(node("pdu"),))
+    pdu = replace(made.plan.nodes[1], granted=Power(10**9), worst=Power(10**9))
+
+    made.with_plan(nodes=(made.plan.nodes[0], pdu), raised=("a",)).check()
+
+
+def test_everything_that_is_broken_is_named() -> None:
+    strange = OperatingPoint(name="overdrive", power=Power(3_000), rate=210.0)
+
+    with breaks("I6.*I2"):
+        without_a_grant(passed()).with_plan(commands=(SetPoint(device="a", point=strange),)).check()
+
+
+def test_a_hot_zone_bounds_a_whole_plan() -> None:
+    hall = Zone(id="hall", derate_c=30.0, trip_c=40.0)
+    spec = miner(zone="hall", thermal=ThermalLimits(derate_c=80.0, trip_c=90.0))
+    given = inputs(
+        spec,
+        readings=[reading(draw_w=3_500, setting_w=3_500, hottest_c=60.0)],
+        zones=[zone_reading("hall", 37.0)],
+    )
+
+    _, plan = decide(site(zones=[hall]), running({"m": device(FULL)}), given)
+
+    grant: Grant = plan.grants[0]
+    assert (grant.point, grant.reason) == (SLEEP, Reason.THERMAL)
