@@ -74,19 +74,25 @@ class Loop:
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
 
     async def run(self) -> None:
-        """Tick until cancelled. Next tick = previous + period; late: go now, do not catch up in a burst."""
+        """Tick until cancelled. Next tick = previous + period. One that is late goes at once, and the pace
+        starts anew from it: nothing is caught up in a burst."""
         period_s = self._site.policy.tick_s
         due_s = self._clock.now_s()
         while True:
+            began_s = self._clock.now_s()
             self._tick(due_s)
-            due_s = max(due_s + period_s, self._clock.now_s())
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(max(0.0, due_s - self._clock.now_s())):
-                    await self._wake.wait()
-                    due_s = self._clock.now_s()
-            except TimeoutError:
-                continue
+            due_s = period_s + (due_s if began_s - due_s <= period_s else began_s)
+            due_s = await self._due(due_s)
+
+    async def _due(self, planned_s: float) -> float:
+        """When the next tick became due: as planned, or when something woke the loop before that."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout_at(planned_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return planned_s
+        return min(planned_s, self._clock.now_s())
 
     def _tick(self, due_s: float) -> None:
         began_s = self._clock.now_s()

@@ -135,15 +135,18 @@ class Meter:
     trouble: Exception | None = None
     closed: bool = False
 
+    @property
+    def draw_w(self) -> int:
+        return sum(one.at.power.watts for one in self.miners)
+
     async def read(self) -> tuple[MeterReading | ZoneReading, ...]:
         await asyncio.sleep(0.01)
         if self.hangs:
             await asyncio.Event().wait()
         if self.trouble is not None:
             raise self.trouble
-        watts = sum(one.at.power.watts for one in self.miners)
         heat = (ZoneReading(zone=self.zone, inlet_c=25.0, cooling=Cooling.PROVEN),) if self.zone else ()
-        return (MeterReading(meter=self.id, power=Power(watts)), *heat)
+        return (MeterReading(meter=self.id, power=Power(self.draw_w)), *heat)
 
     async def close(self) -> None:
         self.closed = True

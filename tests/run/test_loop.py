@@ -1,0 +1,382 @@
+"""The paced loop in virtual time: its pace, its alarms, what feeds the watchdog, what ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.decide.invariants import BrokenInvariantError
+from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, Reason
+from controller.domain.devices import DeviceSpec
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.site import Node, Policy, Site
+from controller.run.board import Board
+from controller.run.clock import Clock
+from controller.run.journal import Journal, rows_of
+from controller.run.loop import Islanded, Loop, headline
+from controller.run.notify import Notifier
+from tests.run import boards
+from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
+from tests.virtualtime import VirtualLoop, in_virtual_time, now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Manager(Notifier):
+    """A service manager that remembers when it was told of a finished tick."""
+
+    fed_at: list[float] = field(default_factory=list)
+
+    def tick(self, status: str) -> None:
+        self.fed_at.append(now_s())
+
+
+@dataclass(slots=True)
+class Operator:
+    """A grid operator's side. `costs_s` is how long the process is busy with telling it of a plan."""
+
+    state: Link = Link.UP
+    events: tuple[GridEvent, ...] = ()
+    costs_s: float = 0.0
+    told: list[tuple[Inputs, Plan]] = field(default_factory=list)
+
+    def planned(self, inputs: Inputs, plan: Plan) -> None:
+        self.told.append((inputs, plan))
+        block(self.costs_s)
+
+
+def block(for_s: float) -> None:
+    """The whole process is busy for so long: nothing else runs, and time passes."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.now_s += for_s
+
+
+class Shell:
+    """A loop and everything around it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fleet: Sequence[Miner] = (),
+        meters: Sequence[Meter] = (),
+        operator: Operator | None = None,
+        limit: Bound = NO_LIMIT,
+        policy: Policy | None = None,
+    ) -> None:
+        meter = meters[0].id if meters else None
+        site = Site(
+            name="plant",
+            nodes=(Node(id="site", limit=limit, meter=meter),),
+            policy=policy or Policy(margin=0.0, start_grace_s=5.0),
+        )
+        clock = Clock(utc=lambda: UTC_S + now_s())
+        self.wake = asyncio.Event()
+        self.board = Board(site=site, version="1.2.3", started_utc_s=UTC_S)
+        self.manager = Manager()
+        self.file = directory / "journal.db"
+        self.journal = Journal(self.file, 1.0, clock.utc_s)
+        self.floor = Floor(*fleet, sensors=meters)
+        self.loop = Loop(
+            site=site,
+            clock=clock,
+            machines=self.floor.machines,
+            grid=operator if operator is not None else Islanded(),
+            journal=self.journal,
+            board=self.board,
+            notifier=self.manager,
+            wake=self.wake,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.floor.machines.run()), group.create_task(self.loop.run())]
+            yield
+            for task in tasks:
+                task.cancel()
+
+    @property
+    def ticks_at(self) -> list[float]:
+        return self.manager.fed_at
+
+    @property
+    def plan(self) -> Plan:
+        assert self.board.last is not None
+        return self.board.last.plan
+
+
+# -- pace ----------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_ticks_come_once_a_period_and_the_first_at_once(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(5.5)
+
+    assert shell.ticks_at == [0, 1, 2, 3, 4, 5]
+    assert shell.board.ticks == 6
+    assert shell.board.late_ticks == 0
+
+
+@in_virtual_time
+async def test_after_a_stall_one_tick_comes_at_once_and_then_the_old_pace(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    with capture_logs() as logs:
+        async with shell.running():
+            await asyncio.sleep(2.5)
+            block(5.3)
+            await asyncio.sleep(3.5)
+
+    assert shell.ticks_at == [0, 1, 2, 7.8, 8.8, 9.8, 10.8]
+    assert shell.board.late_ticks == 1
+    assert [(entry["event"], entry["late_s"]) for entry in logs] == [("tick_late", 4.8)]
+
+
+@in_virtual_time
+async def test_a_tick_a_little_late_keeps_the_phase_and_is_not_counted(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(2.5)
+        block(0.8)
+        await asyncio.sleep(3)
+
+    assert shell.ticks_at == [0, 1, 2, 3.3, 4, 5, 6]
+    assert shell.board.late_ticks == 0
+
+
+@in_virtual_time
+async def test_ticks_that_take_too_long_are_counted_as_late_and_logged_once(tmp_path: Path) -> None:
+    operator = Operator(costs_s=2.5)
+    shell = Shell(tmp_path, operator=operator)
+
+    with capture_logs() as logs:
+        async with shell.running():
+            await asyncio.sleep(30)
+            operator.costs_s = 0.0
+            counted = shell.board.late_ticks
+            await asyncio.sleep(10)
+
+    assert [b - a for a, b in pairwise(shell.ticks_at[:10])] == pytest.approx([2.5] * 9)
+    assert counted == shell.board.ticks - 10 - 1, "all but the first, and those after the trouble"
+    assert [entry["event"] for entry in logs] == ["tick_late"]
+    assert [round(b - a, 3) for a, b in pairwise(shell.ticks_at[-8:])] == [1.0] * 7
+
+
+@in_virtual_time
+async def test_a_wake_is_acted_on_at_once_and_the_next_tick_follows_a_period_later(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(2.4)
+        shell.wake.set()
+        shell.wake.set()
+        await asyncio.sleep(2.5)
+
+    assert shell.ticks_at == [0, 1, 2, 2.4, 3.4, 4.4]
+    assert shell.board.late_ticks == 0
+
+
+@in_virtual_time
+async def test_a_wake_during_a_stall_is_answered_by_the_one_late_tick_that_follows(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(2.5)
+        shell.wake.set()
+        block(5.3)
+        await asyncio.sleep(2.5)
+
+    assert shell.ticks_at == [0, 1, 2, 7.8, 8.8, 9.8]
+    assert shell.board.late_ticks == 1
+
+
+@in_virtual_time
+async def test_a_wake_right_after_a_tick_is_not_lost(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(0)
+        assert shell.ticks_at == [0], "the first tick is over"
+        shell.wake.set()
+        await asyncio.sleep(0.5)
+
+    assert shell.ticks_at == [0, 0]
+
+
+# -- what feeds the watchdog, and what ends the process ------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_watchdog_starves_while_the_process_is_stuck(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        await asyncio.sleep(3.5)
+        block(60.0)
+        await asyncio.sleep(0.5)
+
+    assert max(b - a for a, b in pairwise(shell.manager.fed_at)) > 60.0
+    assert len(shell.manager.fed_at) == shell.board.ticks
+
+
+class Restless(DeviceSpec):
+    """A device whose ceiling is higher each time one looks: no plan for it can be right."""
+
+    _asked = 0
+
+    @property
+    def ceiling(self) -> Power:
+        type(self)._asked += 1
+        return Power(3100 + self._asked)
+
+    @ceiling.setter
+    def ceiling(self, _: Power) -> None:
+        """The base sets it once."""
+
+
+def test_a_plan_that_breaks_an_invariant_is_not_sent_and_ends_the_process(tmp_path: Path) -> None:
+    fair = spec("asic-0")
+    restless = Restless(id="asic-0", kind=fair.kind, node="site", points=fair.points, ceiling=fair.ceiling)
+    machine = Miner(restless)
+    shells: list[Shell] = []
+
+    @in_virtual_time
+    async def play() -> None:
+        shells.append(Shell(tmp_path, fleet=[machine]))
+        async with shells[0].running():
+            await asyncio.sleep(10)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        play()
+
+    assert caught.group_contains(BrokenInvariantError, match="I3: asic-0")
+    assert shells[0].manager.fed_at == []
+    assert shells[0].board.last is None
+    assert machine.applied == []
+    assert machine.closed
+
+
+# -- what is noted -------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_an_alarm_is_logged_and_journaled_when_it_comes_and_when_it_goes(tmp_path: Path) -> None:
+    fleet = [miner()]
+    meter = Meter("main", miners=fleet)
+    shell = Shell(tmp_path, fleet=fleet, meters=[meter])
+    await shell.journal.open()
+
+    with capture_logs() as logs:
+        async with shell.running():
+            await asyncio.sleep(10)
+            meter.hangs = True
+            await asyncio.sleep(60)
+            meter.hangs = False
+            await asyncio.sleep(10)
+    await shell.journal.close()
+
+    noted = [(entry["event"], entry["kind"], entry["subject"]) for entry in logs if "kind" in entry]
+    assert noted == [("alarm", "meter_stale", "main"), ("alarm_over", "meter_stale", "main")]
+    rows = rows_of(shell.file, "SELECT kind, subject, raised FROM alarms ORDER BY utc_s")
+    assert list(rows) == [("meter_stale", "main", 1), ("meter_stale", "main", 0)]
+
+
+@in_virtual_time
+async def test_every_plan_is_journaled_and_told_to_the_grid_operator(tmp_path: Path) -> None:
+    operator = Operator()
+    fleet = [miner("asic-0"), miner("asic-1", at=SLEEP)]
+    meter = Meter("main", miners=fleet)
+    shell = Shell(tmp_path, fleet=fleet, meters=[meter], operator=operator, limit=Limit(Power(7000)))
+    await shell.journal.open()
+
+    async with shell.running():
+        await asyncio.sleep(20)
+    await shell.journal.close()
+
+    assert len(operator.told) == shell.board.ticks
+    assert operator.told[-1][1] is shell.plan
+    assert operator.told[-1][0].link is Link.UP
+    samples = list(rows_of(shell.file, "SELECT node, metered_w, limit_w FROM samples"))
+    assert len(samples) == shell.board.ticks
+    assert samples[-1] == ("site", 6000, 7000)
+    commands = list(rows_of(shell.file, "SELECT device, point, watts, kind FROM commands"))
+    assert commands == [("asic-1", "full", 3000, "commanded")]
+
+
+@in_virtual_time
+async def test_an_event_reaches_the_machines_before_the_next_tick_is_due(tmp_path: Path) -> None:
+    operator = Operator()
+    fleet = [miner("asic-0"), miner("asic-1")]
+    meter = Meter("main", miners=fleet)
+    policy = Policy(tick_s=10.0, margin=0.0, meter_stale_after_s=30.0, event_lead_s=0.0)
+    shell = Shell(tmp_path, fleet=fleet, meters=[meter], operator=operator, policy=policy)
+
+    async with shell.running():
+        await asyncio.sleep(25)
+        operator.events = (limit_to(Power(100), from_s=25.0),)
+        shell.wake.set()
+        await asyncio.sleep(1)
+        cap_reason, powers = shell.plan.cap_reason, [one.at for one in fleet]
+
+    assert cap_reason is CapReason.EVENT
+    assert powers == [SLEEP, SLEEP]
+
+
+@in_virtual_time
+async def test_a_liars_watts_are_taken_from_the_others(tmp_path: Path) -> None:
+    operator = Operator()
+    worst = spec("liar")
+    weak = tuple(replace(point, rate=point.rate * 0.8) for point in worst.points)
+    liar = Miner(replace(worst, points=weak), at=weak[-1], lies=True)
+    honest = [miner("honest-0"), miner("honest-1")]
+    meter = Meter("main", miners=[liar, *honest])
+    shell = Shell(
+        tmp_path, fleet=[liar, *honest], meters=[meter], operator=operator, policy=Policy(event_lead_s=0.0)
+    )
+
+    async with shell.running():
+        await asyncio.sleep(20)
+        operator.events = (limit_to(Power(7000), from_s=20.0),)
+        shell.wake.set()
+        await asyncio.sleep(90)
+        alarms = {(alarm.kind, alarm.subject) for alarm in shell.plan.alarms}
+        reasons = {grant.device: grant.reason for grant in shell.plan.grants}
+
+    assert liar.applied, "it was told and said yes"
+    assert liar.at == weak[-1], "and did nothing"
+    assert meter.draw_w <= 7000
+    assert (AlarmKind.DEVICE_LYING, "liar") in alarms
+    assert reasons["liar"] is Reason.LYING
+
+
+def test_the_headline_says_draw_cap_and_alarms_on_one_line() -> None:
+    busy = boards.busy_board().last
+    assert busy is not None
+
+    assert headline(busy.plan) == "52.0 kW, cap 60.0 kW (event), 2 alarms"
+
+
+def test_the_headline_does_not_invent_a_draw_or_a_cap() -> None:
+    bare = boards.tick(nodes=(boards.node("grid-connection"),))
+
+    assert headline(bare.plan) == "meter stale, cap none (none), 0 alarms"
+
+
+def limit_to(power: Power, *, from_s: float) -> GridEvent:
+    interval = EventInterval(
+        start_utc_s=UTC_S + from_s, end_utc_s=UTC_S + from_s + 3600, signals=(LimitSignal(power),)
+    )
+    return GridEvent(id="event-1", version_utc_s=UTC_S, source="operator", intervals=(interval,))
