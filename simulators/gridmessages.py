@@ -91,7 +91,7 @@ def stamp(utc_s: float) -> str:
 
 
 def duration(length_s: float) -> str:
-    return "P9999Y" if length_s == float("inf") else f"PT{length_s:g}S"
+    return "P9999Y" if length_s == float("inf") else f"PT{length_s:.3f}".rstrip("0").rstrip(".") + "S"
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

@@ -39,7 +39,8 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One event id: the newest version that counts, and a newer one that was refused.
+    """One event id: the newest version that counts, a newer one that was refused, and a refused message
+    whose version could not be read or believed.
 
     `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
     """
@@ -47,6 +48,7 @@ class Entry:
     id: str
     content: Accepted | Cancelled | None = None
     refused: Rejected | None = None
+    unversioned: Rejected | None = None
     told: tuple[EventStatus, ...] = ()
     unsent: tuple[Ack, ...] = ()
     keep_until_utc_s: float = 0.0
@@ -103,5 +105,4 @@ def rank(content: Accepted | Cancelled) -> tuple[bool, int, str]:
 
 
 def refusal_rank(refused: Rejected) -> tuple[float, str, str]:
-    version_utc_s = -1.0 if refused.version_utc_s is None else refused.version_utc_s
-    return version_utc_s, refused.stamp or "", refused.reason
+    return refused.version_utc_s or 0.0, refused.stamp or "", refused.reason

@@ -97,7 +97,10 @@ def receive(
         acks = (_ack(known, EventStatus.SUPERSEDED, now_utc_s, measured),)
     status = _first_status(result, ledger.mark, now_utc_s)
     acks = (*acks, _ack(result, status, now_utc_s, measured))
-    entry = replace(entry, content=result, refused=_still(entry.refused, version_utc_s), told=(status,))
+    refused = entry.refused
+    if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
+        refused = None
+    entry = replace(entry, content=result, refused=refused, told=(status,))
     effects = {EventStatus.CANCELLED: Effect.CANCELLED, EventStatus.EXPIRED: Effect.EXPIRED}
     effect = effects.get(status, Effect.NEW if known is None else Effect.UPDATED)
     return _put(ledger, entry, effect, acks, now_utc_s)
@@ -117,7 +120,7 @@ def receive_snapshot(
         verdict = _sum(verdict, part)
     for entry in tuple(ledger.entries.values()):
         was_out, is_out = left_out(entry, old), left_out(entry, ledger.mark)
-        if is_out and isinstance(entry.content, Accepted) and FINAL.isdisjoint(entry.told):
+        if is_out and _runs(entry, now_utc_s) and FINAL.isdisjoint(entry.told):
             ledger, part = _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured)
             verdict = _sum(verdict, part)
         elif was_out and lives(entry, ledger.mark, now_utc_s):
@@ -162,7 +165,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
                 status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
                 ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
                 verdict = _sum(verdict, part)
-        elif entry.keep_until_utc_s <= now_utc_s and not lives(entry, ledger.mark, now_utc_s):
+        elif entry.keep_until_utc_s <= now_utc_s:
             ledger = _without(ledger, entry.id)
             verdict = replace(verdict, forgotten=verdict.forgotten | {entry.id})
     return ledger, verdict
@@ -207,7 +210,8 @@ def _refuse(
     version_utc_s = refused.version_utc_s
     if entry.content is not None and version_utc_s is not None and version_utc_s <= version_of(entry.content):
         return ledger, Verdict(effect=Effect.OLDER)
-    if entry.refused is not None and refusal_rank(refused) <= refusal_rank(entry.refused):
+    known = entry.unversioned if version_utc_s is None else entry.refused
+    if known is not None and refusal_rank(refused) <= refusal_rank(known):
         return ledger, Verdict(effect=Effect.REPEATED)
     ack = Ack(
         event=refused.id,
@@ -218,7 +222,8 @@ def _refuse(
         measured=measured,
         why=(refused.reason, refused.detail),
     )
-    return _put(ledger, replace(entry, refused=refused), Effect.REJECTED, (ack,), now_utc_s)
+    entry = replace(entry, unversioned=refused) if version_utc_s is None else replace(entry, refused=refused)
+    return _put(ledger, entry, Effect.REJECTED, (ack,), now_utc_s)
 
 
 def _tell(
@@ -276,17 +281,16 @@ def _ack(content: Accepted | Cancelled, status: EventStatus, now_utc_s: float, m
     )
 
 
-def _still(refused: Rejected | None, version_utc_s: float) -> Rejected | None:
-    """What is left of a refusal once a good version is known."""
-    if refused is None or refused.version_utc_s is None or refused.version_utc_s > version_utc_s:
-        return refused
-    return None
-
-
 def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: float) -> EventStatus:
-    if isinstance(content, Cancelled) or left_out(Entry(id=id_of(content), content=content), mark):
-        return EventStatus.CANCELLED
-    return EventStatus.EXPIRED if content.event.end_utc_s <= now_utc_s else EventStatus.RECEIVED
+    entry = Entry(id=id_of(content), content=content)
+    if isinstance(content, Accepted) and not _runs(entry, now_utc_s):
+        return EventStatus.EXPIRED
+    return EventStatus.RECEIVED if lives(entry, mark, now_utc_s) else EventStatus.CANCELLED
+
+
+def _runs(entry: Entry, now_utc_s: float) -> bool:
+    """Whether the event is not over yet. Leaving out one that is over is tidying up, not cancelling."""
+    return isinstance(entry.content, Accepted) and entry.content.event.end_utc_s > now_utc_s
 
 
 def _with(ledger: Ledger, entry: Entry) -> Ledger:

@@ -30,11 +30,6 @@ FIRST_DELAY_S = 0.1
 
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
-# At WARNING the libraries tell of every failed attempt; at ERROR still of what only they know, as a refused
-# client certificate.
-_MQTT_LOG = logging.getLogger("wattshift.mqtt")
-_MQTT_LOG.setLevel(logging.ERROR)
-
 
 class GridConfig(BaseModel):
     """The `[grid]` table of the configuration."""
@@ -112,6 +107,9 @@ class GridSession:
         self._utc = utc
         self._birth = int(utc() * 1000)  # rises with every connection, also from one process to the next
         self._last_trouble = ""
+        self._last_word = _LastWord()
+        self._library_log = logging.Logger("mqtt", level=logging.ERROR)
+        self._library_log.addHandler(self._last_word)
         self._log = structlog.get_logger("grid").bind(broker=f"{config.host}:{config.port}", ven=config.ven)
 
     async def run(self) -> None:
@@ -123,7 +121,7 @@ class GridSession:
             try:
                 await self._connect_once()
             except aiomqtt.MqttError as error:
-                self._down(repr(error))
+                self._down(" ".join(filter(None, (repr(error), self._last_word.take()))))
             _obey_cancellation()
             if loop.time() - began_s > self._config.reconnect_max_s:
                 delay_s = FIRST_DELAY_S  # it held for a while: not a refusal, nor two clients with one id
@@ -174,7 +172,7 @@ class GridSession:
             timeout=CALL_TIMEOUT_S,
             max_queued_incoming_messages=MAX_INCOMING,
             will=aiomqtt.Will(status, self._status(online=False), qos=1, retain=True),
-            logger=_MQTT_LOG,
+            logger=self._library_log,
         )
 
     def _topics(self) -> list[str]:
@@ -197,6 +195,21 @@ class GridSession:
         self._last_trouble = trouble
 
 
+class _LastWord(logging.Handler):
+    """The last error that the MQTT library logged: a refused client certificate is told nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._text = record.getMessage()
+
+    def take(self) -> str:
+        text, self._text = self._text, ""
+        return text
+
+
 @asynccontextmanager
 async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
     """`async with client`, which also closes a connection that the broker never answered: left open, a late
@@ -205,6 +218,7 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
         await client.__aenter__()
         yield client
     finally:
+        client.timeout = FAREWELL_TIMEOUT_S
         with suppress(aiomqtt.MqttError):
             await client.__aexit__(None, None, None)
 

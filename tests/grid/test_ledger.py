@@ -207,6 +207,16 @@ def test_an_event_younger_than_the_snapshot_is_not_missing_in_it() -> None:
     assert in_force(ledger) == [("a", 11)]
 
 
+def test_leaving_out_an_event_that_is_over_is_not_cancelling_it() -> None:
+    ledger, _ = advance(after(limit()), progress(S.STARTED), NOW_S)
+
+    ledger, verdict = take(ledger, listing(), NOW_S + 100)
+    _, later = settle(ledger, NOW_S + 100 + COMPLETION_GRACE_S)
+
+    assert verdict.acks == ()
+    assert told(later.acks) == [("a", 1, S.COMPLETED)]
+
+
 def test_an_old_message_cannot_revive_what_a_snapshot_left_out() -> None:
     ledger, verdict = take(after(listing(as_of=10)), limit(version=9))
 

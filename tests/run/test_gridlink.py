@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -434,6 +435,7 @@ async def test_a_broker_that_is_not_there_is_logged_once_and_found_when_it_comes
     assert names == ["grid_broker_lost", "grid_broker_connected"]
 
 
+@pytest.mark.slow
 async def test_a_broker_that_never_answers_stops_nothing() -> None:
     """It accepts the connection and says nothing: the attempt must end, and be closed."""
     opened, closed = asyncio.Event(), asyncio.Event()
@@ -455,6 +457,20 @@ async def test_a_broker_that_never_answers_stops_nothing() -> None:
             await closed.wait()
 
     assert link.state is Link.LOST
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_link_ends_when_it_is_told_to_whatever_it_is_doing(bus: Broker, seed: int) -> None:
+    rng = random.Random(seed)
+    async with operating(bus) as operator:
+        await operator.limit(100, duration_s=1000, report_s=1)
+        disk = Disk()
+        for _ in range(25):
+            async with asyncio.timeout(10), running(make(bus, disk)) as link:
+                begun_s = time.time()
+                for second in range(rng.randrange(40)):
+                    link.observe(report(begun_s + second))
+                    await asyncio.sleep(rng.choice((0, 0, 0.001)))
 
 
 def _payloads(ack: Ack) -> list[dict[str, Any]]:

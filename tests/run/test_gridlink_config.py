@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from controller.domain.power import Power
 from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridConfig, tls_context
+from controller.run.gridsession import CALL_TIMEOUT_S, GridConfig, tls_context
 from simulators.broker import broker, mosquitto_binary
 from tests.run.disks import Disk
 
@@ -72,6 +73,7 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings(  # paho leaves a socket whose handshake failed to the garbage collector
     r"ignore:Exception ignored in. <ssl\.SSLSocket:pytest.PytestUnraisableExceptionWarning"
 )
+@pytest.mark.slow
 @pytest.mark.socket
 @pytest.mark.skipif(mosquitto_binary() is None, reason="mosquitto is not installed")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -84,6 +86,19 @@ async def test_both_sides_prove_who_they_are(tmp_path: Path) -> None:
         "require_certificate": "true",
     }
 
+    with capture_logs() as logs:
+        links = await _three_links(tmp_path, settings)
+
+    assert [link.stats.connects for link in links] == [1, 0, 0]
+    lost = [log["why"] for log in logs if log["event"] == "grid_broker_lost"]
+    assert len(lost) == 2
+    assert any("certificate required" in why.lower() for why in lost)
+    assert any("certificate verify failed" in why for why in lost)
+
+
+async def _three_links(tmp_path: Path, settings: dict[str, str]) -> list[GridLink]:
+    """One that proves itself and knows the authority, one that does not prove itself, one that trusts
+    other authorities. They run until the first is connected and the others have failed."""
     async with broker(settings=settings) as bus, asyncio.TaskGroup() as group:
         known = {"host": "localhost", "port": bus.port, "tls": True, "tls_ca": tmp_path / "ca.pem"}
         proof = {"tls_cert": tmp_path / "client.pem", "tls_key": tmp_path / "client.key"}
@@ -96,11 +111,10 @@ async def test_both_sides_prove_who_they_are(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while not links[0].stats.connected:  # noqa: ASYNC110 - looked at from outside
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(CALL_TIMEOUT_S + 1)
         for task in tasks:
             task.cancel()
-
-    assert [link.stats.connects for link in links] == [1, 0, 0]
+    return links
 
 
 def _link(settings: dict[str, Any]) -> GridLink:

@@ -206,7 +206,13 @@ async def test_the_embedded_broker_carries_the_operators_messages() -> None:
 
 def test_times_are_written_as_the_standard_wants_them() -> None:
     assert stamp(1_795_453_200.0) == "2026-11-23T17:00:00.000Z"
-    assert (duration(90.5), duration(float("inf"))) == ("PT90.5S", "P9999Y")
+    assert [duration(length_s) for length_s in (0, 60, 90.5, 30_000_000, float("inf"))] == [
+        "PT0S",
+        "PT60S",
+        "PT90.5S",
+        "PT30000000S",
+        "P9999Y",
+    ]
 
 
 def _at(bus: Broker) -> tuple[str, int, str]:
