@@ -1,11 +1,15 @@
-"""For every test: the options, and that with CI=true nothing is skipped for a program that is missing."""
+"""For every test: options, programs, ports; and with CI=true nothing is skipped for a program that is missing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+import socket
+from collections.abc import Callable, Generator
 
 import pytest
+
+SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,3 +26,24 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: {reason}; with CI=true nothing is skipped for that"
     return report
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """The path of a program; the test is skipped without it."""
+
+    def require(name: str) -> str:
+        path = shutil.which(name, path=SEARCHED)
+        if path is None:
+            pytest.skip(f"{name} is not installed")
+        return path
+
+    return require
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -29,6 +29,10 @@ from simulators.gridoperator import GridOperator
 EVENT_KW = 123.0
 NOTICE_S = 30.0
 EVENT_S = 35.0
+STEP_KW = 190.0
+STEP_S = 12.0
+"""On the way back the operator first asks for this much, for so long."""
+PRICE_USD_PER_KWH = 0.045
 LINE_EVERY_S = 5.0
 START_S = 60.0
 JOBS = (
@@ -90,6 +94,7 @@ async def play(directory: Path, out: Console) -> int:
 async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator) -> None:
     await _until_ready(stage, sight)
     story.chapter = "steady state"
+    await operator.price([PRICE_USD_PER_KWH], step_s=3600)
     began_s = sight.now_s
     await asyncio.sleep(14)
     story.steady = (sight.now_s - 6, sight.now_s)
@@ -101,6 +106,7 @@ async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator
     start_utc_s = time.time() + NOTICE_S
     await _hang(stage, sight, hangs=True)
     await operator.limit(kw=EVENT_KW, start_in_s=NOTICE_S, duration_s=EVENT_S, id="demo-event")
+    await operator.target(kw=STEP_KW, start_in_s=NOTICE_S + EVENT_S, duration_s=STEP_S, id="demo-step")
     sight.tell(f"grid operator: {EVENT_KW:.0f} kW in {NOTICE_S:.0f} s for {EVENT_S:.0f} s")
     start_s = start_utc_s - sight.plant_utc_s
     story.window = Window(limit_w=EVENT_KW * 1000, start_s=start_s, end_s=start_s + EVENT_S)

@@ -37,6 +37,8 @@ def _power(sight: Sight, full_w: float) -> Table:
     truth, cap_w = sight.truth, _cap_w(sight)
     table = Table.grid(padding=(0, 2))
     rows = [("site (true)", truth.get("site_power_w", 0.0), "green")]
+    if (metered_w := _metered_w(sight)) is not None:
+        rows.append(("meter", metered_w, "blue"))
     if cap_w is not None:
         rows.append(("cap", cap_w, "red"))
     rows += [
@@ -62,6 +64,12 @@ def _why(sight: Sight) -> Table:
 
 def _busy(sight: Sight) -> int:
     return sum(gpu["demand_w"] > 200 for gpu in sight.truth.get("gpus", {}).values())
+
+
+def _metered_w(sight: Sight) -> float | None:
+    nodes = sight.status.get("nodes")
+    watts = nodes[0]["metered_w"] if nodes else None
+    return None if watts is None else float(watts)
 
 
 def _cap_w(sight: Sight) -> float | None:

@@ -1,0 +1,54 @@
+"""The demo as a user runs it, with a real Prometheus watching: it keeps the cap, and the dashboard has data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.test_grafana import ask, prometheus, queries
+
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "wattshift.json"
+LONGEST_S = 300.0
+LOOK_EVERY_S = 3.0
+
+
+@pytest.mark.socket
+@pytest.mark.slow
+async def test_the_demo_keeps_the_cap_and_every_query_of_the_dashboard_has_data_in_it(
+    tmp_path: Path, require_tool: Callable[[str], str], free_port: int
+) -> None:
+    command = [sys.executable, "-m", "controller", "demo", "--directory", str(tmp_path / "demo")]
+    demo = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output = asyncio.ensure_future(demo.communicate())
+    try:
+        target = await _target(tmp_path / "demo" / "site.toml")
+        dashboard = json.loads(DASHBOARD.read_text().replace("$root", "site"))
+        unanswered = queries(dashboard, instance=target)
+        with prometheus(require_tool("prometheus"), target, tmp_path, free_port) as url:
+            for _ in range(round(LONGEST_S / LOOK_EVERY_S)):
+                unanswered = {n: q for n, q in unanswered.items() if not await asyncio.to_thread(ask, url, q)}
+                if output.done():
+                    break
+                await asyncio.sleep(LOOK_EVERY_S)
+        table = (await asyncio.wait_for(output, 10))[0].decode()
+    finally:
+        if demo.returncode is None:
+            demo.terminate()
+            await demo.wait()
+
+    assert demo.returncode == 0, table
+    assert unanswered == {}
+
+
+async def _target(site_file: Path) -> str:
+    for _ in range(100):
+        if site_file.exists() and "[api]" in (text := site_file.read_text()):
+            return f"127.0.0.1:{tomllib.loads(text)['api']['port']}"
+        await asyncio.sleep(0.2)
+    raise AssertionError("the demo wrote no site file")
