@@ -1,4 +1,4 @@
-"""For every test: options, programs, ports; and with CI=true nothing is skipped for a program that is missing."""
+"""For every test: options, programs, ports; with CI=true nothing is skipped for want of a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo as a user runs it, with a real Prometheus watching: it keeps the cap, and the dashboard has data."""
+"""The demo as a user runs it, watched by a real Prometheus: it keeps the cap, the dashboard has data."""
 
 from __future__ import annotations
 
