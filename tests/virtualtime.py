@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 START_S = 1_000.0
 LONGEST_S = 86_400.0
 THREAD_POLL_S = 0.05
+GIVE_UP_S = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +60,9 @@ class _Jump(selectors.DefaultSelector):
         if self._loop.threads_at_work:
             return super().select(THREAD_POLL_S)
         if timeout is None:
-            raise VirtualTimeError("nothing is left to do, no timer is set, and the test is not over")
+            if not (ready := super().select(GIVE_UP_S)):
+                raise VirtualTimeError("nothing is left to do, no timer is set, and the test is not over")
+            return ready
         self._loop.now_s += timeout
         if self._loop.now_s > START_S + LONGEST_S:
             raise VirtualTimeError(f"the test goes on after {LONGEST_S:.0f} s")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,11 +45,17 @@ CREATE TABLE IF NOT EXISTS grid (
 );
 CREATE INDEX IF NOT EXISTS samples_by_time ON samples (utc_s);
 CREATE INDEX IF NOT EXISTS commands_by_time ON commands (utc_s);
+CREATE INDEX IF NOT EXISTS alarms_by_time ON alarms (utc_s);
 """
+HISTORY = ("commands", "samples", "alarms")
 BUFFERED_ROWS = 100_000
-WRITE_DEADLINE_S = 10.0
 FLUSH_EVERY_S = 1.0
-PRUNE_EVERY_S = 3600.0
+NODES_EVERY_S = 60.0
+"""The site is sampled every tick, for settlement; the nodes below it only so often, for the disk's sake."""
+PRUNED_AT_ONCE = 10_000
+"""Rows per table and flush: old history goes in bites, for grid records wait for the same thread."""
+BUSY_S = 3.0
+WRITE_DEADLINE_S = 10.0
 
 Row = tuple[object, ...]
 T = TypeVar("T")
@@ -61,42 +68,51 @@ class JournalError(Exception):
 class Journal:
     """One writer thread owns the connection; nothing else touches it."""
 
-    def __init__(self, path: Path, keep_days: float, utc: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep_days: float,
+        utc: Callable[[], float],
+        *,
+        busy_s: float = BUSY_S,
+        deadline_s: float = WRITE_DEADLINE_S,
+    ) -> None:
         self._path = path
+        self._busy_s = busy_s
+        self._deadline_s = deadline_s
         self._keep_s = keep_days * 86_400
         self._utc = utc
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._buffer: deque[tuple[str, Row]] = deque(maxlen=BUFFERED_ROWS)
         self._db: sqlite3.Connection | None = None
         self._failing = False
+        self._nodes_due_utc_s = 0.0
 
     async def open(self) -> None:
         await self._call(self._open)
 
     async def close(self) -> None:
-        """Write what is still buffered, then close."""
+        """Write what is still buffered, then close; what cannot be written now is lost, and said so."""
         try:
-            await self._call(self._flush)
-            await self._call(self._close)
+            await self._call(self._finish)
+        except JournalError as error:
+            log.error("journal_not_written", why=str(error), lost=len(self._buffer))
         finally:
             self._thread.shutdown(wait=False)
 
     async def run(self) -> None:
         """Write behind until cancelled."""
-        since_prune_s = PRUNE_EVERY_S
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            since_prune_s += FLUSH_EVERY_S
             try:
                 await self._call(self._flush)
-                if since_prune_s >= PRUNE_EVERY_S:
-                    await self._call(self._prune)
-                    since_prune_s = 0.0
             except JournalError as error:
                 if not self._failing:
                     log.error("journal_not_written", why=str(error), buffered=len(self._buffer))
                 self._failing = True
             else:
+                if self._failing:
+                    log.info("journal_written_again")
                 self._failing = False
 
     def answered(self, command: SetPoint, outcome: Outcome) -> None:
@@ -110,7 +126,7 @@ class Journal:
         self._add("commands", (*row, outcome_name(outcome), detail))
 
     def planned(self, plan: Plan) -> None:
-        """Note a plan: its commands with their reasons, and one sample per node."""
+        """Note a plan: its commands with their reasons, and what the site and its nodes draw."""
         utc_s = self._utc()
         reasons = {grant.device: grant for grant in plan.grants}
         for command in plan.commands:
@@ -118,7 +134,10 @@ class Journal:
             why = f"{grant.reason} {grant.limited_by}".strip()
             what = (command.device, command.point.name, command.point.power.watts)
             self._add("commands", (utc_s, *what, "commanded", why))
-        for node in plan.nodes:
+        all_due = utc_s >= self._nodes_due_utc_s
+        if all_due:
+            self._nodes_due_utc_s = utc_s + NODES_EVERY_S
+        for node in plan.nodes if all_due else plan.nodes[:1]:
             metered_w = node.metered.watts if node.metered is not None else None
             limit_w = node.limit.power.watts if isinstance(node.limit, Limit) else None
             watts = (metered_w, limit_w, node.granted.watts, node.worst.watts)
@@ -128,7 +147,8 @@ class Journal:
         self._add("alarms", (self._utc(), alarm.kind.value, alarm.subject, int(raised), alarm.detail))
 
     async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
-        """Keep what the grid link must not lose: durable on return, or `StoreError` and nothing changed."""
+        """Keep what the grid link must not lose: durable on return. After `StoreError` it was not written,
+        or, if the disk gave no answer in time, all of it may yet be."""
 
         def write() -> None:
             with self._connection() as db:
@@ -163,8 +183,10 @@ class Journal:
         """Run on the journal's thread, with a deadline."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(WRITE_DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 return await loop.run_in_executor(self._thread, function)
+        except TimeoutError as error:
+            raise JournalError(f"{self._path}: no answer within {self._deadline_s} s") from error
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{self._path}: {error}") from error
 
@@ -175,53 +197,56 @@ class Journal:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit is on the disk when it returns, which is what an acknowledgement promises.
-        db.execute("PRAGMA synchronous = FULL")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA_VERSION:
+        db = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
+        try:
+            _prepare(db)
+        except sqlite3.Error:
             db.close()
-            raise sqlite3.DatabaseError(f"schema {found} is newer than this program's {SCHEMA_VERSION}")
-        db.executescript(SCHEMA)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            raise
         self._db = db
 
-    def _close(self) -> None:
-        self._connection().close()
-        self._db = None
+    def _finish(self) -> None:
+        try:
+            self._flush()
+        finally:
+            self._connection().close()
+            self._db = None
 
     def _flush(self) -> None:
-        rows: dict[str, list[Row]] = {}
+        """Write what is buffered, and drop a bite of what is too old."""
         taken: list[tuple[str, Row]] = []
         while self._buffer:
             taken.append(self._buffer.popleft())
-            rows.setdefault(taken[-1][0], []).append(taken[-1][1])
         try:
             with self._connection() as db:
-                for table, values in rows.items():
-                    db.executemany(_insert(table, len(values[0])), values)
+                for table in HISTORY:
+                    if rows := [row for name, row in taken if name == table]:
+                        marks = ", ".join("?" * len(rows[0]))
+                        db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 our own names
+                    self._prune(db, table)
         except sqlite3.Error:
-            self._buffer.extendleft(reversed(taken))
+            room = BUFFERED_ROWS - len(self._buffer)  # what came meanwhile is newer, and stays
+            self._buffer.extendleft(reversed(taken[-room:] if room > 0 else []))
             raise
 
-    def _prune(self) -> None:
+    def _prune(self, db: sqlite3.Connection, table: str) -> None:
+        old = f"SELECT rowid FROM {table} WHERE utc_s < ? LIMIT ?"  # noqa: S608 our own names
         before_s = self._utc() - self._keep_s
-        with self._connection() as db:
-            db.execute("DELETE FROM samples WHERE utc_s < ?", (before_s,))
-            db.execute("DELETE FROM commands WHERE utc_s < ?", (before_s,))
-            db.execute("DELETE FROM alarms WHERE utc_s < ?", (before_s,))
+        db.execute(f"DELETE FROM {table} WHERE rowid IN ({old})", (before_s, PRUNED_AT_ONCE))  # noqa: S608 our own names
 
 
-def _insert(table: str, columns: int) -> str:
-    marks = ", ".join("?" * columns)
-    return f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - the table names are ours
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    # FULL: a commit is on the disk when it returns, which is what an acknowledgement promises.
+    db.execute("PRAGMA synchronous = FULL")
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"schema {found} is newer than this program's {SCHEMA_VERSION}")
+    db.executescript(SCHEMA)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def rows_of(path: Path, query: str, parameters: Sequence[object] = ()) -> Iterable[Row]:
+def rows_of(path: Path, query: str, parameters: Sequence[object] = ()) -> list[Row]:
     """Read a journal from outside, without disturbing its writer."""
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
-    try:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as db:
         return db.execute(query, tuple(parameters)).fetchall()
-    finally:
-        db.close()

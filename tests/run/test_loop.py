@@ -25,7 +25,7 @@ from controller.run.loop import Islanded, Loop, headline
 from controller.run.notify import Notifier
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
-from tests.virtualtime import VirtualLoop, in_virtual_time, now_s
+from tests.virtualtime import START_S, VirtualLoop, in_virtual_time, now_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class Shell:
             nodes=(Node(id="site", limit=limit, meter=meter),),
             policy=policy or Policy(margin=0.0, start_grace_s=5.0),
         )
-        clock = Clock(utc=lambda: UTC_S + now_s())
+        time = asyncio.get_running_loop().time  # the journal asks from its own thread
+        clock = Clock(utc=lambda: UTC_S - START_S + time())
         self.wake = asyncio.Event()
         self.board = Board(site=site, version="1.2.3", started_utc_s=UTC_S)
         self.manager = Manager()

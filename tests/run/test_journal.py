@@ -1,0 +1,473 @@
+"""The journal: grid records that survive anything, history that waits for its disk, and clear errors."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.decide.plan import Alarm, AlarmKind, Plan
+from controller.domain.devices import Acknowledged, Failed
+from controller.domain.jobs import JobAction, JobCommand
+from controller.domain.power import Limit, Power
+from controller.run.gridbook import Record, StoreError
+from controller.run.journal import (
+    BUFFERED_ROWS,
+    NODES_EVERY_S,
+    PRUNED_AT_ONCE,
+    SCHEMA_VERSION,
+    Journal,
+    JournalError,
+    rows_of,
+)
+from tests.run import boards
+from tests.run.fleet import LOW, SLEEP, UTC_S, told
+from tests.virtualtime import in_virtual_time
+
+DAY_S = 86_400.0
+
+
+class Wall:
+    """A wall clock in the test's hand."""
+
+    def __init__(self) -> None:
+        self.utc_s = UTC_S
+
+    def __call__(self) -> float:
+        return self.utc_s
+
+
+def journal(path: Path, *, keep_days: float = 1.0, wall: Wall | None = None) -> Journal:
+    return Journal(path, keep_days, wall or Wall(), busy_s=0.05)
+
+
+@asynccontextmanager
+async def opened(path: Path, *, keep_days: float = 1.0, wall: Wall | None = None) -> AsyncIterator[Journal]:
+    keeping = journal(path, keep_days=keep_days, wall=wall)
+    await keeping.open()
+    try:
+        yield keeping
+    finally:
+        await keeping.close()
+
+
+@asynccontextmanager
+async def written_behind(keeping: Journal) -> AsyncIterator[None]:
+    task = asyncio.create_task(keeping.run())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else writes, and does not come to an end."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def record(key: str, text: str = "{}", version_utc_s: float = UTC_S) -> Record:
+    return Record(key=key, version_utc_s=version_utc_s, status="RECEIVED", text=text)
+
+
+def plan(*nodes: str) -> Plan:
+    return boards.tick(
+        nodes=tuple(boards.node(name, limit=Limit(Power(9000)), metered_w=4000) for name in nodes)
+    ).plan
+
+
+ALARM = Alarm(kind=AlarmKind.COOLING, subject="hall", detail="not proven")
+
+
+# -- what must not be lost -----------------------------------------------------------------------------------
+
+
+async def test_records_are_read_back_as_they_were_the_newest_of_each_key(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as first:
+        await first.record((record("event/a", "old"), record("event/b", "süß \N{SNOWMAN} '\"")))
+        await first.record((record("event/a", "new", UTC_S + 1),))
+        await first.record((record("snapshot"),), forget=("event/b", "event/never"))
+
+    async with opened(path) as second:
+        found = await second.load()
+
+    assert set(found) == {record("event/a", "new", UTC_S + 1), record("snapshot")}
+
+
+WRITER = """
+import asyncio, sys, time
+from pathlib import Path
+from controller.run.gridbook import Record
+from controller.run.journal import Journal
+
+async def main():
+    journal = Journal(Path(sys.argv[1]), 1.0, time.time)
+    await journal.open()
+    for number in range(int(sys.argv[2])):
+        record = Record(key=f"event/{number}", version_utc_s=0.0, status="", text="x" * 3000)
+        await journal.record((record,))
+        print(number, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("records", [1, 200])
+def test_whatever_was_recorded_is_there_after_the_process_was_killed(tmp_path: Path, records: int) -> None:
+    path = tmp_path / "journal.db"
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "1000"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    promised = [int(process.stdout.readline()) for _ in range(records)]
+
+    process.kill()
+    promised += [int(line) for line in process.stdout.read().splitlines()]
+    process.stdout.close()
+    process.wait(timeout=10)
+
+    async def kept() -> set[str]:
+        async with opened(path) as after:
+            return {found.key for found in await after.load()}
+
+    assert asyncio.run(kept()) >= {f"event/{number}" for number in promised}
+
+
+FULL_DISK = """
+import asyncio, logging, resource, signal, sys, time
+from pathlib import Path
+from controller.domain.power import Power
+from controller.run.gridbook import Record, StoreError
+from controller.run.journal import Journal, rows_of
+from tests.run.fleet import told
+from controller.domain.devices import Acknowledged
+
+def disk(bytes_):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, resource.RLIM_INFINITY))
+
+async def main():
+    path = Path(sys.argv[1])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal = Journal(path, 1.0, time.time)
+    await journal.open()
+    await journal.record((Record(key="before", version_utc_s=0.0, status="", text="x"),))
+    behind = asyncio.create_task(journal.run())
+    disk(64 * 1024)
+    try:
+        for number in range(1000):
+            record = Record(key=f"event/{number}", version_utc_s=0.0, status="", text="x" * 4000)
+            await journal.record((record,))
+    except StoreError as error:
+        print("refused", str(path) in str(error))
+    for _ in range(500):
+        journal.answered(told("asic-0"), Acknowledged())
+    await asyncio.sleep(1.5)
+    print("alive", not behind.done())
+    disk(resource.RLIM_INFINITY)
+    await journal.record((Record(key="after", version_utc_s=0.0, status="", text="x"),))
+    await asyncio.sleep(1.5)
+    keys = {record.key for record in await journal.load()}
+    print("kept", {"before", "after"} <= keys)
+    print("caught up", len(rows_of(path, "SELECT * FROM commands")))
+    behind.cancel()
+    await journal.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_full_disk_refuses_grid_events_costs_no_history_and_ends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    said = [line for line in done.stdout.splitlines() if "journal_not_written" not in line]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in said if "journal_written_again" not in line] == [
+        "refused True",
+        "alive True",
+        "kept True",
+        "caught up 500",
+    ]
+
+
+async def test_a_record_that_cannot_be_written_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as keeping:
+        await keeping.record((record("event/a", "before"),))
+
+        with locked(path), pytest.raises(StoreError, match=r"journal\.db: database is locked"):
+            await keeping.record((record("event/a", "after"), record("event/b")), forget=("event/a",))
+
+        assert await keeping.load() == (record("event/a", "before"),)
+        await keeping.record((record("event/a", "after"),))
+        assert await keeping.load() == (record("event/a", "after"),)
+
+
+async def test_a_disk_that_does_not_answer_in_time_is_a_refusal_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    keeping = Journal(path, 1.0, Wall(), busy_s=5.0, deadline_s=0.3)
+    await keeping.open()
+
+    with locked(path), pytest.raises(StoreError, match=r"journal\.db: no answer within 0\.3 s"):
+        await keeping.record((record("event/a"),))
+
+    await keeping.close()
+    assert [row[0] for row in rows_of(path, "SELECT key FROM grid")] == ["event/a"], "it came through late"
+
+
+async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    keeping = journal(tmp_path / "journal.db")
+
+    with pytest.raises(StoreError, match=r"journal\.db: .*not open"):
+        await keeping.record((record("event/a"),))
+    with pytest.raises(StoreError, match=r"journal\.db: .*not open"):
+        await keeping.load()
+
+
+# -- files that cannot be used -------------------------------------------------------------------------------
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"This is no database. " * 500)
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+def _below_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("a file where a directory should be")
+
+
+def open_files() -> set[Path]:
+    return {link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_garbage, "not a database"),
+        (_newer, f"schema {SCHEMA_VERSION + 1} is newer than this program's {SCHEMA_VERSION}"),
+        (_directory, "unable to open"),
+        (_below_a_file, "exists|Not a directory"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, spoil: object, says: str
+) -> None:
+    path = tmp_path / "state" / "journal.db"
+    path.parent.mkdir()
+    assert callable(spoil)
+    spoil(path)
+
+    with pytest.raises(JournalError, match=rf"journal\.db: .*({says})") as caught:
+        await journal(path).open()
+
+    assert caught.value.__traceback__ is not None, "the frames are alive, and what they held is closed"
+    assert path not in open_files()
+
+
+async def test_a_file_that_somebody_else_holds_is_named_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path):
+        pass
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError, match=r"journal\.db: database is locked"):
+            await journal(path).open()
+
+
+async def test_a_directory_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(JournalError, match=r"/proc/wattshift/journal\.db"):
+        await journal(Path("/proc/wattshift/journal.db")).open()
+
+
+# -- history -------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_history_is_written_behind_within_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as keeping, written_behind(keeping):
+        keeping.planned(plan("site"))
+        keeping.answered(told("asic-0", LOW), Failed("no answer"))
+        keeping.job_answered(JobCommand(queue="q", job="j", action=JobAction.START), Acknowledged())
+        keeping.alarm(ALARM, raised=True)
+        await asyncio.sleep(1.5)
+
+        samples = list(rows_of(path, "SELECT * FROM samples"))
+        commands = list(rows_of(path, "SELECT * FROM commands"))
+        alarms = list(rows_of(path, "SELECT * FROM alarms"))
+
+    assert samples == [(UTC_S, "site", 4000, 9000, 40_000, 45_000)]
+    assert commands == [
+        (UTC_S, "asic-0", "low", 2000, "failed", "no answer"),
+        (UTC_S, "q/j", "start", 0, "acknowledged", ""),
+    ]
+    assert alarms == [(UTC_S, "cooling", "hall", 1, "not proven")]
+
+
+async def test_closing_writes_what_was_not_yet_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async with opened(path) as keeping:
+        keeping.alarm(ALARM, raised=True)
+
+    assert len(list(rows_of(path, "SELECT * FROM alarms"))) == 1
+
+
+async def test_closing_while_nothing_can_be_written_is_logged_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    keeping = journal(path)
+    await keeping.open()
+    keeping.alarm(ALARM, raised=True)
+
+    with capture_logs() as logs, locked(path):
+        await keeping.close()
+
+    assert [(entry["event"], entry["lost"]) for entry in logs] == [("journal_not_written", 1)]
+    assert "journal.db: database is locked" in logs[0]["why"]
+
+
+@in_virtual_time
+async def test_history_waits_for_a_locked_file_and_the_trouble_is_logged_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as keeping, written_behind(keeping):
+        with capture_logs() as logs:
+            with locked(path):
+                for _ in range(5):
+                    keeping.alarm(ALARM, raised=True)
+                    await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
+
+        written = list(rows_of(path, "SELECT * FROM alarms"))
+
+    assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
+    assert logs[0]["why"].endswith("journal.db: database is locked")
+    assert len(written) == 5
+
+
+@in_virtual_time
+async def test_what_waits_is_bounded_and_the_newest_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    keeping = Journal(path, 1.0, Wall(), busy_s=0.5)
+    await keeping.open()
+    async with written_behind(keeping):
+        with locked(path), capture_logs():
+            for number in range(BUFFERED_ROWS):
+                keeping.alarm(replace(ALARM, subject=str(number)), raised=True)
+            await asyncio.sleep(1.0)
+            for number in range(10):  # while the writer waits for the lock
+                await asyncio.to_thread(time.sleep, 0.03)
+                keeping.alarm(replace(ALARM, subject=f"late-{number}"), raised=True)
+            await asyncio.sleep(3.0)
+        await asyncio.sleep(2.0)
+
+        ((count,),) = rows_of(path, "SELECT count(*) FROM alarms")
+        ((last,),) = rows_of(path, "SELECT subject FROM alarms ORDER BY rowid DESC LIMIT 1")
+        ((first,),) = rows_of(path, "SELECT subject FROM alarms ORDER BY rowid LIMIT 1")
+    await keeping.close()
+
+    assert (count, first, last) == (BUFFERED_ROWS, "10", "late-9")
+
+
+@in_virtual_time
+async def test_what_is_too_old_is_dropped_and_grid_records_are_not(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    async with opened(path, keep_days=2.0, wall=wall) as keeping, written_behind(keeping):
+        await keeping.record((record("event/a"),))
+        for _ in range(4):
+            keeping.planned(plan("site"))
+            keeping.answered(told("asic-0", SLEEP), Acknowledged())
+            keeping.alarm(ALARM, raised=True)
+            await asyncio.sleep(1.1)
+            wall.utc_s += DAY_S
+        await asyncio.sleep(1.1)
+
+        tables = ("samples", "commands", "alarms")
+        kept = [[row[0] for row in rows_of(path, f"SELECT utc_s FROM {table}")] for table in tables]  # noqa: S608 our own names
+        events = await keeping.load()
+
+    assert kept == [[UTC_S + 2 * DAY_S, UTC_S + 3 * DAY_S]] * 3
+    assert events == (record("event/a"),)
+
+
+@in_virtual_time
+async def test_years_of_old_rows_go_in_bites_so_that_a_grid_event_never_waits_for_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    old = 3 * PRUNED_AT_ONCE
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as db, db:
+        rows = ((UTC_S - 1000 * DAY_S, "site", None, None, 0, 0) for _ in range(old))
+        db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    left = []
+    async with opened(path) as keeping, written_behind(keeping):
+        for _ in range(4):
+            await asyncio.sleep(1.01)
+            ((count,),) = rows_of(path, "SELECT count(*) FROM samples")
+            left.append(count)
+
+    assert left == [2 * PRUNED_AT_ONCE, PRUNED_AT_ONCE, 0, 0]
+
+
+@in_virtual_time
+async def test_the_site_is_sampled_every_tick_and_nodes_below_it_seldom(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    everything = plan("site", "pdu-1", "pdu-2")
+
+    async with opened(path, wall=wall) as keeping:
+        for _ in range(int(2 * NODES_EVERY_S) + 1):
+            keeping.planned(everything)
+            wall.utc_s += 1.0
+
+    counts = rows_of(path, "SELECT node, count(*) FROM samples GROUP BY node ORDER BY node")
+    assert counts == [("pdu-1", 3), ("pdu-2", 3), ("site", 2 * NODES_EVERY_S + 1)]
+
+
+async def test_a_journal_is_read_from_outside_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "100% of a?b#c.db"
+
+    async with opened(path) as keeping:
+        keeping.alarm(ALARM, raised=True)
+
+    assert len(list(rows_of(path, "SELECT * FROM alarms WHERE kind = ?", ["cooling"]))) == 1
+
+
+async def test_a_reader_outside_never_holds_up_the_writer(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as keeping:
+        await keeping.record((record("event/a"),))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM grid").fetchall()
+
+            await keeping.record((record("event/b"),))
+
+    async with opened(path) as after:
+        assert {found.key for found in await after.load()} == {"event/a", "event/b"}
