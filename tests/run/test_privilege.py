@@ -22,7 +22,8 @@ assert libc.capset(header, data) == 0
 assert libc.prctl(PR_CAP_AMBIENT, RAISE, CAP_SYS_ADMIN, 0, 0) == 0
 
 def ambient():
-    return int(subprocess.run(["grep", "CapAmb", "/proc/self/status"], capture_output=True).stdout.split()[1], 16)
+    child = subprocess.run(["grep", "CapAmb", "/proc/self/status"], capture_output=True)
+    return int(child.stdout.split()[1], 16)
 
 before = ambient()
 keep_from_children()
