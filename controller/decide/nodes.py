@@ -20,6 +20,8 @@ METER_LAG_S = 6.0
 """A meter may show what devices drew this long ago."""
 METER_MEMORY_S = 15.0
 """... and this long ago, where its reading was not fresh when it came."""
+METER_ERROR = 0.005
+"""A meter may be wrong by this share: following that would have machines going up and down with noise."""
 LEARN_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
@@ -122,14 +124,17 @@ def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:
     """Move what is unexplained to where the meter and all that may have been below it leave room for it."""
     then = [below for at_s, below in known.recent if sample.at_s - at_s <= METER_LAG_S]
     metered_w = sample.value.power.watts
-    least_w = metered_w - max(below.busy_w for below in then)
-    most_w = metered_w - min(below.settled_w for below in then)
+    error_w = metered_w * METER_ERROR
+    least_w = metered_w - error_w - max(below.busy_w for below in then)
+    most_w = metered_w + error_w - min(below.settled_w for below in then)
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w
     learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
     certain_w = metered_w - max(below.worst_w for below in then)
-    return replace(known, unexplained_w=max(learned_w, float(certain_w), 0.0), at_s=sample.at_s)
+    if certain_w > error_w:
+        learned_w = max(learned_w, certain_w)
+    return replace(known, unexplained_w=max(learned_w, 0.0), at_s=sample.at_s)
 
 
 def other_below(

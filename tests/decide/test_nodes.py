@@ -119,7 +119,7 @@ def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> N
 
     tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * LEARN_S))
 
-    assert 290 <= tree.unexplained_w() <= 300
+    assert 260 <= tree.unexplained_w() <= 300
 
 
 def test_unexplained_load_below_the_fixed_load_adds_nothing_to_it() -> None:
@@ -136,7 +136,16 @@ def test_unexplained_load_that_is_gone_is_unlearned() -> None:
 
     tree.see({"site": steady(4_000)}, {"site": 4_000}, seconds=int(4 * LEARN_S))
 
-    assert tree.unexplained_w() <= 20
+    assert tree.unexplained_w() <= 40
+
+
+def test_the_error_of_a_meter_is_not_taken_for_load() -> None:
+    tree = Tree(METERED)
+
+    for noise_w in (190, -150, 60, 199, -200) * 20:
+        tree.see({"site": steady(40_000)}, {"site": 40_000 + noise_w})
+
+        assert tree.unexplained_w() == 0
 
 
 def test_a_late_meter_after_a_lowering_shows_nothing_unexplained() -> None:
@@ -205,7 +214,7 @@ def test_one_device_that_never_settles_does_not_keep_a_spike_for_ever() -> None:
 
     tree.see({"site": one_stuck}, {"site": 101_000}, seconds=int(5 * LEARN_S))
 
-    assert tree.unexplained_w() <= 1_500
+    assert tree.unexplained_w() <= 2_000
 
 
 def test_silent_machines_that_draw_nothing_do_not_hide_what_is_unexplained() -> None:
