@@ -62,6 +62,7 @@ def order(
     raises: list[Wish] = []
     waiting: dict[str, Reason] = {}
     risen = started = 0
+    ramping = False
     for wish in sorted(wishes, key=lambda wish: (-wish.merit, wish.spec.id)):
         if _lowers(wish) or not _due(wish, now_s, retry_s):
             continue
@@ -69,11 +70,12 @@ def order(
         starting = wish.state.point == wish.spec.floor
         if pace.held:
             waiting[wish.spec.id] = Reason.HELD
-        elif step and any(room[node] < step for node in ways[wish.spec.node]):
+        elif any(room[node] < step for node in ways[wish.spec.node]):
             waiting[wish.spec.id] = Reason.WAITING
-        elif (pace.rise_w is not None and step and risen + step > pace.rise_w) or (
-            starting and started >= pace.starts
-        ):
+        elif step and pace.rise_w is not None and (ramping or risen + step > pace.rise_w):
+            ramping = True  # and keeps its turn: smaller ones must not take what it is saving up
+            waiting[wish.spec.id] = Reason.RAMPING
+        elif starting and started >= pace.starts:
             waiting[wish.spec.id] = Reason.RAMPING
         else:
             raises.append(wish)
@@ -85,9 +87,12 @@ def order(
 
 
 def _lowers(wish: Wish) -> bool:
-    """Down, or again the same while the device is not there yet: never adds a watt to what it may draw."""
-    assert wish.state.point is not None
-    return wish.point.power <= wish.state.point.power and wish.state.counted(wish.point) <= wish.state.worst
+    """Down, or the same again to a device that may still be above it: never adds a watt to what is drawn."""
+    state, counts = wish.state, wish.state.counted(wish.point)
+    assert state.point is not None
+    if wish.point.name == state.point.name and state.draw < counts:
+        return counts < state.worst
+    return wish.point.power <= state.point.power and counts <= state.worst
 
 
 def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
