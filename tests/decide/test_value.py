@@ -1,0 +1,142 @@
+"""What a point is worth. The shedding ladder is in these numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.value import Valuation, Work, candidates, floor_index
+from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
+from controller.domain.power import Power
+from controller.domain.site import Prices
+from tests.decide.builders import FULL, GPU_POINTS, LOW, SLEEP, gpu, job, miner
+
+
+def valuation(usd_per_kwh: float = 0.05, usd_per_ths_day: float = 0.05) -> Valuation:
+    return Valuation(
+        prices=Prices(usd_per_ths_day=usd_per_ths_day, usd_per_kwh=usd_per_kwh),
+        usd_per_kwh=usd_per_kwh,
+        horizon_s=900.0,
+    )
+
+
+def work(it: Job | None = None, state: JobState = JobState.RUNNING) -> Work:
+    return Work(job=it or job(), state=state)
+
+
+def worths(
+    spec: DeviceSpec,
+    now: OperatingPoint,
+    it: Work | None = None,
+    *,
+    usd_per_kwh: float = 0.05,
+    dwelling: bool = False,
+) -> dict[str, float]:
+    pairs = candidates(spec, now, it, valuation(usd_per_kwh), dwelling=dwelling)
+    return {point.name: worth for point, worth in pairs}
+
+
+def test_a_miner_earns_its_hashrate_and_pays_for_its_energy() -> None:
+    worth = valuation(usd_per_kwh=0.1, usd_per_ths_day=0.06).worth(miner(), FULL, FULL, None)
+
+    assert worth == pytest.approx(200 * 0.06 / 24 - 3.5 * 0.1)
+
+
+def test_a_gpu_earns_its_throughput_and_without_a_job_only_costs() -> None:
+    half = replace(GPU_POINTS[0], rate=0.5)
+
+    assert valuation(0.0).worth(gpu(), half, half, work(job(usd=3.0))) == pytest.approx(1.5)
+    assert valuation(0.1).worth(gpu(), half, half, None) == pytest.approx(-0.02)
+
+
+def test_staying_costs_nothing_and_going_costs_output_that_the_horizon_must_earn_back() -> None:
+    stays = worths(miner(), LOW)["low"]
+    retuned = worths(miner(), FULL)["low"]
+    started = worths(miner(restart_s=90.0), SLEEP)["low"]
+
+    hourly = 150 * 0.05 / 24
+    assert stays - retuned == pytest.approx(hourly * 20 / 900)
+    assert stays - started == pytest.approx(hourly * 0.1)
+
+
+def test_going_to_sleep_loses_no_output_of_its_own() -> None:
+    assert worths(miner(), FULL)["sleep"] == pytest.approx(-0.03 * 0.05)
+
+
+@pytest.mark.parametrize(
+    ("usd_per_kwh", "now", "best"),
+    [
+        (-5.0, SLEEP, "full"),
+        (0.0, SLEEP, "full"),
+        (0.08, SLEEP, "full"),
+        (0.09, SLEEP, "low"),
+        (0.125, LOW, "low"),
+        (0.125, SLEEP, "sleep"),
+        (0.2, FULL, "sleep"),
+        (1e9, FULL, "sleep"),
+    ],
+)
+def test_the_price_of_energy_moves_the_best_point_and_a_start_must_pay_for_itself(
+    usd_per_kwh: float, now: OperatingPoint, best: str
+) -> None:
+    found = worths(miner(), now, usd_per_kwh=usd_per_kwh)
+
+    assert max(found, key=lambda name: found[name]) == best
+
+
+@pytest.mark.parametrize(
+    ("flex", "least"),
+    [(FlexTier.RIGID, 700), (FlexTier.SLIGHT, 600), (FlexTier.MODERATE, 400), (FlexTier.BROAD, 300)],
+)
+def test_a_job_needs_the_lowest_point_that_keeps_the_throughput_of_its_tier(
+    flex: FlexTier, least: int
+) -> None:
+    assert GPU_POINTS[floor_index(gpu(), job(flex=flex))].power == Power(least)
+
+
+def test_a_gpu_with_a_job_may_have_what_the_job_needs_or_more_or_its_floor() -> None:
+    found = worths(gpu(), GPU_POINTS[5], work(job(flex=FlexTier.MODERATE)))
+
+    assert sorted(found) == ["200w", "400w", "500w", "600w", "700w"]
+
+
+def test_a_job_that_the_floor_feeds_may_have_every_point_once() -> None:
+    spec = gpu(points=tuple(replace(point, rate=1.0) for point in GPU_POINTS))
+
+    pairs = candidates(spec, GPU_POINTS[5], work(), valuation(), dwelling=False)
+
+    assert [point.name for point, _ in pairs] == [point.name for point in GPU_POINTS]
+
+
+def test_a_gpu_without_a_job_may_have_its_floor_only() -> None:
+    assert sorted(worths(gpu(), GPU_POINTS[5])) == ["200w"]
+
+
+def test_while_it_dwells_a_device_may_only_go_down_and_stays_if_anything_else_helps() -> None:
+    found = worths(miner(), LOW, dwelling=True)
+
+    assert sorted(found) == ["low", "sleep"]
+    assert found["low"] - found["sleep"] > 900
+
+
+def test_leaving_a_running_job_costs_more_the_less_may_be_done_to_it() -> None:
+    def premium(on_shortage: OnShortage) -> float:
+        found = worths(gpu(), GPU_POINTS[5], work(job(usd=2.0, on_shortage=on_shortage)))
+        free = worths(gpu(), GPU_POINTS[5], work(job(usd=2.0, on_shortage=on_shortage), JobState.QUEUED))
+        assert found["200w"] == free["200w"]
+        return found["700w"] - free["700w"]
+
+    suspend, requeue, protect = map(premium, (OnShortage.SUSPEND, OnShortage.REQUEUE, OnShortage.PROTECT))
+
+    assert suspend == pytest.approx(0.2)
+    assert requeue == pytest.approx(1.0)
+    assert protect > 1e5
+
+
+def test_a_dwelling_machine_is_shed_before_a_protected_job() -> None:
+    dwelling = worths(miner(), FULL, dwelling=True)["full"]
+    protected = worths(gpu(), GPU_POINTS[5], work(job(on_shortage=OnShortage.PROTECT)))["700w"]
+
+    assert protected / 700 > dwelling / 3_500
