@@ -125,7 +125,7 @@ def test_no_bytes_make_the_codec_raise_or_invent(batch: int) -> None:
 def check(grid_event: GridEvent, content: dict[str, Any], seed: int) -> None:
     """Everything in the event is in the message, in the unit the message declares."""
     why = f"seed {seed}: {content} became {grid_event}"
-    units = {item["payloadType"]: item["units"] for item in content.get("payloadDescriptors") or []}
+    units = {item["payloadType"]: item.get("units", "") for item in content.get("payloadDescriptors") or []}
     said: dict[str, set[Any]] = {}
     for item in content.get("intervals") or []:
         for one in item["payloads"]:
