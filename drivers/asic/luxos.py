@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.cgminer import Reply, ask, part, watts
 from drivers.asic.library import LUXMinerRPCAPI, bounded
+from drivers.asic.points import usable_points
 from drivers.asic.trouble import as_driver_error
 from drivers.base import DriverError
 
@@ -150,21 +151,6 @@ def profiles(reply: Reply, plate: Plate) -> dict[str, OperatingPoint]:
             else OperatingPoint(name=name, power=Power(power_w), rate=rate)
         )
     return found | {point.name: point for point in plate.points if point.name in found}
-
-
-def usable_points(found: Iterable[OperatingPoint], plate: Plate) -> tuple[OperatingPoint, ...]:
-    """Sleep and the profiles inside what the operator configured; of equal power the better one."""
-    allowed = {point.name for point in plate.points}
-    least = max(plate.min_w or 0, plate.sleep.power.watts + 1)
-    by_power: dict[Power, OperatingPoint] = {}
-    for point in sorted(found, key=lambda point: (point.rate, point.name)):
-        if least <= point.power.watts <= plate.ceiling_w and (not allowed or point.name in allowed):
-            by_power[point.power] = point
-    if not allowed or SLEEP in allowed:
-        by_power[plate.sleep.power] = plate.sleep
-    if not by_power:
-        raise DriverError(f"none of the configured points {sorted(allowed)} is a profile of this machine")
-    return tuple(by_power[power] for power in sorted(by_power))
 
 
 def sample(joined: Reply, plate: Plate, found: dict[str, OperatingPoint]) -> Sample:

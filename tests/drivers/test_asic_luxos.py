@@ -13,6 +13,7 @@ from drivers.asic.adapter import Plate, RefusedError
 from drivers.asic.driver import AsicDriver
 from drivers.asic.identify import Identifier
 from drivers.asic.luxos import LuxOS
+from drivers.asic.points import usable_points
 from drivers.asic.trouble import as_driver_error
 from drivers.base import DriverError
 from tests.drivers.asic_fakes import (
@@ -110,7 +111,7 @@ def profile(name: str, watts: int, rate: float) -> Json:
 
 def usable(plate: Plate, *records: Json) -> list[tuple[str, int]]:
     found = luxos.profiles(ok(PROFILES=list(records)), plate)
-    return [(point.name, point.power.watts) for point in luxos.usable_points(found.values(), plate)]
+    return [(point.name, point.power.watts) for point in usable_points(found.values(), plate)]
 
 
 def test_luxos_offers_sleep_and_the_profiles_between_min_w_and_the_ceiling() -> None:
