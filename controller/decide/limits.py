@@ -42,8 +42,9 @@ def limits_now(site: Site, grid: GridNow) -> Limits:
     bound = {node.id: node.limit for node in site.nodes} | {root.id: cap}
     usable = {name: _less_margin(limit, site.policy.margin) for name, limit in bound.items()}
     if by_grid and grid.cap_reason is CapReason.TARGET:
-        # A set-point is to be met, not to be kept away from; the rating keeps its margin.
-        usable[root.id] = tightest(cap, _less_margin(root.limit, site.policy.margin))
+        # A set-point is to be met, not to be kept away from; limits above it keep their margin.
+        limit = tightest(root.limit, grid.limit)
+        usable[root.id] = tightest(cap, _less_margin(limit, site.policy.margin))
     rated = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,

@@ -185,18 +185,16 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
 
 
 def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    silent = 0
     for name, device in after.devices.items():
         if not device.seen:
-            silent += 1
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
             yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=name, detail=heard)
         elif device.truth is Truth.LYING or truth.doubtful(after.specs[name], device, inputs.now_s):
             told = device.point.name if device.point is not None else "nothing"
             detail = f"told {told}, draws {device.draw}"
             yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=name, detail=detail)
-    if silent > site.policy.network_fault_share * max(1, len(after.devices)):
-        detail = f"{silent} of {len(after.devices)} devices are silent; nothing is raised"
+    if after.network_suspect(site.policy.network_fault_share):
+        detail = f"{after.silent} of {len(after.devices)} devices are silent; nothing is raised"
         yield Alarm(kind=AlarmKind.NETWORK_FAULT, subject=site.name, detail=detail)
 
 

@@ -48,6 +48,14 @@ class Snapshot:
     zones: Mapping[str, float]
     uncooled: frozenset[str]
 
+    @property
+    def silent(self) -> int:
+        return sum(not device.seen for device in self.devices.values())
+
+    def network_suspect(self, share: float) -> bool:
+        """Whether so many devices are silent at once that the network may be the cause; one never is."""
+        return self.silent > max(1.0, share * len(self.devices))
+
     def derate(self, spec: DeviceSpec) -> float:
         zone = self.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
         return max(self.devices[spec.id].derate, zone)

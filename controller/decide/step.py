@@ -97,8 +97,7 @@ def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
 
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
     """How much may be raised now; nothing when so many devices are silent that the network is suspect."""
-    silent = sum(not device.seen for device in seen.devices.values())
-    held = silent > site.policy.network_fault_share * max(1, len(seen.devices))
+    held = seen.network_suspect(site.policy.network_fault_share)
     starts = site.policy.starts_per_tick
     match site.policy.ramp_up_per_s:
         case NoLimit():

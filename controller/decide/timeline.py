@@ -15,15 +15,20 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, 
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
 
+Candidate = tuple[Power, CapReason, str]
+"""A power, what set it, and the id of the event where it was one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
 
-    `cap` is what the site goes by, lead time included; `due` is what it is held to at this moment.
+    `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
+    met and not kept away from; `due` is the limit that the site is held to at this moment.
     """
 
     cap: Bound = NO_LIMIT
+    limit: Bound = NO_LIMIT
     due: Bound = NO_LIMIT
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
@@ -45,7 +50,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, policy: Poli
     events = sorted(events, key=lambda event: (event.priority, -event.version_utc_s, event.id))
     active = tuple(event for event in events if interval_at(event, utc_s))
     limits = [
-        (signal.power, event.id)
+        (signal.power, CapReason.EVENT, event.id)
         for event in events
         for interval in event.intervals
         if interval.start_utc_s - policy.event_lead_s <= utc_s < interval.end_utc_s
@@ -58,30 +63,34 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, policy: Poli
         if (interval := interval_at(event, utc_s))
         for signal in interval.signals
     ]
-    targets = [(signal.power, name) for signal, name in now if isinstance(signal, TargetSignal)]
+    targets = [
+        (signal.power, CapReason.TARGET, name) for signal, name in now if isinstance(signal, TargetSignal)
+    ][:1]
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    due = [(signal.power, name) for signal, name in now if isinstance(signal, LimitSignal)]
-    cap, reason, name = _cap(limits, targets[:1], link, policy)
+    due = [(signal.power, CapReason.EVENT, name) for signal, name in now if isinstance(signal, LimitSignal)]
+    fallback = [] if due or targets else _fallback(link, policy)
+    cap, reason, name = _lowest([*limits, *targets, *fallback])
     return GridNow(
         cap=cap,
-        due=_cap(due, [], link, policy)[0],
+        limit=_lowest([*limits, *fallback])[0],
+        due=_lowest([*due, *fallback])[0],
         cap_reason=reason,
         cap_event=name,
-        target=Limit(targets[0][0]) if targets else NO_LIMIT,
+        target=_lowest(targets)[0],
         usd_per_kwh=prices[0] if prices else None,
         active=active,
         next_change_utc_s=_next_change(events, utc_s, policy),
     )
 
 
-def _cap(
-    limits: list[tuple[Power, str]], targets: list[tuple[Power, str]], link: Link, policy: Policy
-) -> tuple[Bound, CapReason, str]:
-    """On a lost link accepted events go on by their schedule; without one the contract's limit holds."""
-    candidates = [(power, CapReason.EVENT, name) for power, name in limits]
-    candidates += [(power, CapReason.TARGET, name) for power, name in targets]
-    if link is Link.LOST and not candidates and isinstance(policy.link_lost_limit, Limit):
-        candidates = [(policy.link_lost_limit.power, CapReason.LINK_LOST, "")]
+def _fallback(link: Link, policy: Policy) -> list[Candidate]:
+    """The contract's limit for a lost link. Accepted events go on by their schedule; it holds without one."""
+    if link is Link.LOST and isinstance(policy.link_lost_limit, Limit):
+        return [(policy.link_lost_limit.power, CapReason.LINK_LOST, "")]
+    return []
+
+
+def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str]:
     if not candidates:
         return NO_LIMIT, CapReason.NONE, ""
     power, reason, name = min(candidates)

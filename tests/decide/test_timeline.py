@@ -166,3 +166,31 @@ def test_the_interval_of_a_moment_is_the_one_it_lies_in() -> None:
 
     assert interval_at(dr, SHIFT_S + 100.0) == dr.intervals[0]
     assert interval_at(dr, SHIFT_S + 200.0) is None
+
+
+def test_on_a_lost_link_the_contract_limit_holds_until_the_next_event_has_really_begun() -> None:
+    looser = event(limit_w=900, start_s=100.0)
+
+    leading = at(90.0, looser, link=Link.LOST, link_lost_limit=bound(400))
+    begun = at(100.0, looser, link=Link.LOST, link_lost_limit=bound(400))
+
+    assert (leading.cap, leading.due, leading.cap_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
+    assert (begun.cap, begun.due) == (bound(900), bound(900))
+
+
+def test_an_accepted_target_goes_on_over_a_lost_link() -> None:
+    grid = at(NOW_S, event(target_w=700), link=Link.LOST, link_lost_limit=bound(400))
+
+    assert (grid.cap, grid.due) == (bound(700), NO_LIMIT)
+
+
+def test_a_price_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
+    grid = at(NOW_S, event(usd_per_kwh=0.3), link=Link.LOST, link_lost_limit=bound(400))
+
+    assert (grid.cap, grid.due) == (bound(400), bound(400))
+
+
+def test_a_target_does_not_hide_the_limit_above_it() -> None:
+    grid = at(NOW_S, event("target", target_w=700), event("limit", limit_w=800))
+
+    assert (grid.cap, grid.limit) == (bound(700), bound(800))
