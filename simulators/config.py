@@ -20,6 +20,7 @@ from simulators.physics.faults import BadFaultError, GpuFaults, MinerFaults, set
 LOOPBACK = IPv4Network("127.0.0.0/8")
 
 ANTMINER_MODES = {"low": 0.7, "normal": 1.0}
+AVALON_LEVELS = {"low": 0.6, "mid": 0.8, "high": 1.0}
 PROFILES = {f"{65 * tenths}MHz": tenths / 10 for tenths in range(5, 11)}
 """Operating points of a group that lists none, as shares of its rated power."""
 
@@ -43,6 +44,11 @@ class Family(StrEnum):
     LUXOS = "luxos"
     WHATSMINER = "whatsminer"
     ANTMINER = "antminer"
+    WHATSMINER_V3 = "whatsminer-v3"
+    AVALON = "avalon"
+
+
+SHARES = {Family.ANTMINER: ANTMINER_MODES, Family.AVALON: AVALON_LEVELS}
 
 
 class NodeConfig(Table):
@@ -66,12 +72,24 @@ class ZoneConfig(Table):
     settle_s: Positive = 180.0
 
 
+class MeterMap(StrEnum):
+    """Whose registers a simulated Modbus meter has."""
+
+    PLAIN = "plain"
+    SCHNEIDER = "schneider"
+    EASTRON = "eastron"
+    GAVAZZI = "carlo-gavazzi"
+    SUNSPEC_INTEGER = "sunspec-203"
+    SUNSPEC_FLOAT = "sunspec-213"
+
+
 class MeterConfig(Table):
     """`noise` is the standard deviation of a reading as a fraction of it."""
 
     id: Name
     node: str
     unit: Unit
+    map: MeterMap = MeterMap.PLAIN
     noise: Annotated[float, Field(ge=0, le=0.5)] = 0.002
     delay_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     period_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
@@ -97,7 +115,9 @@ class MinerGroup(Table):
     """`count` equal miners on consecutive loopback addresses, named `<name>-000` and up.
 
     `mode_key` is the key by which a stock Antminer's firmware takes its mode. `process_down_when_stopped`
-    makes a stopped Whatsminer refuse `summary` and `devs`, as some of its firmware does.
+    makes a stopped Whatsminer refuse `summary` and `devs`, as some of its firmware does. Without `legacy_api`
+    a Whatsminer of API v3 answers on TCP 4433 alone. `clock_s` is the Unix time at which a machine's clock
+    stood when the plant began: some have never been told the time and begin at 0.
     """
 
     name: Name
@@ -122,6 +142,8 @@ class MinerGroup(Table):
     password: str | None = None
     mode_key: Literal["both", "miner-mode", "bitmain-work-mode"] = "both"
     process_down_when_stopped: bool = False
+    legacy_api: bool = True
+    clock_s: Annotated[int, Field(ge=0, lt=1 << 32)] = 1_790_000_000
     faults: tuple[FaultConfig, ...] = ()
 
     @property
@@ -144,7 +166,7 @@ class MinerGroup(Table):
         """The configured points, or a ladder where halving the power leaves 57 % of the work."""
         if self.points:
             return tuple(sorted(self.points, key=lambda point: point.power_w))
-        shares = ANTMINER_MODES if self.family is Family.ANTMINER else PROFILES
+        shares = SHARES.get(self.family, PROFILES)
         return tuple(
             PointConfig(name=name, power_w=self.rated_w * share, ths=self.rated_ths * share**0.8)
             for name, share in shares.items()
@@ -164,6 +186,8 @@ class MinerGroup(Table):
         names = {point.name for point in self.points}
         if self.family is Family.ANTMINER and names not in (set(), {"low", "normal"}):
             raise ValueError("points: an antminer has exactly the points 'low' and 'normal'")
+        if self.family is Family.AVALON and names not in (set(), set(AVALON_LEVELS)):
+            raise ValueError("points: an avalon has exactly the points 'low', 'mid' and 'high'")
         _check_faults(self.faults, self.count, MinerFaults)
         return self
 

@@ -6,16 +6,20 @@ from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Th
 from controller.domain.power import Power
 from drivers.asic.adapter import Adapter, Plate
 from drivers.asic.antminer import Antminer
+from drivers.asic.avalon import Avalon
 from drivers.asic.config import Family, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
 from drivers.asic.identify import Identifier
 from drivers.asic.luxos import LuxOS
 from drivers.asic.whatsminer import Whatsminer
+from drivers.asic.whatsminer_v3 import WhatsminerV3
 
 ADAPTERS: dict[Family, type[Adapter]] = {
     "luxos": LuxOS,
     "whatsminer": Whatsminer,
     "antminer": Antminer,
+    "whatsminer-v3": WhatsminerV3,
+    "avalon": Avalon,
 }
 
 

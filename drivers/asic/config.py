@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from drivers.asic.driver import AsicDriver
     from drivers.asic.identify import Identifier
 
-Family = Literal["luxos", "whatsminer", "antminer"]
+Family = Literal["luxos", "whatsminer", "antminer", "whatsminer-v3", "avalon"]
 
 CEILING_SHARE = 1.05
 MAX_HOSTS = 50_000
 ANTMINER_POINTS = {"sleep", "low", "normal"}
+AVALON_POINTS = {"sleep", "low", "mid", "high"}
 
 Watts = Annotated[int, Field(ge=0, le=100_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -34,7 +35,8 @@ class Table(BaseModel):
 
 
 class PointConfig(Table):
-    """An operating point: a LuxOS profile, an Antminer mode, a Whatsminer limit; `sleep` for all of them."""
+    """An operating point: a LuxOS profile, an Antminer mode, an Avalon level, a Whatsminer limit; `sleep` for
+    all of them."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     power_w: Watts
@@ -125,6 +127,8 @@ class MinerGroupConfig(Table):
             raise ValueError("points: sleep must be the lowest")
         if self.family == "antminer" and not set(names) <= ANTMINER_POINTS:
             raise ValueError(f"points: an antminer has {', '.join(sorted(ANTMINER_POINTS))} and no other")
+        if self.family == "avalon" and not set(names) <= AVALON_POINTS:
+            raise ValueError(f"points: an avalon has {', '.join(sorted(AVALON_POINTS))} and no other")
 
 
 def build(config: MinerGroupConfig, identifier: Identifier | None = None) -> tuple[AsicDriver, ...]:

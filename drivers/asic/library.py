@@ -6,12 +6,13 @@ Nothing else imports pyasic. Importing it must change neither the root logger no
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from drivers.asic.wire import exchange
+from drivers.asic.wire import exchange, framed, is_whole_frame, unframed
 
 _root = logging.getLogger()
 _before = (_root.level, list(_root.handlers))
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pyasic import APIError, get_miner, settings
     from pyasic.miners import factory
+    from pyasic.rpc.avalonminer import AvalonMinerRPCAPI
     from pyasic.rpc.btminer import (
         BTMinerRPCAPI,
         TokenData,
@@ -27,6 +29,7 @@ with warnings.catch_warnings():
         parse_btminer_priviledge_data,
     )
     from pyasic.rpc.btminer import _crypt as _md5crypt
+    from pyasic.rpc.gcminer import GCMinerRPCAPI
     from pyasic.rpc.luxminer import LUXMinerRPCAPI
 # pyasic calls logging.basicConfig and sets the root logger's level (logger/__init__.py:29).
 _root.setLevel(_before[0])
@@ -34,7 +37,9 @@ _root.handlers[:] = _before[1]
 
 __all__ = [
     "APIError",
+    "AvalonMinerRPCAPI",
     "BTMinerRPCAPI",
+    "GCMinerRPCAPI",
     "HttpxError",
     "LUXMinerRPCAPI",
     "TokenData",
@@ -49,6 +54,7 @@ HttpxError = factory.httpx.HTTPError  # what its identification may raise; it is
 
 IDENTIFY_STAGE_S = 10
 IDENTIFY_TRIES = 2
+WHATSMINER_V3_PORT = 4433
 
 
 def md5crypt(word: str, salt: str) -> str:
@@ -84,8 +90,37 @@ async def _first_result(tasks: Sequence[asyncio.Task[object]], accept: Callable[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _ask_whatsminer_v3(_: object, ip: str, command: str) -> dict[str, Any] | None:
+    """pyasic's own waits without an end, and leaves the socket of a broken answer open."""
+    request = framed(json.dumps({"cmd": command}).encode())
+    try:
+        reply = await exchange(
+            ip, WHATSMINER_V3_PORT, request, deadline_s=IDENTIFY_STAGE_S, is_whole=is_whole_frame
+        )
+        return dict(json.loads(unframed(reply)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+_version_where_4028_answers = factory.MinerFactory.get_miner_version_whatsminer
+
+
+async def _whatsminer_version(self: Any, ip: str) -> str | None:
+    """pyasic's own asks nobody on 4433 where 4028 is shut, and takes such a machine for the older API's."""
+    version: str | None = await _version_where_4028_answers(self, ip)
+    if version is not None:
+        return version
+    info = await _ask_whatsminer_v3(self, ip, "get.device.info")
+    try:
+        return None if info is None else str(info["msg"]["system"]["fwversion"])
+    except (LookupError, TypeError):
+        return None
+
+
 def _mend_identification() -> None:
     factory.concurrent_get_first_result = _first_result
+    factory.MinerFactory.send_btminer_v3_api_command = _ask_whatsminer_v3
+    factory.MinerFactory.get_miner_version_whatsminer = _whatsminer_version
     factory.logger = logging.getLogger("pyasic")
     # One 3-s clock for all stages makes pyasic miss healthy miners as soon as the loop is busy.
     settings.update("factory_get_timeout", IDENTIFY_STAGE_S)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 MAX_REPLY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
+HEADER_BYTES = 4
 
 
 def is_whole_json(reply: bytearray) -> bool:
@@ -21,6 +22,26 @@ def is_whole_json(reply: bytearray) -> bool:
     except ValueError:
         return False
     return True
+
+
+def framed(message: bytes) -> bytes:
+    """`message` behind its length, as Whatsminer firmware of API v3 wants it and answers."""
+    return len(message).to_bytes(HEADER_BYTES, "little") + message
+
+
+def is_whole_frame(reply: bytearray) -> bool:
+    return len(reply) >= HEADER_BYTES and len(reply) >= HEADER_BYTES + _length(reply)
+
+
+def unframed(reply: bytes) -> bytes:
+    message = reply[HEADER_BYTES:]
+    if len(reply) < HEADER_BYTES or len(message) != _length(reply):
+        raise ValueError(f"no whole frame in {len(reply)} bytes")
+    return message
+
+
+def _length(reply: bytes | bytearray) -> int:
+    return int.from_bytes(reply[:HEADER_BYTES], "little")
 
 
 async def exchange(

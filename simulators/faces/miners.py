@@ -9,16 +9,19 @@ from functools import partial
 
 from simulators.config import Family
 from simulators.faces.antminer import AntminerApi
+from simulators.faces.avalon import AvalonApi, TakingTurns, Turns
 from simulators.faces.cgminer import JsonApi, JsonConnection
 from simulators.faces.connection import Listener
 from simulators.faces.http import HttpConnection, WebApi
 from simulators.faces.luxos import LuxosApi
 from simulators.faces.whatsminer import WhatsminerApi
+from simulators.faces.whatsminer_v3 import FramedConnection, LegacyApi, WhatsminerV3Api
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
 
 RPC = 4028
 HTTP = 80
+WHATSMINER_V3 = 4433
 
 
 @dataclass(slots=True)
@@ -78,6 +81,13 @@ class MinerFaces:
             case Family.ANTMINER:
                 api = AntminerApi(miner, now_s)
                 return [self._rpc(miner, api), self._http(miner, api)]
+            case Family.WHATSMINER_V3:
+                framed = partial(FramedConnection, api=WhatsminerV3Api(miner, now_s))
+                legacy = [self._rpc(miner, LegacyApi(miner, now_s))] if miner.group.legacy_api else []
+                return [Listener(miner, self._ports.get(WHATSMINER_V3, WHATSMINER_V3), framed), *legacy]
+            case Family.AVALON:
+                taking_turns = partial(TakingTurns, api=AvalonApi(miner, now_s), turns=Turns())
+                return [Listener(miner, self._ports.get(RPC, RPC), taking_turns)]
 
     def _rpc(self, miner: Miner, api: JsonApi) -> Listener:
         return Listener(miner, self._ports.get(RPC, RPC), partial(JsonConnection, api=api))

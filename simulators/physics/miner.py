@@ -5,6 +5,7 @@ What it says (`report`) is kept apart from what is true (`watts`, `rate`, `tempe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,6 +22,8 @@ HASH_FROM = 0.5
 """Share of the soft start's watts before the first hash."""
 RECOVERY_C = 30.0
 """A tripped miner starts again when it has cooled this far below its trip temperature."""
+WAKES_WITH_A_BOOT = frozenset({Family.WHATSMINER, Family.WHATSMINER_V3, Family.AVALON})
+"""Sleep survives a reboot on LuxOS and in a stock Antminer's configuration, but not here."""
 
 
 class MinerState(StrEnum):
@@ -57,6 +60,7 @@ class Miner(Machine):
         "_fall_tau_s",
         "_frozen",
         "_had_work",
+        "_scheduled",
         "_setting_w",
         "_start_w_per_s",
         "_tripped",
@@ -104,6 +108,7 @@ class Miner(Machine):
         self._start_w_per_s = 0.0
         self._until_s = 0.0
         self._booted_s = 0.0
+        self._scheduled: tuple[float, Callable[[], None]] | None = None
         self._frozen: MinerReport | None = None
         self.watts = self._target_w
         self.rate = self.curve(self._setting_w)
@@ -131,13 +136,18 @@ class Miner(Machine):
     def set_point(self, name: str) -> None:
         self._set(self.points[name].power_w, name)
 
+    def schedule(self, at_s: float, order: Callable[[], None]) -> None:
+        """Carry `order` out when the plant's time is `at_s`; a newer one takes the place of an older one."""
+        self._scheduled = at_s, order
+        self.moving = True
+
     def reboot(self, now_s: float) -> None:
-        """Sleep survives a reboot on LuxOS and in a stock Antminer's configuration, not on a Whatsminer."""
         self.boots += 1
+        self._scheduled = None
         self._until_s = now_s + self.group.reboot_s
         self._start_w_per_s = 0.0
         self._tripped = False
-        if self.group.family is Family.WHATSMINER:
+        if self.group.family in WAKES_WITH_A_BOOT:
             self._asleep = self.said_asleep = False
         if self.faults.forgets_limit_on_reboot:
             top = max(self.points.values(), key=lambda point: point.power_w)
@@ -212,6 +222,7 @@ class Miner(Machine):
             self.moving = False
             return
         self._finish_boot(now_s)
+        self._keep_schedule(now_s)
         self._notice_pools()
         target_w = self._target_w
         if self._start_w_per_s:
@@ -222,9 +233,8 @@ class Miner(Machine):
             tau_s = self._fall_tau_s if self.state is not MinerState.HASHING else CHANGE_TAU_S
             self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
         self._hash(target_w, dt_s)
-        self.moving = (
-            bool(self._until_s) or self.watts != target_w or self.rate != self._hash_target(target_w)
-        )
+        waiting = bool(self._until_s) or self._scheduled is not None
+        self.moving = waiting or self.watts != target_w or self.rate != self._hash_target(target_w)
 
     def warm(self, dt_s: float, inlet_c: float) -> None:
         """Hot enough, it stops by itself; cool again, it starts by itself."""
@@ -264,6 +274,12 @@ class Miner(Machine):
             self._booted_s = now_s
             if not self._asleep:
                 self._soft_start(self.group.wake_s)
+
+    def _keep_schedule(self, now_s: float) -> None:
+        if self._scheduled is not None and now_s >= self._scheduled[0]:
+            _, order = self._scheduled
+            self._scheduled = None
+            order()
 
     def _notice_pools(self) -> None:
         """Work that comes back takes its watts in one step: the boards never cooled down."""
