@@ -54,12 +54,13 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="the site file")] = DEFAULT_CONFIG) -> None:
     """Read a site file, check it whole, and print what was understood."""
-    settings = _load(file)
     from controller.checkup import report
+    from controller.config import ConfigError
 
-    problems = report(settings, out)
-    if problems:
-        _fail_config("\n".join(problems))
+    try:
+        report(_load(file), out)
+    except ConfigError as error:
+        _fail_config(str(error))
 
 
 @app.command()

@@ -11,18 +11,17 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from controller.config import Settings, spec_problems
+from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, total
 from controller.domain.site import Site
-from drivers import registry
 
 Json = dict[str, Any]
 
 
-def report(settings: Settings, out: Console) -> list[str]:
-    """Print what a site file means; returns what is wrong with it."""
-    specs = [driver.spec for driver, _ in registry.build(settings).drivers]
+def report(settings: Settings, out: Console) -> None:
+    """Print what a site file means."""
+    specs = [driver.spec for driver, _ in fleet(settings).drivers]
     site = settings.site()
     out.print(_electrical_tree(site, specs))
     table = Table("group", "devices", "lowest W", "highest W", "node", "keeps its limit", box=None)
@@ -33,7 +32,6 @@ def report(settings: Settings, out: Console) -> list[str]:
     out.print(table)
     link = settings.grid
     out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
-    return spec_problems(settings, specs)
 
 
 def status_tables(status: Json) -> Iterator[RenderableType]:

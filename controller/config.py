@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
-from controller.domain.devices import DeviceSpec
-from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
+from controller.consistency import problems
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
 from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
 from drivers import registry
-from drivers.registry import DeviceTables
+from drivers.registry import DeviceTables, Fleet
 
 
 class ConfigError(Exception):
@@ -36,24 +36,36 @@ class ConfigError(Exception):
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _a_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number of kW, or no such key: 0 means 0 kW, and so would false")
+    return value
+
+
+Kilowatts = Annotated[float, BeforeValidator(_a_number), Field(ge=0, le=10_000_000)]
+"""Up to 10 GW: the journal keeps watts as 64-bit integers."""
 
 
 class NodeTable(Table):
     id: str = Field(min_length=1)
     parent: str | None = None
-    limit_kw: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    fixed_kw: float = Field(default=0, ge=0, allow_inf_nan=False)
+    limit_kw: Kilowatts | None = None
+    fixed_kw: Kilowatts = 0.0
     meter: str | None = None
 
+    @property
+    def limit(self) -> Bound:
+        return _bound(self.limit_kw)
+
+    @property
+    def fixed(self) -> Power:
+        return Power.up(round(self.fixed_kw * 1000, 3))
+
     def node(self) -> Node:
-        return Node(
-            id=self.id,
-            parent=self.parent,
-            limit=_bound(self.limit_kw),
-            fixed=Power.up(self.fixed_kw * 1000) if self.fixed_kw else ZERO,
-            meter=self.meter,
-        )
+        return Node(id=self.id, parent=self.parent, limit=self.limit, fixed=self.fixed, meter=self.meter)
 
 
 class ZoneTable(Table):
@@ -72,11 +84,11 @@ class PolicyTable(Table):
     tick_s: float = Field(default=1.0, ge=0.1, le=60)
     margin_percent: float = Field(default=1.0, ge=0, lt=50)
     event_lead_s: float = Field(default=20.0, ge=0, le=3600)
-    ramp_up_kw_per_s: float | None = Field(default=None, gt=0)
+    ramp_up_kw_per_s: Annotated[Kilowatts, Field(gt=0)] | None = None
     starts_per_tick: int = Field(default=1000, ge=1)
     meter_stale_after_s: float = Field(default=5.0, gt=0)
     start_grace_s: float = Field(default=20.0, ge=0)
-    link_lost_limit_kw: float | None = Field(default=None, ge=0)
+    link_lost_limit_kw: Kilowatts | None = None
     network_fault_percent: float = Field(default=30.0, gt=0, le=100)
     switch_horizon_s: float = Field(default=900.0, gt=0)
     retry_s: float = Field(default=20.0, gt=0)
@@ -104,8 +116,8 @@ class PolicyTable(Table):
 
 
 class PricesTable(Table):
-    hash_usd_per_ths_day: float = Field(default=0.05, ge=0, allow_inf_nan=False)
-    energy_usd_per_kwh: float = Field(default=0.05, allow_inf_nan=False)
+    hash_usd_per_ths_day: float = Field(default=0.05, ge=0)
+    energy_usd_per_kwh: float = 0.05
 
 
 class JournalTable(Table):
@@ -161,7 +173,11 @@ class Settings(BaseSettings, DeviceTables):
         if directory is None:
             return env_settings, init_settings
         secrets = NestedSecretsSettingsSource(
-            file_secret_settings, secrets_dir=directory, secrets_nested_delimiter="__", secrets_prefix=""
+            file_secret_settings,
+            secrets_dir=directory,
+            secrets_dir_missing="error",
+            secrets_nested_delimiter="__",
+            secrets_prefix="",
         )
         return secrets, env_settings, init_settings
 
@@ -178,9 +194,8 @@ class Settings(BaseSettings, DeviceTables):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [*_tree_problems(self.nodes), *_reference_problems(self)]
-        if problems:
-            raise ValueError("; ".join(problems))
+        if found := problems(self):
+            raise ValueError("\n".join(found))
         return self
 
 
@@ -192,85 +207,41 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"{path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    for key in table:
+        if key.startswith("_"):  # to pydantic-settings these are parameters of its own
+            raise ConfigError(f"{path}: {key}: Extra inputs are not permitted")
     try:
         return Settings(**table)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error))) from error
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        secrets = os.environ.get("CREDENTIALS_DIRECTORY")
+        raise ConfigError(f"environment, or secrets in {secrets}: {error}") from error
 
 
-def spec_problems(settings: Settings, specs: Iterable[DeviceSpec]) -> list[str]:
-    """What can only be seen once every device has its spec: places, speeds, and floors that cannot fit."""
-    problems = []
-    tick_s = settings.policy.tick_s
-    zones = {zone.id for zone in settings.zones}
-    nodes = {node.id for node in settings.nodes}
-    for spec in specs:
-        if spec.node not in nodes:
-            problems.append(f"{spec.id}: node {spec.node!r} is not declared")
-        if spec.zone is not None and spec.zone not in zones:
-            problems.append(f"{spec.id}: zone {spec.zone!r} is not declared")
-        if spec.stale_after_s < 3 * tick_s:
-            problems.append(
-                f"{spec.id}: stale_after_s {spec.stale_after_s} is less than 3 ticks of {tick_s} s"
-            )
-    return problems
-
-
-def _tree_problems(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
-    known: dict[str, NodeTable] = {}
-    for at, node in enumerate(nodes):
-        if node.id in known:
-            yield f"nodes.{at}.id {node.id!r} is declared twice"
-        if (at == 0) != (node.parent is None):
-            yield f"nodes.{at}.parent {node.parent!r}: only the first node, the site, has no parent"
-        elif node.parent is not None and node.parent not in known:
-            yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}"
-        elif node.parent is not None and node.limit_kw is not None:
-            above = _rating_above(known, node.parent)
-            if above is not None and node.limit_kw > above:
-                yield f"nodes.{at}.limit_kw {node.limit_kw} of {node.id!r} is above the {above} kW over it"
-        known[node.id] = node
-    for node in nodes:
-        fixed = sum(child.fixed_kw for child in nodes if _is_below(known, child, node.id))
-        if node.limit_kw is not None and fixed > node.limit_kw:
-            yield f"nodes {node.id!r}: limit_kw {node.limit_kw} is less than its fixed load of {fixed} kW"
-
-
-def _rating_above(known: dict[str, NodeTable], parent: str | None) -> float | None:
-    ratings = []
-    while parent is not None and parent in known:
-        if (limit_kw := known[parent].limit_kw) is not None:
-            ratings.append(limit_kw)
-        parent = known[parent].parent
-    return min(ratings, default=None)
-
-
-def _is_below(known: dict[str, NodeTable], node: NodeTable, top: str) -> bool:
-    at: str | None = node.id
-    for _ in known:
-        if at == top:
-            return True
-        at = known[at].parent if at in known else None
-    return False
-
-
-def _reference_problems(settings: Settings) -> Iterator[str]:
-    """Meters that nodes name must exist, and nothing may be declared twice."""
-    meters = registry.declared_meters(settings)
-    for node in settings.nodes:
-        if node.meter is not None and node.meter not in meters:
-            yield f"nodes {node.id!r}: meter {node.meter!r} is not declared"
-    for name, count in Counter(registry.declared_names(settings)).items():
-        if count > 1:
-            yield f"{name} is declared {count} times"
+def fleet(settings: Settings) -> Fleet:
+    """Everything the site file names, ready to be driven."""
+    try:
+        return registry.build(settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
+    """One line per problem: the key, what is wrong, and what was given, unless that may be a secret."""
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
-        given = problem.get("input")
-        shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
-        yield f"{key}: {problem['msg']}{shown}" if key else str(problem["msg"]).removeprefix("Value error, ")
+        given = problem["input"]
+        shown = f" (got {given!r})" if _may_be_shown(key, problem["type"], given) else ""
+        for line in problem["msg"].removeprefix("Value error, ").splitlines():
+            yield f"{key}: {line}{shown}" if key else line
+
+
+def _may_be_shown(key: str, problem: str, given: object) -> bool:
+    """No password, under its own name, under a misspelt one, or as text where a table belongs."""
+    if problem == "extra_forbidden" or "password" in key:
+        return False
+    return isinstance(given, int | float) or (isinstance(given, str) and not problem.endswith("_type"))
 
 
 def _bound(kilowatts: float | None) -> Bound:

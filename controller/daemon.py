@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import structlog
 
-from controller.config import ConfigError, Settings, spec_problems
+from controller.config import Settings, fleet
 from controller.domain.devices import Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
@@ -103,10 +103,7 @@ def _nameplate(settings: Settings) -> Power:
 
 
 def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:
-    fleet = registry.build(settings)
-    problems = spec_problems(settings, (driver.spec for driver, _ in fleet.drivers))
-    if problems:
-        raise ConfigError("\n".join(problems))
+    floor = fleet(settings)
 
     def answered(command: SetPoint, outcome: Outcome) -> None:
         board.commands[outcome_name(outcome)] += 1
@@ -117,9 +114,9 @@ def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) 
         journal.job_answered(command, outcome)
 
     return Machines(
-        drivers=[(driver, _polling(polled)) for driver, polled in fleet.drivers],
-        sensors=[(sensor, _polling(polled)) for sensor, polled in fleet.sensors],
-        queues=fleet.queues,
+        drivers=[(driver, _polling(polled)) for driver, polled in floor.drivers],
+        sensors=[(sensor, _polling(polled)) for sensor, polled in floor.sensors],
+        queues=floor.queues,
         clock=clock,
         reads=board.reads,
         answered=answered,

@@ -5,6 +5,7 @@ A new family adds a table here and nothing anywhere else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -59,20 +60,63 @@ def build(tables: DeviceTables) -> Fleet:
     )
 
 
-def declared_meters(tables: DeviceTables) -> set[str]:
-    """The meters that a power node may name."""
-    points = (point for config in tables.modbus for point in config.points)
-    return {point.meter for point in points if isinstance(point, modbus_tcp.PowerPoint)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where the devices of the table `key` stand, and when they are taken for silent."""
+
+    key: str
+    node: str
+    zone: str | None
+    stale_after_s: float
 
 
-def declared_names(tables: DeviceTables) -> Iterator[str]:
-    """Everything that may be there only once: addresses, GPUs, groups. Repeats included."""
+def placed(tables: DeviceTables) -> Iterator[Placed]:
+    for at, group in enumerate(tables.miners):
+        yield Placed(key=f"miners.{at}", node=group.node, zone=group.zone, stale_after_s=group.stale_after_s)
+    for at, host in enumerate(tables.gpu_hosts):
+        yield Placed(key=f"gpu_hosts.{at}", node=host.node, zone=host.zone, stale_after_s=host.stale_after_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensed:
+    """What the sensor table `key` tells of, and how often."""
+
+    key: str
+    meters: frozenset[str]
+    zones: frozenset[str]
+    poll_s: float
+
+
+def sensed(tables: DeviceTables) -> Iterator[Sensed]:
+    for at, config in enumerate(tables.modbus):
+        yield Sensed(
+            key=f"modbus.{at}",
+            meters=frozenset(p.meter for p in config.points if isinstance(p, modbus_tcp.PowerPoint)),
+            zones=frozenset(p.zone for p in config.points if isinstance(p, modbus_tcp.ZonePoint)),
+            poll_s=config.poll_s,
+        )
+
+
+def problems(tables: DeviceTables) -> Iterator[str]:
+    """What no table is wrong about alone."""
+    for name, count in Counter(_declared(tables)).items():
+        if count > 1:
+            yield f"{name} is declared {count} times"
+    libraries = {host.library for host in tables.gpu_hosts}
+    if len(libraries) > 1:
+        named = ", ".join(sorted(repr(library or "the system's") for library in libraries))
+        yield f"gpu_hosts: library {named}: one process has one NVML library"
+
+
+def _declared(tables: DeviceTables) -> Iterator[str]:
+    """Everything that may be there only once, repeats included."""
     yield from (f"miner address {address}" for group in tables.miners for address in group.addresses())
     yield from (f"GPU {uuid}" for host in tables.gpu_hosts for uuid in host.uuids)
-    yield from (f"device group {group.id}" for group in tables.miners)
-    yield from (f"device group {host.id}" for host in tables.gpu_hosts)
-    yield from (f"endpoint {config.id}" for config in tables.modbus)
-    yield from (f"queue {queue.id}" for queue in tables.queues)
+    yield from (f"device group {group.id!r}" for group in tables.miners)
+    yield from (f"device group {host.id!r}" for host in tables.gpu_hosts)
+    yield from (f"modbus endpoint {config.id!r}" for config in tables.modbus)
+    yield from (point.name for config in tables.modbus for point in config.points)
+    yield from (f"queue {queue.id!r}" for queue in tables.queues)
 
 
 def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:

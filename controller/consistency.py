@@ -1,0 +1,91 @@
+"""What no table of a site file is wrong about alone: the tables checked against each other.
+
+Each problem is one line that names a key, its value and what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from controller.domain.power import NO_LIMIT, Bound, Limit, tightest
+from drivers import registry
+
+if TYPE_CHECKING:
+    from controller.config import NodeTable, Settings
+
+
+def problems(settings: Settings) -> list[str]:
+    """Ratings and references are looked at only once the nodes are a tree."""
+    return list(_tree(settings.nodes)) or [
+        *_ratings(settings.nodes),
+        *_places(settings),
+        *_sensors(settings),
+        *registry.problems(settings),
+    ]
+
+
+def _tree(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
+    known: set[str] = set()
+    for at, node in enumerate(nodes):
+        if node.id in known:
+            yield f"nodes.{at}.id {node.id!r} is declared twice"
+        if (at == 0) != (node.parent is None):
+            yield f"nodes.{at}.parent {node.parent!r}: only the first node, the site, has no parent"
+        elif node.parent is not None and node.parent not in known:
+            yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}"
+        known.add(node.id)
+
+
+def _ratings(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
+    """In a tree that is one: no node may be rated above one over it, nor below the fixed load under it."""
+    rated: dict[str, Bound] = {}
+    fixed = {node.id: node.fixed for node in nodes}
+    for at, node in enumerate(nodes):
+        above = rated[node.parent] if node.parent is not None else NO_LIMIT
+        rated[node.id] = tightest(node.limit, above)
+        if isinstance(node.limit, Limit) and rated[node.id] != node.limit and isinstance(above, Limit):
+            yield f"nodes.{at}: limit {node.limit.power} of {node.id!r} is above the {above.power} over it"
+    for node in reversed(nodes):
+        if node.parent is not None:
+            fixed[node.parent] += fixed[node.id]
+    for at, node in enumerate(nodes):
+        if isinstance(node.limit, Limit) and fixed[node.id] > node.limit.power:
+            below = f"the fixed load of {fixed[node.id]} under it"
+            yield f"nodes.{at}: limit {node.limit.power} of {node.id!r} is less than {below}"
+
+
+def _places(settings: Settings) -> Iterator[str]:
+    tick_s = settings.policy.tick_s
+    nodes, zones = {node.id for node in settings.nodes}, {zone.id for zone in settings.zones}
+    for group in registry.placed(settings):
+        if group.node not in nodes:
+            yield f"{group.key}.node {group.node!r} is not declared"
+        if group.zone is not None and group.zone not in zones:
+            yield f"{group.key}.zone {group.zone!r} is not declared"
+        if group.stale_after_s < 3 * tick_s:
+            yield f"{group.key}.stale_after_s {group.stale_after_s} is less than 3 ticks of {tick_s} s"
+
+
+def _sensors(settings: Settings) -> Iterator[str]:
+    """Meters and zones are each named once, told of by one sensor, and often enough."""
+    sensors = list(registry.sensed(settings))
+    meters = {meter for sensor in sensors for meter in sensor.meters}
+    on_nodes = Counter(node.meter for node in settings.nodes if node.meter is not None)
+    for at, node in enumerate(settings.nodes):
+        if node.meter is not None and node.meter not in meters:
+            yield f"nodes.{at}.meter {node.meter!r} is not declared"
+    yield from (f"meter {meter!r} is named by {n} nodes" for meter, n in on_nodes.items() if n > 1)
+    zones = Counter(zone.id for zone in settings.zones)
+    with_sensor = {zone for sensor in sensors for zone in sensor.zones}
+    yield from (f"zones: {zone!r} is declared {n} times" for zone, n in zones.items() if n > 1)
+    for zone in sorted(zones.keys() - with_sensor):
+        yield f"zones: {zone!r} has no sensor: nothing would ever be raised there"
+    stale_s = settings.policy.meter_stale_after_s
+    for sensor in sensors:
+        yield from (
+            f"{sensor.key}: zone {zone!r} is not declared" for zone in sorted(sensor.zones - zones.keys())
+        )
+        if sensor.meters and stale_s < 3 * sensor.poll_s:
+            yield f"{sensor.key}.poll_s {sensor.poll_s}: meter_stale_after_s {stale_s} is less than 3 polls"

@@ -1,0 +1,524 @@
+"""The site file: what it means when it is right, and one clear line for everything that can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.config import ConfigError, Settings, load
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
+from drivers.registry import build
+
+EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
+
+SITE = """
+name = "plant"
+nodes = [
+    { id = "site", limit_kw = 100, fixed_kw = 5, meter = "main" },
+    { id = "pdu", parent = "site", limit_kw = 50 },
+    { id = "row", parent = "pdu", fixed_kw = 2 },
+]
+zones = [{ id = "hall", derate_c = 35, trip_c = 45 }]
+
+[policy]
+tick_s = 1.0
+
+[grid]
+host = "mqtt.grid.example"
+ven = "plant"
+client_id = "plant-1"
+username = "plant"
+
+[[modbus]]
+id = "board"
+host = "10.0.0.9"
+points = [
+    { kind = "power", meter = "main", address = 0, type = "float32", max_w = 200000 },
+    { kind = "zone", zone = "hall", address = 4, type = "int16" },
+]
+
+[[miners]]
+id = "row-a"
+family = "luxos"
+hosts = ["10.0.1.1-3"]
+node = "row"
+zone = "hall"
+rated_w = 3500
+rated_ths = 200
+
+[[gpu_hosts]]
+id = "gpu-a"
+node = "site"
+uuids = ["GPU-0001"]
+min_w = 200
+default_w = 700
+max_w = 700
+
+[[queues]]
+id = "local"
+directory = "/var/lib/wattshift/queue"
+"""
+
+MORE_MINERS = """
+[[miners]]
+id = "row-b"
+family = "luxos"
+hosts = ["10.0.1.9"]
+node = "row"
+rated_w = 3500
+rated_ths = 200
+"""
+
+MORE_GPUS = """
+[[gpu_hosts]]
+id = "gpu-b"
+node = "site"
+uuids = ["GPU-0002"]
+min_w = 200
+default_w = 700
+max_w = 700
+"""
+
+MORE_MODBUS = """
+[[modbus]]
+id = "board-2"
+host = "10.0.0.10"
+points = [{ kind = "power", meter = "second", address = 0, type = "float32", max_w = 200000 }]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+
+def site_file(directory: Path, text: str = SITE) -> Path:
+    path = directory / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def loaded(directory: Path, text: str = SITE) -> Settings:
+    return load(site_file(directory, text))
+
+
+def complaint(directory: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(directory, text)
+    return str(caught.value)
+
+
+def changed(old: str, new: str, text: str = SITE) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+# -- a file that is right ----------------------------------------------------------------------------------
+
+
+def test_a_site_file_becomes_the_site_it_describes(tmp_path: Path) -> None:
+    site = loaded(tmp_path).site()
+
+    assert [node.id for node in site.nodes] == ["site", "pdu", "row"]
+    assert site.root.limit == Limit(Power(100_000))
+    assert site.root.fixed == Power(5_000)
+    assert site.root.meter == "main"
+    assert (site.nodes[2].limit, site.nodes[1].fixed) == (NO_LIMIT, ZERO)
+    assert site.policy.margin == 0.01
+
+
+def test_the_example_loads_with_every_table_there_is() -> None:
+    settings = load(EXAMPLE)
+
+    missing = {name for name in Settings.model_fields if not getattr(settings, name)} - {"simulation"}
+    assert missing == set()
+    assert len(build(settings).drivers) == 42
+
+
+def test_a_limit_of_zero_is_zero_and_an_absent_one_is_none(tmp_path: Path) -> None:
+    text = changed("limit_kw = 100, fixed_kw = 5,", "limit_kw = 0,")
+    text = changed(", limit_kw = 50", "", changed(", fixed_kw = 2", "", text))
+
+    site = loaded(tmp_path, text).site()
+
+    assert site.root.limit == Limit(ZERO)
+    assert site.nodes[1].limit == NO_LIMIT
+
+
+@pytest.mark.parametrize(("fixed_kw", "watts"), [("16.1", 16_100), ("0.0004", 1), ("25", 25_000)])
+def test_a_fixed_load_is_rounded_up_but_not_by_the_noise_of_a_float(
+    tmp_path: Path, fixed_kw: str, watts: int
+) -> None:
+    site = loaded(tmp_path, changed("fixed_kw = 5", f"fixed_kw = {fixed_kw}")).site()
+
+    assert site.root.fixed == Power(watts)
+
+
+# -- a file that is wrong ----------------------------------------------------------------------------------
+
+WRONG = {
+    "unknown table": ("name =", "nam = 1\nname =", "nam: ", "not permitted"),
+    "unknown nested key": ("tick_s = 1.0", "tick = 1.0", "policy.tick: ", "not permitted"),
+    "unknown key of a node": ("fixed_kw = 5", "fixed_w = 5", "nodes.0.fixed_w: ", "not permitted"),
+    "unknown key of a point": ("max_w =", "max_kw = 1, max_w =", "modbus.0.points.0.power.max_kw: ", "not"),
+    "a parameter of the library": ("name =", '_env_file = "/x"\nname =', "_env_file: ", "not permitted"),
+    "no name": ('name = "plant"', "", "name: ", "required"),
+    "empty name": ('"plant"', '""', "name: ", "(got '')"),
+    "name that is a number": ('"plant"', "5", "name: ", "(got 5)"),
+    "nodes that are a table": (
+        SITE[: SITE.index("zones")],
+        'name = "x"\nnodes = { a = 1 }\n',
+        "nodes: ",
+        "valid tuple",
+    ),
+    "no nodes": (SITE[: SITE.index("zones")], 'name = "x"\nnodes = []\n', "nodes: ", "at least 1 item"),
+    "limit that is a word": ("limit_kw = 100", 'limit_kw = "much"', "nodes.0.limit_kw: ", "(got 'much')"),
+    "limit that is false": ("limit_kw = 100", "limit_kw = false", "nodes.0.limit_kw: ", "0 kW"),
+    "limit that is a date": ("limit_kw = 100", "limit_kw = 2026-01-01", "nodes.0.limit_kw: ", "number"),
+    "negative limit": ("limit_kw = 100", "limit_kw = -1", "nodes.0.limit_kw: ", "(got -1)"),
+    "limit that is no number": ("limit_kw = 100", "limit_kw = nan", "nodes.0.limit_kw: ", "(got nan)"),
+    "infinite limit": ("limit_kw = 100", "limit_kw = inf", "nodes.0.limit_kw: ", "(got inf)"),
+    "limit beyond anything": ("limit_kw = 100", "limit_kw = 1e300", "nodes.0.limit_kw: ", "(got 1e+300)"),
+    "negative fixed load": ("fixed_kw = 5", "fixed_kw = -5", "nodes.0.fixed_kw: ", "(got -5)"),
+    "infinite fixed load": ("fixed_kw = 5", "fixed_kw = inf", "nodes.0.fixed_kw: ", "(got inf)"),
+    "node above its parent": (
+        "limit_kw = 50",
+        "limit_kw = 101",
+        "nodes.1: limit 101.0 kW",
+        "100.0 kW over it",
+    ),
+    "node above its grandparent": (
+        'parent = "pdu", ',
+        'parent = "pdu", limit_kw = 60, ',
+        "nodes.2: limit 60.0 kW",
+        "50.0 kW over it",
+    ),
+    "fixed load above the limit": ("fixed_kw = 5", "fixed_kw = 99", "nodes.0: limit 100.0 kW", "101.0 kW"),
+    "fixed load below above the limit": ("limit_kw = 50", "limit_kw = 1", "nodes.1: limit 1000 W", "2000 W"),
+    "two nodes of one name": ('id = "row"', 'id = "pdu"', "nodes.2.id 'pdu'", "declared twice"),
+    "two roots": ('"row", parent = "pdu"', '"row"', "nodes.2.parent None", "only the first node"),
+    "parent that is not there": ('parent = "pdu"', 'parent = "pud"', "nodes.2.parent 'pud'", "not declared"),
+    "parent of itself": ('parent = "pdu"', 'parent = "row"', "nodes.2.parent 'row'", "not declared"),
+    "meter that is not there": (
+        'meter = "main" }',
+        'meter = "mian" }',
+        "nodes.0.meter 'mian'",
+        "not declared",
+    ),
+    "meter on two nodes": ("limit_kw = 50", 'limit_kw = 50, meter = "main"', "meter 'main'", "2 nodes"),
+    "meter told of twice": (
+        "[[miners]]",
+        changed('"second"', '"main"', MORE_MODBUS) + "[[miners]]",
+        "meter main",
+        "declared 2 times",
+    ),
+    "endpoint declared twice": (
+        "[[miners]]",
+        changed("board-2", "board", MORE_MODBUS) + "[[miners]]",
+        "modbus endpoint 'board'",
+        "declared 2 times",
+    ),
+    "meter read too seldom": (
+        "10.0.0.9",
+        '10.0.0.9"\npoll_s = 3\nstale_after_s = 9\n#"',
+        "poll_s 3",
+        "3 polls",
+    ),
+    "zone declared twice": (
+        "trip_c = 45 }",
+        'trip_c = 45 }, { id = "hall", derate_c = 1, trip_c = 2 }',
+        "zones: 'hall'",
+        "2 times",
+    ),
+    "zone without a sensor": (
+        "trip_c = 45 }",
+        'trip_c = 45 }, { id = "attic", derate_c = 1, trip_c = 2 }',
+        "'attic'",
+        "no sensor",
+    ),
+    "zone upside down": ("derate_c = 35", "derate_c = 45", "zones.0: derate_c 45.0", "below trip_c 45.0"),
+    "zone that is no number": ("derate_c = 35", "derate_c = nan", "zones.0.derate_c: ", "(got nan)"),
+    "sensor of no zone": (
+        'type = "int16" },',
+        'type = "int16" }, { kind = "zone", zone = "hell", address = 8, type = "int16" },',
+        "modbus.0: zone 'hell'",
+        "not declared",
+    ),
+    "miners in no zone": ('zone = "hall"\n', 'zone = "hell"\n', "miners.0.zone 'hell'", "not declared"),
+    "miners on no node": ('node = "row"', 'node = "raw"', "miners.0.node 'raw'", "not declared"),
+    "GPUs on no node": ('node = "site"', 'node = "sight"', "gpu_hosts.0.node 'sight'", "not declared"),
+    "address twice in a group": ('"10.0.1.1-3"', '"10.0.1.1-3", "10.0.1.2"', "miners.0.hosts: ", "10.0.1.2"),
+    "address in two groups": (
+        "[[gpu_hosts]]",
+        changed("10.0.1.9", "10.0.1.3", MORE_MINERS) + "[[gpu_hosts]]",
+        "miner address 10.0.1.3",
+        "2 times",
+    ),
+    "groups of one name": (
+        "[[gpu_hosts]]",
+        changed("row-b", "gpu-a", MORE_MINERS) + "[[gpu_hosts]]",
+        "device group 'gpu-a'",
+        "2 times",
+    ),
+    "GPU twice in a host": ('"GPU-0001"', '"GPU-0001", "GPU-0001"', "gpu_hosts.0: uuids", "twice"),
+    "GPU in two hosts": (
+        "[[queues]]",
+        changed("0002", "0001", MORE_GPUS) + "[[queues]]",
+        "GPU-0001",
+        "2 times",
+    ),
+    "two NVML libraries": (
+        "[[queues]]",
+        changed('"gpu-b"', '"gpu-b"\nlibrary = "/opt/nvml.so"', MORE_GPUS) + "[[queues]]",
+        "gpu_hosts: library",
+        "'/opt/nvml.so'",
+    ),
+    "two queues": (
+        "[[queues]]",
+        '[[queues]]\nid = "b"\ndirectory = "/x"\n[[queues]]',
+        "queues: ",
+        "at most 1",
+    ),
+    "slow tick": ("tick_s = 1.0", "tick_s = 61", "policy.tick_s: ", "(got 61)"),
+    "tick that is no number": ("tick_s = 1.0", "tick_s = nan", "policy.tick_s: ", "(got nan)"),
+    "infinite ramp": ("tick_s = 1.0", "ramp_up_kw_per_s = inf", "policy.ramp_up_kw_per_s: ", "(got inf)"),
+    "ramp of zero": ("tick_s = 1.0", "ramp_up_kw_per_s = 0", "policy.ramp_up_kw_per_s: ", "(got 0)"),
+    "infinite limit for a lost link": (
+        "tick_s = 1.0",
+        "link_lost_limit_kw = inf",
+        "policy.link_lost_limit_kw: ",
+        "inf",
+    ),
+    "endless grace": ("tick_s = 1.0", "start_grace_s = inf", "policy.start_grace_s: ", "(got inf)"),
+    "meter stale within 3 ticks": (
+        "tick_s = 1.0",
+        "tick_s = 2",
+        "policy: meter_stale_after_s 5.0",
+        "3 ticks",
+    ),
+    "device stale within 3 ticks": (
+        "tick_s = 1.0",
+        "tick_s = 4\nmeter_stale_after_s = 20",
+        "gpu_hosts.0.stale_after_s 10.0",
+        "3 ticks of 4.0 s",
+    ),
+    "certificate without key": (
+        '"plant-1"',
+        '"plant-1"\ntls = true\ntls_cert = "/x"',
+        "grid: tls_cert",
+        "tls_key",
+    ),
+    "port of no kind": ('"plant-1"', '"plant-1"\nport = 70000', "grid.port: ", "(got 70000)"),
+    "journal kept for no time": (
+        "[policy]",
+        "[journal]\nkeep_days = 0\n[policy]",
+        "journal.keep_days: ",
+        "(got 0)",
+    ),
+    "journal kept for ever": (
+        "[policy]",
+        "[journal]\nkeep_days = nan\n[policy]",
+        "journal.keep_days: ",
+        "nan",
+    ),
+    "log level of no kind": ("[policy]", '[log]\nlevel = "loud"\n[policy]', "log.level: ", "(got 'loud')"),
+    "log format of no kind": ("[policy]", '[log]\nformat = "xml"\n[policy]', "log.format: ", "(got 'xml')"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_value_is_one_line_that_names_key_and_value(tmp_path: Path, wrong: str) -> None:
+    old, new, key, says = WRONG[wrong]
+
+    complains = complaint(tmp_path, changed(old, new))
+
+    about = [line for line in complains.splitlines() if key in line]
+    assert len(about) == 1, complains
+    assert about[0].startswith(f"{tmp_path / 'site.toml'}: ")
+    assert says in about[0]
+    assert "Value error" not in complains
+    assert len(complains.splitlines()) == 1, complains
+
+
+def test_each_of_several_mistakes_has_its_own_line(tmp_path: Path) -> None:
+    text = changed('node = "row"', 'node = "raw"', changed('zone = "hall"\n', 'zone = "hell"\n'))
+
+    complains = complaint(tmp_path, changed('meter = "main" }', 'meter = "mian" }', text))
+
+    assert [line.partition("toml: ")[2] for line in complains.splitlines()] == [
+        "miners.0.node 'raw' is not declared",
+        "miners.0.zone 'hell' is not declared",
+        "nodes.0.meter 'mian' is not declared",
+    ]
+
+
+def test_nodes_that_are_each_others_parents_are_refused_and_do_not_hang_the_check(tmp_path: Path) -> None:
+    nodes = """
+    { id = "site" }, { id = "a", parent = "b" }, { id = "b", parent = "a" },
+    { id = "c", parent = "b", limit_kw = 1 },
+    """
+
+    complains = complaint(tmp_path, f"name = 'plant'\nnodes = [{nodes}]")
+
+    assert "nodes.1.parent 'b' is not declared before 'a'" in complains
+
+
+def test_a_tree_of_thousands_of_nodes_is_checked_in_one_pass(tmp_path: Path) -> None:
+    nodes = ['{ id = "site", limit_kw = 9000 }']
+    nodes += [f'{{ id = "n{at}", parent = "site", limit_kw = 5, fixed_kw = 1 }}' for at in range(5_000)]
+
+    site = loaded(tmp_path, f"name = 'plant'\nnodes = [{', '.join(nodes)}]").site()
+
+    assert len(site.nodes) == 5_001
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"name = 'plant'\nname = 'again'", "not TOML"),
+        (b"this is no TOML", "not TOML"),
+        (b"name = '\xff'", "utf-8"),
+        (b"", "name: Field required"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=str(tmp_path / name)) as caught:
+        load(tmp_path / name)
+
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# -- environment and secrets -------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTSHIFT_POLICY__TICK_S", "1.5")
+    monkeypatch.setenv("WATTSHIFT_GRID__HOST", "10.9.8.7")
+    monkeypatch.setenv("WATTSHIFT_CONFIG", "/not/ours/to/read")
+
+    settings = loaded(tmp_path)
+
+    assert settings.policy.tick_s == 1.5
+    assert settings.policy.retry_s == 20.0
+    assert settings.grid is not None
+    assert (settings.grid.host, settings.grid.ven) == ("10.9.8.7", "plant")
+
+
+def test_the_secrets_directory_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATTSHIFT_GRID__PASSWORD", "from the environment")
+    secrets = secret_files(tmp_path, monkeypatch, grid__password=b"from the directory\n")
+
+    settings = loaded(tmp_path)
+
+    assert secrets.is_dir()
+    assert settings.grid is not None
+    assert settings.grid.password is not None
+    assert settings.grid.password.get_secret_value() == "from the directory"
+    assert settings.grid.username == "plant"
+
+
+def test_a_secrets_directory_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "gone"))
+
+    complains = complaint(tmp_path, SITE)
+
+    assert "gone" in complains
+    assert len(complains.splitlines()) == 1
+
+
+def test_other_files_in_the_secrets_directory_are_none_of_our_business(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret_files(tmp_path, monkeypatch, **{"grid-tls.key": b"-----BEGIN", "nodes_note": b"x"})
+
+    assert loaded(tmp_path).name == "plant"
+
+
+@pytest.mark.parametrize("variable", ["WATTSHIFT_NODES", "WATTSHIFT_GRID", "WATTSHIFT_MINERS"])
+def test_a_table_in_the_environment_that_cannot_be_read_is_named_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "password=hunter2")
+
+    complains = complaint(tmp_path, SITE)
+
+    assert variable.removeprefix("WATTSHIFT_").lower() in complains
+    assert "hunter2" not in complains
+    assert len(complains.splitlines()) == 1
+
+
+def test_a_wrong_value_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTSHIFT_POLICY__TICK_S", "often")
+
+    complains = complaint(tmp_path, SITE)
+
+    assert "policy.tick_s: " in complains
+    assert "(got 'often')" in complains
+
+
+def test_a_secret_that_is_no_text_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = secret_files(tmp_path, monkeypatch, grid__password=b"\xff\xfe")
+
+    complains = complaint(tmp_path, SITE)
+
+    assert str(secrets) in complains
+    assert len(complains.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"plant-1"\n', '"plant-1"\npassword = 4711\n'),
+        ('"plant-1"\n', '"plant-1"\npassword = ["hunter2", "4711"]\n'),
+        ('"plant-1"\n', '"plant-1"\npassword = { hunter2 = 4711 }\n'),
+        ('"plant-1"\n', '"plant-1"\npasswort = "hunter2"\n'),
+        ('username = "plant"', 'password = "hunter2"'),
+        ("[grid]", '[[grid]]\npassword = "hunter2"'),
+        ("rated_w = 3500", 'password = "hunter2"\nrated_w = 1'),
+        ("rated_w = 3500", "password = 4711\nrated_w = 3500"),
+        ("[[miners]]", '[miners]\npassword = "hunter2"'),
+        ("[policy]", '[policy]\npassword = "hunter2"'),
+        (SITE[SITE.index("[grid]") : SITE.index("[[modbus]]")], 'password = "hunter2"\n'),
+    ],
+)
+def test_no_complaint_shows_a_password(tmp_path: Path, old: str, new: str) -> None:
+    complains = complaint(tmp_path, changed(old, new))
+
+    assert "hunter2" not in complains
+    assert "4711" not in complains
+
+
+def test_settings_do_not_show_their_passwords(tmp_path: Path) -> None:
+    text = changed('"plant-1"\n', '"plant-1"\npassword = "hunter2"\n')
+
+    settings = loaded(tmp_path, changed("rated_w = 3500", 'password = "hunter2"\nrated_w = 3500', text))
+
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings)
+    assert "hunter2" not in str(settings.model_dump())
+
+
+def secret_files(directory: Path, monkeypatch: pytest.MonkeyPatch, **files: bytes) -> Path:
+    secrets = directory / "credentials"
+    secrets.mkdir()
+    for name, content in files.items():
+        (secrets / name).write_bytes(content)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
+    return secrets
