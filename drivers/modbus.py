@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import struct
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from itertools import cycle
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,11 +16,31 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ModbusException
 
-from controller.domain.devices import Cooling, MeterReading, ZoneReading
-from controller.domain.power import ZERO, Power
+from controller.domain.devices import MeterReading, ZoneReading
+from drivers import modbus_maps as maps
 from drivers.base import DriverError
+from drivers.modbus_points import (
+    Point,
+    PowerPoint,
+    Register,
+    SunSpecPoint,
+    ZonePoint,
+    power_reading,
+    sunspec_reading,
+    zone_reading,
+)
 
-INLET_BELIEVABLE_C = (-50.0, 100.0)
+__all__ = [
+    "ModbusConfig",
+    "ModbusSensor",
+    "PowerPoint",
+    "SunSpecPoint",
+    "ZonePoint",
+    "build",
+    "power_reading",
+    "zone_reading",
+]
+
 SHOWN_BYTES = 32
 READ_FUNCTIONS = (3, 4)
 MBAP_BYTES = 7
@@ -30,77 +48,6 @@ MBAP_BYTES = 7
 log = structlog.get_logger()
 # What goes wrong on the wire is told once, by `read`; pymodbus would tell it again at every poll.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-
-_STRUCT = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
-# A device fills what it has not with one of these (SunSpec and most vendors), and the largest value is also
-# where a counter saturates, so that the truth may lie anywhere above it.
-_NOT_A_VALUE = {
-    "int16": {-0x8000, 0x7FFF},
-    "uint16": {0xFFFF},
-    "int32": {-0x80000000, 0x7FFFFFFF},
-    "uint32": {0xFFFFFFFF},
-    "float32": set[int](),
-}
-
-
-class Register(BaseModel):
-    """One value: `address` is the number on the wire, from 0 (not 40001); a count times `scale` is W or C."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    unit: int = Field(default=1, ge=0, le=255)
-    function: Literal["holding", "input"] = "holding"
-    address: int = Field(ge=0, le=0xFFFF)
-    type: Literal["int16", "uint16", "int32", "uint32", "float32"]
-    word_order: Literal["big", "little"] = "big"
-    scale: float = Field(default=1.0, gt=0)
-    sign: Literal[1, -1] = 1
-
-    @property
-    def words(self) -> int:
-        return struct.calcsize(_STRUCT[self.type]) // 2
-
-    def __str__(self) -> str:
-        return f"unit {self.unit} {self.function} register {self.address}"
-
-
-class ProofRegister(Register):
-    """A fan's or pump's run signal, speed or flow: cooling is proven from `proven_from` upward."""
-
-    proven_from: float = 1.0
-
-
-class PowerPoint(Register):
-    """A meter. Beyond `max_w`, or below `-max_export_w`, a value is a fault and not a power.
-
-    Export within `max_export_w` reads as 0 W: it is no headroom. More than that is refused, because a
-    current transformer mounted backwards looks the same and would make a busy site look idle.
-    """
-
-    kind: Literal["power"]
-    meter: str = Field(min_length=1)
-    max_w: float = Field(gt=0)
-    max_export_w: float = Field(default=50.0, ge=0)
-
-    @property
-    def name(self) -> str:
-        return f"meter {self.meter}"
-
-
-class ZonePoint(Register):
-    """Inlet temperature of a cooling zone; without a `proof` its cooling counts as proven."""
-
-    kind: Literal["zone"]
-    zone: str = Field(min_length=1)
-    proof: ProofRegister | None = None
-    meter: ClassVar[None] = None
-
-    @property
-    def name(self) -> str:
-        return f"zone {self.zone}"
-
-
-Point = Annotated[PowerPoint | ZonePoint, Field(discriminator="kind")]
 
 
 class ModbusConfig(BaseModel):
@@ -143,6 +90,8 @@ class ModbusSensor:
         self._client: AsyncModbusTcpClient | None = None
         self._last_bytes = b""
         self._faults: dict[str, str] = {}
+        self._bases = cycle(maps.SUNSPEC_BASES)
+        self._places: dict[str, maps.ModelHeader | maps.MeterFound] = {}
 
     @property
     def id(self) -> str:
@@ -206,7 +155,7 @@ class ModbusSensor:
     ) -> None:
         for point in tuple(self._order):
             try:
-                readings[point.name] = await _ask(client, point)
+                readings[point.name] = await self._ask(client, point)
             except DriverError as error:
                 faults[point.name] = f"{point.name}, {error}"
             except (asyncio.CancelledError, ModbusException):
@@ -214,6 +163,46 @@ class ModbusSensor:
                 self._order.remove(point)
                 self._order.append(point)
                 raise
+
+    async def _ask(self, client: AsyncModbusTcpClient, point: Point) -> MeterReading | ZoneReading:
+        match point:
+            case PowerPoint():
+                return power_reading(point, await _registers(client, point))
+            case SunSpecPoint():
+                return await self._sunspec(client, point)
+            case ZonePoint():
+                inlet = await _registers(client, point)
+                proof = await _registers(client, point.proof) if point.proof else ()
+                return zone_reading(point, inlet, proof)
+
+    async def _sunspec(self, client: AsyncModbusTcpClient, point: SunSpecPoint) -> MeterReading:
+        """Search for the meter model once, going on where a poll was cut short; check it at every read."""
+        place = self._places.get(point.name) or await self._marker(client, point)
+        while isinstance(place, maps.ModelHeader):
+            self._places[point.name] = place
+            words = await _words(client, point.unit, place.address, maps.HEADER_WORDS)
+            try:
+                place = maps.follow(place, words)
+            except maps.NoMeterError as error:
+                del self._places[point.name]
+                raise DriverError(f"{point}: {error}") from None
+        self._places[point.name] = place
+        words = await _words(client, point.unit, place.address, place.model.words)
+        if words[0] != place.id:
+            del self._places[point.name]
+            raise DriverError(f"{point}: model {words[0]} at {place.address}, where {place.id} was")
+        return sunspec_reading(point, place, words)
+
+    async def _marker(self, client: AsyncModbusTcpClient, point: SunSpecPoint) -> maps.ModelHeader:
+        """Where the chain begins. A unit that is silent where it has nothing is asked elsewhere next time."""
+        said: list[str] = []
+        for _ in maps.SUNSPEC_BASES:
+            base = next(self._bases)
+            try:
+                return maps.first_header(base, await _words(client, point.unit, base, maps.HEADER_WORDS))
+            except (DriverError, maps.NoMeterError) as error:
+                said.append(str(error))
+        raise DriverError(f"{point}: {'; '.join(said)}")
 
     def _screen(self, sending: bool, packet: bytes) -> bytes:
         """Keep back what pymodbus would raise on inside the event loop; remember it for the message."""
@@ -245,22 +234,20 @@ class ModbusSensor:
         return f"{self.id} ({self._config.host}:{self._config.port})"
 
 
-async def _ask(client: AsyncModbusTcpClient, point: PowerPoint | ZonePoint) -> MeterReading | ZoneReading:
-    match point:
-        case PowerPoint():
-            return power_reading(point, await _registers(client, point))
-        case ZonePoint():
-            inlet = await _registers(client, point)
-            return zone_reading(point, inlet, await _registers(client, point.proof) if point.proof else ())
-
-
 async def _registers(client: AsyncModbusTcpClient, register: Register) -> Sequence[int]:
-    ask = client.read_holding_registers if register.function == "holding" else client.read_input_registers
-    answer = await ask(register.address, count=register.words, device_id=register.unit)
+    return await _words(client, register.unit, register.address, register.words, register.function)
+
+
+async def _words(
+    client: AsyncModbusTcpClient, unit: int, address: int, count: int, function: str = "holding"
+) -> Sequence[int]:
+    ask = client.read_holding_registers if function == "holding" else client.read_input_registers
+    answer = await ask(address, count=count, device_id=unit)
+    where = f"unit {unit} {function} register {address}"
     if answer.isError():
-        raise DriverError(f"{register}: {_exception_name(answer.exception_code)}")
-    if len(answer.registers) != register.words:
-        raise DriverError(f"{register}: {len(answer.registers)} words came instead of {register.words}")
+        raise DriverError(f"{where}: {_exception_name(answer.exception_code)}")
+    if len(answer.registers) != count:
+        raise DriverError(f"{where}: {len(answer.registers)} words came instead of {count}")
     return answer.registers
 
 
@@ -277,33 +264,3 @@ def _decodable(packet: bytes) -> bool:
     if function in READ_FUNCTIONS:
         return count % 2 == 0 and end == MBAP_BYTES + 2 + count
     return function & 0x7F in READ_FUNCTIONS and end == MBAP_BYTES + 2
-
-
-def value_of(register: Register, words: Sequence[int]) -> float:
-    """The scaled value in `words`. Never one that the device uses to say that it has none."""
-    ordered = words if register.word_order == "big" else words[::-1]
-    packed = struct.pack(f">{len(ordered)}H", *ordered)
-    (count,) = struct.unpack(_STRUCT[register.type], packed)
-    if not math.isfinite(count) or count in _NOT_A_VALUE[register.type]:
-        raise DriverError(f"{register}: {count} (0x{packed.hex()}) stands for no value in {register.type}")
-    return float(count * register.scale * register.sign)
-
-
-def power_reading(point: PowerPoint, words: Sequence[int]) -> MeterReading:
-    watts = value_of(point, words)
-    if not -point.max_export_w <= watts <= point.max_w:
-        raise DriverError(f"{point}: {watts:g} W is outside -{point.max_export_w:g}..{point.max_w:g} W")
-    rounded = Power.up(round(watts, 3))  # a thousandth of a watt is noise of the scaling
-    return MeterReading(meter=point.meter, power=max(ZERO, rounded))
-
-
-def zone_reading(point: ZonePoint, words: Sequence[int], proof_words: Sequence[int] = ()) -> ZoneReading:
-    inlet_c = value_of(point, words)
-    low_c, high_c = INLET_BELIEVABLE_C
-    if not low_c <= inlet_c <= high_c:
-        raise DriverError(f"{point}: {inlet_c:g} C is outside {low_c:g}..{high_c:g} C")
-    if point.proof is None or value_of(point.proof, proof_words) >= point.proof.proven_from:
-        cooling = Cooling.PROVEN
-    else:
-        cooling = Cooling.NOT_PROVEN
-    return ZoneReading(zone=point.zone, inlet_c=inlet_c, cooling=cooling)

@@ -91,7 +91,7 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
     for at, config in enumerate(tables.modbus):
         yield Sensed(
             key=f"modbus.{at}",
-            meters=frozenset(p.meter for p in config.points if isinstance(p, modbus_tcp.PowerPoint)),
+            meters=frozenset(p.meter for p in config.points if p.meter is not None),
             zones=frozenset(p.zone for p in config.points if isinstance(p, modbus_tcp.ZonePoint)),
             poll_s=config.poll_s,
         )

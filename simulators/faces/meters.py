@@ -1,6 +1,7 @@
 """Meters and zone sensors on Modbus TCP: one server, one unit id per meter and per zone, read only.
 
-Holding and input registers alike (functions 3 and 4), high word first:
+Holding and input registers alike (functions 3 and 4), high word first. This is the plain map; a meter can
+have the map of one on the market instead (`metermaps`):
 
 | unit  | register | type    | what                                                    |
 |-------|----------|---------|---------------------------------------------------------|
@@ -16,18 +17,18 @@ A dead meter and an unknown unit answer with exception 11 (the gateway's target 
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable, Coroutine
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from simulators.faces.metermaps import LAYOUTS, words_of
 from simulators.physics.cooling import Zone
 from simulators.physics.electrical import Meter
 from simulators.plant import Plant
 
-METER_REGISTERS = (0, 5)
+PLAIN_REGISTERS = (0, 5)
 ZONE_REGISTERS = (10, 2)
 ANY_UNIT = 0
 
@@ -47,11 +48,8 @@ class MeterFace:
             config.modbus_port if port is None else port,
         )
         self._devices = [
-            _device(ANY_UNIT, METER_REGISTERS, lambda: ExcCodes.GATEWAY_NO_RESPONSE),
-            *(
-                _device(meter.config.unit, METER_REGISTERS, _metered(meter))
-                for meter in plant.meters.values()
-            ),
+            _device(ANY_UNIT, PLAIN_REGISTERS, lambda: ExcCodes.GATEWAY_NO_RESPONSE),
+            *(_meter(meter) for meter in plant.meters.values()),
             *(_device(zone.config.unit, ZONE_REGISTERS, _sensed(zone)) for zone in plant.zones.values()),
         ]
         self._server: ModbusTcpServer | None = None
@@ -74,22 +72,17 @@ class MeterFace:
             self._server = None
 
 
-def _metered(meter: Meter) -> Answer:
-    def answer() -> list[int] | ExcCodes:
-        if meter.faults.dead:
-            return ExcCodes.GATEWAY_NO_RESPONSE
-        return _words(">fiH", meter.value_w, round(meter.value_w), meter.samples & 0xFFFF)
+def _meter(meter: Meter) -> SimDevice:
+    layout = LAYOUTS[meter.config.map]
 
-    return answer
+    def answer() -> list[int] | ExcCodes:
+        return ExcCodes.GATEWAY_NO_RESPONSE if meter.faults.dead else layout.words(meter)
+
+    return _device(meter.config.unit, (layout.first, len(layout.words(meter))), answer)
 
 
 def _sensed(zone: Zone) -> Answer:
-    return lambda: _words(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
-
-
-def _words(layout: str, *values: float) -> list[int]:
-    packed = struct.pack(layout, *values)
-    return list(struct.unpack(f">{len(packed) // 2}H", packed))
+    return lambda: words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
 
 
 def _device(unit: int, registers: tuple[int, int], answer: Answer) -> SimDevice:
