@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
+from math import isfinite
 from typing import Any
 
 from aiohttp import web
 
 from controller.decide.plan import Grant, NodeState, Plan
+from controller.domain.devices import DeviceSpec
 from controller.domain.power import Bound, Limit, Power
 from controller.run.board import Board, Tick
 
 Json = dict[str, Any]
 SHUTDOWN_S = 2.0
+
+
+class ApiError(Exception):
+    """The address cannot be listened on; the message names it."""
 
 
 class Api:
@@ -38,8 +45,11 @@ class Api:
     async def start(self) -> int:
         """Listen; returns the port, which is the kernel's choice when 0 was asked for."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ApiError(f"API on {self._host} port {self._port}: {error}") from error
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -56,26 +66,20 @@ class Api:
         return web.Response(text="ok\n" if ready else "starting\n", status=200 if ready else 503)
 
     async def _get_status(self, _: web.Request) -> web.Response:
-        return await self._with_tick(self._status)
+        return await self._answer(self._status)
 
     async def _get_why(self, request: web.Request) -> web.Response:
-        device = request.match_info["device"]
+        return await self._answer(partial(self._why, request.match_info["device"]))
 
-        async def why(tick: Tick) -> web.Response:
-            grants = {grant.device: grant for grant in tick.plan.grants}
-            if device not in grants:
-                return web.json_response({"error": f"no device {device!r}"}, status=404)
-            return web.json_response(self._why(tick, grants[device]))
-
-        return await self._with_tick(why)
-
-    async def _with_tick(self, answer: Callable[[Tick], Awaitable[web.Response]]) -> web.Response:
+    async def _answer(self, tell: Callable[[Tick], web.Response]) -> web.Response:
+        """Tell of the last tick, off the loop: ten thousand devices take a while to write down."""
         if self._board.last is None:
             return web.json_response({"error": "no tick has finished yet"}, status=503)
-        return await answer(self._board.last)
+        return await asyncio.to_thread(tell, self._board.last)
 
-    async def _status(self, tick: Tick) -> web.Response:
+    def _status(self, tick: Tick) -> web.Response:
         plan = tick.plan
+        specs = {spec.id: spec for spec in tick.inputs.specs}
         return web.json_response(
             {
                 "site": self._board.site.name,
@@ -84,10 +88,10 @@ class Api:
                 "utc_s": tick.utc_s,
                 "link": tick.inputs.link.value,
                 "cap": _cap(plan),
-                "value_usd_per_hour": round(plan.value_per_hour, 4),
-                "gap": round(plan.gap, 6),
+                "value_usd_per_hour": _rounded(plan.value_per_hour, 4),
+                "gap": _rounded(plan.gap, 6),
                 "nodes": [_node(node) for node in plan.nodes],
-                "devices": [self._device(tick, grant) for grant in plan.grants],
+                "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
                 "jobs": _jobs(tick),
                 "events": [
                     {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
@@ -112,46 +116,55 @@ class Api:
             "reasserted": sum(device.reasserts for device in devices),
         }
 
-    def _device(self, tick: Tick, grant: Grant) -> Json:
-        spec = next(iter(s for s in tick.inputs.specs if s.id == grant.device))
-        return {
-            "device": grant.device,
-            "kind": spec.kind.value,
-            "node": spec.node,
-            "point": grant.point.name,
-            "wanted": grant.wanted.name,
-            "grant_w": grant.power.watts,
-            "worst_w": grant.worst.watts,
-            "draw_w": grant.draw.watts,
-            "reason": grant.reason.value,
-            "limited_by": grant.limited_by,
-            "truth": grant.truth.value,
-        }
-
-    def _why(self, tick: Tick, grant: Grant) -> Json:
+    def _why(self, device: str, tick: Tick) -> web.Response:
         """The device, its grant, and the room on every node above it."""
-        spec = next(iter(s for s in tick.inputs.specs if s.id == grant.device))
+        spec = next((spec for spec in tick.inputs.specs if spec.id == device), None)
+        grant = next((grant for grant in tick.plan.grants if grant.device == device), None)
+        if spec is None or grant is None:
+            return web.json_response({"error": f"no device {device!r}"}, status=404)
+        sample = tick.inputs.readings.get(device)
+        hottest_c = sample.value.hottest_c if sample is not None else None
+        state = tick.state.devices[device]
+        return web.json_response(
+            _device(spec, grant)
+            | {
+                "points": [
+                    {"name": p.name, "watts": p.power.watts, "rate": _rounded(p.rate, 4)} for p in spec.points
+                ],
+                "age_s": _rounded(grant.age_s, 2) if sample is not None else None,
+                "hottest_c": _rounded(hottest_c, 2) if hottest_c is not None else None,
+                "derate": _rounded(state.derate, 3),
+                "lies": state.lies,
+                "reasserts": state.reasserts,
+                "above": self._way_up(tick, spec.node),
+                "cap": _cap(tick.plan),
+            }
+        )
+
+    def _way_up(self, tick: Tick, node: str | None) -> list[Json]:
         nodes = {node.node: node for node in tick.plan.nodes}
         parents = {node.id: node.parent for node in self._board.site.nodes}
         way: list[Json] = []
-        at: str | None = spec.node
-        while at is not None:
-            way.append(_node(nodes[at]))
-            at = parents[at]
-        sample = tick.inputs.readings.get(grant.device)
-        state = tick.state.devices[grant.device]
-        return self._device(tick, grant) | {
-            "points": [
-                {"name": p.name, "watts": p.power.watts, "rate": round(p.rate, 4)} for p in spec.points
-            ],
-            "age_s": round(grant.age_s, 2) if sample is not None else None,
-            "hottest_c": sample.value.hottest_c if sample is not None else None,
-            "derate": round(state.derate, 3),
-            "lies": state.lies,
-            "reasserts": state.reasserts,
-            "above": way,
-            "cap": _cap(tick.plan),
-        }
+        while node is not None:
+            way.append(_node(nodes[node]))
+            node = parents[node]
+        return way
+
+
+def _device(spec: DeviceSpec, grant: Grant) -> Json:
+    return {
+        "device": grant.device,
+        "kind": spec.kind.value,
+        "node": spec.node,
+        "point": grant.point.name,
+        "wanted": grant.wanted.name,
+        "grant_w": grant.power.watts,
+        "worst_w": grant.worst.watts,
+        "draw_w": grant.draw.watts,
+        "reason": grant.reason.value,
+        "limited_by": grant.limited_by,
+        "truth": grant.truth.value,
+    }
 
 
 def _cap(plan: Plan) -> Json:
@@ -193,3 +206,8 @@ def _watts(power: Bound | Power | None) -> int | None:
             return inner.watts
         case _:
             return None
+
+
+def _rounded(number: float, digits: int) -> float | None:
+    """JSON has no infinity and no NaN: what is no number is null."""
+    return round(number, digits) if isfinite(number) else None

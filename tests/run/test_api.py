@@ -1,0 +1,268 @@
+"""The HTTP face: what it answers, in which shape, and that nothing it says breaks a strict reader of JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import inf, nan
+from typing import Any
+
+import aiohttp
+import pytest
+
+from controller.decide.plan import Reason, Truth
+from controller.domain.devices import DeviceSpec
+from controller.domain.power import Limit, Power
+from controller.run.api import Api, ApiError
+from controller.run.board import Board, Tick
+from tests.run import boards
+
+pytestmark = pytest.mark.socket
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url
+
+    async def text(self, path: str, method: str = "GET") -> tuple[int, str]:
+        async with self._session.request(method, self.url + path) as answer:
+            return answer.status, await answer.text()
+
+    async def json(self, path: str) -> tuple[int, Any]:
+        status, text = await self.text(path)
+        return status, json.loads(text, parse_constant=refuse)
+
+
+@asynccontextmanager
+async def serving(board: Board) -> AsyncIterator[Client]:
+    api = Api(board=board, host="127.0.0.1", port=0, metrics=lambda: b"wattshift_up 1\n")
+    port = await api.start()
+    timeout = aiohttp.ClientTimeout(total=5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            yield Client(session, f"http://127.0.0.1:{port}")
+    finally:
+        await api.stop()
+
+
+NODES = (
+    boards.node("grid-connection", limit=Limit(Power(60_000)), metered_w=52_000),
+    boards.node("pdu-1"),
+)
+
+
+@pytest.mark.parametrize("path", ["/status", "/why/s19-1"])
+async def test_before_the_first_tick_there_is_nothing_to_tell(path: str) -> None:
+    async with serving(boards.board()) as client:
+        status, answer = await client.json(path)
+
+    assert (status, answer) == (503, {"error": "no tick has finished yet"})
+
+
+async def test_health_is_ok_once_the_site_was_taken_over_and_not_before() -> None:
+    board = boards.board()
+
+    async with serving(board) as client:
+        answers = [await client.text("/healthz")]
+        board.finished(boards.tick(nodes=NODES, ready=False))
+        answers.append(await client.text("/healthz"))
+        board.finished(boards.tick(nodes=NODES))
+        answers.append(await client.text("/healthz"))
+
+    assert answers == [(503, "starting\n"), (503, "starting\n"), (200, "ok\n")]
+
+
+async def test_metrics_are_there_from_the_start() -> None:
+    async with serving(boards.board()) as client:
+        assert await client.text("/metrics") == (200, "wattshift_up 1\n")
+
+
+@pytest.mark.parametrize("path", ["/why/nobody", "/why/a%20b%2Fc", "/why/%F0%9F%90%BF"])
+async def test_a_device_that_is_not_there_is_404(path: str) -> None:
+    async with serving(boards.busy_board()) as client:
+        status, answer = await client.json(path)
+
+    assert status == 404
+    assert answer["error"].startswith("no device ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 404), ("GET", "/why/", 404), ("POST", "/status", 405), ("DELETE", "/why/s19-1", 405)],
+)
+async def test_there_is_nothing_to_write_and_nothing_else_to_read(
+    method: str, path: str, status: int
+) -> None:
+    async with serving(boards.busy_board()) as client:
+        assert (await client.text(path, method))[0] == status
+
+
+async def test_the_shape_of_the_status_is_stable() -> None:
+    async with serving(boards.busy_board()) as client:
+        code, status = await client.json("/status")
+
+    assert code == 200
+    assert shape(status) == {
+        "site": str,
+        "version": str,
+        "ready": bool,
+        "utc_s": float,
+        "link": str,
+        "cap": {"watts": int, "reason": str, "event": str},
+        "value_usd_per_hour": float,
+        "gap": float,
+        "nodes": [NODE_SHAPE],
+        "devices": [DEVICE_SHAPE],
+        "jobs": [{"queue": str, "job": str, "state": str, "gpus": [str], "usd_per_gpu_hour": float}],
+        "events": [{"event": str, "status": str, "least_w": int}],
+        "alarms": [{"kind": str, "subject": str, "detail": str}],
+        "ticks": {"count": int, "late": int, "took_s": float},
+        "commands": dict.fromkeys(("sent", "acknowledged", "failed", "confirmed", "lied", "reasserted"), int),
+    }
+    assert len(status["devices"]) == 4
+    assert [node["node"] for node in status["nodes"]] == ["grid-connection", "pdu-1"]
+
+
+async def test_the_shape_of_the_reasons_is_stable() -> None:
+    async with serving(boards.busy_board()) as client:
+        code, why = await client.json("/why/s19-1")
+
+    assert code == 200
+    assert shape(why) == DEVICE_SHAPE | {
+        "points": [{"name": str, "watts": int, "rate": float}],
+        "age_s": float,
+        "hottest_c": float,
+        "derate": float,
+        "lies": int,
+        "reasserts": int,
+        "above": [NODE_SHAPE],
+        "cap": {"watts": int, "reason": str, "event": str},
+    }
+    assert [node["node"] for node in why["above"]] == ["pdu-1", "grid-connection"]
+
+
+NODE_SHAPE = {
+    "node": str,
+    "limit_w": int,
+    "metered_w": int,
+    "granted_w": int,
+    "worst_w": int,
+    "unexplained_w": int,
+    "feasible": bool,
+}
+DEVICE_SHAPE = {
+    "device": str,
+    "kind": str,
+    "node": str,
+    "point": str,
+    "wanted": str,
+    "grant_w": int,
+    "worst_w": int,
+    "draw_w": int,
+    "reason": str,
+    "limited_by": str,
+    "truth": str,
+}
+
+
+def shape(value: Any) -> Any:
+    """The types of a JSON document; of a list, those of its first member."""
+    match value:
+        case dict():
+            return {key: shape(inner) for key, inner in value.items()}
+        case list():
+            return [shape(inner) for inner in value[:1]]
+        case _:
+            return type(value)
+
+
+async def test_a_device_that_never_answered_has_no_age_and_no_temperature() -> None:
+    unheard = boards.device("s19-1", truth=Truth.UNREACHABLE, reason=Reason.UNREACHABLE, age_s=inf)
+    tick = boards.tick(unheard, nodes=NODES)
+    tick = replace(tick, inputs=replace(tick.inputs, readings={}))
+
+    async with serving(boards.board(tick)) as client:
+        code, why = await client.json("/why/s19-1")
+
+    assert code == 200
+    assert (why["age_s"], why["hottest_c"], why["truth"]) == (None, None, "unreachable")
+
+
+async def test_a_device_that_fell_silent_tells_how_old_its_last_word_is() -> None:
+    silent = boards.device("s19-1", truth=Truth.STALE, reason=Reason.STALE, age_s=612.345, hottest_c=71.5)
+
+    async with serving(boards.board(boards.tick(silent, nodes=NODES))) as client:
+        _, why = await client.json("/why/s19-1")
+
+    assert (why["age_s"], why["hottest_c"], why["reason"]) == (612.35, 71.5, "stale")
+
+
+@pytest.mark.parametrize("absurd", [nan, inf, -inf])
+async def test_a_number_that_is_none_is_null_and_never_breaks_the_answer(absurd: float) -> None:
+    strange = boards.device("s19-1", hottest_c=absurd, rate=absurd)
+    tick = boards.tick(strange, nodes=NODES)
+    tick = replace(tick, plan=replace(tick.plan, value_per_hour=absurd, gap=absurd))
+
+    async with serving(boards.board(tick)) as client:
+        status = await client.json("/status")
+        why = await client.json("/why/s19-1")
+
+    assert (status[0], status[1]["value_usd_per_hour"], status[1]["gap"]) == (200, None, None)
+    assert (why[0], why[1]["hottest_c"], why[1]["points"][0]["rate"]) == (200, None, None)
+
+
+async def test_absent_limits_meters_and_caps_are_null_and_zero_is_zero() -> None:
+    nodes = (boards.node("grid-connection"), boards.node("pdu-1", limit=Limit(Power(0)), metered_w=0))
+
+    async with serving(boards.board(boards.tick(nodes=nodes))) as client:
+        _, status = await client.json("/status")
+
+    assert status["cap"] == {"watts": None, "reason": "none", "event": ""}
+    assert [(node["limit_w"], node["metered_w"]) for node in status["nodes"]] == [(None, None), (0, 0)]
+
+
+class CountedSpecs(tuple[DeviceSpec, ...]):
+    """Knows how often it was walked through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[DeviceSpec]:
+        type(self).walks += 1
+        return super().__iter__()
+
+
+async def test_the_status_of_many_devices_does_not_walk_through_all_of_them_for_each() -> None:
+    tick: Tick = boards.tick(*(boards.device(f"asic-{at}") for at in range(200)), nodes=NODES)
+    tick = replace(tick, inputs=replace(tick.inputs, specs=CountedSpecs(tick.inputs.specs)))
+
+    async with serving(boards.board(tick)) as client:
+        _, status = await client.json("/status")
+
+    assert len(status["devices"]) == 200
+    assert CountedSpecs.walks < 5
+
+
+async def test_an_address_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        api = Api(board=boards.board(), host="127.0.0.1", port=port, metrics=lambda: b"")
+
+        with pytest.raises(ApiError, match=rf"127\.0\.0\.1.*{port}.*in use") as caught:
+            await api.start()
+
+    assert len(str(caught.value).splitlines()) == 1
+
+
+async def test_an_address_that_is_not_ours_is_named() -> None:
+    api = Api(board=boards.board(), host="192.0.2.1", port=0, metrics=lambda: b"")
+
+    with pytest.raises(ApiError, match=r"192\.0\.2\.1"):
+        await api.start()
