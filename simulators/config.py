@@ -46,6 +46,10 @@ class Family(StrEnum):
     ANTMINER = "antminer"
     WHATSMINER_V3 = "whatsminer-v3"
     AVALON = "avalon"
+    VNISH = "vnish"
+    AURADINE = "auradine"
+    AXEOS = "axeos"
+    MARAFW = "marafw"
 
 
 SHARES = {Family.ANTMINER: ANTMINER_MODES, Family.AVALON: AVALON_LEVELS}

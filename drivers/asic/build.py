@@ -6,11 +6,14 @@ from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Th
 from controller.domain.power import Power
 from drivers.asic.adapter import Adapter, Plate
 from drivers.asic.antminer import Antminer
+from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
 from drivers.asic.config import Family, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
+from drivers.asic.generic import Generic, Recognised
 from drivers.asic.identify import Identifier
 from drivers.asic.luxos import LuxOS
+from drivers.asic.vnish import VNish
 from drivers.asic.whatsminer import Whatsminer
 from drivers.asic.whatsminer_v3 import WhatsminerV3
 
@@ -20,11 +23,14 @@ ADAPTERS: dict[Family, type[Adapter]] = {
     "antminer": Antminer,
     "whatsminer-v3": WhatsminerV3,
     "avalon": Avalon,
+    "vnish": VNish,
+    "auradine": Auradine,
+    "generic": Generic,
 }
 
 
 def drivers_of(config: MinerGroupConfig, identifier: Identifier | None) -> tuple[AsicDriver, ...]:
-    shared = identifier or Identifier()
+    shared = Recognised() if config.family == "generic" else identifier or Identifier()
     return tuple(_driver(config, index, host, shared) for index, host in enumerate(config.addresses()))
 
 

@@ -9,7 +9,14 @@ from typing import Protocol
 
 from simulators.faces.connection import Connection, Listener
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    500: "Internal Server Error",
+}
 FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\s]+))')
 
 

@@ -9,11 +9,16 @@ from functools import partial
 
 from simulators.config import Family
 from simulators.faces.antminer import AntminerApi
+from simulators.faces.auradine import AuradineApi
 from simulators.faces.avalon import AvalonApi, TakingTurns, Turns
+from simulators.faces.axeos import AxeosApi
 from simulators.faces.cgminer import JsonApi, JsonConnection
 from simulators.faces.connection import Listener
 from simulators.faces.http import HttpConnection, WebApi
 from simulators.faces.luxos import LuxosApi
+from simulators.faces.marafw import MaraApi
+from simulators.faces.vnish import VnishApi
+from simulators.faces.vnish_rpc import VnishRpc
 from simulators.faces.whatsminer import WhatsminerApi
 from simulators.faces.whatsminer_v3 import FramedConnection, LegacyApi, WhatsminerV3Api
 from simulators.physics.miner import Miner
@@ -21,6 +26,7 @@ from simulators.plant import Plant
 
 RPC = 4028
 HTTP = 80
+AURADINE_HTTP = 8080
 WHATSMINER_V3 = 4433
 
 
@@ -88,12 +94,21 @@ class MinerFaces:
             case Family.AVALON:
                 taking_turns = partial(TakingTurns, api=AvalonApi(miner, now_s), turns=Turns())
                 return [Listener(miner, self._ports.get(RPC, RPC), taking_turns)]
+            case Family.VNISH:
+                return [self._rpc(miner, VnishRpc(miner, now_s)), self._http(miner, VnishApi(miner, now_s))]
+            case Family.AURADINE:
+                both = AuradineApi(miner, now_s)
+                return [self._rpc(miner, both), self._http(miner, both, AURADINE_HTTP)]
+            case Family.AXEOS:
+                return [self._http(miner, AxeosApi(miner, now_s))]
+            case Family.MARAFW:
+                return [self._http(miner, MaraApi(miner, now_s))]
 
     def _rpc(self, miner: Miner, api: JsonApi) -> Listener:
         return Listener(miner, self._ports.get(RPC, RPC), partial(JsonConnection, api=api))
 
-    def _http(self, miner: Miner, api: WebApi) -> Listener:
-        return Listener(miner, self._ports.get(HTTP, HTTP), partial(HttpConnection, api=api))
+    def _http(self, miner: Miner, api: WebApi, port: int = HTTP) -> Listener:
+        return Listener(miner, self._ports.get(port, port), partial(HttpConnection, api=api))
 
 
 def _raise_file_limit() -> None:

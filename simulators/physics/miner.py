@@ -22,7 +22,7 @@ HASH_FROM = 0.5
 """Share of the soft start's watts before the first hash."""
 RECOVERY_C = 30.0
 """A tripped miner starts again when it has cooled this far below its trip temperature."""
-WAKES_WITH_A_BOOT = frozenset({Family.WHATSMINER, Family.WHATSMINER_V3, Family.AVALON})
+WAKES_WITH_A_BOOT = frozenset({Family.WHATSMINER, Family.WHATSMINER_V3, Family.AVALON, Family.VNISH})
 """Sleep survives a reboot on LuxOS and in a stock Antminer's configuration, but not here."""
 
 

@@ -55,6 +55,14 @@ class Family:
     process_down_when_stopped: bool = False
     acts_later: bool = False
     """Its orders are for a time to come, so plant time must pass while the driver waits."""
+    configured_as: str = ""
+    """The family in a site file, where it is another than the simulated machine's own."""
+    watched: bool = False
+    """Nothing can be told to it."""
+
+    @property
+    def driver(self) -> str:
+        return self.configured_as or self.name
 
     @property
     def device(self) -> str:
@@ -77,6 +85,7 @@ class Family:
 MODES = {
     "antminer": (("low", 2400, 86), ("normal", 3250, 110)),
     "avalon": (("low", 1950, 72), ("mid", 2600, 92), ("high", 3250, 110)),
+    "marafw": (("on", 3250, 110),),
 }
 """The points of families that have fixed ones."""
 
@@ -88,6 +97,10 @@ FAMILIES = {
         Family("antminer", "Antminer S19 Pro", "127.44.0.3", Quality.ESTIMATED),
         Family("whatsminer-v3", "M60S_VK40", "127.44.0.5", Quality.MEASURED),
         Family("avalon", "AvalonMiner 1246", "127.44.0.6", Quality.MEASURED, acts_later=True),
+        Family("vnish", "Antminer S19 Pro", "127.44.0.8", Quality.ESTIMATED),
+        Family("auradine", "AT1500", "127.44.0.9", Quality.MEASURED),
+        Family("axeos", "BM1370", "127.44.0.10", Quality.MEASURED, configured_as="generic", watched=True),
+        Family("marafw", "Antminer S19", "127.44.0.11", Quality.ESTIMATED, configured_as="generic"),
     )
 }
 PROCESS_DOWN = {
@@ -97,7 +110,11 @@ PROCESS_DOWN = {
         Family("whatsminer-v3", "M60S_VK40", "127.44.0.7", Quality.MEASURED, process_down_when_stopped=True),
     )
 }
+CONTROLLABLE = {name: family for name, family in FAMILIES.items() if not family.watched}
+WITH_PASSWORD = {name: family for name, family in CONTROLLABLE.items() if name != "marafw"}
+"""pyasic recognises MaraFW by its factory password, and by no other."""
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+each_controllable = pytest.mark.parametrize("family", CONTROLLABLE.values(), ids=CONTROLLABLE)
 each_process_down = pytest.mark.parametrize("family", PROCESS_DOWN.values(), ids=PROCESS_DOWN)
 
 BACKENDS = {
@@ -106,11 +123,16 @@ BACKENDS = {
     "antminer": "AntminerModern",
     "whatsminer-v3": "BTMinerV3",
     "avalon": "AvalonMiner",
+    "vnish": "VNish",
+    "auradine": "Auradine",
+    "axeos": "BitAxe",
+    "marafw": "MaraMiner",
+    "generic": "generic",
 }
 """The class by which pyasic knows each."""
 
 
-PORTS = {port: free_port() for port in (80, 443, 4028, 4433)}
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080)}
 
 
 class Site:
@@ -123,7 +145,7 @@ class Site:
     def driver(self, family: Family, **config: Any) -> AsicDriver:
         table: dict[str, object] = RATING | {
             "id": family.name,
-            "family": family.name,
+            "family": family.driver,
             "hosts": (family.address,),
             "node": "site",
             "exchange_s": 3.0,
@@ -233,7 +255,7 @@ async def test_the_spec_is_usable_before_first_contact_and_never_wider_after_it(
 
     await driver.read()
 
-    assert before.floor.name == driver.spec.floor.name == "sleep"
+    assert before.floor.name == driver.spec.floor.name == ("on" if family.watched else "sleep")
     assert before.ceiling == driver.spec.ceiling == Power(3413)
     assert top(driver).power <= before.points[-1].power
 
@@ -289,7 +311,7 @@ async def test_a_known_machine_in_trouble_is_an_error_and_comes_back_by_itself(
 # -- changing -------------------------------------------------------------------------------------------
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_lands_at_every_point_that_it_offers(site: Site, family: Family) -> None:
     driver = site.driver(family)
@@ -306,7 +328,7 @@ async def test_lands_at_every_point_that_it_offers(site: Site, family: Family) -
         assert site.truth(family).watts == pytest.approx(wanted.power.watts, rel=0.03)
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_the_first_thing_asked_of_a_stranger_may_be_to_sleep(site: Site, family: Family) -> None:
     driver = site.driver(family)
@@ -316,6 +338,24 @@ async def test_the_first_thing_asked_of_a_stranger_may_be_to_sleep(site: Site, f
     await site.after(60)
     assert outcome == Acknowledged()
     assert site.truth(family).watts < 50
+
+
+@on_site
+async def test_a_machine_that_is_only_watched_refuses_every_command_and_says_why(site: Site) -> None:
+    family = FAMILIES["axeos"]
+    driver = site.driver(family)
+    await driver.read()
+    sleep = OperatingPoint(name="sleep", power=Power(25), rate=0)
+
+    (only,) = driver.spec.points
+    outcomes = [await driver.apply(SetPoint(device=driver.spec.id, point=wanted)) for wanted in (only, sleep)]
+
+    assert only.power == driver.spec.ceiling
+    assert outcomes == [
+        Refused("BitAxe: pyasic has no stop for it"),
+        Refused("no operating point sleep of 25 W; there are on"),
+    ]
+    assert site.truth(family).watts > 3000
 
 
 @each_family
@@ -331,7 +371,7 @@ async def test_a_point_that_the_machine_does_not_have_is_refused(site: Site, fam
     assert (await driver.read()).setting == Limit(top(driver).power)
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_a_refusal_is_told_as_one_and_changes_nothing(site: Site, family: Family) -> None:
     driver = site.driver(family)
@@ -344,7 +384,7 @@ async def test_a_refusal_is_told_as_one_and_changes_nothing(site: Site, family: 
     assert site.truth(family).watts > 3000
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_a_machine_that_lies_is_read_as_what_it_still_does(site: Site, family: Family) -> None:
     driver = site.driver(family)
@@ -407,7 +447,7 @@ async def test_a_limit_that_was_accepted_and_ignored_is_not_acknowledged(site: S
     assert "3250 W" in outcome.why
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_a_rebooted_machine_takes_orders_again(site: Site, family: Family) -> None:
     driver = site.driver(family)
@@ -423,7 +463,7 @@ async def test_a_rebooted_machine_takes_orders_again(site: Site, family: Family)
     assert site.truth(family).watts < 50
 
 
-@each_family
+@each_controllable
 @on_site
 async def test_a_second_order_works_after_a_long_silence(site: Site, family: Family) -> None:
     """LuxOS drops a login after 60 s: a client that kept it could stop a machine but never wake it."""
@@ -441,7 +481,14 @@ async def test_a_second_order_works_after_a_long_silence(site: Site, family: Fam
 # -- identity -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("wanted", "there"), list(permutations(FAMILIES, 2)))
+OTHERS = [
+    (wanted, there)
+    for wanted, there in permutations(FAMILIES, 2)
+    if FAMILIES[wanted].driver != FAMILIES[there].driver
+]
+
+
+@pytest.mark.parametrize(("wanted", "there"), OTHERS)
 @on_site
 async def test_a_machine_of_another_family_is_an_error_that_names_both(
     site: Site, wanted: str, there: str
@@ -451,7 +498,7 @@ async def test_a_machine_of_another_family_is_an_error_that_names_both(
     with pytest.raises(DriverError) as error:
         await driver.read()
 
-    assert BACKENDS[wanted] in str(error.value)
+    assert BACKENDS[FAMILIES[wanted].driver] in str(error.value)
     assert BACKENDS[there] in str(error.value)
 
 
@@ -481,9 +528,10 @@ async def test_another_machine_at_the_address_is_an_error_once_and_then_the_new_
 # -- passwords and logins -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["antminer", "vnish", "auradine"])
 @on_site
-async def test_an_antminer_with_another_password_is_an_error(site: Site) -> None:
-    driver = site.driver(FAMILIES["antminer"], password="not-this-one")
+async def test_a_machine_with_another_password_is_an_error(site: Site, name: str) -> None:
+    driver = site.driver(FAMILIES[name], password="not-this-one")
 
     with pytest.raises(DriverError, match="password"):
         await driver.read()
@@ -500,7 +548,7 @@ async def test_a_whatsminer_with_another_password_is_read_but_refuses(site: Site
     assert site.truth(FAMILIES[name]).watts > 3000
 
 
-@each_family
+@pytest.mark.parametrize("family", WITH_PASSWORD.values(), ids=WITH_PASSWORD)
 @on_site
 async def test_the_configured_password_is_used(site: Site, family: Family) -> None:
     site.plant.miners[family.device].group.__dict__["password"] = "hall-7"
@@ -534,8 +582,10 @@ async def test_luxos_is_left_without_our_login(site: Site) -> None:
 # -- sockets --------------------------------------------------------------------------------------------
 
 
-@each_family
-@pytest.mark.parametrize("call", ["read", "apply"])
+CALLS = [(family, call) for call in ("read", "apply") for family in FAMILIES.values()]
+
+
+@pytest.mark.parametrize(("family", "call"), [(f, c) for f, c in CALLS if c == "read" or not f.watched])
 @on_site
 async def test_a_cancelled_call_leaves_no_open_socket(site: Site, family: Family, call: str) -> None:
     driver = site.driver(family, exchange_s=5.0)

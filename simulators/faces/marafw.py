@@ -1,0 +1,134 @@
+"""MaraFW on an Antminer: digest HTTP on port 80. Its whole configuration is read, and written, as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from simulators.faces.cgminer import JsonObject, mac_of
+from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
+from simulators.physics.miner import Miner, MinerReport
+
+REALM = "antMiner Configuration"
+API = "/kaonsu/v1/"
+FIRMWARE = "2026.03.2"
+SLEEP = "Sleep"
+WORK_MODES = ("Auto", "Fixed", "Stock", SLEEP)
+BOARDS = 3
+CHIPS_PER_BOARD = 114
+
+
+class MaraApi:
+    def __init__(self, miner: Miner, now_s: Callable[[], float]) -> None:
+        self._miner = miner
+        self._now_s = now_s
+        self._config: JsonObject = {
+            "mode": {
+                "work-mode-selector": "Fixed",
+                "concorde": {"mode-select": "PowerTarget", "power-target": round(miner.rated_w)},
+                "fixed": {"frequency": "600", "voltage": 13.5},
+            },
+            "pools": [{"url": "stratum+tcp://pool.example:3333", "user": f"site.{miner.id}", "gid": 0}],
+            "fan": {"fan-mode": "Auto"},
+        }
+
+    def serve(self, request: HttpRequest) -> HttpAnswer:
+        if not self._proves(request):
+            return HttpAnswer(
+                status=401,
+                body=b"<html><head><title>401 - Unauthorized</title></head></html>",
+                content_type="text/html",
+                authenticate=digest_challenge(REALM, self._miner.serial),
+            )
+        name = request.target.partition("?")[0].removeprefix(API)
+        if request.method == "POST":
+            return self._post(name, request.body)
+        pages: dict[str, Callable[[], JsonObject]] = {
+            "brief": self._brief,
+            "overview": self._overview,
+            "hashboards": self._hashboards,
+            "miner_config": lambda: self._config,
+            "network_config": lambda: {"hostname": self._miner.id},
+        }
+        if name not in pages or not request.target.startswith(API):
+            return HttpAnswer(status=404, body=b"<html>404 - Not Found</html>", content_type="text/html")
+        return _json(pages[name]())
+
+    def _proves(self, request: HttpRequest) -> bool:
+        password = self._miner.group.password or "root"
+        if self._miner.faults.wrong_password:
+            password = f"{password}-changed"
+        return digest_proves(request, user="root", password=password, realm=REALM, nonce=self._miner.serial)
+
+    # -- orders -----------------------------------------------------------------------------------------
+
+    def _post(self, name: str, body: bytes) -> HttpAnswer:
+        try:
+            posted = json.loads(body)
+        except (ValueError, RecursionError):
+            posted = None
+        if self._miner.faults.refuses or not isinstance(posted, dict):
+            return _json({"error": True, "msg": "rejected"})
+        match name, posted:
+            case "miner_config", {"mode": {"work-mode-selector": str(mode)}} if mode in WORK_MODES:
+                self._configure(posted, mode)
+            case "maintenance", {"type": "reboot"}:
+                self._miner.reboot(self._now_s())
+            case _:
+                return _json({"error": True, "msg": "bad request"})
+        return _json({"error": False, "msg": "success"})
+
+    def _configure(self, posted: JsonObject, mode: str) -> None:
+        self._config = posted
+        pools = posted.get("pools")
+        usable = isinstance(pools, list) and any(isinstance(pool, dict) and pool.get("url") for pool in pools)
+        self._miner.set_pools(usable=usable)
+        if mode == SLEEP:
+            self._miner.sleep()
+        else:
+            self._miner.wake()
+
+    # -- readings ---------------------------------------------------------------------------------------
+
+    @property
+    def _report(self) -> MinerReport:
+        return self._miner.report(self._now_s())
+
+    def _brief(self) -> JsonObject:
+        report = self._report
+        return {
+            "elapsed": int(report.uptime_s),
+            "hashrate_realtime": round(report.rate_ths, 3),
+            "hashrate_average": round(report.rate_ths, 3),
+            "hashrate_ideal": round(self._miner.group.rated_ths * 1000, 1),
+            "power_consumption_estimated": round(report.watts),
+            "status": "Sleeping" if report.asleep else "Mining",
+        }
+
+    def _overview(self) -> JsonObject:
+        return {
+            "model": self._miner.group.model,
+            "mac": mac_of(self._miner.serial),
+            "version_firmware": FIRMWARE,
+            "control_board": "AMLogic",
+        }
+
+    def _hashboards(self) -> JsonObject:
+        report = self._report
+        hot = round(report.hottest_c)
+        boards = [
+            {
+                "index": index,
+                "hashrate_average": round(report.rate_ths * 1000 / BOARDS, 2),
+                "temperature_pcb": [hot - 12] * 4,
+                "temperature_chip": [hot] * 4,
+                "asic_num": CHIPS_PER_BOARD,
+                "serial_number": f"{self._miner.serial}{index}",
+            }
+            for index in range(BOARDS)
+        ]
+        return {"hashboards": boards}
+
+
+def _json(body: JsonObject) -> HttpAnswer:
+    return HttpAnswer(status=200, body=json.dumps(body).encode())
