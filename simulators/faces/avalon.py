@@ -127,16 +127,14 @@ class AvalonApi:
                 return self._failed(f"Unknown option: {option}")
 
     def _later(self, option: str, setting: str, order: Callable[[], None]) -> JsonObject:
-        """By the machine's own clock. What is to be done at a time that is over is never done.
+        """By the machine's own clock, or at once if that time is over.
 
         Series 14 confirms in other words, and at `softon` it hangs up without any.
         """
         at = _WHEN.fullmatch(setting)
         if at is None:
             return self._failed(f"{option} unknown argument")
-        due_s = int(at[1]) - self._miner.group.clock_s
-        if due_s >= self._now_s():
-            self._miner.schedule(due_s, order)
+        self._miner.schedule(int(at[1]) - self._miner.group.clock_s, order)
         if self._miner.group.model.startswith(SERIES_14):
             return self._ok() if option == "softoff" else {}
         return self._info(f"success {option}:{setting}")
@@ -209,7 +207,8 @@ class AvalonApi:
             "MM Count": 1,
             "Smart Speed": 1,
         }
-        return self._list(70, "CGMiner stats", STATS=[stats])
+        pool = {"STATS": 1, "ID": "POOL0", "Elapsed": int(self._report.uptime_s), "Calls": 0}
+        return self._list(70, "CGMiner stats", STATS=[stats, pool])
 
     def _module(self) -> str:
         report = self._report

@@ -12,7 +12,13 @@ from simulators.plant import Plant
 
 RATED_W = 3000.0
 RATED_THS = 120.0
-MODELS = {"luxos": "Antminer S19k Pro", "whatsminer": "M50SVH35", "antminer": "Antminer S19 Pro"}
+MODELS = {
+    "luxos": "Antminer S19k Pro",
+    "whatsminer": "M50SVH35",
+    "antminer": "Antminer S19 Pro",
+    "whatsminer-v3": "M60S_VK40",
+    "avalon": "AvalonMiner 1246",
+}
 HOME = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
 """Loopback addresses of this process's own: test runs beside each other never meet."""
 

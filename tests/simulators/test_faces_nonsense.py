@@ -9,30 +9,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.faces.antminer import AntminerApi
+from simulators.faces.avalon import AvalonApi
 from simulators.faces.http import HttpAnswer, HttpRequest
 from simulators.faces.luxos import LuxosApi
 from simulators.faces.whatsminer import WhatsminerApi
+from simulators.faces.whatsminer_v3 import LegacyApi, WhatsminerV3Api
 from tests.simulators.plants import miners, only_miner, plant
 
-Api = LuxosApi | WhatsminerApi | AntminerApi
+Api = LuxosApi | WhatsminerApi | AntminerApi | AvalonApi | WhatsminerV3Api | LegacyApi
+APIS = {
+    LuxosApi: "luxos",
+    WhatsminerApi: "whatsminer",
+    AntminerApi: "antminer",
+    AvalonApi: "avalon",
+    WhatsminerV3Api: "whatsminer-v3",
+    LegacyApi: "whatsminer-v3",
+}
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-COMMANDS = ("curtail", "profileset", "atmset", "logoff", "power+", "+", "get_token", "summary", "stats")
+COMMANDS = (
+    *("curtail", "profileset", "atmset", "logoff", "power+", "+", "get_token", "summary", "stats", "ascset"),
+    *("get.device.info", "get.miner.status", "set.miner.service", "set."),
+)
 
 
-@pytest.mark.parametrize("api", [LuxosApi, WhatsminerApi, AntminerApi])
+@pytest.mark.parametrize("api", APIS)
 @settings(max_examples=50, deadline=None)
 @given(command=JSON | st.sampled_from(COMMANDS), key=st.sampled_from(["command", "cmd", "enc"]), rest=JSON)
 def test_whatever_is_asked_is_answered_with_an_object(
     api: type[Api], command: object, key: str, rest: object
 ) -> None:
-    site = plant(miners=[miners()])
+    site = plant(miners=[miners(APIS[api])])
+    request = {key: command, "parameter": rest, "param": rest, "data": rest, "token": rest, "ts": rest}
 
-    answer = api(only_miner(site), lambda: site.now_s).answer({key: command, "parameter": rest, "data": rest})
+    answer = api(only_miner(site), lambda: site.now_s).answer(request)
 
     assert isinstance(answer, dict)
     assert json.dumps(answer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -30,7 +31,7 @@ pytestmark = [
 
 DEADLINE_S = 20.0
 ADDRESS = f"{HOME}.1"
-FAMILIES = ("luxos", "whatsminer", "antminer")
+FAMILIES = ("luxos", "whatsminer", "antminer", "whatsminer-v3", "avalon")
 MIN_SET = ["hashrate", "wattage", "wattage_limit", "hashboards", "is_mining"]
 
 
@@ -64,6 +65,8 @@ def with_pyasic(family: str, scenario: Scenario, **keys: Any) -> None:
         ("luxos", "LUXMinerS19kPro", "S19k Pro (LuxOS)"),
         ("whatsminer", "BTMinerM50SVH30", "M50S VH30 (Stock)"),
         ("antminer", "BMMinerS19Pro", "S19 Pro (Stock)"),
+        ("whatsminer-v3", "BTMinerM60SVK40", "M60S VK40 (Stock)"),
+        ("avalon", "CGMinerAvalon1246", "Avalon 1246 (Stock)"),
     ],
 )
 def test_pyasic_identifies_class_and_model(family: str, kind: str, model: str) -> None:
@@ -81,10 +84,12 @@ def test_pyasic_reads_everything_it_asks_for(family: str) -> None:
         assert float(data.hashrate) == pytest.approx(RATED_THS, rel=0.001)
         assert float(data.expected_hashrate) == pytest.approx(RATED_THS, rel=0.001)
         assert [board.missing for board in data.hashboards] == [False] * 3
-        assert all(board.temp and board.chip_temp for board in data.hashboards)
-        assert all(board.chip_temp <= truth.temperature_c for board in data.hashboards)
+        # of API v3 it reads the hottest chip as the outlet air, and pools from an answer that has none
+        hottest = "outlet_temp" if family == "whatsminer-v3" else "chip_temp"
+        temperatures = [(board.temp, getattr(board, hottest)) for board in data.hashboards]
+        assert all(board_c and 0 < chip_c < truth.temperature_c + 0.1 for board_c, chip_c in temperatures)
         assert all(fan.speed for fan in data.fans)
-        assert [str(pool.url.host).partition(".")[2] for pool in data.pools]
+        assert family == "whatsminer-v3" or [str(pool.url.host).partition(".")[2] for pool in data.pools]
         assert data.fw_ver
         assert data.uptime is not None
         assert data.errors == []
@@ -92,7 +97,10 @@ def test_pyasic_reads_everything_it_asks_for(family: str) -> None:
     with_pyasic(family, scenario)
 
 
-@pytest.mark.parametrize(("family", "told_w"), [("luxos", 3000), ("whatsminer", 3000), ("antminer", None)])
+@pytest.mark.parametrize(
+    ("family", "told_w"),
+    [("luxos", 3000), ("whatsminer", 3000), ("antminer", None), ("whatsminer-v3", 3000), ("avalon", 3000)],
+)
 def test_pyasic_reads_watts_only_where_the_firmware_tells_them(family: str, told_w: int | None) -> None:
     async def scenario(client: Any, _site: SimulatedSite, _truth: Miner) -> None:
         data = await client.get_data(include=MIN_SET)
@@ -120,8 +128,8 @@ def test_the_plant_sleeps_and_wakes_when_pyasic_says_so(family: str) -> None:
         assert (truth.watts, truth.rate) == (RATED_W, RATED_THS)
         assert float(awake.hashrate) == pytest.approx(RATED_THS, rel=0.001)
 
-    # the LuxOS session would die while the miner sleeps: see below
-    with_pyasic(family, scenario, wake_s=5)
+    # the LuxOS session would die while the miner sleeps: see below; an Avalon is told when by pyasic's clock
+    with_pyasic(family, scenario, wake_s=5, clock_s=int(time.time()))
 
 
 @pytest.mark.parametrize("family", ["whatsminer", "antminer"])
@@ -135,7 +143,8 @@ def test_pyasic_sees_the_stop_where_the_firmware_shows_it(family: str) -> None:
     with_pyasic(family, scenario)
 
 
-def test_a_whatsminer_follows_pyasics_power_limit() -> None:
+@pytest.mark.parametrize("family", ["whatsminer", "whatsminer-v3"])
+def test_a_whatsminer_follows_pyasics_power_limit(family: str) -> None:
     async def scenario(client: Any, site: SimulatedSite, truth: Miner) -> None:
         assert await client.set_power_limit(2100)
         await site.advance(15.0)
@@ -144,10 +153,11 @@ def test_a_whatsminer_follows_pyasics_power_limit() -> None:
         assert truth.watts == pytest.approx(2100, rel=0.001)
         assert (data.wattage, data.wattage_limit) == (2100, 2100)
 
-    with_pyasic("whatsminer", scenario)
+    with_pyasic(family, scenario)
 
 
-def test_a_whatsminer_accepts_and_ignores_a_limit_out_of_its_range() -> None:
+@pytest.mark.parametrize("family", ["whatsminer", "whatsminer-v3"])
+def test_a_whatsminer_accepts_and_ignores_a_limit_out_of_its_range(family: str) -> None:
     async def scenario(client: Any, site: SimulatedSite, truth: Miner) -> None:
         assert await client.set_power_limit(9000)
         await site.advance(15.0)
@@ -155,7 +165,7 @@ def test_a_whatsminer_accepts_and_ignores_a_limit_out_of_its_range() -> None:
         assert truth.watts == RATED_W
         assert (await client.get_data(include=MIN_SET)).wattage_limit == RATED_W
 
-    with_pyasic("whatsminer", scenario)
+    with_pyasic(family, scenario)
 
 
 def test_a_luxos_miner_takes_the_highest_profile_under_pyasics_limit() -> None:
@@ -243,7 +253,36 @@ def test_a_whatsminer_that_rebooted_knows_no_token_from_before() -> None:
     with_pyasic("whatsminer", scenario)
 
 
-@pytest.mark.parametrize("family", ["luxos", "antminer"])
+def test_a_whatsminer_of_api_v3_that_rebooted_has_another_salt() -> None:
+    async def scenario(client: Any, site: SimulatedSite, truth: Miner) -> None:
+        await client.set_power_limit(2100)
+        site.plant.set_fault("whatsminer-v3-000", "reboot_now")
+        await site.advance(60.0)
+
+        assert not await client.stop_mining()
+        client.rpc.salt = None
+        assert await client.stop_mining()
+        assert truth.state is MinerState.ASLEEP
+
+    with_pyasic("whatsminer-v3", scenario)
+
+
+def test_pyasics_power_limit_takes_an_avalon_to_its_highest_level_whatever_it_asks_for() -> None:
+    async def scenario(client: Any, site: SimulatedSite, truth: Miner) -> None:
+        truth.set_point("low")
+        await site.advance(15.0)
+        before_w = truth.watts
+
+        assert await client.set_power_limit(2000)
+        await site.advance(15.0)
+
+        assert before_w == pytest.approx(0.6 * RATED_W, rel=0.001)
+        assert truth.watts == RATED_W
+
+    with_pyasic("avalon", scenario)
+
+
+@pytest.mark.parametrize("family", ["luxos", "antminer", "whatsminer-v3", "avalon"])
 def test_a_dead_miner_looks_to_pyasic_like_a_mining_one(family: str) -> None:
     async def scenario(client: Any, site: SimulatedSite, _truth: Miner) -> None:
         site.plant.set_fault(f"{family}-000", "dead")

@@ -54,7 +54,9 @@ async def test_nesting_without_end_is_refused_like_any_other_nonsense() -> None:
     assert json.loads(answer.rstrip(b"\0"))["STATUS"][0]["Code"] == 23
 
 
-@pytest.mark.parametrize(("family", "last"), [("luxos", b"}\0"), ("whatsminer", b"}"), ("antminer", b"}\0")])
+@pytest.mark.parametrize(
+    ("family", "last"), [("luxos", b"}\0"), ("whatsminer", b"}"), ("antminer", b"}\0"), ("avalon", b"}\0")]
+)
 async def test_only_the_cgminer_kin_end_their_answer_with_a_nul(family: str, last: bytes) -> None:
     async with served(family):
         answer = await raw(b'{"command":"summary"}')
