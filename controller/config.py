@@ -23,7 +23,8 @@ from pydantic_settings import (
 )
 
 from controller.consistency import problems
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
+from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
 from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
@@ -49,16 +50,45 @@ Kilowatts = Annotated[float, BeforeValidator(_a_number), Field(ge=0, le=10_000_0
 """Up to 10 GW: the journal keeps watts as 64-bit integers."""
 
 
+class BreakerTable(Table):
+    """What is printed on a breaker. `volts` is line to line where there are three phases."""
+
+    amps: float = Field(gt=0, le=1_000_000)
+    volts: float = Field(gt=0, le=1_000_000)
+    phases: Phases = Phases.THREE
+    power_factor: float = Field(default=1.0, gt=0, le=1)
+    continuous_percent: float = Field(default=100 * CONTINUOUS_SHARE, gt=0, le=100)
+
+    def power(self) -> Power:
+        share = self.continuous_percent / 100
+        return breaker_power(
+            self.amps, self.volts, self.phases, power_factor=self.power_factor, continuous_share=share
+        )
+
+
+class TransformerTable(Table):
+    kva: float = Field(gt=0, le=10_000_000)
+    power_factor: float = Field(default=1.0, gt=0, le=1)
+
+    def power(self) -> Power:
+        return apparent_power(self.kva, power_factor=self.power_factor)
+
+
 class NodeTable(Table):
+    """A node's limit is the lowest of what it is given: a contract, a breaker, a transformer."""
+
     id: str = Field(min_length=1)
     parent: str | None = None
     limit_kw: Kilowatts | None = None
+    breaker: BreakerTable | None = None
+    transformer: TransformerTable | None = None
     fixed_kw: Kilowatts = 0.0
     meter: str | None = None
 
     @property
     def limit(self) -> Bound:
-        return _bound(self.limit_kw)
+        rated = (table.power() for table in (self.breaker, self.transformer) if table is not None)
+        return tightest(_bound(self.limit_kw), *(Limit(power) for power in rated))
 
     @property
     def fixed(self) -> Power:

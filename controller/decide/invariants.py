@@ -8,7 +8,7 @@ from controller.decide import nodes, thermal, truth
 from controller.decide.limits import limits_now
 from controller.decide.plan import Grant, Inputs, Plan, Truth
 from controller.decide.snapshot import State
-from controller.decide.timeline import grid_now
+from controller.decide.timeline import grid_now, link_since
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit
@@ -29,7 +29,7 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
         *_dwell(specs, before, inputs, plan),
     ]
     if plan.ready:
-        broken += _within_limits(site, inputs, specs, plan)
+        broken += _within_limits(site, before, inputs, specs, plan)
     if broken:
         raise BrokenInvariantError("; ".join(broken))
 
@@ -79,12 +79,15 @@ def _dwell(specs: dict[str, DeviceSpec], before: State, inputs: Inputs, plan: Pl
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
 
 
-def _within_limits(site: Site, inputs: Inputs, specs: dict[str, DeviceSpec], plan: Plan) -> Iterator[str]:
+def _within_limits(
+    site: Site, before: State, inputs: Inputs, specs: dict[str, DeviceSpec], plan: Plan
+) -> Iterator[str]:
     """I1: grants fit every node, or the plan says infeasible and all that obeys is at its lowest.
 
     I4: wherever something is raised, the worst case of everything still fits.
     """
-    usable = limits_now(site, grid_now(inputs.events, inputs.utc_s, inputs.link, site.policy)).usable
+    link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
+    usable = limits_now(site, grid_now(inputs.events, inputs.utc_s, link, site.policy)).usable
     ways = nodes.ancestors(site)
     raised_at = {node for name in plan.raised for node in ways[specs[name].node]}
     for state in plan.nodes:

@@ -28,6 +28,10 @@ class State:
     last_s: float | None = None
     rise_w: float = 0.0
 
+    def up_s(self, now_s: float) -> float:
+        """Seconds since the first tick."""
+        return 0.0 if self.first_s is None else now_s - self.first_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:

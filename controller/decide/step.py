@@ -15,7 +15,7 @@ from controller.decide.limits import Limits, limits_now
 from controller.decide.plan import CapReason, Inputs, Plan, Reason, Truth
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
-from controller.decide.timeline import GridNow, grid_now
+from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.value import Valuation
 from controller.domain.power import Limit, NoLimit
 from controller.domain.site import Site
@@ -26,7 +26,8 @@ RAMP_WINDOW_S = 5.0
 
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
-    grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site.policy)
+    link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
+    grid = grid_now(inputs.events, inputs.utc_s, link, site.policy)
     seen = look(site, state, inputs)
     limits = limits_now(site, grid)
     state = _readiness(site, state, inputs, seen, limits)

@@ -38,6 +38,11 @@ class GridNow:
     next_change_utc_s: float = math.inf
 
 
+def link_since(link: Link, up_s: float, policy: Policy) -> Link:
+    """A link counts as lost only after the controller had `start_grace_s` to hear a first snapshot on it."""
+    return Link.UP if link is Link.LOST and up_s < policy.start_grace_s else link
+
+
 def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
     for interval in event.intervals:
         if interval.start_utc_s <= utc_s < interval.end_utc_s:

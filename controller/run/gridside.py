@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import CapReason, Inputs, Plan
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power, total
-from controller.grid.site import DataQuality, Part, Progress, SiteReport
+from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
 from controller.run.gridlink import GridLink
 
 
@@ -40,6 +40,7 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
         demand=demand,
         setpoint=plan.cap,
         quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
+        state=_operating(plan),
         shed_available=max(demand - plan.least, Power(0)),
         parts=parts,
         progress=tuple(
@@ -47,6 +48,12 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
             for standing in plan.standings
         ),
     )
+
+
+def _operating(plan: Plan) -> OperatingState:
+    """Curtailed is a site whose cap is the grid's doing."""
+    curtailed = plan.cap_reason in (CapReason.EVENT, CapReason.TARGET, CapReason.LINK_LOST)
+    return OperatingState.RUNNING_CURTAILED if curtailed else OperatingState.RUNNING_NORMAL
 
 
 def _part(inputs: Inputs, plan: Plan, kind: DeviceKind) -> Part:
