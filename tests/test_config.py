@@ -180,6 +180,18 @@ WRONG = {
     "limit that is no number": ("limit_kw = 100", "limit_kw = nan", "nodes.0.limit_kw: ", "(got nan)"),
     "infinite limit": ("limit_kw = 100", "limit_kw = inf", "nodes.0.limit_kw: ", "(got inf)"),
     "limit beyond anything": ("limit_kw = 100", "limit_kw = 1e300", "nodes.0.limit_kw: ", "(got 1e+300)"),
+    "infinite breaker": (
+        "limit_kw = 50",
+        "breaker = { amps = inf, volts = 400 }",
+        "nodes.1.breaker.amps: ",
+        "(got inf)",
+    ),
+    "breaker above its parent": (
+        "limit_kw = 50",
+        "breaker = { amps = 400, volts = 400 }",
+        "nodes.1: limit 221.7 kW",
+        "100.0 kW over it",
+    ),
     "negative fixed load": ("fixed_kw = 5", "fixed_kw = -5", "nodes.0.fixed_kw: ", "(got -5)"),
     "infinite fixed load": ("fixed_kw = 5", "fixed_kw = inf", "nodes.0.fixed_kw: ", "(got inf)"),
     "node above its parent": (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.decide.plan import CapReason, Inputs, Plan
+from controller.decide.plan import CapReason, Grant, Inputs, Plan, Truth
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power, total
@@ -31,10 +32,12 @@ class LinkedGrid:
 
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
-    """The site meter is what counts. Without it, the sum of what devices say is only an estimate."""
-    parts = tuple(_part(inputs, plan, kind) for kind in DeviceKind)
+    """The site meter is what counts. Without it, what devices say and all other load is an estimate."""
+    kinds = {spec.id: spec.kind for spec in inputs.specs}
+    parts = tuple(_part(kinds, plan, kind) for kind in DeviceKind)
     metered = plan.nodes[0].metered
-    demand = metered if metered is not None else total(part.demand for part in parts)
+    other = plan.nodes[0].granted - total(grant.power for grant in plan.grants)
+    demand = metered if metered is not None else total(part.demand for part in parts) + other
     return SiteReport(
         now_utc_s=inputs.utc_s,
         demand=demand,
@@ -56,7 +59,11 @@ def _operating(plan: Plan) -> OperatingState:
     return OperatingState.RUNNING_CURTAILED if curtailed else OperatingState.RUNNING_NORMAL
 
 
-def _part(inputs: Inputs, plan: Plan, kind: DeviceKind) -> Part:
-    kinds = {spec.id: spec.kind for spec in inputs.specs}
-    demand = total(grant.draw for grant in plan.grants if kinds[grant.device] is kind)
+def _part(kinds: Mapping[str, DeviceKind], plan: Plan, kind: DeviceKind) -> Part:
+    demand = total(_draw(grant) for grant in plan.grants if kinds[grant.device] is kind)
     return Part(name=kind.value, demand=demand, quality=DataQuality.ESTIMATED)
+
+
+def _draw(grant: Grant) -> Power:
+    """What a silent device draws nobody knows: it is not told as less than it may be."""
+    return grant.worst if grant.truth in (Truth.STALE, Truth.UNREACHABLE) else grant.draw

@@ -1,0 +1,114 @@
+"""What the site says of itself to the grid operator, made from a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.plan import CapReason, NodeState, Reason, Truth
+from controller.domain.devices import DeviceKind
+from controller.domain.grid import EventStatus, Link
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
+from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
+from controller.run.board import Tick
+from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridConfig
+from controller.run.gridside import LinkedGrid, site_report
+from tests.run import boards
+from tests.run.disks import Disk
+
+
+def root(*, metered_w: int | None = None, granted_w: int = 11_000) -> NodeState:
+    node = boards.node("grid-connection", limit=Limit(Power(60_000)), metered_w=metered_w)
+    return replace(node, granted=Power(granted_w))
+
+
+def pair(**knobs: object) -> tuple[boards.Device, boards.Device]:
+    miner = boards.device("s19-1", draw_w=3000, **knobs)  # type: ignore[arg-type]  # the builder's own knobs
+    return miner, boards.device("dgx-0", kind=DeviceKind.GPU, draw_w=600)
+
+
+def report_of(tick: Tick) -> SiteReport:
+    return site_report(tick.inputs, tick.plan)
+
+
+def test_the_meter_is_what_the_site_draws() -> None:
+    report = report_of(boards.tick(*pair(), nodes=(root(metered_w=52_000),)))
+
+    assert (report.demand, report.quality) == (Power(52_000), DataQuality.OK)
+    assert report.now_utc_s == boards.UTC_S
+    assert report.shed_available == Power(52_000 - 9_000)
+
+
+def test_without_a_meter_the_draw_is_estimated_from_claims_and_all_other_load() -> None:
+    """The grants are 2 x 3250 W; what else the node is granted is load that is no device's."""
+    report = report_of(boards.tick(*pair(), nodes=(root(granted_w=6_500 + 25_000),)))
+
+    assert (report.demand, report.quality) == (Power(3_000 + 600 + 25_000), DataQuality.ESTIMATED)
+
+
+@pytest.mark.parametrize("truth", [Truth.STALE, Truth.UNREACHABLE])
+def test_in_an_estimate_a_silent_device_draws_its_worst(truth: Truth) -> None:
+    miner, gpu = pair(truth=truth, reason=Reason.STALE, worst_w=3_400)
+    miner = replace(miner, grant=replace(miner.grant, draw=ZERO))
+
+    report = report_of(boards.tick(miner, gpu, nodes=(root(granted_w=6_500),)))
+
+    assert report.demand == Power(3_400 + 600)
+
+
+def test_parts_are_told_by_kind_and_always_as_estimates() -> None:
+    report = report_of(boards.tick(*pair(), nodes=(root(metered_w=52_000),)))
+
+    assert report.parts == (
+        Part(name="asic", demand=Power(3_000), quality=DataQuality.ESTIMATED),
+        Part(name="gpu", demand=Power(600), quality=DataQuality.ESTIMATED),
+    )
+
+
+def test_what_can_still_be_shed_is_never_negative() -> None:
+    report = report_of(boards.tick(*pair(), nodes=(root(metered_w=8_000),)))
+
+    assert report.shed_available == ZERO
+
+
+def test_the_cap_and_the_events_in_force_are_told() -> None:
+    tick = boards.tick(
+        nodes=(root(metered_w=1),), cap=Limit(Power(60_000)), standings=(boards.standing("dr-7"),)
+    )
+
+    report = report_of(tick)
+
+    assert report.setpoint == Limit(Power(60_000))
+    assert report.progress == (
+        Progress(event="dr-7", version_utc_s=boards.UTC_S - 600, status=EventStatus.COMPLIANT),
+    )
+    assert report_of(boards.tick(nodes=(root(),))).setpoint == NO_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("cap_reason", "state"),
+    [
+        (CapReason.NONE, OperatingState.RUNNING_NORMAL),
+        (CapReason.RATING, OperatingState.RUNNING_NORMAL),
+        (CapReason.EVENT, OperatingState.RUNNING_CURTAILED),
+        (CapReason.TARGET, OperatingState.RUNNING_CURTAILED),
+        (CapReason.LINK_LOST, OperatingState.RUNNING_CURTAILED),
+    ],
+)
+def test_a_site_is_curtailed_while_its_cap_is_the_grids_doing(
+    cap_reason: CapReason, state: OperatingState
+) -> None:
+    assert report_of(boards.tick(nodes=(root(metered_w=1),), cap_reason=cap_reason)).state is state
+
+
+def test_the_loop_sees_the_links_events_and_state() -> None:
+    config = GridConfig(host="mqtt.grid.example", ven="plant", client_id="ctl")
+    link = GridLink(config, Disk(), nameplate=Power(60_000), utc=lambda: boards.UTC_S, wake=lambda: None)
+    side = LinkedGrid(link)
+    tick = boards.tick(nodes=(root(metered_w=1),))
+
+    side.planned(tick.inputs, tick.plan)
+
+    assert (side.events, side.state) == ((), Link.LOST)
