@@ -40,6 +40,10 @@ test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 tools:  ## the Debian packages that tests use; installed where allowed, named where not
 	@deploy/tools.sh mosquitto:mosquitto mosquitto_pub:mosquitto-clients prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd
 
+.PHONY: bench-discovery
+bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
+	$(BIN)/python -m tests.bench.discovery
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

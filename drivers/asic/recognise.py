@@ -1,0 +1,144 @@
+"""From an address to the machine that is there, without a guess.
+
+A machine counts as one of a family only if pyasic recognises its firmware and it then proves it to our own
+code for that family, by which it would be driven.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from controller.domain.devices import Quality
+from drivers.asic import facts
+from drivers.asic.adapter import Plate
+from drivers.asic.build import ADAPTERS
+from drivers.asic.config import Family
+from drivers.asic.facts import EXCHANGE_S, Facts, Reader
+from drivers.asic.identify import backend_of
+from drivers.asic.library import get_miner
+from drivers.asic.trouble import MAX_WHY, as_driver_error
+from drivers.base import DriverError
+
+FAMILIES: dict[str, Family] = {adapter.backend: family for family, adapter in ADAPTERS.items()}
+
+READERS: dict[str, Reader] = {
+    "LUXMiner": facts.luxos,
+    "BTMinerV2": facts.whatsminer,
+    "AntminerModern": facts.antminer,
+    "AntminerOld": facts.antminer,
+    "BMMiner": facts.antminer,  # a model that pyasic does not know
+}
+
+CLEANUP_S = 1.0
+NO_RATING_W = 100_000
+"""For an adapter that must be told a rating to be asked anything: no estimate that uses it is passed on."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A miner. `backend` is pyasic's name of its firmware; without `family` no driver here speaks it."""
+
+    address: str
+    backend: str
+    family: Family | None
+    facts: Facts
+
+
+async def recognise(host: str, password: SecretStr | None) -> Machine:
+    """Who is at `host`; raises `DriverError` where that cannot be established."""
+    miner = await _contained(get_miner(host))
+    if miner is None:
+        return await _by_hello(host, password)
+    backend = backend_of(type(miner))
+    try:
+        if (reader := READERS.get(backend)) is not None:
+            known = await reader(host, password)
+        elif backend in FAMILIES:
+            known = await _by_adapter(miner, FAMILIES[backend], password)
+        else:
+            known = await _by_pyasic(miner)
+    except DriverError as error:
+        raise DriverError(f"looks like {backend}, but does not answer like it: {error}") from error
+    return Machine(address=host, backend=backend, family=FAMILIES.get(backend), facts=known)
+
+
+async def _by_hello(host: str, password: SecretStr | None) -> Machine:
+    """A stopped Whatsminer refuses the commands by which pyasic knows it, but not all that prove it."""
+    proofs = {adapter.backend for adapter in ADAPTERS.values() if adapter.hello_is_proof}
+    for backend, reader in READERS.items():
+        if backend in proofs:
+            try:
+                known = await reader(host, password)
+            except DriverError:
+                continue
+            return Machine(address=host, backend=backend, family=FAMILIES[backend], facts=known)
+    raise DriverError("answers like no miner that is known here")
+
+
+async def _by_adapter(miner: Any, family: Family, password: SecretStr | None) -> Facts:
+    """Of a family without a reader: what its driver hears, and pyasic's word for model and firmware."""
+    plate = Plate(
+        device="",
+        host=str(miner.ip),
+        rated_w=NO_RATING_W,
+        rated_ths=1.0,
+        sleep_w=0,
+        ceiling_w=NO_RATING_W,
+        password=password,
+    )
+    adapter = ADAPTERS[family](plate)
+    with as_driver_error():
+        hello = await adapter.hello()
+    known = await _by_pyasic(miner)
+    mac = facts.told_mac(hello.mac) or known.mac
+    try:
+        with as_driver_error():
+            reading = (await adapter.read()).reading
+    except DriverError as error:
+        return replace(known, mac=mac, doubts=(*known.doubts, error))
+    draw_w = reading.draw.watts if reading.quality is Quality.MEASURED else None
+    return replace(known, mac=mac, rate_ths=reading.rate, draw_w=draw_w)
+
+
+async def _by_pyasic(miner: Any) -> Facts:
+    """Only what tells one machine from another: pyasic makes up much of the rest."""
+    doubts = []
+    mac = version = None
+    try:
+        async with asyncio.timeout(EXCHANGE_S):
+            mac = facts.told_mac(await _contained(miner.get_mac()))
+            version = facts.told(await _contained(miner.get_fw_ver()))
+    except TimeoutError:
+        doubts.append(DriverError(f"no MAC or firmware version within {EXCHANGE_S:g} s"))
+    except DriverError as error:
+        doubts.append(error)
+    # pyasic's word for a model that it does not know is the maker.
+    model = await facts.told_type(str(miner.ip)) if miner.raw_model is None else str(miner.raw_model)
+    maker = miner.make if miner.firmware in (None, "Stock") else miner.firmware
+    firmware = " ".join(filter(None, (str(maker or backend_of(type(miner))), version)))
+    return Facts(model=model, firmware=firmware, mac=mac, doubts=tuple(doubts))
+
+
+async def _contained(call: Coroutine[Any, Any, Result]) -> Result:
+    """Run pyasic's code in a task of its own: in places it swallows a cancellation, which must not be ours,
+    and its backends raise whatever their transports do, which must not end the search for all others."""
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task})
+    finally:
+        if not task.done():
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task.cancel()
+            await asyncio.wait({task}, timeout=CLEANUP_S)
+    if task.cancelled():
+        raise DriverError("pyasic gave up")
+    if (error := task.exception()) is not None:
+        raise DriverError(f"no sense in its answers: {error!r}"[:MAX_WHY]) from error
+    return task.result()
