@@ -7,6 +7,10 @@ import sys
 from enum import StrEnum
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.stdlib import ProcessorFormatter
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
 
 
 class LogFormat(StrEnum):
@@ -17,23 +21,31 @@ class LogFormat(StrEnum):
 def configure(form: LogFormat, level: str) -> None:
     """Set up structlog on stderr, and the standard library's loggers with it.
 
-    Must run before a device library is imported: some of them configure the root logger on import.
+    Must run before a device library is imported: some of them configure the root logger on import. A
+    traceback is told without local variables, for some of them are secrets.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if form is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    renderers: list[Processor]
+    match form:
+        case LogFormat.JSON:
+            without_locals = ExceptionDictTransformer(show_locals=False)
+            renderers = [ExceptionRenderer(without_locals), structlog.processors.JSONRenderer()]
+        case LogFormat.CONSOLE:
+            plain = structlog.dev.plain_traceback
+            renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    stamps: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks
-            if form is LogFormat.JSON
-            else structlog.processors.StackInfoRenderer(),
-            renderer,
-        ],
+        processors=[*stamps, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[*stamps, structlog.stdlib.add_logger_name],
+            processors=[ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    logging.basicConfig(handlers=[libraries], level=logging.WARNING, force=True)

@@ -34,6 +34,6 @@ class Notifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             try:
                 sock.sendto(message.encode(), address)
-            except (BlockingIOError, ConnectionRefusedError, FileNotFoundError):
-                # The manager is busy or gone. It will see the missing watchdog itself.
+            except OSError:
+                # The manager is busy, gone, or speaks otherwise. It will see the missing watchdog itself.
                 return

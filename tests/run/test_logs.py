@@ -1,0 +1,120 @@
+"""Logging: one line per change on stderr, in the form the site asks for, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from controller.run import logs
+from controller.run.logs import LogFormat
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    before = structlog.get_config(), list(root.handlers), root.level
+    yield
+    structlog.configure(**before[0])
+    root.handlers[:] = before[1]
+    root.setLevel(before[2])
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err.splitlines()
+
+
+def entries(capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    return [json.loads(line) for line in lines(capsys)]
+
+
+def test_json_lines_carry_level_time_event_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON, "info")
+
+    structlog.get_logger().warning("silent", subject="asic-017", why="no route")
+
+    (entry,) = entries(capsys)
+    assert entry.pop("timestamp").endswith("Z")
+    assert entry == {"level": "warning", "event": "silent", "subject": "asic-017", "why": "no route"}
+
+
+def test_what_a_library_logs_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON, "info")
+
+    logging.getLogger("some.library").warning("broken %s", "pipe")
+    logging.getLogger("some.library").info("of no interest")
+
+    (entry,) = entries(capsys)
+    assert (entry["level"], entry["logger"], entry["event"]) == ("warning", "some.library", "broken pipe")
+
+
+def test_a_library_that_configured_logging_before_us_is_overruled(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.basicConfig(level=logging.DEBUG, format="%(message)s", force=True)
+    logs.configure(LogFormat.JSON, "info")
+
+    logging.getLogger("some.library").debug("noise")
+    logging.getLogger("some.library").error("signal")
+
+    assert [entry["event"] for entry in entries(capsys)] == ["signal"]
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)],
+)
+def test_what_lies_below_the_level_is_not_shown(
+    capsys: pytest.CaptureFixture[str], form: LogFormat, level: str, shown: int
+) -> None:
+    logs.configure(form, level)
+    log = structlog.get_logger()
+
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.error("d")
+
+    assert len(lines(capsys)) == shown
+
+
+def test_console_lines_are_plain_text_where_nobody_sees_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.CONSOLE, "info")
+
+    structlog.get_logger().info("answers_again", subject="asic-017")
+    logging.getLogger("some.library").error("broken pipe")
+
+    ours, theirs = lines(capsys)
+    assert "answers_again" in ours
+    assert "subject=asic-017" in ours
+    assert "some.library" in theirs
+    assert "broken pipe" in theirs
+    assert "\x1b" not in ours + theirs
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("whose", ["ours", "a library's"])
+def test_a_traceback_is_told_without_the_values_of_local_variables(
+    capsys: pytest.CaptureFixture[str], form: LogFormat, whose: str
+) -> None:
+    logs.configure(form, "info")
+
+    def fails(password: str) -> None:
+        raise ValueError("no more than that")
+
+    try:
+        fails("".join(["hunter", "2"]))
+    except ValueError:
+        if whose == "ours":
+            structlog.get_logger().error("failed", exc_info=True)
+        else:
+            logging.getLogger("some.library").exception("failed")
+
+    text = "\n".join(lines(capsys))
+    assert "no more than that" in text
+    assert "hunter2" not in text

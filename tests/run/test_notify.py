@@ -1,0 +1,104 @@
+"""The service manager's socket: what is said on it, and that no state of it ends or holds up the loop."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.run.notify import Notifier
+
+pytestmark = pytest.mark.socket
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Short: a socket's path has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="ws-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def manager(directory: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(directory / "notify"))
+        listening.settimeout(2.0)
+        yield listening
+
+
+def test_ready_tick_and_stopping_are_said_in_the_managers_words(manager: socket.socket) -> None:
+    notifier = Notifier(manager.getsockname())
+
+    notifier.ready()
+    notifier.tick("52.0 kW, cap 60.0 kW (event), 0 alarms")
+    notifier.stopping()
+
+    assert [manager.recv(1000) for _ in range(3)] == [
+        b"READY=1",
+        b"WATCHDOG=1\nSTATUS=52.0 kW, cap 60.0 kW (event), 0 alarms",
+        b"STOPPING=1",
+    ]
+
+
+def test_the_address_comes_from_the_environment(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+
+    Notifier.from_environment().ready()
+
+    assert manager.recv(1000) == b"READY=1"
+
+
+def test_an_abstract_address_is_understood(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{directory}")
+        listening.settimeout(2.0)
+
+        Notifier(f"@{directory}").ready()
+
+        assert listening.recv(1000) == b"READY=1"
+
+
+def test_without_a_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+    Notifier.from_environment().tick("all is well")
+
+
+def test_a_manager_that_does_not_listen_never_holds_up_a_tick(manager: socket.socket) -> None:
+    notifier = Notifier(manager.getsockname())
+
+    for _ in range(10_000):
+        notifier.tick("its queue is full after a few of these")
+
+
+@pytest.mark.parametrize("state", ["gone", "closed", "a file", "a stream", "too long", "no path", "vsock"])
+def test_an_address_that_nobody_answers_on_ends_nothing(directory: Path, state: str) -> None:
+    path = directory / "notify"
+    address = str(path)
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    match state:
+        case "closed":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+                listening.bind(address)
+        case "a file":
+            path.write_text("no socket")
+        case "a stream":
+            stream.bind(address)
+            stream.listen()
+        case "too long":
+            address = "/" + 200 * "x"
+        case "no path":
+            address = "notify"
+        case "vsock":
+            address = "vsock:2:9999"
+        case _:
+            assert not path.exists()
+
+    Notifier(address).tick("all is well")
+
+    stream.close()
