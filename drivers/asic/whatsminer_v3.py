@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
@@ -43,17 +44,12 @@ class WhatsminerV3:
 
     async def hello(self) -> Hello:
         self._last_limit = NO_LIMIT
-        return Hello(mac=mac_address((await self._info())["network"]["mac"]))
+        return Hello(mac=mac_of(await self._info()))
 
     async def read(self) -> Sample:
-        info = await self._info()
-        try:
-            summary = (await self._ask("get.miner.status", "summary"))["msg"]["summary"]
-        except RefusedError:
-            if not is_off(info):
-                raise
-            return stopped_sample(self._plate)
-        self._last_limit = power_limit(summary)
+        info, summary = await self._look()
+        if summary is None:
+            return replace(stopped_sample(self._plate), mac=mac_of(info))
         return sample(info, summary, self._plate)
 
     async def change(self, point: OperatingPoint) -> None:
@@ -61,16 +57,34 @@ class WhatsminerV3:
             # 20250409.15.REL of an M64 stays off after this one, but not after the v2 API's power_off.
             await self._tell("set.miner.service", "stop")
             return
-        off = is_off(await self._info())
+        info, summary = await self._look()
+        off = is_off(info)
+        # A limit restarts the hashing even where it changes nothing.
+        if summary is None or power_limit(summary) != Limit(point.power):
+            await self._set_limit(point.power, off=off)
+        if off:
+            await self._tell("set.miner.service", "start")
+
+    async def _set_limit(self, power: Power, *, off: bool) -> None:
         try:
-            await self._tell("set.miner.power_limit", point.power.watts)
+            await self._tell("set.miner.power_limit", power.watts)
         except RefusedError:
             # Never wake a machine under a limit that is higher than it was granted.
             known = self._last_limit
-            if not off or not isinstance(known, Limit) or known.power > point.power:
+            if not off or not isinstance(known, Limit) or known.power > power:
                 raise
-        if off:
-            await self._tell("set.miner.service", "start")
+
+    async def _look(self) -> tuple[Reply, Reply | None]:
+        """What it is and what it does; nothing of the latter where a stopped one has no process to ask."""
+        info = await self._info()
+        try:
+            summary = (await self._ask("get.miner.status", "summary"))["msg"]["summary"]
+        except RefusedError:
+            if not is_off(info):
+                raise
+            return info, None
+        self._last_limit = power_limit(summary)
+        return info, summary
 
     async def _info(self) -> Reply:
         return dict((await self._ask("get.device.info"))["msg"])
@@ -116,6 +130,10 @@ def proven(command: str, reply: Reply) -> Reply:
     return reply
 
 
+def mac_of(info: Reply) -> str | None:
+    return mac_address(info["network"]["mac"])
+
+
 def is_off(info: Reply) -> bool:
     said = str(info["miner"]["working"]).lower()
     if said not in ("true", "false"):
@@ -145,7 +163,7 @@ def sample(info: Reply, summary: Reply, plate: Plate) -> Sample:
         rate=rate_ths,
         hottest_c=hottest([number(summary.get("chip-temp-max"))]),
     )
-    return Sample(reading=reading, mac=mac_address(info["network"]["mac"]))
+    return Sample(reading=reading, mac=mac_of(info))
 
 
 def power_limit(summary: Reply) -> Bound:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from controller.domain.devices import DeviceKind, ThermalLimits
 from controller.domain.power import Power
-from drivers.asic.config import MinerGroupConfig, build, expand
+from drivers.asic.config import Family, MinerGroupConfig, build, expand
 
 
 def group(**changes: Any) -> MinerGroupConfig:
@@ -66,6 +66,7 @@ def test_an_address_listed_twice_is_named() -> None:
         ({"points": [{"name": "a", "power_w": 2, "rate_ths": 1}] * 2}, "points"),
         ({"points": [{"name": "a", "power_w": 9000, "rate_ths": 1}]}, "ceiling"),
         ({"family": "antminer", "points": [{"name": "eco", "power_w": 900, "rate_ths": 1}]}, "antminer"),
+        ({"family": "avalon", "points": [{"name": "normal", "power_w": 900, "rate_ths": 1}]}, "avalon"),
         (
             {
                 "points": [
@@ -94,7 +95,7 @@ def test_the_ceiling_lies_five_percent_above_the_rating_unless_configured() -> N
     assert build(group(ceiling_w=3300))[0].spec.ceiling == Power(3300)
 
 
-@pytest.mark.parametrize("family", ["luxos", "whatsminer", "antminer"])
+@pytest.mark.parametrize("family", [family for family in get_args(Family) if family != "generic"])
 def test_every_family_has_points_from_sleep_to_the_rating_before_anyone_asked_a_machine(family: str) -> None:
     spec = build(group(family=family))[0].spec
 

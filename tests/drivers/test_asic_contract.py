@@ -53,6 +53,7 @@ class Family:
     address: str
     quality: Quality
     process_down_when_stopped: bool = False
+    legacy_api: bool = True
     acts_later: bool = False
     """Its orders are for a time to come, so plant time must pass while the driver waits."""
     configured_as: str = ""
@@ -66,7 +67,8 @@ class Family:
 
     @property
     def device(self) -> str:
-        return f"{self.name}{'-down' if self.process_down_when_stopped else ''}-000"
+        kind = "-down" if self.process_down_when_stopped else "" if self.legacy_api else "-alone"
+        return f"{self.name}{kind}-000"
 
     def plant_group(self) -> dict[str, object]:
         points = MODES.get(self.name, ())
@@ -78,6 +80,7 @@ class Family:
             "node": "site",
             "bias": 0.0,
             "process_down_when_stopped": self.process_down_when_stopped,
+            "legacy_api": self.legacy_api,
             "points": [{"name": name, "power_w": power_w, "ths": ths} for name, power_w, ths in points],
         }
 
@@ -110,6 +113,7 @@ PROCESS_DOWN = {
         Family("whatsminer-v3", "M60S_VK40", "127.44.0.7", Quality.MEASURED, process_down_when_stopped=True),
     )
 }
+ONLY_4433 = Family("whatsminer-v3", "M60S_VK40", "127.44.0.12", Quality.MEASURED, legacy_api=False)
 CONTROLLABLE = {name: family for name, family in FAMILIES.items() if not family.watched}
 WITH_PASSWORD = {name: family for name, family in CONTROLLABLE.items() if name != "marafw"}
 """pyasic recognises MaraFW by its factory password, and by no other."""
@@ -182,7 +186,9 @@ async def serving() -> AsyncIterator[Site]:
             "ports": PORTS,
             "modbus_port": 0,
             "nodes": [{"id": "site"}],
-            "miners": [family.plant_group() for family in (*FAMILIES.values(), *PROCESS_DOWN.values())],
+            "miners": [
+                family.plant_group() for family in (*FAMILIES.values(), *PROCESS_DOWN.values(), ONLY_4433)
+            ],
         }
     )
     simulated = SimulatedSite(Plant(config))
@@ -500,6 +506,17 @@ async def test_a_machine_of_another_family_is_an_error_that_names_both(
 
     assert BACKENDS[FAMILIES[wanted].driver] in str(error.value)
     assert BACKENDS[there] in str(error.value)
+
+
+@on_site
+async def test_a_whatsminer_with_nothing_but_4433_open_is_met_and_takes_orders(site: Site) -> None:
+    driver = site.driver(ONLY_4433)
+
+    outcome = await order(driver, "sleep")
+
+    await site.after(30)
+    assert outcome == Acknowledged()
+    assert site.truth(ONLY_4433).watts < 50
 
 
 @each_family
