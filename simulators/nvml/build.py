@@ -102,3 +102,10 @@ def _compile(compiler: list[str], source: str, built: Path) -> None:
             raise BuildError(f"{shlex.join(command)} failed:\n{done.stderr[-2000:]}")
         built.parent.mkdir(exist_ok=True)
         output.replace(built)
+
+
+if __name__ == "__main__":
+    try:
+        print(library().parent)  # for LD_LIBRARY_PATH
+    except BuildError as error:
+        sys.exit(str(error))
