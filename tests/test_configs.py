@@ -1,0 +1,29 @@
+"""The site files that are shipped: a controller accepts each of them, and the simulated pair fits together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.config import load
+from drivers import registry
+from simulators.config import load_plant
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("name", ["site.example.toml", "simulated/site.toml"])
+def test_a_shipped_site_file_is_accepted(name: str) -> None:
+    assert load(CONFIGS / name).nodes
+
+
+def test_the_simulated_site_names_exactly_the_machines_of_its_plant() -> None:
+    site, plant = load(CONFIGS / "simulated/site.toml"), load_plant(CONFIGS / "simulated/plant.toml")
+
+    named = {address for group in site.miners for address in group.addresses()}
+    assert named == {address for group in plant.miners for address in group.addresses}
+    assert [uuid for host in site.gpu_hosts for uuid in host.uuids] == [
+        uuid for group in plant.gpus for uuid in group.uuids
+    ]
+    assert registry.declared_meters(site) == {meter.id for meter in plant.meters}
