@@ -1,4 +1,4 @@
-"""The site files that are shipped: a controller accepts each of them, and the simulated pair fits together."""
+"""The site files that are shipped: the controller accepts each, and the simulated pair fits together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from controller.config import load
-from drivers import registry
 from simulators.config import load_plant
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -26,4 +25,4 @@ def test_the_simulated_site_names_exactly_the_machines_of_its_plant() -> None:
     assert [uuid for host in site.gpu_hosts for uuid in host.uuids] == [
         uuid for group in plant.gpus for uuid in group.uuids
     ]
-    assert registry.declared_meters(site) == {meter.id for meter in plant.meters}
+    assert {node.meter for node in site.nodes if node.meter} == {meter.id for meter in plant.meters}
