@@ -124,8 +124,8 @@ class Generic:
         self._kind = backend_of(type(miner))
         if self._kind not in WATCHED and self._kind not in SWITCHES:
             raise DriverError(f"{self._plate.host} is configured as {self.backend}, but is {self._kind}")
-        self._prepare(miner)
-        data = await self._poll(miner, *POLL, "mac")
+        prepare(miner, self._plate)
+        data = await poll(miner, *POLL, "mac", deadline_s=self._plate.exchange_s)
         self._miner = miner
         wants_sleep = any(point.name == SLEEP for point in self._plate.points)
         if wants_sleep and self._kind in SWITCHES:
@@ -137,7 +137,7 @@ class Generic:
     async def read(self) -> Sample:
         if self._miner is None:
             raise DriverError("not met yet")
-        data = await self._poll(self._miner, *POLL)
+        data = await poll(self._miner, *POLL, deadline_s=self._plate.exchange_s)
         if self._switch is None:
             return sample(data, self._plate, self._points[-1], metered=self._kind in METERED)
         async with asyncio.timeout(self._plate.exchange_s):
@@ -161,22 +161,27 @@ class Generic:
     def _why_not(self) -> str:
         return f"{self._kind}: {WATCHED.get(self._kind, 'no sleep point is configured')}"
 
-    def _prepare(self, miner: Any) -> None:
-        """Our time limits, and this machine's own password instead of its vendor's."""
-        if miner.rpc is not None:
-            bounded(miner.rpc, deadline_s=self._plate.exchange_s)
-        if miner.web is not None and self._plate.username:
-            miner.web.username = self._plate.username
-        if miner.web is not None and self._plate.password:
-            miner.web.pwd = self._plate.password.get_secret_value()
 
-    async def _poll(self, miner: Any, *fields: str) -> Any:
-        """pyasic's own limits are per exchange, and one silent machine has many of them in a row."""
-        async with asyncio.timeout(self._plate.exchange_s):
-            data = await miner.get_data(include=list(fields))
-        if rate_ths(data) is None:
-            raise DriverError(f"{self._kind}: no hash rate in the answer, if there was one")
-        return data
+def prepare(miner: Any, plate: Plate) -> None:
+    """Our time limits, and this machine's own password instead of its vendor's."""
+    if miner.rpc is not None:
+        bounded(miner.rpc, deadline_s=plate.exchange_s)
+    if miner.web is not None and plate.username:
+        miner.web.username = plate.username
+    if miner.web is not None and plate.password:
+        miner.web.pwd = plate.password.get_secret_value()
+
+
+async def poll(miner: Any, *fields: str, deadline_s: float) -> Any:
+    """pyasic's data, if there is a hash rate in it.
+
+    pyasic's own limits are per exchange, and one silent machine has many of them in a row.
+    """
+    async with asyncio.timeout(deadline_s):
+        data = await miner.get_data(include=list(fields))
+    if rate_ths(data) is None:
+        raise DriverError(f"{backend_of(type(miner))}: no hash rate in the answer, if there was one")
+    return data
 
 
 def watched_point(plate: Plate) -> OperatingPoint:
