@@ -93,6 +93,36 @@ def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML libr
         _fail(str(error))
 
 
+@app.command()
+def discover(
+    ranges: Annotated[
+        list[str], typer.Argument(help="networks, ranges, addresses: 10.20.0.0/22 10.20.4.5-9")
+    ],
+    at_once: Annotated[int, typer.Option(min=1, max=100, help="machines in conversation at once")] = 50,
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="seconds for one machine")] = 8.0,
+    file: Annotated[Path | None, typer.Option("--out", help="the inventory to write (TOML)")] = None,
+    update: Annotated[bool, typer.Option("--update", help="merge into an inventory that exists")] = False,
+    port_map: Annotated[list[str] | None, typer.Option(help="80=18080, for simulated sites")] = None,
+    antminer_password: Annotated[str | None, typer.Option(envvar="WATTSHIFT_ANTMINER_PASSWORD")] = None,
+) -> None:
+    """Find the miners of a network, print them as site-file blocks, and keep an inventory of them."""
+    from controller import discover as discovery
+
+    request = discovery.Request(
+        ranges=ranges,
+        at_once=at_once,
+        timeout_s=timeout,
+        inventory=file,
+        update=update,
+        port_map=port_map or (),
+        password=antminer_password,
+    )
+    try:
+        raise typer.Exit(discovery.run(request, out, err))
+    except discovery.DiscoverError as error:
+        _fail(str(error))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulate(context: typer.Context) -> None:
     """Serve a simulated site on loopback: PLANT.toml [--control-port N] [--speed X]."""
