@@ -118,12 +118,12 @@ class Avalon:
 
     async def _later(self, order: str, reply: Reply) -> None:
         """Order it, and wait until it is due by the machine's clock: not before can it be read back."""
-        due_s = clock_s(reply) + LEAD_S
+        now_s = clock_s(reply)
+        due_s = now_s + LEAD_S
         await self._tell(f"0,{order},1:{due_s}")
-        while True:
-            await asyncio.sleep(self._plate.busy_wait_s)
-            if clock_s(await ask(self._rpc, "version")) >= due_s:
-                return
+        while now_s < due_s:
+            await asyncio.sleep(min(self._plate.busy_wait_s, due_s - now_s))
+            now_s = clock_s(await ask(self._rpc, "version"))
 
     async def _tell(self, parameter: str) -> None:
         request = json.dumps({"command": "ascset", "parameter": parameter}).encode()
