@@ -50,6 +50,8 @@ class Family(StrEnum):
     AURADINE = "auradine"
     AXEOS = "axeos"
     MARAFW = "marafw"
+    BRAIINS = "braiins"
+    EPIC = "epic"
 
 
 SHARES = {Family.ANTMINER: ANTMINER_MODES, Family.AVALON: AVALON_LEVELS}
@@ -121,7 +123,8 @@ class MinerGroup(Table):
     `mode_key` is the key by which a stock Antminer's firmware takes its mode. `process_down_when_stopped`
     makes a stopped Whatsminer refuse `summary` and `devs`, as some of its firmware does. Without `legacy_api`
     a Whatsminer of API v3 answers on TCP 4433 alone. `clock_s` is the Unix time at which a machine's clock
-    stood when the plant began: some have never been told the time and begin at 0.
+    stood when the plant began: some have never been told the time and begin at 0. Without `power_tune` an ePIC
+    takes targets in TH/s only, as its older firmware does.
     """
 
     name: Name
@@ -147,6 +150,7 @@ class MinerGroup(Table):
     mode_key: Literal["both", "miner-mode", "bitmain-work-mode"] = "both"
     process_down_when_stopped: bool = False
     legacy_api: bool = True
+    power_tune: bool = True
     clock_s: Annotated[int, Field(ge=0, lt=1 << 32)] = 1_790_000_000
     faults: tuple[FaultConfig, ...] = ()
 

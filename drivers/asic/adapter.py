@@ -1,7 +1,8 @@
 """What a family of miners must answer for, so that one driver serves them all.
 
 An adapter speaks one firmware's dialect to one machine and judges what it hears: it returns only values
-that the machine has just given, and raises for everything else. It keeps no connection open between calls.
+that the machine has just given, and raises for everything else. It keeps no connection open between calls,
+unless it is a `KeepsConnection`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -111,6 +112,15 @@ class Adapter(Protocol):
 
     async def change(self, point: OperatingPoint) -> None:
         """Return when the machine said yes; raise `RefusedError` when it said no."""
+        ...
+
+
+@runtime_checkable
+class KeepsConnection(Protocol):
+    """An adapter whose protocol costs more to begin than to speak, so that its connection outlives a call."""
+
+    def close(self) -> None:
+        """Drop it, and whatever the machine handed out for it. The next call connects anew."""
         ...
 
 

@@ -8,8 +8,10 @@ from drivers.asic.adapter import Adapter, Plate
 from drivers.asic.antminer import Antminer
 from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
+from drivers.asic.braiins import Braiins
 from drivers.asic.config import Family, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
+from drivers.asic.epic import Epic
 from drivers.asic.generic import Generic, Recognised
 from drivers.asic.identify import Identifier
 from drivers.asic.luxos import LuxOS
@@ -25,6 +27,8 @@ ADAPTERS: dict[Family, type[Adapter]] = {
     "avalon": Avalon,
     "vnish": VNish,
     "auradine": Auradine,
+    "braiins": Braiins,
+    "epic": Epic,
     "generic": Generic,
 }
 

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from drivers.asic.driver import AsicDriver
     from drivers.asic.identify import Identifier
 
-Family = Literal["luxos", "whatsminer", "antminer", "whatsminer-v3", "avalon", "vnish", "auradine", "generic"]
+Family = Literal[
+    "luxos",
+    "whatsminer",
+    "antminer",
+    "whatsminer-v3",
+    "avalon",
+    "vnish",
+    "auradine",
+    "braiins",
+    "epic",
+    "generic",
+]
 
 CEILING_SHARE = 1.05
 MAX_HOSTS = 50_000

@@ -22,7 +22,7 @@ from controller.domain.devices import (
     SetPoint,
 )
 from controller.domain.power import Bound, Limit
-from drivers.asic.adapter import Adapter, RefusedError
+from drivers.asic.adapter import Adapter, KeepsConnection, RefusedError
 from drivers.asic.identify import Identifier
 from drivers.asic.trouble import as_driver_error, is_silence
 from drivers.base import DriverError
@@ -83,7 +83,9 @@ class AsicDriver:
         return Acknowledged()
 
     async def close(self) -> None:
-        """Nothing to do: between two calls there is no connection and no login."""
+        """Between two calls most families have neither a connection nor a login."""
+        if isinstance(self._adapter, KeepsConnection):
+            self._adapter.close()
 
     async def _meet(self) -> None:
         """Before first contact and after repeated trouble, make sure of who is there and what it can do."""

@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     from pyasic.rpc.btminer import _crypt as _md5crypt
     from pyasic.rpc.gcminer import GCMinerRPCAPI
     from pyasic.rpc.luxminer import LUXMinerRPCAPI
+    from pyasic.web.braiins_os.proto.braiins.bos import v1 as bos
 # pyasic calls logging.basicConfig and sets the root logger's level (logger/__init__.py:29).
 _root.setLevel(_before[0])
 _root.handlers[:] = _before[1]
@@ -43,6 +44,7 @@ __all__ = [
     "HttpxError",
     "LUXMinerRPCAPI",
     "TokenData",
+    "bos",
     "bounded",
     "create_privileged_cmd",
     "get_miner",
@@ -121,6 +123,8 @@ def _mend_identification() -> None:
     factory.concurrent_get_first_result = _first_result
     factory.MinerFactory.send_btminer_v3_api_command = _ask_whatsminer_v3
     factory.MinerFactory.get_miner_version_whatsminer = _whatsminer_version
+    # A model that it does not know, it would take for the Braiins OS of before gRPC (23.03).
+    factory.MINER_CLASSES[factory.MinerTypes.BRAIINS_OS][None] = factory.BOSer
     factory.logger = logging.getLogger("pyasic")
     # One 3-s clock for all stages makes pyasic miss healthy miners as soon as the loop is busy.
     settings.update("factory_get_timeout", IDENTIFY_STAGE_S)

@@ -48,6 +48,11 @@ class HttpConnection(Connection):
         self._api = api
 
     def take(self) -> None:
+        if not self.received[:1].isalpha():
+            # No method begins like this, so there is nothing to wait for.
+            self.send(_wire(HttpAnswer(status=400)), close=True)
+            self.received = b""
+            return
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
             head = _parse_head(self.received[:end])
             length = -1 if head is None else _length(head)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from simulators.config import Family
 from simulators.faces.antminer import AntminerApi
@@ -14,6 +16,7 @@ from simulators.faces.avalon import AvalonApi, TakingTurns, Turns
 from simulators.faces.axeos import AxeosApi
 from simulators.faces.cgminer import JsonApi, JsonConnection
 from simulators.faces.connection import Listener
+from simulators.faces.epic import EpicApi, EpicDashboard
 from simulators.faces.http import HttpConnection, WebApi
 from simulators.faces.luxos import LuxosApi
 from simulators.faces.marafw import MaraApi
@@ -28,6 +31,15 @@ RPC = 4028
 HTTP = 80
 AURADINE_HTTP = 8080
 WHATSMINER_V3 = 4433
+BRAIINS_GRPC = 50_051
+
+
+class Port(Protocol):
+    """One that a miner listens on."""
+
+    async def open(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -35,7 +47,7 @@ class MinerSockets:
     """All sockets of one miner, open exactly while it can be reached: a dead one really refuses."""
 
     miner: Miner
-    listeners: list[Listener]
+    listeners: Sequence[Port]
     open: bool = False
 
     async def follow(self) -> None:
@@ -75,7 +87,7 @@ class MinerFaces:
             sockets.close()
         await asyncio.sleep(0)  # connections are closed by the loop's next turn
 
-    def _listeners_of(self, miner: Miner, plant: Plant) -> list[Listener]:
+    def _listeners_of(self, miner: Miner, plant: Plant) -> Sequence[Port]:
         def now_s() -> float:
             return plant.now_s
 
@@ -103,6 +115,23 @@ class MinerFaces:
                 return [self._http(miner, AxeosApi(miner, now_s))]
             case Family.MARAFW:
                 return [self._http(miner, MaraApi(miner, now_s))]
+            case Family.BRAIINS:
+                return self._braiins(miner, now_s)
+            case Family.EPIC:
+                return [
+                    self._http(miner, EpicApi(miner, now_s), RPC),
+                    self._http(miner, EpicDashboard()),
+                ]
+
+    def _braiins(self, miner: Miner, now_s: Callable[[], float]) -> Sequence[Port]:
+        # Its messages come with pyasic, which costs a second of CPU and 48 MB.
+        from simulators.faces.braiins import BraiinsGrpc
+        from simulators.faces.braiins_rpc import BraiinsRpc, Firmware
+        from simulators.faces.grpc import GrpcListener
+
+        firmware = Firmware(miner, now_s)
+        grpc = GrpcListener(miner, self._ports.get(BRAIINS_GRPC, BRAIINS_GRPC), BraiinsGrpc(firmware))
+        return [self._rpc(miner, BraiinsRpc(firmware)), grpc]
 
     def _rpc(self, miner: Miner, api: JsonApi) -> Listener:
         return Listener(miner, self._ports.get(RPC, RPC), partial(JsonConnection, api=api))

@@ -102,6 +102,8 @@ FAMILIES = {
         Family("avalon", "AvalonMiner 1246", "127.44.0.6", Quality.MEASURED, acts_later=True),
         Family("vnish", "Antminer S19 Pro", "127.44.0.8", Quality.ESTIMATED),
         Family("auradine", "AT1500", "127.44.0.9", Quality.MEASURED),
+        Family("braiins", "Antminer S19 Pro", "127.44.0.21", Quality.ESTIMATED),
+        Family("epic", "ANTMINER S19 PRO", "127.44.0.22", Quality.MEASURED),
         Family("axeos", "BM1370", "127.44.0.10", Quality.MEASURED, configured_as="generic", watched=True),
         Family("marafw", "Antminer S19", "127.44.0.11", Quality.ESTIMATED, configured_as="generic"),
     )
@@ -129,6 +131,8 @@ BACKENDS = {
     "avalon": "AvalonMiner",
     "vnish": "VNish",
     "auradine": "Auradine",
+    "braiins": "BOSer",
+    "epic": "ePIC",
     "axeos": "BitAxe",
     "marafw": "MaraMiner",
     "generic": "generic",
@@ -136,7 +140,7 @@ BACKENDS = {
 """The class by which pyasic knows each."""
 
 
-PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080)}
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080, 50_051)}
 
 
 class Site:
@@ -144,6 +148,7 @@ class Site:
 
     def __init__(self, simulated: SimulatedSite) -> None:
         self._simulated = simulated
+        self._drivers: list[AsicDriver] = []
         self.plant = simulated.plant
 
     def driver(self, family: Family, **config: Any) -> AsicDriver:
@@ -160,7 +165,13 @@ class Site:
                 {"name": name, "power_w": power_w, "rate_ths": rate_ths}
                 for name, power_w, rate_ths in (("sleep", 25, 0), *MODES[family.name])
             ]
-        return build(MinerGroupConfig.model_validate(table | config))[0]
+        (driver,) = build(MinerGroupConfig.model_validate(table | config))
+        self._drivers.append(driver)
+        return driver
+
+    async def close(self) -> None:
+        for driver in self._drivers:
+            await driver.close()
 
     async def fault(self, family: Family, name: str, value: bool | float = True) -> None:
         self.plant.set_fault(family.device, name, value)
@@ -193,7 +204,11 @@ async def serving() -> AsyncIterator[Site]:
     )
     simulated = SimulatedSite(Plant(config))
     async with simulated.serving():
-        yield Site(simulated)
+        site = Site(simulated)
+        try:
+            yield site
+        finally:
+            await site.close()
 
 
 def on_site(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -545,7 +560,7 @@ async def test_another_machine_at_the_address_is_an_error_once_and_then_the_new_
 # -- passwords and logins -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["antminer", "vnish", "auradine"])
+@pytest.mark.parametrize("name", ["antminer", "vnish", "auradine", "braiins"])
 @on_site
 async def test_a_machine_with_another_password_is_an_error(site: Site, name: str) -> None:
     driver = site.driver(FAMILIES[name], password="not-this-one")
@@ -554,9 +569,11 @@ async def test_a_machine_with_another_password_is_an_error(site: Site, name: str
         await driver.read()
 
 
-@pytest.mark.parametrize("name", ["whatsminer", "whatsminer-v3"])
+@pytest.mark.parametrize("name", ["whatsminer", "whatsminer-v3", "epic"])
 @on_site
-async def test_a_whatsminer_with_another_password_is_read_but_refuses(site: Site, name: str) -> None:
+async def test_a_machine_that_wants_its_password_for_orders_only_is_read_but_refuses(
+    site: Site, name: str
+) -> None:
     driver = site.driver(FAMILIES[name], password="not-this-one")
 
     outcome = await order(driver, "sleep")
@@ -607,6 +624,7 @@ CALLS = [(family, call) for call in ("read", "apply") for family in FAMILIES.val
 async def test_a_cancelled_call_leaves_no_open_socket(site: Site, family: Family, call: str) -> None:
     driver = site.driver(family, exchange_s=5.0)
     await driver.read()
+    await driver.close()
     sleep = SetPoint(device=driver.spec.id, point=driver.spec.floor)
     open_before = await open_descriptors()
     await site.fault(family, "hangs")
