@@ -30,7 +30,7 @@ class AxeosApi:
                 return _json({"ASICModel": self._miner.group.model, "asicCount": 1})
             case "POST", "/api/system/restart":
                 self._miner.reboot(self._now_s())
-                return HttpAnswer(status=200)
+                return HttpAnswer(status=200, body=b"System will restart shortly.", content_type="text/plain")
             case "PATCH", "/api/system":
                 return HttpAnswer(status=200)
             case _:

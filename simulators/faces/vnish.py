@@ -102,7 +102,7 @@ class VnishApi:
             "mining/pause": self._stop,
             "mining/start": self._start,
             "mining/resume": self._start,
-            "mining/restart": lambda: HttpAnswer(status=200),
+            "mining/restart": lambda: _json({}),
             "settings": lambda: self._save(_object(body)),
             "system/reboot": self._reboot,
             "find-miner": lambda: _json({"on": True}),
@@ -117,13 +117,13 @@ class VnishApi:
         if self._report.asleep:
             return _refusal(500, "CGMiner err: Cgminer error failed-to-activate-pause-mode ")
         self._miner.sleep()
-        return HttpAnswer(status=200)
+        return _json({})
 
     def _start(self) -> HttpAnswer:
         if not self._report.asleep:
             return _refusal(500, "CGMiner err: Cgminer error failed-to-activate-resume-mode ")
         self._miner.wake()
-        return HttpAnswer(status=200)
+        return _json({})
 
     def _save(self, posted: JsonObject) -> HttpAnswer:
         """What is not sent stays as it was. The answer is the same whether or not anything was changed."""

@@ -104,6 +104,12 @@ def test_every_family_has_points_from_sleep_to_the_rating_before_anyone_asked_a_
     assert [point.rate for point in spec.points] == sorted(point.rate for point in spec.points)
 
 
+def test_a_machine_that_is_only_watched_has_its_ceiling_and_no_other_point() -> None:
+    spec = build(group(family="generic"))[0].spec
+
+    assert [(point.name, point.power, point.rate) for point in spec.points] == [("on", spec.ceiling, 120)]
+
+
 def test_configured_points_replace_the_familys_own() -> None:
     points = [
         {"name": "sleep", "power_w": 15, "rate_ths": 0},

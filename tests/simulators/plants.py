@@ -18,6 +18,12 @@ MODELS = {
     "antminer": "Antminer S19 Pro",
     "whatsminer-v3": "M60S_VK40",
     "avalon": "AvalonMiner 1246",
+    "vnish": "Antminer S19 Pro",
+    "auradine": "AT1500",
+    "axeos": "BM1370",
+    "marafw": "Antminer S19",
+    "braiins": "Antminer S19 Pro",
+    "epic": "Antminer S19 Pro",
 }
 HOME = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
 """Loopback addresses of this process's own: test runs beside each other never meet."""

@@ -41,7 +41,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-PORTS = {port: free_port() for port in (80, 443, 4028, 4433)}
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080)}
 
 Scenario = Callable[[Any, SimulatedSite, Miner], Awaitable[None]]
 
@@ -67,6 +67,10 @@ def with_pyasic(family: str, scenario: Scenario, **keys: Any) -> None:
         ("antminer", "BMMinerS19Pro", "S19 Pro (Stock)"),
         ("whatsminer-v3", "BTMinerM60SVK40", "M60S VK40 (Stock)"),
         ("avalon", "CGMinerAvalon1246", "Avalon 1246 (Stock)"),
+        ("vnish", "VNishS19Pro", "S19 Pro (VNish)"),
+        ("auradine", "AuradineFluxAT1500", "AT1500 (Stock)"),
+        ("axeos", "BitAxeGamma", "Gamma (Stock)"),
+        ("marafw", "MaraS19", "S19 (MaraFW)"),
     ],
 )
 def test_pyasic_identifies_class_and_model(family: str, kind: str, model: str) -> None:
