@@ -26,7 +26,7 @@ LEAST_SHARE = 0.6
 """What the lowest level draws at most where `min_w` does not say, as a share of the rating."""
 
 LEAD_S = 5
-"""How far ahead an order must lie to be carried out: Canaan's own tools take as much."""
+"""How far ahead an order lies: a time that is over when it arrives may count for nothing."""
 
 WALL_POWER_OF_PS = 6
 """The place of the PSU's input among its seven figures; older firmware has six, and none of them is it."""
@@ -91,7 +91,7 @@ class Avalon:
         if self._has_levels:
             await self._set_level(LEVELS.index(point.name), await self._level(module), asleep=asleep)
         if asleep:
-            await self._later("softon", reply)
+            await self._wake(reply)
 
     async def _level(self, module: Module) -> int:
         """The level in force; a machine without any is at its highest."""
@@ -115,6 +115,15 @@ class Avalon:
             # Never wake a machine at a level that draws more than it was granted.
             if not asleep or level > wanted:
                 raise
+
+    async def _wake(self, reply: Reply) -> None:
+        """Firmware that knows softoff alone is woken by a boot (Canaan's A10 manual; a 1346 of 24041001)."""
+        try:
+            await self._later("softon", reply)
+        except RefusedError as refusal:
+            if "Unknown option" not in str(refusal):
+                raise
+            await self._tell("0,reboot,0")
 
     async def _later(self, order: str, reply: Reply) -> None:
         """Order it, and wait until it is due by the machine's clock: not before can it be read back."""

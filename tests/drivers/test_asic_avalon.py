@@ -163,6 +163,7 @@ class AvalonScript:
         self.tells_level = False
         self.dna = FIELDS["DNA"]
         self.product = "AvalonMiner 1246"
+        self.why = "Unknown option"
 
     def __call__(self, command: str, parameters: list[Any]) -> Json | None:
         self.clock_s += 1
@@ -180,7 +181,7 @@ class AvalonScript:
                 level = str(self.level) if self.tells_level else None
                 return estats(**(ASLEEP if self.asleep else {}), DNA=self.dna, WORKLEVEL=level)
             case "ascset", [_, option, *_] if option in self.refuses:
-                return no(120, f"ASC 0 set failed: Unknown option: {option}")
+                return no(120, f"ASC 0 set failed: {self.why}: {option}")
             case "ascset", [_, "worklevel", "get"]:
                 return said("I", f"ASC 0 set info: worklevel {self.level}")
             case "ascset", [_, "worklevel", "set", level]:
@@ -189,6 +190,9 @@ class AvalonScript:
             case "ascset", [_, "softoff" | "softon" as option, setting]:
                 self.due = int(setting.removeprefix("1:")), option == "softoff"
                 return said("I", f"ASC 0 set info: success {option}:{setting}")
+            case "ascset", [_, "reboot", _]:
+                self.asleep = False
+                return said("S", "ASC 0 set OK")
             case _:
                 return no(14, "Invalid command")
 
@@ -246,6 +250,19 @@ async def test_avalon_gets_its_level_before_it_is_woken() -> None:
 
     assert [order.rpartition(" ")[0] for order in heard] == ["ascset 0 worklevel set", "ascset 0 softon"]
     assert (script.level, script.asleep) == (0, False)
+
+
+@pytest.mark.parametrize(("why", "awake"), [("Unknown option", True), ("not permitted now", False)])
+@pytest.mark.socket
+@remapped
+async def test_avalon_is_booted_awake_only_where_its_firmware_has_no_other_way(why: str, awake: bool) -> None:
+    script = AvalonScript("softon", asleep=True)
+    script.why = why
+
+    _, error = await told(script, HIGH)
+
+    assert script.asleep is not awake
+    assert (error is None) is awake
 
 
 @pytest.mark.socket
