@@ -103,7 +103,7 @@ def discover(
     file: Annotated[Path | None, typer.Option("--out", help="the inventory to write (TOML)")] = None,
     update: Annotated[bool, typer.Option("--update", help="merge into an inventory that exists")] = False,
     port_map: Annotated[list[str] | None, typer.Option(help="80=18080, for simulated sites")] = None,
-    antminer_password: Annotated[str | None, typer.Option(envvar="WATTSHIFT_ANTMINER_PASSWORD")] = None,
+    logins: Annotated[Path | None, typer.Option(help="TOML: per family, username and password")] = None,
 ) -> None:
     """Find the miners of a network, print them as site-file blocks, and keep an inventory of them."""
     from controller import discover as discovery
@@ -115,7 +115,7 @@ def discover(
         inventory=file,
         update=update,
         port_map=port_map or (),
-        password=antminer_password,
+        logins=logins,
     )
     try:
         raise typer.Exit(discovery.run(request, out, err))

@@ -9,14 +9,15 @@ import asyncio
 import logging
 import os
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -24,7 +25,9 @@ from rich.table import Table
 from rich.text import Text
 
 from drivers.asic import inventory
+from drivers.asic.config import Family
 from drivers.asic.discovery import Absent, Finding, Progress, Stage, Unknown, addresses_of, scan
+from drivers.asic.facts import Login, Logins
 from drivers.asic.groups import site_tables
 from drivers.asic.inventory import InventoryError
 from drivers.asic.recognise import Machine
@@ -50,7 +53,7 @@ class Request:
     inventory: Path | None = None
     update: bool = False
     port_map: Sequence[str] = ()
-    password: str | None = field(default=None, repr=False)
+    logins: Path | None = None
 
 
 def run(request: Request, out: Console, err: Console) -> int:
@@ -60,6 +63,7 @@ def run(request: Request, out: Console, err: Console) -> int:
     try:
         addresses = addresses_of(request.ranges)
         loop_factory = _loop_factory(ports_of(request.port_map))
+        logins = logins_of(request.logins)
         _read(request)
     except (ValueError, InventoryError) as error:
         raise DiscoverError(str(error)) from error
@@ -70,7 +74,7 @@ def run(request: Request, out: Console, err: Console) -> int:
                     addresses,
                     at_once=request.at_once,
                     timeout_s=request.timeout_s,
-                    password=SecretStr(request.password) if request.password else None,
+                    logins=logins,
                     progress=progress,
                 )
             )
@@ -92,6 +96,19 @@ def ports_of(port_map: Sequence[str]) -> Mapping[int, int]:
             raise ValueError(f"--port-map {text!r}: want PORT=STAND-IN, like 80=18080")
         ports[numbers[0]] = numbers[1]
     return ports
+
+
+def logins_of(file: Path | None) -> Logins:
+    """From a TOML file with a table for each family. What is wrong with it is told without what is in it."""
+    if file is None:
+        return {}
+    try:
+        return TypeAdapter(dict[Family, Login]).validate_python(tomllib.loads(file.read_text("utf-8")))
+    except ValidationError as error:
+        keys = sorted({".".join(map(str, e["loc"])) + f": {e['msg']}" for e in error.errors()})
+        raise ValueError(f"{file}: {'; '.join(keys)}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _loop_factory(ports: Mapping[int, int]) -> Callable[[], asyncio.AbstractEventLoop]:

@@ -118,13 +118,13 @@ async def test_an_inventory_is_written_and_then_only_updated(tmp_path: Path) -> 
 
 
 @pytest.mark.socket
-async def test_the_password_of_the_antminers_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("WATTSHIFT_ANTMINER_PASSWORD", "root-changed")
+async def test_a_file_with_logins_opens_machines_with_passwords_of_their_own(tmp_path: Path) -> None:
+    logins = tmp_path / "logins.toml"
+    logins.write_text('[antminer]\npassword = "root-changed"\n')
     async with site(antminer="wrong_password"):
-        result = await discover()
+        result = await discover("--logins", str(logins))
 
+    assert result.exit_code == 0, result.output
     assert "password is not accepted" not in result.stdout
 
 
@@ -175,6 +175,27 @@ def test_an_inventory_that_cannot_be_read_is_refused_before_anything_is_scanned(
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "machines.0.address" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[luxus]\npassword = "secret"\n', "luxus"),
+        ('[antminer]\npasword = "secret"\n', "antminer.pasword"),
+        ('[antminer]\npassword = ["secret"]\n', "antminer.password"),
+        ("[antminer\n", "logins.toml"),
+    ],
+)
+def test_logins_that_make_no_sense_are_refused_by_name_and_kept_secret(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    (tmp_path / "logins.toml").write_text(text)
+
+    result = CliRunner().invoke(app, ["discover", "127.0.0.1", "--logins", str(tmp_path / "logins.toml")])
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert named in result.stderr
+    assert "secret" not in result.stderr
 
 
 def test_ports_are_led_to_their_stand_ins() -> None:

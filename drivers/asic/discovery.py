@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from pydantic import SecretStr
-
 from drivers.asic.config import expand
+from drivers.asic.facts import Logins
 from drivers.asic.recognise import Machine, recognise
 from drivers.asic.trouble import is_silence
 from drivers.base import DriverError
@@ -75,16 +74,16 @@ async def scan(
     *,
     at_once: int,
     timeout_s: float,
-    password: SecretStr | None = None,
+    logins: Logins | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[Finding, ...]:
     """One finding per address, in their order. `timeout_s` is one machine's time, at most `at_once` talk."""
 
     async def meet(probe: _Probe) -> Finding:
-        return await _meet(probe, timeout_s, password)
+        return await _meet(probe, timeout_s, logins or {})
 
     async def meet_again(probe: _Probe) -> Finding:
-        return await _meet(probe, timeout_s * SLOW_FACTOR, password)
+        return await _meet(probe, timeout_s * SLOW_FACTOR, logins or {})
 
     with warnings.catch_warnings():
         # pyasic's request to report new models to its authors; here it is a finding like any other.
@@ -190,10 +189,10 @@ async def _knock(address: str, port: int) -> str | None:
 # -- asking ---------------------------------------------------------------------------------------------
 
 
-async def _meet(probe: _Probe, timeout_s: float, password: SecretStr | None) -> Machine | Unknown:
+async def _meet(probe: _Probe, timeout_s: float, logins: Logins) -> Machine | Unknown:
     try:
         async with asyncio.timeout(timeout_s):
-            return await recognise(probe.address, password)
+            return await recognise(probe.address, logins)
     except TimeoutError:
         why = f"accepts connections, but did not say who it is within {timeout_s:g} s"
     except DriverError as error:

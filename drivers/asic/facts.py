@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from drivers.asic.adapter import mac_address, number
 from drivers.asic.antminer import (
@@ -25,6 +25,7 @@ from drivers.asic.antminer import (
 )
 from drivers.asic.antminer_conf import mode_of
 from drivers.asic.cgminer import Reply, ask, part, proven
+from drivers.asic.config import Family
 from drivers.asic.digest import UNAUTHORIZED, DigestClient, is_whole_response, parse_response
 from drivers.asic.library import BTMinerRPCAPI, LUXMinerRPCAPI, bounded
 from drivers.asic.luxos import rate_ths
@@ -62,11 +63,20 @@ class Facts:
     doubts: tuple[DriverError, ...] = ()
 
 
-Reader = Callable[[str, SecretStr | None], Awaitable[Facts]]
-"""Takes an address, and the password of the site's machines where it is not the factory's."""
+class Login(BaseModel):
+    """What a family's machines of a site ask for, where it is not the factory's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    username: str | None = None
+    password: SecretStr | None = None
 
 
-async def luxos(host: str, _password: SecretStr | None) -> Facts:
+Logins = Mapping[Family, Login]
+Reader = Callable[[str, Logins], Awaitable[Facts]]
+
+
+async def luxos(host: str, _logins: Logins) -> Facts:
     rpc = bounded(LUXMinerRPCAPI(host), deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = (await ask(rpc, "version"))["VERSION"][0]
@@ -94,7 +104,7 @@ def _luxos_facts(known: Facts, joined: Reply) -> Facts:
     )
 
 
-async def whatsminer(host: str, _password: SecretStr | None) -> Facts:
+async def whatsminer(host: str, _logins: Logins) -> Facts:
     """API v2. A machine that is switched off may refuse all but its firmware and its MAC."""
     rpc = bounded(BTMinerRPCAPI(host), deadline_s=EXCHANGE_S)
     with as_driver_error():
@@ -123,10 +133,11 @@ def _whatsminer_facts(known: Facts, details: Reply, summary: Reply) -> Facts:
     )
 
 
-async def antminer(host: str, password: SecretStr | None) -> Facts:
+async def antminer(host: str, logins: Logins) -> Facts:
     """Stock firmware. One with another password still tells its model on the port that asks for none."""
-    secret = password.get_secret_value() if password else DEFAULT_PASSWORD
-    http = DigestClient(host, HTTP_PORT, DEFAULT_USERNAME, secret)
+    login = logins.get("antminer", Login())
+    password = login.password.get_secret_value() if login.password else DEFAULT_PASSWORD
+    http = DigestClient(host, HTTP_PORT, login.username or DEFAULT_USERNAME, password)
 
     async def get(name: str) -> Any:
         return await http.get(path(name), deadline_s=EXCHANGE_S)

@@ -11,20 +11,23 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from pydantic import SecretStr
-
-from controller.domain.devices import Quality
+from controller.domain.devices import Quality, Reading
 from drivers.asic import facts
-from drivers.asic.adapter import Plate
+from drivers.asic.adapter import Adapter, KeepsConnection, Plate
 from drivers.asic.build import ADAPTERS
 from drivers.asic.config import Family
-from drivers.asic.facts import EXCHANGE_S, Facts, Reader
+from drivers.asic.facts import EXCHANGE_S, Facts, Login, Logins, Reader
+from drivers.asic.generic import SWITCHES, WATCHED, prepare
 from drivers.asic.identify import backend_of
 from drivers.asic.library import get_miner
 from drivers.asic.trouble import MAX_WHY, as_driver_error
 from drivers.base import DriverError
 
-FAMILIES: dict[str, Family] = {adapter.backend: family for family, adapter in ADAPTERS.items()}
+GENERIC: Family = "generic"
+FAMILIES: dict[str, Family] = {
+    **dict.fromkeys([*WATCHED, *SWITCHES], GENERIC),
+    **{adapter.backend: family for family, adapter in ADAPTERS.items()},
+}
 
 READERS: dict[str, Reader] = {
     "LUXMiner": facts.luxos,
@@ -51,69 +54,89 @@ class Machine:
     facts: Facts
 
 
-async def recognise(host: str, password: SecretStr | None) -> Machine:
+async def recognise(host: str, logins: Logins) -> Machine:
     """Who is at `host`; raises `DriverError` where that cannot be established."""
     miner = await _contained(get_miner(host))
     if miner is None:
-        return await _by_hello(host, password)
+        return await _by_hello(host, logins)
     backend = backend_of(type(miner))
+    family = FAMILIES.get(backend)
     try:
         if (reader := READERS.get(backend)) is not None:
-            known = await reader(host, password)
-        elif backend in FAMILIES:
-            known = await _by_adapter(miner, FAMILIES[backend], password)
+            known = await reader(host, logins)
+        elif family is not None:
+            known = await _by_adapter(miner, family, logins)
         else:
-            known = await _by_pyasic(miner)
+            known = await told_by_pyasic(miner)
     except DriverError as error:
         raise DriverError(f"looks like {backend}, but does not answer like it: {error}") from error
-    return Machine(address=host, backend=backend, family=FAMILIES.get(backend), facts=known)
+    return Machine(address=host, backend=backend, family=family, facts=known)
 
 
-async def _by_hello(host: str, password: SecretStr | None) -> Machine:
+async def _by_hello(host: str, logins: Logins) -> Machine:
     """A stopped Whatsminer refuses the commands by which pyasic knows it, but not all that prove it."""
     proofs = {adapter.backend for adapter in ADAPTERS.values() if adapter.hello_is_proof}
     for backend, reader in READERS.items():
         if backend in proofs:
             try:
-                known = await reader(host, password)
+                known = await reader(host, logins)
             except DriverError:
                 continue
             return Machine(address=host, backend=backend, family=FAMILIES[backend], facts=known)
     raise DriverError("answers like no miner that is known here")
 
 
-async def _by_adapter(miner: Any, family: Family, password: SecretStr | None) -> Facts:
+async def _by_adapter(miner: Any, family: Family, logins: Logins) -> Facts:
     """Of a family without a reader: what its driver hears, and pyasic's word for model and firmware."""
+    login = logins.get(family, Login())
     plate = Plate(
-        device="",
+        device=family,
         host=str(miner.ip),
         rated_w=NO_RATING_W,
         rated_ths=1.0,
         sleep_w=0,
         ceiling_w=NO_RATING_W,
-        password=password,
+        username=login.username,
+        password=login.password,
     )
+    prepare(miner, plate)
     adapter = ADAPTERS[family](plate)
-    with as_driver_error():
-        hello = await adapter.hello()
-    known = await _by_pyasic(miner)
-    mac = facts.told_mac(hello.mac) or known.mac
+    try:
+        mac, reading, doubts = await _hear(adapter)
+    finally:
+        if isinstance(adapter, KeepsConnection):
+            adapter.close()
+    known = await told_by_pyasic(miner, mac=mac)
+    draw_w = reading.draw.watts if reading and reading.quality is Quality.MEASURED else None
+    rate_ths = reading.rate if reading else None
+    return replace(known, rate_ths=rate_ths, draw_w=draw_w, doubts=(*doubts, *known.doubts))
+
+
+async def _hear(adapter: Adapter) -> tuple[str | None, Reading | None, tuple[DriverError, ...]]:
+    """The MAC, a reading, and why one of both is missing. Either proves the family: a hello may also fail
+    because no operating point fits, which here nobody has configured."""
+    mac = unheard = None
     try:
         with as_driver_error():
-            reading = (await adapter.read()).reading
+            mac = facts.told_mac((await adapter.hello()).mac)
     except DriverError as error:
-        return replace(known, mac=mac, doubts=(*known.doubts, error))
-    draw_w = reading.draw.watts if reading.quality is Quality.MEASURED else None
-    return replace(known, mac=mac, rate_ths=reading.rate, draw_w=draw_w)
+        unheard = error
+    try:
+        with as_driver_error():
+            return mac, (await adapter.read()).reading, ()
+    except DriverError as error:
+        if unheard is not None:
+            raise unheard from error
+        return mac, None, (error,)
 
 
-async def _by_pyasic(miner: Any) -> Facts:
-    """Only what tells one machine from another: pyasic makes up much of the rest."""
+async def told_by_pyasic(miner: Any, *, mac: str | None = None) -> Facts:
+    """Only what tells one machine from another: pyasic makes up much of the rest. `mac` is known already."""
     doubts = []
-    mac = version = None
+    version = None
     try:
         async with asyncio.timeout(EXCHANGE_S):
-            mac = facts.told_mac(await _contained(miner.get_mac()))
+            mac = mac or facts.told_mac(await _contained(miner.get_mac()))
             version = facts.told(await _contained(miner.get_fw_ver()))
     except TimeoutError:
         doubts.append(DriverError(f"no MAC or firmware version within {EXCHANGE_S:g} s"))

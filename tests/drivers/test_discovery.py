@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ from drivers.asic.discovery import (
     addresses_of,
     scan,
 )
-from drivers.asic.facts import Facts
-from drivers.asic.recognise import Machine
+from drivers.asic.facts import Facts, Login
+from drivers.asic.recognise import Machine, told_by_pyasic
 from drivers.base import DriverError
 from simulators.faces.cgminer import mac_of
 from simulators.plant import Plant
 from simulators.serve import SimulatedSite
-from tests.drivers.asic_fakes import HOST, PORTS, Json, RpcServer, bytes_server, no, ok, remapped
+from tests.drivers.asic_fakes import HOST, HUNG_S, PORTS, Json, RpcServer, bytes_server, no, ok, remapped
 from tests.simulators.plants import MODELS, RATED_THS, config, miners
 
 TIMEOUT_S = 1.0
@@ -162,12 +163,12 @@ async def test_a_machine_too_slow_for_its_first_turn_is_found_in_a_second() -> N
 
 @pytest.mark.socket
 @remapped
-async def test_an_antminer_of_a_model_that_is_not_known_has_no_family_but_its_own_words() -> None:
+async def test_an_antminer_of_a_model_that_is_not_known_is_only_watched_and_named_in_its_own_words() -> None:
     async with site(miners("antminer", model="Antminer S33 Hyd.")) as served:
         (truth,) = served.plant.miners.values()
         machine = await only_machine(truth.address)
 
-    assert facts_of(machine) == (None, "Antminer S33 Hyd.", mac_of(truth.serial))
+    assert facts_of(machine) == ("generic", "Antminer S33 Hyd.", mac_of(truth.serial))
 
 
 @pytest.mark.socket
@@ -186,7 +187,8 @@ async def test_an_antminer_with_another_password_is_found_without_its_mac() -> N
 async def test_the_given_password_opens_an_antminer() -> None:
     async with site(miners("antminer", password="secret")) as served:
         (truth,) = served.plant.miners.values()
-        machine = await only_machine(truth.address, password=SecretStr("secret"))
+        login = Login(password=SecretStr("secret"))
+        machine = await only_machine(truth.address, logins={"antminer": login})
 
     assert machine.facts.mac == mac_of(truth.serial)
 
@@ -278,23 +280,59 @@ async def test_other_firmware_behind_the_login_of_stock_is_not_taken_for_stock()
     assert "no stock firmware, for it says VNISH" in finding.why
 
 
-@pytest.mark.socket
-@remapped
-async def test_firmware_without_a_driver_is_named_and_belongs_to_no_family() -> None:
-    def bosminer(command: str, _parameters: list[Any]) -> Json | None:
-        match command:
-            case "version":
-                return ok(VERSION=[{"API": "3.7", "BOSer": "boser-openwrt 0.1.0"}])
-            case "devdetails":
-                return ok(DEVDETAILS=[{"Model": "Antminer S19 Pro"}])
-            case _:
-                return no(14, "Invalid command")
+@dataclass
+class PyasicMiner:
+    """What is used of pyasic's objects, as they are for firmware that nobody here knows."""
 
-    async with RpcServer(bosminer).serving():
-        machine = await only_machine(HOST)
+    mac: Callable[[], Awaitable[str | None]]
+    ip: str = "127.45.0.9"
+    make: str | None = "Maker"
+    firmware: str | None = "Stock"
+    raw_model: str | None = "M1"
 
-    assert facts_of(machine) == (None, "S19 Pro", None)
-    assert (machine.backend, machine.facts.firmware) == ("BOSer", "BOS+")
+    async def get_mac(self) -> str | None:
+        return await self.mac()
+
+    async def get_fw_ver(self) -> str | None:
+        return "1.2\n"
+
+
+async def mac_without_colons() -> str | None:
+    return "02-00-00-00-00-0a"
+
+
+async def odd_error() -> str | None:
+    raise StopAsyncIteration("a transport's own kind of error")
+
+
+async def deaf_to_cancellation() -> str | None:
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(HUNG_S)
+    return None
+
+
+async def test_firmware_that_only_pyasic_knows_is_named_with_its_mac() -> None:
+    known = await told_by_pyasic(PyasicMiner(mac_without_colons))
+
+    assert known == Facts(model="M1", firmware="Maker 1.2", mac="02:00:00:00:00:0A")
+
+
+async def test_whatever_pyasic_raises_for_one_machine_ends_as_a_doubt_about_it() -> None:
+    known = await told_by_pyasic(PyasicMiner(odd_error))
+
+    assert (known.model, known.mac) == ("M1", None)
+    assert "a transport's own kind of error" in str(known.doubts[0])
+
+
+async def test_a_cancellation_that_pyasic_swallows_is_not_lost() -> None:
+    asking = asyncio.create_task(told_by_pyasic(PyasicMiner(deaf_to_cancellation)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 @pytest.mark.socket
@@ -305,7 +343,7 @@ async def test_whatsminer_firmware_of_the_newer_api_does_not_pass_for_the_older(
 
     async with RpcServer(newer).serving():
         with pytest.raises(DriverError, match="API v3"):
-            await facts.whatsminer(HOST, None)
+            await facts.whatsminer(HOST, {})
 
 
 @pytest.mark.socket
@@ -333,7 +371,7 @@ async def test_the_rating_of_luxos_is_its_factory_profile_or_nothing(
                 return ok(CONFIG=[{"MACAddr": "00:00:00:00:00:00"}], STATS=[{}, {"chain_rate1": "1000"}])
 
     async with RpcServer(answer).serving():
-        known = await facts.luxos(HOST, None)
+        known = await facts.luxos(HOST, {})
 
     assert (known.rated_w, known.draw_w, known.rate_ths, known.doubts) == (rated_w, 3050, 1.0, ())
     assert known.mac is None
