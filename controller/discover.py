@@ -186,7 +186,7 @@ def _print_findings(findings: Sequence[Finding], out: Console) -> None:
     if machines:
         _print_table(_machine_table(machines), out)
     for title, rows in (
-        ("could not be identified", [(u.address, f"{_ports(u.ports)}: {u.why}") for u in unknown]),
+        ("could not be identified", [(u.address, _ports(u.ports) + u.why) for u in unknown]),
         ("remark", list(_remarks(machines))),
     ):
         if rows:
@@ -243,7 +243,7 @@ def _print_table(table: Table, out: Console) -> None:
 
 
 def _ports(ports: Sequence[int]) -> str:
-    return ("port " if len(ports) == 1 else "ports ") + ", ".join(map(str, ports))
+    return f"port{'s' if len(ports) > 1 else ''} {', '.join(map(str, ports))}: " if ports else ""
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import asyncio
 import ipaddress
 import os
 import warnings
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from errno import ECONNREFUSED, EHOSTUNREACH
 from typing import TypeVar
 
 from drivers.asic.config import expand
@@ -24,6 +24,10 @@ from drivers.base import DriverError
 
 PORTS = (80, 443, 4028, 4433)
 """Where pyasic looks for miners. Who answers at none of them would not be found."""
+
+NO_ANSWER = "no answer"
+ABSENCE = {NO_ANSWER, *(os.strerror(number).lower() for number in (ECONNREFUSED, EHOSTUNREACH))}
+"""What says that nobody is there. Any other error may be trouble of our own."""
 
 PROBES_AT_ONCE = 100
 PROBE_S = 2.0
@@ -90,9 +94,7 @@ async def scan(
         warnings.filterwarnings("ignore", message="Partially supported miner found")
         probes = await _each(addresses, _probe, PROBES_AT_ONCE, Stage.PROBING, progress)
         present = [probe for probe in probes if probe.ports]
-        findings: dict[str, Finding] = {
-            probe.address: Absent(address=probe.address, why=probe.why) for probe in probes
-        }
+        findings: dict[str, Finding] = {probe.address: _nobody(probe) for probe in probes}
         met = await _each(present, meet, at_once, Stage.ASKING, progress)
         findings |= {finding.address: finding for finding in met}
         slow = [probe for probe in present if _deserves_more_time(findings[probe.address])]
@@ -155,21 +157,29 @@ def _deserves_more_time(finding: Finding) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Probe:
-    """`why` says why there is none where `ports` is empty."""
+    """`why` says why ports are shut; `absent` that this is all because nobody is there."""
 
     address: str
     ports: tuple[int, ...]
     why: str
+    absent: bool
 
 
 async def _probe(address: str) -> _Probe:
     answers = await asyncio.gather(*(_knock(address, port) for port in PORTS))
-    why = Counter(answer for answer in answers if answer is not None)
+    why = {answer for answer in answers if answer is not None}
     return _Probe(
         address=address,
         ports=tuple(port for port, answer in zip(PORTS, answers, strict=True) if answer is None),
-        why=min(why, key=lambda text: (-why[text], text), default=""),
+        why=", ".join(sorted(why - ABSENCE or why)),
+        absent=why <= ABSENCE,
     )
+
+
+def _nobody(probe: _Probe) -> Absent | Unknown:
+    if probe.absent:
+        return Absent(address=probe.address, why=probe.why)
+    return Unknown(address=probe.address, ports=(), why=f"could not be reached: {probe.why}")
 
 
 async def _knock(address: str, port: int) -> str | None:
@@ -179,7 +189,7 @@ async def _knock(address: str, port: int) -> str | None:
         async with asyncio.timeout(PROBE_S):
             transport, _ = await loop.create_connection(asyncio.Protocol, address, port)
     except TimeoutError:
-        return "no answer"
+        return NO_ANSWER
     except OSError as error:
         return os.strerror(error.errno).lower() if error.errno else str(error)
     transport.abort()

@@ -409,6 +409,15 @@ async def test_an_address_that_swallows_everything_is_told_apart_from_one_that_r
     )
 
 
+@pytest.mark.socket
+@remapped
+async def test_an_address_that_cannot_be_reached_from_here_is_not_called_absent() -> None:
+    finding = await only("255.255.255.255")
+
+    assert isinstance(finding, Unknown)
+    assert finding.why.startswith("could not be reached: ")
+
+
 @contextmanager
 def black_hole(host: str, port: int) -> Iterator[None]:
     """A listener whose queue is full: the kernel drops what knocks, as a firewall does."""
