@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drivers import gpu, localqueue
+from drivers import gpu, localqueue, mqttmeter
 from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, Sensor
+from drivers.mqttpayload import MqttMetersConfig
 
 
 class DeviceTables(BaseModel):
@@ -25,6 +26,7 @@ class DeviceTables(BaseModel):
     miners: tuple[asic.MinerGroupConfig, ...] = ()
     gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
     modbus: tuple[modbus_tcp.ModbusConfig, ...] = ()
+    mqtt_meters: tuple[MqttMetersConfig, ...] = ()
     # One local queue owns all GPUs of the site; two would each believe so.
     queues: tuple[localqueue.LocalQueueConfig, ...] = Field(default=(), max_length=1)
 
@@ -52,10 +54,7 @@ def build(tables: DeviceTables) -> Fleet:
     }
     return Fleet(
         drivers=tuple(_drivers(tables)),
-        sensors=tuple(
-            (modbus_tcp.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2))
-            for config in tables.modbus
-        ),
+        sensors=tuple(_sensors(tables)),
         queues=tuple(localqueue.build(config, gpus) for config in tables.queues),
     )
 
@@ -95,6 +94,13 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             zones=frozenset(p.zone for p in config.points if isinstance(p, modbus_tcp.ZonePoint)),
             poll_s=config.poll_s,
         )
+    for at, broker in enumerate(tables.mqtt_meters):
+        yield Sensed(
+            key=f"mqtt_meters.{at}",
+            meters=frozenset(point.meter for point in broker.points),
+            zones=frozenset(),
+            poll_s=broker.poll_s,
+        )
 
 
 def problems(tables: DeviceTables) -> Iterator[str]:
@@ -116,7 +122,17 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     yield from (f"device group {host.id!r}" for host in tables.gpu_hosts)
     yield from (f"modbus endpoint {config.id!r}" for config in tables.modbus)
     yield from (point.name for config in tables.modbus for point in config.points)
+    yield from (f"mqtt broker {broker.id!r}" for broker in tables.mqtt_meters)
+    yield from (f"mqtt client {broker.client_id!r}" for broker in tables.mqtt_meters if broker.client_id)
+    yield from (point.name for broker in tables.mqtt_meters for point in broker.points)
     yield from (f"queue {queue.id!r}" for queue in tables.queues)
+
+
+def _sensors(tables: DeviceTables) -> Iterator[tuple[Sensor, Polled]]:
+    for config in tables.modbus:
+        yield modbus_tcp.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2)
+    for broker in tables.mqtt_meters:
+        yield mqttmeter.build(broker), Polled(every_s=broker.poll_s, deadline_s=broker.timeout_s * 2)
 
 
 def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:

@@ -89,6 +89,15 @@ class MeterMap(StrEnum):
     SUNSPEC_FLOAT = "sunspec-213"
 
 
+class MqttConfig(Table):
+    """The broker to which meters with a `topic` are published. `heartbeat_s` is in the plant's time."""
+
+    host: IPv4Address = IPv4Address("127.0.0.1")
+    port: Port
+    heartbeat_topic: str | None = None
+    heartbeat_s: Positive = 10.0
+
+
 class MeterConfig(Table):
     """`noise` is the standard deviation of a reading as a fraction of it."""
 
@@ -96,6 +105,7 @@ class MeterConfig(Table):
     node: str
     unit: Unit
     map: MeterMap = MeterMap.PLAIN
+    topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
     noise: Annotated[float, Field(ge=0, le=0.5)] = 0.002
     delay_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     period_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
@@ -249,6 +259,7 @@ class PlantConfig(Table):
     ports: dict[Port, Port] = {80: 18080, 4028: 4028}
     modbus_host: IPv4Address = IPv4Address("127.0.0.1")
     modbus_port: Annotated[int, Field(ge=0, le=65_535)] = 15020
+    mqtt: MqttConfig | None = None
     nodes: Annotated[tuple[NodeConfig, ...], Field(min_length=1)]
     zones: tuple[ZoneConfig, ...] = ()
     meters: tuple[MeterConfig, ...] = ()
@@ -271,6 +282,8 @@ class PlantConfig(Table):
         _check_unique("uuid", [uuid for group in self.gpus for uuid in group.uuids])
         if self.modbus_host not in LOOPBACK:
             raise ValueError(f"modbus_host {self.modbus_host}: must lie in {LOOPBACK}")
+        if self.mqtt is not None and self.mqtt.host not in LOOPBACK:
+            raise ValueError(f"mqtt.host {self.mqtt.host}: must lie in {LOOPBACK}")
         return self
 
     def _check_tree(self) -> None:

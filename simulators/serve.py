@@ -24,6 +24,7 @@ from aiohttp import web
 from simulators.config import PlantConfig, PlantFileError, load_plant
 from simulators.faces.meters import MeterFace
 from simulators.faces.miners import MinerFaces
+from simulators.faces.mqttmeter import MqttMeterFace
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.physics.faults import BadFaultError
 from simulators.plant import RESOLUTION_S, Plant
@@ -61,7 +62,9 @@ class SimulatedSite:
         self.control_url = ""
         self.meters = MeterFace(plant)
         self._miners = MinerFaces(plant)
-        self._extra = list(extra)
+        mqtt = plant.config.mqtt
+        self._published = [] if mqtt is None else [MqttMeterFace(plant, mqtt)]
+        self._extra = [*extra, *self._published]
         self._control_port = control_port
         self._due_s = plant.now_s
 
@@ -73,6 +76,9 @@ class SimulatedSite:
             await self._miners.start()
             stack.push_async_callback(self.meters.stop)
             await self.meters.start()
+            for face in self._published:
+                stack.push_async_callback(face.stop)
+                await face.start()
             runner = web.AppRunner(self._control(), access_log=None)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
