@@ -49,6 +49,8 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
         daemon.run(settings)
     except ConfigError as error:
         _fail_config(str(error))
+    except daemon.StartError as error:
+        _fail(str(error))
 
 
 @app.command()

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 import structlog
 
-from controller.config import Settings, fleet
-from controller.domain.devices import Outcome, SetPoint
+from controller.config import ConfigError, Settings, fleet
+from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
+from controller.domain.site import Site
 from controller.run import metrics
-from controller.run.api import Api
+from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.devices import Machines, Polling, outcome_name
+from controller.run.gridbook import StoreError
 from controller.run.gridlink import GridLink
 from controller.run.gridside import LinkedGrid
-from controller.run.journal import Journal
+from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
 from controller.run.privilege import keep_from_children
 from drivers import registry
 
 log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """Something outside keeps the controller from starting; the message names it. Another try may help."""
 
 
 class _StopRequestedError(Exception):
@@ -36,11 +42,15 @@ class _StopRequestedError(Exception):
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what went wrong otherwise, so that the service manager restarts."""
     keep_from_children()
-    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        runner.run(serve(settings))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+            runner.run(serve(settings))
+    except (JournalError, StoreError, ApiError) as error:
+        raise StartError(str(error)) from error
 
 
 async def serve(settings: Settings) -> None:
+    _make_queue_directories(settings)
     clock = Clock()
     notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
@@ -49,7 +59,7 @@ async def serve(settings: Settings) -> None:
     try:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
-        link = _link(settings, clock, journal, wake)
+        link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
         if link is not None:
             await link.restore()
         api = Api(
@@ -88,18 +98,31 @@ async def serve(settings: Settings) -> None:
         await journal.close()
 
 
-def _link(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> GridLink | None:
+def _make_queue_directories(settings: Settings) -> None:
+    """A submitter may come before the first job: whoever asks finds the queue, and it is the daemon's."""
+    for queue in settings.queues:
+        try:
+            queue.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"queue {queue.id!r}: {error}") from error
+
+
+def _link(
+    settings: Settings, clock: Clock, journal: Journal, most: Power, wake: asyncio.Event
+) -> GridLink | None:
     if settings.grid is None:
         return None
-    return GridLink(settings.grid, journal, nameplate=_nameplate(settings), utc=clock.utc_s, wake=wake.set)
+    try:
+        return GridLink(settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set)
+    except ValueError as error:  # a certificate or a key that cannot be used
+        raise ConfigError(f"grid: {error}") from error
 
 
-def _nameplate(settings: Settings) -> Power:
-    """The most a sane limit can name: the site's rating, or without one what every machine could draw."""
-    root = settings.site().root
-    if isinstance(root.limit, Limit):
-        return root.limit.power
-    return total(driver.spec.ceiling for driver, _ in registry.build(settings).drivers) + root.fixed
+def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
+    """The most a sane limit can name: the site's rating, or without one what all that is on it can draw."""
+    if isinstance(site.root.limit, Limit):
+        return site.root.limit.power
+    return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
 
 
 def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:

@@ -54,7 +54,7 @@ NODES_EVERY_S = 60.0
 """The site is sampled every tick, for settlement; the nodes below it only so often, for the disk's sake."""
 PRUNED_AT_ONCE = 10_000
 """Rows per table and flush: old history goes in bites, for grid records wait for the same thread."""
-BUSY_S = 3.0
+BUSY_S = 1.0
 WRITE_DEADLINE_S = 10.0
 
 Row = tuple[object, ...]

@@ -1,0 +1,268 @@
+"""The whole daemon as a process: how it starts, what it says to the service manager, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from controller import daemon
+from controller.config import ConfigError, fleet, load
+from controller.daemon import StartError
+from controller.domain.power import Power
+
+pytestmark = pytest.mark.socket
+
+WAIT_S = 30.0
+
+
+def site_file(directory: Path, extra: str = "", *, port: int = 0, journal: Path | None = None) -> Path:
+    path = directory / "site.toml"
+    path.write_text(
+        f"""
+name = "empty"
+nodes = [{{ id = "site", limit_kw = 10 }}]
+journal = {{ path = "{journal or directory / "state" / "journal.db"}" }}
+api = {{ port = {port} }}
+log = {{ format = "json" }}
+{extra}
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@dataclass(slots=True)
+class Running:
+    process: subprocess.Popen[str]
+    manager: socket.socket
+
+    def told(self, wanted: bytes) -> bytes:
+        """The first message to the service manager that begins so; others are passed over."""
+        while not (message := self.manager.recv(4096)).startswith(wanted):
+            pass
+        return message
+
+    def logged(self, event: str) -> dict[str, object]:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            entry: dict[str, object] = json.loads(line)
+            if entry["event"] == event:
+                return entry
+        raise AssertionError(f"no {event} before the end")
+
+    def ended(self, with_signal: int) -> tuple[int, list[str]]:
+        """How the process ended, and what it logged until then."""
+        self.process.send_signal(with_signal)
+        _, rest = self.process.communicate(timeout=WAIT_S)
+        return self.process.returncode, [json.loads(line)["event"] for line in rest.splitlines()]
+
+
+@contextmanager
+def running(site: Path) -> Iterator[Running]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ws-") as short,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(f"{short}/notify")
+        manager.settimeout(WAIT_S)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "controller", "run", "--config", str(site)],
+            env=os.environ | {"NOTIFY_SOCKET": f"{short}/notify"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield Running(process, manager)
+        finally:
+            process.kill()
+            process.communicate(timeout=WAIT_S)
+
+
+def asked(port: object, path: str) -> tuple[int, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=WAIT_S) as answer:
+        return answer.status, answer.read().decode()
+
+
+# -- a whole life ------------------------------------------------------------------------------------------
+
+
+def test_a_site_without_machines_starts_is_alive_and_ends_when_told_to(tmp_path: Path) -> None:
+    with running(site_file(tmp_path)) as controller:
+        started = controller.logged("started")
+        ready = controller.told(b"READY=1")
+        fed = [controller.told(b"WATCHDOG=1") for _ in range(2)]
+        health, metrics = asked(started["api_port"], "/healthz"), asked(started["api_port"], "/metrics")
+        status = json.loads(asked(started["api_port"], "/status")[1])
+        code, logged = controller.ended(signal.SIGTERM)
+        stopping = controller.told(b"STOPPING=1")
+
+    assert (ready, stopping) == (b"READY=1", b"STOPPING=1")
+    assert fed[0].endswith(b"\nSTATUS=meter stale, cap 10.0 kW (rating), 0 alarms")
+    assert health == (200, "ok\n")
+    assert "wattshift_ticks_total" in metrics[1]
+    assert (status["site"], status["ready"], status["devices"]) == ("empty", True, [])
+    assert (code, logged) == (0, ["stopping"])
+    assert (tmp_path / "state" / "journal.db").exists()
+
+
+def test_an_interrupt_from_the_keyboard_ends_it_like_the_service_manager(tmp_path: Path) -> None:
+    with running(site_file(tmp_path)) as controller:
+        controller.told(b"WATCHDOG=1")
+        code, logged = controller.ended(signal.SIGINT)
+
+    assert code == 0
+    assert logged[-1] == "stopping"
+
+
+def test_a_journal_that_cannot_be_written_at_the_end_does_not_spoil_the_end(tmp_path: Path) -> None:
+    with running(site_file(tmp_path)) as controller:
+        controller.told(b"WATCHDOG=1")
+        with closing(sqlite3.connect(tmp_path / "state" / "journal.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            controller.told(b"WATCHDOG=1")
+            code, logged = controller.ended(signal.SIGTERM)
+
+    assert code == 0
+    assert logged[-2:] == ["stopping", "journal_not_written"]
+
+
+def test_the_queues_directory_is_made_at_the_start(tmp_path: Path) -> None:
+    queue = tmp_path / "state" / "queue"
+    site = site_file(tmp_path, f'[[queues]]\nid = "local"\ndirectory = "{queue}"')
+
+    with running(site) as controller:
+        controller.told(b"WATCHDOG=1")
+        made = queue.is_dir()
+        code, logged = controller.ended(signal.SIGTERM)
+
+    assert made
+    assert (code, "silent" in logged) == (0, False)
+
+
+# -- starts that fail --------------------------------------------------------------------------------------
+
+
+def refused(site: Path) -> str:
+    with pytest.raises(StartError) as caught:
+        daemon.run(load(site))
+    said = str(caught.value)
+    assert len(said.splitlines()) == 1
+    return said
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        said = refused(site_file(tmp_path, port=port))
+
+    assert f"127.0.0.1 port {port}" in said
+    assert "in use" in said
+
+
+def test_a_journal_that_is_none_is_named(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.db"
+    journal.write_bytes(b"no database" * 1000)
+
+    said = refused(site_file(tmp_path, journal=journal))
+
+    assert said.startswith(f"{journal}: ")
+
+
+def test_a_journal_in_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    said = refused(site_file(tmp_path, journal=Path("/proc/wattshift/journal.db")))
+
+    assert said.startswith("/proc/wattshift/journal.db: ")
+
+
+def test_a_queues_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    extra = '[[queues]]\nid = "local"\ndirectory = "/proc/wattshift/queue"'
+
+    said = refused(site_file(tmp_path, extra))
+
+    assert said.startswith("queue 'local': ")
+    assert "/proc/wattshift" in said
+
+
+GRID = '[grid]\nhost = "127.0.0.1"\nven = "plant"\nclient_id = "ctl"\n'
+
+
+def test_grid_events_that_cannot_be_read_back_are_a_failed_start_not_a_forgotten_event(
+    tmp_path: Path,
+) -> None:
+    journal = tmp_path / "journal.db"
+    with closing(sqlite3.connect(journal)) as db, db:
+        db.execute("CREATE TABLE grid (key TEXT PRIMARY KEY)")
+
+    said = refused(site_file(tmp_path, GRID, journal=journal))
+
+    assert said.startswith(f"{journal}: ")
+
+
+def test_a_certificate_that_is_not_there_is_a_mistake_in_the_site_file(tmp_path: Path) -> None:
+    site = site_file(tmp_path, GRID + f'tls = true\ntls_ca = "{tmp_path}/ca.pem"')
+
+    with pytest.raises(ConfigError, match=r"^grid: .*ca\.pem"):
+        daemon.run(load(site))
+
+
+@pytest.mark.parametrize(("port", "code", "says"), [(-1, 78, "api.port: "), (0, 1, "/proc/no/x.db: ")])
+def test_a_start_that_fails_is_one_line_and_tells_the_manager_whether_to_try_again(
+    tmp_path: Path, port: int, code: int, says: str
+) -> None:
+    site = site_file(tmp_path, port=port, journal=Path("/proc/no/x.db"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "controller", "run", "--config", str(site)],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# -- what a sane limit is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "nameplate_w"), [("limit_kw = 10, ", 10_000), ("", 2 * 3675 + 1_000 + 500)]
+)
+def test_without_a_rating_the_most_the_site_can_draw_is_all_that_is_on_it(
+    tmp_path: Path, limit: str, nameplate_w: int
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        f"""
+name = "plant"
+nodes = [{{ id = "site", {limit} fixed_kw = 1 }}, {{ id = "pdu", parent = "site", fixed_kw = 0.5 }}]
+[[miners]]
+id = "a"
+family = "luxos"
+hosts = ["127.0.0.2-3"]
+node = "pdu"
+rated_w = 3500
+rated_ths = 200
+""",
+        encoding="utf-8",
+    )
+    settings = load(site)
+    specs = [driver.spec for driver, _ in fleet(settings).drivers]
+
+    assert daemon.nameplate(settings.site(), specs) == Power(nameplate_w)
