@@ -1,11 +1,14 @@
-"""MaraFW on an Antminer: digest HTTP on port 80. Its whole configuration is read, and written, as one."""
+"""MaraFW on an Antminer: digest HTTP on port 80, where its whole configuration is read and written as one.
+
+TCP 4028 tells who it is, and how much it hashes.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import JsonObject, mac_of
+from simulators.faces.cgminer import JsonObject, command_of, mac_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
 from simulators.physics.miner import Miner, MinerReport
 
@@ -16,9 +19,14 @@ SLEEP = "Sleep"
 WORK_MODES = ("Auto", "Fixed", "Stock", SLEEP)
 BOARDS = 3
 CHIPS_PER_BOARD = 114
+INVALID_COMMAND = 14
 
 
 class MaraApi:
+    """Both interfaces of one machine."""
+
+    trailer = b"\x00"
+
     def __init__(self, miner: Miner, now_s: Callable[[], float]) -> None:
         self._miner = miner
         self._now_s = now_s
@@ -128,6 +136,22 @@ class MaraApi:
             for index in range(BOARDS)
         ]
         return {"hashboards": boards}
+
+    # -- TCP 4028 ---------------------------------------------------------------------------------------
+
+    def answer(self, request: JsonObject) -> JsonObject:
+        model = self._miner.group.model
+        reads: dict[str, JsonObject] = {
+            "version": {"VERSION": [{"BMMiner": f"kaonsu {FIRMWARE}", "Type": model, "Model": model}]},
+            "summary": {"SUMMARY": [{"GHS 5s": round(self._report.rate_ths * 1000, 2)}]},
+        }
+        command = command_of(request)
+        if command not in reads:
+            return self.failure(INVALID_COMMAND, "Invalid command")
+        return {"STATUS": status(22, command, when_s=self._now_s()), **reads[command], "id": 1}
+
+    def failure(self, code: int, message: str) -> JsonObject:
+        return {"STATUS": status(code, message, when_s=self._now_s(), kind="E"), "id": 1}
 
 
 def _json(body: JsonObject) -> HttpAnswer:

@@ -114,7 +114,8 @@ class MinerFaces:
             case Family.AXEOS:
                 return [self._http(miner, AxeosApi(miner, now_s))]
             case Family.MARAFW:
-                return [self._http(miner, MaraApi(miner, now_s))]
+                mara = MaraApi(miner, now_s)
+                return [self._rpc(miner, mara), self._http(miner, mara)]
             case Family.BRAIINS:
                 return self._braiins(miner, now_s)
             case Family.EPIC:

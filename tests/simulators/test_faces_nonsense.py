@@ -22,7 +22,15 @@ from simulators.faces.whatsminer_v3 import LegacyApi, WhatsminerV3Api
 from tests.simulators.plants import miners, only_miner, plant
 
 Api = (
-    LuxosApi | WhatsminerApi | AntminerApi | AvalonApi | WhatsminerV3Api | LegacyApi | VnishRpc | AuradineApi
+    LuxosApi
+    | WhatsminerApi
+    | AntminerApi
+    | AvalonApi
+    | WhatsminerV3Api
+    | LegacyApi
+    | VnishRpc
+    | AuradineApi
+    | MaraApi
 )
 APIS = {
     LuxosApi: "luxos",
@@ -33,6 +41,7 @@ APIS = {
     LegacyApi: "whatsminer-v3",
     VnishRpc: "vnish",
     AuradineApi: "auradine",
+    MaraApi: "marafw",
 }
 WEB_APIS: dict[type[WebApi], str] = {
     VnishApi: "vnish",
