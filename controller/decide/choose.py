@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from controller.decide import jobs, thermal, truth, value
 from controller.decide.allocation import Allocation, Choice, allocate
@@ -15,8 +14,11 @@ from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Valuation, Work
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
-from controller.domain.jobs import QueueReading
+from controller.domain.jobs import Job, QueueReading
 from controller.domain.power import Power
+
+OTHER_TRIES = 5
+"""How often jobs that lack watts are tried on other GPUs before they have to wait for the next tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class Chosen:
     """`options` and `points` hold the devices that obey. `kept` jobs have their watts, `aside` not.
 
     `forgiven` are doubtful devices whose watts nobody needs; `least` is what all devices together can be
-    brought down to.
+    brought down to. `earns` is in USD per hour, without the premiums that keep jobs and dwelling devices
+    where they are.
     """
 
     options: Mapping[str, tuple[Option, ...]]
@@ -43,37 +46,69 @@ class Chosen:
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
     least: Power
+    earns: float
+
+    @property
+    def gap(self) -> float:
+        """How far `earns` can at most lie below the best possible, as a fraction of that."""
+        missed = max(0.0, self.allocation.bound - self.allocation.value)
+        return missed / (missed + abs(self.earns)) if missed else 0.0
 
 
 def choose(
     seen: Snapshot,
     limits: Limits,
     queues: Sequence[QueueReading],
+    placed: Mapping[str, tuple[str, ...]],
     valuation: Valuation,
     now_s: float,
 ) -> Chosen:
-    """Allocate; set aside the cheapest job that lacks watts on some GPU, and allocate again without it."""
+    """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
+
+    `placed` are the GPUs that queued jobs were given before.
+    """
     room_w = limits.room_w(seen.other)
-    kept = list(jobs.place(queues, _usable(seen, now_s)))
-    aside: list[Placement] = []
-    while True:
-        options = _options(seen, jobs.work_of(kept), valuation, now_s)
+    usable = _usable(seen, now_s)
+    too_much: dict[str, Power] = {}
+
+    def place() -> list[Placement]:
+        return list(jobs.place(queues, usable, placed, lambda gpu, job: _may(seen, too_much, gpu, job)))
+
+    kept, aside = place(), dict[str, Placement]()
+    tries = 0
+    while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
+        working = jobs.work_of(kept)
+        options = _options(seen, working, valuation, now_s)
         choices = [_choice(seen, name, options) for name in seen.devices]
         allocation = allocate(choices, room_w, seen.ways)
         points = {name: options[name][allocation.index[name]].point for name in options}
-        short = jobs.to_set_aside(kept, partial(_has_enough, seen, points, now_s))
-        if short is None:
+        short = [
+            job for job in kept if not all(_has_enough(seen, points, now_s, gpu, job) for gpu in job.gpus)
+        ]
+        if not short:
             return Chosen(
                 options=options,
                 points=points,
                 allocation=allocation,
                 kept=tuple(kept),
-                aside=tuple(aside),
-                forgiven=_forgiven(seen, room_w, jobs.work_of(kept), valuation, now_s),
+                aside=tuple(job for job in aside.values() if job not in kept),
+                forgiven=_forgiven(seen, limits, working, valuation, now_s),
                 least=Power(sum(choice.watts[0] for choice in choices)),
+                earns=sum(
+                    valuation.earned(seen.specs[name], point, working.get(name))
+                    for name, point in points.items()
+                ),
             )
-        aside += [placement for placement in kept if placement.id == short]
-        kept = [placement for placement in kept if placement.id != short]
+        holding = {name for name, point in points.items() if point != seen.specs[name].floor}
+        dropped = jobs.to_set_aside(short, holding)
+        aside |= {job.id: job for job in dropped}
+        tries += 1
+        if tries <= OTHER_TRIES:
+            for job in dropped:
+                too_much |= _not_fed(seen, points, now_s, job)
+            kept = [job for job in place() if job.id not in aside or not job.status.gpus]
+        else:
+            kept = [job for job in kept if job not in dropped]
 
 
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
@@ -99,16 +134,23 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
 
 def _forgiven(
     seen: Snapshot,
-    room_w: Mapping[str, int],
+    limits: Limits,
     working: Mapping[str, Work],
     valuation: Valuation,
     now_s: float,
 ) -> frozenset[str]:
-    """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once."""
+    """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once.
+
+    Not while a node above still waits for watts to fall: who did not obey then cannot be counted on now.
+    """
+    spare_w = limits.room_w(seen.worst)
     may_be_at = {
         name: truth.forgiven(seen.specs[name], state).point
         for name, state in seen.devices.items()
-        if state.seen and state.point is not None and not obeys(seen, name, now_s)
+        if state.seen
+        and state.point is not None
+        and not obeys(seen, name, now_s)
+        and all(spare_w[node] >= 0 for node in seen.ways[seen.specs[name].node])
     }
     if not may_be_at:
         return frozenset()
@@ -117,7 +159,9 @@ def _forgiven(
         for name, state in seen.devices.items()
         if state.seen and state.point is not None
     }
-    allocation = allocate([_choice(seen, name, options) for name in seen.devices], room_w, seen.ways)
+    allocation = allocate(
+        [_choice(seen, name, options) for name in seen.devices], limits.room_w(seen.other), seen.ways
+    )
     return frozenset(
         name
         for name, at in may_be_at.items()
@@ -131,14 +175,32 @@ def obeys(seen: Snapshot, name: str, now_s: float) -> bool:
     return state.seen and state.point is not None and not truth.doubtful(seen.specs[name], state, now_s)
 
 
-def _usable(seen: Snapshot, now_s: float) -> dict[str, int]:
-    """The GPUs a job may be given, and the watts each has already; one that does not come up goes last."""
+def _usable(seen: Snapshot, now_s: float) -> dict[str, bool]:
+    """The GPUs that a job may be given, and whether each comes up as it is told."""
     return {
-        name: -1
-        if state.attempts > 1 or state.truth in (Truth.REFUSED, Truth.LYING)
-        else state.point.power.watts
+        name: state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
         for name, state in seen.devices.items()
-        if seen.specs[name].kind is DeviceKind.GPU and state.point is not None and obeys(seen, name, now_s)
+        if seen.specs[name].kind is DeviceKind.GPU and obeys(seen, name, now_s)
+    }
+
+
+def _may(seen: Snapshot, too_much: Mapping[str, Power], gpu: str, job: Job) -> bool:
+    return gpu not in too_much or _least(seen, gpu, job) < too_much[gpu]
+
+
+def _least(seen: Snapshot, gpu: str, job: Job) -> Power:
+    spec = seen.specs[gpu]
+    return spec.points[value.floor_index(spec, job)].power
+
+
+def _not_fed(
+    seen: Snapshot, points: Mapping[str, OperatingPoint], now_s: float, placement: Placement
+) -> dict[str, Power]:
+    """What was too much for those of a job's GPUs that did not get it."""
+    return {
+        gpu: _least(seen, gpu, placement.status.job)
+        for gpu in placement.gpus
+        if not _has_enough(seen, points, now_s, gpu, placement)
     }
 
 
@@ -196,7 +258,5 @@ def _has_enough(
     if gpu not in points:
         return True
     spec, state = seen.specs[gpu], seen.devices[gpu]
-    least = spec.points[value.floor_index(spec, placement.status.job)].power
-    dwelling = now_s - state.since_s < spec.dwell_s
-    waits = dwelling and state.point is not None and points[gpu] == state.point
-    return points[gpu].power >= least or waits
+    waits = now_s - state.since_s < spec.dwell_s and points[gpu] == state.point
+    return waits or points[gpu].power >= _least(seen, gpu, placement.status.job)

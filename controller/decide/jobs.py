@@ -6,11 +6,21 @@ A job starts only on GPUs whose raised limits were confirmed, so its watts are f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from controller.decide.value import Work
-from controller.domain.jobs import JobAction, JobCommand, JobState, JobStatus, OnShortage, QueueReading
+from controller.domain.jobs import (
+    FlexTier,
+    Job,
+    JobAction,
+    JobCommand,
+    JobState,
+    JobStatus,
+    OnShortage,
+    QueueReading,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +45,16 @@ class Sent:
     at_s: float
 
 
-def place(queues: Iterable[QueueReading], usable: Mapping[str, int]) -> tuple[Placement, ...]:
+def place(
+    queues: Iterable[QueueReading],
+    usable: Mapping[str, bool],
+    before: Mapping[str, tuple[str, ...]],
+    may: Callable[[str, Job], bool],
+) -> tuple[Placement, ...]:
     """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first.
 
-    `usable` tells the watts that each such GPU has already: with those a job starts soonest.
+    `usable` tells of each such GPU whether it comes up as told. A queued job stays with the GPUs it had
+    `before`, which are being raised for it. It goes only to those that it `may` have: by its flex tier.
     """
     queues = sorted(queues, key=lambda queue: queue.queue)
     placed = [
@@ -47,17 +63,53 @@ def place(queues: Iterable[QueueReading], usable: Mapping[str, int]) -> tuple[Pl
         for status in queue.jobs
         if status.gpus
     ]
+    queued = [
+        Placement(queue=queue.queue, status=status, gpus=())
+        for queue in queues
+        for status in queue.jobs
+        if status.state is JobState.QUEUED and not status.gpus and status.job.gpus > 0
+    ]
+    queued.sort(key=lambda placement: (placement.queue, -placement.status.job.usd_per_gpu_hour))
+    offers = {queue.queue: frozenset(queue.gpus) for queue in queues}
     taken = {gpu for placement in placed for gpu in placement.gpus}
-    for queue in queues:
-        free = [gpu for gpu in set(queue.gpus) - taken if gpu in usable]
-        free.sort(key=lambda gpu: (-usable[gpu], gpu))
-        waiting = [status for status in queue.jobs if status.state is JobState.QUEUED]
-        for status in sorted(waiting, key=lambda status: -status.job.usd_per_gpu_hour):
-            if 0 < status.job.gpus <= len(free):
-                gpus, free = tuple(free[: status.job.gpus]), free[status.job.gpus :]
-                placed.append(Placement(queue=queue.queue, status=status, gpus=gpus))
-                taken.update(gpus)
-    return tuple(placed)
+    free = {
+        gpu: usable[gpu] for gpu in sorted(usable, key=lambda gpu: (not usable[gpu], gpu)) if gpu not in taken
+    }
+    moving: list[Placement] = []
+    for placement in queued:
+        job, had = placement.status.job, before.get(placement.id, ())
+        offered = offers[placement.queue].issuperset(had)
+        if offered and len(had) == job.gpus and all(free.get(gpu) and may(gpu, job) for gpu in had):
+            placed.append(_put(placement, had, free))
+        else:
+            moving.append(placement)
+    return (*placed, *_placed_anew(moving, offers, free, may))
+
+
+def _placed_anew(
+    moving: Iterable[Placement],
+    offers: Mapping[str, frozenset[str]],
+    free: dict[str, bool],
+    may: Callable[[str, Job], bool],
+) -> Iterator[Placement]:
+    """Takes the GPUs that it gives out of `free`. What asks as much as one that found no place finds none."""
+    hopeless: set[tuple[str, int, FlexTier]] = set()
+    for placement in moving:
+        job, offer = placement.status.job, offers[placement.queue]
+        asks = (placement.queue, job.gpus, job.flex)
+        if asks in hopeless:
+            continue
+        gpus = tuple(islice((gpu for gpu in free if gpu in offer and may(gpu, job)), job.gpus))
+        if len(gpus) == job.gpus:
+            yield _put(placement, gpus, free)
+        else:
+            hopeless.add(asks)
+
+
+def _put(placement: Placement, gpus: tuple[str, ...], free: dict[str, bool]) -> Placement:
+    for gpu in gpus:
+        del free[gpu]
+    return replace(placement, gpus=gpus)
 
 
 def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
@@ -69,17 +121,21 @@ def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
     }
 
 
-def to_set_aside(placements: Sequence[Placement], has_enough: Callable[[str, Placement], bool]) -> str | None:
-    """The id of the cheapest job of which some GPU does not get its least watts; None when all do.
+def queued(placements: Iterable[Placement]) -> dict[str, tuple[str, ...]]:
+    """The GPUs of each job that still waits for them."""
+    return {
+        placement.id: placement.gpus for placement in placements if placement.status.state is JobState.QUEUED
+    }
 
-    A protected one comes last: without the others it may have enough.
+
+def to_set_aside(short: Sequence[Placement], holding: Collection[str]) -> Sequence[Placement]:
+    """Which of the jobs that lack watts give way first. `holding` are the GPUs above their floor.
+
+    Of those that hold watts the cheapest one: what it gives back may be enough for the others. If none does,
+    all of them, as nothing is gained by trying one after the other.
     """
-    short = [
-        placement for placement in placements if not all(has_enough(gpu, placement) for gpu in placement.gpus)
-    ]
-    if not short:
-        return None
-    return min(short, key=_first_to_give_way).id
+    fed = [placement for placement in short if any(gpu in holding for gpu in placement.gpus)]
+    return [min(fed, key=_first_to_give_way)] if fed else short
 
 
 def _first_to_give_way(placement: Placement) -> tuple[bool, float, str]:

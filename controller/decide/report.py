@@ -64,8 +64,8 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
         standings=_standings(site, made),
-        value_per_hour=made.chosen.allocation.value,
-        gap=made.chosen.allocation.gap,
+        value_per_hour=made.chosen.earns,
+        gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
     )
 

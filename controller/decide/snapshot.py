@@ -17,12 +17,16 @@ from controller.domain.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All that one tick hands to the next. `ready_s` is None until the first whole snapshot."""
+    """All that one tick hands to the next. `ready_s` is None until the first whole snapshot.
+
+    `placed` are the GPUs that are being raised for queued jobs.
+    """
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
     nodes: Mapping[str, NodeMemory] = field(default_factory=dict)
     zones: Mapping[str, float] = field(default_factory=dict)
     jobs: Mapping[str, Sent] = field(default_factory=dict)
+    placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first_s: float | None = None
     ready_s: float | None = None
     last_s: float | None = None

@@ -31,7 +31,8 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     seen = look(site, state, inputs)
     limits = limits_now(site, grid)
     state = _readiness(site, state, inputs, seen, limits)
-    chosen = choose(seen, limits, inputs.queues, _valuation(site, inputs, grid), inputs.now_s)
+    valuation = _valuation(site, inputs, grid)
+    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, inputs.now_s)
     wanted = wishes(seen, chosen)
     pace = _pace(site, state, inputs, seen)
     if state.ready_s is None:
@@ -66,6 +67,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         nodes=seen.memory,
         zones=seen.zones,
         jobs=sent,
+        placed=jobs.queued(chosen.kept),
         last_s=inputs.now_s,
         rise_w=max(0.0, (pace.rise_w or 0) - orders.rise_w),
     )

@@ -54,8 +54,11 @@ class Valuation:
         self, spec: DeviceSpec, point: OperatingPoint, now: OperatingPoint | None, work: Work | None
     ) -> float:
         """USD per hour of being at `point`, coming from `now`."""
-        earned = self.output(spec, point, work) - point.power.in_kw * self.usd_per_kwh
-        return earned - self._change(spec, point, now, work)
+        return self.earned(spec, point, work) - self._change(spec, point, now, work)
+
+    def earned(self, spec: DeviceSpec, point: OperatingPoint, work: Work | None) -> float:
+        """USD per hour of what a device produces at `point`, less its energy."""
+        return self.output(spec, point, work) - point.power.in_kw * self.usd_per_kwh
 
     def _change(
         self, spec: DeviceSpec, point: OperatingPoint, now: OperatingPoint | None, work: Work | None

@@ -9,7 +9,16 @@ import pytest
 
 from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
 from controller.decide.plan import Truth
-from controller.domain.jobs import Job, JobAction, JobCommand, JobState, JobStatus, OnShortage, QueueReading
+from controller.domain.jobs import (
+    FlexTier,
+    Job,
+    JobAction,
+    JobCommand,
+    JobState,
+    JobStatus,
+    OnShortage,
+    QueueReading,
+)
 from controller.domain.power import Power
 from tests.decide.builders import (
     GPU_POINTS,
@@ -19,6 +28,7 @@ from tests.decide.builders import (
     gpu,
     inputs,
     job,
+    node,
     queue,
     running,
     site,
@@ -29,11 +39,16 @@ from tests.decide.builders import (
 from tests.decide.steps import decide
 from tests.decide.world import Queue, World, asleep
 
-FREE = {"g0": 0, "g1": 0, "g2": 0, "g3": 0}
+FREE = dict.fromkeys(("g0", "g1", "g2", "g3"), True)
 
 
-def where(*queues: QueueReading, usable: dict[str, int] | None = None) -> dict[str, tuple[str, ...]]:
-    placed = place(queues, FREE if usable is None else usable)
+def where(
+    *queues: QueueReading,
+    usable: dict[str, bool] | None = None,
+    before: dict[str, tuple[str, ...]] | None = None,
+    may: Callable[[str, Job], bool] = lambda gpu, job: True,
+) -> dict[str, tuple[str, ...]]:
+    placed = place(queues, FREE if usable is None else usable, before or {}, may)
     return {placement.status.job.id: placement.gpus for placement in placed}
 
 
@@ -90,10 +105,51 @@ def test_a_gpu_that_works_for_one_queue_is_not_free_for_another() -> None:
     assert where(one, two) == {"a": ("g1",), "b": ("g0",)}
 
 
-def test_gpus_that_have_their_watts_already_are_taken_first() -> None:
-    usable = {"g0": -1, "g1": 200, "g2": 700}
+def test_gpus_that_do_not_come_up_as_told_are_taken_last() -> None:
+    usable = {"g0": False, "g1": True}
+    one, two = queue(waiting(job("a")), gpus=usable), queue(waiting(job("a", gpus=2)), gpus=usable)
 
-    assert where(queue(waiting(job("a")), gpus=usable), usable=usable) == {"a": ("g2",)}
+    assert where(one, usable=usable) == {"a": ("g1",)}
+    assert where(two, usable=usable) == {"a": ("g1", "g0")}
+
+
+def test_a_waiting_job_keeps_the_gpus_that_are_being_raised_for_it() -> None:
+    jobs = queue(waiting(job("cheap", usd=1)), waiting(job("dear", usd=9)), gpus=["g0", "g1"])
+
+    assert where(jobs, before={"q/cheap": ("g0",)}) == {"cheap": ("g0",), "dear": ("g1",)}
+
+
+@pytest.mark.parametrize("usable", [{"g0": False, "g1": True}, {"g1": True}])
+def test_a_waiting_job_leaves_a_gpu_that_does_not_come_up_or_is_no_longer_usable(
+    usable: dict[str, bool],
+) -> None:
+    jobs = queue(waiting(job("a")), gpus=["g0", "g1"])
+
+    assert where(jobs, usable=usable, before={"q/a": ("g0",)}) == {"a": ("g1",)}
+
+
+def test_a_waiting_job_leaves_a_gpu_that_another_took_or_its_queue_lost_or_that_cannot_feed_it() -> None:
+    taken = queue(waiting(job("a")), working(job("b"), "g0"), gpus=["g0", "g1"])
+    withdrawn = queue(waiting(job("a")), gpus=["g1"])
+    starved = queue(waiting(job("a")), gpus=["g0", "g1"])
+
+    assert where(taken, before={"q/a": ("g0",)}) == {"a": ("g1",), "b": ("g0",)}
+    assert where(withdrawn, before={"q/a": ("g0",)}) == {"a": ("g1",)}
+    assert where(starved, before={"q/a": ("g0",)}, may=lambda gpu, _: gpu != "g0") == {"a": ("g1",)}
+
+
+def test_a_waiting_job_that_now_asks_for_another_number_of_gpus_is_placed_anew() -> None:
+    jobs = queue(waiting(job("a", gpus=2)), gpus=["g0", "g1"])
+
+    assert where(jobs, before={"q/a": ("g1",)}) == {"a": ("g0", "g1")}
+
+
+def test_a_job_goes_only_where_it_may() -> None:
+    hungry = [waiting(job(name, usd=9, flex=FlexTier.RIGID)) for name in ("hungry", "as hungry")]
+    jobs = queue(*hungry, waiting(job("modest", flex=FlexTier.BROAD)), gpus=["g0", "g1"])
+
+    assert where(jobs, may=lambda gpu, it: it.flex is FlexTier.BROAD) == {"modest": ("g0",)}
+    assert where(jobs, may=lambda gpu, it: gpu == "g1") == {"hungry": ("g1",)}
 
 
 def test_a_gpu_works_for_the_job_that_holds_it() -> None:
@@ -107,25 +163,26 @@ def test_a_gpu_works_for_the_job_that_holds_it() -> None:
 # Which job gives way
 
 
-def test_the_cheapest_short_job_gives_way_and_a_protected_one_last() -> None:
+def test_of_the_jobs_that_hold_watts_the_cheapest_gives_way_and_a_protected_one_last() -> None:
     protected = placement(job("protected", usd=1, on_shortage=OnShortage.PROTECT), "g0")
     cheap, dear = placement(job("cheap", usd=2), "g1"), placement(job("dear", usd=9), "g2")
-    enough = placement(job("enough", usd=0.1), "g3")
-    jobs = [dear, protected, cheap, enough]
+    holding = {"g0", "g1", "g2"}
 
-    def fed(gpu: str, _: Placement) -> bool:
-        return gpu == "g3"
-
-    assert to_set_aside(jobs, fed) == cheap.id
-    assert to_set_aside([dear, protected], fed) == dear.id
-    assert to_set_aside([protected, enough], fed) == protected.id
-    assert to_set_aside([enough], fed) is None
+    assert to_set_aside([dear, protected, cheap], holding) == [cheap]
+    assert to_set_aside([dear, protected], holding) == [dear]
+    assert to_set_aside([protected], holding) == [protected]
 
 
-def test_a_job_is_short_when_one_of_its_gpus_is() -> None:
-    pair = placement(job("pair", gpus=2), "g0", "g1")
+def test_a_job_that_holds_no_watts_waits_for_what_the_others_give_back() -> None:
+    unfed, fed = placement(job("unfed", usd=1), "g0"), placement(job("fed", usd=9, gpus=2), "g1", "g2")
 
-    assert to_set_aside([pair], lambda gpu, _: gpu == "g0") == pair.id
+    assert to_set_aside([unfed, fed], {"g2"}) == [fed]
+
+
+def test_jobs_of_which_none_holds_watts_give_way_together() -> None:
+    jobs = [placement(job("a"), "g0"), placement(job("b"), "g1")]
+
+    assert to_set_aside(jobs, frozenset()) == jobs
 
 
 # What the queues are told
@@ -278,3 +335,73 @@ def test_a_queue_may_name_a_gpu_the_site_does_not_have() -> None:
     _, plan = decide(site(), state, inputs(spec, readings=[at_point(spec, GPU_POINTS[5])], queues=(strange,)))
 
     assert [(order.job, order.gpus) for order in plan.job_commands] == [("b", ("g0",))]
+
+
+def test_a_job_that_one_gpu_cannot_feed_is_tried_on_the_others() -> None:
+    gpus = Queue("q", ("g0", "g1", "g2"))
+    gpus.submit(job(flex=FlexTier.RIGID))
+    starved = node("starved", limit_w=800)
+    machines = [asleep(gpu("g0", "starved")), asleep(gpu("g1", "starved")), asleep(gpu("g2"))]
+    world = World(site(starved), machines, queues=[gpus])
+
+    world.run(20)
+
+    assert gpus.busy == {"g2"}
+
+
+def test_a_job_that_can_never_be_fed_does_not_keep_others_from_its_gpus() -> None:
+    gpus = Queue("q", ("g0", "g1"))
+    gpus.submit(job("hungry", usd=9, gpus=2, flex=FlexTier.RIGID))
+    gpus.submit(job("modest", usd=1, gpus=2, flex=FlexTier.MODERATE))
+    world = World(site(limit_w=1_100), [asleep(gpu("g0")), asleep(gpu("g1"))], queues=[gpus])
+
+    world.run(20)
+
+    assert gpus.busy == {"g0", "g1"}
+    assert gpus.jobs["modest"].state is JobState.RUNNING
+
+
+def test_jobs_that_cannot_all_be_fed_do_not_take_turns() -> None:
+    """Three GPUs of which one can feed the dear job, which needs two: only the cheap one can ever run."""
+    gpus = Queue("q", ("g0", "g1", "g2"))
+    gpus.submit(job("dear", usd=3, gpus=2, flex=FlexTier.RIGID))
+    gpus.submit(job("cheap", usd=1, flex=FlexTier.MODERATE))
+    below = (node("n0", limit_w=541), node("n2", limit_w=600))
+    machines = [
+        asleep(gpu("g0", "n0", dwell_s=10.0)),
+        asleep(gpu("g1")),
+        asleep(gpu("g2", "n2", dwell_s=60.0)),
+    ]
+    world = World(site(*below, limit_w=5_000), machines, queues=[gpus])
+
+    world.run(30)
+    changes = world.changes()
+    world.run(90)
+
+    assert len(gpus.busy) == 1
+    assert world.changes() == changes
+
+
+def test_what_keeps_a_protected_job_where_it_is_is_not_earned() -> None:
+    spec = gpu("g0")
+    state = running({"g0": device(GPU_POINTS[5])})
+    protected = queue(working(job(usd=3.0, on_shortage=OnShortage.PROTECT), "g0"), gpus=["g0"])
+    said = [at_point(spec, GPU_POINTS[5])]
+
+    _, fed = decide(site(), state, inputs(spec, readings=said, queues=(protected,)))
+    _, starved = decide(site(limit_w=300), state, inputs(spec, readings=said, queues=(protected,)))
+
+    assert fed.value_per_hour == pytest.approx(3.0 - 0.7 * 0.05)
+    assert fed.gap < 1e-6
+    assert starved.value_per_hour == pytest.approx(-0.2 * 0.05)
+
+
+def test_many_jobs_without_watts_are_set_aside_in_one_tick() -> None:
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(30)))
+    for at in range(60):
+        gpus.submit(job(f"j{at:02}", flex=FlexTier.RIGID))
+    world = World(site(limit_w=10_000), [asleep(gpu(name)) for name in gpus.gpus], queues=[gpus])
+
+    world.run(15)
+
+    assert len(gpus.busy) == (10_000 - 30 * 200) // (700 - 200)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.decide.plan import CapReason
-from controller.decide.timeline import GridNow, grid_now, interval_at
+from controller.decide.timeline import GridNow, grid_now, interval_at, link_since
 from controller.domain.grid import GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
 from controller.domain.site import Policy
@@ -194,3 +194,11 @@ def test_a_target_does_not_hide_the_limit_above_it() -> None:
     grid = at(NOW_S, event("target", target_w=700), event("limit", limit_w=800))
 
     assert (grid.cap, grid.limit) == (bound(700), bound(800))
+
+
+def test_a_link_counts_as_lost_only_once_the_controller_had_time_to_hear_of_it() -> None:
+    policy = Policy(start_grace_s=20.0)
+
+    assert link_since(Link.LOST, 19.9, policy) is Link.UP
+    assert link_since(Link.LOST, 20.0, policy) is Link.LOST
+    assert link_since(Link.NONE, 0.0, policy) is Link.NONE

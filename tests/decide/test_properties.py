@@ -1,0 +1,174 @@
+"""For all sites: what must be true of every plan, and of a plant that follows the plans."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.decide.limits import limits_now
+from controller.decide.plan import AlarmKind, Inputs, Plan, Reason
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.decide.timeline import grid_now, link_since
+from controller.domain.power import Limit, Power, tightest
+from controller.domain.site import Site
+from tests.decide.builders import reasons
+from tests.decide.sites import FAULTS, Chaos, calm, trouble, world_of
+from tests.decide.steps import decide
+from tests.decide.strategies import bounded
+from tests.decide.world import World
+
+T = TypeVar("T")
+SEEDS = st.integers(0, 2**32)
+
+
+def shuffled(inputs: Inputs, shuffle: random.Random) -> Inputs:
+    """The same inputs as they might have arrived in another order."""
+
+    def mixed(of: Iterable[T]) -> tuple[T, ...]:
+        them = list(of)
+        shuffle.shuffle(them)
+        return tuple(them)
+
+    return replace(
+        inputs,
+        specs=mixed(inputs.specs),
+        queues=mixed(inputs.queues),
+        events=mixed(inputs.events),
+        readings=dict(mixed(inputs.readings.items())),
+        outcomes=dict(mixed(inputs.outcomes.items())),
+        meters=dict(mixed(inputs.meters.items())),
+        zones=dict(mixed(inputs.zones.items())),
+    )
+
+
+def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> list[str]:
+    """The nodes that say they are feasible and yet grant more than they may use, counted from the grants."""
+    link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
+    usable = limits_now(site, grid_now(inputs.events, inputs.utc_s, link, site.policy)).usable
+    parent = {node.id: node.parent for node in site.nodes}
+    where = {spec.id: spec.node for spec in inputs.specs}
+    load = {node.id: node.fixed.watts for node in site.nodes}
+    for grant in plan.grants:
+        place: str | None = where[grant.device]
+        while place is not None:
+            load[place] += grant.power.watts
+            place = parent[place]
+    return [
+        state.node
+        for state in plan.nodes
+        if isinstance(bound := usable[state.node], Limit)
+        and state.feasible
+        and load[state.node] > bound.power.watts
+    ]
+
+
+@bounded(150)
+@given(SEEDS)
+def test_whatever_is_said_by_whomever_every_plan_meets_the_invariants(seed: int) -> None:
+    chaos, state = Chaos(seed), State()
+
+    for _ in range(40):
+        inputs = chaos.inputs()
+        before = state
+        state, plan = decide(chaos.site, before, inputs)
+
+        assert not plan.ready or granted_too_much(chaos.site, before, inputs, plan) == []
+
+
+@bounded(60)
+@given(SEEDS)
+def test_the_same_inputs_in_any_order_give_the_same_plan(seed: int) -> None:
+    chaos, state, shuffle = Chaos(seed), State(), random.Random(seed)
+
+    for _ in range(15):
+        inputs = chaos.inputs()
+        after, plan = step(chaos.site, state, inputs)
+
+        assert step(chaos.site, state, shuffled(inputs, shuffle)) == (after, plan)
+        state = after
+
+
+@bounded(60)
+@given(SEEDS)
+def test_a_plant_that_obeys_is_within_every_limit_at_every_moment_and_comes_to_rest(seed: int) -> None:
+    world = world_of(seed)
+
+    world.run(150)
+    changes = world.changes()
+    plan = world.run(60)
+
+    assert world.breaches == []
+    assert world.changes() == changes
+    assert not {Reason.WAITING, Reason.RAMPING, Reason.HELD} & set(reasons(plan).values())
+
+
+def in_trouble(seed: int) -> World:
+    """A settled world in which several things went wrong, one after the other."""
+    world, draw = world_of(seed), random.Random(seed)
+    world.run(60)
+    for kind in draw.choices(FAULTS, k=draw.randint(1, 4)):
+        trouble(world, draw, kind)
+        world.run(draw.randint(1, 40))
+    return world
+
+
+@bounded(50)
+@given(SEEDS)
+def test_after_the_faults_stop_the_site_is_within_its_limits_and_free_of_alarms(seed: int) -> None:
+    world = in_trouble(seed)
+
+    calm(world)
+    plan = world.run(300)
+
+    late = [breach for breach in world.breaches if breach[0] > world.now_s - 200]
+    assert late == []
+    assert {alarm.kind for alarm in plan.alarms} <= {AlarmKind.INFEASIBLE}
+
+
+@bounded(40)
+@given(SEEDS)
+def test_after_the_faults_stop_the_site_earns_what_it_earned_before(seed: int) -> None:
+    quiet = world_of(seed)
+    earned = quiet.run(400).value_per_hour
+
+    world = in_trouble(seed)
+    calm(world)
+    plan = world.run(300)
+
+    assert plan.value_per_hour >= earned - 0.05 * abs(earned) - 0.01
+
+
+@bounded(40)
+@given(SEEDS, st.sampled_from(["lies", "refuses", "deaf", "silent"]))
+def test_with_one_machine_that_does_not_obey_the_cap_is_reached_where_the_others_can(
+    seed: int, kind: str
+) -> None:
+    world, draw = world_of(seed), random.Random(seed)
+    world.run(120)
+    name = draw.choice(sorted(world.machines))
+    machine = world.machines[name]
+    least_w = sum(
+        machine.spec.ceiling.watts if other is machine else other.spec.floor.power.watts
+        for other in world.machines.values()
+    )
+    limit_w = round(least_w * 1.05 + draw.uniform(0, 0.8) * max(0.0, world.watts() - least_w)) + 20
+    setattr(machine, kind, True)
+    world.site = replace(
+        world.site, nodes=(replace(world.site.root, limit=_at_most(world, limit_w)), *world.site.nodes[1:])
+    )
+
+    world.run(90)
+
+    assert [breach for breach in world.breaches if breach[1] == "site" and breach[0] > world.now_s - 50] == []
+
+
+def _at_most(world: World, limit_w: int) -> Limit:
+    lower = tightest(world.site.root.limit, Limit(Power(limit_w)))
+    assert isinstance(lower, Limit)
+    return lower
