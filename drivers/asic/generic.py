@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
@@ -16,6 +17,7 @@ from controller.domain.power import Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.identify import Identifier, backend_of
 from drivers.asic.library import bounded, get_miner
+from drivers.asic.marafw import MaraSwitch
 from drivers.base import DriverError
 
 NO_STOP = "pyasic has no stop for it"
@@ -58,39 +60,7 @@ class Switch(Protocol):
     async def put(self, *, asleep: bool) -> None: ...
 
 
-class MaraSwitch:
-    """MaraFW's work mode. pyasic's resume would make "Auto" of whatever it was, another power than before."""
-
-    SLEEP_MODE = "Sleep"
-    WORK_MODE = "Auto"
-
-    def __init__(self, miner: Any) -> None:
-        self._web = miner.web
-        self._work_mode = self.WORK_MODE
-
-    async def asleep(self) -> bool:
-        return self._mode_of(await self._web.get_miner_config()) == self.SLEEP_MODE
-
-    async def put(self, *, asleep: bool) -> None:
-        config = await self._web.get_miner_config()
-        if not config.get("pools"):
-            raise RefusedError("not written: the machine gave a configuration without a single pool")
-        if (self._mode_of(config) == self.SLEEP_MODE) is asleep:
-            return
-        mode = self.SLEEP_MODE if asleep else self._work_mode
-        changed = config | {"mode": config["mode"] | {"work-mode-selector": mode}}
-        reply = await self._web.set_miner_config(**changed)
-        if reply.get("error"):
-            raise RefusedError(f"miner_config: {reply.get('msg')}")
-
-    def _mode_of(self, config: dict[str, Any]) -> str:
-        mode = str(config["mode"]["work-mode-selector"])
-        if mode != self.SLEEP_MODE:
-            self._work_mode = mode
-        return mode
-
-
-SWITCHES: dict[str, type[MaraSwitch]] = {"MaraMiner": MaraSwitch}
+SWITCHES: dict[str, Callable[[Any], Switch]] = {"MaraMiner": MaraSwitch}
 
 
 class Recognised(Identifier):

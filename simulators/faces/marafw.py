@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import JsonObject, command_of, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, mac_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
 from simulators.physics.miner import Miner, MinerReport
 
@@ -19,6 +19,7 @@ SLEEP = "Sleep"
 WORK_MODES = ("Auto", "Fixed", "Stock", SLEEP)
 BOARDS = 3
 CHIPS_PER_BOARD = 114
+HISTORY_ENTRIES = 32
 INVALID_COMMAND = 14
 
 
@@ -39,6 +40,7 @@ class MaraApi:
             "pools": [{"url": "stratum+tcp://pool.example:3333", "user": f"site.{miner.id}", "gid": 0}],
             "fan": {"fan-mode": "Auto"},
         }
+        self._history: list[JsonObject] = []
 
     def serve(self, request: HttpRequest) -> HttpAnswer:
         if not self._proves(request):
@@ -51,12 +53,13 @@ class MaraApi:
         name = request.target.partition("?")[0].removeprefix(API)
         if request.method == "POST":
             return self._post(name, request.body)
-        pages: dict[str, Callable[[], JsonObject]] = {
+        pages: dict[str, Callable[[], object]] = {
             "brief": self._brief,
             "overview": self._overview,
             "hashboards": self._hashboards,
             "miner_config": lambda: self._config,
             "network_config": lambda: {"hostname": self._miner.id},
+            "log": lambda: self._history,
         }
         if name not in pages or not request.target.startswith(API):
             return HttpAnswer(status=404, body=b"<html>404 - Not Found</html>", content_type="text/html")
@@ -87,6 +90,10 @@ class MaraApi:
         return _json({"error": False, "msg": "success"})
 
     def _configure(self, posted: JsonObject, mode: str) -> None:
+        before = self._config["mode"]["work-mode-selector"]
+        if mode != before:
+            change = {"type": "update", "path": ["Mode", "WorkModeSelector"], "from": before, "to": mode}
+            self._history = [*self._history[-HISTORY_ENTRIES:], {str(EPOCH_S + int(self._now_s())): [change]}]
         self._config = posted
         pools = posted.get("pools")
         usable = isinstance(pools, list) and any(isinstance(pool, dict) and pool.get("url") for pool in pools)
@@ -154,5 +161,5 @@ class MaraApi:
         return {"STATUS": status(code, message, when_s=self._now_s(), kind="E"), "id": 1}
 
 
-def _json(body: JsonObject) -> HttpAnswer:
+def _json(body: object) -> HttpAnswer:
     return HttpAnswer(status=200, body=json.dumps(body).encode())

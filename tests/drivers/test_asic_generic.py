@@ -175,6 +175,7 @@ class Mara:
         } | config
         self.rate_ths = 0.0 if mode == "Sleep" else 98.5
         self.answer: Json = {"error": False, "msg": "success"}
+        self.history: list[Json] | None = None
 
     @property
     def mode(self) -> str:
@@ -191,6 +192,8 @@ class Mara:
                 return 200, {"model": "Antminer S19", "mac": "02:00:00:00:00:0b"}
             case "hashboards":
                 return 200, {"hashboards": []}
+            case "log?type=miner_config_history" if self.history is not None:
+                return 200, self.history
             case "miner_config" if request.body is None:
                 return 200, self.config
             case "miner_config":
@@ -243,14 +246,38 @@ async def test_marafw_goes_back_to_the_work_mode_that_it_was_in() -> None:
     assert back.mode == "Fixed"
 
 
+def changed(before: str, after: str, path: str = "WorkModeSelector") -> Json:
+    return {"type": "update", "path": ["Mode", path], "from": before, "to": after}
+
+
+@pytest.mark.parametrize(
+    ("history", "mode"),
+    [
+        (None, "Auto"),
+        ([], "Auto"),
+        ([{"1": [changed("Fixed", "Sleep")]}], "Fixed"),
+        (
+            [
+                {"1": [changed("Auto", "Sleep")]},
+                {"2": [changed("Sleep", "Stock")]},
+                {"3": [changed("1", "2", "Frequency"), changed("Stock", "Sleep")]},
+                {"4": [changed("Fixed", "Sleep", "Note")]},
+            ],
+            "Stock",
+        ),
+    ],
+)
 @pytest.mark.socket
 @remapped
-async def test_marafw_that_was_put_to_sleep_by_somebody_else_wakes_into_auto() -> None:
+async def test_marafw_that_slept_when_it_was_met_wakes_into_the_mode_that_its_history_tells(
+    history: list[Json] | None, mode: str
+) -> None:
     script = Mara("Sleep")
+    script.history = history
 
     await switched(script, "on")
 
-    assert script.mode == "Auto"
+    assert script.mode == mode
 
 
 @pytest.mark.socket
