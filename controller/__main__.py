@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -29,11 +31,13 @@ Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG
 Url = Annotated[str, typer.Option(help="where the controller's API answers", envvar="WATTSHIFT_URL")]
 DEFAULT_URL = "http://127.0.0.1:9480"
 API_TIMEOUT_S = 5.0
+REFUSAL_BYTES = 500
 EXIT_CONFIG = 78
 """sysexits.h EX_CONFIG: the service manager is told not to try again."""
 
-out = Console()
-err = Console(stderr=True)
+# What is printed may hold anything, also what rich would take for its own markup.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 @app.command()
@@ -79,7 +83,7 @@ def why(device: str, url: Url = DEFAULT_URL) -> None:
     """Why a device draws what it draws: its grant, the reason, and the room on every node above it."""
     from controller.checkup import why_tables
 
-    for part in why_tables(_get(url, f"/why/{device}")):
+    for part in why_tables(_get(url, f"/why/{urllib.parse.quote(device, safe='')}")):
         out.print(part)
 
 
@@ -163,7 +167,7 @@ def job_submit(
         flex=flex,
         on_shortage=on_shortage,
         cwd=str(Path.cwd()),
-        env={name: value for name, _, value in (pair.partition("=") for pair in env or ())},
+        env=dict(_variable(pair) for pair in env or ()),
     )
     try:
         typer.echo(localqueue.submit(_queue_directory(config, queue), request))
@@ -208,22 +212,39 @@ def _load(path: Path) -> Any:
 
 def _get(url: str, path: str) -> Any:
     """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
+    where = url.removesuffix("/") + path
     try:
-        with urllib.request.urlopen(url + path, timeout=API_TIMEOUT_S) as answer:
+        return _answer(where)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _fail(f"{where}: {' '.join(str(error).split())}")
+
+
+def _answer(where: str) -> Any:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(where, timeout=API_TIMEOUT_S) as answer:
             return json.load(answer)
-    except urllib.error.HTTPError as error:
-        _fail(f"{url}{path}: {error.code} {error.read().decode(errors='replace').strip()}")
-    except (OSError, ValueError) as error:
-        _fail(f"{url}{path}: {error}")
+    except urllib.error.HTTPError as refusal:
+        said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
+        raise OSError(f"{refusal.code} {said}") from refusal
 
 
 def _queue_directory(config: Path, name: str | None) -> Path:
     queues = {queue.id: queue.directory for queue in _load(config).queues}
     if name is None and len(queues) == 1:
         return Path(next(iter(queues.values())))
+    if not queues:
+        _fail(f"{config} names no queue")
     if name not in queues:
-        _fail(f"{config}: no queue {name!r}; it has {sorted(queues)}")
+        _fail(f"{config}: no queue {name!r}; it has {', '.join(sorted(queues))}")
     return Path(queues[str(name)])
+
+
+def _variable(pair: str) -> tuple[str, str]:
+    name, is_set, value = pair.partition("=")
+    if not is_set:
+        _fail(f"--env {pair}: NAME=VALUE is needed")
+    return name, value
 
 
 def _validated(model: Any, **values: object) -> Any:
@@ -235,13 +256,13 @@ def _validated(model: Any, **values: object) -> Any:
         _fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
 
 
-def _fail(message: str) -> Any:
-    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+def _fail(message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
-def _fail_config(message: str) -> Any:
-    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+def _fail_config(message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True)
     raise typer.Exit(EXIT_CONFIG)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -259,7 +260,11 @@ def fleet(settings: Settings) -> Fleet:
 
 def _lines(error: ValidationError) -> Iterator[str]:
     """One line per problem: the key, what is wrong, and what was given, unless that may be a secret."""
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
+    for problem in problems:
+        if problem["type"] == "too_short" and places[problem["loc"]]:
+            continue  # only because what is in it was refused
         key = ".".join(str(part) for part in problem["loc"])
         given = problem["input"]
         shown = f" (got {given!r})" if _may_be_shown(key, problem["type"], given) else ""

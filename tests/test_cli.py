@@ -1,0 +1,356 @@
+"""The command line as an operator meets it: what it prints, what it complains about, and its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from controller.__main__ import EXIT_CONFIG, app
+from controller.domain.power import Limit, Power
+from controller.run.api import Api
+from controller.run.board import Board
+from tests.run import boards
+
+EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
+SITE = """
+name = "plant"
+nodes = [{ id = "site", limit_kw = 10 }]
+[[queues]]
+id = "local"
+directory = "DIRECTORY"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("CREDENTIALS_DIRECTORY", "WATTSHIFT_CONFIG", "WATTSHIFT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def wattshift(*arguments: str | Path) -> Result:
+    """What the command did; an exception other than an exit is a failure of the test."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def complaint(result: Result, code: int = 1) -> str:
+    """The one line that a failed command says, on stderr."""
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+# -- check -------------------------------------------------------------------------------------------------
+
+
+def test_check_prints_what_it_understood() -> None:
+    result = wattshift("check", EXAMPLE)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "site, limit 1300.0 kW, fixed 25.0 kW, meter main-meter" in result.stdout
+    assert "pdu-1, limit 138.6 kW, 40 devices up to 147.0 kW" in result.stdout
+    assert re.search(r"row-a +40 +25 +3500 +pdu-1 +no", result.stdout)
+    assert "grid operator: mqtt.grid.example:8883 as container-7" in result.stdout
+
+
+def test_check_refuses_a_wrong_file_with_one_line_per_mistake(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("name = ''\nnodes = [{ id = 'site', limit_kw = -1 }]", encoding="utf-8")
+
+    result = wattshift("check", site)
+
+    assert (result.exit_code, result.stdout) == (EXIT_CONFIG, "")
+    assert [line.partition(" (got")[0].rpartition("toml: ")[2] for line in result.stderr.splitlines()] == [
+        "name: String should have at least 1 character",
+        "nodes.0.limit_kw: Input should be greater than or equal to 0",
+    ]
+
+
+def test_check_refuses_what_only_shows_when_the_devices_are_made(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        """
+name = "plant"
+nodes = [{ id = "site" }]
+[[miners]]
+id = "a"
+family = "antminer"
+hosts = ["10.0.0.1"]
+node = "site"
+rated_w = 3
+rated_ths = 1
+sleep_w = 0
+""",
+        encoding="utf-8",
+    )
+
+    said = complaint(wattshift("check", site), EXIT_CONFIG)
+
+    assert "device a-000: operating points must ascend" in said
+
+
+@pytest.mark.parametrize("command", ["check", "run --config", "job list --config"])
+def test_a_site_file_that_is_not_there_is_named(tmp_path: Path, command: str) -> None:
+    missing = tmp_path / "no.toml"
+
+    assert str(missing) in complaint(wattshift(*command.split(), missing), EXIT_CONFIG)
+
+
+# -- status and why ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def api(board: Board) -> Iterator[str]:
+    """The URL of an API that answers from another thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    serving = Api(board=board, host="127.0.0.1", port=0, metrics=lambda: b"")
+    port = asyncio.run_coroutine_threadsafe(serving.start(), loop).result(5)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
+
+
+@pytest.mark.socket
+def test_status_shows_the_site_at_a_glance() -> None:
+    with api(boards.busy_board()) as url:
+        result = wattshift("status", "--url", url)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "plant  cap 60.00 kW (event)  grid link up" in result.stdout
+    assert re.search(r"grid-connection +52\.00 kW +60\.00 kW +40\.00 kW +45\.00 kW", result.stdout)
+    assert re.search(r"asic +limited +grid-connection +1", result.stdout)
+    assert "event dr-7: COMPLIANT, least possible 9.00 kW" in result.stdout
+    assert "job local/a: running on dgx-0" in result.stdout
+    assert "job local/b: queued on no GPU" in result.stdout
+    assert "ALARM device_silent s19-2: silent for 90 s" in result.stdout
+
+
+@pytest.mark.socket
+def test_status_shows_names_as_they_are_and_understands_nothing_in_them() -> None:
+    nodes = (
+        boards.node("[/x] [red]:smile:", limit=Limit(Power(0)), metered_w=0),
+        boards.node("pdu-1", feasible=False),
+    )
+
+    with api(boards.board(boards.tick(nodes=nodes))) as url:
+        result = wattshift("status", "--url", url)
+
+    assert "[/x] [red]:smile:" in result.stdout
+
+
+@pytest.mark.socket
+def test_why_shows_the_device_its_reason_and_the_way_up() -> None:
+    with api(boards.busy_board()) as url:
+        result = wattshift("why", "s19-1", "--url", url)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "s19-1: limited by grid-connection" in result.stdout
+    assert re.search(r"draws +3000 W \(2\.0 s ago\)", result.stdout)
+    assert result.stdout.index("pdu-1") < result.stdout.rindex("grid-connection")
+    assert "site cap 60.00 kW (event)" in result.stdout
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("name", ["nobody", "a b/c?d#e", "ß\N{SNOWMAN}"])
+def test_why_of_a_device_that_is_not_there_says_so(name: str) -> None:
+    with api(boards.busy_board()) as url:
+        said = complaint(wattshift("why", name, "--url", url))
+
+    assert "404" in said
+    assert "no device" in said
+
+
+@pytest.mark.socket
+def test_before_the_first_tick_status_says_so() -> None:
+    with api(boards.board()) as url:
+        said = complaint(wattshift("status", "--url", url))
+
+    assert "503" in said
+    assert "no tick has finished yet" in said
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("command", ["status", "why asic-000"])
+def test_a_controller_that_does_not_answer_is_one_line(command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        url = f"http://127.0.0.1:{closing.getsockname()[1]}"
+
+    said = complaint(wattshift(*command.split(), "--url", url))
+
+    assert url in said
+    assert "refused" in said
+
+
+def _bytes(answer: bytes) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(answer)
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html/>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\n\xff\xfe",
+    ],
+)
+def test_something_else_that_answers_is_one_line(answer: bytes) -> None:
+    with stranger(_bytes(answer)) as url:
+        said = complaint(wattshift("status", "--url", url))
+
+    assert url in said
+
+
+@contextmanager
+def stranger(answers: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Something that is no controller, and answers one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                answers(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(5)
+
+
+@pytest.mark.parametrize("url", ["not a url", "127.0.0.1:9480", "ftp://127.0.0.1", "http://[::1"])
+def test_a_url_that_is_none_is_one_line(url: str) -> None:
+    assert url in complaint(wattshift("status", "--url", url))
+
+
+@pytest.mark.socket
+def test_a_proxy_in_the_environment_is_not_asked_for_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    with api(boards.busy_board()) as url:
+        assert wattshift("status", "--url", url).exit_code == 0
+
+
+# -- jobs --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    path = tmp_path / "site.toml"
+    queue = tmp_path / "queue"
+    queue.mkdir()
+    path.write_text(SITE.replace("DIRECTORY", str(queue)), encoding="utf-8")
+    return path
+
+
+def submitted(site: Path, *arguments: str) -> str:
+    result = wattshift("job", "submit", "--config", site, *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout.strip()
+
+
+def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
+    job = submitted(site, "--gpus", "2", "--value", "2.5", "--", "python", "train.py", "--epochs", "3")
+
+    listed = wattshift("job", "list", "--config", site)
+    cancelled = wattshift("job", "cancel", job, "--config", site)
+    after = wattshift("job", "list", "--config", site)
+
+    assert re.search(rf"{job} +queued +2 +2\.5 +python train\.py --epochs 3", listed.stdout)
+    assert (cancelled.exit_code, cancelled.stderr) == (0, "")
+    assert re.search(rf"{job} +failed", after.stdout)
+
+
+def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:
+    submitted(site, "--", "echo", "[/x]", "[red]", ":smile:")
+
+    assert "echo [/x] [red] :smile:" in wattshift("job", "list", "--config", site).stdout
+
+
+@pytest.mark.parametrize("arguments", ["cancel job-4711", "cancel nonsense"])
+def test_a_job_that_is_not_there_is_one_line(site: Path, arguments: str) -> None:
+    said = complaint(wattshift("job", *arguments.split(), "--config", site))
+
+    assert arguments.split()[1] in said
+
+
+def test_a_job_that_is_over_cannot_be_cancelled_again(site: Path) -> None:
+    job = submitted(site, "--", "true")
+    wattshift("job", "cancel", job, "--config", site)
+
+    assert f"{job} is over" in complaint(wattshift("job", "cancel", job, "--config", site))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--on-shortage", "panic"], "on_shortage: "),
+        (["--env", "NO_VALUE"], "NO_VALUE"),
+        (["--env", "=x"], "env"),
+        (["--env", "1ST=x"], "env"),
+        (["--env", "CUDA_VISIBLE_DEVICES=0"], "CUDA_VISIBLE_DEVICES"),
+        (["--gpus", "5000"], "gpus: "),
+        (["--queue", "other"], "no queue 'other'; it has local"),
+    ],
+)
+def test_a_job_that_cannot_be_meant_is_refused_in_one_line(site: Path, options: list[str], says: str) -> None:
+    result = wattshift("job", "submit", "--config", site, *options, "--", "true")
+
+    assert says in complaint(result)
+    assert "job-" not in wattshift("job", "list", "--config", site).stdout
+
+
+@pytest.mark.parametrize("command", ["submit -- true", "list", "cancel job-1"])
+def test_a_queue_whose_directory_is_not_there_is_one_line(site: Path, command: str) -> None:
+    (site.parent / "queue").rmdir()
+    name, *arguments = command.split()
+
+    said = complaint(wattshift("job", name, "--config", site, *arguments))
+
+    assert str(site.parent / "queue") in said
+
+
+def test_a_site_without_a_queue_says_so(site: Path) -> None:
+    site.write_text("name = 'plant'\nnodes = [{ id = 'site' }]", encoding="utf-8")
+
+    assert f"{site} names no queue" in complaint(wattshift("job", "list", "--config", site))
+
+
+def test_the_environment_of_a_job_is_passed_on(site: Path) -> None:
+    submitted(site, "--env", "A=1", "--env", "B=x=y", "--env", "C=", "--", "true")
+
+    with closing(sqlite3.connect(site.parent / "queue" / "queue.db")) as db:
+        ((request,),) = db.execute("SELECT request FROM jobs")
+    assert json.loads(request)["env"] == {"A": "1", "B": "x=y", "C": ""}
+
+
+# -- GPUs --------------------------------------------------------------------------------------------------
+
+
+def test_a_host_without_nvml_is_one_line(tmp_path: Path) -> None:
+    said = complaint(wattshift("gpus", "--library", str(tmp_path / "libnvidia-ml.so.1")))
+
+    assert "libnvidia-ml.so.1" in said
