@@ -225,7 +225,8 @@ def _answer(where: str) -> Any:
         with direct.open(where, timeout=API_TIMEOUT_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as refusal:
-        said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
+        with refusal:
+            said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
         raise OSError(f"{refusal.code} {said}") from refusal
 
 
