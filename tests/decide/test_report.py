@@ -1,0 +1,244 @@
+"""The plan as it is told: reasons, nodes, alarms, and where events stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Sample, Truth
+from controller.decide.snapshot import State
+from controller.domain.devices import MeterReading
+from controller.domain.grid import EventStatus, GridEvent
+from controller.domain.jobs import FlexTier
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.decide.builders import (
+    FULL,
+    GPU_POINTS,
+    LOW,
+    NOW_S,
+    SLEEP,
+    at_point,
+    bound,
+    device,
+    event,
+    gpu,
+    grant_of,
+    inputs,
+    job,
+    miner,
+    node,
+    node_of,
+    queue,
+    reading,
+    reasons,
+    running,
+    site,
+    told,
+    working,
+)
+from tests.decide.steps import decide
+
+METERED = site(limit_w=5_000, meter="m")
+
+
+def one(metered_w: int | None = None, *events: GridEvent, here: Site = METERED, **changes: object) -> Plan:
+    """The plan for one miner that runs at `low`, with the meter showing what it is told to."""
+    said = inputs(
+        miner(),
+        readings=[at_point(miner(), LOW)],
+        metered_w={} if metered_w is None else {"m": metered_w},
+        events=events,
+    )
+    _, plan = decide(here, running({"m": device(LOW)}), replace(said, **changes))  # type: ignore[arg-type]  # Inputs
+    return plan
+
+
+def detail(plan: Plan, kind: AlarmKind) -> str:
+    return next(alarm.detail for alarm in plan.alarms if alarm.kind is kind)
+
+
+def kinds(plan: Plan) -> set[AlarmKind]:
+    return {alarm.kind for alarm in plan.alarms}
+
+
+# Where events stand
+
+
+@pytest.mark.parametrize(
+    ("metered_w", "status"),
+    [(2_400, EventStatus.COMPLIANT), (2_401, EventStatus.STARTED), (None, EventStatus.STARTED)],
+)
+def test_an_event_is_complied_with_when_a_fresh_meter_says_so_and_only_then(
+    metered_w: int | None, status: EventStatus
+) -> None:
+    plan = one(metered_w, event("dr", limit_w=2_400))
+
+    standing = plan.standings[0]
+    assert (standing.event, standing.status, standing.cap) == ("dr", status, bound(2_400))
+
+
+def test_an_event_is_held_to_what_is_due_and_not_to_the_next_one() -> None:
+    lead = site(limit_w=5_000, meter="m", event_lead_s=20.0)
+    deeper = event("deeper", limit_w=100, start_s=NOW_S + 10)
+
+    plan = one(2_400, event("dr", limit_w=3_000), deeper, here=lead)
+
+    assert [(standing.event, standing.status) for standing in plan.standings] == [
+        ("dr", EventStatus.COMPLIANT)
+    ]
+    assert plan.standings[0].cap == bound(3_000)
+
+
+def test_an_event_of_prices_alone_asks_for_nothing_more() -> None:
+    plan = one(None, event(usd_per_kwh=0.01))
+
+    assert plan.standings[0].status is EventStatus.COMPLIANT
+
+
+def test_a_standing_tells_the_least_the_site_can_be_brought_to() -> None:
+    plan = one(2_400, event(limit_w=2_400), here=site(limit_w=5_000, meter="m", fixed_w=70))
+
+    assert plan.standings[0].possible == plan.least == Power(100)
+
+
+# Alarms
+
+
+def test_a_quiet_site_has_no_alarm() -> None:
+    assert one(2_400).alarms == ()
+
+
+def test_a_passed_cap_is_an_alarm_with_both_numbers() -> None:
+    plan = one(5_001)
+
+    assert detail(plan, AlarmKind.CAP_PASSED) == "5001 W measured, 5000 W allowed"
+
+
+def test_a_limit_that_is_not_due_yet_is_not_passed() -> None:
+    lead = site(limit_w=5_000, meter="m", event_lead_s=20.0)
+
+    assert AlarmKind.CAP_PASSED not in kinds(one(2_400, event(limit_w=100, start_s=NOW_S + 10), here=lead))
+
+
+def test_a_meter_that_is_not_heard_is_an_alarm() -> None:
+    assert detail(one(None), AlarmKind.METER_STALE) == "no fresh reading of site"
+
+
+def test_load_that_no_device_accounts_for_is_an_alarm_from_a_share_of_the_limit_on() -> None:
+    fixed = site(limit_w=5_000, meter="m", fixed_w=100)
+
+    assert AlarmKind.UNEXPLAINED not in kinds(one(2_400 + 350, here=fixed))
+    assert detail(one(2_400 + 351, here=fixed), AlarmKind.UNEXPLAINED) == "351 W that no device accounts for"
+
+
+def test_too_little_room_for_even_the_lowest_says_how_much_is_missing() -> None:
+    plan = one(2_400, here=site(limit_w=10, meter="m"))
+
+    assert detail(plan, AlarmKind.INFEASIBLE) == "all at their lowest is 20 W too much"
+
+
+def silence(state: State) -> str:
+    _, plan = decide(site(), state, Inputs(now_s=NOW_S, utc_s=0.0, specs=(miner(),)))
+    return detail(plan, AlarmKind.DEVICE_SILENT)
+
+
+def test_a_silent_device_is_an_alarm_that_says_since_when() -> None:
+    old = Sample(NOW_S - 40, reading())
+    given = Inputs(now_s=NOW_S, utc_s=0.0, specs=(miner(),), readings={"m": old})
+
+    _, plan = decide(site(), running({"m": device(LOW, at_s=NOW_S - 40)}), given)
+
+    assert detail(plan, AlarmKind.DEVICE_SILENT) == "silent for 40 s"
+
+
+def test_a_device_that_was_never_heard_says_so() -> None:
+    assert silence(running()) == "never answered"
+
+
+def test_alarms_wait_for_the_whole_site_to_be_seen() -> None:
+    _, plan = decide(site(limit_w=5, meter="m"), State(), inputs(miner(), miner("b")))
+
+    assert (plan.ready, plan.alarms) == (False, ())
+
+
+def test_a_doubtful_device_is_an_alarm_with_what_it_was_told_and_what_it_draws() -> None:
+    refusing = device(SLEEP, Truth.REFUSED, worst_w=3_500, sent_s=NOW_S, asked_s=NOW_S)
+    said = inputs(miner(), readings=[at_point(miner(), FULL)])
+
+    _, plan = decide(site(limit_w=100), running({"m": refusing}), said)
+
+    assert detail(plan, AlarmKind.DEVICE_LYING) == "told sleep, draws 3500 W"
+
+
+# Reasons
+
+
+def test_a_device_that_a_node_stops_names_it() -> None:
+    spec = miner(node="pdu")
+    here = site(node("pdu", limit_w=2_500), limit_w=9_000)
+
+    _, plan = decide(here, running({"m": device(LOW)}), inputs(spec, readings=[at_point(spec, LOW)]))
+
+    grant = grant_of(plan, "m")
+    assert (grant.reason, grant.limited_by) == (Reason.LIMITED, "pdu")
+
+
+def test_a_device_that_waits_for_watts_names_no_node() -> None:
+    specs = (miner("falling"), miner("waiting"))
+    falling = device(
+        SLEEP, Truth.ACKNOWLEDGED, worst_w=3_500, draw_w=3_500, sent_s=NOW_S - 1, asked_s=NOW_S - 1
+    )
+    said = inputs(*specs, readings=[at_point(specs[0], FULL), at_point(specs[1], SLEEP)])
+    cheap = replace(specs[0], points=(SLEEP, replace(FULL, rate=1.0)))
+
+    _, plan = decide(
+        site(limit_w=4_000),
+        running({"falling": falling, "waiting": device(SLEEP)}),
+        replace(said, specs=(cheap, specs[1])),
+    )
+
+    grant = grant_of(plan, "waiting")
+    assert (grant.reason, grant.limited_by, grant.wanted) == (Reason.WAITING, "", FULL)
+
+
+def test_a_gpu_with_a_job_at_a_point_that_earns_most_below_its_top_is_unprofitable_above_it() -> None:
+    spec = gpu()
+    flat = replace(
+        spec, points=tuple(replace(point, rate=min(1.0, point.rate / 0.76)) for point in GPU_POINTS)
+    )
+    held = queue(working(job(usd=1.0, flex=FlexTier.MODERATE), "g"), gpus=["g"])
+    said = inputs(flat, readings=[at_point(flat, flat.points[2])], queues=(held,))
+
+    _, plan = decide(site(), running({"g": device(flat.points[2])}), said)
+
+    assert (told(plan), reasons(plan)) == ({}, {"g": Reason.UNPROFITABLE})
+
+
+# Nodes
+
+
+def test_a_node_tells_what_is_granted_and_what_may_be_drawn_at_worst_below_it() -> None:
+    spec = miner(node="pdu")
+    here = site(node("pdu", limit_w=4_000, fixed_w=50), limit_w=9_000, fixed_w=7)
+    lowered = inputs(spec, readings=[at_point(spec, FULL)], events=(event(limit_w=2_500),))
+
+    _, plan = decide(here, running({"m": device(FULL)}), lowered)
+
+    assert (node_of(plan, "pdu").granted, node_of(plan, "pdu").worst) == (Power(2_450), Power(3_550))
+    assert (node_of(plan, "site").granted, node_of(plan, "site").worst) == (Power(2_457), Power(3_557))
+    assert (node_of(plan, "site").limit, node_of(plan, "pdu").limit) == (bound(2_500), bound(4_000))
+
+
+def test_a_stale_meter_is_told_as_none_and_a_fresh_one_with_its_watts() -> None:
+    stale = {"m": Sample(NOW_S - 6, MeterReading(meter="m", power=Power(1)))}
+
+    assert node_of(one(2_400), "site").metered == Power(2_400)
+    assert node_of(one(None, meters=stale), "site").metered is None
+
+
+def test_a_plan_says_when_the_grid_asks_for_something_else() -> None:
+    plan = one(2_400, event(limit_w=3_000, end_s=NOW_S + 60))
+
+    assert plan.next_change_utc_s == inputs().utc_s + 60
