@@ -29,6 +29,8 @@ TOLERANCE_W = 30
 """... plus this, for points near zero (sleep)."""
 SETTING_TOLERANCE = 0.02
 """A reported limit within this share of the commanded one is that limit."""
+UNMOVED = 0.97
+"""A draw above this share of the worst case shows that nothing has fallen."""
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
@@ -93,7 +95,11 @@ def observe(
             state, truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
         )
     reading = sample.value
-    if state.point is None or not _has(spec, state.point):
+    if state.point is None:
+        # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
+        first = replace(state, draw=reading.draw, at_s=sample.at_s, since_s=now_s)
+        return _adopt(spec, first, reading, now_s)
+    if not _has(spec, state.point):
         return _adopt(spec, replace(state, draw=reading.draw, at_s=sample.at_s), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
@@ -130,6 +136,10 @@ def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     if state.worst <= state.counted(state.point):
         return False
     if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
+        return True
+    # Half of its time is over and not a watt is gone: waiting for the rest would cost others their time.
+    unmoved = state.draw.watts >= UNMOVED * state.worst.watts
+    if unmoved and state.at_s - state.asked_s > spec.settle_down_s / 2:
         return True
     return now_s - state.asked_s > spec.settle_down_s
 

@@ -43,7 +43,7 @@ async def ask(url: str) -> Any:
         return json.loads(text) if answer.content_type == "application/json" else text
 
 
-async def until(url: str, holds: Callable[[Any], bool], within_s: float = 40.0) -> Any:
+async def until(url: str, holds: Callable[[Any], bool], within_s: float = 60.0) -> Any:
     """The first answer of `url` for which `holds`; fails with the last one after `within_s`."""
     last: Any = None
     for _ in range(round(within_s / 0.25)):

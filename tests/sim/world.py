@@ -34,6 +34,8 @@ from simulators.plant import Plant
 
 UTC_S = 1_700_000_000.0
 POLL_S = 5.0
+RESPONSE_S = 10.0
+"""Time from an event's start to full compliance, as a contract would grant it."""
 RATED_W = 3500
 NODES = ("pdu-0", "pdu-1", "pdu-2")
 SHARES = {"sleep": 0.0, "low": 0.7, "full": 1.0}
@@ -224,7 +226,7 @@ class World:
         caps = [float(self.site.root.limit.power.watts)]
         for event in self.events:
             interval = event.intervals[0]
-            if interval.start_utc_s <= UTC_S + now_s < interval.end_utc_s:
+            if interval.start_utc_s + RESPONSE_S <= UTC_S + now_s < interval.end_utc_s:
                 caps += [float(s.power.watts) for s in interval.signals if isinstance(s, LimitSignal)]
         return min(caps)
 
