@@ -25,7 +25,7 @@ STEPS = 6
 POWER_TUNE = "PowerTune"
 
 AT_REST = ("Idling", "Stopping")
-RUNS_BY_ITSELF = "autostart"
+AUTOSTART = "autostart"
 
 PENDING = "pending"
 """In the words of every firmware for an order that came before the last one was done."""
@@ -59,6 +59,8 @@ class Epic:
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._mac: str | None = None
         self._capabilities: Json = {}
+        self._stopped = False
+        """By us, and not started again by us."""
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -68,6 +70,7 @@ class Epic:
         return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
 
     async def hello(self) -> Hello:
+        self._stopped = False
         self._capabilities = await self._get("capabilities")
         self._mac = mac_of(await self._get("network"))
         tuner = tuner_of(self._capabilities, await self._get("perpetualtune"))
@@ -80,7 +83,16 @@ class Epic:
             chips = await self._get("temps/chip")
         except RefusedError:
             chips = []  # not every machine, and none at rest, need have any to tell
-        return Sample(reading=reading(summary, tuning, chips, self._plate, quality(self._capabilities)))
+        return Sample(
+            reading=reading(
+                summary,
+                tuning,
+                chips,
+                plate=self._plate,
+                quality=quality(self._capabilities),
+                asleep=is_at_rest(summary) and (self._stopped or not starts_by_itself(summary)),
+            )
+        )
 
     async def change(self, point: OperatingPoint) -> None:
         mac = mac_of(await self._get("network"))
@@ -88,11 +100,13 @@ class Epic:
             raise DriverError(f"the machine that was {self._mac} is {mac} now")
         if point.name == SLEEP:
             await self._tell("miner", "Stop")
+            self._stopped = True
             return
         asleep = is_at_rest(await self._get("summary"))
         # The target first: a machine must not wake under one that is higher than it was granted.
         await self._set_target(point)
         if asleep:
+            self._stopped = False
             await self._tell("miner", "Autostart")
 
     async def _set_target(self, point: OperatingPoint) -> None:
@@ -163,14 +177,18 @@ def tuner_of(capabilities: Json, tuning: Json) -> Tuner:
 
 
 def usable_points(tuner: Tuner, plate: Plate) -> tuple[OperatingPoint, ...]:
-    """A target in TH/s bounds no watts, so only the operator can say what his machine draws at one."""
     points = plate.points or Epic.default_points(plate)
-    if tuner.algorithm != POWER_TUNE and not plate.points:
-        points = (points[0], points[-1])
-    usable = tuple(point for point in points if tuner.reaches(point))
+    offered = points if tuner.algorithm == POWER_TUNE else vouched_for(plate)
+    usable = tuple(point for point in offered if tuner.reaches(point))
     if all(point.name == SLEEP for point in usable):
         raise DriverError(f"no point is within reach of {tuner}")
     return usable
+
+
+def vouched_for(plate: Plate) -> tuple[OperatingPoint, ...]:
+    """A target in TH/s bounds no watts, so what the machine draws at one is for the operator to say."""
+    points = Epic.default_points(plate)
+    return plate.points or (points[0], points[-1])
 
 
 def quality(capabilities: Json) -> Quality:
@@ -183,14 +201,14 @@ def is_at_rest(summary: Json) -> bool:
     return summary["Status"]["Operating State"] in AT_REST
 
 
-def is_asleep(summary: Json) -> bool:
-    """A machine at rest that was told to run rests for lack of work, or to cool: it will start by itself."""
-    told = str(summary["Status"].get("Last Command") or "").lower()
-    return is_at_rest(summary) and told != RUNS_BY_ITSELF
+def starts_by_itself(summary: Json) -> bool:
+    """A machine that was told to run rests for lack of work, or to cool."""
+    return str(summary["Status"].get("Last Command") or "").lower() == AUTOSTART
 
 
-def reading(summary: Json, tuning: Json, chips: Any, plate: Plate, quality: Quality) -> Reading:
-    asleep = is_asleep(summary)
+def reading(
+    summary: Json, tuning: Json, chips: Any, *, plate: Plate, quality: Quality, asleep: bool
+) -> Reading:
     limit = target(tuning, plate)
     boards = summary.get("HBs") or []
     rate_ths = sum(number(board["Hashrate"][0]) or 0.0 for board in boards) / 1e6
@@ -220,8 +238,10 @@ def target(tuning: Json, plate: Plate) -> Bound:
         return NO_LIMIT
     if algorithm == POWER_TUNE:
         return Limit(Power.down(told))
-    points = reversed(plate.points or Epic.default_points(plate))
-    return next((Limit(point.power) for point in points if int(point.rate) == told > 0), NO_LIMIT)
+    return next(
+        (Limit(point.power) for point in reversed(vouched_for(plate)) if int(point.rate) == told > 0),
+        NO_LIMIT,
+    )
 
 
 def throttle(kept: Json, target: int) -> Json:

@@ -157,8 +157,11 @@ class _Bounded(H2Protocol):
         self.received_bytes += len(data)
         if self.received_bytes > MAX_REPLY_BYTES:
             self.drop()
-        else:
+            return
+        try:
             super().data_received(data)
+        except NotImplementedError:  # a frame of a kind that grpclib does not know
+            self.drop()
 
     def drop(self) -> None:
         if isinstance(self._transport, asyncio.WriteTransport):

@@ -35,8 +35,8 @@ class EpicApi:
         self._miner = miner
         self._now_s = now_s
         self._last_command: str | None = None
-        self._algorithm = POWER_TUNE if miner.group.power_tune else HASHRATE_TUNERS[0]
-        self._throttle: JsonObject = {"Min Throttle Target": 1000, "Throttle Step": 100}
+        self._algorithm = HASHRATE_TUNERS[0]
+        self._throttle: JsonObject = {"Min Throttle Target": 50, "Throttle Step": 5}
         self._enabled = True
         points = miner.points.values()
         self._ths_of = Curve([(point.power_w, point.ths) for point in points])

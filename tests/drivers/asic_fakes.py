@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080)}
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080, 50_051)}
 
 
 def remapped(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
