@@ -111,6 +111,27 @@ class MeterConfig(Table):
     period_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
 
 
+class PduModel(StrEnum):
+    APC_RPDU2 = "apc-rpdu2"
+    RARITAN_PX = "raritan-px"
+
+
+class PduConfig(Table):
+    """A rack PDU with an SNMP agent. `outlets` says which machine hangs at which outlet.
+
+    It answers SNMP v2c under `community`, and v3 (SHA, AES) to the user `user` with `password` for both keys.
+    """
+
+    id: Name
+    model: PduModel = PduModel.APC_RPDU2
+    host: IPv4Address = IPv4Address("127.0.0.1")
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    community: str = "private"
+    user: str = "site"
+    password: Annotated[str, Field(min_length=8)] = "simulated"
+    outlets: Annotated[dict[Annotated[int, Field(ge=1, le=64)], str], Field(min_length=1)]
+
+
 class FaultConfig(Table):
     """`fault` of the machine number `index` of its group, from the start."""
 
@@ -263,6 +284,7 @@ class PlantConfig(Table):
     nodes: Annotated[tuple[NodeConfig, ...], Field(min_length=1)]
     zones: tuple[ZoneConfig, ...] = ()
     meters: tuple[MeterConfig, ...] = ()
+    pdus: tuple[PduConfig, ...] = ()
     miners: tuple[MinerGroup, ...] = ()
     gpus: tuple[GpuGroup, ...] = ()
 
@@ -279,11 +301,15 @@ class PlantConfig(Table):
             "unit", [*(str(meter.unit) for meter in self.meters), *(str(zone.unit) for zone in self.zones)]
         )
         _check_unique("address", [address for group in self.miners for address in group.addresses])
+        _check_unique("outlet of", [device for pdu in self.pdus for device in pdu.outlets.values()])
         _check_unique("uuid", [uuid for group in self.gpus for uuid in group.uuids])
         if self.modbus_host not in LOOPBACK:
             raise ValueError(f"modbus_host {self.modbus_host}: must lie in {LOOPBACK}")
         if self.mqtt is not None and self.mqtt.host not in LOOPBACK:
             raise ValueError(f"mqtt.host {self.mqtt.host}: must lie in {LOOPBACK}")
+        for pdu in self.pdus:
+            if pdu.host not in LOOPBACK:
+                raise ValueError(f"pdus: {pdu.id}: host {pdu.host} must lie in {LOOPBACK}")
         return self
 
     def _check_tree(self) -> None:
@@ -307,9 +333,18 @@ class PlantConfig(Table):
                 raise ValueError(f"{group.name}: node {group.node!r} does not exist")
             if group.zone is not None and group.zone not in zones:
                 raise ValueError(f"{group.name}: zone {group.zone!r} does not exist")
+        devices = {device for group in groups for device in group.ids}
+        for pdu in self.pdus:
+            if strangers := sorted(set(pdu.outlets.values()) - devices):
+                raise ValueError(f"pdus: {pdu.id}: outlets: {strangers[0]!r} does not exist")
 
     def _ids(self) -> Iterator[str]:
-        parts: tuple[NodeConfig | ZoneConfig | MeterConfig, ...] = (*self.nodes, *self.zones, *self.meters)
+        parts: tuple[NodeConfig | ZoneConfig | MeterConfig | PduConfig, ...] = (
+            *self.nodes,
+            *self.zones,
+            *self.meters,
+            *self.pdus,
+        )
         groups: tuple[MinerGroup | GpuGroup, ...] = (*self.miners, *self.gpus)
         for part in parts:
             yield part.id

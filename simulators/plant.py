@@ -14,6 +14,7 @@ from simulators.physics.faults import BadFaultError, Faults, set_fault
 from simulators.physics.gpu import Gpu
 from simulators.physics.machine import Machine
 from simulators.physics.miner import Miner
+from simulators.physics.pdu import Pdu
 from simulators.physics.truth import GpuTruth, MinerTruth, NodeTruth, PlantTruth, ZoneTruth
 
 RESOLUTION_S = 0.001
@@ -24,7 +25,7 @@ J_PER_WH = 3600.0
 
 
 class Plant:
-    """`advance(to_s)` is the only way time passes. `miners`, `gpus`, `meters`, `zones`, `nodes` are by id."""
+    """`advance(to_s)` is the only way time passes. `miners`, `nodes`, `meters` and the like are by id."""
 
     def __init__(self, config: PlantConfig, seed: int | None = None) -> None:
         self.config = config
@@ -44,6 +45,11 @@ class Plant:
             for gpu in (Gpu(group, index) for index in range(len(group.uuids)))
         }
         self._machines: list[Machine] = [*self.miners.values(), *self.gpus.values()]
+        by_id = {machine.id: machine for machine in self._machines}
+        self.pdus = {
+            pdu.id: Pdu(pdu, {outlet: by_id[device] for outlet, device in pdu.outlets.items()})
+            for pdu in config.pdus
+        }
         self._placed = [(machine, self.nodes[machine.node]) for machine in self._machines]
         self.zones = {
             zone.id: Zone(zone, [machine for machine in self._machines if machine.zone == zone.id])
@@ -78,6 +84,11 @@ class Plant:
         if gpu is not None and gpu.faults.reset_limit_now:
             gpu.faults.reset_limit_now = False
             gpu.reset_limit()
+
+    def switch_outlet(self, pdu: str, outlet: int, *, closed: bool) -> None:
+        """Take the power from what hangs at an outlet, or give it back."""
+        self.pdus[pdu].switch(outlet, closed=closed)
+        self._feed(self.now_s)
 
     def node_power_w(self, node: str) -> float:
         return self.nodes[node].power_w
@@ -163,10 +174,14 @@ class Plant:
         before = [node.live for node in self.nodes.values()]
         if before == [node.find_live() for node in self.nodes.values()]:
             return
+        self._feed(now_s)
+
+    def _feed(self, now_s: float) -> None:
         for machine, node in self._placed:
-            if machine.powered and not node.live:
+            live = node.live and machine.fed
+            if machine.powered and not live:
                 machine.power_off(now_s)
-            elif node.live and not machine.powered:
+            elif live and not machine.powered:
                 machine.power_on(now_s)
 
     def _sum(self) -> None:
@@ -189,8 +204,15 @@ class Plant:
 
     def _parts(
         self,
-    ) -> Iterable[dict[str, Miner] | dict[str, Gpu] | dict[str, Meter] | dict[str, Zone] | dict[str, Node]]:
-        return (self.miners, self.gpus, self.meters, self.zones, self.nodes)
+    ) -> Iterable[
+        dict[str, Miner]
+        | dict[str, Gpu]
+        | dict[str, Meter]
+        | dict[str, Pdu]
+        | dict[str, Zone]
+        | dict[str, Node]
+    ]:
+        return (self.miners, self.gpus, self.meters, self.pdus, self.zones, self.nodes)
 
 
 def _node_truth(node: Node) -> NodeTruth:

@@ -13,11 +13,11 @@ import json
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -28,6 +28,9 @@ from simulators.faces.mqttmeter import MqttMeterFace
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.physics.faults import BadFaultError
 from simulators.plant import RESOLUTION_S, Plant
+
+if TYPE_CHECKING:
+    from simulators.faces.snmp import PduFace
 
 PERIOD_S = 0.05
 SAMPLE_S = 0.2
@@ -43,6 +46,14 @@ class Face(Protocol):
 
     def exchange(self, plant: Plant) -> None:
         """Called after every step: bring the plant's news out, take outsiders' orders in."""
+
+
+class Wire(Protocol):
+    """A face with a connection or a socket of its own."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class SimulatedSite:
@@ -62,9 +73,11 @@ class SimulatedSite:
         self.control_url = ""
         self.meters = MeterFace(plant)
         self._miners = MinerFaces(plant)
+        self.pdus = list(_pdu_faces(plant))
         mqtt = plant.config.mqtt
-        self._published = [] if mqtt is None else [MqttMeterFace(plant, mqtt)]
-        self._extra = [*extra, *self._published]
+        published = [] if mqtt is None else [MqttMeterFace(plant, mqtt)]
+        self._wires: list[Wire] = [self._miners, self.meters, *published, *self.pdus]
+        self._extra: list[Face] = [*extra, *published]
         self._control_port = control_port
         self._due_s = plant.now_s
 
@@ -72,13 +85,9 @@ class SimulatedSite:
     async def serving(self) -> AsyncIterator[None]:
         """Everything answers inside this context; time passes only in `run`."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._miners.stop)
-            await self._miners.start()
-            stack.push_async_callback(self.meters.stop)
-            await self.meters.start()
-            for face in self._published:
-                stack.push_async_callback(face.stop)
-                await face.start()
+            for wire in self._wires:
+                stack.push_async_callback(wire.stop)
+                await wire.start()
             runner = web.AppRunner(self._control(), access_log=None)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
@@ -147,6 +156,13 @@ class SimulatedSite:
         return web.json_response({"device": device, "fault": fault, "value": value})
 
 
+def _pdu_faces(plant: Plant) -> Iterator[PduFace]:
+    if plant.pdus:
+        from simulators.faces.snmp import PduFace  # a plant without PDUs need not pay for it
+
+        yield from (PduFace(plant, pdu) for pdu in plant.pdus.values())
+
+
 def _refusal(why: str) -> web.Response:
     return web.json_response({"error": why}, status=400)
 
@@ -199,6 +215,7 @@ def _print_ready(site: SimulatedSite) -> None:
     line = {
         "control": site.control_url,
         "modbus": f"{host}:{port}",
+        "pdus": {pdu.id: f"{pdu.address[0]}:{pdu.address[1]}" for pdu in site.pdus},
         "ports": site.plant.config.ports,
         "miners": len(site.plant.miners),
         "gpus": len(site.plant.gpus),

@@ -52,6 +52,15 @@ class MeterFaults:
 
 
 @dataclass(slots=True)
+class PduFaults:
+    """A PDU that `ignores_orders` acknowledges them; the relays of a `welded` one never open."""
+
+    dead: bool = False
+    ignores_orders: bool = False
+    welded: bool = False
+
+
+@dataclass(slots=True)
 class ZoneFaults:
     """`supply_offset_c` is a heat wave, or a chiller in trouble."""
 
@@ -66,7 +75,7 @@ class NodeFaults:
     breaker_open: bool = False
 
 
-Faults = MinerFaults | GpuFaults | MeterFaults | ZoneFaults | NodeFaults
+Faults = MinerFaults | GpuFaults | MeterFaults | PduFaults | ZoneFaults | NodeFaults
 
 
 def set_fault(faults: Faults, name: str, value: bool | float) -> None:

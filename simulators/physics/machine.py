@@ -30,6 +30,7 @@ class Machine:
     __slots__ = (
         "_accounted_s",
         "energy_j",
+        "fed",
         "id",
         "moving",
         "node",
@@ -57,6 +58,8 @@ class Machine:
         self.trips = 0
         self.moving = True
         self.powered = True
+        self.fed = True
+        """Its outlet is closed: it has power while there is voltage at its node."""
         self._accounted_s = 0.0
 
     @property

@@ -1,0 +1,39 @@
+"""A rack PDU: outlets that feed machines, each with a relay of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from simulators.config import PduConfig
+from simulators.physics.faults import PduFaults
+from simulators.physics.machine import Machine
+
+
+class Pdu:
+    """`machines` are by outlet number. What a relay was last told is not always what it does."""
+
+    __slots__ = ("_told_closed", "config", "faults", "id", "machines")
+
+    def __init__(self, config: PduConfig, machines: Mapping[int, Machine]) -> None:
+        self.config = config
+        self.id = config.id
+        self.machines = machines
+        self.faults = PduFaults()
+        self._told_closed = dict.fromkeys(machines, True)
+
+    def switch(self, outlet: int, *, closed: bool) -> None:
+        """The order is taken; a welded relay stays closed, and one that ignores its orders as it was."""
+        if self.faults.ignores_orders:
+            return
+        self._told_closed[outlet] = closed
+        self.machines[outlet].fed = closed or self.faults.welded
+
+    def says_closed(self, outlet: int) -> bool:
+        return self._told_closed[outlet]
+
+    def watts(self, outlet: int) -> float:
+        return self.machines[outlet].watts
+
+    @property
+    def total_w(self) -> float:
+        return sum(machine.watts for machine in self.machines.values())
