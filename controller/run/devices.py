@@ -7,7 +7,7 @@ wait for a poll that is under way. Readings are stamped here, as they arrive.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +42,6 @@ SENSOR_PAUSE_S = 0.05
 """The least between two polls of a meter that uses up its time."""
 QUEUE_POLL_S = 0.5
 QUEUE_DEADLINE_S = 5.0
-JOB_COMMANDS_WAITING = 1000
 CLOSE_DEADLINE_S = 1.0
 
 
@@ -167,7 +166,8 @@ class DeviceTask:
                 outcome = Failed(repr(error))
         now_s = self._machines.clock.now_s()
         self._quick_until_s = now_s + self.driver.spec.settle_down_s
-        self._machines.heard.outcomes[command.device] = Sample(now_s, outcome)
+        if self._command is None:  # else the core would take it for the answer to the newer one
+            self._machines.heard.outcomes[command.device] = Sample(now_s, outcome)
         self._machines.answered(command, outcome)
         await self._rest(QUICK_POLL_S / 2)
 
@@ -195,9 +195,7 @@ class Machines:
         self._job_answered = job_answered
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
-        self._job_commands: dict[str, deque[JobCommand]] = {
-            queue.id: deque(maxlen=JOB_COMMANDS_WAITING) for queue in queues
-        }
+        self._job_commands: dict[str, dict[str, JobCommand]] = {queue.id: {} for queue in queues}
         self._tasks = {
             driver.spec.id: DeviceTask(driver, polling, self, SPREAD_S * at / max(1, len(drivers)))
             for at, (driver, polling) in enumerate(drivers)
@@ -212,8 +210,11 @@ class Machines:
             self._tasks[command.device].post(command)
 
     def post_jobs(self, commands: Iterable[JobCommand]) -> None:
+        """Leave commands for their queues; a newer one replaces one for the same job that still waits."""
         for command in commands:
-            self._job_commands[command.queue].append(command)
+            waiting = self._job_commands[command.queue]
+            waiting.pop(command.job, None)
+            waiting[command.job] = command
 
     async def run(self) -> None:
         """Ends only by cancellation; then every driver is closed."""
@@ -258,7 +259,7 @@ class Machines:
         waiting = self._job_commands[queue.id]
         while True:
             while waiting:
-                await self._tell(queue, waiting.popleft())
+                await self._tell(queue, waiting.pop(next(iter(waiting))))
             try:
                 async with asyncio.timeout(QUEUE_DEADLINE_S):
                     self.heard.queues[queue.id] = await queue.read()

@@ -22,6 +22,11 @@ from controller.run.notify import Notifier
 
 log = structlog.get_logger()
 
+LEAST_GAP_S = 0.2
+"""A flood of messages wakes the loop no sooner after a tick than this."""
+LATE_QUIET_S = 60.0
+"""Ticks that are late now and then are one warning, until none was late for this long."""
+
 
 class GridSide(Protocol):
     """What the loop needs of the link to the grid operator."""
@@ -70,7 +75,7 @@ class Loop:
         self._notifier = notifier
         self._wake = wake
         self._state = State()
-        self._late = False
+        self._late_quiet_until_s = 0.0
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
 
     async def run(self) -> None:
@@ -82,14 +87,15 @@ class Loop:
             began_s = self._clock.now_s()
             self._tick(due_s)
             due_s = period_s + (due_s if began_s - due_s <= period_s else began_s)
-            due_s = await self._due(due_s)
+            due_s = await self._due(began_s + LEAST_GAP_S, due_s)
 
-    async def _due(self, planned_s: float) -> float:
+    async def _due(self, soonest_s: float, planned_s: float) -> float:
         """When the next tick became due: as planned, or when something woke the loop before that."""
         self._wake.clear()
         try:
             async with asyncio.timeout_at(planned_s):
                 await self._wake.wait()
+                await asyncio.sleep(max(0.0, soonest_s - self._clock.now_s()))
         except TimeoutError:
             return planned_s
         return min(planned_s, self._clock.now_s())
@@ -134,10 +140,11 @@ class Loop:
         )
 
     def _note_pace(self, tick: Tick) -> None:
-        late = tick.late_s > self._site.policy.tick_s
-        if late and not self._late:
+        if tick.late_s <= self._site.policy.tick_s:
+            return
+        if tick.inputs.now_s >= self._late_quiet_until_s:
             log.warning("tick_late", late_s=round(tick.late_s, 3), took_s=round(tick.took_s, 3))
-        self._late = late
+        self._late_quiet_until_s = tick.inputs.now_s + LATE_QUIET_S
 
     def _note_alarms(self, plan: Plan) -> None:
         """Log and journal the change: an alarm that came, an alarm that went."""

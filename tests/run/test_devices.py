@@ -239,6 +239,26 @@ async def test_a_command_that_comes_while_another_is_applied_follows_it() -> Non
 
 
 @in_virtual_time
+async def test_the_answer_to_a_command_that_was_replaced_meanwhile_is_no_answer_to_the_newer() -> None:
+    slow = miner(applies_s=3.0, outcome=Refused("busy"))
+    floor = Floor(slow)
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", SLEEP)])
+        await asyncio.sleep(2.5)
+        early = dict(machines.heard.outcomes)
+        slow.outcome = Acknowledged()
+        await asyncio.sleep(3)
+
+    assert early == {}
+    assert machines.heard.outcomes["asic-0"].value == Acknowledged()
+    assert [outcome for _, _, outcome in floor.answers] == [Refused("busy"), Acknowledged()]
+
+
+@in_virtual_time
 async def test_a_second_command_while_a_poll_is_being_let_go_replaces_the_first() -> None:
     reluctant = miner(takes_s=4.0, cleanup_s=2.0)
 
@@ -439,6 +459,30 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     assert queue.told == commands
     assert floor.job_answers == [(command, Acknowledged()) for command in commands]
     assert set(machines.heard.queues) == {"local"}
+
+
+@in_virtual_time
+async def test_of_the_commands_that_wait_for_one_job_the_newest_counts() -> None:
+    queue = Jobs("local", hangs=True)
+    floor = Floor(queues=[queue])
+    suspend, resume, requeue, other = (
+        JobCommand(queue="local", job=job, action=action)
+        for job, action in (
+            ("job-1", JobAction.SUSPEND),
+            ("job-1", JobAction.RESUME),
+            ("job-1", JobAction.REQUEUE),
+            ("job-2", JobAction.START),
+        )
+    )
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        for command in (suspend, other, resume, requeue):
+            machines.post_jobs([command])
+        queue.hangs = False
+        await asyncio.sleep(10)
+
+    assert queue.told == [other, requeue]
 
 
 @in_virtual_time

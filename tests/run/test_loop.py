@@ -21,7 +21,7 @@ from controller.domain.site import Node, Policy, Site
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.journal import Journal, rows_of
-from controller.run.loop import Islanded, Loop, headline
+from controller.run.loop import LEAST_GAP_S, Islanded, Loop, headline
 from controller.run.notify import Notifier
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
@@ -177,6 +177,22 @@ async def test_ticks_that_take_too_long_are_counted_as_late_and_logged_once(tmp_
 
 
 @in_virtual_time
+async def test_ticks_that_are_late_now_and_then_do_not_fill_the_log(tmp_path: Path) -> None:
+    operator = Operator(costs_s=1.5)
+    shell = Shell(tmp_path, operator=operator)
+
+    with capture_logs() as logs:
+        async with shell.running():
+            await asyncio.sleep(300)
+            operator.costs_s = 0.0
+            await asyncio.sleep(300)
+            operator.costs_s = 5.0
+            await asyncio.sleep(30)
+
+    assert [entry["event"] for entry in logs] == ["tick_late", "tick_late"]
+
+
+@in_virtual_time
 async def test_a_wake_is_acted_on_at_once_and_the_next_tick_follows_a_period_later(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
 
@@ -214,7 +230,20 @@ async def test_a_wake_right_after_a_tick_is_not_lost(tmp_path: Path) -> None:
         shell.wake.set()
         await asyncio.sleep(0.5)
 
-    assert shell.ticks_at == [0, 0]
+    assert shell.ticks_at == [0, LEAST_GAP_S]
+
+
+@in_virtual_time
+async def test_a_flood_of_messages_is_answered_by_a_few_ticks(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+
+    async with shell.running():
+        for _ in range(1000):
+            shell.wake.set()
+            await asyncio.sleep(0.01)
+
+    assert shell.ticks_at[-1] > 9.0
+    assert len(shell.ticks_at) <= 10 / LEAST_GAP_S + 1
 
 
 # -- what feeds the watchdog, and what ends the process ------------------------------------------------------
