@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -414,6 +415,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
 
 
 # -- environment and secrets -------------------------------------------------------------------------------
+
+
+def test_the_environment_that_the_example_speaks_of_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = EXAMPLE.read_text(encoding="utf-8")
+    ((name, value),) = re.findall(r"\((WATTSHIFT_\w+)=(\w+)\)", example)
+    monkeypatch.setenv(name, value)
+
+    assert load(EXAMPLE).log.level == value
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ class Journal:
         self._buffer: deque[tuple[str, Row]] = deque(maxlen=BUFFERED_ROWS)
         self._db: sqlite3.Connection | None = None
         self._failing = False
-        self._nodes_due_utc_s = 0.0
+        self._nodes_period = 0
 
     async def open(self) -> None:
         await self._call(self._open)
@@ -134,10 +134,8 @@ class Journal:
             why = f"{grant.reason} {grant.limited_by}".strip()
             what = (command.device, command.point.name, command.point.power.watts)
             self._add("commands", (utc_s, *what, "commanded", why))
-        all_due = utc_s >= self._nodes_due_utc_s
-        if all_due:
-            self._nodes_due_utc_s = utc_s + NODES_EVERY_S
-        for node in plan.nodes if all_due else plan.nodes[:1]:
+        before, self._nodes_period = self._nodes_period, int(utc_s // NODES_EVERY_S)
+        for node in plan.nodes if self._nodes_period != before else plan.nodes[:1]:
             metered_w = node.metered.watts if node.metered is not None else None
             limit_w = node.limit.power.watts if isinstance(node.limit, Limit) else None
             watts = (metered_w, limit_w, node.granted.watts, node.worst.watts)

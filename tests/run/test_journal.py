@@ -450,6 +450,17 @@ async def test_the_site_is_sampled_every_tick_and_nodes_below_it_seldom(tmp_path
     assert counts == [("pdu-1", 3), ("pdu-2", 3), ("site", 2 * NODES_EVERY_S + 1)]
 
 
+async def test_a_clock_that_was_set_back_does_not_stop_the_samples(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+
+    async with opened(path, keep_days=4000.0, wall=wall) as keeping:
+        keeping.planned(plan("site", "pdu-1"))
+        wall.utc_s -= 1000 * DAY_S
+        keeping.planned(plan("site", "pdu-1"))
+
+    assert rows_of(path, "SELECT count(*) FROM samples WHERE node = 'pdu-1'") == [(2,)]
+
+
 async def test_a_journal_is_read_from_outside_whatever_its_name(tmp_path: Path) -> None:
     path = tmp_path / "100% of a?b#c.db"
 
