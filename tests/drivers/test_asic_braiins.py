@@ -20,12 +20,16 @@ from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import braiins
 from drivers.asic.adapter import RefusedError
 from drivers.asic.braiins import Braiins, Poll
+from drivers.asic.config import MinerGroupConfig, build
 from drivers.asic.library import bos
 from drivers.asic.protobuf import Field
 from drivers.asic.trouble import as_driver_error
 from drivers.asic.wire import MAX_REPLY_BYTES
 from drivers.base import DriverError
-from tests.drivers.asic_fakes import HOST, PORTS, plate, point, remapped
+from simulators.config import PlantConfig
+from simulators.plant import Plant
+from simulators.serve import SimulatedSite
+from tests.drivers.asic_fakes import HOST, PORTS, Json, plate, point, remapped
 
 MAC = "94:e3:6d:00:00:01"
 NORMAL, PAUSED = bos.MinerStatus.NORMAL, bos.MinerStatus.PAUSED
@@ -467,3 +471,30 @@ async def test_an_endless_grpc_reply_is_cut_off() -> None:
     async with talking(GetHashboards=endless) as (_, adapter):
         with pytest.raises(DriverError, match="GetHashboards"):
             await adapter.read()
+
+
+# -- beside the simulated machine ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["Antminer S19 Pro", "Antminer S99 of next year"])
+@pytest.mark.filterwarnings("ignore:Partially supported miner:UserWarning")  # what pyasic makes of the latter
+@pytest.mark.socket
+@remapped
+async def test_braiins_of_a_model_that_pyasic_does_not_know_is_driven_like_any_other(model: str) -> None:
+    rating: Json = {"rated_w": 3000, "rated_ths": 100, "node": "site"}
+    group = rating | {"name": "b", "family": "braiins", "model": model, "first_address": HOST, "bias": 0}
+    plant = Plant(
+        PlantConfig.model_validate(
+            {"ports": PORTS, "modbus_port": 0, "nodes": [{"id": "site"}], "miners": [group]}
+        )
+    )
+    (driver,) = build(
+        MinerGroupConfig.model_validate(rating | {"id": "b", "family": "braiins", "hosts": [HOST]})
+    )
+    async with SimulatedSite(plant).serving():
+        try:
+            reading = await driver.read()
+        finally:
+            await driver.close()
+
+    assert reading.draw == Power(3000)

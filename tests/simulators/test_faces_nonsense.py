@@ -12,6 +12,7 @@ from simulators.faces.antminer import AntminerApi
 from simulators.faces.auradine import AuradineApi
 from simulators.faces.avalon import AvalonApi
 from simulators.faces.axeos import AxeosApi
+from simulators.faces.epic import EpicApi
 from simulators.faces.http import HttpAnswer, HttpRequest, WebApi
 from simulators.faces.luxos import LuxosApi
 from simulators.faces.marafw import MaraApi
@@ -48,6 +49,7 @@ WEB_APIS: dict[type[WebApi], str] = {
     AuradineApi: "auradine",
     AxeosApi: "axeos",
     MaraApi: "marafw",
+    EpicApi: "epic",
 }
 
 JSON = st.recursive(
@@ -121,6 +123,8 @@ TARGETS = (
     "/token",
     "/api/v1/unlock",
     "/kaonsu/v1/miner_config",
+    "/miner",
+    "/perpetualtune/algo",
 )
 
 

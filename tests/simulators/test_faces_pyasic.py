@@ -41,7 +41,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080)}
+PORTS = {port: free_port() for port in (80, 443, 4028, 4433, 8080, 50_051)}
 
 Scenario = Callable[[Any, SimulatedSite, Miner], Awaitable[None]]
 
@@ -71,6 +71,8 @@ def with_pyasic(family: str, scenario: Scenario, **keys: Any) -> None:
         ("auradine", "AuradineFluxAT1500", "AT1500 (Stock)"),
         ("axeos", "BitAxeGamma", "Gamma (Stock)"),
         ("marafw", "MaraS19", "S19 (MaraFW)"),
+        ("braiins", "BOSMinerS19Pro", "S19 Pro (BOS+)"),
+        ("epic", "ePICS19Pro", "S19 Pro (ePIC)"),
     ],
 )
 def test_pyasic_identifies_class_and_model(family: str, kind: str, model: str) -> None:
