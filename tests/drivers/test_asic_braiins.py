@@ -21,6 +21,7 @@ from drivers.asic import braiins
 from drivers.asic.adapter import RefusedError
 from drivers.asic.braiins import Braiins, Poll
 from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.grpc import GrpcClient
 from drivers.asic.library import bos
 from drivers.asic.protobuf import Field
 from drivers.asic.trouble import as_driver_error
@@ -449,6 +450,20 @@ async def test_a_call_without_an_answer_ends_and_takes_its_connection_with_it() 
         await adapter.read()
 
         assert len(server.connections) == 2
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_connection_is_replaced_before_what_is_remembered_of_it_grows_large() -> None:
+    """h2 remembers every stream that is over, up to 65,536 of them."""
+    async with BosServer().serving() as server:
+        client = GrpcClient(HOST, braiins.PORT, deadline_s=2.0, max_calls=2)
+        for _ in range(5):
+            await client.call(braiins.path(braiins.LOGIN), bos.LoginRequest(username="root", password="root"))
+        client.close()
+
+        assert len(server.connections) == 3
+        assert server.heard == ["Login"] * 5
 
 
 @pytest.mark.socket
