@@ -154,8 +154,8 @@ class MinerGroup(Table):
     `mode_key` is the key by which a stock Antminer's firmware takes its mode. `process_down_when_stopped`
     makes a stopped Whatsminer refuse `summary` and `devs`, as some of its firmware does. Without `legacy_api`
     a Whatsminer of API v3 answers on TCP 4433 alone. `clock_s` is the Unix time at which a machine's clock
-    stood when the plant began: some have never been told the time and begin at 0. Without `power_tune` an ePIC
-    takes targets in TH/s only, as its older firmware does.
+    stood when the plant began: some have never been told the time and begin at 0. Without `power_tune` an
+    ePIC takes targets in TH/s only, as its older firmware does.
     """
 
     name: Name
