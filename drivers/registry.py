@@ -6,8 +6,9 @@ A new family adds a table here and nothing anywhere else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +17,11 @@ from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, Sensor
 from drivers.mqttpayload import MqttMetersConfig
+from drivers.outlet import OutletDriver
+from drivers.pdumodels import OutletConfig, PduConfig
+
+if TYPE_CHECKING:
+    from drivers.snmp import SnmpPdu
 
 
 class DeviceTables(BaseModel):
@@ -27,6 +33,8 @@ class DeviceTables(BaseModel):
     gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
     modbus: tuple[modbus_tcp.ModbusConfig, ...] = ()
     mqtt_meters: tuple[MqttMetersConfig, ...] = ()
+    pdus: tuple[PduConfig, ...] = ()
+    outlets: tuple[OutletConfig, ...] = ()
     # One local queue owns all GPUs of the site; two would each believe so.
     queues: tuple[localqueue.LocalQueueConfig, ...] = Field(default=(), max_length=1)
 
@@ -52,9 +60,10 @@ def build(tables: DeviceTables) -> Fleet:
     gpus = {
         f"{host.id}-gpu{index}": uuid for host in tables.gpu_hosts for index, uuid in enumerate(host.uuids)
     }
+    pdus = _pdus(tables)
     return Fleet(
-        drivers=tuple(_drivers(tables)),
-        sensors=tuple(_sensors(tables)),
+        drivers=tuple(_plugged(tables, pdus)),
+        sensors=(*_sensors(tables), *pdus.values()),
         queues=tuple(localqueue.build(config, gpus) for config in tables.queues),
     )
 
@@ -101,6 +110,10 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             zones=frozenset(),
             poll_s=broker.poll_s,
         )
+    for at, pdu in enumerate(tables.pdus):
+        yield Sensed(
+            key=f"pdus.{at}", meters=frozenset(_pdu_meters(tables, pdu)), zones=frozenset(), poll_s=pdu.poll_s
+        )
 
 
 def problems(tables: DeviceTables) -> Iterator[str]:
@@ -108,6 +121,7 @@ def problems(tables: DeviceTables) -> Iterator[str]:
     for name, count in Counter(_declared(tables)).items():
         if count > 1:
             yield f"{name} is declared {count} times"
+    yield from _outlet_problems(tables)
     libraries = {host.library for host in tables.gpu_hosts}
     if len(libraries) > 1:
         named = ", ".join(sorted(repr(library or "the system's") for library in libraries))
@@ -125,7 +139,61 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     yield from (f"mqtt broker {broker.id!r}" for broker in tables.mqtt_meters)
     yield from (f"mqtt client {broker.client_id!r}" for broker in tables.mqtt_meters if broker.client_id)
     yield from (point.name for broker in tables.mqtt_meters for point in broker.points)
+    yield from (f"pdu {pdu.id!r}" for pdu in tables.pdus)
+    yield from (f"meter {meter}" for pdu in tables.pdus for meter in _pdu_meters(tables, pdu))
+    yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
+    yield from (f"outlet of {outlet.device!r}" for outlet in tables.outlets)
     yield from (f"queue {queue.id!r}" for queue in tables.queues)
+
+
+def _pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
+    yield from (outlet.meter for outlet in tables.outlets if outlet.pdu == pdu.id and outlet.meter)
+    if pdu.meter is not None:
+        yield pdu.meter
+
+
+def _outlet_problems(tables: DeviceTables) -> Iterator[str]:
+    miners = {f"{group.id}-{at:03d}" for group in tables.miners for at in range(len(group.addresses()))}
+    pdus = {pdu.id for pdu in tables.pdus}
+    for at, outlet in enumerate(tables.outlets):
+        if outlet.device not in miners:
+            yield f"outlets.{at}.device {outlet.device!r} is no miner"
+        if outlet.pdu not in pdus:
+            yield f"outlets.{at}.pdu {outlet.pdu!r} is not declared"
+    for at, pdu in enumerate(tables.pdus):
+        if pdu.meter is None and all(outlet.pdu != pdu.id for outlet in tables.outlets):
+            yield f"pdus.{at} {pdu.id!r} feeds no outlet and names no meter"
+        if not pdu.metered and any(outlet.pdu == pdu.id and outlet.meter for outlet in tables.outlets):
+            yield f"pdus.{at} {pdu.id!r} is not metered: none of its outlets can be a meter"
+
+
+def _pdus(tables: DeviceTables) -> dict[str, tuple[SnmpPdu, Polled]]:
+    if not tables.pdus:
+        return {}
+    from drivers.snmp import SnmpPdu  # a site without PDUs need not pay for it
+    from drivers.snmplink import SnmpLink
+
+    links = {pdu.login: SnmpLink(pdu) for pdu in tables.pdus}
+    return {
+        pdu.id: (
+            SnmpPdu(pdu, [outlet for outlet in tables.outlets if outlet.pdu == pdu.id], links[pdu.login]),
+            Polled(every_s=pdu.poll_s, deadline_s=pdu.timeout_s * 2),
+        )
+        for pdu in tables.pdus
+    }
+
+
+def _plugged(
+    tables: DeviceTables, pdus: Mapping[str, tuple[SnmpPdu, Polled]]
+) -> Iterator[tuple[Driver, Polled]]:
+    """Each driver, with the outlet that feeds its machine around it where there is one."""
+    outlets = {outlet.device: outlet for outlet in tables.outlets}
+    for driver, polled in _drivers(tables):
+        plug = outlets.get(driver.spec.id)
+        if plug is not None:
+            pdu, _ = pdus[plug.pdu]
+            driver = OutletDriver(driver, pdu.outlet(plug.outlet))
+        yield driver, polled
 
 
 def _sensors(tables: DeviceTables) -> Iterator[tuple[Sensor, Polled]]:

@@ -1,0 +1,371 @@
+"""A machine behind a switched outlet: what it is taken to draw, and when it has power."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from controller.domain.devices import (
+    Acknowledged,
+    DeviceKind,
+    DeviceSpec,
+    Failed,
+    OperatingPoint,
+    Outcome,
+    Quality,
+    Reading,
+    Refused,
+    SetPoint,
+)
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
+from drivers import registry
+from drivers.base import DriverError
+from drivers.outlet import OutletDriver, OutletState, Relay
+from simulators.plant import Plant
+from simulators.ports import remap
+from simulators.serve import SimulatedSite
+from tests.drivers.asic_fakes import free_port
+from tests.simulators.plants import HOME, config, miners
+
+SLEEP, ECO, FULL = (
+    OperatingPoint(name=name, power=Power(power_w), rate=rate)
+    for name, power_w, rate in (("sleep", 25, 0.0), ("eco", 2_000, 80.0), ("full", 3_000, 110.0))
+)
+SPEC = DeviceSpec(
+    id="m", kind=DeviceKind.ASIC, node="n", points=(SLEEP, ECO, FULL), ceiling=Power(3_150), keeps_limit=True
+)
+
+
+class Machine:
+    """A machine that claims 2,900 W and obeys, as long as it has power."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.powered = True
+        self.reachable = True
+        self.told: list[str] = []
+        self.closed = False
+
+    async def read(self) -> Reading:
+        if not (self.powered and self.reachable):
+            raise DriverError("no route to host")
+        return Reading(device="m", draw=Power(2_900), quality=Quality.ESTIMATED, rate=105.0)
+
+    async def apply(self, command: SetPoint) -> Outcome:
+        self.told.append(command.point.name)
+        return Acknowledged() if self.powered else Failed("no route to host")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Plug:
+    """An outlet that feeds `machine`. It is known only while its PDU `answers`, and obeys only if it `works`.
+
+    A `welded` one says that it is off, and is not.
+    """
+
+    def __init__(self, machine: Machine, power: Power | None) -> None:
+        self.machine = machine
+        self.power = power
+        self.answers = True
+        self.works = True
+        self.welded = False
+        self.orders: list[Relay] = []
+        self.looks = 0
+
+    def known(self) -> OutletState:
+        if not self.answers:
+            return OutletState(relay=Relay.UNKNOWN)
+        if self.welded:
+            return OutletState(relay=Relay.OFF, power=self.power)
+        if self.machine.powered:
+            return OutletState(relay=Relay.ON, power=self.power)
+        return OutletState(relay=Relay.OFF, power=None if self.power is None else ZERO)
+
+    async def look(self) -> OutletState:
+        self.looks += 1
+        if not self.answers:
+            raise DriverError("no answer")
+        return self.known()
+
+    async def switch(self, to: Relay) -> Outcome:
+        self.orders.append(to)
+        if not self.answers:
+            return Failed("no answer")
+        if self.works:
+            self.machine.powered = to is Relay.ON
+        return Acknowledged()
+
+    def switch_by_hand(self, to: Relay) -> None:
+        self.machine.powered = to is Relay.ON
+
+
+METERED = Power(3_010)
+
+
+def plugged(power: Power | None = METERED) -> tuple[OutletDriver, Plug, Machine]:
+    machine = Machine()
+    plug = Plug(machine, power)
+    return OutletDriver(machine, plug), plug, machine
+
+
+def to(point: OperatingPoint) -> SetPoint:
+    return SetPoint(device="m", point=point)
+
+
+DARK = Reading(device="m", draw=ZERO, quality=Quality.MEASURED, setting=Limit(SLEEP.power))
+
+
+async def test_the_outlets_watts_take_the_place_of_the_machines_claim() -> None:
+    driver, _, _ = plugged()
+
+    reading = await driver.read()
+
+    assert (reading.draw, reading.quality, reading.rate) == (Power(3_010), Quality.MEASURED, 105.0)
+    assert reading.setting == NO_LIMIT
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["not metered", "not known"])
+async def test_without_the_outlets_watts_the_claim_stands(known: bool) -> None:
+    driver, plug, _ = plugged(power=None)
+    plug.answers = known
+
+    reading = await driver.read()
+
+    assert (reading.draw, reading.quality) == (Power(2_900), Quality.ESTIMATED)
+
+
+async def test_a_silent_machine_with_power_stays_silent() -> None:
+    """Its outlet shows what it draws now, not what it may draw the next moment."""
+    driver, _, machine = plugged()
+    machine.reachable = False
+
+    with pytest.raises(DriverError):
+        await driver.read()
+
+
+async def test_orders_reach_the_machine_while_it_has_power() -> None:
+    driver, plug, machine = plugged()
+
+    assert await driver.apply(to(ECO)) == Acknowledged()
+    assert (machine.told, plug.orders) == (["eco"], [])
+
+
+async def test_a_machine_that_was_cut_off_is_seen_at_its_floor_without_a_watt() -> None:
+    driver, _, _ = plugged()
+
+    assert await driver.cut() == Acknowledged()
+    assert await driver.read() == DARK
+
+
+async def test_without_meters_a_machine_that_was_cut_off_is_estimated_to_draw_nothing() -> None:
+    driver, _, _ = plugged(power=None)
+
+    await driver.cut()
+
+    assert await driver.read() == replace(DARK, quality=Quality.ESTIMATED)
+
+
+async def test_what_a_welded_relay_lets_through_is_seen() -> None:
+    driver, plug, _ = plugged()
+    plug.works, plug.welded = False, True
+    await driver.cut()
+
+    assert await driver.read() == replace(DARK, draw=Power(3_010))
+
+
+async def test_a_machine_without_power_can_be_given_all_or_nothing() -> None:
+    driver, _, _ = plugged()
+    before = driver.spec
+    await driver.cut()
+
+    assert before == SPEC
+    assert driver.spec == replace(SPEC, points=(SLEEP, FULL))
+
+
+async def test_a_cut_machine_is_at_its_floor_without_being_asked() -> None:
+    driver, plug, machine = plugged()
+    await driver.cut()
+
+    assert await driver.apply(to(SLEEP)) == Acknowledged()
+    assert (machine.told, plug.orders) == ([], [Relay.OFF])
+
+
+async def test_a_raise_gives_a_machine_that_was_cut_off_its_power_back() -> None:
+    driver, plug, machine = plugged()
+    await driver.cut()
+
+    outcome = await driver.apply(to(FULL))
+    reading = await driver.read()
+
+    assert outcome == Acknowledged()
+    assert plug.orders == [Relay.OFF, Relay.ON]
+    assert reading.draw == Power(3_010)
+    assert (driver.spec, machine.told) == (SPEC, [])
+
+
+async def test_an_outlet_switched_off_by_hand_is_never_switched_on() -> None:
+    driver, plug, _ = plugged()
+    plug.switch_by_hand(Relay.OFF)
+
+    outcome = await driver.apply(to(FULL))
+
+    assert isinstance(outcome, Refused)
+    assert "by hand" in outcome.why
+    assert plug.orders == []
+
+
+async def test_nor_is_one_that_was_cut_given_back_and_then_switched_off_by_hand() -> None:
+    driver, plug, _ = plugged()
+    await driver.cut()
+    await driver.apply(to(FULL))
+    await driver.read()
+    plug.switch_by_hand(Relay.OFF)
+
+    assert isinstance(await driver.apply(to(FULL)), Refused)
+
+
+async def test_nor_is_one_switched_off_by_hand_before_it_was_to_be_cut() -> None:
+    driver, plug, _ = plugged()
+    plug.switch_by_hand(Relay.OFF)
+
+    assert await driver.cut() == Acknowledged()
+    assert isinstance(await driver.apply(to(FULL)), Refused)
+
+
+async def test_a_relay_that_takes_its_time_is_switched_on_again_without_complaint() -> None:
+    driver, plug, _ = plugged()
+    await driver.cut()
+    plug.works = False
+
+    outcomes = [await driver.apply(to(FULL)) for _ in range(2)]
+
+    assert outcomes == [Acknowledged(), Acknowledged()]
+    assert await driver.read() == DARK
+
+
+async def test_a_relay_seen_on_just_after_the_cut_was_cut_from_here_all_the_same() -> None:
+    driver, plug, machine = plugged()
+    plug.works = False
+    await driver.cut()
+    await driver.read()
+    machine.powered, plug.works = False, True
+
+    assert await driver.apply(to(FULL)) == Acknowledged()
+
+
+async def test_a_cut_without_an_answer_may_have_been_done_and_can_be_taken_back() -> None:
+    driver, plug, machine = plugged()
+    plug.answers = False
+    outcome = await driver.cut()
+    machine.powered, plug.answers = False, True
+
+    assert isinstance(outcome, Failed)
+    assert await driver.apply(to(FULL)) == Acknowledged()
+    assert machine.powered
+
+
+async def test_an_outlet_is_asked_itself_only_after_it_was_switched() -> None:
+    driver, plug, _ = plugged()
+    await driver.read()
+    before = plug.looks
+    await driver.cut()
+    await driver.read()
+
+    assert (before, plug.looks) == (0, 1)
+
+
+async def test_a_pdu_that_falls_silent_leaves_the_machine_to_itself() -> None:
+    driver, plug, machine = plugged()
+    await driver.cut()
+    plug.answers = False
+
+    with pytest.raises(DriverError, match="no route to host"):
+        await driver.read()
+    assert isinstance(await driver.apply(to(FULL)), Failed)
+    assert machine.told == ["full"]
+
+
+async def test_closing_closes_the_machine() -> None:
+    driver, _, machine = plugged()
+
+    await driver.close()
+
+    assert machine.closed
+
+
+# A whole one: unmodified LuxOS driver, simulated machine and PDU, real sockets
+
+
+PORTS = {80: free_port(), 4028: free_port()}
+
+
+def remapped(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        async def whole() -> None:
+            async with asyncio.timeout(30):
+                await test()
+
+        with asyncio.Runner(loop_factory=remap(PORTS)) as runner:
+            runner.run(whole())
+
+    run.__name__ = test.__name__
+    return run
+
+
+def _tables(site: SimulatedSite) -> registry.DeviceTables:
+    (machine,), (pdu,) = site.plant.miners.values(), site.pdus
+    miner = {"id": "row", "family": "luxos", "hosts": [machine.address], "node": "n"}
+    strip = {"id": "pdu", "host": pdu.address[0], "port": pdu.address[1], "model": "raritan-px"}
+    login = {"username": "site", "auth_password": "simulated", "privacy_password": "simulated"}
+    return registry.DeviceTables.model_validate(
+        {
+            "miners": [miner | {"rated_w": 3_000, "rated_ths": 120, "min_w": 1_500}],
+            "pdus": [strip | login | {"outlet_max_w": 4_000}],
+            "outlets": [{"device": "row-000", "pdu": "pdu", "outlet": 7}],
+        }
+    )
+
+
+def _site() -> SimulatedSite:
+    liar = miners(first_address=f"{HOME}.77", faults=[{"index": 0, "fault": "lies_about_stop"}])
+    pdu = {"id": "pdu", "model": "raritan-px", "outlets": {7: "luxos-000"}}
+    return SimulatedSite(Plant(config(ports=PORTS, miners=[liar], pdus=[pdu])))
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_liar_loses_its_power_and_gets_it_back() -> None:
+    site = _site()
+    async with site.serving():
+        fleet = registry.build(_tables(site))
+        ((driver, _),), ((sensor, _),) = fleet.drivers, fleet.sensors
+        assert isinstance(driver, OutletDriver)
+        await sensor.read()
+
+        said = await driver.apply(SetPoint(device="row-000", point=driver.spec.floor))
+        await site.advance(30.0)
+        lied_w = (await driver.read()).draw
+        await driver.cut()
+        await site.advance(1.0)
+        dark, points, true_w = await driver.read(), driver.spec.points, site.plant.site_power_w
+        again = await driver.apply(SetPoint(device="row-000", point=points[-1]))
+        await site.advance(1.0)
+        with pytest.raises(DriverError):
+            await driver.read()
+        await site.advance(200.0)
+        await sensor.read()
+        back = await driver.read()
+        await driver.close()
+        await sensor.close()
+
+    assert (said, again) == (Acknowledged(), Acknowledged())
+    assert (lied_w, dark.draw, true_w) == (Power(3_000), ZERO, 0.0)
+    assert [point.power for point in points] == [Power(25), Power(3_000)]
+    assert back.draw == Power(3_000)
+    assert back.rate == pytest.approx(120, rel=0.05)
