@@ -153,13 +153,18 @@ def _pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
 
 
 def _outlet_problems(tables: DeviceTables) -> Iterator[str]:
-    miners = {f"{group.id}-{at:03d}" for group in tables.miners for at in range(len(group.addresses()))}
-    pdus = {pdu.id for pdu in tables.pdus}
+    miners = {
+        f"{group.id}-{at:03d}": group for group in tables.miners for at in range(len(group.addresses()))
+    }
+    pdus = {pdu.id: pdu for pdu in tables.pdus}
     for at, outlet in enumerate(tables.outlets):
         if outlet.device not in miners:
             yield f"outlets.{at}.device {outlet.device!r} is no miner"
-        if outlet.pdu not in pdus:
+        elif outlet.pdu not in pdus:
             yield f"outlets.{at}.pdu {outlet.pdu!r} is not declared"
+        elif pdus[outlet.pdu].metered and 2 * pdus[outlet.pdu].poll_s > miners[outlet.device].settle_down_s:
+            settle_s = miners[outlet.device].settle_down_s
+            yield f"outlets.{at}: settle_down_s {settle_s} of {outlet.device!r} is under 2 polls of its outlet"
     for at, pdu in enumerate(tables.pdus):
         if pdu.meter is None and all(outlet.pdu != pdu.id for outlet in tables.outlets):
             yield f"pdus.{at} {pdu.id!r} feeds no outlet and names no meter"

@@ -196,6 +196,10 @@ def test_a_miner_named_by_an_outlet_is_driven_through_it_and_the_others_are_not(
             {"outlets": [*outlets(4, device="row-001"), *outlets(4, device="row-002", meter="b")]},
             {"outlet 4 of pdu 'pdu' is declared 2 times"},
         ),
+        (
+            {"pdus": [pdu_config(poll_s=8, stale_after_s=20)]},
+            {"outlets.0: settle_down_s 15.0 of 'row-001' is under 2 polls of its outlet"},
+        ),
         ({"outlets": outlets(4, 5, device="row-001")}, {"outlet of 'row-001' is declared 2 times"}),
         (
             {"outlets": outlets(4, device="row-001", meter="m"), "pdus": [pdu_config(meter="m", max_w=9e3)]},
