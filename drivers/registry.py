@@ -164,7 +164,8 @@ def _outlet_problems(tables: DeviceTables) -> Iterator[str]:
             yield f"outlets.{at}.pdu {outlet.pdu!r} is not declared"
         elif pdus[outlet.pdu].metered and 2 * pdus[outlet.pdu].poll_s > miners[outlet.device].settle_down_s:
             settle_s = miners[outlet.device].settle_down_s
-            yield f"outlets.{at}: settle_down_s {settle_s} of {outlet.device!r} is under 2 polls of its outlet"
+            told = f"settle_down_s {settle_s} of {outlet.device!r} is under 2 polls of its outlet"
+            yield f"outlets.{at}: {told}"
     for at, pdu in enumerate(tables.pdus):
         if pdu.meter is None and all(outlet.pdu != pdu.id for outlet in tables.outlets):
             yield f"pdus.{at} {pdu.id!r} feeds no outlet and names no meter"
