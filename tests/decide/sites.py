@@ -109,7 +109,7 @@ def site_of(draw: random.Random, of: Shape, *, least: float, margin: float = 0.0
 # A world that obeys, or does not
 
 
-def world_of(seed: int, *, devices: int = 8) -> World:
+def world_of(seed: int, *, devices: int = 8, jobs: bool = True) -> World:
     """Machines at rest, in zones that are cool, on a site that can carry at least their floors."""
     draw = random.Random(seed)
     of = shape(draw, devices)
@@ -125,7 +125,7 @@ def world_of(seed: int, *, devices: int = 8) -> World:
         for spec in of.specs
     ]
     here = site_of(draw, of, least=0.2)
-    queues = _queues(draw, machines)
+    queues = _queues(draw, machines) if jobs else []
     world = World(
         here,
         machines,
