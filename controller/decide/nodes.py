@@ -18,8 +18,8 @@ from controller.domain.site import Site
 
 METER_LAG_S = 6.0
 """A meter may show what devices drew this long ago."""
-METER_MEMORY_S = 15.0
-"""... and this long ago, where its reading was not fresh when it came."""
+MEMORY_S = 15.0
+"""... and its own reading may be late. A device is read at least this often."""
 METER_ERROR = 0.005
 """A meter may be wrong by this share: following that would have machines going up and down with noise."""
 LEARN_S = 30.0
@@ -44,15 +44,24 @@ class Below:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The sums below a node at one moment, and its meter's watts where they were new."""
+
+    at_s: float
+    below: Below
+    metered_w: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMemory:
-    """Unexplained watts of a node, the time of the last meter reading they were learned from, and the recent
-    sums below that its late meter is compared with.
+    """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
+    seen of late.
     """
 
     unexplained_w: float = 0.0
     at_s: float = float("-inf")
-    recent: tuple[tuple[float, Below], ...] = ()
+    recent: tuple[Seen, ...] = ()
 
 
 def fresh(
@@ -103,11 +112,11 @@ def reconcile(
     carried = dict.fromkeys(ways, 0)
     for node in reversed(site.nodes):
         known = memory.get(node.id, NodeMemory())
-        if node.meter is not None:
-            known = _watched(known, below[node.id].and_other(carried[node.id]), now_s)
         sample = meters[node.id]
-        if sample is not None and sample.at_s > known.at_s:
-            known = _learn(known, sample)
+        if sample is not None and sample.at_s <= known.at_s:
+            sample = None
+        if node.meter is not None:
+            known = _watched(known, below[node.id].and_other(carried[node.id]), sample, now_s)
         remembered[node.id] = known
         other[node.id] = max(node.fixed, Power.up(known.unexplained_w))
         for above in ways[node.id][1:]:
@@ -115,24 +124,32 @@ def reconcile(
     return remembered, other
 
 
-def _watched(known: NodeMemory, below: Below, now_s: float) -> NodeMemory:
-    recent = ((at_s, then) for at_s, then in known.recent if now_s - at_s <= METER_MEMORY_S)
-    return replace(known, recent=(*recent, (now_s, below)))
+def _watched(
+    known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float
+) -> NodeMemory:
+    metered_w = sample.value.power.watts if sample is not None else None
+    lately = (seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S)
+    known = replace(known, recent=(*lately, Seen(now_s, below, metered_w)))
+    return known if sample is None else _learn(known, sample)
 
 
 def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:
-    """Move what is unexplained to where the meter and all that may have been below it leave room for it."""
-    then = [below for at_s, below in known.recent if sample.at_s - at_s <= METER_LAG_S]
-    metered_w = sample.value.power.watts
-    error_w = metered_w * METER_ERROR
-    least_w = metered_w - error_w - max(below.busy_w for below in then)
-    most_w = metered_w + error_w - min(below.settled_w for below in then)
+    """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
+
+    A device may start to draw, or stop, between two of its readings: only what lasts is learned.
+    """
+    metered_w = [seen.metered_w for seen in known.recent if seen.metered_w is not None]
+    least_w = min(metered_w) * (1 - METER_ERROR) - max(seen.below.busy_w for seen in known.recent)
+    most_w = max(metered_w) * (1 + METER_ERROR) - min(seen.below.settled_w for seen in known.recent)
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w
     learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
-    certain_w = metered_w - max(below.worst_w for below in then)
-    if certain_w > error_w:
+    shown_w = sample.value.power.watts
+    certain_w = shown_w - max(
+        seen.below.worst_w for seen in known.recent if sample.at_s - seen.at_s <= METER_LAG_S
+    )
+    if certain_w > shown_w * METER_ERROR:
         learned_w = max(learned_w, certain_w)
     return replace(known, unexplained_w=max(learned_w, 0.0), at_s=sample.at_s)
 
