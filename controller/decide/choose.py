@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.decide import jobs, thermal, truth, value
@@ -69,12 +69,12 @@ def choose(
     """
     room_w = limits.room_w(seen.other)
     usable = _usable(seen, now_s)
-    too_much: dict[str, Power] = {}
+    too_much = _too_hot(seen, usable)
 
-    def place() -> list[Placement]:
-        return list(jobs.place(queues, usable, placed, lambda gpu, job: _may(seen, too_much, gpu, job)))
+    def place(before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
+        return list(jobs.place(queues, usable, before, lambda gpu, job: _may(seen, too_much, gpu, job)))
 
-    kept, aside = place(), dict[str, Placement]()
+    kept, aside = place(placed), dict[str, Placement]()
     tries = 0
     while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
         working = jobs.work_of(kept)
@@ -102,13 +102,15 @@ def choose(
         holding = {name for name, point in points.items() if point != seen.specs[name].floor}
         dropped = jobs.to_set_aside(short, holding)
         aside |= {job.id: job for job in dropped}
+        kept = [job for job in kept if job not in dropped]
         tries += 1
         if tries <= OTHER_TRIES:
+            spare = usable.keys() - jobs.work_of(kept)
             for job in dropped:
-                too_much |= _not_fed(seen, points, now_s, job)
-            kept = [job for job in place() if job.id not in aside or not job.status.gpus]
-        else:
-            kept = [job for job in kept if job not in dropped]
+                for gpu in job.gpus:
+                    if not _has_enough(seen, points, now_s, gpu, job):
+                        _rule_out(seen, spare, too_much, _least(seen, gpu, job.status.job), gpu, allocation)
+            kept = [job for job in place(jobs.queued(kept)) if job.id not in aside or not job.status.gpus]
 
 
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
@@ -189,19 +191,36 @@ def _may(seen: Snapshot, too_much: Mapping[str, Power], gpu: str, job: Job) -> b
 
 
 def _least(seen: Snapshot, gpu: str, job: Job) -> Power:
+    """What a GPU must have for the job to keep the throughput its flex tier demands."""
     spec = seen.specs[gpu]
     return spec.points[value.floor_index(spec, job)].power
 
 
-def _not_fed(
-    seen: Snapshot, points: Mapping[str, OperatingPoint], now_s: float, placement: Placement
-) -> dict[str, Power]:
-    """What was too much for those of a job's GPUs that did not get it."""
-    return {
-        gpu: _least(seen, gpu, placement.status.job)
-        for gpu in placement.gpus
-        if not _has_enough(seen, points, now_s, gpu, placement)
-    }
+def _too_hot(seen: Snapshot, gpus: Iterable[str]) -> dict[str, Power]:
+    """The lowest power that heat forbids each of the GPUs; nothing for those that it forbids none."""
+    found: dict[str, Power] = {}
+    for gpu in gpus:
+        spec = seen.specs[gpu]
+        most = bound_of(seen, spec)
+        forbidden = [point.power for point in spec.points[1:] if point.power > most]
+        if forbidden:
+            found[gpu] = forbidden[0]
+    return found
+
+
+def _rule_out(
+    seen: Snapshot,
+    gpus: Iterable[str],
+    too_much: dict[str, Power],
+    least: Power,
+    gpu: str,
+    allocation: Allocation,
+) -> None:
+    """`least` was too much for a GPU, and so it is for all others below the node that was in its way."""
+    node = allocation.blocked_by.get(gpu)
+    for other in gpus:
+        if other == gpu or node in seen.ways[seen.specs[other].node]:
+            too_much[other] = min(least, too_much.get(other, least))
 
 
 def _options(

@@ -9,6 +9,7 @@ import pytest
 
 from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
 from controller.decide.plan import Truth
+from controller.domain.devices import ThermalLimits
 from controller.domain.jobs import (
     FlexTier,
     Job,
@@ -347,6 +348,45 @@ def test_a_job_that_one_gpu_cannot_feed_is_tried_on_the_others() -> None:
     world.run(20)
 
     assert gpus.busy == {"g2"}
+
+
+def test_a_job_that_a_whole_breaker_cannot_feed_is_tried_elsewhere_in_the_same_tick() -> None:
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(20)))
+    gpus.submit(job(flex=FlexTier.RIGID))
+    starved = node("starved", limit_w=16 * 200 + 400)
+    machines = [asleep(gpu(name, "starved" if name < "g16" else "site")) for name in gpus.gpus]
+    world = World(site(starved), machines, queues=[gpus])
+
+    world.run(10)
+
+    assert gpus.busy == {"g16"}
+
+
+def test_a_job_goes_past_gpus_that_are_too_hot_for_it() -> None:
+    hot = ThermalLimits(derate_c=80.0, trip_c=90.0)
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(12)))
+    gpus.submit(job(flex=FlexTier.RIGID))
+    machines = [
+        asleep(gpu(name, thermal=hot), hottest_c=85.0 if name < "g10" else 50.0) for name in gpus.gpus
+    ]
+    world = World(site(), machines, queues=[gpus])
+
+    world.run(10)
+
+    assert gpus.busy == {"g10"}
+
+
+def test_a_job_gives_up_for_this_tick_after_some_tries_and_keeps_nobody_waiting() -> None:
+    gpus = Queue("q", tuple(f"g{at}" for at in range(9)))
+    gpus.submit(job("hungry", usd=9, flex=FlexTier.RIGID))
+    gpus.submit(job("modest", usd=1, flex=FlexTier.BROAD))
+    breakers = [node(f"n{at}", limit_w=400) for at in range(9)]
+    machines = [asleep(gpu(f"g{at}", f"n{at}")) for at in range(9)]
+    world = World(site(*breakers), machines, queues=[gpus])
+
+    world.run(10)
+
+    assert (gpus.jobs["hungry"].state, gpus.jobs["modest"].state) == (JobState.QUEUED, JobState.RUNNING)
 
 
 def test_a_job_that_can_never_be_fed_does_not_keep_others_from_its_gpus() -> None:
