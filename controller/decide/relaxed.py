@@ -1,0 +1,54 @@
+"""The relaxed problem: steps may be taken in part.
+
+The tree's limits form a laminar family, so what fits them is a polymatroid, and taking the steps of all
+devices' hulls by falling slope, each as far as its tightest ancestor allows, is optimal (Edmonds 1970;
+Federgruen and Groenevelt, Operations Research 34(6), 1986). From the leaves up, cutting what goes through
+each node at its room leaves the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.tree import Tree, sum_up
+
+
+def relaxed(
+    step_w: NDArray[np.int64], node: NDArray[np.intp], room_w: NDArray[np.int64], tree: Tree
+) -> NDArray[np.int64]:
+    """How many watts of each step are taken. Steps stand by falling slope; `room_w` is per node of the tree
+    and may be negative, where nothing is taken.
+    """
+    taken = step_w
+    through = load(node, taken, tree)
+    for at_depth in tree.at_depth[:0:-1]:
+        over = np.append(through > room_w, False)[at_depth]
+        if over.any():
+            which = np.flatnonzero(over[node])
+            taken = taken if taken is not step_w else step_w.copy()
+            taken[which] = _cut(taken[which], at_depth[node[which]], room_w)
+            through = load(node, taken, tree)
+    if through[0] > room_w[0]:
+        before = np.cumsum(taken) - taken
+        taken = np.clip(room_w[0] - before, 0, taken)
+    return taken
+
+
+def load(node: NDArray[np.intp], watts: NDArray[np.int64], tree: Tree) -> NDArray[np.int64]:
+    """What goes through each node of the tree. (Sums of whole watts stay exact in floats up to 9 PW.)"""
+    return sum_up(tree, np.bincount(node, watts, tree.none).astype(np.int64))
+
+
+def _cut(watts: NDArray[np.int64], node: NDArray[np.intp], room_w: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What of `watts`, in their order, the room of their node leaves."""
+    narrow = node.astype(np.uint16) if len(room_w) <= 1 << 16 else node  # sorted in a single pass
+    order = np.argsort(narrow, kind="stable")
+    watts, node = watts[order], node[order]
+    before = np.cumsum(watts) - watts
+    new = np.append(True, node[1:] != node[:-1])
+    first = np.flatnonzero(new)
+    before -= before[first][np.cumsum(new) - 1]
+    cut = np.empty_like(watts)
+    cut[order] = np.clip(room_w[node] - before, 0, watts)
+    return cut
