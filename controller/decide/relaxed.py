@@ -21,6 +21,7 @@ def relaxed(
     and may be negative, where nothing is taken.
     """
     taken = step_w
+    room_w = np.maximum(room_w, 0)
     through = load(node, taken, tree)
     for at_depth in tree.at_depth[:0:-1]:
         over = np.append(through > room_w, False)[at_depth]
