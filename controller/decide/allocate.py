@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from controller.decide.hulls import Steps, by_falling, hulls
 from controller.decide.packing import Packing, fill, greedy
 from controller.decide.relaxed import load, relaxed
-from controller.decide.trades import LOWER, trade
+from controller.decide.trades import improve
 from controller.decide.tree import Tree
 
 NEAR = 3e-4
-"""An answer so close to its bound is not improved. Relative to the relaxed gain at the median slope, which
-premiums that keep devices where they are do not blur."""
+"""An answer so close to its bound is not improved. Relative to what all watts are worth at the
+median slope, which premiums on single devices do not blur."""
 ALIKE = (1 << 46) - 1
 """The bits of a slope that do not count between groups: what differs by less than 1.6 % is alike."""
 
@@ -39,11 +39,6 @@ class Menu:
     watts: NDArray[np.int64]
     values: NDArray[np.float64]
     group: NDArray[np.int64] | None = None
-
-    @property
-    def device(self) -> NDArray[np.intp]:
-        """Whose each candidate is."""
-        return np.repeat(np.arange(len(self.node)), np.diff(self.start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,13 +63,12 @@ class Allocation:
 def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     """Allocate `room_w` (per node, for the devices below it). Of equals the first device is served first."""
     low = menu.start[:-1]
-    hull = hulls(menu.device, menu.start, menu.watts, menu.values)
+    hull = hulls(menu.start, menu.watts, menu.values)
     room_w = room_w - load(menu.node, menu.watts[low], tree)
     steps = hull.take(by_falling(hull.slope))
     taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
-    gain = float(steps.slope @ taken_w)
-    bound = float(menu.values[low].sum()) + gain
-    near = NEAR * float(np.median(steps.slope) * taken_w.sum()) if gain else 0.0
+    bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())
+    near = bound - NEAR * _typical(steps, int(menu.watts[low].sum() + taken_w.sum()))
     if menu.group is not None:
         steps = hull.take(_by_group(hull, menu.group))
         taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
@@ -89,12 +83,7 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
         room_w=tree.padded(room_w),
     )
     greedy(packing, steps, taken_w == steps.watts)
-    waiting = fill(packing)
-    for turn in range(len(LOWER)):
-        served = not len(waiting.device) or packing.value >= bound - near
-        if served or not trade(packing, waiting, turn):
-            break
-        waiting = fill(packing)
+    waiting = improve(packing, fill(packing), bound, near)
     blocked_by = np.full(len(low), -1)
     blocked_by[waiting.device] = waiting.node
     value = packing.value
@@ -115,6 +104,11 @@ def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.intp]:
     order = np.argsort(of, kind="stable")
     rounded = (hull.slope.view(np.int64) | ALIKE).view(np.float64)
     return order[by_falling(np.where(of < 0, hull.slope, rounded)[order])]
+
+
+def _typical(steps: Steps, watts: int) -> float:
+    """What so many watts are worth at the median slope."""
+    return float(steps.slope[len(steps.slope) // 2]) * watts if len(steps.slope) else 0.0
 
 
 def _tops(low: NDArray[np.intp], hull: Steps) -> NDArray[np.intp]:

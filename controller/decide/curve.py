@@ -22,12 +22,12 @@ def curve_of(menu: Menu, room_w: NDArray[np.int64], tree: Tree, node: int) -> Cu
     inside[tree.below(node)] = True
     low = menu.start[:-1][inside[menu.node]]
     left_w = room_w - load(menu.node[inside[menu.node]], menu.watts[low], tree)
-    steps = hulls(menu.device, menu.start, menu.watts, menu.values)
+    steps = hulls(menu.start, menu.watts, menu.values)
     steps = steps.take(np.flatnonzero(inside[menu.node[steps.device]]))
     steps = steps.take(by_falling(steps.slope))
     where = menu.node[steps.device]
     taken_w = relaxed(steps.watts, where, np.where(inside, left_w, BOUNDLESS_W), tree)
-    some = np.flatnonzero(taken_w)
+    some = taken_w.nonzero()[0]
     watts = np.concatenate([[menu.watts[low].sum()], taken_w[some]])
     values = np.concatenate([[menu.values[low].sum()], steps.slope[some] * taken_w[some]])
     return np.cumsum(watts), np.cumsum(values)

@@ -82,9 +82,9 @@ def greedy(packing: Packing, steps: Steps, whole: NDArray[np.bool_]) -> None:
     full, so whole steps have used no more there than parts. They can then be taken first, as in the end all
     of them fit together with what is taken of the others.
     """
-    _take(packing, steps, np.flatnonzero(whole))
+    _take(packing, steps, whole.nonzero()[0])
     stop = np.full(len(packing.at), len(whole))  # where in the order each device stays where it is
-    rest = _fitting(packing, steps, np.flatnonzero(~whole), stop)
+    rest = _fitting(packing, steps, (~whole).nonzero()[0], stop)
     while len(rest):
         part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
         while len(part) > ONE_BY_ONE:

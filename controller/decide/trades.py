@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.packing import Packing, Waiting
+from controller.decide.packing import Packing, Waiting, fill
 
 WIDTH = 8
 """So many devices of a node are considered together: all 256 ways to move some of them."""
-LOOKED_AT = 1 << 16
+LOOKED_AT = 1 << 17
 """As many devices are looked at in a round; the smallest nodes come first, as whole steps cost them most."""
 LOWER = (1, 2, 4, 1 << 20)
 """By how many candidates a device without a better one is lowered, round by round; to its lowest at most."""
 GAIN = 1e-9
 """The least a trade must be worth, as a share of what it moves: rounding is no gain."""
+WORTH_IT = 0.1
+"""A round that closes less of the gap to the bound is the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,13 +31,28 @@ class Moves:
     value: NDArray[np.float64]
 
 
-def trade(packing: Packing, waiting: Waiting, turn: int) -> bool:
-    """Make the best trade at each node that devices wait for; whether there was any."""
+def improve(packing: Packing, waiting: Waiting, bound: float, near: float) -> Waiting:
+    """Trade until the packing is worth `near`, or it does not pay; what waits then."""
+    value = packing.value
+    for lower in LOWER:
+        gap = bound - value
+        if value >= near or not len(waiting.device):
+            break
+        _trade(packing, waiting, lower)
+        waiting = fill(packing)
+        value = packing.value
+        if bound - value > (1 - WORTH_IT) * gap:
+            break
+    return waiting
+
+
+def _trade(packing: Packing, waiting: Waiting, lower: int) -> None:
+    """Make the best trade at each node that devices wait for."""
     node, which = np.unique(waiting.node, return_inverse=True)
     step_w, gain = _change(packing, waiting.device, waiting.better)
     price = np.zeros(len(node))
     np.maximum.at(price, which, gain / step_w)
-    moves = _moves(packing, waiting, node, price, LOWER[turn])
+    moves = _moves(packing, waiting, node, price, lower)
     total_w, total = np.zeros((len(node), 1), np.int64), np.zeros((len(node), 1))
     for column in range(WIDTH):  # bit by bit, all ways to make some of the moves
         total_w = np.concatenate([total_w, total_w + moves.watts[:, column, None]], axis=1)
@@ -44,12 +61,11 @@ def trade(packing: Packing, waiting: Waiting, turn: int) -> bool:
     best = total.argmax(axis=1)
     gains = total[np.arange(len(node)), best] > GAIN * np.abs(moves.value).sum(axis=1)
     moved: set[int] = set()
-    for row in np.flatnonzero(gains).tolist():
+    for row in gains.nonzero()[0].tolist():
         made = np.flatnonzero(best[row] >> np.arange(WIDTH) & 1)
         device = moves.device[row, made].tolist()
         if moved.isdisjoint(device) and _made(packing, device, moves.to[row, made].tolist()):
             moved.update(device)
-    return bool(moved)
 
 
 def _made(packing: Packing, device: list[int], to: list[int]) -> bool:

@@ -395,7 +395,7 @@ def test_more_room_never_lowers_the_bound(seed: int, node: int, more_w: int) -> 
 
 def one_step_after_the_other(of: Menu, room_w: NDArray[np.int64], tree: Tree) -> list[int]:
     """What taking whole steps by falling slope comes to when nothing is told in advance."""
-    steps = hulls.hulls(of.device, of.start, of.watts, of.values)
+    steps = hulls.hulls(of.start, of.watts, of.values)
     at: list[int] = of.start[:-1].tolist()
     stopped: set[int] = set()
     room = [*room_w.tolist(), FREE * FREE]
@@ -419,7 +419,7 @@ def one_step_after_the_other(of: Menu, room_w: NDArray[np.int64], tree: Tree) ->
 def test_taking_sure_steps_first_comes_to_the_same_as_one_after_the_other(size: int, seed: int) -> None:
     instance = fleet(size, seed)
     of, low = instance.menu, instance.menu.start[:-1]
-    steps = hulls.hulls(of.device, of.start, of.watts, of.values)
+    steps = hulls.hulls(of.start, of.watts, of.values)
     steps = steps.take(by_falling(steps.slope))
     room_w = instance.room_w - load(of.node, of.watts[low], instance.tree)
     made = Packing(
