@@ -7,18 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.packing import Packing, Waiting, fill
+from controller.decide.packing import Packing, Waiting
+from controller.decide.relaxed import load
 
 WIDTH = 8
 """So many devices of a node are considered together: all 256 ways to move some of them."""
 LOOKED_AT = 1 << 17
 """As many devices are looked at in a round; the smallest nodes come first, as whole steps cost them most."""
-LOWER = (1, 2, 4, 1 << 20)
-"""By how many candidates a device without a better one is lowered, round by round; to its lowest at most."""
 GAIN = 1e-9
 """The least a trade must be worth, as a share of what it moves: rounding is no gain."""
-WORTH_IT = 0.1
-"""A round that closes less of the gap to the bound is the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,28 +28,13 @@ class Moves:
     value: NDArray[np.float64]
 
 
-def improve(packing: Packing, waiting: Waiting, bound: float, near: float) -> Waiting:
-    """Trade until the packing is worth `near`, or it does not pay; what waits then."""
-    value = packing.value
-    for lower in LOWER:
-        gap = bound - value
-        if value >= near or not len(waiting.device):
-            break
-        _trade(packing, waiting, lower)
-        waiting = fill(packing)
-        value = packing.value
-        if bound - value > (1 - WORTH_IT) * gap:
-            break
-    return waiting
-
-
-def _trade(packing: Packing, waiting: Waiting, lower: int) -> None:
+def trade(packing: Packing, waiting: Waiting) -> None:
     """Make the best trade at each node that devices wait for."""
     node, which = np.unique(waiting.node, return_inverse=True)
     step_w, gain = _change(packing, waiting.device, waiting.better)
     price = np.zeros(len(node))
     np.maximum.at(price, which, gain / step_w)
-    moves = _moves(packing, waiting, node, price, lower)
+    moves = _moves(packing, waiting, node, price)
     total_w, total = np.zeros((len(node), 1), np.int64), np.zeros((len(node), 1))
     for column in range(WIDTH):  # bit by bit, all ways to make some of the moves
         total_w = np.concatenate([total_w, total_w + moves.watts[:, column, None]], axis=1)
@@ -60,12 +42,23 @@ def _trade(packing: Packing, waiting: Waiting, lower: int) -> None:
     total[total_w > packing.spare_w(node)[:, None]] = -np.inf
     best = total.argmax(axis=1)
     gains = total[np.arange(len(node)), best] > GAIN * np.abs(moves.value).sum(axis=1)
+    _make(packing, moves, (best[:, None] >> np.arange(WIDTH) & 1).astype(bool) & gains[:, None])
+
+
+def _make(packing: Packing, moves: Moves, chosen: NDArray[np.bool_]) -> None:
+    """Make the `chosen` moves, all of a row or none; row by row only if they are in each other's way."""
+    device, to = moves.device[chosen], moves.to[chosen]
+    if len(np.unique(device)) == len(device):
+        change_w = load(packing.node[device], moves.watts[chosen], packing.tree)
+        if (change_w <= np.maximum(packing.room_w[:-1], 0)).all():
+            packing.room_w[:-1] -= change_w
+            packing.at[device] = to
+            return
     moved: set[int] = set()
-    for row in gains.nonzero()[0].tolist():
-        made = np.flatnonzero(best[row] >> np.arange(WIDTH) & 1)
-        device = moves.device[row, made].tolist()
-        if moved.isdisjoint(device) and _made(packing, device, moves.to[row, made].tolist()):
-            moved.update(device)
+    for row in np.flatnonzero(chosen.any(axis=1)).tolist():
+        devices = moves.device[row, chosen[row]].tolist()
+        if moved.isdisjoint(devices) and _made(packing, devices, moves.to[row, chosen[row]].tolist()):
+            moved.update(devices)
 
 
 def _made(packing: Packing, device: list[int], to: list[int]) -> bool:
@@ -78,13 +71,11 @@ def _made(packing: Packing, device: list[int], to: list[int]) -> bool:
     return False
 
 
-def _moves(
-    packing: Packing, waiting: Waiting, node: NDArray[np.intp], price: NDArray[np.float64], lower: int
-) -> Moves:
+def _moves(packing: Packing, waiting: Waiting, node: NDArray[np.intp], price: NDArray[np.float64]) -> Moves:
     """Those devices below each node whose value per watt is nearest to its price, the best that waits for
-    it: one that waits goes up, any other down.
+    it: one that waits goes to its next better candidate, any other to the one below its own.
     """
-    to = np.maximum(packing.at - lower, packing.low)
+    to = np.maximum(packing.at - 1, packing.low)
     to[waiting.device] = waiting.better
     row, device = _below(packing, node)
     movable = to[device] != packing.at[device]
