@@ -19,8 +19,8 @@ from controller.decide.trades import trade
 from controller.decide.tree import Tree
 
 NEAR = 5e-4
-"""An answer so close to its bound is not improved. Relative to what watts earn, leaving out
-premiums that keep single devices where they are."""
+"""An answer so close to its bound is not improved. Relative to what devices are worth, leaving
+out premiums that keep single ones where they are."""
 ALIKE = (1 << 46) - 1
 """The bits of a slope that do not count between groups: what differs by less than 1.6 % is alike."""
 
@@ -68,7 +68,6 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     steps = hull.take(by_falling(hull.slope))
     taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
     bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())
-    near = bound - NEAR * _typical(steps.slope, taken_w)
     if menu.group is not None:
         steps = hull.take(_by_group(hull, menu.group))
         taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
@@ -84,8 +83,8 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     )
     greedy(packing, steps, taken_w == steps.watts)
     waiting = fill(packing)
-    if packing.value < near and len(waiting.device):
-        trade(packing, waiting)
+    if len(waiting.device) and packing.value < bound - NEAR * _typical(menu.values[packing.at]):
+        trade(packing, waiting, np.ones(len(low), bool) if menu.group is None else menu.group < 0)
         waiting = fill(packing)
     blocked_by = np.full(len(low), -1)
     blocked_by[waiting.device] = waiting.node
@@ -109,11 +108,11 @@ def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.intp]:
     return order[by_falling(np.where(of < 0, hull.slope, rounded)[order])]
 
 
-def _typical(slope: NDArray[np.float64], taken_w: NDArray[np.int64]) -> float:
-    """What the watts taken are worth, none of them at more than ten times the median. Slopes fall."""
-    if not len(slope):
-        return 0.0
-    return float((np.minimum(slope, 10 * slope[len(slope) // 2]) * taken_w).sum())
+def _typical(values: NDArray[np.float64]) -> float:
+    """What devices are worth together, none of them counted at more than ten times the median."""
+    worth = np.abs(values)
+    middle = len(worth) // 2
+    return float(np.minimum(worth, 10 * np.partition(worth, middle)[middle]).sum())
 
 
 def _tops(low: NDArray[np.intp], hull: Steps) -> NDArray[np.intp]:

@@ -2,9 +2,10 @@
 
     python -m tests.bench.allocation [--sizes 100 1000 10000 100000] [--seeds 3] [--highs SECONDS]
 
-Times are medians over whole calls, nothing kept between them: on the clock, and of the processor. Each gap is to the relaxed
-optimum, which no answer can pass. With `--highs` the same instances go to HiGHS: its optimum of the relaxed
-problem must be the same, and its best whole answer in so many seconds is told as a gap to the same bound.
+Times are medians over whole calls, nothing kept between them: on the clock, and of the processor. Each gap
+is to the relaxed optimum, which no answer can pass. With `--highs` the same instances go to HiGHS: its
+optimum of the relaxed problem must be the same, and its best whole answer in so many seconds is told as a
+gap to the same bound.
 """
 
 from __future__ import annotations
