@@ -44,10 +44,6 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
-.PHONY: bench-allocation
-bench-allocation: $(VENV)/.installed  ## what allocating 100 to 100,000 devices costs, and how far from the best it is
-	$(BIN)/python -m tests.bench.allocation
-
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -20,7 +20,8 @@ BOUNDLESS_W = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tree:
-    """`ids` come parents first, and the root is 0; `parent` is -1 for the root. `index` finds a node by id.
+    """`ids` come parents first, and the root is 0; `parent` is -1 for the root. `index` finds a node by
+    id, and `paths` are the ways up for a loop in Python.
 
     `way` has a row per node: itself first, the root last, then padding. `at_depth` has a row per depth, the
     root's first: each node's ancestor there (itself at its own depth), padding where it lies higher.
@@ -29,6 +30,7 @@ class Tree:
     """
 
     ids: tuple[str, ...]
+    paths: tuple[tuple[int, ...], ...]
     index: Mapping[str, int]
     parent: NDArray[np.intp]
     way: NDArray[np.intp]
@@ -67,6 +69,7 @@ def tree_of(site: Site) -> Tree:
     first, end = _spans(parents)
     return Tree(
         ids=tuple(index),
+        paths=tuple(ways),
         index=index,
         parent=np.array(parents, np.intp),
         way=way,
