@@ -107,6 +107,7 @@ class AlarmKind(StrEnum):
     COOLING = "cooling"
     UNEXPLAINED = "unexplained"
     ENERGISED = "energised"
+    HOT = "hot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
