@@ -15,8 +15,10 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 WIDTH = 8
 """So many devices of a node are considered together: all 256 ways to move some of them."""
+NODES = 1 << 14
+"""At most so many nodes are looked at, those first where most lies idle: a bound on memory, 64 MB."""
 LOOKED_AT = 1 << 17
-"""As many devices are looked at in a round; the smallest nodes come first, as whole steps cost them most."""
+"""At most so many devices below them, smallest nodes first, as whole steps cost them most."""
 GAIN = 1e-9
 """The least a trade must be worth, as a share of what it moves: rounding is no gain."""
 
@@ -39,6 +41,7 @@ def trade(packing: Packing, waiting: Waiting, free: NDArray[np.bool_]) -> None:
     step_w, gain = _change(packing, waiting.device, waiting.better)
     price = np.zeros(len(full))
     np.maximum.at(price, waiting.node, gain / step_w)
+    node = node[(-price[node] * packing.spare_w(node)).argsort(kind="stable")[:NODES]]
     moves = _moves(packing, waiting, node, price[node], free)
     total_w, total = _of_some(moves.watts), _of_some(moves.value)
     total[total_w > packing.spare_w(node)[:, None]] = -np.inf

@@ -410,6 +410,18 @@ def test_more_room_never_lowers_the_bound(seed: int, node: int, more_w: int) -> 
 # Large ones
 
 
+def test_what_is_given_is_left_as_it_is_and_the_same_again_gives_the_same() -> None:
+    instance = fleet(300, 1)
+    of = instance.menu
+    for array in (of.node, of.start, of.watts, of.values, instance.room_w):
+        array.setflags(write=False)
+
+    made = [allocate(instance.menu, instance.room_w, instance.tree) for _ in range(2)]
+
+    assert made[0].index.tolist() == made[1].index.tolist()
+    assert made[0].value == made[1].value
+
+
 def one_step_after_the_other(of: Menu, room_w: NDArray[np.int64], tree: Tree) -> list[int]:
     """What taking whole steps by falling slope comes to when nothing is told in advance."""
     steps = hulls.hulls(of.start, of.watts, of.values)
