@@ -26,6 +26,7 @@ from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
 from controller.run.privilege import keep_from_children
+from controller.run.recording import NotRecorded, Recording, recording_path
 from drivers import registry
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ async def serve(settings: Settings) -> None:
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
     journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
     await journal.open()
+    recording = _recording(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
@@ -74,6 +76,7 @@ async def serve(settings: Settings) -> None:
             machines=machines,
             grid=LinkedGrid(link) if link is not None else Islanded(),
             journal=journal,
+            recorder=recording or NotRecorded(),
             board=board,
             notifier=notifier,
             wake=wake,
@@ -84,6 +87,8 @@ async def serve(settings: Settings) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_signal())
                 group.create_task(journal.run())
+                if recording is not None:
+                    group.create_task(recording.run())
                 group.create_task(machines.run())
                 group.create_task(loop.run())
                 if link is not None:
@@ -95,7 +100,19 @@ async def serve(settings: Settings) -> None:
             notifier.stopping()
             await api.stop()
     finally:
+        if recording is not None:
+            await recording.close()
         await journal.close()
+
+
+def _recording(settings: Settings, board: Board) -> Recording:
+    return Recording(
+        recording_path(settings.journal.path),
+        site=board.site,
+        program=board.version,
+        keep_days=settings.journal.record_keep_days,
+        max_mb=settings.journal.record_max_mb,
+    )
 
 
 def _make_queue_directories(settings: Settings) -> None:
