@@ -21,6 +21,7 @@ from controller.run.clock import Clock
 from controller.run.devices import Machines, Polling, outcome_name
 from controller.run.gridbook import StoreError
 from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridSession
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
@@ -50,9 +51,17 @@ def run(settings: Settings) -> None:
         raise StartError(str(error)) from error
 
 
-async def serve(settings: Settings) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    floor: registry.Fleet | None = None,
+    session: type[GridSession] = GridSession,
+) -> None:
+    """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
+    the machines that it hands in."""
     _make_queue_directories(settings)
-    clock = Clock()
+    clock = clock or Clock()
     notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
     journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
@@ -60,8 +69,9 @@ async def serve(settings: Settings) -> None:
     recording = _recording(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
-        machines = _machines(settings, clock, board, journal)
-        link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
+        machines = _machines(floor or fleet(settings), clock, board, journal)
+        most = nameplate(board.site, machines.specs)
+        link = _link(settings, clock, journal, most, wake, session)
         if link is not None:
             await link.restore()
         api = Api(
@@ -125,12 +135,19 @@ def _make_queue_directories(settings: Settings) -> None:
 
 
 def _link(
-    settings: Settings, clock: Clock, journal: Journal, most: Power, wake: asyncio.Event
+    settings: Settings,
+    clock: Clock,
+    journal: Journal,
+    most: Power,
+    wake: asyncio.Event,
+    session: type[GridSession],
 ) -> GridLink | None:
     if settings.grid is None:
         return None
     try:
-        return GridLink(settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set)
+        return GridLink(
+            settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set, session=session
+        )
     except ValueError as error:  # a certificate or a key that cannot be used
         raise ConfigError(f"grid: {error}") from error
 
@@ -142,9 +159,7 @@ def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
     return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
 
 
-def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:
-    floor = fleet(settings)
-
+def _machines(floor: registry.Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
     def answered(command: SetPoint, outcome: Outcome) -> None:
         board.commands[outcome_name(outcome)] += 1
         journal.answered(command, outcome)
