@@ -1,5 +1,5 @@
-"""A virtual event loop whose network is in memory: bytes arrive when the network says, in an order that a seed
-fixes, and nothing of it depends on the kernel, on threads or on how fast this machine is.
+"""A virtual event loop whose network is in memory: bytes arrive when the network says, in an order that a
+seed fixes, and nothing of it depends on the kernel, on threads or on how fast this machine is.
 
 Whatever ends in `loop.create_connection` and `loop.create_server` works here: streams, pymodbus, aiohttp's
 server, httpx through anyio. Work for threads is done at once, on the spot.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
@@ -72,7 +73,7 @@ class MemoryLoop(VirtualLoop):
         super().__init__()
         self.network = network
 
-    async def create_connection(  # type: ignore[override]
+    async def create_connection(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
     ) -> Any:
         network, address = self.network, (str(host), int(port))
@@ -95,7 +96,7 @@ class MemoryLoop(VirtualLoop):
         client.start()
         return client, near
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
     ) -> MemoryServer:
         name = str(host)
@@ -119,7 +120,7 @@ class MemoryLoop(VirtualLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return _ThreadAware(loop=self)
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
         """The test is told to stop, not the daemon inside it."""
         signal.Signals(sig)
 
@@ -144,14 +145,14 @@ class MemoryServer(asyncio.Server):
     """Only what its owners ask of a server: its address, and to close."""
 
     def __init__(self, loop: MemoryLoop, factory: Callable[[], Any], address: Address) -> None:
-        super().__init__(loop, [], factory, None, 100, None)  # type: ignore[call-arg]  # not in typeshed
+        super().__init__(loop, [], factory, None, 100, None)
         self.factory = factory
         self._network = loop.network
         self._address = address
 
     @property
     def sockets(self) -> Any:
-        return (_Listening(self._address),)
+        return (Ends(self._address, self._address),)
 
     def is_serving(self) -> bool:
         return self._network.servers.get(self._address) is self
@@ -171,11 +172,21 @@ class MemoryServer(asyncio.Server):
 
 
 @dataclass(frozen=True, slots=True)
-class _Listening:
-    address: Address
+class Ends:
+    """As much of a socket as anybody looks at."""
+
+    peer: Address
+    own: Address
+    family = socket.AF_INET
+
+    def getpeername(self) -> Address:
+        return self.peer
 
     def getsockname(self) -> Address:
-        return self.address
+        return self.own
+
+    def fileno(self) -> int:
+        return -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +202,15 @@ class MemoryTransport(asyncio.Transport):
     def __init__(
         self, loop: MemoryLoop, network: Network, address: Address, protocol: Any, *, number: int
     ) -> None:
-        super().__init__({"peername": address, "sockname": ("127.0.0.1", FIRST_FREE_PORT + number)})
+        ends = Ends(address, ("127.0.0.1", FIRST_FREE_PORT + number))
+        super().__init__({"peername": ends.peer, "sockname": ends.own, "socket": ends})
         self.number = number
         self.peer: MemoryTransport = self
         self._loop = loop
         self._network = network
         self._host = address[0]
         self._protocol = protocol
+        self._under_way: deque[bytes | _End] = deque()
         self._inbox: deque[bytes | _End] = deque()
         self._arrived_s = 0.0
         self._reading = True
@@ -268,10 +281,12 @@ class MemoryTransport(asyncio.Transport):
             return
         at_s = self._loop.time() + self._network.latency_s(self._host)
         self.peer._arrived_s = at_s = max(at_s, self.peer._arrived_s)
-        self._loop.call_at(at_s, self.peer._arrive, what)
+        self.peer._under_way.append(what)
+        self._loop.call_at(at_s, self.peer._arrive)
 
-    def _arrive(self, what: bytes | _End) -> None:
-        self._inbox.append(what)
+    def _arrive(self) -> None:
+        """The oldest on its way: timers of one moment fire in any order."""
+        self._inbox.append(self._under_way.popleft())
         self._deliver()
 
     def _deliver(self) -> None:

@@ -1,0 +1,62 @@
+"""Many worlds, one seed each; a failing one says how to run it again.
+
+python -m tests.sim.daemon.soak [--first 0] [--seeds 100] [--until 450] [--digest]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from controller.replay import Request, replay
+from tests.sim.daemon.swarm import END_S, problems, swarm
+from tests.sim.daemon.world import World
+
+IN_MEMORY = Path("/dev/shm")
+"""The journal is made durable once a second, and a simulated hour has many of them."""
+
+
+def world_of(seed: int, until_s: float = END_S) -> tuple[World, list[str]]:
+    """The world of `seed` after it has run, and what was wrong with it. Nothing of it is left on the disk."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        world = swarm(World(seed, Path(folder)))
+        world.run(until_s)
+        found = problems(world) if until_s >= END_S else []
+        replayed = replay(Request(path=Path(folder, "journal.db")))
+        if replayed.differing:
+            found.append(
+                f"{replayed.differing} of {replayed.ticks} ticks replay otherwise: {replayed.first[0]}"
+            )
+    return world, found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--until", type=float, default=END_S, help="virtual seconds")
+    parser.add_argument("--digest", action="store_true", help="print what each world came to")
+    options = parser.parse_args()
+    failed, began_s = 0, time.monotonic()
+    for seed in range(options.first, options.first + options.seeds):
+        world, found = world_of(seed, options.until)
+        if options.digest:
+            print(seed, world.digest, flush=True)
+        if found:
+            failed += 1
+            kinds = ", ".join(sorted({fault.what for fault in world.faults}))
+            print(f"seed {seed} ({kinds}): {'; '.join(found)}")
+            print(f"  again: {sys.executable} -m tests.sim.daemon.soak --first {seed} --seeds 1", flush=True)
+    took_s = time.monotonic() - began_s
+    ratio = options.seeds * options.until / took_s
+    print(f"{options.seeds} seeds, {failed} failed, {ratio:.0f} virtual seconds per second", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    sys.exit(main())

@@ -1,0 +1,338 @@
+"""The whole daemon on a virtual clock against the plant's real protocols, under faults that a seed chooses.
+
+The plant is judged by its physical truth. A controller that is killed leaves the disk as it was at that
+moment, and its connections broken; the next one starts over the same files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import sqlite3
+import tomllib
+import warnings
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from string import Template
+
+from structlog.testing import capture_logs
+
+from controller.config import Settings, fleet
+from controller.daemon import serve
+from controller.domain.devices import DeviceSpec, Outcome, Reading, SetPoint
+from controller.run.clock import Clock
+from controller.run.recording import recording_path
+from drivers.base import Driver
+from simulators.config import PlantConfig
+from simulators.faces.meters import MeterFace
+from simulators.faces.miners import MinerFaces
+from simulators.nvml.build import library
+from simulators.nvml.face import NvmlFace, create_state
+from simulators.physics.miner import Miner
+from simulators.plant import Plant
+from tests.sim.daemon.memory import MemoryLoop, Network
+from tests.sim.daemon.operator import Broker, Operator, session_with
+from tests.virtualtime import START_S
+
+HERE = Path(__file__).parent
+UTC_S = 1_800_000_000.0
+STEP_S = 0.2
+SETTLED_S = 90.0
+"""The plant begins above its limits, with nobody in charge: from here on it is ours."""
+RESPONSE_S = 10.0
+"""From an event's start to full compliance, as a contract would grant it."""
+DOWN_S = 3.0
+"""How long the service manager takes to start another controller."""
+SLOW_S = 0.5
+"""A machine whose every answer takes longer than this is not counted on: a change takes several."""
+RESTART_S = 30.0
+"""What a controller that was killed is given to know its site again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """At `at_s`, `what` happens to `subject`: a knob of the plant, of the network, or of this world."""
+
+    at_s: float
+    what: str
+    subject: str
+    value: bool | float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An instruction of the operator, told at `at_s`; `cancel_s` after that it is taken back."""
+
+    at_s: float
+    name: str
+    kw: float
+    in_s: float
+    for_s: float
+    cancel_s: float = float("inf")
+
+    def holds(self, now_s: float, from_s: float) -> bool:
+        end_s = min(self.at_s + self.in_s + self.for_s, self.at_s + self.cancel_s)
+        return from_s <= now_s < end_s
+
+
+@dataclass(slots=True)
+class Verdict:
+    """From the plant alone: when which limit was passed and by how much, and the shares of the cap used."""
+
+    breaches: list[tuple[float, str, float]] = field(default_factory=list)
+    used: list[float] = field(default_factory=list)
+
+
+class Watched:
+    """A driver whose commands are counted. Of a controller that was killed no other word goes out."""
+
+    def __init__(self, driver: Driver, world: World) -> None:
+        self._driver = driver
+        self._world = world
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self._driver.spec
+
+    async def read(self) -> Reading:
+        return await self._driver.read()
+
+    async def apply(self, command: SetPoint) -> Outcome:
+        await self._alive()
+        outcome = await self._driver.apply(command)
+        await self._alive()
+        self._world.commanded()
+        await self._alive()
+        return outcome
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    async def _alive(self) -> None:
+        if self._world.network.severed:
+            await asyncio.Event().wait()
+
+
+class World:
+    """`faults` and `events` are played when their time comes; `lives` counts the controllers. One of them is
+    killed right after each command whose number is in `kill_after`, all lives counted together."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.random = random.Random(seed)
+        self.directory = directory
+        self.network = Network(random.Random(seed + 1))
+        self.plant = Plant(
+            PlantConfig.model_validate(tomllib.loads((HERE / "plant.toml").read_text())), seed=seed
+        )
+        self.faults: list[Fault] = []
+        self.events: list[Event] = []
+        self.verdict = Verdict()
+        self.lives = 0
+        self.commands = 0
+        self.kill_after: frozenset[int] = frozenset()
+        self.jumped_s = 0.0
+        self.down_until_s = 0.0
+        self._impossible_until_s = 0.0
+        self._state = create_state(directory / "nvml.state", self.plant.gpus.values())
+        os.environ["WATTSHIFT_NVML_STATE"] = str(directory / "nvml.state")
+        self._faces = MinerFaces(self.plant)
+        self._gpus = NvmlFace(self._state, lambda: int(self.now_s * 1e9))
+        self._trace = hashlib.sha256()
+
+    @property
+    def now_s(self) -> float:
+        return asyncio.get_running_loop().time() - START_S
+
+    def utc_s(self) -> float:
+        """The true time; the controller's own clock may be `jumped_s` off."""
+        return UTC_S + self.now_s
+
+    def run(self, until_s: float) -> None:
+        with (
+            warnings.catch_warnings(),
+            capture_logs() as self.logs,
+            asyncio.Runner(loop_factory=self._loop) as runner,
+        ):
+            warnings.filterwarnings("ignore", module="pyasic")  # it has not seen every model
+            runner.run(self._run(until_s))
+
+    @property
+    def digest(self) -> str:
+        """Everything that was known, decided and true, in one line: the same for the same seed."""
+        return self._trace.hexdigest()
+
+    def _note_recording(self) -> None:
+        with closing(sqlite3.connect(recording_path(self.directory / "journal.db"))) as db:
+            for (data,) in db.execute("SELECT data FROM frames ORDER BY chunk, at"):
+                self._trace.update(data)
+
+    def _loop(self) -> MemoryLoop:
+        return MemoryLoop(self.network)
+
+    def settings(self) -> Settings:
+        text = Template((HERE / "site.toml").read_text()).substitute(
+            directory=self.directory, nvml_library=library()
+        )
+        return Settings(**tomllib.loads(text))
+
+    async def _run(self, until_s: float) -> None:
+        cancels = [(event.at_s + event.cancel_s, event.name) for event in self.events]
+        script: list[tuple[float, Fault | Event | str]] = [
+            *((fault.at_s, fault) for fault in self.faults),
+            *((event.at_s, event) for event in self.events),
+            *cancels,
+        ]
+        self._script = deque(sorted(script, key=lambda one: one[0]))
+        self.broker = Broker(random.Random(self.random.random()))
+        self.operator = Operator(self.broker, self.utc_s)
+        meters = MeterFace(self.plant)
+        await self._faces.start()
+        await meters.start()
+        operating = asyncio.create_task(self.operator.run())
+        self._begin()
+        step = 0
+        while self.now_s < until_s:
+            step += 1
+            await asyncio.sleep(max(0.0, START_S + step * STEP_S - asyncio.get_running_loop().time()))
+            self.plant.advance(self.now_s)
+            await self._play()
+            self._gpus.exchange(self.plant)
+            await self._faces.follow()
+            self._judge()
+            if self._life is not None and self._life.done():
+                self._life.result()
+                raise AssertionError(f"the controller ended by itself at {self.now_s:.1f} s")
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        operating.cancel()
+        await asyncio.wait([operating])
+        await meters.stop()
+        await self._faces.stop()
+        self._note_recording()
+
+    # -- the controller's lives -------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.lives += 1
+        clock = Clock(utc=lambda: self.utc_s() + self.jumped_s)
+        settings = self.settings()
+        found = fleet(settings)
+        drivers = tuple((Watched(driver, self), polled) for driver, polled in found.drivers)
+        floor = replace(found, drivers=drivers)
+        life = serve(settings, clock=clock, floor=floor, session=session_with(self.broker))
+        self._life: asyncio.Task[None] | None = asyncio.create_task(life)
+
+    def kill(self, down_s: float) -> None:
+        """As `kill -9`: what was not on the disk is lost, what was not sent never will be."""
+        if not self.network.severed and self._life is not None:
+            self._image = {path: path.read_bytes() for path in self.directory.glob("journal*")}
+            self.down_until_s = self.now_s + down_s
+            self.network.sever()
+
+    async def _bury(self) -> None:
+        """Have the task of a killed controller end; whatever it does meanwhile never happened."""
+        assert self._life is not None
+        self._life.cancel()
+        await asyncio.wait([self._life])
+        if not self._life.cancelled():
+            self._life.result()
+        self._life = None
+        for path in self.directory.glob("journal*"):
+            path.unlink()
+        for path, content in self._image.items():
+            path.write_bytes(content)
+        self.network.severed = False
+
+    def commanded(self) -> None:
+        self.commands += 1
+        if self.commands in self.kill_after:
+            self.kill(DOWN_S)
+
+    # -- what happens -----------------------------------------------------------------------------------
+
+    async def _play(self) -> None:
+        while self._script and self._script[0][0] <= self.now_s:
+            match self._script.popleft()[1]:
+                case Fault() as fault:
+                    self._strike(fault)
+                case Event() as event:
+                    self.operator.limit(event.name, kw=event.kw, in_s=event.in_s, for_s=event.for_s)
+                case str(name):
+                    self.operator.cancel(name)
+        if self.network.severed:
+            await self._bury()
+        if self._life is None and self.now_s >= self.down_until_s:
+            self._begin()
+
+    def _strike(self, fault: Fault) -> None:
+        match fault.what:
+            case "dark":
+                self.network.over(fault.subject).dark = bool(fault.value)
+            case "slow":
+                self.network.over(fault.subject).slow_s = float(fault.value)
+            case "broker_away":
+                self.broker.set_up(not fault.value)
+            case "silent":
+                self.operator.is_beating = not fault.value
+            case "repeats" | "reorders":
+                setattr(self.broker, fault.what, float(fault.value))
+            case "clock_jump":
+                self.jumped_s = float(fault.value)
+            case "stall":
+                loop = asyncio.get_running_loop()
+                assert isinstance(loop, MemoryLoop)
+                loop.now_s += float(fault.value)
+            case "kill":
+                self.kill(float(fault.value))
+            case _:
+                self.plant.set_fault(fault.subject, fault.what, fault.value)
+
+    # -- judging ----------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        now_s, watts = self.now_s, self.plant.site_power_w
+        self._trace.update(f"{now_s:.3f} {watts!r}\n".encode())
+        if now_s < SETTLED_S:
+            return
+        cap_w = self.cap_w()
+        if self._lowest_w() > cap_w:
+            self._impossible_until_s = now_s + RESPONSE_S
+        if watts > cap_w and now_s > self._impossible_until_s:
+            self.verdict.breaches.append((round(now_s, 1), "site", round(watts - cap_w)))
+        for node, limit_w in (("pdu-a", 16_000), ("pdu-b", 16_000)):
+            if (over_w := self.plant.node_power_w(node) - limit_w) > 0:
+                self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))
+        self.verdict.used.append(watts / cap_w)
+
+    def _lowest_w(self) -> float:
+        """What the site draws when all that obey are off, and the others go on as they are."""
+        machines = self.plant.miners.values()
+        away_w = sum(miner.watts for miner in machines if not self._obeys(miner))
+        resting_w = sum(miner.group.standby_w for miner in machines if self._obeys(miner))
+        gpus_w = sum(gpu.watts for gpu in self.plant.gpus.values())
+        loads_w = sum(node.load_w for node in self.plant.nodes.values())
+        return 1.01 * (away_w + resting_w + gpus_w + loads_w)  # no site can use the margin of its limits
+
+    def _obeys(self, miner: Miner) -> bool:
+        """Whether an order sent now would get there and be carried out within the time there is."""
+        faults, weather = miner.faults, self.network.over(miner.address)
+        broken = (faults.hangs, faults.half_reply, faults.garbage, faults.refuses, faults.session_stolen)
+        lies = (faults.lies_about_stop, faults.lies_about_limit)
+        is_slow = faults.slow_s > SLOW_S or weather.slow_s > SLOW_S
+        return miner.reachable and not (any(broken) or any(lies) or weather.dark or is_slow)
+
+    def cap_w(self) -> float:
+        """What must hold now. An event counts from when it can have been obeyed."""
+        caps = [29_000.0]
+        for event in self.events:
+            ack = self.operator.acked(event.name, "RECEIVED")
+            if ack is not None:
+                heard_s = ack.arrived_utc_s - UTC_S
+                from_s = max(event.at_s + event.in_s, heard_s, self.down_until_s + RESTART_S) + RESPONSE_S
+                caps += [event.kw * 1000] * event.holds(self.now_s, from_s)
+        return min(caps)
