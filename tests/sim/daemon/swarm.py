@@ -12,10 +12,10 @@ CALM_S = 330.0
 END_S = 450.0
 ON_FOR_S = (5.0, 60.0)
 RECOVERED = 0.93
-"""Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and whole machines fill the rest in steps."""
+"""Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
 LASTING = ("lies_about_resume", "lies_about_limit")
-"""A machine that said yes to more and took no more keeps its watts reserved, as one without a pool does, and is
-not asked again: worlds with such machines are judged for safety alone."""
+"""A machine that said yes to more and took no more keeps its watts reserved, as one without a pool does, and
+is not asked again: worlds with such machines are judged for safety alone."""
 
 Kind = Callable[[random.Random], Iterator[Fault]]
 
