@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from controller.domain.jobs import JobState
 from tests.sim.daemon.world import SETTLED_S, Event, Fault, World
 
 CALM_S = 330.0
 """Here everything that was broken is mended."""
 END_S = 450.0
 ON_FOR_S = (5.0, 60.0)
+WITH_JOBS = 0.5
 RECOVERED = 0.93
 """Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
 LASTING = ("lies_about_resume", "lies_about_limit")
@@ -30,7 +32,9 @@ GPUS = ("h100-000", "h100-001")
 def swarm(world: World) -> World:
     """Give `world` its faults and events."""
     choice = world.random
-    kinds = choice.sample(sorted(KINDS), choice.randint(2, 5))
+    kinds = choice.sample(sorted(KINDS.keys() - {"jobs"}), choice.randint(2, 5))
+    if choice.random() < WITH_JOBS:
+        kinds.append("jobs")
     faults = [fault for kind in kinds for fault in KINDS[kind](choice)]
     world.faults = sorted(faults, key=lambda fault: fault.at_s)
     world.events = list(_events(choice))
@@ -46,6 +50,9 @@ def problems(world: World) -> list[str]:
     found += [f"... and {len(late) - 5} more"] if len(late) > 5 else []
     if truth.breaker_trips or truth.miner_trips:
         found.append(f"{truth.breaker_trips} breakers and {truth.miner_trips} machines tripped")
+    states = {one.state for one in world.queue.jobs.values()}
+    if JobState.QUEUED in states and JobState.RUNNING not in states:
+        found.append("a job waits, and none runs")
     can_recover = not any(fault.what in LASTING for fault in world.faults)
     if can_recover and (share := sum(last) / len(last)) < RECOVERED:
         found.append(f"at the end {share:.1%} of the cap is used")
@@ -133,6 +140,12 @@ def _kills(choice: random.Random) -> Iterator[Fault]:
         yield Fault(_start_s(choice), "kill", "", round(choice.uniform(0.5, 8), 1))
 
 
+def _jobs(choice: random.Random) -> Iterator[Fault]:
+    """No trouble, but work: freed watts go to it, and come back."""
+    for _ in range(choice.randint(1, 3)):
+        yield Fault(_start_s(choice), "job", "", round(choice.uniform(20, 90), 1))
+
+
 def _clock_jumps(choice: random.Random) -> Iterator[Fault]:
     return _a_while(choice, "clock_jump", [""], round(choice.uniform(-2, 2), 1))
 
@@ -160,4 +173,5 @@ KINDS: Mapping[str, Kind] = {
     "clock_jumps": _clock_jumps,
     "stalls": _stalls,
     "kills": _kills,
+    "jobs": _jobs,
 }

@@ -24,6 +24,7 @@ from structlog.testing import capture_logs
 from controller.config import Settings, fleet
 from controller.daemon import serve
 from controller.domain.devices import DeviceSpec, Outcome, Reading, SetPoint
+from controller.domain.jobs import Job
 from controller.run.clock import Clock
 from controller.run.recording import recording_path
 from drivers.base import Driver
@@ -34,6 +35,7 @@ from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
+from tests.sim.daemon.jobs import GpuJobs
 from tests.sim.daemon.memory import MemoryLoop, Network
 from tests.sim.daemon.operator import Broker, Operator, session_with
 from tests.virtualtime import START_S
@@ -141,6 +143,7 @@ class World:
         os.environ["WATTSHIFT_NVML_STATE"] = str(directory / "nvml.state")
         self._faces = MinerFaces(self.plant)
         self._gpus = NvmlFace(self._state, lambda: int(self.now_s * 1e9))
+        self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
         self._trace = hashlib.sha256()
 
     @property
@@ -200,6 +203,7 @@ class World:
             await asyncio.sleep(max(0.0, START_S + step * STEP_S - asyncio.get_running_loop().time()))
             self.plant.advance(self.now_s)
             await self._play()
+            self.queue.work(self.now_s, STEP_S)
             self._gpus.exchange(self.plant)
             await self._faces.follow()
             self._judge()
@@ -223,7 +227,7 @@ class World:
         settings = self.settings()
         found = fleet(settings)
         drivers = tuple((Watched(driver, self), polled) for driver, polled in found.drivers)
-        floor = replace(found, drivers=drivers)
+        floor = replace(found, drivers=drivers, queues=(self.queue,))
         life = serve(settings, clock=clock, floor=floor, session=session_with(self.broker))
         self._life: asyncio.Task[None] | None = asyncio.create_task(life)
 
@@ -287,6 +291,10 @@ class World:
                 loop = asyncio.get_running_loop()
                 assert isinstance(loop, MemoryLoop)
                 loop.now_s += float(fault.value)
+            case "job":
+                name = f"job-{len(self.queue.jobs)}"
+                gpus, work_s = 1 + int(fault.value) % 2, float(fault.value)
+                self.queue.submit(Job(id=name, gpus=gpus, usd_per_gpu_hour=3.0), work_s)
             case "kill":
                 self.kill(float(fault.value))
             case _:
@@ -334,5 +342,6 @@ class World:
             if ack is not None:
                 heard_s = ack.arrived_utc_s - UTC_S
                 from_s = max(event.at_s + event.in_s, heard_s, self.down_until_s + RESTART_S) + RESPONSE_S
-                caps += [event.kw * 1000] * event.holds(self.now_s, from_s)
+                # A controller whose clock is ahead lets go of an event by so much too early.
+                caps += [event.kw * 1000] * event.holds(self.now_s + max(0.0, self.jumped_s), from_s)
         return min(caps)
