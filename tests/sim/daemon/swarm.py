@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from math import inf
 
 from controller.domain.jobs import JobState
-from tests.sim.daemon.world import SETTLED_S, Event, Fault, World
+from tests.sim.daemon.world import SETTLED_S, STEP_S, Event, Fault, World
 
 CALM_S = 330.0
 """Here everything that was broken is mended."""
@@ -43,11 +45,12 @@ def swarm(world: World) -> World:
 
 def problems(world: World) -> list[str]:
     """What must not be, in words; nothing if all is well."""
-    late = world.verdict.breaches
     truth = world.plant.truth()
     last = world.verdict.used[-100:]
-    found = [f"at {at_s} s {node} drew {over_w} W too much" for at_s, node, over_w in late[:5]]
-    found += [f"... and {len(late) - 5} more"] if len(late) > 5 else []
+    found = [
+        f"{node} drew up to {over_w} W too much for {for_s:.1f} s from {at_s:.1f} s"
+        for node, at_s, for_s, over_w in _spells(world)
+    ]
     if truth.breaker_trips or truth.miner_trips:
         found.append(f"{truth.breaker_trips} breakers and {truth.miner_trips} machines tripped")
     states = {one.state for one in world.queue.jobs.values()}
@@ -57,6 +60,19 @@ def problems(world: World) -> list[str]:
     if can_recover and (share := sum(last) / len(last)) < RECOVERED:
         found.append(f"at the end {share:.1%} of the cap is used")
     return found
+
+
+def _spells(world: World) -> Iterator[tuple[str, float, float, int]]:
+    """Breaches of one node that follow one another: node, start, length, the most of it."""
+    by_node = sorted(world.verdict.breaches, key=lambda breach: (breach[1], breach[0]))
+    for node, breaches in groupby(by_node, key=lambda breach: breach[1]):
+        spell: list[tuple[float, float]] = []
+        for at_s, _, over_w in [*breaches, (inf, node, 0.0)]:
+            if spell and at_s - spell[-1][0] > 2 * STEP_S:
+                length_s = spell[-1][0] - spell[0][0] + STEP_S
+                yield node, spell[0][0], length_s, round(max(over for _, over in spell))
+                spell = []
+            spell.append((at_s, over_w))
 
 
 def _events(choice: random.Random) -> Iterator[Event]:
