@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
@@ -16,11 +17,13 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
 from controller import decide, domain
 
 Json = Any
 
-TUPLE, MAPPING, SET = 0, 1, 2
+TUPLE, MAPPING, SET, ARRAY = 0, 1, 2, 3
 FIRST_CLASS = 10
 """What an array's first number says: a container, a class of this stream, or (below zero) a difference."""
 FIELDS_CHANGED, KEYS_CHANGED, ITEMS_CHANGED = -1, -2, -3
@@ -54,6 +57,8 @@ class Writer:
             return [MAPPING, *map(self.whole, chain.from_iterable(value.items()))]
         if isinstance(value, frozenset):
             return [SET, *sorted(map(self.whole, value))]
+        if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+            return [ARRAY, value.dtype.str, list(value.shape), b64encode(value.tobytes()).decode()]
         number, parts = self._classes.get(kind) or self._learn(kind)
         return [number, *map(self.whole, parts(value))]
 
@@ -66,7 +71,7 @@ class Writer:
             return self._items(before, now)
         if isinstance(now, Mapping):
             return self._keys(before, now)
-        if isinstance(now, Enum | frozenset):
+        if isinstance(now, Enum | frozenset | np.ndarray | np.generic):
             return self.whole(now)
         _, parts = self._classes.get(kind) or self._learn(kind)
         return self._differing(FIELDS_CHANGED, parts(before), parts(now))
@@ -130,6 +135,8 @@ class Reader:
                 return dict(zip(values[::2], values[1::2], strict=True))
             case [2, *parts]:
                 return frozenset(map(self.whole, parts))
+            case [3, dtype, shape, text]:
+                return np.frombuffer(b64decode(text), dtype).reshape(shape).copy()[()]
             case _:
                 raise PlainFormError(f"not a value: {str(form)[:80]}")
 
@@ -187,7 +194,11 @@ class Reader:
 
 
 def differ(before: object, now: object) -> bool:
-    return before is not now and (type(before) is not type(now) or before != now)
+    if before is now:
+        return False
+    if isinstance(now, np.ndarray) or isinstance(before, np.ndarray):
+        return not np.array_equal(before, now)  # type: ignore[arg-type]  # of anything that can be an array
+    return type(before) is not type(now) or before != now
 
 
 @cache

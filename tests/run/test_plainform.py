@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,19 @@ def test_a_value_keeps_its_types(value: object) -> None:
     assert repr(read) == repr(value) or isinstance(value, frozenset)
 
 
+@pytest.mark.parametrize(
+    "array", [np.arange(6).reshape(2, 3), np.array([0.1, np.nan]), np.array([], dtype=bool), np.int64(7)]
+)
+def test_an_array_comes_back_bit_by_bit(array: Any) -> None:
+    writer, reader = Writer(), Reader()
+
+    read = reader.whole(carried(writer, reader, writer.whole(array)))
+
+    assert (type(read), read.dtype, read.shape) == (type(array), array.dtype, array.shape)
+    assert read.tobytes() == array.tobytes()
+    assert not differ(read, array) or np.isnan(array).any()
+
+
 def test_only_what_changed_of_a_device_is_written() -> None:
     before = readings("a", 3000, Limit(Power(3500)), 71.0)
     now = Sample(before.at_s + 5, replace(before.value, draw=Power(3010)))
@@ -148,7 +162,7 @@ class Foreign:
     anything: int = 1
 
 
-@pytest.mark.parametrize("value", [Foreign(), object(), {"a": [1]}, 1j])
+@pytest.mark.parametrize("value", [Foreign(), object(), {"a": [1]}, 1j, np.array([object()])])
 def test_what_could_not_be_read_back_is_not_written(value: object) -> None:
     with pytest.raises(PlainFormError, match="has no plain form"):
         Writer().whole(value)
