@@ -47,6 +47,11 @@ SETTLED_S = 90.0
 """The plant begins above its limits, with nobody in charge: from here on it is ours."""
 RESPONSE_S = 10.0
 """From an event's start to full compliance, as a contract would grant it."""
+HEARTBEAT_TIMEOUT_S = 16.0
+LINK_LOST_W = 20_000.0
+"""The contract's limit for a site that hears nothing and has no event to go by."""
+LEAD_S, SETTLES_S = 25.0, 15.0
+"""How long before its start an event may be acted on, and how long its end may take to be acted on."""
 DOWN_S = 3.0
 """How long the service manager takes to start another controller."""
 SLOW_S = 0.5
@@ -77,8 +82,15 @@ class Event:
     cancel_s: float = float("inf")
 
     def holds(self, now_s: float, from_s: float) -> bool:
-        end_s = min(self.at_s + self.in_s + self.for_s, self.at_s + self.cancel_s)
-        return from_s <= now_s < end_s
+        return from_s <= now_s < self.end_s
+
+    @property
+    def end_s(self) -> float:
+        return min(self.at_s + self.in_s + self.for_s, self.at_s + self.cancel_s)
+
+    def concerns(self, now_s: float) -> bool:
+        """Whether a controller may be acting on it, early or late."""
+        return self.at_s + self.in_s - LEAD_S <= now_s <= self.end_s + SETTLES_S
 
 
 @dataclass(slots=True)
@@ -139,6 +151,7 @@ class World:
         self.jumped_s = 0.0
         self.down_until_s = 0.0
         self._impossible_until_s = 0.0
+        self._heard_s = 0.0
         self._state = create_state(directory / "nvml.state", self.plant.gpus.values())
         os.environ["WATTSHIFT_NVML_STATE"] = str(directory / "nvml.state")
         self._faces = MinerFaces(self.plant)
@@ -307,6 +320,8 @@ class World:
         self._trace.update(f"{now_s:.3f} {watts!r}\n".encode())
         if now_s < SETTLED_S:
             return
+        if self.operator.is_beating and self.broker.is_up:
+            self._heard_s = now_s
         cap_w = self.cap_w()
         if self._lowest_w() > cap_w:
             self._impossible_until_s = now_s + RESPONSE_S
@@ -344,4 +359,7 @@ class World:
                 from_s = max(event.at_s + event.in_s, heard_s, self.down_until_s + RESTART_S) + RESPONSE_S
                 # A controller whose clock is ahead lets go of an event by so much too early.
                 caps += [event.kw * 1000] * event.holds(self.now_s + max(0.0, self.jumped_s), from_s)
+        since_s = max(self._heard_s + HEARTBEAT_TIMEOUT_S, self.down_until_s + RESTART_S)
+        if self.now_s > since_s + RESPONSE_S and not any(event.concerns(self.now_s) for event in self.events):
+            caps.append(LINK_LOST_W)
         return min(caps)
