@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from controller.replay import Request, replay
+from tests.sim.daemon.judge import Event
 from tests.sim.daemon.swarm import END_S, problems, swarm
-from tests.sim.daemon.world import Event, World
+from tests.sim.daemon.world import World
 
 IN_MEMORY = Path("/dev/shm")
 """The journal is made durable once a second, and a simulated hour has many of them."""

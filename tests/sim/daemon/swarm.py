@@ -8,7 +8,8 @@ from itertools import groupby
 from math import inf
 
 from controller.domain.jobs import JobState
-from tests.sim.daemon.world import SETTLED_S, STEP_S, Event, Fault, World
+from tests.sim.daemon.judge import SETTLED_S, Event, Fault
+from tests.sim.daemon.world import STEP_S, World
 
 CALM_S = 330.0
 """Here everything that was broken is mended."""
@@ -46,7 +47,7 @@ def swarm(world: World) -> World:
 def problems(world: World) -> list[str]:
     """What must not be, in words; nothing if all is well."""
     truth = world.plant.truth()
-    last = world.verdict.used[-100:]
+    last = world.judge.verdict.used[-100:]
     found = [
         f"{node} drew up to {over_w} W too much for {for_s:.1f} s from {at_s:.1f} s"
         for node, at_s, for_s, over_w in _spells(world)
@@ -64,7 +65,7 @@ def problems(world: World) -> list[str]:
 
 def _spells(world: World) -> Iterator[tuple[str, float, float, int]]:
     """Breaches of one node that follow one another: node, start, length, the most of it."""
-    by_node = sorted(world.verdict.breaches, key=lambda breach: (breach[1], breach[0]))
+    by_node = sorted(world.judge.verdict.breaches, key=lambda breach: (breach[1], breach[0]))
     for node, breaches in groupby(by_node, key=lambda breach: breach[1]):
         spell: list[tuple[float, float]] = []
         for at_s, _, over_w in [*breaches, (inf, node, 0.0)]:

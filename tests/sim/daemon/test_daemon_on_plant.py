@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.daemon.judge import Event
 from tests.sim.daemon.soak import world_of
-from tests.sim.daemon.world import Event, World
+from tests.sim.daemon.world import World
 
 SEEDS = (2, 9)
 TWICE = 5
@@ -65,7 +66,7 @@ def test_a_controller_killed_between_two_commands_is_followed_by_one_that_finish
     world.run(330)
 
     assert world.lives == 1 + len(world.kill_after)
-    assert world.verdict.breaches == []
+    assert world.judge.verdict.breaches == []
     received = [ack for ack in world.operator.acks if (ack.event, ack.status) == ("dr", "RECEIVED")]
     assert len({ack.id for ack in received}) == 1
     assert world.operator.acked("dr", "COMPLETED") is not None

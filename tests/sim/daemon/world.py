@@ -15,7 +15,7 @@ import tomllib
 import warnings
 from collections import deque
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -33,72 +33,17 @@ from simulators.faces.meters import MeterFace
 from simulators.faces.miners import MinerFaces
 from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
-from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.daemon.jobs import GpuJobs
+from tests.sim.daemon.judge import UTC_S, Event, Fault, Judge
 from tests.sim.daemon.memory import MemoryLoop, Network
 from tests.sim.daemon.operator import Broker, Operator, session_with
 from tests.virtualtime import START_S
 
 HERE = Path(__file__).parent
-UTC_S = 1_800_000_000.0
 STEP_S = 0.2
-SETTLED_S = 90.0
-"""The plant begins above its limits, with nobody in charge: from here on it is ours."""
-RESPONSE_S = 10.0
-"""From an event's start to full compliance, as a contract would grant it."""
-HEARTBEAT_TIMEOUT_S = 16.0
-LINK_LOST_W = 20_000.0
-"""The contract's limit for a site that hears nothing and has no event to go by."""
-LEAD_S, SETTLES_S = 25.0, 15.0
-"""How long before its start an event may be acted on, and how long its end may take to be acted on."""
 DOWN_S = 3.0
 """How long the service manager takes to start another controller."""
-SLOW_S = 0.5
-"""A machine whose every answer takes longer than this is not counted on: a change takes several."""
-RESTART_S = 30.0
-"""What a controller that was killed is given to know its site again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """At `at_s`, `what` happens to `subject`: a knob of the plant, of the network, or of this world."""
-
-    at_s: float
-    what: str
-    subject: str
-    value: bool | float
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An instruction of the operator, told at `at_s`; `cancel_s` after that it is taken back."""
-
-    at_s: float
-    name: str
-    kw: float
-    in_s: float
-    for_s: float
-    cancel_s: float = float("inf")
-
-    def holds(self, now_s: float, from_s: float) -> bool:
-        return from_s <= now_s < self.end_s
-
-    @property
-    def end_s(self) -> float:
-        return min(self.at_s + self.in_s + self.for_s, self.at_s + self.cancel_s)
-
-    def concerns(self, now_s: float) -> bool:
-        """Whether a controller may be acting on it, early or late."""
-        return self.at_s + self.in_s - LEAD_S <= now_s <= self.end_s + SETTLES_S
-
-
-@dataclass(slots=True)
-class Verdict:
-    """From the plant alone: when which limit was passed and by how much, and the shares of the cap used."""
-
-    breaches: list[tuple[float, str, float]] = field(default_factory=list)
-    used: list[float] = field(default_factory=list)
 
 
 class Watched:
@@ -144,19 +89,17 @@ class World:
         )
         self.faults: list[Fault] = []
         self.events: list[Event] = []
-        self.verdict = Verdict()
         self.lives = 0
         self.commands = 0
         self.kill_after: frozenset[int] = frozenset()
         self.jumped_s = 0.0
         self.down_until_s = 0.0
-        self._impossible_until_s = 0.0
-        self._heard_s = 0.0
         self._state = create_state(directory / "nvml.state", self.plant.gpus.values())
         os.environ["WATTSHIFT_NVML_STATE"] = str(directory / "nvml.state")
         self._faces = MinerFaces(self.plant)
         self._gpus = NvmlFace(self._state, lambda: int(self.now_s * 1e9))
         self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
+        self.judge = Judge(self.plant, self.network)
         self._trace = hashlib.sha256()
 
     @property
@@ -219,7 +162,8 @@ class World:
             self.queue.work(self.now_s, STEP_S)
             self._gpus.exchange(self.plant)
             await self._faces.follow()
-            self._judge()
+            self._trace.update(f"{self.now_s:.3f} {self.plant.site_power_w!r}\n".encode())
+            self.judge.look(self)
             if self._life is not None and self._life.done():
                 self._life.result()
                 raise AssertionError(f"the controller ended by itself at {self.now_s:.1f} s")
@@ -312,54 +256,3 @@ class World:
                 self.kill(float(fault.value))
             case _:
                 self.plant.set_fault(fault.subject, fault.what, fault.value)
-
-    # -- judging ----------------------------------------------------------------------------------------
-
-    def _judge(self) -> None:
-        now_s, watts = self.now_s, self.plant.site_power_w
-        self._trace.update(f"{now_s:.3f} {watts!r}\n".encode())
-        if now_s < SETTLED_S:
-            return
-        if self.operator.is_beating and self.broker.is_up:
-            self._heard_s = now_s
-        cap_w = self.cap_w()
-        if self._lowest_w() > cap_w:
-            self._impossible_until_s = now_s + RESPONSE_S
-        if watts > cap_w and now_s > self._impossible_until_s:
-            self.verdict.breaches.append((round(now_s, 1), "site", round(watts - cap_w)))
-        for node, limit_w in (("pdu-a", 16_000), ("pdu-b", 16_000)):
-            if (over_w := self.plant.node_power_w(node) - limit_w) > 0:
-                self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))
-        self.verdict.used.append(watts / cap_w)
-
-    def _lowest_w(self) -> float:
-        """What the site draws when all that obey are off, and the others go on as they are."""
-        machines = self.plant.miners.values()
-        away_w = sum(miner.watts for miner in machines if not self._obeys(miner))
-        resting_w = sum(miner.group.standby_w for miner in machines if self._obeys(miner))
-        gpus_w = sum(gpu.watts for gpu in self.plant.gpus.values())
-        loads_w = sum(node.load_w for node in self.plant.nodes.values())
-        return 1.01 * (away_w + resting_w + gpus_w + loads_w)  # no site can use the margin of its limits
-
-    def _obeys(self, miner: Miner) -> bool:
-        """Whether an order sent now would get there and be carried out within the time there is."""
-        faults, weather = miner.faults, self.network.over(miner.address)
-        broken = (faults.hangs, faults.half_reply, faults.garbage, faults.refuses, faults.session_stolen)
-        lies = (faults.lies_about_stop, faults.lies_about_limit)
-        is_slow = faults.slow_s > SLOW_S or weather.slow_s > SLOW_S
-        return miner.reachable and not (any(broken) or any(lies) or weather.dark or is_slow)
-
-    def cap_w(self) -> float:
-        """What must hold now. An event counts from when it can have been obeyed."""
-        caps = [29_000.0]
-        for event in self.events:
-            ack = self.operator.acked(event.name, "RECEIVED")
-            if ack is not None:
-                heard_s = ack.arrived_utc_s - UTC_S
-                from_s = max(event.at_s + event.in_s, heard_s, self.down_until_s + RESTART_S) + RESPONSE_S
-                # A controller whose clock is ahead lets go of an event by so much too early.
-                caps += [event.kw * 1000] * event.holds(self.now_s + max(0.0, self.jumped_s), from_s)
-        since_s = max(self._heard_s + HEARTBEAT_TIMEOUT_S, self.down_until_s + RESTART_S)
-        if self.now_s > since_s + RESPONSE_S and not any(event.concerns(self.now_s) for event in self.events):
-            caps.append(LINK_LOST_W)
-        return min(caps)
