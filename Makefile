@@ -48,6 +48,16 @@ bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy
 bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
 	$(BIN)/python -m tests.bench.step
 
+.PHONY: bench-recording
+bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes and in CPU
+	$(BIN)/python -m tests.bench.recording
+
+SEEDS ?= 100
+FIRST ?= 0
+.PHONY: soak-daemon
+soak-daemon: $(VENV)/.installed  ## the whole daemon in virtual time under faults: SEEDS= how many, FIRST= from which
+	$(BIN)/python -W ignore -m tests.sim.daemon.soak --first $(FIRST) --seeds $(SEEDS)
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -165,6 +165,9 @@ class PricesTable(Table):
 class JournalTable(Table):
     path: Path = Path("/var/lib/wattshift/journal.db")
     keep_days: float = Field(default=400.0, gt=0)
+    record: bool = True
+    record_keep_days: float = Field(default=7.0, gt=0, le=400)
+    record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
 
 
 class ApiTable(Table):
