@@ -19,6 +19,7 @@ from controller.domain.devices import (
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.domain.power import Bound, Power
+from controller.domain.prices import PriceKey
 from controller.domain.site import Prices
 
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class AlarmKind(StrEnum):
     NETWORK_FAULT = "network_fault"
     COOLING = "cooling"
     UNEXPLAINED = "unexplained"
+    PRICE_STALE = "price_stale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,25 @@ class Sample(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceNow:
+    """A price in force, in the first unit of its market, and where it is from.
+
+    `age_s` is None for a constant; `passed` says of each source that should have come first why it did not.
+    """
+
+    key: PriceKey
+    value: float
+    source: str
+    age_s: float | None
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events."""
+    """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
+
+    `prices` is what points are valued with; `prices_now` says where each of them is from.
+    """
 
     now_s: float
     utc_s: float
@@ -121,6 +140,7 @@ class Inputs:
     events: tuple[GridEvent, ...] = ()
     link: Link = Link.NONE
     prices: Prices = field(default_factory=Prices)
+    prices_now: tuple[PriceNow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

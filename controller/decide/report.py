@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.decide import jobs, truth
+from controller.decide import economics, jobs, truth
 from controller.decide.choose import Chosen, bound_of
 from controller.decide.commands import Orders
 from controller.decide.limits import Limits
@@ -204,6 +204,7 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
     if inputs.link is Link.LOST:
         detail = "no heartbeat, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
+    yield from economics.alarms(inputs.prices_now)
 
 
 def _only_prices(event: GridEvent) -> bool:

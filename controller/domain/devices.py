@@ -40,8 +40,9 @@ class DeviceSpec:
 
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
-    the new point's rate, that a start costs. `keeps_limit` says that the firmware keeps a confirmed limit
-    through a reboot, so that the device may be counted at that limit while it is silent.
+    the new point's rate, that a start costs. `model` is a GPU's, where the site prices it by its model.
+    `keeps_limit` says that the firmware keeps a confirmed limit through a reboot, so that the device may be
+    counted at that limit while it is silent.
     """
 
     id: str
@@ -50,6 +51,7 @@ class DeviceSpec:
     points: tuple[OperatingPoint, ...]
     ceiling: Power
     zone: str | None = None
+    model: str = ""
     thermal: ThermalLimits | None = None
     keeps_limit: bool = False
     stale_after_s: float = 15.0
