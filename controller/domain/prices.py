@@ -29,7 +29,7 @@ class Price(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """A price's units, each in multiples of the first, and the range outside which a value is a mistake."""
+    """A price's units, and how many of each make one of the first; outside its range a value is a mistake."""
 
     units: Mapping[str, float]
     least: float
@@ -42,14 +42,12 @@ class Market:
 
 MARKETS: Mapping[Price, Market] = {
     # 2017 paid about 3 USD for a TH/s and day; a PH/s taken for a TH/s lies above the range.
-    Price.HASH: Market(units={"USD/TH/s/day": 1.0, "USD/PH/s/day": 1e-3}, least=0.0, most=5.0),
+    Price.HASH: Market(units={"USD/TH/s/day": 1.0, "USD/PH/s/day": 1e3}, least=0.0, most=5.0),
     # Wholesale caps are 4 to 17.5 USD/kWh (ERCOT, EU, Australia), floors -0.5 to -1.
-    Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e-3}, least=-5.0, most=20.0),
+    Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=-5.0, most=20.0),
     Price.GPU_HOUR: Market(units={"USD/GPU/h": 1.0}, least=0.0, most=1000.0),
-    Price.REDUCTION: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e-3}, least=0.0, most=20.0),
-    Price.RESERVE: Market(
-        units={"USD/kW/h": 1.0, "USD/MW/h": 1e-3, "USD/MW/day": 1e-3 / 24}, least=0.0, most=20.0
-    ),
+    Price.REDUCTION: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=0.0, most=20.0),
+    Price.RESERVE: Market(units={"USD/kW/h": 1.0, "USD/MW/h": 1e3, "USD/MW/day": 24e3}, least=0.0, most=20.0),
 }
 
 ANY_MODEL = "any"
@@ -72,7 +70,7 @@ def in_base_unit(price: Price, value: float, unit: str) -> float:
     market = MARKETS[price]
     if unit not in market.units:
         raise ValueError(f"unit {unit!r:.40} of {price} is not {' or '.join(market.units)}")
-    converted = value * market.units[unit]
+    converted = value / market.units[unit]
     if not (math.isfinite(converted) and market.least <= converted <= market.most):
         raise ValueError(
             f"{price} {value:g} {unit} is outside {market.least:g}..{market.most:g} {market.unit}"
@@ -125,3 +123,12 @@ class Ladder:
     key: PriceKey
     constant: float
     rungs: tuple[Rung, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceReading:
+    """What a source has now: its last good values, and its trouble, empty while there is none."""
+
+    source: str
+    series: Series
+    trouble: str = ""
