@@ -51,12 +51,26 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     for (kind, reason, node), count in sorted(reasons.items()):
         devices.add_row(kind, reason, node, str(count))
     yield devices
+    yield _price_table(status["prices"])
+    for source, why in status["price_troubles"].items():
+        yield Text(f"price source {source}: {why}", style="yellow")
     for event in status["events"]:
         yield Text(f"event {event['event']}: {event['status']}, least possible {_kw(event['least_w'])}")
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:
         yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def _price_table(prices: list[Json]) -> Table:
+    """A stale one in red: it is not from where it should be."""
+    table = Table("price", "value", "unit", "from", "age", "instead of", box=None)
+    for price in prices:
+        age = "-" if price["age_s"] is None else f"{price['age_s']:.0f} s"
+        cells = (f"{price['price']} {price['model']}".rstrip(), f"{price['value']:g}", price["unit"])
+        instead = "; ".join(price["passed"])
+        table.add_row(*cells, price["source"], age, instead, style="red" if instead else "")
+    return table
 
 
 def why_tables(why: Json) -> Iterator[RenderableType]:

@@ -25,8 +25,10 @@ from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
+from controller.run.prices import PriceBook
 from controller.run.privilege import keep_from_children
 from drivers import registry
+from drivers.registry import Fleet
 
 log = structlog.get_logger()
 
@@ -58,7 +60,14 @@ async def serve(settings: Settings) -> None:
     await journal.open()
     try:
         wake = asyncio.Event()
-        machines = _machines(settings, clock, board, journal)
+        floor = fleet(settings)
+        machines = _machines(floor, clock, board, journal)
+        prices = PriceBook(
+            ladders=settings.ladders(),
+            sources=[(source, _polling(polled)) for source, polled in floor.prices],
+            clock=clock,
+            troubles=board.price_troubles,
+        )
         link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
         if link is not None:
             await link.restore()
@@ -77,6 +86,7 @@ async def serve(settings: Settings) -> None:
             board=board,
             notifier=notifier,
             wake=wake,
+            prices=prices,
         )
         port = await api.start()
         log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
@@ -85,6 +95,7 @@ async def serve(settings: Settings) -> None:
                 group.create_task(_until_signal())
                 group.create_task(journal.run())
                 group.create_task(machines.run())
+                group.create_task(prices.run())
                 group.create_task(loop.run())
                 if link is not None:
                     group.create_task(link.run())
@@ -125,9 +136,7 @@ def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
     return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
 
 
-def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:
-    floor = fleet(settings)
-
+def _machines(floor: Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
     def answered(command: SetPoint, outcome: Outcome) -> None:
         board.commands[outcome_name(outcome)] += 1
         journal.answered(command, outcome)

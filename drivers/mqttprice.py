@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from controller.domain.prices import NO_SERIES, PriceReading, Quote, Series, in_base_unit
 from drivers.base import DriverError
-from drivers.mqttlink import MqttLink
+from drivers.mqttlink import UNCONNECTED, MqttLink
 from drivers.mqttpayload import message_of, number_at, text_at, time_at
 from drivers.priceseries import declared_unit
 from drivers.pricetables import PriceBrokerConfig, PriceTopic
@@ -59,7 +59,7 @@ class MqttPrices:
         return NO_SERIES if held is None else Series((held.from_utc_s,), (held.value,))
 
     def _trouble(self, source: PriceTopic) -> str:
-        if self._link.trouble:
+        if self._link.trouble not in ("", UNCONNECTED):
             return f"{self._link.address}: {self._link.trouble}"
         return self._refused.get(source.id, "")
 

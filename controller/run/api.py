@@ -13,6 +13,7 @@ from aiohttp import web
 from controller.decide.plan import Grant, NodeState, Plan
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Bound, Limit, Power
+from controller.domain.prices import MARKETS
 from controller.run.board import Board, Tick
 
 Json = dict[str, Any]
@@ -92,6 +93,7 @@ class Api:
                 "gap": _rounded(plan.gap, 6),
                 "nodes": [_node(node) for node in plan.nodes],
                 "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
+                "prices": self._prices(tick),
                 "jobs": _jobs(tick),
                 "events": [
                     {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
@@ -102,8 +104,24 @@ class Api:
                 ],
                 "ticks": {"count": self._board.ticks, "late": self._board.late_ticks, "took_s": tick.took_s},
                 "commands": self._commands(tick),
+                "price_troubles": dict(self._board.price_troubles),
             }
         )
+
+    def _prices(self, tick: Tick) -> list[Json]:
+        """Each price in force, where it is from, and what is wrong with those that should come first."""
+        return [
+            {
+                "price": price.key.price.value,
+                "model": price.key.model,
+                "value": _rounded(price.value, 6),
+                "unit": MARKETS[price.key.price].unit,
+                "source": price.source,
+                "age_s": None if price.age_s is None else _rounded(price.age_s, 1),
+                "passed": list(price.passed),
+            }
+            for price in tick.inputs.prices_now
+        ]
 
     def _commands(self, tick: Tick) -> Json:
         """What devices answered, and what measured watts then made of it."""

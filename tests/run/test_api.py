@@ -121,6 +121,18 @@ async def test_the_shape_of_the_status_is_stable() -> None:
         "gap": float,
         "nodes": [NODE_SHAPE],
         "devices": [DEVICE_SHAPE],
+        "prices": [
+            {
+                "price": str,
+                "model": str,
+                "value": float,
+                "unit": str,
+                "source": str,
+                "age_s": float,
+                "passed": [str],
+            }
+        ],
+        "price_troubles": {"rtm": str},
         "jobs": [{"queue": str, "job": str, "state": str, "gpus": [str], "usd_per_gpu_hour": float}],
         "events": [{"event": str, "status": str, "least_w": int}],
         "alarms": [{"kind": str, "subject": str, "detail": str}],
