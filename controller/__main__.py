@@ -149,7 +149,7 @@ def demo(context: typer.Context) -> None:
 def job_submit(
     command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
     gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
-    value: Annotated[float, typer.Option(min=0, help="USD per GPU and hour")] = 1.0,
+    value: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour; else the site's")] = None,
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
@@ -184,7 +184,8 @@ def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
     try:
         for job in localqueue.list_jobs(_queue_directory(config, queue)):
             argv = " ".join(job.argv)
-            table.add_row(job.id, job.state, str(job.gpus), f"{job.usd_per_gpu_hour:g}", argv)
+            usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
+            table.add_row(job.id, job.state, str(job.gpus), usd, argv)
     except localqueue.QueueError as error:
         _fail(str(error))
     out.print(table)

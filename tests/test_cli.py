@@ -287,6 +287,12 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
     assert re.search(rf"{job} +failed", after.stdout)
 
 
+def test_a_job_without_a_price_is_listed_with_the_sites(site: Path) -> None:
+    job = submitted(site, "--", "true")
+
+    assert re.search(rf"{job} +queued +1 +site +true", wattshift("job", "list", "--config", site).stdout)
+
+
 def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:
     submitted(site, "--", "echo", "[/x]", "[red]", ":smile:")
 
