@@ -1,0 +1,223 @@
+"""Machines that run for money: two thresholds, least times, and nothing that wears them in between."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.decide.profit import (
+    AT_ONCE,
+    Bands,
+    Verdicts,
+    advance,
+    bands,
+    begin,
+    best_points,
+    margins,
+    may_run_for_money,
+    permitted,
+)
+from controller.domain.site import Thresholds
+
+BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=600.0, least_off_s=300.0)
+
+
+def verdict(*, running: bool, margin: float, for_s: float = 1e6, band: Thresholds = BAND) -> bool:
+    """Of one machine."""
+    found = may_run_for_money(np.array([running]), np.array([for_s]), np.array([margin]), bands(band, 1))
+    return bool(found[0])
+
+
+# -- one machine -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("margin", "goes_on", "starts"),
+    [
+        (-0.02, False, False),
+        (-1e-9, False, False),
+        (0.0, True, False),
+        (0.005, True, False),
+        (0.01, True, False),
+        (0.0100001, True, True),
+        (5.0, True, True),
+        (math.inf, True, True),
+        (-math.inf, False, False),
+        (math.nan, True, False),
+    ],
+)
+def test_below_the_band_it_stops_above_it_starts_and_within_it_stays(
+    margin: float, goes_on: bool, starts: bool
+) -> None:
+    assert verdict(running=True, margin=margin) is goes_on
+    assert verdict(running=False, margin=margin) is starts
+
+
+@pytest.mark.parametrize(("for_s", "goes_on"), [(0.0, True), (599.9, True), (600.0, False)])
+def test_a_machine_that_was_started_runs_for_its_least_time(for_s: float, goes_on: bool) -> None:
+    assert verdict(running=True, margin=-1.0, for_s=for_s) is goes_on
+
+
+@pytest.mark.parametrize(("for_s", "starts"), [(0.0, False), (299.9, False), (300.0, True)])
+def test_a_machine_that_was_stopped_stands_for_its_least_time(for_s: float, starts: bool) -> None:
+    assert verdict(running=False, margin=1.0, for_s=for_s) is starts
+
+
+def test_a_change_is_dated_and_what_stays_keeps_its_date() -> None:
+    before = Verdicts(may_run=np.array([True, True, False]), since_s=np.array([AT_ONCE, 50.0, AT_ONCE]))
+
+    after = advance(
+        before, 1_000.0, np.array([-0.1, 0.1, 0.1]), np.array([3000.0, 3000.0, 3000.0]), bands(BAND, 3)
+    )
+
+    assert after.may_run.tolist() == [False, True, True]
+    assert after.since_s.tolist() == [1_000.0, 50.0, 1_000.0]
+
+
+def test_a_controller_that_starts_leaves_every_machine_as_it_is_for_its_least_time() -> None:
+    now = begin(np.array([True, False]), 1_000.0)
+    loss_and_gain = np.array([-1.0, 1.0])
+    watts = np.array([3000.0, 3000.0])
+
+    soon = advance(now, 1_299.0, loss_and_gain, watts, bands(BAND, 2))
+    later = advance(soon, 1_600.0, loss_and_gain, watts, bands(BAND, 2))
+
+    assert soon.may_run.tolist() == [True, False]
+    assert later.may_run.tolist() == [False, True]
+
+
+def test_devices_may_each_have_their_own_thresholds() -> None:
+    own = Bands(
+        stop_below=np.array([0.0, -0.05]),
+        start_above=np.array([0.0, 0.0]),
+        least_on_s=np.zeros(2),
+        least_off_s=np.zeros(2),
+    )
+
+    found = may_run_for_money(np.array([True, True]), np.full(2, 1e6), np.array([-0.01, -0.01]), own)
+
+    assert found.tolist() == [False, True]
+
+
+def test_under_a_set_point_everybody_may_run_and_the_verdicts_stay_what_they_are() -> None:
+    verdicts = begin(np.array([True, False]), 0.0)
+
+    assert permitted(verdicts, meets_target=True).tolist() == [True, True]
+    assert permitted(verdicts, meets_target=False).tolist() == [True, False]
+
+
+# -- what a kWh earns --------------------------------------------------------------------------------------
+
+
+def test_a_margin_is_per_kwh_and_a_machine_that_draws_nothing_has_no_bound() -> None:
+    found = margins(np.array([0.35, -0.35, 1.0, -1.0, 0.0]), np.array([3500.0, 3500.0, 0.0, 0.0, 0.0]))
+
+    assert found.tolist() == pytest.approx([0.1, -0.1, math.inf, -math.inf, 0.0])
+
+
+def test_the_best_point_is_the_one_whose_kwh_earns_most_and_never_the_floor() -> None:
+    earned = np.array([[0.5, 0.24, 0.30], [-0.01, -0.3, -0.7]])
+    watts = np.array([[30.0, 2400.0, 3500.0], [30.0, 2400.0, 3500.0]])
+
+    best, at_watts = best_points(earned, watts)
+
+    assert (best.tolist(), at_watts.tolist()) == ([0.24, -0.3], [2400.0, 2400.0])
+
+
+def test_points_that_a_device_has_not_are_passed_over() -> None:
+    earned = np.array([[0.0, 0.2, np.nan], [0.0, np.nan, np.nan]])
+    watts = np.array([[30.0, 2400.0, np.nan], [30.0, np.nan, np.nan]])
+
+    best, at_watts = best_points(earned, watts)
+
+    assert (best[0], at_watts[0]) == (0.2, 2400.0)
+    assert np.isnan([best[1], at_watts[1]]).all()
+
+
+def test_without_any_point_above_the_floor_nothing_is_best_and_nothing_changes() -> None:
+    best, at_watts = best_points(np.zeros((2, 1)), np.full((2, 1), 30.0))
+    before = begin(np.array([True, False]), AT_ONCE)
+
+    after = advance(before, 0.0, best, at_watts, bands(BAND, 2))
+
+    assert np.isnan(best).all()
+    assert after.may_run.tolist() == [True, False]
+
+
+# -- what must always be true ------------------------------------------------------------------------------
+
+MARGINS = st.floats(min_value=-0.1, max_value=0.1) | st.sampled_from([0.0, 0.01, math.inf, -math.inf])
+SECONDS = st.floats(min_value=0, max_value=2_000)
+
+
+@st.composite
+def thresholds(draw: st.DrawFn) -> Thresholds:
+    low, high = sorted((draw(st.floats(-0.05, 0.05)), draw(st.floats(-0.05, 0.05))))
+    return Thresholds(stop_below=low, start_above=high, least_on_s=draw(SECONDS), least_off_s=draw(SECONDS))
+
+
+@given(
+    band=thresholds(),
+    course=st.lists(
+        st.tuples(st.floats(min_value=0.1, max_value=600), st.lists(MARGINS, min_size=3, max_size=3)),
+        max_size=30,
+    ),
+    running=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_no_machine_ever_flips_sooner_than_its_least_time_or_within_the_band(
+    band: Thresholds, course: list[tuple[float, list[float]]], running: list[bool]
+) -> None:
+    now_s, watts = 0.0, np.full(3, 1000.0)
+    verdicts = begin(np.array(running), now_s)
+    changed_s = [0.0, 0.0, 0.0]
+
+    for wait_s, margin in course:
+        now_s += wait_s
+        after = advance(verdicts, now_s, np.array(margin), watts, bands(band, 3))
+        for at in range(3):
+            was, now = bool(verdicts.may_run[at]), bool(after.may_run[at])
+            if was != now:
+                least_s = band.least_on_s if was else band.least_off_s
+                assert now_s - changed_s[at] >= least_s
+                assert margin[at] < band.stop_below if was else margin[at] > band.start_above
+                changed_s[at] = now_s
+        verdicts = after
+
+
+@given(band=thresholds(), margin=MARGINS, running=st.booleans())
+def test_once_its_least_time_is_over_a_price_outside_the_band_decides_alone(
+    band: Thresholds, margin: float, running: bool
+) -> None:
+    found = verdict(running=running, margin=margin, for_s=2_000.0, band=band)
+
+    if margin < band.stop_below:
+        assert not found
+    elif margin > band.start_above:
+        assert found
+    else:
+        assert found is running
+
+
+@given(
+    band=thresholds(),
+    margin=st.lists(MARGINS, min_size=1, max_size=20),
+    data=st.data(),
+)
+def test_many_machines_at_once_are_judged_as_each_alone(
+    band: Thresholds, margin: list[float], data: st.DataObject
+) -> None:
+    count = len(margin)
+    running = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    for_s = data.draw(st.lists(SECONDS, min_size=count, max_size=count))
+
+    together = may_run_for_money(np.array(running), np.array(for_s), np.array(margin), bands(band, count))
+
+    alone = [
+        verdict(running=was, margin=one, for_s=held_s, band=band)
+        for was, one, held_s in zip(running, margin, for_s, strict=True)
+    ]
+    assert together.tolist() == alone
