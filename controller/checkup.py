@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -71,6 +73,65 @@ def _price_table(prices: list[Json]) -> Table:
         instead = "; ".join(price["passed"])
         table.add_row(*cells, price["source"], age, instead, style="red" if instead else "")
     return table
+
+
+MERIT_COLUMNS = (
+    "position",
+    "device",
+    "kind",
+    "node",
+    "point",
+    "grant_w",
+    "draw_w",
+    "usd_per_hour",
+    "next_usd_per_kwh",
+    "shed_usd_per_kwh",
+    "leaving_usd",
+    "leaving",
+    "reason",
+    "limited_by",
+)
+"""A public contract: what `wattshift merit --csv` prints, in this order."""
+
+
+def merit_tables(merit: Json) -> Iterator[RenderableType]:
+    prices = f"energy {merit['usd_per_kwh']:g} USD/kWh, hashing {merit['usd_per_ths_day']:g} USD/TH/s/day"
+    yield Text(f"first shed first; {prices}", style="bold")
+    table = Table("device", "node", "point", box=None)
+    for head in ("W", "draws", "USD/h", "next USD/kWh", "shed USD/kWh", "leaving, USD"):
+        table.add_column(head, justify="right")
+    table.add_column("by")
+    table.add_column("reason")
+    for row in merit["devices"]:
+        has_place = row["position"] is not None
+        shed = "never" if has_place and row["shed_usd_per_kwh"] is None else _usd(row["shed_usd_per_kwh"])
+        table.add_row(
+            f"{row['position'] if has_place else '-':>5} {row['device']}",
+            row["node"],
+            row["point"],
+            str(row["grant_w"]),
+            str(row["draw_w"]),
+            _usd(row["usd_per_hour"]),
+            _usd(row["next_usd_per_kwh"]),
+            shed,
+            _usd(row["leaving_usd"]),
+            row["leaving"],
+            f"{row['reason']} {row['limited_by']}".strip(),
+        )
+    yield table
+
+
+def merit_csv(merit: Json) -> str:
+    """The devices as CSV with a head; what is not known is empty."""
+    told = io.StringIO()
+    writer = csv.DictWriter(told, MERIT_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(merit["devices"])
+    return told.getvalue()
+
+
+def _usd(amount: float | None) -> str:
+    return "-" if amount is None else f"{amount:.4f}"
 
 
 def why_tables(why: Json) -> Iterator[RenderableType]:

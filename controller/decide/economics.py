@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from controller.decide.plan import Alarm, AlarmKind, PriceNow
+from controller.decide.plan import Alarm, AlarmKind, CapReason, Inputs, PriceNow
+from controller.decide.timeline import GridNow, interval_at
+from controller.decide.value import Valuation
+from controller.domain.grid import LimitSignal
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
 from controller.domain.power import Power
 from controller.domain.prices import ANY_MODEL, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
-from controller.domain.site import Prices
+from controller.domain.site import Prices, Site
 
 CONSTANT = "constant"
 """The source of a price that stands in the site file. No source may be called so."""
@@ -76,6 +79,28 @@ def alarms(now: Sequence[PriceNow]) -> Iterator[Alarm]:
         if price.passed:
             detail = f"{'; '.join(price.passed)}; {price.value:g} of {price.source} holds"
             yield Alarm(kind=AlarmKind.PRICE_STALE, subject=str(price.key), detail=detail)
+
+
+def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
+    """How points are valued in this plan: with the prices in force, and what the grid makes of them."""
+    usd_per_kwh = energy_usd_per_kwh(
+        inputs.prices,
+        event_usd_per_kwh=grid.usd_per_kwh,
+        meets_target=grid.cap_reason is CapReason.TARGET,
+        reduction_paid=_limited_by_event(grid, inputs.utc_s),
+    )
+    horizon_s = site.policy.switch_horizon_s
+    return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=horizon_s)
+
+
+def _limited_by_event(grid: GridNow, utc_s: float) -> bool:
+    """Whether an event asks for less load now: that is what a reduction is paid for."""
+    return any(
+        isinstance(signal, LimitSignal)
+        for event in grid.active
+        if (interval := interval_at(event, utc_s))
+        for signal in interval.signals
+    )
 
 
 def energy_usd_per_kwh(

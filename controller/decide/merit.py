@@ -1,0 +1,156 @@
+"""The merit order as an operator reads it: who is shed first, what each device earns, what leaving it costs.
+
+It explains a plan and decides nothing. The order is the one in which the allocation takes watts back while
+the rest stays as it is: the least worth per kWh first. Heat, dwell and a node's own limit may ask another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from controller.decide.plan import Grant, Plan, Reason
+from controller.decide.value import Valuation, Work, candidates
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.jobs import JobState, OnShortage, QueueReading
+from controller.domain.power import Power
+
+UNSHEDDABLE = frozenset({Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING})
+"""Who does not do as it is told has no place in the order: its watts are taken from others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merit:
+    """One device. `position` counts from 1, who is shed first; None for one that has nothing to give.
+
+    `usd_per_hour` is what it earns at its point, less its energy. `next_usd_per_kwh` is what its next watts
+    would earn per kWh, None at the top; `shed_usd_per_kwh` what the first kWh taken from it costs, None at
+    the bottom and infinite where a job is protected. `leaving_usd` is lost once when it is left and taken up
+    again, and `leaving` says by what.
+    """
+
+    device: str
+    kind: DeviceKind
+    node: str
+    point: str
+    power: Power
+    draw: Power
+    usd_per_hour: float
+    next_usd_per_kwh: float | None
+    shed_usd_per_kwh: float | None
+    leaving_usd: float
+    leaving: str
+    reason: Reason
+    limited_by: str
+    position: int | None = None
+
+
+def merit_order(
+    plan: Plan,
+    specs: Iterable[DeviceSpec],
+    valuation: Valuation,
+    queues: Iterable[QueueReading] = (),
+) -> tuple[Merit, ...]:
+    """Every device of `plan`, first shed first; those with nothing to give come last, by id."""
+    by_id = {spec.id: spec for spec in specs}
+    works = dict(_works(queues))
+    found = [_merit(grant, by_id[grant.device], valuation, works) for grant in plan.grants]
+    found.sort(key=_order)
+    return tuple(
+        merit if merit.shed_usd_per_kwh is None else replace(merit, position=at)
+        for at, merit in enumerate(found, start=1)
+    )
+
+
+def _order(merit: Merit) -> tuple[bool, float, str]:
+    shed = merit.shed_usd_per_kwh
+    return shed is None, 0.0 if shed is None else shed, merit.device
+
+
+def _works(queues: Iterable[QueueReading]) -> Iterator[tuple[str, Work]]:
+    for queue in queues:
+        for status in queue.jobs:
+            yield from ((gpu, Work(job=status.job, state=status.state)) for gpu in status.gpus)
+
+
+def _merit(grant: Grant, spec: DeviceSpec, valuation: Valuation, works: Mapping[str, Work]) -> Merit:
+    work, now = works.get(spec.id), grant.point
+    worths = dict(candidates(spec, now, work, valuation, dwelling=False))
+    staying = valuation.worth(spec, now, now, work)
+    here = worths.get(now, staying)  # a GPU whose job is gone may still stand above what it may have now
+    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=here - staying)
+    return Merit(
+        device=spec.id,
+        kind=spec.kind,
+        node=spec.node,
+        point=now.name,
+        power=grant.power,
+        draw=grant.draw,
+        usd_per_hour=valuation.earned(spec, now, work),
+        next_usd_per_kwh=_next(spec, now, valuation, work, worths),
+        shed_usd_per_kwh=None if grant.reason in UNSHEDDABLE else _shed(now, here, work, worths),
+        leaving_usd=lost_usd,
+        leaving=lost_by,
+        reason=grant.reason,
+        limited_by=grant.limited_by,
+    )
+
+
+def _next(
+    spec: DeviceSpec,
+    now: OperatingPoint,
+    valuation: Valuation,
+    work: Work | None,
+    points: Iterable[OperatingPoint],
+) -> float | None:
+    """The best that a kWh above this point earns, the cost of going there left out."""
+    here = valuation.earned(spec, now, work)
+    return max(
+        (
+            (valuation.earned(spec, point, work) - here) / (point.power - now.power).in_kw
+            for point in points
+            if point.power > now.power
+        ),
+        default=None,
+    )
+
+
+def _shed(
+    now: OperatingPoint, here: float, work: Work | None, worths: Mapping[OperatingPoint, float]
+) -> float | None:
+    """The least that a kWh taken from here costs, what keeps a job where it is included."""
+    lower = {point: worth for point, worth in worths.items() if point.power < now.power}
+    if len(lower) == 1 and _protected(work):
+        return math.inf
+    return min(
+        ((here - worth) / (now.power - point.power).in_kw for point, worth in lower.items()), default=None
+    )
+
+
+def _protected(work: Work | None) -> bool:
+    return work is not None and work.state is JobState.RUNNING and work.job.on_shortage is OnShortage.PROTECT
+
+
+def _leaving(
+    spec: DeviceSpec,
+    now: OperatingPoint,
+    valuation: Valuation,
+    work: Work | None,
+    *,
+    premium_usd_per_hour: float,
+) -> tuple[float, str]:
+    """USD lost once by going to the lowest point and coming back, and what loses it."""
+    if now == spec.floor:
+        return 0.0, ""
+    restart_usd = valuation.output(spec, now, work) * spec.restart_s / 3600
+    if work is None or work.state is not JobState.RUNNING:
+        return restart_usd, "restart" if restart_usd > 0 else ""
+    lost_usd = restart_usd + premium_usd_per_hour * valuation.horizon_s / 3600
+    match work.job.on_shortage:
+        case OnShortage.PROTECT:
+            return math.inf, "protected job"
+        case OnShortage.SUSPEND:
+            return lost_usd, "suspended job"
+        case OnShortage.REQUEUE:
+            return lost_usd, "requeued job"
