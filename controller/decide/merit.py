@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.decide.plan import Grant, Plan, Reason
 from controller.decide.value import Valuation, Work, candidates
@@ -43,7 +43,18 @@ class Merit:
     leaving: str
     reason: Reason
     limited_by: str
-    position: int | None = None
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Money:
+    """What `Merit` tells of a device in USD: the same for all of one kind at one point that hold no job."""
+
+    usd_per_hour: float
+    next_usd_per_kwh: float | None
+    shed_usd_per_kwh: float | None
+    leaving_usd: float
+    leaving: str
 
 
 def merit_order(
@@ -55,17 +66,30 @@ def merit_order(
     """Every device of `plan`, first shed first; those with nothing to give come last, by id."""
     by_id = {spec.id: spec for spec in specs}
     works = dict(_works(queues))
-    found = [_merit(grant, by_id[grant.device], valuation, works) for grant in plan.grants]
-    found.sort(key=_order)
-    return tuple(
-        merit if merit.shed_usd_per_kwh is None else replace(merit, position=at)
-        for at, merit in enumerate(found, start=1)
-    )
+    alike: dict[tuple[object, ...], _Money] = {}
+    found: list[tuple[Grant, DeviceSpec, _Money]] = []
+    for grant in plan.grants:
+        spec, work = by_id[grant.device], works.get(grant.device)
+        if work is not None:
+            money = _money(spec, grant.point, valuation, work)
+        else:  # thousands of machines are of a few kinds
+            like = (spec.kind, spec.points, spec.restart_s, grant.point)
+            if like not in alike:
+                alike[like] = _money(spec, grant.point, valuation, None)
+            money = alike[like]
+        found.append((grant, spec, money))
+    found.sort(key=lambda one: _order(*one))
+    return tuple(_merit(*one, at) for at, one in enumerate(found, start=1))
 
 
-def _order(merit: Merit) -> tuple[bool, float, str]:
-    shed = merit.shed_usd_per_kwh
-    return shed is None, 0.0 if shed is None else shed, merit.device
+def _order(grant: Grant, spec: DeviceSpec, money: _Money) -> tuple[bool, float, str]:
+    shed = _given_for(grant, money)
+    return shed is None, 0.0 if shed is None else shed, spec.id
+
+
+def _given_for(grant: Grant, money: _Money) -> float | None:
+    """What the first kWh costs of a device that gives one when it is told to."""
+    return None if grant.reason in UNSHEDDABLE else money.shed_usd_per_kwh
 
 
 def _works(queues: Iterable[QueueReading]) -> Iterator[tuple[str, Work]]:
@@ -74,26 +98,37 @@ def _works(queues: Iterable[QueueReading]) -> Iterator[tuple[str, Work]]:
             yield from ((gpu, Work(job=status.job, state=status.state)) for gpu in status.gpus)
 
 
-def _merit(grant: Grant, spec: DeviceSpec, valuation: Valuation, works: Mapping[str, Work]) -> Merit:
-    work, now = works.get(spec.id), grant.point
-    worths = dict(candidates(spec, now, work, valuation, dwelling=False))
-    staying = valuation.worth(spec, now, now, work)
-    here = worths.get(now, staying)  # a GPU whose job is gone may still stand above what it may have now
-    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=here - staying)
+def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Merit:
+    shed = _given_for(grant, money)
     return Merit(
         device=spec.id,
         kind=spec.kind,
         node=spec.node,
-        point=now.name,
+        point=grant.point.name,
         power=grant.power,
         draw=grant.draw,
-        usd_per_hour=valuation.earned(spec, now, work),
-        next_usd_per_kwh=_next(spec, now, valuation, work, worths),
-        shed_usd_per_kwh=None if grant.reason in UNSHEDDABLE else _shed(now, here, work, worths),
-        leaving_usd=lost_usd,
-        leaving=lost_by,
+        usd_per_hour=money.usd_per_hour,
+        next_usd_per_kwh=money.next_usd_per_kwh,
+        shed_usd_per_kwh=shed,
+        leaving_usd=money.leaving_usd,
+        leaving=money.leaving,
         reason=grant.reason,
         limited_by=grant.limited_by,
+        position=None if shed is None else position,
+    )
+
+
+def _money(spec: DeviceSpec, now: OperatingPoint, valuation: Valuation, work: Work | None) -> _Money:
+    worths = dict(candidates(spec, now, work, valuation, dwelling=False))
+    staying = valuation.worth(spec, now, now, work)
+    here = worths.get(now, staying)  # a GPU whose job is gone may still stand above what it may have now
+    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=here - staying)
+    return _Money(
+        usd_per_hour=valuation.earned(spec, now, work),
+        next_usd_per_kwh=_next(spec, now, valuation, work, worths),
+        shed_usd_per_kwh=_shed(now, here, work, worths),
+        leaving_usd=lost_usd,
+        leaving=lost_by,
     )
 
 

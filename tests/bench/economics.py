@@ -12,9 +12,14 @@ from collections.abc import Callable
 import numpy as np
 
 from controller.decide.economics import prices_now
+from controller.decide.merit import merit_order
+from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
 from controller.decide.profit import advance, bands, begin, best_points
+from controller.decide.value import Valuation
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.power import NO_LIMIT, ZERO, Power
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
-from controller.domain.site import Thresholds
+from controller.domain.site import Prices, Thresholds
 
 DEVICES = 10_000
 POINTS = 6
@@ -40,12 +45,56 @@ def main() -> None:
             rungs=(Rung(source="rtm", stale_after_s=900.0), Rung(source="dam", stale_after_s=900.0)),
         )
     ]
+    specs, plan = fleet()
+    valuation = Valuation(prices=Prices(), usd_per_kwh=0.05, horizon_s=900.0)
+    told(f"merit order of {DEVICES:,}", lambda: merit_order(plan, specs, valuation), rounds=10)
     told(f"a price out of {QUARTERS:,}", lambda: prices_now(ladder, series, 900.0 * QUARTERS / 2))
 
 
-def told(what: str, work: Callable[[], object]) -> None:
+def fleet() -> tuple[tuple[DeviceSpec, ...], Plan]:
+    """Miners of twenty kinds, each at its highest point."""
+    specs = tuple(
+        DeviceSpec(
+            id=f"m-{at:05d}",
+            kind=DeviceKind.ASIC,
+            node="site",
+            points=tuple(
+                OperatingPoint(name=f"{watts}", power=Power(watts), rate=watts / (15 + at % 20))
+                for watts in (30, 2000, 2500, 3000, 3250, 3500)
+            ),
+            ceiling=Power(3600),
+        )
+        for at in range(DEVICES)
+    )
+    grants = tuple(
+        Grant(
+            device=spec.id,
+            point=spec.points[-1],
+            power=spec.points[-1].power,
+            worst=spec.ceiling,
+            draw=spec.points[-1].power,
+            age_s=1.0,
+            wanted=spec.points[-1],
+            reason=Reason.FULL,
+            truth=Truth.CONFIRMED,
+        )
+        for spec in specs
+    )
+    return specs, Plan(
+        now_s=0.0,
+        cap=NO_LIMIT,
+        cap_reason=CapReason.NONE,
+        cap_event="",
+        grants=grants,
+        nodes=(),
+        ready=True,
+        least=ZERO,
+    )
+
+
+def told(what: str, work: Callable[[], object], *, rounds: int = ROUNDS) -> None:
     took_s = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         began_s = time.perf_counter()
         work()
         took_s.append(time.perf_counter() - began_s)
