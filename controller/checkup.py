@@ -16,6 +16,7 @@ from rich.tree import Tree
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, total
+from controller.domain.prices import MARKETS
 from controller.domain.site import Site
 
 Json = dict[str, Any]
@@ -32,6 +33,12 @@ def report(settings: Settings, out: Console) -> None:
         ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
         table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
     out.print(table)
+    prices = Table("price", "from", "else", "unit", box=None)
+    for ladder in settings.ladders():
+        sources = ", ".join(f"{rung.source} (up to {rung.stale_after_s:g} s old)" for rung in ladder.rungs)
+        unit = MARKETS[ladder.key.price].unit
+        prices.add_row(str(ladder.key), sources or "-", f"{ladder.constant:g}", unit)
+    out.print(prices)
     link = settings.grid
     out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
 

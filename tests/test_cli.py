@@ -67,6 +67,9 @@ def test_check_prints_what_it_understood() -> None:
     assert "site, limit 1300.0 kW, fixed 25.0 kW, meter main-meter" in result.stdout
     assert "pdu-1, limit 138.6 kW, 40 devices up to 147.0 kW" in result.stdout
     assert re.search(r"row-a +40 +25 +3500 +pdu-1 +no", result.stdout)
+    rtm_then_dam = r"ercot-rtm \(up to 900 s old\), ercot-dam \(up to 3900 s old\)"
+    assert re.search(rf"energy +{rtm_then_dam} +0\.045 +USD/kWh", result.stdout)
+    assert re.search(r"gpu_hour any +- +1 +USD/GPU/h", result.stdout)
     assert "grid operator: mqtt.grid.example:8883 as container-7" in result.stdout
 
 
