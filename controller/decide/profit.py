@@ -6,11 +6,14 @@ lowering one is always allowed: this says no more than that a start, or going on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.domain.devices import DeviceKind, DeviceSpec
+from controller.domain.power import ZERO
 from controller.domain.site import Thresholds
 
 Flags = NDArray[np.bool_]
@@ -38,6 +41,38 @@ class Bands:
     least_off_s: Floats
 
 
+def best_ths_per_kw(specs: Sequence[DeviceSpec]) -> Floats:
+    """TH/s per kW of each miner at the best of its points above the floor, whatever the prices are: hashing
+    is never paid less than nothing, so the kWh that earns most is the one that hashes most.
+
+    NaN for what is no miner, or has no such point. Made anew only when the specs change.
+    """
+    best = np.full(len(specs), np.nan)
+    for at, spec in enumerate(specs):
+        if spec.kind is DeviceKind.ASIC:
+            points = [point for point in spec.points[1:] if point.power > ZERO]
+            best[at] = max((point.rate / point.power.in_kw for point in points), default=np.nan)
+    return best
+
+
+def judge(
+    before: Verdicts | None,
+    ths_per_kw: Floats,
+    running: Flags,
+    now_s: float,
+    *,
+    usd_per_ths_day: float,
+    usd_per_kwh: float,
+    thresholds: Thresholds,
+) -> Verdicts:
+    """The verdicts of this tick, of devices in the order of `ths_per_kw`. `running` is who is above its
+    floor, and counts in the first tick and when devices come or go; what is no miner always may run."""
+    if before is None or len(before.may_run) != len(ths_per_kw):
+        return begin(running | np.isnan(ths_per_kw), now_s)
+    margin = ths_per_kw * (usd_per_ths_day / 24) - usd_per_kwh
+    return advance(before, now_s, margin, bands(thresholds, len(margin)))
+
+
 def bands(thresholds: Thresholds, devices: int) -> Bands:
     """The same thresholds for so many devices."""
     return Bands(
@@ -56,16 +91,9 @@ def begin(running: Flags, now_s: float) -> Verdicts:
     return Verdicts(may_run=running.astype(np.bool_), since_s=np.full(running.shape, now_s))
 
 
-def advance(
-    before: Verdicts,
-    now_s: float,
-    earned_usd_per_hour: Floats,
-    watts: Floats,
-    limits: Bands,
-) -> Verdicts:
-    """The next verdicts. `earned_usd_per_hour` and `watts` are each device's at the best of its points:
-    output less energy, without what a change costs."""
-    margin = margins(earned_usd_per_hour, watts)
+def advance(before: Verdicts, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
+    """The next verdicts. `margin` is what a kWh earns beyond its cost at the best point of each device,
+    without what a change costs; see `margins`."""
     may_run = may_run_for_money(before.may_run, now_s - before.since_s, margin, limits)
     return Verdicts(may_run=may_run, since_s=np.where(may_run == before.may_run, before.since_s, now_s))
 
@@ -86,27 +114,12 @@ def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
 
 
 def margins(earned_usd_per_hour: Floats, watts: Floats) -> Floats:
-    """USD per kWh beyond the cost of its energy. A machine that draws nothing has no bound on what it earns
-    per kWh, either way; one that earns nothing with it has a margin of nothing."""
+    """USD per kWh, of what machines earn per hour less their energy, at the watts they draw for it.
+
+    One that draws nothing has no bound on what it earns per kWh, either way; one that earns nothing with it
+    has a margin of nothing.
+    """
     kilowatts = watts / 1000.0
     with np.errstate(divide="ignore", invalid="ignore"):
         margin: Floats = earned_usd_per_hour / kilowatts
     return np.where((kilowatts == 0.0) & (earned_usd_per_hour == 0.0), 0.0, margin)
-
-
-def best_points(earned_usd_per_hour: Floats, watts: Floats) -> tuple[Floats, Floats]:
-    """Of each device (a row) the point (a column) whose kWh earns most: its USD per hour, and its watts.
-
-    The first column is the floor, where a miner sleeps: it is no way to run. Points that a device has not
-    are NaN. A device without any point above its floor is NaN in both.
-    """
-    devices, points = earned_usd_per_hour.shape
-    best, best_watts = np.full(devices, np.nan), np.full(devices, np.nan)
-    best_margin = np.full(devices, -np.inf)
-    for point in range(1, points):  # a few; over the devices at once, which are many
-        earned, drawn = earned_usd_per_hour[:, point], watts[:, point]
-        margin = margins(earned, drawn)
-        better = (margin > best_margin) | (np.isnan(best_watts) & (margin == best_margin))
-        best_margin = np.where(better, margin, best_margin)
-        best, best_watts = np.where(better, earned, best), np.where(better, drawn, best_watts)
-    return best, best_watts

@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from controller.decide.economics import prices_now
 from controller.decide.merit import merit_order
 from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
-from controller.decide.profit import advance, bands, begin, best_points
+from controller.decide.profit import best_ths_per_kw, judge
 from controller.decide.value import Valuation
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.power import NO_LIMIT, ZERO, Power
@@ -22,20 +23,20 @@ from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices, Thresholds
 
 DEVICES = 10_000
-POINTS = 6
 QUARTERS = 28_800
 ROUNDS = 200
 
 
 def main() -> None:
     random = np.random.default_rng(1)
-    watts = np.sort(random.uniform(30, 3500, (DEVICES, POINTS)), axis=1)
-    earned = random.normal(0.0, 0.2, (DEVICES, POINTS))
-    limits = bands(Thresholds(stop_below=0.0, start_above=0.01, least_on_s=900, least_off_s=900), DEVICES)
-    verdicts = begin(random.random(DEVICES) < 0.5, 0.0)
-    best, at_watts = best_points(earned, watts)
-    told(f"best points of {DEVICES:,} x {POINTS}", lambda: best_points(earned, watts))
-    told(f"verdicts of {DEVICES:,}", lambda: advance(verdicts, 1e4, best, at_watts, limits))
+    specs, plan = fleet()
+    best = best_ths_per_kw(specs)
+    running = random.random(DEVICES) < 0.5
+    band = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=900, least_off_s=900)
+    judged = partial(judge, usd_per_ths_day=0.05, usd_per_kwh=0.08, thresholds=band)
+    verdicts = judged(None, best, running, 0.0)
+    told(f"best TH/s per kW of {DEVICES:,}, once", lambda: best_ths_per_kw(specs), rounds=10)
+    told(f"verdicts of {DEVICES:,}", lambda: judged(verdicts, best, running, 1e4))
 
     series = {"dam": Series(tuple(900.0 * at for at in range(QUARTERS)), tuple(random.random(QUARTERS)))}
     ladder = [
@@ -45,7 +46,6 @@ def main() -> None:
             rungs=(Rung(source="rtm", stale_after_s=900.0), Rung(source="dam", stale_after_s=900.0)),
         )
     ]
-    specs, plan = fleet()
     valuation = Valuation(prices=Prices(), usd_per_kwh=0.05, horizon_s=900.0)
     told(f"merit order of {DEVICES:,}", lambda: merit_order(plan, specs, valuation), rounds=10)
     told(f"a price out of {QUARTERS:,}", lambda: prices_now(ladder, series, 900.0 * QUARTERS / 2))

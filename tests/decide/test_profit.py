@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from controller.decide.profit import (
     advance,
     bands,
     begin,
-    best_points,
+    best_ths_per_kw,
+    judge,
     margins,
     may_run_for_money,
     permitted,
 )
+from controller.domain.power import Power
 from controller.domain.site import Thresholds
+from tests.decide.builders import FULL, LOW, SLEEP, gpu, miner
 
 BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=600.0, least_off_s=300.0)
 
@@ -70,9 +74,7 @@ def test_a_machine_that_was_stopped_stands_for_its_least_time(for_s: float, star
 def test_a_change_is_dated_and_what_stays_keeps_its_date() -> None:
     before = Verdicts(may_run=np.array([True, True, False]), since_s=np.array([AT_ONCE, 50.0, AT_ONCE]))
 
-    after = advance(
-        before, 1_000.0, np.array([-0.1, 0.1, 0.1]), np.array([3000.0, 3000.0, 3000.0]), bands(BAND, 3)
-    )
+    after = advance(before, 1_000.0, np.array([-0.1, 0.1, 0.1]), bands(BAND, 3))
 
     assert after.may_run.tolist() == [False, True, True]
     assert after.since_s.tolist() == [1_000.0, 50.0, 1_000.0]
@@ -81,10 +83,9 @@ def test_a_change_is_dated_and_what_stays_keeps_its_date() -> None:
 def test_a_controller_that_starts_leaves_every_machine_as_it_is_for_its_least_time() -> None:
     now = begin(np.array([True, False]), 1_000.0)
     loss_and_gain = np.array([-1.0, 1.0])
-    watts = np.array([3000.0, 3000.0])
 
-    soon = advance(now, 1_299.0, loss_and_gain, watts, bands(BAND, 2))
-    later = advance(soon, 1_600.0, loss_and_gain, watts, bands(BAND, 2))
+    soon = advance(now, 1_299.0, loss_and_gain, bands(BAND, 2))
+    later = advance(soon, 1_600.0, loss_and_gain, bands(BAND, 2))
 
     assert soon.may_run.tolist() == [True, False]
     assert later.may_run.tolist() == [False, True]
@@ -119,33 +120,66 @@ def test_a_margin_is_per_kwh_and_a_machine_that_draws_nothing_has_no_bound() -> 
     assert found.tolist() == pytest.approx([0.1, -0.1, math.inf, -math.inf, 0.0])
 
 
-def test_the_best_point_is_the_one_whose_kwh_earns_most_and_never_the_floor() -> None:
-    earned = np.array([[0.5, 0.24, 0.30], [-0.01, -0.3, -0.7]])
-    watts = np.array([[30.0, 2400.0, 3500.0], [30.0, 2400.0, 3500.0]])
-
-    best, at_watts = best_points(earned, watts)
-
-    assert (best.tolist(), at_watts.tolist()) == ([0.24, -0.3], [2400.0, 2400.0])
+# -- a fleet -----------------------------------------------------------------------------------------------
 
 
-def test_points_that_a_device_has_not_are_passed_over() -> None:
-    earned = np.array([[0.0, 0.2, np.nan], [0.0, np.nan, np.nan]])
-    watts = np.array([[30.0, 2400.0, np.nan], [30.0, np.nan, np.nan]])
+def test_a_fleet_is_judged_by_the_best_of_each_machines_points_and_gpus_always_may_run() -> None:
+    fleet = best_ths_per_kw([gpu(), miner("new"), miner("old", points=(SLEEP, replace(FULL, rate=100.0)))])
+    prices = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.08}
 
-    best, at_watts = best_points(earned, watts)
+    first = judge(None, fleet, np.array([False, True, True]), 0.0, thresholds=BAND, **prices)
+    then = judge(first, fleet, np.array([False, True, True]), 600.0, thresholds=BAND, **prices)
 
-    assert (best[0], at_watts[0]) == (0.2, 2400.0)
-    assert np.isnan([best[1], at_watts[1]]).all()
+    # 0.08 USD/kWh: 150 TH/s at 2.4 kW earn 0.13 USD/kWh, 200 at 3.5 kW 0.12, 100 at 3.5 kW 0.06.
+    assert first.may_run.tolist() == [True, True, True]
+    assert then.may_run.tolist() == [True, True, False]
 
 
-def test_without_any_point_above_the_floor_nothing_is_best_and_nothing_changes() -> None:
-    best, at_watts = best_points(np.zeros((2, 1)), np.full((2, 1), 30.0))
-    before = begin(np.array([True, False]), AT_ONCE)
+def test_the_best_point_keeps_a_machine_on_where_its_highest_would_not() -> None:
+    fleet = best_ths_per_kw([miner()])
+    prices = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.125}
+    running = np.array([True])
 
-    after = advance(before, 0.0, best, at_watts, bands(BAND, 2))
+    first = judge(None, fleet, running, 0.0, thresholds=BAND, **prices)
+    then = judge(first, fleet, running, 1e4, thresholds=BAND, **prices)
 
-    assert np.isnan(best).all()
-    assert after.may_run.tolist() == [True, False]
+    assert then.may_run.tolist() == [True]
+
+
+def test_a_machine_without_a_point_above_its_floor_is_no_machine_to_judge() -> None:
+    stuck, free = miner("stuck", points=(FULL,)), miner("free", points=(replace(SLEEP, power=Power(0)), FULL))
+    nothing = miner("nothing", points=(replace(SLEEP, power=Power(-1)), replace(LOW, power=Power(0))))
+
+    found = best_ths_per_kw([stuck, free, nothing])
+
+    assert np.isnan(found).tolist() == [True, False, True]
+    assert found[1] == pytest.approx(200 / 3.5)
+
+
+def test_when_devices_come_or_go_the_verdicts_begin_anew() -> None:
+    prices = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.5}
+    one = judge(None, best_ths_per_kw([miner()]), np.array([True]), 0.0, thresholds=BAND, **prices)
+
+    two = judge(
+        one,
+        best_ths_per_kw([miner("a"), miner("b")]),
+        np.array([True, False]),
+        1e6,
+        thresholds=BAND,
+        **prices,
+    )
+
+    assert (two.may_run.tolist(), two.since_s.tolist()) == ([True, False], [1e6, 1e6])
+
+
+def test_a_site_without_devices_has_no_verdicts() -> None:
+    nobody = np.zeros(0, np.bool_)
+
+    found = judge(
+        None, best_ths_per_kw([]), nobody, 0.0, usd_per_ths_day=0.05, usd_per_kwh=0.05, thresholds=BAND
+    )
+
+    assert found.may_run.tolist() == []
 
 
 # -- what must always be true ------------------------------------------------------------------------------
@@ -171,13 +205,13 @@ def thresholds(draw: st.DrawFn) -> Thresholds:
 def test_no_machine_ever_flips_sooner_than_its_least_time_or_within_the_band(
     band: Thresholds, course: list[tuple[float, list[float]]], running: list[bool]
 ) -> None:
-    now_s, watts = 0.0, np.full(3, 1000.0)
+    now_s = 0.0
     verdicts = begin(np.array(running), now_s)
     changed_s = [0.0, 0.0, 0.0]
 
     for wait_s, margin in course:
         now_s += wait_s
-        after = advance(verdicts, now_s, np.array(margin), watts, bands(band, 3))
+        after = advance(verdicts, now_s, np.array(margin), bands(band, 3))
         for at in range(3):
             was, now = bool(verdicts.may_run[at]), bool(after.may_run[at])
             if was != now:

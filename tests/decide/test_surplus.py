@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.decide.allocation import Choice, allocate
 from controller.decide.economics import energy_usd_per_kwh
-from controller.decide.profit import AT_ONCE, Verdicts, advance, bands, best_points
+from controller.decide.profit import AT_ONCE, Verdicts, best_ths_per_kw, judge
 from controller.decide.value import Valuation, Work, candidates
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import JobState
@@ -88,12 +88,17 @@ def test_a_set_point_is_filled_by_machines_that_earn_nothing() -> None:
 
 
 def test_machines_that_were_stopped_for_their_cost_may_run_once_the_price_is_negative() -> None:
-    value = valuation(-0.02, usd_per_ths_day=0.0)
-    earned = np.array([[value.earned(OLD, point, None) for point in OLD.points]])
-    watts = np.array([[float(point.power.watts) for point in OLD.points]])
     stopped = Verdicts(may_run=np.array([False]), since_s=np.array([AT_ONCE]))
 
-    after = advance(stopped, 0.0, *best_points(earned, watts), bands(Thresholds(start_above=0.005), 1))
+    after = judge(
+        stopped,
+        best_ths_per_kw([OLD]),
+        np.array([False]),
+        0.0,
+        usd_per_ths_day=0.0,
+        usd_per_kwh=-0.02,
+        thresholds=Thresholds(start_above=0.005),
+    )
 
     assert after.may_run.tolist() == [True]
 
