@@ -19,6 +19,8 @@ from controller.domain.site import Thresholds
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+LEAST_LIFT = 1e-6
+"""USD per hour."""
 AT_ONCE = float("-inf")
 """The moment of a change so long ago that it binds nothing any more."""
 
@@ -65,11 +67,15 @@ def judge(
     usd_per_kwh: float,
     thresholds: Thresholds,
 ) -> Verdicts:
-    """The verdicts of this tick, of devices in the order of `ths_per_kw`. `running` is who is above its
-    floor, and counts in the first tick and when devices come or go; what is no miner always may run."""
-    if before is None or len(before.may_run) != len(ths_per_kw):
-        return begin(running | np.isnan(ths_per_kw), now_s)
+    """The verdicts of this tick, of devices in the order of `ths_per_kw`.
+
+    `running` is who is above its floor, or not known to be there; it counts in the first tick, and when
+    devices come or go. Whoever stands then may have been stopped for any reason, so only what would be
+    stopped now begins as stopped. What is no miner always may run.
+    """
     margin = ths_per_kw * (usd_per_ths_day / 24) - usd_per_kwh
+    if before is None or len(before.may_run) != len(margin):
+        return begin(running | ~(margin < thresholds.stop_below), now_s)
     return advance(before, now_s, margin, bands(thresholds, len(margin)))
 
 
@@ -83,12 +89,12 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
     )
 
 
-def begin(running: Flags, now_s: float) -> Verdicts:
-    """The verdicts of a controller that just started: as the machines are, for their least times at least.
+def begin(may_run: Flags, now_s: float) -> Verdicts:
+    """The verdicts of a controller that just started, which hold for their least times at least.
 
-    Nobody knows when each was last started or stopped, so all may have been a moment ago.
+    Nobody knows when each machine was last started or stopped, so all may have been a moment ago.
     """
-    return Verdicts(may_run=running.astype(np.bool_), since_s=np.full(running.shape, now_s))
+    return Verdicts(may_run=may_run.astype(np.bool_), since_s=np.full(may_run.shape, now_s))
 
 
 def advance(before: Verdicts, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
@@ -111,6 +117,18 @@ def may_run_for_money(running: Flags, for_s: Floats, margin: Floats, limits: Ban
 def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
     """Who may be above its floor now. A set-point asks for the energy, so under one everybody may."""
     return np.ones_like(verdicts.may_run) if meets_target else verdicts.may_run
+
+
+def lifts(worths: Floats, held: Flags) -> Floats:
+    """USD per hour to add to the points above its floor of each device that is `held` on: running, and to run.
+
+    A row of `worths` is a device, its floor first, NaN where it has no more points. The lift is the least
+    that keeps the best of them above the floor, so that money alone does not stop what its verdict lets run;
+    such a machine is still the first to give its watts where a limit needs them.
+    """
+    best = np.fmax.reduce(worths[:, 1:], axis=1, initial=-np.inf)
+    gap = worths[:, 0] - best
+    return np.where(held & np.isfinite(gap) & (gap >= 0.0), gap + LEAST_LIFT, 0.0)
 
 
 def margins(earned_usd_per_hour: Floats, watts: Floats) -> Floats:

@@ -19,6 +19,7 @@ from controller.decide.profit import (
     begin,
     best_ths_per_kw,
     judge,
+    lifts,
     margins,
     may_run_for_money,
     permitted,
@@ -154,6 +155,28 @@ def test_a_machine_without_a_point_above_its_floor_is_no_machine_to_judge() -> N
 
     assert np.isnan(found).tolist() == [True, False, True]
     assert found[1] == pytest.approx(200 / 3.5)
+
+
+def test_at_the_start_a_machine_that_stands_is_held_down_only_if_it_would_be_stopped_now() -> None:
+    fleet = best_ths_per_kw([miner("old", points=(SLEEP, replace(FULL, rate=100.0))), miner("new")])
+    prices = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.129}  # 0.001 USD/kWh are left to the new one
+
+    first = judge(None, fleet, np.array([False, False]), 0.0, thresholds=BAND, **prices)
+
+    assert first.may_run.tolist() == [False, True]
+
+
+def test_a_machine_that_is_to_run_is_lifted_just_above_its_floor_and_no_higher() -> None:
+    worths = np.array([[-0.01, -0.3, -0.2], [-0.01, -0.3, 0.2], [-0.01, -0.3, -0.2], [-0.01, np.nan, np.nan]])
+
+    lift = lifts(worths, np.array([True, True, False, True]))
+
+    assert lift.tolist() == pytest.approx([0.19 + 1e-6, 0.0, 0.0, 0.0])
+    assert worths[0, 2] + lift[0] > worths[0, 0] > worths[0, 1] + lift[0]
+
+
+def test_a_device_without_points_above_its_floor_is_not_lifted() -> None:
+    assert lifts(np.array([[-0.01]]), np.array([True])).tolist() == [0.0]
 
 
 def test_when_devices_come_or_go_the_verdicts_begin_anew() -> None:
