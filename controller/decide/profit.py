@@ -21,16 +21,27 @@ Floats = NDArray[np.float64]
 
 LEAST_LIFT = 1e-6
 """USD per hour."""
-AT_ONCE = float("-inf")
-"""The moment of a change so long ago that it binds nothing any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verdicts:
-    """Per device: whether it may run for money, and since when (seconds of the monotonic clock)."""
+    """Per device: whether it may run for money; whether it does run, and since when it does or does not, in
+    seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted."""
 
     may_run: Flags
+    running: Flags
     since_s: Floats
+
+    def __eq__(self, other: object) -> bool:
+        """Equal states are told by comparing them, which arrays do not do as one."""
+        return (
+            isinstance(other, Verdicts)
+            and np.array_equal(self.may_run, other.may_run)
+            and np.array_equal(self.running, other.running)
+            and np.array_equal(self.since_s, other.since_s)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as that of every class that compares arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +80,14 @@ def judge(
 ) -> Verdicts:
     """The verdicts of this tick, of devices in the order of `ths_per_kw`.
 
-    `running` is who is above its floor, or not known to be there; it counts in the first tick, and when
-    devices come or go. Whoever stands then may have been stopped for any reason, so only what would be
-    stopped now begins as stopped. What is no miner always may run.
+    `running` is who is above its floor, or not known to be there. Whoever stands in the first tick, or when
+    devices come or go, may have been stopped for any reason, so only what would be stopped now begins as
+    stopped. What is no miner always may run.
     """
     margin = ths_per_kw * (usd_per_ths_day / 24) - usd_per_kwh
     if before is None or len(before.may_run) != len(margin):
-        return begin(running | ~(margin < thresholds.stop_below), now_s)
-    return advance(before, now_s, margin, bands(thresholds, len(margin)))
+        return begin(running | ~(margin < thresholds.stop_below), running, now_s)
+    return advance(before, running, now_s, margin, bands(thresholds, len(margin)))
 
 
 def bands(thresholds: Thresholds, devices: int) -> Bands:
@@ -89,29 +100,29 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
     )
 
 
-def begin(may_run: Flags, now_s: float) -> Verdicts:
-    """The verdicts of a controller that just started, which hold for their least times at least.
-
-    Nobody knows when each machine was last started or stopped, so all may have been a moment ago.
-    """
-    return Verdicts(may_run=may_run.astype(np.bool_), since_s=np.full(may_run.shape, now_s))
+def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
+    """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
+    return Verdicts(may_run=may_run, running=running, since_s=np.full(running.shape, now_s))
 
 
-def advance(before: Verdicts, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
+def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
     """The next verdicts. `margin` is what a kWh earns beyond its cost at the best point of each device,
     without what a change costs; see `margins`."""
-    may_run = may_run_for_money(before.may_run, now_s - before.since_s, margin, limits)
-    return Verdicts(may_run=may_run, since_s=np.where(may_run == before.may_run, before.since_s, now_s))
+    since_s = np.where(running == before.running, before.since_s, now_s)
+    may_run = may_run_for_money(before.may_run, running, now_s - since_s, margin, limits)
+    return Verdicts(may_run=may_run, running=running, since_s=since_s)
 
 
-def may_run_for_money(running: Flags, for_s: Floats, margin: Floats, limits: Bands) -> Flags:
-    """A machine that has run `for_s` stops below the band, one that has stood starts above it.
+def may_run_for_money(may_run: Flags, running: Flags, for_s: Floats, margin: Floats, limits: Bands) -> Flags:
+    """Stop below the band, start above it, and within it leave what was said before.
 
-    Not before its least time, and never within the band. A margin that is no number changes nothing.
+    A machine that has not run, or not stood, for its least time (`for_s`) is neither stopped nor started; one
+    that is as it is for other reasons wears nothing by another verdict. A margin that is no number changes
+    nothing.
     """
-    stops = running & (margin < limits.stop_below) & (for_s >= limits.least_on_s)
-    starts = ~running & (margin > limits.start_above) & (for_s >= limits.least_off_s)
-    return (running & ~stops) | starts
+    stops = (margin < limits.stop_below) & (~running | (for_s >= limits.least_on_s))
+    starts = (margin > limits.start_above) & (running | (for_s >= limits.least_off_s))
+    return (may_run & ~stops) | (~may_run & starts)
 
 
 def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
@@ -120,7 +131,7 @@ def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
 
 
 def lifts(worths: Floats, held: Flags) -> Floats:
-    """USD per hour to add to the points above its floor of each device that is `held` on: running, and to run.
+    """USD per hour to add to the points above the floor of each device that is `held`: running, and to run.
 
     A row of `worths` is a device, its floor first, NaN where it has no more points. The lift is the least
     that keeps the best of them above the floor, so that money alone does not stop what its verdict lets run;

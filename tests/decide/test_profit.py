@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.decide.profit import (
-    AT_ONCE,
     Bands,
-    Verdicts,
     advance,
     bands,
     begin,
@@ -31,9 +29,19 @@ from tests.decide.builders import FULL, LOW, SLEEP, gpu, miner
 BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=600.0, least_off_s=300.0)
 
 
-def verdict(*, running: bool, margin: float, for_s: float = 1e6, band: Thresholds = BAND) -> bool:
-    """Of one machine."""
-    found = may_run_for_money(np.array([running]), np.array([for_s]), np.array([margin]), bands(band, 1))
+def verdict(
+    *,
+    running: bool,
+    margin: float,
+    for_s: float = 1e6,
+    may_run: bool | None = None,
+    band: Thresholds = BAND,
+) -> bool:
+    """Of one machine, that was to do what it does unless the test says otherwise."""
+    said = np.array([running if may_run is None else may_run])
+    found = may_run_for_money(
+        said, np.array([running]), np.array([for_s]), np.array([margin]), bands(band, 1)
+    )
     return bool(found[0])
 
 
@@ -72,21 +80,46 @@ def test_a_machine_that_was_stopped_stands_for_its_least_time(for_s: float, star
     assert verdict(running=False, margin=1.0, for_s=for_s) is starts
 
 
-def test_a_change_is_dated_and_what_stays_keeps_its_date() -> None:
-    before = Verdicts(may_run=np.array([True, True, False]), since_s=np.array([AT_ONCE, 50.0, AT_ONCE]))
+@pytest.mark.parametrize("for_s", [0.0, 1e6])
+def test_a_machine_that_stands_for_other_reasons_is_judged_at_once(for_s: float) -> None:
+    assert verdict(running=False, may_run=True, margin=-1.0, for_s=for_s) is False
+    assert verdict(running=True, may_run=False, margin=1.0, for_s=for_s) is True
 
-    after = advance(before, 1_000.0, np.array([-0.1, 0.1, 0.1]), bands(BAND, 3))
 
-    assert after.may_run.tolist() == [False, True, True]
-    assert after.since_s.tolist() == [1_000.0, 50.0, 1_000.0]
+def test_the_time_of_a_machine_counts_from_its_own_change_and_not_from_its_verdict() -> None:
+    on, off = np.array([True]), np.array([False])
+    said = begin(off, off, 0.0)
+
+    allowed = advance(said, off, 1_000.0, np.array([0.1]), bands(BAND, 1))
+    started = advance(allowed, on, 1_500.0, np.array([0.1]), bands(BAND, 1))
+    too_soon = advance(started, on, 2_099.0, np.array([-0.1]), bands(BAND, 1))
+    stopped = advance(too_soon, on, 2_100.0, np.array([-0.1]), bands(BAND, 1))
+
+    assert [bool(one.may_run[0]) for one in (allowed, started, too_soon, stopped)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert [float(one.since_s[0]) for one in (allowed, started, stopped)] == [0.0, 1_500.0, 1_500.0]
+
+
+def test_verdicts_are_compared_as_values() -> None:
+    on, off = np.array([True]), np.array([False])
+
+    assert begin(on, on, 1.0) == begin(on, on, 1.0)
+    assert begin(on, on, 1.0) != begin(off, on, 1.0)
+    assert begin(on, on, 1.0) != begin(on, off, 1.0)
+    assert begin(on, on, 1.0) != begin(on, on, 2.0)
+    assert begin(on, on, 1.0) != "may run"
 
 
 def test_a_controller_that_starts_leaves_every_machine_as_it_is_for_its_least_time() -> None:
-    now = begin(np.array([True, False]), 1_000.0)
-    loss_and_gain = np.array([-1.0, 1.0])
+    running, loss_and_gain = np.array([True, False]), np.array([-1.0, 1.0])
+    now = begin(running, running, 1_000.0)
 
-    soon = advance(now, 1_299.0, loss_and_gain, bands(BAND, 2))
-    later = advance(soon, 1_600.0, loss_and_gain, bands(BAND, 2))
+    soon = advance(now, running, 1_299.0, loss_and_gain, bands(BAND, 2))
+    later = advance(soon, running, 1_600.0, loss_and_gain, bands(BAND, 2))
 
     assert soon.may_run.tolist() == [True, False]
     assert later.may_run.tolist() == [False, True]
@@ -100,13 +133,16 @@ def test_devices_may_each_have_their_own_thresholds() -> None:
         least_off_s=np.zeros(2),
     )
 
-    found = may_run_for_money(np.array([True, True]), np.full(2, 1e6), np.array([-0.01, -0.01]), own)
+    on = np.array([True, True])
+
+    found = may_run_for_money(on, on, np.full(2, 1e6), np.array([-0.01, -0.01]), own)
 
     assert found.tolist() == [False, True]
 
 
 def test_under_a_set_point_everybody_may_run_and_the_verdicts_stay_what_they_are() -> None:
-    verdicts = begin(np.array([True, False]), 0.0)
+    said = np.array([True, False])
+    verdicts = begin(said, said, 0.0)
 
     assert permitted(verdicts, meets_target=True).tolist() == [True, True]
     assert permitted(verdicts, meets_target=False).tolist() == [True, False]
@@ -220,29 +256,35 @@ def thresholds(draw: st.DrawFn) -> Thresholds:
 @given(
     band=thresholds(),
     course=st.lists(
-        st.tuples(st.floats(min_value=0.1, max_value=600), st.lists(MARGINS, min_size=3, max_size=3)),
+        st.tuples(
+            st.floats(min_value=0.1, max_value=600),
+            st.lists(MARGINS, min_size=3, max_size=3),
+            st.lists(st.booleans(), min_size=3, max_size=3),
+        ),
         max_size=30,
     ),
     running=st.lists(st.booleans(), min_size=3, max_size=3),
 )
-def test_no_machine_ever_flips_sooner_than_its_least_time_or_within_the_band(
-    band: Thresholds, course: list[tuple[float, list[float]]], running: list[bool]
+def test_no_machine_changes_for_money_sooner_than_its_least_time_or_within_the_band(
+    band: Thresholds, course: list[tuple[float, list[float], list[bool]]], running: list[bool]
 ) -> None:
-    now_s = 0.0
-    verdicts = begin(np.array(running), now_s)
+    """The machines do what is said, or are late to: a third thing may hold them back at any time."""
+    now_s, at = 0.0, np.array(running)
+    verdicts = begin(at, at, now_s)
     changed_s = [0.0, 0.0, 0.0]
 
-    for wait_s, margin in course:
+    for wait_s, margin, obeys in course:
         now_s += wait_s
-        after = advance(verdicts, now_s, np.array(margin), bands(band, 3))
-        for at in range(3):
-            was, now = bool(verdicts.may_run[at]), bool(after.may_run[at])
-            if was != now:
-                least_s = band.least_on_s if was else band.least_off_s
-                assert now_s - changed_s[at] >= least_s
-                assert margin[at] < band.stop_below if was else margin[at] > band.start_above
-                changed_s[at] = now_s
-        verdicts = after
+        after = advance(verdicts, at, now_s, np.array(margin), bands(band, 3))
+        for one in range(3):
+            was, runs = bool(verdicts.may_run[one]), bool(at[one])
+            if was != after.may_run[one]:
+                assert margin[one] < band.stop_below if was else margin[one] > band.start_above
+                if was == runs:  # the machine is to change with it
+                    assert now_s - changed_s[one] >= (band.least_on_s if was else band.least_off_s)
+        told = np.where(obeys, after.may_run, at)
+        changed_s = [now_s if told[one] != at[one] else changed_s[one] for one in range(3)]
+        verdicts, at = after, told
 
 
 @given(band=thresholds(), margin=MARGINS, running=st.booleans())
@@ -268,13 +310,16 @@ def test_many_machines_at_once_are_judged_as_each_alone(
     band: Thresholds, margin: list[float], data: st.DataObject
 ) -> None:
     count = len(margin)
-    running = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    flags = st.lists(st.booleans(), min_size=count, max_size=count)
+    said, running = data.draw(flags), data.draw(flags)
     for_s = data.draw(st.lists(SECONDS, min_size=count, max_size=count))
 
-    together = may_run_for_money(np.array(running), np.array(for_s), np.array(margin), bands(band, count))
+    together = may_run_for_money(
+        np.array(said), np.array(running), np.array(for_s), np.array(margin), bands(band, count)
+    )
 
     alone = [
-        verdict(running=was, margin=one, for_s=held_s, band=band)
-        for was, one, held_s in zip(running, margin, for_s, strict=True)
+        verdict(may_run=may, running=does, margin=one, for_s=held_s, band=band)
+        for may, does, one, held_s in zip(said, running, margin, for_s, strict=True)
     ]
     assert together.tolist() == alone

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.decide.allocation import Choice, allocate
 from controller.decide.economics import energy_usd_per_kwh
-from controller.decide.profit import AT_ONCE, Verdicts, best_ths_per_kw, judge
+from controller.decide.profit import Verdicts, best_ths_per_kw, judge
 from controller.decide.value import Valuation, Work, candidates
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import JobState
@@ -88,12 +88,13 @@ def test_a_set_point_is_filled_by_machines_that_earn_nothing() -> None:
 
 
 def test_machines_that_were_stopped_for_their_cost_may_run_once_the_price_is_negative() -> None:
-    stopped = Verdicts(may_run=np.array([False]), since_s=np.array([AT_ONCE]))
+    off = np.array([False])
+    stopped = Verdicts(may_run=off, running=off, since_s=np.array([float("-inf")]))
 
     after = judge(
         stopped,
         best_ths_per_kw([OLD]),
-        np.array([False]),
+        off,
         0.0,
         usd_per_ths_day=0.0,
         usd_per_kwh=-0.02,
