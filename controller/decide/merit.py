@@ -7,11 +7,12 @@ the rest stays as it is: the least worth per kWh first. Heat, dwell and a node's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from controller.decide.plan import Grant, Plan, Reason
-from controller.decide.value import Valuation, Work, candidates
+from controller.decide.value import RETUNE_ASIC_S, RETUNE_GPU_S, Valuation, Work, floor_index
+from controller.decide.value import _leaving as leaving_of
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.jobs import JobState, OnShortage, QueueReading
 from controller.domain.power import Power
@@ -119,48 +120,69 @@ def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Meri
 
 
 def _money(spec: DeviceSpec, now: OperatingPoint, valuation: Valuation, work: Work | None) -> _Money:
-    worths = dict(candidates(spec, now, work, valuation, dwelling=False))
-    staying = valuation.worth(spec, now, now, work)
-    here = worths.get(now, staying)  # a GPU whose job is gone may still stand above what it may have now
-    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=here - staying)
+    here = _earned(spec, now, valuation, work)
+    premium = 0.0
+    if work is not None and work.state is JobState.RUNNING and now != spec.floor:
+        premium = leaving_of(work.job)
+    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=premium)
+    points = _points(spec, work)
+    higher = [
+        (_earned(spec, point, valuation, work) - here) / (point.power - now.power).in_kw
+        for point in points
+        if point.power > now.power
+    ]
     return _Money(
-        usd_per_hour=valuation.earned(spec, now, work),
-        next_usd_per_kwh=_next(spec, now, valuation, work, worths),
-        shed_usd_per_kwh=_shed(now, here, work, worths),
+        usd_per_hour=here,
+        next_usd_per_kwh=max(higher, default=None),
+        shed_usd_per_kwh=_shed(spec, now, valuation, work, here + premium, premium),
         leaving_usd=lost_usd,
         leaving=lost_by,
     )
 
 
-def _next(
+def _points(spec: DeviceSpec, work: Work | None) -> tuple[OperatingPoint, ...]:
+    """The points that a device may be given: a GPU's go by its job, without one it has its floor."""
+    if spec.kind is DeviceKind.ASIC:
+        return spec.points
+    return (
+        spec.points[:1] if work is None else (spec.floor, *spec.points[max(1, floor_index(spec, work.job)) :])
+    )
+
+
+def _output(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
+    """USD per hour of what a device produces at `point`."""
+    match spec.kind:
+        case DeviceKind.ASIC:
+            return point.rate * valuation.prices.usd_per_ths_day / 24
+        case DeviceKind.GPU:
+            return point.rate * work.job.usd_per_gpu_hour if work is not None else 0.0
+
+
+def _earned(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
+    return _output(spec, point, valuation, work) - point.power.in_kw * valuation.usd_per_kwh
+
+
+def _shed(
     spec: DeviceSpec,
     now: OperatingPoint,
     valuation: Valuation,
     work: Work | None,
-    points: Iterable[OperatingPoint],
+    here: float,
+    premium: float,
 ) -> float | None:
-    """The best that a kWh above this point earns, the cost of going there left out."""
-    here = valuation.earned(spec, now, work)
-    return max(
-        (
-            (valuation.earned(spec, point, work) - here) / (point.power - now.power).in_kw
-            for point in points
-            if point.power > now.power
-        ),
-        default=None,
-    )
-
-
-def _shed(
-    now: OperatingPoint, here: float, work: Work | None, worths: Mapping[OperatingPoint, float]
-) -> float | None:
-    """The least that a kWh taken from here costs, what keeps a job where it is included."""
-    lower = {point: worth for point, worth in worths.items() if point.power < now.power}
-    if len(lower) == 1 and _protected(work):
+    """The least that a kWh taken from here costs: what keeps a job where it is included, and the output that
+    a device loses by going to a lower point than it is at."""
+    lower = [point for point in _points(spec, work) if point.power < now.power]
+    if lower == [spec.floor] and _protected(work):
         return math.inf
-    return min(
-        ((here - worth) / (now.power - point.power).in_kw for point, worth in lower.items()), default=None
-    )
+    retune_s = RETUNE_ASIC_S if spec.kind is DeviceKind.ASIC else RETUNE_GPU_S
+    costs = []
+    for point in lower:
+        lost = _output(spec, point, valuation, work) * retune_s / valuation.horizon_s
+        kept = premium if point != spec.floor else 0.0
+        worth = _earned(spec, point, valuation, work) - lost + kept
+        costs.append((here - worth) / (now.power - point.power).in_kw)
+    return min(costs, default=None)
 
 
 def _protected(work: Work | None) -> bool:
@@ -178,7 +200,7 @@ def _leaving(
     """USD lost once by going to the lowest point and coming back, and what loses it."""
     if now == spec.floor:
         return 0.0, ""
-    restart_usd = valuation.output(spec, now, work) * spec.restart_s / 3600
+    restart_usd = _output(spec, now, valuation, work) * spec.restart_s / 3600
     if work is None or work.state is not JobState.RUNNING:
         return restart_usd, "restart" if restart_usd > 0 else ""
     lost_usd = restart_usd + premium_usd_per_hour * valuation.horizon_s / 3600

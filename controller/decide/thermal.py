@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from controller.decide.fleet import Floats, Ints
 from controller.decide.plan import Sample
 from controller.domain.devices import Cooling, DeviceSpec, Reading, ZoneReading
 from controller.domain.power import Power
@@ -50,6 +53,11 @@ def allowed(spec: DeviceSpec, share: float) -> Power:
     """The most a device may be granted when it gives up `share` of its range."""
     reach = spec.points[-1].power.watts - spec.floor.power.watts
     return spec.floor.power + Power.down(reach * (1 - share))
+
+
+def allowed_w(floor_w: Ints, top_w: Ints, share: Floats) -> Ints:
+    """`allowed` of many devices at once."""
+    return floor_w + np.floor((top_w - floor_w) * (1 - share)).astype(np.int64)
 
 
 def _share(value_c: float, start_c: float, trip_c: float) -> float:

@@ -40,9 +40,9 @@ class DeviceSpec:
 
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
-    the new point's rate, that a start costs. `model` is a GPU's, where the site prices it by its model.
-    `keeps_limit` says that the firmware keeps a confirmed limit through a reboot, so that the device may be
-    counted at that limit while it is silent.
+    the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
+    `model` is a GPU's, where the site prices it by its model. `keeps_limit` says that the firmware keeps a
+    confirmed limit through a reboot, so that the device may be counted at that limit while it is silent.
     """
 
     id: str
@@ -59,6 +59,7 @@ class DeviceSpec:
     settle_down_s: float = 15.0
     settle_up_s: float = 180.0
     restart_s: float = 120.0
+    starts_per_hour: int = 1000
 
     def __post_init__(self) -> None:
         powers = [point.power for point in self.points]

@@ -144,9 +144,9 @@ class Api:
     def _why(self, device: str, tick: Tick) -> web.Response:
         """The device, its grant, and the room on every node above it."""
         spec = next((spec for spec in tick.inputs.specs if spec.id == device), None)
-        grant = next((grant for grant in tick.plan.grants if grant.device == device), None)
-        if spec is None or grant is None:
+        if spec is None:
             return web.json_response({"error": f"no device {device!r}"}, status=404)
+        grant = tick.plan.grants.of(device)
         sample = tick.inputs.readings.get(device)
         hottest_c = sample.value.hottest_c if sample is not None else None
         state = tick.state.devices[device]
@@ -169,7 +169,7 @@ class Api:
     def _merit(self, tick: Tick) -> web.Response:
         """Every device in the order in which it is shed, and the price of energy that order goes by."""
         inputs, site = tick.inputs, self._board.site
-        grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site.policy)
+        grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site)
         valuation = valuation_now(site, inputs, grid)
         merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues)
         return web.json_response(

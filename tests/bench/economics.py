@@ -21,6 +21,7 @@ from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.power import NO_LIMIT, ZERO, Power
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices, Thresholds
+from tests.decide.builders import grants_of, nodes_of
 
 DEVICES = 10_000
 QUARTERS = 28_800
@@ -85,8 +86,8 @@ def fleet() -> tuple[tuple[DeviceSpec, ...], Plan]:
         cap=NO_LIMIT,
         cap_reason=CapReason.NONE,
         cap_event="",
-        grants=grants,
-        nodes=(),
+        grants=grants_of(specs, grants),
+        nodes=nodes_of(),
         ready=True,
         least=ZERO,
     )

@@ -29,9 +29,11 @@ from tests.decide.builders import (
     UTC_S,
     event,
     gpu,
+    grants_of,
     inputs,
     job,
     miner,
+    nodes_of,
     queue,
     site,
     working,
@@ -40,27 +42,34 @@ from tests.decide.builders import (
 VALUATION = Valuation(prices=Prices(usd_per_ths_day=0.06), usd_per_kwh=0.05, horizon_s=900.0)
 
 
-def plan(at: Mapping[str, OperatingPoint], reasons: Mapping[str, Reason] | None = None) -> Plan:
+def plan(
+    specs: Sequence[DeviceSpec],
+    at: Mapping[str, OperatingPoint],
+    reasons: Mapping[str, Reason] | None = None,
+) -> Plan:
     return Plan(
         now_s=NOW_S,
         cap=NO_LIMIT,
         cap_reason=CapReason.NONE,
         cap_event="",
-        grants=tuple(
-            Grant(
-                device=name,
-                point=point,
-                power=point.power,
-                worst=point.power,
-                draw=Power(point.power.watts - 10),
-                age_s=1.0,
-                wanted=point,
-                reason=(reasons or {}).get(name, Reason.FULL),
-                truth=Truth.CONFIRMED,
-            )
-            for name, point in at.items()
+        grants=grants_of(
+            specs,
+            [
+                Grant(
+                    device=name,
+                    point=point,
+                    power=point.power,
+                    worst=point.power,
+                    draw=Power(point.power.watts - 10),
+                    age_s=1.0,
+                    wanted=point,
+                    reason=(reasons or {}).get(name, Reason.FULL),
+                    truth=Truth.CONFIRMED,
+                )
+                for name, point in at.items()
+            ],
         ),
-        nodes=(),
+        nodes=nodes_of(),
         ready=True,
         least=Power(0),
     )
@@ -74,7 +83,7 @@ def order(
     valuation: Valuation = VALUATION,
 ) -> dict[str, Merit]:
     places = {spec.id: point for spec, point in zip(specs, at, strict=True)}
-    found = merit_order(plan(places, reasons), specs, valuation, queues)
+    found = merit_order(plan(specs, places, reasons), specs, valuation, queues)
     return {merit.device: merit for merit in found}
 
 
@@ -224,7 +233,7 @@ def test_a_kwh_costs_what_the_grid_makes_of_it_now(signals: dict[str, float], us
     events = (event("e", **signals),) if signals else ()  # type: ignore[arg-type]  # one mapping of all
     now, plant = inputs(prices=PAID, events=events), site(switch_horizon_s=600.0)
 
-    found = valuation_now(plant, now, grid_now(events, UTC_S, Link.NONE, plant.policy))
+    found = valuation_now(plant, now, grid_now(events, UTC_S, Link.NONE, plant))
 
     assert found.usd_per_kwh == pytest.approx(usd_per_kwh)
     assert (found.prices, found.horizon_s) == (PAID, 600.0)

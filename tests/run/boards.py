@@ -42,6 +42,7 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.prices import Price, PriceKey
 from controller.domain.site import Node, Policy, Site, Zone
 from controller.run.board import Board, Tick
+from tests.decide.builders import grants_of, nodes_of
 
 NOW_S = 1_000.0
 UTC_S = 1_800_000_000.0
@@ -177,8 +178,10 @@ def tick(
             cap=cap,
             cap_reason=cap_reason,
             cap_event="",
-            grants=tuple(one.grant for one in devices),
-            nodes=nodes,
+            grants=grants_of(
+                (one.spec for one in devices), (one.grant for one in devices), ("grid-connection", "pdu-1")
+            ),
+            nodes=nodes_of(*nodes),
             ready=ready,
             least=Power(9_000),
             alarms=alarms,

@@ -267,14 +267,14 @@ async def test_the_watchdog_starves_while_the_process_is_stuck(tmp_path: Path) -
 
 
 class Restless(DeviceSpec):
-    """A device whose ceiling is higher each time one looks: no plan for it can be right."""
+    """A device whose ceiling is lower each time one looks: no plan for it can be right."""
 
     _asked = 0
 
     @property
     def ceiling(self) -> Power:
         type(self)._asked += 1
-        return Power(3100 + self._asked)
+        return Power(9100 - self._asked)
 
     @ceiling.setter
     def ceiling(self, _: Power) -> None:
