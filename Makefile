@@ -48,6 +48,10 @@ bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy
 bench-economics: $(VENV)/.installed  ## which of 10,000 machines are worth their power, and in which order they are shed
 	$(BIN)/python -m tests.bench.economics
 
+.PHONY: bench-step
+bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
+	$(BIN)/python -m tests.bench.step
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

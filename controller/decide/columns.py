@@ -31,6 +31,7 @@ class Columns:
     may_start_s: Floats
     bias: Floats
     derate: Floats
+    warned: Flags
 
     @property
     def seen(self) -> Flags:
@@ -55,6 +56,7 @@ class Columns:
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
         self.bias[row] = state.bias
         self.derate[row] = state.derate
+        self.warned[row] = state.warned
 
 
 def empty(rows: int) -> Columns:
@@ -69,6 +71,7 @@ def empty(rows: int) -> Columns:
         may_start_s=np.full(rows, -np.inf),
         bias=np.ones(rows),
         derate=np.zeros(rows),
+        warned=np.zeros(rows, dtype=np.bool_),
     )
 
 

@@ -108,6 +108,7 @@ class AlarmKind(StrEnum):
     COOLING = "cooling"
     UNEXPLAINED = "unexplained"
     ENERGISED = "energised"
+    HOT = "hot"
     PRICE_STALE = "price_stale"
 
 

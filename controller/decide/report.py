@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import economics, jobs, nodes, truth
+from controller.decide import economics, jobs, nodes, thermal, truth
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
@@ -215,6 +215,11 @@ def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alar
             told = device.point.name if device.point is not None else "nothing"
             detail = f"told {told}, draws {device.draw}"
             yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=spec.id, detail=detail)
+    for row in np.flatnonzero(after.columns.warned & after.columns.seen).tolist():
+        spec = after.fleet.specs[row]
+        heat = thermal.heat(spec, inputs.readings[spec.id].value)
+        detail = ", ".join(f"{value_c:.0f} of {limits.trip_c:.0f} C" for value_c, limits in heat)
+        yield Alarm(kind=AlarmKind.HOT, subject=spec.id, detail=detail)
     for row in np.flatnonzero(after.fleet.isolated & after.columns.seen).tolist():
         name = after.fleet.specs[row].id
         detail = f"answers and draws {after.devices[name].draw}, below a node declared isolated"

@@ -212,4 +212,7 @@ def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> Devi
         # Where there is no voltage, silence is what is to be expected.
         return after._replace(worst=ZERO) if fleet.isolated[row] else after
     share = thermal.device_derate(spec, sample.value, before.derate)
-    return after if share == before.derate else after._replace(derate=share)
+    warned = thermal.warned(spec, sample.value)
+    if share == before.derate and warned == before.warned:
+        return after
+    return after._replace(derate=share, warned=warned)

@@ -50,7 +50,8 @@ class DeviceState(NamedTuple):
     shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
     `failed_s`. `started_s` are its last starts. `proofs` and `lies` count commands that watts proved and
     disproved. `bias` is measured over nominal draw, `keeps` the last
-    confirmed worst case.
+    confirmed worst case. `derate` is the share of its range that its heat takes, `warned` says that a
+    temperature calls for a warning.
     """
 
     point: OperatingPoint | None = None
@@ -71,6 +72,7 @@ class DeviceState(NamedTuple):
     bias: float = 1.0
     keeps: Power | None = None
     derate: float = 0.0
+    warned: bool = False
 
     @property
     def seen(self) -> bool:

@@ -28,10 +28,15 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalLimits:
-    """Chip temperatures in Celsius: derating begins at `derate_c` and reaches the floor at `trip_c`."""
+    """Temperatures in Celsius: a warning at `warn_c`, derating from `derate_c` on, the floor at `trip_c`."""
 
     derate_c: float
     trip_c: float
+    warn_c: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.derate_c < self.trip_c:
+            raise ValueError(f"derate_c {self.derate_c} must lie below trip_c {self.trip_c}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,8 @@ class DeviceSpec:
     zone: str | None = None
     model: str = ""
     thermal: ThermalLimits | None = None
+    board_thermal: ThermalLimits | None = None
+    memory_thermal: ThermalLimits | None = None
     keeps_limit: bool = False
     stale_after_s: float = 15.0
     dwell_s: float = 60.0
@@ -85,7 +92,8 @@ class Reading:
     """What one device said of itself in one poll. A value it did not give is None, never a default.
 
     `setting` is the limit that the firmware reports to be in force (a sleeping machine: its sleep power).
-    `margin_c` is the distance to the device's own slowdown, where it tells that instead of a threshold.
+    `hottest_c` is the hottest chip, of a GPU the core. `margin_c` is the distance to the device's own
+    slowdown, where it tells that instead of a threshold.
     """
 
     device: str
@@ -94,6 +102,8 @@ class Reading:
     setting: Bound = NO_LIMIT
     rate: float = 0.0
     hottest_c: float | None = None
+    board_c: float | None = None
+    memory_c: float | None = None
     margin_c: float | None = None
 
 
@@ -110,11 +120,12 @@ class Cooling(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneReading:
-    """Inlet temperature of a cooling zone, and whether its fans or pumps are proven to run."""
+    """Temperatures of a cooling zone, and whether its fans or pumps are proven to run."""
 
     zone: str
     inlet_c: float
     cooling: Cooling = Cooling.PROVEN
+    coolant_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

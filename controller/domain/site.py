@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
 
 
@@ -41,11 +42,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A cooling zone: its devices derate from `derate_c` of inlet air and are at their floor at `trip_c`."""
+    """A cooling zone: its devices derate from `derate_c` of inlet air and are at their floor at `trip_c`.
+
+    `coolant` is the same for the liquid that cools them, where there is one.
+    """
 
     id: str
     derate_c: float
     trip_c: float
+    coolant: ThermalLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
