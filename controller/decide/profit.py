@@ -17,6 +17,7 @@ from controller.domain.power import ZERO
 from controller.domain.site import Thresholds
 
 Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 LEAST_LIFT = 1e-6
@@ -130,15 +131,17 @@ def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
     return np.ones_like(verdicts.may_run) if meets_target else verdicts.may_run
 
 
-def lifts(worths: Floats, held: Flags) -> Floats:
+def lifts(start: Ints, worth: Floats, held: Flags) -> Floats:
     """USD per hour to add to the points above the floor of each device that is `held`: running, and to run.
 
-    A row of `worths` is a device, its floor first, NaN where it has no more points. The lift is the least
-    that keeps the best of them above the floor, so that money alone does not stop what its verdict lets run;
-    such a machine is still the first to give its watts where a limit needs them.
+    The points of device i are those of `worth` from `start[i]` to just before `start[i + 1]`, floor first.
+    The lift is the least that keeps the best of them above the floor, so that money alone does not stop what
+    its verdict lets run; such a machine is still the first to give its watts where a limit needs them.
     """
-    best = np.fmax.reduce(worths[:, 1:], axis=1, initial=-np.inf)
-    gap = worths[:, 0] - best
+    first = start[:-1]
+    above = worth.copy()
+    above[first] = -np.inf
+    gap = worth[first] - np.maximum.reduceat(above, first) if len(first) else np.zeros(0)
     return np.where(held & np.isfinite(gap) & (gap >= 0.0), gap + LEAST_LIFT, 0.0)
 
 

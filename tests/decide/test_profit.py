@@ -203,16 +203,18 @@ def test_at_the_start_a_machine_that_stands_is_held_down_only_if_it_would_be_sto
 
 
 def test_a_machine_that_is_to_run_is_lifted_just_above_its_floor_and_no_higher() -> None:
-    worths = np.array([[-0.01, -0.3, -0.2], [-0.01, -0.3, 0.2], [-0.01, -0.3, -0.2], [-0.01, np.nan, np.nan]])
+    losing, earning, floor_only = [-0.01, -0.3, -0.2], [-0.01, -0.3, 0.2], [-0.01]
+    worth = np.array([*losing, *earning, *losing, *floor_only])
+    start = np.array([0, 3, 6, 9, 10])
 
-    lift = lifts(worths, np.array([True, True, False, True]))
+    lift = lifts(start, worth, np.array([True, True, False, True]))
 
     assert lift.tolist() == pytest.approx([0.19 + 1e-6, 0.0, 0.0, 0.0])
-    assert worths[0, 2] + lift[0] > worths[0, 0] > worths[0, 1] + lift[0]
+    assert worth[2] + lift[0] > worth[0] > worth[1] + lift[0]
 
 
-def test_a_device_without_points_above_its_floor_is_not_lifted() -> None:
-    assert lifts(np.array([[-0.01]]), np.array([True])).tolist() == [0.0]
+def test_nobody_needs_no_lift() -> None:
+    assert lifts(np.array([0]), np.zeros(0), np.zeros(0, np.bool_)).tolist() == []
 
 
 def test_when_devices_come_or_go_the_verdicts_begin_anew() -> None:
