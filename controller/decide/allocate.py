@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from controller.decide.hulls import Steps, by_falling, hulls
 from controller.decide.packing import Packing, fill, greedy
 from controller.decide.relaxed import load, relaxed
-from controller.decide.trades import improve
+from controller.decide.trades import trade
 from controller.decide.tree import Tree
 
-NEAR = 3e-4
-"""An answer so close to its bound is not improved. Relative to what all watts are worth at the
-median slope, which premiums on single devices do not blur."""
+NEAR = 5e-4
+"""An answer so close to its bound is not improved. Relative to what devices are worth, leaving
+out premiums that keep single ones where they are."""
 ALIKE = (1 << 46) - 1
 """The bits of a slope that do not count between groups: what differs by less than 1.6 % is alike."""
 
@@ -68,7 +68,6 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     steps = hull.take(by_falling(hull.slope))
     taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
     bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())
-    near = bound - NEAR * _typical(steps, int(menu.watts[low].sum() + taken_w.sum()))
     if menu.group is not None:
         steps = hull.take(_by_group(hull, menu.group))
         taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
@@ -83,7 +82,10 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
         room_w=tree.padded(room_w),
     )
     greedy(packing, steps, taken_w == steps.watts)
-    waiting = improve(packing, fill(packing), bound, near)
+    waiting = fill(packing)
+    if len(waiting.device) and packing.value < bound - NEAR * _typical(menu.values[packing.at]):
+        trade(packing, waiting, np.ones(len(low), bool) if menu.group is None else menu.group < 0)
+        waiting = fill(packing)
     blocked_by = np.full(len(low), -1)
     blocked_by[waiting.device] = waiting.node
     value = packing.value
@@ -106,9 +108,11 @@ def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.intp]:
     return order[by_falling(np.where(of < 0, hull.slope, rounded)[order])]
 
 
-def _typical(steps: Steps, watts: int) -> float:
-    """What so many watts are worth at the median slope."""
-    return float(steps.slope[len(steps.slope) // 2]) * watts if len(steps.slope) else 0.0
+def _typical(values: NDArray[np.float64]) -> float:
+    """What devices are worth together, none of them counted at more than ten times the median."""
+    worth = np.abs(values)
+    middle = len(worth) // 2
+    return float(np.minimum(worth, 10 * np.partition(worth, middle)[middle]).sum())
 
 
 def _tops(low: NDArray[np.intp], hull: Steps) -> NDArray[np.intp]:

@@ -17,6 +17,7 @@ from controller.decide.limits import Limits
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
+from controller.domain.devices import Means
 from controller.domain.jobs import Job, QueueReading
 from controller.domain.power import Power
 
@@ -28,7 +29,8 @@ OTHER_TRIES = 5
 class Chosen:
     """`at` is the point that each device should be at (index among its own; -1 where it does not obey).
 
-    `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs;
+    `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
+    `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
     `least` is what all devices together can be brought down to. `earns` is in USD per hour, without the
     premiums that keep jobs and dwelling devices where they are.
     """
@@ -43,6 +45,7 @@ class Chosen:
     kept: tuple[Placement, ...]
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
+    cut: frozenset[str]
     least: Power
     earns: float
 
@@ -121,6 +124,7 @@ def choose(
                 kept=tuple(kept),
                 aside=tuple(job for job in aside.values() if job not in kept),
                 forgiven=_forgiven(choosing, limits, working),
+                cut=_to_cut(choosing, limits, allocation, now_s),
                 least=Power(int(found.watts[found.start[:-1]].sum())),
                 earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
             )
@@ -157,11 +161,17 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     for row in np.flatnonzero(~chosen.obeys & known.seen & (known.now_w >= 0)).tolist():
         spec = fleet.specs[row]
         state = seen.devices[spec.id]
+        if spec.id in chosen.cut:
+            continue
         if spec.id in chosen.forgiven:
             state = truth.forgiven(spec, state)
         assert state.point is not None
         way = seen.tree.paths[fleet.node[row]]
         wanted.append(Wish(spec=spec, state=state, point=state.point, merit=0.0, way=way))
+    for name in sorted(chosen.cut):
+        spec, way = seen.spec(name), seen.tree.paths[fleet.node[fleet.row[name]]]
+        state = seen.devices[name]
+        wanted.append(Wish(spec=spec, state=state, point=spec.floor, merit=0.0, way=way, means=Means.OUTLET))
     return tuple(wanted)
 
 
@@ -210,6 +220,23 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
         for row, at in may_be_at.items()
         if at is not None and fleet.specs[row].points[given[row]].power >= at.power
     )
+
+
+def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
+    """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
+    of the silent, which may well draw nothing, only where all others at their lowest are still too much.
+    """
+    seen = choosing.seen
+    fleet, known = seen.fleet, seen.columns
+    spare_w = limits.room_w(seen.worst_w)
+    found = set()
+    for row in np.flatnonzero(fleet.has_outlet & ~choosing.obeys).tolist():
+        spec = fleet.specs[row]
+        missing_w = spare_w if known.seen[row] else allocation.room_w
+        pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
+        if pressing and truth.in_vain(spec, seen.devices[spec.id], now_s):
+            found.add(spec.id)
+    return frozenset(found)
 
 
 def _usable(choosing: Choosing) -> dict[str, bool]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
 from controller.decide.truth import DeviceState
-from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 
 MAX_BACKOFF = 3
 UNANSWERED_RETRY_S = 2.0
@@ -23,7 +23,8 @@ UNANSWERED_RETRY_S = 2.0
 class Wish:
     """A device, where it should be, and how much that is worth per watt (who is raised first).
 
-    `way` are the indices of the nodes above it, from its own up to the root.
+    `way` are the indices of the nodes above it, from its own up to the root. By its outlet it only ever
+    goes to its floor.
     """
 
     spec: DeviceSpec
@@ -31,6 +32,7 @@ class Wish:
     point: OperatingPoint
     merit: float
     way: tuple[int, ...]
+    means: Means = Means.COMMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ def _lowered(
 
 def _lowers(wish: Wish) -> bool:
     """Down, or the same again to a device that may still be above it: never adds a watt to what is drawn."""
+    if wish.means is Means.OUTLET:
+        return True
     state, counts = wish.state, wish.state.counted(wish.point)
     assert state.point is not None
     if wish.point.name == state.point.name and state.draw < counts:
@@ -102,6 +106,8 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
     """A new point is sent at once; the same one again only after a growing pause, and only while unproven."""
     state = wish.state
     assert state.point is not None
+    if wish.means is Means.OUTLET:
+        return now_s - max(state.cut_s, state.sent_s) >= retry_s
     if wish.point.name != state.point.name:
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):

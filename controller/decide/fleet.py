@@ -36,6 +36,7 @@ class Fleet:
     gpu: Flags
     draining: Flags
     isolated: Flags
+    has_outlet: Flags
     ceiling_w: Ints
     stale_after_s: Floats
     dwell_s: Floats
@@ -87,6 +88,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         gpu=np.array([spec.kind is DeviceKind.GPU for spec in specs], dtype=np.bool_),
         draining=_below(site, tree, node, Service.DRAINING),
         isolated=_below(site, tree, node, Service.ISOLATED),
+        has_outlet=np.array([spec.has_outlet for spec in specs], dtype=np.bool_),
         ceiling_w=np.array([spec.ceiling.watts for spec in specs], dtype=np.int64),
         stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
         dwell_s=np.array([spec.dwell_s for spec in specs], dtype=np.float64),

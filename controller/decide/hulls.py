@@ -15,12 +15,11 @@ RADIX_FROM = 1 << 13
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Steps:
-    """Parallel arrays. `start` and `end` are positions among all devices' candidates; `slope` is what a watt
-    more earns, USD per hour, and positive.
+    """Parallel arrays. `end` is where a step leads, a position among all devices' candidates; `slope` is
+    what a watt more earns, USD per hour, and positive.
     """
 
     device: NDArray[np.intp]
-    start: NDArray[np.intp]
     end: NDArray[np.intp]
     watts: NDArray[np.int64]
     slope: NDArray[np.float64]
@@ -28,7 +27,6 @@ class Steps:
     def take(self, which: NDArray[np.intp]) -> Steps:
         return Steps(
             device=self.device[which],
-            start=self.start[which],
             end=self.end[which],
             watts=self.watts[which],
             slope=self.slope[which],
@@ -49,7 +47,6 @@ def hulls(starts: NDArray[np.intp], watts: NDArray[np.int64], values: NDArray[np
         return found[0]
     return Steps(
         device=np.concatenate([some.device for some in found]),
-        start=np.concatenate([some.start for some in found]),
         end=np.concatenate([some.end for some in found]),
         watts=np.concatenate([some.watts for some in found]),
         slope=np.concatenate([some.slope for some in found]),
@@ -70,7 +67,6 @@ def _hulls(
     step_w = corner_w[to] - corner_w[to - 1]
     return Steps(
         device=owner[to],
-        start=corner[to - 1] + begin,
         end=corner[to] + begin,
         watts=step_w,
         slope=(worth[to] - worth[to - 1]) / step_w,

@@ -35,7 +35,8 @@ class Moment:
 class Limits:
     """`bound_w` is what each node goes by, `usable_w` what is planned with: the bound less the margin.
 
-    `cap` is the root's bound; `due` is what the root must not pass at this moment, before an event begins.
+    `cap` is the root's bound; `due` is what the root must not pass at this moment: not yet what an event will
+    ask for, nor what its ramp still leads down to.
     """
 
     cap: Bound
@@ -73,7 +74,7 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
     rated_is_cap = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,
-        due=tightest(root.limit, _owed(grid.due, asked)),
+        due=root.limit if asked != grid.cap else tightest(root.limit, grid.due),
         cap_reason=grid.cap_reason if by_grid else rated_is_cap,
         cap_event=grid.cap_event if by_grid else "",
         bound_w=bound_w,
@@ -90,13 +91,6 @@ def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
         return grid.cap
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
     return Limit(max(grid.cap.power, reach.power - fallen))
-
-
-def _owed(due: Bound, asked: Bound) -> Bound:
-    """What is due now, where a ramp leads down to it no more than the ramp has come to."""
-    if isinstance(due, Limit) and isinstance(asked, Limit):
-        return Limit(max(due.power, asked.power))
-    return due
 
 
 def _less_margin_w(limit: Bound, margin: float) -> int:

@@ -19,6 +19,8 @@ AT_ONCE = 4096
 """Steps looked at before it is asked again which of the others still fit."""
 ONE_BY_ONE = 256
 """So few steps are looked at faster by themselves."""
+ROUNDS = 3
+"""So often the sure ones of those in doubt are taken together, before the others are looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,11 +89,11 @@ def greedy(packing: Packing, steps: Steps, whole: NDArray[np.bool_]) -> None:
     rest = _fitting(packing, steps, (~whole).nonzero()[0], stop)
     while len(rest):
         part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
-        while len(part) > ONE_BY_ONE:
+        for _ in range(ROUNDS):
+            if len(part) <= ONE_BY_ONE:
+                break
             some_w, node = steps.watts[part], packing.node[steps.device[part]]
             sure = relaxed(some_w, node, packing.room_w[:-1], packing.tree) == some_w
-            if not sure.any():
-                break
             _take(packing, steps, part[sure])
             part = _fitting(packing, steps, part[~sure], stop)
         _one_by_one(packing, steps, part, stop)

@@ -31,7 +31,7 @@ from controller.decide.tree import sum_up
 from controller.domain.devices import SetPoint
 from controller.domain.grid import EventStatus, GridEvent, Link, PriceSignal
 from controller.domain.jobs import JobCommand
-from controller.domain.power import Limit, Power
+from controller.domain.power import Bound, Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
@@ -65,13 +65,13 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         nodes=_nodes(made, grants),
         ready=made.ready,
         least=least,
-        commands=tuple(SetPoint(device=wish.spec.id, point=wish.point) for wish in told),
+        commands=tuple(SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told),
         raised=tuple(
             wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
-        standings=_standings(made, least),
+        standings=_standings(made, tightest(site.root.limit, made.grid.due), least),
         value_per_hour=made.chosen.earns,
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
@@ -155,9 +155,9 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
     )
 
 
-def _standings(made: Decision, least: Power) -> tuple[Standing, ...]:
+def _standings(made: Decision, cap: Bound, least: Power) -> tuple[Standing, ...]:
     """An event is complied with when a fresh meter says so, and only then."""
-    metered, cap = made.after.metered.get(made.after.tree.ids[0]), made.limits.due
+    metered = made.after.metered.get(made.after.tree.ids[0])
     holds = metered is not None and isinstance(cap, Limit) and metered <= cap.power
     return tuple(
         Standing(

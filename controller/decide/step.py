@@ -10,7 +10,7 @@ from dataclasses import replace
 from controller.decide import commands, jobs, truth, value
 from controller.decide.choose import choose, wishes
 from controller.decide.columns import CODE
-from controller.decide.commands import Orders
+from controller.decide.commands import Orders, Wish
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
 from controller.decide.pace import Pace, pace_now
@@ -18,7 +18,9 @@ from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
+from controller.decide.truth import DeviceState
 from controller.decide.value import Valuation
+from controller.domain.devices import Means
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 
@@ -41,9 +43,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         orders = commands.order(wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
     told = (*orders.lowers, *orders.raises)
     changes = {wish.spec.id: wish.state for wish in wanted if wish.state is not seen.devices[wish.spec.id]}
-    changes |= {
-        wish.spec.id: truth.commanded(wish.spec, wish.state, wish.point, inputs.now_s) for wish in told
-    }
+    changes |= {wish.spec.id: _told(wish, inputs.now_s) for wish in told}
     after = seen.changed(changes)
     job_orders, sent = jobs.commands(
         chosen.kept if state.ready_s is not None else (),
@@ -99,6 +99,14 @@ def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     if grid.cap_reason is CapReason.TARGET:
         usd_per_kwh = 0.0
     return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=site.policy.switch_horizon_s)
+
+
+def _told(wish: Wish, now_s: float) -> DeviceState:
+    match wish.means:
+        case Means.COMMAND:
+            return truth.commanded(wish.spec, wish.state, wish.point, now_s)
+        case Means.OUTLET:
+            return truth.cut(wish.spec, wish.state, now_s)
 
 
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.packing import Packing, Waiting, fill
+from controller.decide.packing import Packing, Waiting
+from controller.decide.relaxed import load
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 WIDTH = 8
 """So many devices of a node are considered together: all 256 ways to move some of them."""
+NODES = 1 << 14
+"""At most so many nodes are looked at, those first where most lies idle: a bound on memory, 64 MB."""
 LOOKED_AT = 1 << 17
-"""As many devices are looked at in a round; the smallest nodes come first, as whole steps cost them most."""
-LOWER = (1, 2, 4, 1 << 20)
-"""By how many candidates a device without a better one is lowered, round by round; to its lowest at most."""
+"""At most so many devices below them, smallest nodes first, as whole steps cost them most."""
 GAIN = 1e-9
 """The least a trade must be worth, as a share of what it moves: rounding is no gain."""
-WORTH_IT = 0.1
-"""A round that closes less of the gap to the bound is the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,41 +33,46 @@ class Moves:
     value: NDArray[np.float64]
 
 
-def improve(packing: Packing, waiting: Waiting, bound: float, near: float) -> Waiting:
-    """Trade until the packing is worth `near`, or it does not pay; what waits then."""
-    value = packing.value
-    for lower in LOWER:
-        gap = bound - value
-        if value >= near or not len(waiting.device):
-            break
-        _trade(packing, waiting, lower)
-        waiting = fill(packing)
-        value = packing.value
-        if bound - value > (1 - WORTH_IT) * gap:
-            break
-    return waiting
-
-
-def _trade(packing: Packing, waiting: Waiting, lower: int) -> None:
-    """Make the best trade at each node that devices wait for."""
-    node, which = np.unique(waiting.node, return_inverse=True)
+def trade(packing: Packing, waiting: Waiting, free: NDArray[np.bool_]) -> None:
+    """Make the best trade of `free` devices at each node that devices wait for."""
+    full = np.zeros(len(packing.tree.ids), bool)
+    full[waiting.node] = True
+    node = full.nonzero()[0]
     step_w, gain = _change(packing, waiting.device, waiting.better)
-    price = np.zeros(len(node))
-    np.maximum.at(price, which, gain / step_w)
-    moves = _moves(packing, waiting, node, price, lower)
-    total_w, total = np.zeros((len(node), 1), np.int64), np.zeros((len(node), 1))
-    for column in range(WIDTH):  # bit by bit, all ways to make some of the moves
-        total_w = np.concatenate([total_w, total_w + moves.watts[:, column, None]], axis=1)
-        total = np.concatenate([total, total + moves.value[:, column, None]], axis=1)
+    price = np.zeros(len(full))
+    np.maximum.at(price, waiting.node, gain / step_w)
+    node = node[(-price[node] * packing.spare_w(node)).argsort(kind="stable")[:NODES]]
+    moves = _moves(packing, waiting, node, price[node], free)
+    total_w, total = _of_some(moves.watts), _of_some(moves.value)
     total[total_w > packing.spare_w(node)[:, None]] = -np.inf
     best = total.argmax(axis=1)
     gains = total[np.arange(len(node)), best] > GAIN * np.abs(moves.value).sum(axis=1)
+    _make(packing, moves, (best[:, None] >> np.arange(WIDTH) & 1).astype(bool) & gains[:, None])
+
+
+def _of_some(each: NDArray[Number]) -> NDArray[Number]:
+    """Each row's sums over some of its columns; the bits of a position say over which."""
+    total = np.zeros((len(each), 1 << WIDTH), each.dtype)
+    for column in range(WIDTH):
+        known = 1 << column
+        np.add(total[:, :known], each[:, column, None], out=total[:, known : 2 * known])
+    return total
+
+
+def _make(packing: Packing, moves: Moves, chosen: NDArray[np.bool_]) -> None:
+    """Make the `chosen` moves, all of a row or none; row by row only if they are in each other's way."""
+    device, to = moves.device[chosen], moves.to[chosen]
+    if len(device) and np.bincount(device).max() == 1:
+        change_w = load(packing.node[device], moves.watts[chosen], packing.tree)
+        if (change_w <= np.maximum(packing.room_w[:-1], 0)).all():
+            packing.room_w[:-1] -= change_w
+            packing.at[device] = to
+            return
     moved: set[int] = set()
-    for row in gains.nonzero()[0].tolist():
-        made = np.flatnonzero(best[row] >> np.arange(WIDTH) & 1)
-        device = moves.device[row, made].tolist()
-        if moved.isdisjoint(device) and _made(packing, device, moves.to[row, made].tolist()):
-            moved.update(device)
+    for row in np.flatnonzero(chosen.any(axis=1)).tolist():
+        devices = moves.device[row, chosen[row]].tolist()
+        if moved.isdisjoint(devices) and _made(packing, devices, moves.to[row, chosen[row]].tolist()):
+            moved.update(devices)
 
 
 def _made(packing: Packing, device: list[int], to: list[int]) -> bool:
@@ -79,15 +86,19 @@ def _made(packing: Packing, device: list[int], to: list[int]) -> bool:
 
 
 def _moves(
-    packing: Packing, waiting: Waiting, node: NDArray[np.intp], price: NDArray[np.float64], lower: int
+    packing: Packing,
+    waiting: Waiting,
+    node: NDArray[np.intp],
+    price: NDArray[np.float64],
+    free: NDArray[np.bool_],
 ) -> Moves:
-    """Those devices below each node whose value per watt is nearest to its price, the best that waits for
-    it: one that waits goes up, any other down.
+    """Those `free` devices below each node whose value per watt is nearest to the node's price, the best that
+    waits for it: one that waits goes to its next better candidate, any other to the one below its own.
     """
-    to = np.maximum(packing.at - lower, packing.low)
+    to = np.maximum(packing.at - 1, packing.low)
     to[waiting.device] = waiting.better
     row, device = _below(packing, node)
-    movable = to[device] != packing.at[device]
+    movable = free[device] & (to[device] != packing.at[device])
     row, device = row[movable], device[movable]
     step_w, gain = _change(packing, device, to[device])
     order = np.lexsort((np.abs(gain / step_w / price[row] - 1), row))

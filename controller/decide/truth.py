@@ -38,6 +38,10 @@ BIAS_GAIN = 0.2
 BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 HOUR_S = 3600.0
+CUT_AFTER_ATTEMPTS = 3
+CUT_AFTER_SILENT_S = 60.0
+CUT_REST_S = 1800.0
+"""A machine whose power had to be taken is not given it back for so long."""
 
 
 class DeviceState(NamedTuple):
@@ -48,9 +52,9 @@ class DeviceState(NamedTuple):
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
     shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
-    `failed_s`. `started_s` are its last starts. `proofs` and `lies` count commands that watts proved and
-    disproved. `bias` is measured over nominal draw, `keeps` the last
-    confirmed worst case. `derate` is the share of its range that its heat takes, `warned` says that a
+    `failed_s`. `started_s` are its last starts, and at `cut_s` its outlet was last switched off. `proofs` and
+    `lies` count commands that watts proved and disproved. `bias` is measured over nominal draw, `keeps` the
+    last confirmed worst case. `derate` is the share of its range that its heat takes, `warned` says that a
     temperature calls for a warning.
     """
 
@@ -66,6 +70,7 @@ class DeviceState(NamedTuple):
     failures: int = 0
     failed_s: float = float("-inf")
     started_s: tuple[float, ...] = ()
+    cut_s: float = float("-inf")
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
@@ -141,10 +146,27 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
 
 
 def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
-    """From when on the device may be started again without more starts in an hour than it may have."""
+    """From when on the device may be started: no more often in an hour than it may be, nor soon after its
+    power was taken.
+    """
+    rested_s = state.cut_s + CUT_REST_S
     if len(state.started_s) < spec.starts_per_hour:
-        return float("-inf")
-    return state.started_s[-spec.starts_per_hour] + HOUR_S
+        return rested_s
+    return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)
+
+
+def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Whether words have been tried often enough on a device that has an outlet."""
+    if not spec.has_outlet or state.point is None:
+        return False
+    if state.seen:
+        return state.attempts >= CUT_AFTER_ATTEMPTS and doubtful(spec, state, now_s)
+    return now_s - state.at_s > spec.stale_after_s + CUT_AFTER_SILENT_S
+
+
+def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+    """The state after its power was taken, which counts for nothing until that was measured."""
+    return commanded(spec, state, spec.floor, now_s)._replace(cut_s=now_s)
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:

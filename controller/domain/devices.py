@@ -46,8 +46,9 @@ class DeviceSpec:
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
     the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
-    `model` is a GPU's, where the site prices it by its model. `keeps_limit` says that the firmware keeps a
-    confirmed limit through a reboot, so that the device may be counted at that limit while it is silent.
+    `has_outlet` says that its power can be taken from it at a switched outlet. `model` is a GPU's, where the
+    site prices it by its model. `keeps_limit` says that the firmware keeps a confirmed limit through a
+    reboot, so that the device may be counted at that limit while it is silent.
     """
 
     id: str
@@ -67,6 +68,7 @@ class DeviceSpec:
     settle_up_s: float = 180.0
     restart_s: float = 120.0
     starts_per_hour: int = 1000
+    has_outlet: bool = False
 
     def __post_init__(self) -> None:
         powers = [point.power for point in self.points]
@@ -128,13 +130,24 @@ class ZoneReading:
     coolant_c: float | None = None
 
 
+class Means(StrEnum):
+    """How a device is brought to a point: by telling it, or by taking its power at the outlet."""
+
+    COMMAND = "command"
+    OUTLET = "outlet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPoint:
-    """Put `device` at `point`; the driver has `deadline_s` seconds to get an answer out of it."""
+    """Put `device` at `point`; the driver has `deadline_s` seconds to get an answer out of it.
+
+    By `OUTLET` a device is only ever brought to its floor: it is the last resort.
+    """
 
     device: str
     point: OperatingPoint
     deadline_s: float = 10.0
+    means: Means = Means.COMMAND
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,12 +209,29 @@ def test_a_premium_does_not_blur_what_the_rest_earns() -> None:
     assert watts(made, protected, *few) == [700, 0, 500, 500]
 
 
+def test_what_pays_less_than_standing_still_does_not_end_a_search_for_better() -> None:
+    """At 1,000 W the next candidate is worse; the one after it is better, and does not fit."""
+    dented = device((0, 0.0), (1_000, 9.0), (1_100, 8.0), (2_000, 10.0), node="breaker")
+
+    made = give(dented, breaker=1_999)
+
+    assert watts(made, dented) == [1_000]
+    assert blocked_by(made) == ["breaker"]
+
+
 # Groups
 
 
 def test_devices_of_a_group_are_served_together() -> None:
     """Two jobs on two GPUs each, named crosswise: the room is for one job, not for half of each."""
     gpus = [device((100, 0.0), (700, 6.0 + at / 1_000), group=at % 2) for at in range(4)]
+
+    assert watts(give(*gpus, site=1_600), *gpus) in ([700, 100, 700, 100], [100, 700, 100, 700])
+
+
+def test_a_group_is_not_taken_apart_for_a_trade() -> None:
+    """The dearest two are of different groups, and worth 0.2 % more."""
+    gpus = [device((100, 0.0), (700, 6.10 + at / 100), group=at % 2) for at in range(4)]
 
     assert watts(give(*gpus, site=1_600), *gpus) in ([700, 100, 700, 100], [100, 700, 100, 700])
 
@@ -391,6 +408,18 @@ def test_more_room_never_lowers_the_bound(seed: int, node: int, more_w: int) -> 
 
 
 # Large ones
+
+
+def test_what_is_given_is_left_as_it_is_and_the_same_again_gives_the_same() -> None:
+    instance = fleet(300, 1)
+    of = instance.menu
+    for array in (of.node, of.start, of.watts, of.values, instance.room_w):
+        array.setflags(write=False)
+
+    made = [allocate(instance.menu, instance.room_w, instance.tree) for _ in range(2)]
+
+    assert made[0].index.tolist() == made[1].index.tolist()
+    assert made[0].value == made[1].value
 
 
 def one_step_after_the_other(of: Menu, room_w: NDArray[np.int64], tree: Tree) -> list[int]:
