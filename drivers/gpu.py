@@ -66,9 +66,9 @@ Uuid = Annotated[str, Field(pattern=r"^GPU-[0-9A-Za-z-]+$")]
 
 
 class GpuHostConfig(BaseModel):
-    """The GPUs of one model in one host. `curve` maps a limit, as a fraction of the default limit, to
-    throughput; below its first corner it runs to (0, 0). The temperatures are for boards that do not tell
-    their margin to slowdown.
+    """The GPUs of one model in one host; `model` is what the site's prices call it. `curve` maps a limit, as
+    a fraction of the default limit, to throughput; below its first corner it runs to (0, 0). The temperatures
+    are for boards that do not tell their margin to slowdown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +76,7 @@ class GpuHostConfig(BaseModel):
     id: str = Field(min_length=1)
     node: str = Field(min_length=1)
     zone: str | None = None
+    model: str = Field(default="", max_length=64)
     uuids: tuple[Uuid, ...] = Field(min_length=1, max_length=64)
     library: str | None = None
     min_w: Watts
@@ -199,6 +200,7 @@ def device_spec(device: str, config: GpuHostConfig, limits: Limits) -> DeviceSpe
         kind=DeviceKind.GPU,
         node=config.node,
         zone=config.zone,
+        model=config.model,
         points=tuple(
             OperatingPoint(
                 name=f"{watts}W",

@@ -27,7 +27,10 @@ class Tick:
 
 @dataclass(slots=True, kw_only=True)
 class Board:
-    """`commands` counts by outcome (acknowledged, refused, failed), `reads` by result (ok, failed)."""
+    """`commands` counts by outcome (acknowledged, refused, failed), `reads` by result (ok, failed).
+
+    `price_troubles` says what is wrong with each source of prices that cannot be used now.
+    """
 
     site: Site
     version: str
@@ -38,6 +41,7 @@ class Board:
     commands: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
     job_commands: Counter[str] = field(default_factory=Counter)
+    price_troubles: dict[str, str] = field(default_factory=dict)
 
     def finished(self, tick: Tick) -> None:
         self.last = tick
