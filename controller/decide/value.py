@@ -7,7 +7,7 @@ worth least per watt and go first; a running job is worth more, and a protected 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,12 @@ class Offers:
         first = self.start[:-1]
         most = np.repeat(np.maximum.reduceat(self.worth, first), np.diff(self.start))
         return np.maximum.reduceat(np.where(self.worth >= most, self.point, -1), first)
+
+    def lifted(self, usd_per_hour: Floats) -> Offers:
+        """With so much more worth in all points of each device above its floor."""
+        more = np.repeat(usd_per_hour, np.diff(self.start))
+        more[self.start[:-1]] = 0.0
+        return replace(self, worth=self.worth + more)
 
     @property
     def highest(self) -> Ints:
