@@ -157,7 +157,8 @@ def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
 def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
     """The share of its output that a device loses over the horizon by leaving the point where it is."""
     retune_s = np.where(fleet.gpu, RETUNE_GPU_S, RETUNE_ASIC_S)
-    return np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s) / valuation.horizon_s
+    lost_s = np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s)
+    return np.minimum(1.0, lost_s / valuation.horizon_s)  # it loses what it makes, and no more
 
 
 def _leaving(job: Job) -> float:
