@@ -66,6 +66,13 @@ def test_at_a_negative_price_a_miner_runs_at_full_whatever_hashing_pays(
     assert given(miner(), now=now, usd_per_kwh=-0.01, usd_per_ths_day=usd_per_ths_day) == ["full"]
 
 
+def test_a_restart_longer_than_the_horizon_costs_its_output_and_no_more_than_that() -> None:
+    slow = miner(restart_s=1_800.0)
+
+    assert given(slow, usd_per_kwh=-0.01) == ["full"]
+    assert given(slow, usd_per_kwh=0.01) == ["sleep"]
+
+
 @pytest.mark.parametrize(("usd_per_kwh", "point"), [(-0.001, "full"), (0.0, "sleep"), (0.001, "sleep")])
 def test_what_hashing_does_not_pay_a_negative_price_does_and_a_positive_one_does_not(
     usd_per_kwh: float, point: str
