@@ -44,6 +44,10 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+.PHONY: bench-polling
+bench-polling: $(VENV)/.installed  ## CPU of one poll of a miner, against the least that it could cost
+	$(BIN)/python -m tests.bench.polling
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -24,16 +24,15 @@ from drivers.asic.antminer import (
     path,
 )
 from drivers.asic.antminer_conf import mode_of
-from drivers.asic.cgminer import Reply, ask, part, proven
+from drivers.asic.cgminer import Reply, Rpc, ask, part
 from drivers.asic.config import Family
-from drivers.asic.digest import UNAUTHORIZED, DigestClient, is_whole_response, parse_response
-from drivers.asic.library import BTMinerRPCAPI, LUXMinerRPCAPI, bounded
+from drivers.asic.digest import UNAUTHORIZED, DigestClient
+from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.luxos import rate_ths
 from drivers.asic.trouble import as_driver_error
 from drivers.asic.wire import exchange
 from drivers.base import DriverError
 
-RPC_PORT = 4028
 EXCHANGE_S = 5.0
 MAX_TEXT = 80
 
@@ -77,7 +76,7 @@ Reader = Callable[[str, Logins], Awaitable[Facts]]
 
 
 async def luxos(host: str, _logins: Logins) -> Facts:
-    rpc = bounded(LUXMinerRPCAPI(host), deadline_s=EXCHANGE_S)
+    rpc = Rpc(host, deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = (await ask(rpc, "version"))["VERSION"][0]
         proved = Facts(model=told(version.get("Type")), firmware=f"LuxOS {told(version['LUXminer'])}")
@@ -106,7 +105,7 @@ def _luxos_facts(known: Facts, joined: Reply) -> Facts:
 
 async def whatsminer(host: str, _logins: Logins) -> Facts:
     """API v2. A machine that is switched off may refuse all but its firmware and its MAC."""
-    rpc = bounded(BTMinerRPCAPI(host), deadline_s=EXCHANGE_S)
+    rpc = Rpc(host, deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = told((await ask(rpc, "get_version"))["Msg"]["fw_ver"])
         date = _DATE.search(version or "")
@@ -206,8 +205,7 @@ async def told_type(host: str) -> str | None:
 
 async def _version(host: str) -> Reply:
     with as_driver_error():
-        raw = await exchange(host, RPC_PORT, b'{"command":"version"}', deadline_s=EXCHANGE_S)
-        version = proven("version", json.loads(raw.rstrip(b"\0")))["VERSION"][0]
+        version = (await ask(Rpc(host, deadline_s=EXCHANGE_S), "version"))["VERSION"][0]
         if not isinstance(version, dict):
             raise DriverError("version: no record")
         return version
