@@ -167,7 +167,7 @@ class V3Script:
 
 @asynccontextmanager
 async def serving(script: V3Script, *, frames: int = 9, then_closes: bool = False) -> AsyncIterator[None]:
-    """A connection stays open: it is the client that must know when it has all. `frames` are answered on it."""
+    """A connection stays open: it is the client that must know when it has all. `frames` are answered."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
