@@ -34,13 +34,29 @@ ADAPTERS: dict[Family, type[Adapter]] = {
 
 
 def drivers_of(config: MinerGroupConfig, identifier: Identifier | None) -> tuple[AsicDriver, ...]:
-    shared = Recognised() if config.family == "generic" else identifier or Identifier()
-    return tuple(_driver(config, index, host, shared) for index, host in enumerate(config.addresses()))
+    """Raises `ValueError` where the group's backend is not installed."""
+    adapter = _adapter(config)
+    recognises = config.family == "generic" or config.backend != "native"
+    shared = Recognised() if recognises else identifier or Identifier()
+    return tuple(
+        _driver(config, adapter, index, host, shared) for index, host in enumerate(config.addresses())
+    )
 
 
-def _driver(config: MinerGroupConfig, index: int, host: str, identifier: Identifier) -> AsicDriver:
+def _adapter(config: MinerGroupConfig) -> type[Adapter]:
+    if config.backend == "native":
+        return ADAPTERS[config.family]
+    try:
+        from drivers.asic.asicrs import RS_ADAPTERS  # an extra: most sites do not have it
+    except ImportError as error:
+        raise ValueError(f"miners {config.id!r}: backend {config.backend}: {error}") from error
+    return RS_ADAPTERS[config.family]
+
+
+def _driver(
+    config: MinerGroupConfig, adapter: type[Adapter], index: int, host: str, identifier: Identifier
+) -> AsicDriver:
     plate = _plate(config, f"{config.id}-{index:03d}", host)
-    adapter = ADAPTERS[config.family]
     return AsicDriver(
         host=host,
         spec=_spec(config, plate, plate.points or adapter.default_points(plate)),

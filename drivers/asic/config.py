@@ -28,6 +28,13 @@ Family = Literal[
     "generic",
 ]
 
+Backend = Literal["native", "pyasic-rs"]
+
+RS_FAMILIES: tuple[Family, ...] = ("whatsminer", "whatsminer-v3", "auradine")
+"""What pyasic-rs 0.8.6 tells and is told well enough to be driven by: for the others it cannot tell that a
+machine was stopped (LuxOS), tells no watts and writes configurations blindly (stock Antminer), has no watts
+to set (ePIC, MaraFW), fails (Avalon), or knows another API than ours (Braiins OS+)."""
+
 CEILING_SHARE = 1.05
 MAX_HOSTS = 50_000
 ANTMINER_POINTS = {"sleep", "low", "normal"}
@@ -60,10 +67,12 @@ class MinerGroupConfig(Table):
     `rated_w` and `rated_ths` are one machine's at full power; `min_w` is the least it draws while hashing.
     Without `points` each family derives its own. `timeout_s` is for a whole read, `exchange_s` for each
     connection in it, `busy_wait_s` the pause before a machine that is busy with someone else is asked again.
+    `backend` is what speaks to them.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     family: Family
+    backend: Backend = "native"
     hosts: tuple[str, ...]
     node: str
     zone: str | None = None
@@ -122,8 +131,17 @@ class MinerGroupConfig(Table):
             raise ValueError(f"stale_after_s {self.stale_after_s} is less than two polls of {self.poll_s} s")
         if self.exchange_s > self.timeout_s:
             raise ValueError(f"exchange_s {self.exchange_s} is longer than timeout_s {self.timeout_s}")
+        self._check_backend()
         self._check_points()
         return self
+
+    def _check_backend(self) -> None:
+        if self.backend == "native":
+            return
+        if self.family not in RS_FAMILIES:
+            raise ValueError(f"backend {self.backend} drives {', '.join(RS_FAMILIES)} and not {self.family}")
+        if self.family == "auradine" and self.derate_c is not None:
+            raise ValueError(f"backend {self.backend} tells no chip temperature of an auradine to derate by")
 
     def _check_points(self) -> None:
         names = [point.name for point in self.points]
