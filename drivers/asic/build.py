@@ -9,7 +9,7 @@ from drivers.asic.antminer import Antminer
 from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
 from drivers.asic.braiins import Braiins
-from drivers.asic.config import Family, MinerGroupConfig
+from drivers.asic.config import Family, Login, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
 from drivers.asic.epic import Epic
 from drivers.asic.generic import Generic, Recognised
@@ -33,14 +33,19 @@ ADAPTERS: dict[Family, type[Adapter]] = {
 }
 
 
-def drivers_of(config: MinerGroupConfig, identifier: Identifier | None) -> tuple[AsicDriver, ...]:
-    """Raises `ValueError` where the group's backend is not installed."""
+def drivers_of(
+    config: MinerGroupConfig, identifier: Identifier | None, family: Login
+) -> tuple[AsicDriver, ...]:
+    """`family` is the login of its machines where nothing closer says so. Raises `ValueError` where the
+    group's backend is not installed."""
     adapter = _adapter(config)
     recognises = config.family == "generic" or config.backend != "native"
     shared = Recognised() if recognises else identifier or Identifier()
-    return tuple(
-        _driver(config, adapter, index, host, shared) for index, host in enumerate(config.addresses())
+    plates = (
+        _plate(config, device, host, config.login_of(device, host, family))
+        for device, host in zip(config.device_names(), config.addresses(), strict=True)
     )
+    return tuple(_driver(config, adapter, plate, shared) for plate in plates)
 
 
 def _adapter(config: MinerGroupConfig) -> type[Adapter]:
@@ -54,11 +59,10 @@ def _adapter(config: MinerGroupConfig) -> type[Adapter]:
 
 
 def _driver(
-    config: MinerGroupConfig, adapter: type[Adapter], index: int, host: str, identifier: Identifier
+    config: MinerGroupConfig, adapter: type[Adapter], plate: Plate, identifier: Identifier
 ) -> AsicDriver:
-    plate = _plate(config, f"{config.id}-{index:03d}", host)
     return AsicDriver(
-        host=host,
+        host=plate.host,
         spec=_spec(config, plate, plate.points or adapter.default_points(plate)),
         adapter=adapter(plate),
         identifier=identifier,
@@ -66,7 +70,7 @@ def _driver(
     )
 
 
-def _plate(config: MinerGroupConfig, device: str, host: str) -> Plate:
+def _plate(config: MinerGroupConfig, device: str, host: str, login: Login) -> Plate:
     return Plate(
         device=device,
         host=host,
@@ -79,8 +83,8 @@ def _plate(config: MinerGroupConfig, device: str, host: str) -> Plate:
             OperatingPoint(name=point.name, power=Power(point.power_w), rate=point.rate_ths)
             for point in config.points
         ),
-        username=config.username,
-        password=config.password,
+        username=login.username,
+        password=login.password,
         state_dir=config.state_dir,
         exchange_s=config.exchange_s,
         busy_wait_s=config.busy_wait_s,

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, SecretStr
 
 from drivers.asic.adapter import mac_address, number
 from drivers.asic.antminer import (
@@ -25,7 +23,7 @@ from drivers.asic.antminer import (
 )
 from drivers.asic.antminer_conf import mode_of
 from drivers.asic.cgminer import Reply, Rpc, ask, part
-from drivers.asic.config import Family
+from drivers.asic.config import Login, Logins
 from drivers.asic.digest import UNAUTHORIZED, DigestClient
 from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.luxos import rate_ths
@@ -62,16 +60,6 @@ class Facts:
     doubts: tuple[DriverError, ...] = ()
 
 
-class Login(BaseModel):
-    """What a family's machines of a site ask for, where it is not the factory's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    username: str | None = None
-    password: SecretStr | None = None
-
-
-Logins = Mapping[Family, Login]
 Reader = Callable[[str, Logins], Awaitable[Facts]]
 
 

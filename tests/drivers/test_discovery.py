@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from drivers.asic import facts
 from drivers.asic.build import ADAPTERS
+from drivers.asic.config import Login
 from drivers.asic.digest import DigestClient
 from drivers.asic.discovery import (
     MAX_ADDRESSES,
@@ -27,7 +28,7 @@ from drivers.asic.discovery import (
     addresses_of,
     scan,
 )
-from drivers.asic.facts import Facts, Login
+from drivers.asic.facts import Facts
 from drivers.asic.recognise import Machine, told_by_pyasic
 from drivers.base import DriverError
 from simulators.faces.cgminer import mac_of
