@@ -28,7 +28,7 @@ from controller.domain.devices import (
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.clock import Clock
 from controller.run.turns import Lane, ReadTurn, backoff_s
-from drivers.base import Driver, DriverError, JobQueue, Sensor
+from drivers.base import Driver, DriverError, JobQueue, OtherMachineError, Sensor
 
 log = structlog.get_logger()
 
@@ -63,14 +63,21 @@ class Heard:
 
 
 class Voice:
-    """Logs the change from answering to silent and back, once each."""
+    """Logs the change from answering to silent and back, once each, and that another machine answers."""
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
+        self._stranger = ""
         self.is_silent = False
 
-    def silent(self, why: str) -> None:
-        if not self.is_silent:
+    def silent(self, error: Exception) -> None:
+        why = repr(error)
+        if isinstance(error, OtherMachineError):
+            # Told also of a machine that was silent before, as one is while it is exchanged.
+            if why != self._stranger:
+                log.error("another_machine", subject=self._subject, why=why)
+            self._stranger = why
+        elif not self.is_silent:
             log.warning("silent", subject=self._subject, why=why)
         self.is_silent = True
 
@@ -78,6 +85,7 @@ class Voice:
         if self.is_silent:
             log.info("answers_again", subject=self._subject)
         self.is_silent = False
+        self._stranger = ""
 
 
 class DeviceTask:
@@ -143,7 +151,7 @@ class DeviceTask:
                 reading = await self.driver.read()
         except (TimeoutError, DriverError) as error:
             if self._command is None:
-                self._missed(repr(error), was_cut=turn.was_cut)
+                self._missed(error, was_cut=turn.was_cut)
             return
         finally:
             self._poll = None
@@ -152,12 +160,12 @@ class DeviceTask:
         self._voice.heard()
         self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
 
-    def _missed(self, why: str, *, was_cut: bool) -> None:
+    def _missed(self, error: Exception, *, was_cut: bool) -> None:
         self._slow = was_cut
         if not was_cut:
             self._failures += 1
             self._machines.counts["failed"] += 1
-            self._voice.silent(why)
+            self._voice.silent(error)
 
     async def _apply(self) -> None:
         """Carry out the newest command: one that came while this waited for its turn replaces it."""
@@ -243,7 +251,7 @@ class Machines:
                     readings = await sensor.read()
             except (TimeoutError, DriverError) as error:
                 self.counts["failed"] += 1
-                voice.silent(repr(error))
+                voice.silent(error)
             else:
                 self.counts["ok"] += 1
                 voice.heard()
@@ -269,7 +277,7 @@ class Machines:
                 async with asyncio.timeout(QUEUE_DEADLINE_S):
                     self.heard.queues[queue.id] = await queue.read()
             except (TimeoutError, DriverError) as error:
-                voice.silent(repr(error))
+                voice.silent(error)
             else:
                 voice.heard()
             await asyncio.sleep(QUEUE_POLL_S)

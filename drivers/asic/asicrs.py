@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Awaitable
 from typing import ClassVar, TypeVar
 
@@ -22,10 +21,8 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.config import Family
 from drivers.asic.points import ladder
-from drivers.base import DriverError
-
-V3_SINCE = 20241100
-"""Whatsminer firmware dated later speaks API v3, which the library calls by the same name."""
+from drivers.asic.whatsminer import speaks_v3
+from drivers.base import DriverError, OtherMachineError
 
 WANTED = ("Wattage", "Hashrate", "Hashboards", "IsMining", "TuningTarget", "Mac", "FirmwareVersion")
 EXCLUDED = [
@@ -36,8 +33,6 @@ EXCLUDED = [
 
 EXCHANGES = 3
 """Questions that it asks one after the other, where each may take an exchange's time."""
-
-_DATE = re.compile(r"\d{8}")
 
 Result = TypeVar("Result")
 
@@ -75,7 +70,7 @@ class RsMiner:
         data = await self._data(miner)
         kind = f"{miner.make} {miner.model} with {miner.firmware} {data.firmware_version}"
         if not self.is_of_family(miner.firmware, data.firmware_version or ""):
-            raise DriverError(f"{self._plate.host} is configured as {self.family}, but is {kind}")
+            raise OtherMachineError(f"{self._plate.host} is configured as {self.family}, but is {kind}")
         self._miner = miner
         return Hello(mac=mac_address(data.mac))
 
@@ -142,9 +137,8 @@ class RsWhatsminer(RsMiner):
 
     @classmethod
     def is_of_family(cls, firmware: str, version: str) -> bool:
-        date = _DATE.search(version)
-        speaks_v3 = date is not None and int(date[0]) > V3_SINCE
-        return firmware == cls.firmware and speaks_v3 == (cls.family == "whatsminer-v3")
+        # The library calls both by the same name.
+        return firmware == cls.firmware and speaks_v3(version) == (cls.family == "whatsminer-v3")
 
 
 class RsWhatsminerV3(RsWhatsminer):

@@ -28,19 +28,16 @@ from drivers.asic.digest import UNAUTHORIZED, DigestClient
 from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.luxos import rate_ths
 from drivers.asic.trouble import as_driver_error
+from drivers.asic.whatsminer import speaks_v3
 from drivers.asic.wire import exchange
 from drivers.base import DriverError
 
 EXCHANGE_S = 5.0
 MAX_TEXT = 80
 
-V3_SINCE = 20241100
-"""Whatsminer firmware dated later speaks API v3, which is another family."""
-
 OTHER_FIRMWARE = ("LUXMINER", "BOSER", "BOSMINER", "VNISH", "HIVEON", "KAONSU")
 
 _MAC = re.compile(r"(?!00:00:00:00:00:00)[0-9A-F]{2}(:[0-9A-F]{2}){5}")
-_DATE = re.compile(r"\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +93,7 @@ async def whatsminer(host: str, _logins: Logins) -> Facts:
     rpc = Rpc(host, deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = told((await ask(rpc, "get_version"))["Msg"]["fw_ver"])
-        date = _DATE.search(version or "")
-        if date and int(date[0]) > V3_SINCE:
+        if speaks_v3(version or ""):
             raise DriverError(f"Whatsminer firmware {version} speaks API v3, not v2")
         info = (await ask(rpc, "get_miner_info"))["Msg"]
         proved = Facts(firmware=f"Whatsminer {version}", mac=told_mac(info.get("mac")))

@@ -5,6 +5,7 @@ Firmware dated 2024-11 and later speaks v3, another protocol, and is another fam
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,11 @@ LEAST_SHARE = 0.7
 
 STEPS = 6
 
+
+V3_SINCE = 20241100
+"""The date in a firmware's version after which it speaks API v3."""
+
+_DATE = re.compile(r"\d{8}")
 
 STATUS_EVERY = 6
 """Polls that one answer to `status` is good for, while the machine does what it did."""
@@ -77,6 +83,9 @@ class Whatsminer:
     async def hello(self) -> Hello:
         self._token = self._switch = None
         self._last_limit = NO_LIMIT
+        version = str((await ask(self._rpc, "get_version"))["Msg"]["fw_ver"])
+        if speaks_v3(version):
+            raise DriverError(f"Whatsminer firmware {version} speaks API v3, not v2")
         info = (await ask(self._rpc, "get_miner_info"))["Msg"]
         return Hello(mac=mac_address(info["mac"]))
 
@@ -132,6 +141,12 @@ class Whatsminer:
         if "enc" in reply:
             reply = parse_btminer_priviledge_data(self._token, reply)
         proven(command, reply)
+
+
+def speaks_v3(version: str) -> bool:
+    """Whether firmware of this version speaks the other API, which is another family."""
+    date = _DATE.search(version)
+    return date is not None and int(date[0]) > V3_SINCE
 
 
 def token(challenge: Reply, password: str) -> TokenData:

@@ -30,7 +30,7 @@ from controller.domain.devices import (
 from controller.domain.power import Limit, Power
 from drivers.asic.config import MinerGroupConfig, build
 from drivers.asic.driver import AsicDriver
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 from simulators.config import PlantConfig
 from simulators.physics.truth import MinerTruth
 from simulators.plant import Plant
@@ -343,7 +343,7 @@ async def test_the_spec_is_usable_before_first_contact_and_never_wider_after_it(
 @each_family
 @on_site
 async def test_a_machine_that_never_closes_the_connection_is_still_read(site: Site, family: Family) -> None:
-    driver = site.driver(family)
+    driver = site.driver(family, exchange_s=QUICK_S if family.needs_the_end else 3.0)
     await driver.read()
     await site.fault(family, "never_closes")
 
@@ -577,7 +577,7 @@ async def test_a_machine_of_another_family_is_an_error_that_names_both(
 ) -> None:
     driver = site.driver(FAMILIES[wanted], hosts=(FAMILIES[there].address,))
 
-    with pytest.raises(DriverError) as error:
+    with pytest.raises(OtherMachineError) as error:
         await driver.read()
 
     assert BACKENDS[FAMILIES[wanted].driver] in str(error.value)
@@ -595,7 +595,7 @@ async def test_a_machine_of_another_family_is_an_error_to_the_second_backend_too
     if FAMILIES[wanted].name == there:
         assert (await driver.read()).draw.watts > 3000
         return
-    with pytest.raises(DriverError, match=f"configured as {FAMILIES[wanted].name}, but is "):
+    with pytest.raises(OtherMachineError, match=f"configured as {FAMILIES[wanted].name}, but is "):
         await driver.read()
     outcome = await driver.apply(SetPoint(device=driver.spec.id, point=driver.spec.floor))
 
@@ -629,7 +629,7 @@ async def test_another_machine_at_the_address_is_an_error_once_and_then_the_new_
         with pytest.raises(DriverError):
             await driver.read()
     await site.fault(family, "dead", False)
-    with pytest.raises(DriverError) as error:
+    with pytest.raises(OtherMachineError) as error:
         await driver.read()
 
     assert "02:AB:CD:EF:AB:CD" in str(error.value)

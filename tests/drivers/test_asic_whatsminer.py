@@ -112,6 +112,8 @@ class WhatsScript:
                 return self._flat({"mineroff": str(self.off).lower()})
             case "get_miner_info":
                 return self._flat({"mac": "C8:08:E9:00:00:02"})
+            case "get_version":
+                return self._flat({"fw_ver": "20240511.11.REL"})
             case "summary":
                 return ok(SUMMARY=[{"Power": self.power_w, "Power Limit": self.limit_w, "MHS 1m": 9e7}])
             case "get_token":

@@ -145,6 +145,19 @@ async def test_an_antminer_in_low_power_does_not_tell_its_rating() -> None:
     assert known.rate_ths is not None
 
 
+@pytest.mark.socket
+@pytest.mark.parametrize(("family", "model"), [("axeos", "BM1370"), ("marafw", "Antminer S19")])
+@remapped
+async def test_what_has_no_family_of_its_own_is_found_as_one_that_can_be_watched(
+    family: str, model: str
+) -> None:
+    async with site(miners(family, model=model)) as served:
+        (truth,) = served.plant.miners.values()
+        machine = await only_machine(truth.address)
+
+    assert (machine.family, machine.facts.mac) == ("generic", mac_of(truth.serial))
+
+
 # -- those who make it hard -----------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
 from controller.run.devices import SPREAD_S, Machines
 from controller.run.turns import BACKOFF_MAX_S, COMMANDS_AT_ONCE, READS_AT_ONCE, Turns, backoff_s
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, told
 from tests.virtualtime import START_S, in_virtual_time, now_s
 
@@ -108,6 +108,26 @@ async def test_silence_and_return_are_logged_once_each() -> None:
 
 
 @in_virtual_time
+async def test_another_machine_at_an_address_is_told_once_also_where_it_was_silent_before() -> None:
+    exchanged = miner(trouble=DriverError("refused"))
+
+    with capture_logs() as logs:
+        async with Floor(exchanged).open():
+            await asyncio.sleep(10)
+            exchanged.trouble = OtherMachineError("10.0.0.1 is configured as LUXMiner, but is VNish")
+            await asyncio.sleep(200)
+            exchanged.trouble = None
+            await asyncio.sleep(60)
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("silent", "warning"),
+        ("another_machine", "error"),
+        ("answers_again", "info"),
+    ]
+    assert "but is VNish" in logs[1]["why"]
+
+
+@in_virtual_time
 async def test_hundreds_of_hanging_machines_do_not_make_the_others_stale() -> None:
     dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(5 * READS_AT_ONCE)]
     alive = [miner(f"asic-{at}") for at in range(20)]
@@ -160,9 +180,7 @@ async def test_no_more_machines_are_read_at_once_than_allowed() -> None:
 
 
 @in_virtual_time
-async def test_at_the_start_hundreds_that_hang_delay_the_others_first_readings_by_seconds_only() -> (
-    None
-):
+async def test_at_the_start_hundreds_that_hang_delay_the_others_first_readings_by_seconds_only() -> None:
     fleet = [miner(f"asic-{at:04d}", hangs=at % 10 < 3) for at in range(1000)]
     alive = {one.spec.id for one in fleet if not one.hangs}
 
