@@ -33,8 +33,8 @@ Backend = Literal["native", "pyasic-rs"]
 
 RS_FAMILIES: tuple[Family, ...] = ("whatsminer", "whatsminer-v3", "auradine")
 """What pyasic-rs 0.8.6 tells and is told well enough to be driven by: for the others it cannot tell that a
-machine was stopped (LuxOS), tells no watts and writes configurations blindly (stock Antminer), has no watts
-to set (ePIC, MaraFW), fails (Avalon), or knows another API than ours (Braiins OS+)."""
+machine was stopped (LuxOS), tells no watts (stock Antminer), has none to set (ePIC, MaraFW), stops by this
+computer's clock (Avalon), or knows another API than ours (Braiins OS+)."""
 
 CEILING_SHARE = 1.05
 MAX_HOSTS = 50_000

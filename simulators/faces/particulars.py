@@ -1,6 +1,6 @@
 """What real firmware tells beside what the plant moves: shares, network, hardware versions.
 
-A record of a face begins with these, so that a client that wants a field finds it; nothing here means anything.
+Records of the faces begin with these, so that clients find the fields they want. Nothing here has a meaning.
 """
 
 from __future__ import annotations
