@@ -62,6 +62,14 @@ FIRST ?= 0
 soak-daemon: $(VENV)/.installed  ## the whole daemon in virtual time under faults: SEEDS= how many, FIRST= from which
 	$(BIN)/python -W ignore -m tests.sim.daemon.soak --first $(FIRST) --seeds $(SEEDS)
 
+.PHONY: bench-polling
+bench-polling: $(VENV)/.installed  ## CPU of one poll of a miner, against the least that it could cost
+	$(BIN)/python -m tests.bench.polling
+
+.PHONY: check-fidelity
+check-fidelity: $(VENV)/.installed  ## the simulated machines before independent clients, on true ports, in a throw-away environment
+	$(BIN)/python -m tests.fidelity
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

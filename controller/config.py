@@ -2,7 +2,7 @@
 
 Unknown keys are refused and numbers are checked against each other, so that what starts is what was meant.
 Values come from the file, then from the environment (`WATTSHIFT_GRID__HOST`), then from the secrets
-directory (a file `grid__password`); later ones win.
+directory (`credentials.py`); later ones win.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -18,12 +18,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from controller import credentials
 from controller.consistency import problems
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.prices import Ladder
@@ -34,6 +34,9 @@ from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
+
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""The variable in which systemd names the directory of the service's secrets."""
 
 
 class ConfigError(Exception):
@@ -188,7 +191,11 @@ class Settings(BaseSettings, DeviceTables):
     """A whole site file."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="WATTSHIFT_", env_nested_delimiter="__"
+        extra="forbid",
+        frozen=True,
+        env_prefix="WATTSHIFT_",
+        env_nested_delimiter="__",
+        hide_input_in_errors=True,
     )
 
     name: str = Field(min_length=1)
@@ -212,18 +219,17 @@ class Settings(BaseSettings, DeviceTables):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[Any, ...]:
-        """Secrets over environment over file (which arrives as the initial values)."""
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if directory is None:
-            return env_settings, init_settings
-        secrets = NestedSecretsSettingsSource(
-            file_secret_settings,
-            secrets_dir=directory,
-            secrets_dir_missing="error",
-            secrets_nested_delimiter="__",
-            secrets_prefix="",
-        )
-        return secrets, env_settings, init_settings
+        """Environment over file (which arrives as the initial values); credentials are put over both."""
+        return env_settings, init_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_credentials(cls, tables: Any) -> Any:
+        directory = os.environ.get(CREDENTIALS_DIRECTORY)
+        if directory is None or not isinstance(tables, dict):
+            return tables
+        found = credentials.read(Path(directory))
+        return credentials.placed(tables, found, known=cls.model_fields)
 
     def site(self) -> Site:
         return Site(
@@ -259,9 +265,9 @@ def load(path: Path) -> Settings:
     try:
         return Settings(**table)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error))) from error
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error, _secret_places()))) from error
     except (SettingsError, OSError, UnicodeDecodeError) as error:
-        secrets = os.environ.get("CREDENTIALS_DIRECTORY")
+        secrets = os.environ.get(CREDENTIALS_DIRECTORY)
         raise ConfigError(f"environment, or secrets in {secrets}: {error}") from error
 
 
@@ -273,7 +279,13 @@ def fleet(settings: Settings) -> Fleet:
         raise ConfigError(str(error)) from error
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def _secret_places() -> frozenset[str]:
+    """Keys whose values came from the secrets directory."""
+    directory = os.environ.get(CREDENTIALS_DIRECTORY)
+    return frozenset() if directory is None else credentials.places(Path(directory))
+
+
+def _lines(error: ValidationError, secret: Collection[str]) -> Iterator[str]:
     """One line per problem: the key, what is wrong, and what was given, unless that may be a secret."""
     problems = error.errors(include_url=False)
     places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
@@ -282,14 +294,15 @@ def _lines(error: ValidationError) -> Iterator[str]:
             continue  # only because what is in it was refused
         key = ".".join(str(part) for part in problem["loc"])
         given = problem["input"]
-        shown = f" (got {given!r})" if _may_be_shown(key, problem["type"], given) else ""
+        may_be_shown = key not in secret and _may_be_shown(key, problem["type"], given)
+        shown = f" (got {given!r})" if may_be_shown else ""
         for line in problem["msg"].removeprefix("Value error, ").splitlines():
             yield f"{key}: {line}{shown}" if key else line
 
 
 def _may_be_shown(key: str, problem: str, given: object) -> bool:
     """No password, under its own name, under a misspelt one, or as text where a table belongs."""
-    if problem == "extra_forbidden" or "password" in key:
+    if problem == "extra_forbidden" or "password" in key or not credentials.KEYS.isdisjoint(key.split(".")):
         return False
     return isinstance(given, int | float) or (isinstance(given, str) and not problem.endswith("_type"))
 

@@ -25,9 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from drivers.asic import inventory
-from drivers.asic.config import Family
+from drivers.asic.config import Family, Login, Logins
 from drivers.asic.discovery import Absent, Finding, Progress, Stage, Unknown, addresses_of, scan
-from drivers.asic.facts import Login, Logins
 from drivers.asic.groups import site_tables
 from drivers.asic.inventory import InventoryError
 from drivers.asic.recognise import Machine

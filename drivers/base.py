@@ -19,6 +19,10 @@ class DriverError(Exception):
     """The world failed: the device did not answer, or not in a way that can be believed."""
 
 
+class OtherMachineError(DriverError):
+    """Somebody answers who is not the machine that is configured, or not the one that answered before."""
+
+
 class Driver(Protocol):
     """One device. `spec` may become narrower after the first contact, never wider than configured."""
 

@@ -37,6 +37,7 @@ class DeviceTables(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     miners: tuple[asic.MinerGroupConfig, ...] = ()
+    families: dict[asic.Family, asic.Login] = {}
     gpu_hosts: tuple[gpu.GpuHostConfig, ...] = ()
     modbus: tuple[modbus_tcp.ModbusConfig, ...] = ()
     mqtt_meters: tuple[MqttMetersConfig, ...] = ()
@@ -254,7 +255,7 @@ def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:
         identifier = Identifier()
         for group in tables.miners:
             polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
-            yield from ((driver, polled) for driver in asic.build(group, identifier))
+            yield from ((driver, polled) for driver in asic.build(group, identifier, tables.families))
     for host in tables.gpu_hosts:
         polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s)
         yield from ((driver, polled) for driver in gpu.build(host))

@@ -1,6 +1,6 @@
 """Lets unmodified clients reach ports on which nobody may listen: an event loop that renumbers them.
 
-Every asyncio client (streams, httpx through anyio, grpclib) ends in `loop.create_connection`.
+Every asyncio client (streams, httpx through anyio, grpclib, sockets) ends in `loop.sock_connect`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ class RemapLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._ports = dict(ports)
 
-    async def create_connection(
-        self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
-    ) -> Any:
-        return await super().create_connection(protocol_factory, host, self._ports.get(port, port), **options)
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        host, port, *rest = address
+        await super().sock_connect(sock, (host, self._ports.get(port, port), *rest))
 
 
 def remap(ports: Mapping[int, int]) -> Callable[[], RemapLoop]:

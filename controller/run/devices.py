@@ -28,13 +28,11 @@ from controller.domain.devices import (
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
-from drivers.base import Driver, DriverError, JobQueue, Sensor
+from controller.run.turns import Lane, ReadTurn, backoff_s
+from drivers.base import Driver, DriverError, JobQueue, OtherMachineError, Sensor
 
 log = structlog.get_logger()
 
-READS_AT_ONCE = 64
-COMMANDS_AT_ONCE = 100
-"""Both of machines that answer; as many again of those that do not."""
 SPREAD_S = 2.0
 """First polls are spread over this long; later ones keep their phase."""
 QUICK_POLL_S = 1.0
@@ -66,14 +64,21 @@ class Heard:
 
 
 class Voice:
-    """Logs the change from answering to silent and back, once each."""
+    """Logs the change from answering to silent and back, once each, and that another machine answers."""
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
+        self._stranger = ""
         self.is_silent = False
 
-    def silent(self, why: str) -> None:
-        if not self.is_silent:
+    def silent(self, error: Exception) -> None:
+        why = repr(error)
+        if isinstance(error, OtherMachineError):
+            # Told also of a machine that was silent before, as one is while it is exchanged.
+            if why != self._stranger:
+                log.error("another_machine", subject=self._subject, why=why)
+            self._stranger = why
+        elif not self.is_silent:
             log.warning("silent", subject=self._subject, why=why)
         self.is_silent = True
 
@@ -81,15 +86,7 @@ class Voice:
         if self.is_silent:
             log.info("answers_again", subject=self._subject)
         self.is_silent = False
-
-
-class Lane:
-    """How many machines are spoken to at once. Those that do not answer have a lane of their own: each
-    holds its slot until its deadline, and a few dozen of them would make everybody else stale."""
-
-    def __init__(self) -> None:
-        self.reading = asyncio.Semaphore(READS_AT_ONCE)
-        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._stranger = ""
 
 
 class DeviceTask:
@@ -105,6 +102,8 @@ class DeviceTask:
         self._poll: asyncio.Timeout | None = None
         self._voice = Voice(driver.spec.id)
         self._quick_until_s = 0.0
+        self._failures = 0
+        self._slow = False
 
     def post(self, command: SetPoint) -> None:
         self._command = command
@@ -121,9 +120,15 @@ class DeviceTask:
                 await self._apply()
                 continue
             await self._read()
-            quick = began_s < self._quick_until_s
-            every_s = min(QUICK_POLL_S, self._polling.every_s) if quick else self._polling.every_s
-            await self._rest(began_s + every_s - self._machines.clock.now_s())
+            await self._rest(began_s + self._every_s(began_s) - self._machines.clock.now_s())
+
+    def _every_s(self, now_s: float) -> float:
+        """The time from one poll to the next; none where the last had to leave before its time."""
+        if self._slow:
+            return 0.0
+        if now_s < self._quick_until_s:
+            return min(QUICK_POLL_S, self._polling.every_s)
+        return backoff_s(self.driver.spec.id, self._failures, self._polling.every_s)
 
     async def _rest(self, for_s: float) -> None:
         """Wait for the next poll, or for a command."""
@@ -137,24 +142,32 @@ class DeviceTask:
 
     @property
     def _lane(self) -> Lane:
-        return self._machines.silent if self._voice.is_silent else self._machines.answering
+        silent = self._voice.is_silent or self._slow
+        return self._machines.silent if silent else self._machines.answering
 
     async def _read(self) -> None:
         """One poll. A command ends it, be it under way or still waiting for its turn."""
+        turn = ReadTurn(self._lane, self._machines.silent)
         try:
-            async with asyncio.timeout(None) as self._poll, self._lane.reading:
-                async with asyncio.timeout(self._polling.deadline_s):
-                    reading = await self.driver.read()
+            async with asyncio.timeout(None) as self._poll, turn, turn.until(self._polling.deadline_s):
+                reading = await self.driver.read()
         except (TimeoutError, DriverError) as error:
             if self._command is None:
-                self._machines.counts["failed"] += 1
-                self._voice.silent(repr(error))
+                self._missed(error, was_cut=turn.was_cut)
             return
         finally:
             self._poll = None
+        self._slow, self._failures = False, 0
         self._machines.counts["ok"] += 1
         self._voice.heard()
         self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
+
+    def _missed(self, error: Exception, *, was_cut: bool) -> None:
+        self._slow = was_cut
+        if not was_cut:
+            self._failures += 1
+            self._machines.counts["failed"] += 1
+            self._voice.silent(error)
 
     async def _apply(self) -> None:
         """Carry out the newest command: one that came while this waited for its turn replaces it."""
@@ -241,7 +254,7 @@ class Machines:
                     readings = await sensor.read()
             except (TimeoutError, DriverError) as error:
                 self.counts["failed"] += 1
-                voice.silent(repr(error))
+                voice.silent(error)
             else:
                 self.counts["ok"] += 1
                 voice.heard()
@@ -268,7 +281,7 @@ class Machines:
                 async with asyncio.timeout(QUEUE_DEADLINE_S):
                     self.heard.queues[queue.id] = await queue.read()
             except (TimeoutError, DriverError) as error:
-                voice.silent(repr(error))
+                voice.silent(error)
             else:
                 voice.heard()
             await asyncio.sleep(QUEUE_POLL_S)

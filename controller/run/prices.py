@@ -97,7 +97,7 @@ class PriceBook:
                 async with asyncio.timeout(polling.deadline_s):
                     readings = await source.read()
             except TimeoutError as error:
-                voice.silent(repr(error))
+                voice.silent(error)
             else:
                 voice.heard()
                 for reading in readings:

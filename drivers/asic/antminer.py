@@ -38,6 +38,13 @@ SETTER_S = 60.0
 _log = logging.getLogger(__name__)
 
 
+def path(name: str) -> str:
+    return f"/cgi-bin/{name}.cgi"
+
+
+POLL = (path("get_miner_conf"), path("stats"))
+
+
 class Antminer:
     backend: ClassVar[str] = "AntminerModern"
     hello_is_proof: ClassVar[bool] = False
@@ -62,8 +69,7 @@ class Antminer:
         return Hello(mac=self._mac)
 
     async def read(self) -> Sample:
-        conf = await self._get("get_miner_conf")
-        stats = await self._get("stats")
+        conf, stats = await self._http.get_all(POLL, deadline_s=self._plate.exchange_s)
         taken = sample(conf, stats, self._plate)
         mode = mode_of(conf)
         if mode not in (SLEEP_MODE, LOW_MODE):
@@ -120,10 +126,6 @@ class Antminer:
 
     async def _get(self, name: str) -> Any:
         return await self._http.get(path(name), deadline_s=self._plate.exchange_s)
-
-
-def path(name: str) -> str:
-    return f"/cgi-bin/{name}.cgi"
 
 
 def sample(conf: Conf, stats: Conf, plate: Plate) -> Sample:

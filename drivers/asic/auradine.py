@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
-from drivers.asic.cgminer import Reply, ask, proven
+from drivers.asic.cgminer import Reply, Rpc, ask, proven
 from drivers.asic.jsonhttp import FORBIDDEN, UNAUTHORIZED, Answer, request
-from drivers.asic.library import GCMinerRPCAPI, bounded
 from drivers.asic.points import ladder
 from drivers.base import DriverError
 
@@ -34,7 +33,7 @@ class Auradine:
         self._plate = plate
         self._username = plate.username or DEFAULT_USERNAME
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
-        self._rpc = bounded(GCMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
+        self._rpc = Rpc(plate.host, deadline_s=plate.exchange_s)
         self._token: str | None = None
 
     @staticmethod

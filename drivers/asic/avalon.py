@@ -8,15 +8,14 @@ machine was never told ours (seconds since boot on 24102401_25462b2_9ddf522 of a
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
-from drivers.asic.cgminer import Reply, ask, proven
-from drivers.asic.library import AvalonMinerRPCAPI, bounded
+from drivers.asic.cgminer import Reply, Rpc, ask
+from drivers.asic.wire import NoAnswerError
 from drivers.base import DriverError
 
 LEVELS = ("low", "mid", "high")
@@ -49,7 +48,7 @@ class Avalon:
 
     def __init__(self, plate: Plate) -> None:
         self._plate = plate
-        self._rpc = bounded(AvalonMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
+        self._rpc = Rpc(plate.host, deadline_s=plate.exchange_s)
         self._dna: str | None = None
         self._has_levels = True
 
@@ -135,11 +134,11 @@ class Avalon:
             now_s = clock_s(await ask(self._rpc, "version"))
 
     async def _tell(self, parameter: str) -> None:
-        request = json.dumps({"command": "ascset", "parameter": parameter}).encode()
-        reply = await self._rpc._send_bytes(request)
-        # A 1466 hangs up at softon without a word: what came of it, only reading it can tell.
-        if reply:
-            proven("ascset", self._rpc._load_api_data(reply))
+        try:
+            await ask(self._rpc, "ascset", parameter)
+        except NoAnswerError:
+            # A 1466 hangs up at softon without a word: what came of it, only reading it can tell.
+            return
 
 
 def without_levels(plate: Plate) -> tuple[OperatingPoint, ...]:

@@ -9,7 +9,7 @@ from drivers.asic.antminer import Antminer
 from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
 from drivers.asic.braiins import Braiins
-from drivers.asic.config import Family, MinerGroupConfig
+from drivers.asic.config import Family, Login, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
 from drivers.asic.epic import Epic
 from drivers.asic.generic import Generic, Recognised
@@ -33,16 +33,36 @@ ADAPTERS: dict[Family, type[Adapter]] = {
 }
 
 
-def drivers_of(config: MinerGroupConfig, identifier: Identifier | None) -> tuple[AsicDriver, ...]:
-    shared = Recognised() if config.family == "generic" else identifier or Identifier()
-    return tuple(_driver(config, index, host, shared) for index, host in enumerate(config.addresses()))
+def drivers_of(
+    config: MinerGroupConfig, identifier: Identifier | None, family: Login
+) -> tuple[AsicDriver, ...]:
+    """`family` is the login of its machines where nothing closer says so. Raises `ValueError` where the
+    group's backend is not installed."""
+    adapter = _adapter(config)
+    recognises = config.family == "generic" or config.backend != "native"
+    shared = Recognised() if recognises else identifier or Identifier()
+    plates = (
+        _plate(config, device, host, config.login_of(device, host, family))
+        for device, host in zip(config.device_names(), config.addresses(), strict=True)
+    )
+    return tuple(_driver(config, adapter, plate, shared) for plate in plates)
 
 
-def _driver(config: MinerGroupConfig, index: int, host: str, identifier: Identifier) -> AsicDriver:
-    plate = _plate(config, f"{config.id}-{index:03d}", host)
-    adapter = ADAPTERS[config.family]
+def _adapter(config: MinerGroupConfig) -> type[Adapter]:
+    if config.backend == "native":
+        return ADAPTERS[config.family]
+    try:
+        from drivers.asic.asicrs import RS_ADAPTERS  # an extra: most sites do not have it
+    except ImportError as error:
+        raise ValueError(f"miners {config.id!r}: backend {config.backend}: {error}") from error
+    return RS_ADAPTERS[config.family]
+
+
+def _driver(
+    config: MinerGroupConfig, adapter: type[Adapter], plate: Plate, identifier: Identifier
+) -> AsicDriver:
     return AsicDriver(
-        host=host,
+        host=plate.host,
         spec=_spec(config, plate, plate.points or adapter.default_points(plate)),
         adapter=adapter(plate),
         identifier=identifier,
@@ -50,7 +70,7 @@ def _driver(config: MinerGroupConfig, index: int, host: str, identifier: Identif
     )
 
 
-def _plate(config: MinerGroupConfig, device: str, host: str) -> Plate:
+def _plate(config: MinerGroupConfig, device: str, host: str, login: Login) -> Plate:
     return Plate(
         device=device,
         host=host,
@@ -63,8 +83,8 @@ def _plate(config: MinerGroupConfig, device: str, host: str) -> Plate:
             OperatingPoint(name=point.name, power=Power(point.power_w), rate=point.rate_ths)
             for point in config.points
         ),
-        username=config.username,
-        password=config.password,
+        username=login.username,
+        password=login.password,
         state_dir=config.state_dir,
         exchange_s=config.exchange_s,
         busy_wait_s=config.busy_wait_s,

@@ -5,27 +5,44 @@ A reply counts only if that verdict is there and says success: an empty or unjud
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import json
+from typing import Any
 
+from drivers.asic import wire
 from drivers.asic.adapter import RefusedError, number
 from drivers.base import DriverError
 
 Reply = dict[str, Any]
 
+PORT = 4028
+
 SUCCESS = ("S", "I")
 
 
-class Rpc(Protocol):
-    """What we use of pyasic's RPC classes."""
+class Rpc:
+    """Each command on a connection of its own, as all this firmware has it."""
 
-    async def send_command(self, command: str, *parameters: str, **options: bool) -> Reply: ...
+    def __init__(self, host: str, *, deadline_s: float, port: int = PORT) -> None:
+        self._host = host
+        self._port = port
+        self._deadline_s = deadline_s
+
+    async def send(self, message: bytes) -> Reply:
+        """Whatever came back, judged by nobody."""
+        reply = await wire.ask(
+            self._host, self._port, message, deadline_s=self._deadline_s, whole=wire.parsed_json
+        )
+        if not isinstance(reply, dict):
+            raise DriverError(f"a {type(reply).__name__} where an object was expected")
+        return reply
 
 
 async def ask(rpc: Rpc, command: str, *parameters: str) -> Reply:
     """The proven answer to one command; `a+b` asks for several at once, see `part`."""
-    # pyasic would raise one error for "no" and for garbage, and log to the root logger.
-    reply = await rpc.send_command(command, *parameters, ignore_errors=True, allow_warning=False)
-    return proven(command, reply)
+    request = {"command": command}
+    if parameters:
+        request["parameter"] = ",".join(parameters)
+    return proven(command, await rpc.send(json.dumps(request).encode()))
 
 
 def proven(command: str, reply: Reply) -> Reply:

@@ -6,6 +6,7 @@ import ipaddress
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -27,6 +28,13 @@ Family = Literal[
     "epic",
     "generic",
 ]
+
+Backend = Literal["native", "pyasic-rs"]
+
+RS_FAMILIES: tuple[Family, ...] = ("whatsminer", "whatsminer-v3", "auradine")
+"""What pyasic-rs 0.8.6 tells and is told well enough to be driven by: for the others it cannot tell that a
+machine was stopped (LuxOS), tells no watts (stock Antminer), has none to set (ePIC, MaraFW), stops by this
+computer's clock (Avalon), or knows another API than ours (Braiins OS+)."""
 
 CEILING_SHARE = 1.05
 MAX_HOSTS = 50_000
@@ -54,16 +62,35 @@ class PointConfig(Table):
     rate_ths: Rate
 
 
+class Login(Table):
+    """What machines ask for, where it is not the factory's."""
+
+    username: str | None = None
+    password: SecretStr | None = None
+
+    def over(self, broader: Login) -> Login:
+        """What is said here, and where nothing is, what the broader one says."""
+        return Login(
+            username=broader.username if self.username is None else self.username,
+            password=broader.password if self.password is None else self.password,
+        )
+
+
+Logins = Mapping[Family, Login]
+
+
 class MinerGroupConfig(Table):
     """Devices are named `<id>-000` and up, in the order of `hosts` (addresses and ranges like 10.0.0.5-9).
 
     `rated_w` and `rated_ths` are one machine's at full power; `min_w` is the least it draws while hashing.
     Without `points` each family derives its own. `timeout_s` is for a whole read, `exchange_s` for each
     connection in it, `busy_wait_s` the pause before a machine that is busy with someone else is asked again.
+    `backend` is what speaks to them. `logins` are those of single machines, by address or device name.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     family: Family
+    backend: Backend = "native"
     hosts: tuple[str, ...]
     node: str
     zone: str | None = None
@@ -84,6 +111,7 @@ class MinerGroupConfig(Table):
     trip_c: Celsius | None = None
     username: str | None = None
     password: SecretStr | None = None
+    logins: dict[str, Login] = {}
     state_dir: Path | None = None
     timeout_s: Seconds = 5.0
     exchange_s: Seconds = 3.0
@@ -96,6 +124,17 @@ class MinerGroupConfig(Table):
 
     def addresses(self) -> tuple[str, ...]:
         return tuple(address for host in self.hosts for address in expand(host))
+
+    def device_names(self) -> tuple[str, ...]:
+        return tuple(f"{self.id}-{index:03d}" for index in range(len(self.addresses())))
+
+    def login_of(self, device: str, address: str, family: Login) -> Login:
+        """Of one machine: its own, over the group's, over the family's."""
+        login = Login(username=self.username, password=self.password).over(family)
+        for name in (address, device):
+            if name in self.logins:
+                login = self.logins[name].over(login)
+        return login
 
     @field_validator("hosts")
     @classmethod
@@ -122,8 +161,20 @@ class MinerGroupConfig(Table):
             raise ValueError(f"stale_after_s {self.stale_after_s} is less than two polls of {self.poll_s} s")
         if self.exchange_s > self.timeout_s:
             raise ValueError(f"exchange_s {self.exchange_s} is longer than timeout_s {self.timeout_s}")
+        if strangers := self.logins.keys() - {*self.addresses(), *self.device_names()}:
+            names = ", ".join(sorted(strangers))
+            raise ValueError(f"logins: {names}: no machine of {self.id!r} (see also miners__{self.id}__...)")
+        self._check_backend()
         self._check_points()
         return self
+
+    def _check_backend(self) -> None:
+        if self.backend == "native":
+            return
+        if self.family not in RS_FAMILIES:
+            raise ValueError(f"backend {self.backend} drives {', '.join(RS_FAMILIES)} and not {self.family}")
+        if self.family == "auradine" and self.derate_c is not None:
+            raise ValueError(f"backend {self.backend} tells no chip temperature of an auradine to derate by")
 
     def _check_points(self) -> None:
         names = [point.name for point in self.points]
@@ -142,12 +193,15 @@ class MinerGroupConfig(Table):
             raise ValueError(f"points: an avalon has {', '.join(sorted(AVALON_POINTS))} and no other")
 
 
-def build(config: MinerGroupConfig, identifier: Identifier | None = None) -> tuple[AsicDriver, ...]:
-    """The drivers of a group. Groups of one process may share an `identifier`, and its limit with it."""
+def build(
+    config: MinerGroupConfig, identifier: Identifier | None = None, logins: Logins | None = None
+) -> tuple[AsicDriver, ...]:
+    """The drivers of a group. Groups of one process may share an `identifier`, and its limit with it;
+    `logins` are those of whole families."""
     # A site without miners need not pay for pyasic: a second of CPU and 48 MB.
     from drivers.asic.build import drivers_of
 
-    return drivers_of(config, identifier)
+    return drivers_of(config, identifier, (logins or {}).get(config.family, Login()))
 
 
 def expand(host: str) -> tuple[str, ...]:

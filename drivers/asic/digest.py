@@ -1,27 +1,24 @@
-"""HTTP with digest authentication (RFC 7616, MD5, qop=auth), one connection per request.
+"""HTTP with digest authentication (RFC 7616, MD5, qop=auth).
 
-The last challenge is remembered, so that a request normally costs one round trip and not two.
+The last challenge is remembered, so that a request normally costs one round trip and not two, and pages that
+are wanted together come over one connection.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import secrets
+from collections.abc import Sequence
 from hashlib import md5
-from http.client import HTTPResponse
-from typing import Any, cast
+from typing import Any
 from urllib.request import parse_http_list, parse_keqv_list
 
-from drivers.asic.wire import exchange
+from drivers.asic.http1 import Page, whole_page
+from drivers.asic.wire import Line
 from drivers.base import DriverError
 
 UNAUTHORIZED = 401
 OK = 200
-
-_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 
 
 class DigestClient:
@@ -31,33 +28,50 @@ class DigestClient:
         self._username = username
         self._password = password
         self._challenge: dict[str, str] = {}
+        self._realm_secret = ""
         self._count = 0
 
     def forget(self) -> None:
         self._challenge = {}
 
     async def get(self, path: str, *, deadline_s: float) -> Any:
-        return await self._request("GET", path, b"", deadline_s)
+        (page,) = await self.get_all([path], deadline_s=deadline_s)
+        return page
+
+    async def get_all(self, paths: Sequence[str], *, deadline_s: float) -> list[Any]:
+        """The values of several pages; `deadline_s` is for each."""
+        line = Line(self._host, self._port)
+        try:
+            return [await self._request(line, "GET", path, b"", deadline_s) for path in paths]
+        finally:
+            line.close()
 
     async def post(self, path: str, value: object, *, deadline_s: float) -> Any:
-        return await self._request("POST", path, json.dumps(value).encode(), deadline_s)
+        line = Line(self._host, self._port)
+        try:
+            return await self._request(line, "POST", path, json.dumps(value).encode(), deadline_s)
+        finally:
+            line.close()
 
-    async def _request(self, method: str, path: str, body: bytes, deadline_s: float) -> Any:
+    async def _request(self, line: Line, method: str, path: str, body: bytes, deadline_s: float) -> Any:
         for _ in ("with the last challenge, if any", "with a fresh one"):
             request = self._head(method, path, body) + body
-            raw = await exchange(
-                self._host, self._port, request, deadline_s=deadline_s, is_whole=is_whole_response
-            )
-            response = parse_response(raw)
-            if response.status != UNAUTHORIZED:
-                return _content(path, response)
-            self._challenge = parse_challenge(response.getheader("WWW-Authenticate") or "")
-            self._count = 0
+            page = await line.ask(request, deadline_s=deadline_s, whole=whole_page)
+            if page.closes or body:
+                line.close()  # what is written must never meet a line that the miner closes just now
+            if page.status != UNAUTHORIZED:
+                return _content(path, page)
+            self._take(parse_challenge(page.challenge))
         self.forget()
         raise DriverError(f"{path}: user {self._username!r} or its password is not accepted")
 
+    def _take(self, challenge: dict[str, str]) -> None:
+        self._challenge = challenge
+        self._realm_secret = _md5(f"{self._username}:{challenge['realm']}:{self._password}")
+        self._count = 0
+
     def _head(self, method: str, path: str, body: bytes) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", "Connection: close"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}"]
         if self._challenge:
             self._count += 1
             lines.append(f"Authorization: {self._authorization(method, path)}")
@@ -68,30 +82,14 @@ class DigestClient:
     def _authorization(self, method: str, path: str) -> str:
         realm, nonce = self._challenge["realm"], self._challenge["nonce"]
         count, client_nonce = f"{self._count:08x}", secrets.token_hex(8)
-        secret = _md5(f"{self._username}:{realm}:{self._password}")
-        response = _md5(f"{secret}:{nonce}:{count}:{client_nonce}:auth:{_md5(f'{method}:{path}')}")
+        action = _md5(f"{method}:{path}")
+        response = _md5(f"{self._realm_secret}:{nonce}:{count}:{client_nonce}:auth:{action}")
         fields = (
             f'username="{self._username}", realm="{realm}", nonce="{nonce}", uri="{path}", algorithm=MD5, '
             f'qop=auth, nc={count}, cnonce="{client_nonce}", response="{response}"'
         )
         opaque = self._challenge.get("opaque")
         return f'Digest {fields}, opaque="{opaque}"' if opaque else f"Digest {fields}"
-
-
-def is_whole_response(raw: bytearray) -> bool:
-    """Some firmware keeps the connection open although it was asked to close it."""
-    head, blank, body = raw.partition(b"\r\n\r\n")
-    if not blank:
-        return False
-    if length := _CONTENT_LENGTH.search(head):
-        return len(body) >= int(length[1])
-    return bool(_CHUNKED.search(head)) and body.endswith(b"0\r\n\r\n")
-
-
-def parse_response(raw: bytes) -> HTTPResponse:
-    response = HTTPResponse(cast(Any, _Replay(raw)))
-    response.begin()
-    return response
 
 
 def parse_challenge(header: str) -> dict[str, str]:
@@ -103,22 +101,11 @@ def parse_challenge(header: str) -> dict[str, str]:
     return challenge
 
 
-def _content(path: str, response: HTTPResponse) -> Any:
-    body = response.read()
-    if response.status != OK:
-        raise DriverError(f"{path}: HTTP {response.status}")
-    return json.loads(body)
+def _content(path: str, page: Page) -> Any:
+    if page.status != OK:
+        raise DriverError(f"{path}: HTTP {page.status}")
+    return json.loads(page.body)
 
 
 def _md5(text: str) -> str:
     return md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-class _Replay:
-    """Received bytes in the place of the socket that http.client reads from."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-
-    def makefile(self, mode: str) -> io.BytesIO:
-        return io.BytesIO(self._raw)

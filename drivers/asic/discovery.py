@@ -16,8 +16,7 @@ from enum import StrEnum
 from errno import ECONNREFUSED, EHOSTUNREACH
 from typing import TypeVar
 
-from drivers.asic.config import expand
-from drivers.asic.facts import Logins
+from drivers.asic.config import Logins, expand
 from drivers.asic.recognise import Machine, recognise
 from drivers.asic.trouble import is_silence
 from drivers.base import DriverError

@@ -25,7 +25,7 @@ from controller.domain.power import Bound, Limit
 from drivers.asic.adapter import Adapter, KeepsConnection, RefusedError
 from drivers.asic.identify import Identifier
 from drivers.asic.trouble import as_driver_error, is_silence
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 
 FAILURES_UNTIL_REBUILT = 3
 
@@ -65,7 +65,7 @@ class AsicDriver:
 
     async def read(self) -> Reading:
         async with self._lock:
-            with self._attempt():
+            with self._attempt(refusal_is_failure=True):
                 await self._meet()
                 return await self._sample()
 
@@ -74,7 +74,7 @@ class AsicDriver:
             try:
                 with self._attempt():
                     async with asyncio.timeout(command.deadline_s):
-                        await self._meet()
+                        await self._make_sure()
                         await self._put(command.point)
             except RefusedError as refusal:
                 return Refused(str(refusal))
@@ -99,18 +99,28 @@ class AsicDriver:
             if not is_silence(error):
                 await self._check_family()
             raise
-        backend = await self._check_family()
-        if backend is None and not self._adapter.hello_is_proof:
+        if not self._adapter.hello_is_proof and await self._check_family() is None:
             raise DriverError(f"{self.host} is not recognised as {self._adapter.backend}")
         self._check_mac(hello.mac)
         if hello.points is not None:
             self._spec = replace(self._configured, points=hello.points)
         self._identified = True
 
+    async def _make_sure(self) -> None:
+        """Nothing is ordered of an address that missed an answer before it answers like our machine again:
+        what stands there now may be another one, to which the same words mean something else."""
+        if self._identified and self._failures:
+            try:
+                await self._sample()
+            except RefusedError:
+                self._identified = False
+        await self._meet()
+
     async def _check_family(self) -> str | None:
         found = await self._identifier.backend(self.host, deadline_s=self._patience.identify_s)
         if found not in (None, self._adapter.backend):
-            raise DriverError(f"{self.host} is configured as {self._adapter.backend}, but is {found}")
+            configured = f"{self.host} is configured as {self._adapter.backend}"
+            raise OtherMachineError(f"{configured}, but is {found}")
         return found
 
     async def _sample(self) -> Reading:
@@ -125,7 +135,7 @@ class AsicDriver:
         before, self._mac = self._mac, mac
         if before not in (None, mac):
             self._identified = False
-            raise DriverError(f"{self.host} was {before} and is {mac} now: another machine")
+            raise OtherMachineError(f"{self.host} was {before} and is {mac} now: another machine")
 
     async def _put(self, point: OperatingPoint) -> None:
         if point not in self._spec.points:
@@ -151,15 +161,18 @@ class AsicDriver:
             raise DriverError(f"said yes to {point.name} of {point.power}, but reads back {shown}")
 
     @contextmanager
-    def _attempt(self) -> Iterator[None]:
-        """Turn trouble into `DriverError`, and after a row of failures start again from who is there."""
+    def _attempt(self, *, refusal_is_failure: bool = False) -> Iterator[None]:
+        """Turn trouble into `DriverError`, and after a row of failures start again from who is there.
+
+        To refuse an order is an answer; to refuse to be read may be that of another firmware.
+        """
         try:
             with as_driver_error():
                 yield
-        except RefusedError:
-            self._failures = 0
-            raise
-        except DriverError:
+        except DriverError as error:
+            if isinstance(error, RefusedError) and not refusal_is_failure:
+                self._failures = 0
+                raise
             self._failures += 1
             if self._failures >= FAILURES_UNTIL_REBUILT:
                 self._identified = False

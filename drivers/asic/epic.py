@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
-from drivers.asic.digest import OK, is_whole_response, parse_response
+from drivers.asic.digest import OK
+from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.wire import exchange
 from drivers.base import DriverError
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, SecretStr
 
 from drivers.asic.adapter import mac_address, number
 from drivers.asic.antminer import (
@@ -24,26 +22,22 @@ from drivers.asic.antminer import (
     path,
 )
 from drivers.asic.antminer_conf import mode_of
-from drivers.asic.cgminer import Reply, ask, part, proven
-from drivers.asic.config import Family
-from drivers.asic.digest import UNAUTHORIZED, DigestClient, is_whole_response, parse_response
-from drivers.asic.library import BTMinerRPCAPI, LUXMinerRPCAPI, bounded
+from drivers.asic.cgminer import Reply, Rpc, ask, part
+from drivers.asic.config import Login, Logins
+from drivers.asic.digest import UNAUTHORIZED, DigestClient
+from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.luxos import rate_ths
 from drivers.asic.trouble import as_driver_error
+from drivers.asic.whatsminer import speaks_v3
 from drivers.asic.wire import exchange
 from drivers.base import DriverError
 
-RPC_PORT = 4028
 EXCHANGE_S = 5.0
 MAX_TEXT = 80
-
-V3_SINCE = 20241100
-"""Whatsminer firmware dated later speaks API v3, which is another family."""
 
 OTHER_FIRMWARE = ("LUXMINER", "BOSER", "BOSMINER", "VNISH", "HIVEON", "KAONSU")
 
 _MAC = re.compile(r"(?!00:00:00:00:00:00)[0-9A-F]{2}(:[0-9A-F]{2}){5}")
-_DATE = re.compile(r"\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +57,11 @@ class Facts:
     doubts: tuple[DriverError, ...] = ()
 
 
-class Login(BaseModel):
-    """What a family's machines of a site ask for, where it is not the factory's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    username: str | None = None
-    password: SecretStr | None = None
-
-
-Logins = Mapping[Family, Login]
 Reader = Callable[[str, Logins], Awaitable[Facts]]
 
 
 async def luxos(host: str, _logins: Logins) -> Facts:
-    rpc = bounded(LUXMinerRPCAPI(host), deadline_s=EXCHANGE_S)
+    rpc = Rpc(host, deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = (await ask(rpc, "version"))["VERSION"][0]
         proved = Facts(model=told(version.get("Type")), firmware=f"LuxOS {told(version['LUXminer'])}")
@@ -106,11 +90,10 @@ def _luxos_facts(known: Facts, joined: Reply) -> Facts:
 
 async def whatsminer(host: str, _logins: Logins) -> Facts:
     """API v2. A machine that is switched off may refuse all but its firmware and its MAC."""
-    rpc = bounded(BTMinerRPCAPI(host), deadline_s=EXCHANGE_S)
+    rpc = Rpc(host, deadline_s=EXCHANGE_S)
     with as_driver_error():
         version = told((await ask(rpc, "get_version"))["Msg"]["fw_ver"])
-        date = _DATE.search(version or "")
-        if date and int(date[0]) > V3_SINCE:
+        if speaks_v3(version or ""):
             raise DriverError(f"Whatsminer firmware {version} speaks API v3, not v2")
         info = (await ask(rpc, "get_miner_info"))["Msg"]
         proved = Facts(firmware=f"Whatsminer {version}", mac=told_mac(info.get("mac")))
@@ -206,8 +189,7 @@ async def told_type(host: str) -> str | None:
 
 async def _version(host: str) -> Reply:
     with as_driver_error():
-        raw = await exchange(host, RPC_PORT, b'{"command":"version"}', deadline_s=EXCHANGE_S)
-        version = proven("version", json.loads(raw.rstrip(b"\0")))["VERSION"][0]
+        version = (await ask(Rpc(host, deadline_s=EXCHANGE_S), "version"))["VERSION"][0]
         if not isinstance(version, dict):
             raise DriverError("version: no record")
         return version

@@ -18,7 +18,7 @@ from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hott
 from drivers.asic.identify import Identifier, backend_of
 from drivers.asic.library import bounded, get_miner
 from drivers.asic.marafw import MaraSwitch
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 
 NO_STOP = "pyasic has no stop for it"
 BLIND_WRITE = "pyasic's stop writes back a configuration that it may have failed to read"
@@ -93,7 +93,9 @@ class Generic:
             raise DriverError(f"pyasic recognises nothing at {self._plate.host}")
         self._kind = backend_of(type(miner))
         if self._kind not in WATCHED and self._kind not in SWITCHES:
-            raise DriverError(f"{self._plate.host} is configured as {self.backend}, but is {self._kind}")
+            raise OtherMachineError(
+                f"{self._plate.host} is configured as {self.backend}, but is {self._kind}"
+            )
         prepare(miner, self._plate)
         data = await poll(miner, *POLL, "mac", deadline_s=self._plate.exchange_s)
         self._miner = miner

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.asic.digest import is_whole_response, parse_response
+from drivers.asic.http1 import END_OF_HEAD, is_whole_response, parse_response
 from drivers.asic.wire import exchange
 from drivers.base import DriverError
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NO_CONTENT = b" 204 "
-
-END_OF_HEAD = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,16 +21,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pyasic import APIError, get_miner, settings
     from pyasic.miners import factory
-    from pyasic.rpc.avalonminer import AvalonMinerRPCAPI
     from pyasic.rpc.btminer import (
-        BTMinerRPCAPI,
         TokenData,
         create_privileged_cmd,
         parse_btminer_priviledge_data,
     )
     from pyasic.rpc.btminer import _crypt as _md5crypt
-    from pyasic.rpc.gcminer import GCMinerRPCAPI
-    from pyasic.rpc.luxminer import LUXMinerRPCAPI
     from pyasic.web.braiins_os.proto.braiins.bos import v1 as bos
 # pyasic calls logging.basicConfig and sets the root logger's level (logger/__init__.py:29).
 _root.setLevel(_before[0])
@@ -38,11 +34,7 @@ _root.handlers[:] = _before[1]
 
 __all__ = [
     "APIError",
-    "AvalonMinerRPCAPI",
-    "BTMinerRPCAPI",
-    "GCMinerRPCAPI",
     "HttpxError",
-    "LUXMinerRPCAPI",
     "TokenData",
     "bos",
     "bounded",

@@ -15,8 +15,7 @@ from typing import ClassVar
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
-from drivers.asic.cgminer import Reply, ask, part, watts
-from drivers.asic.library import LUXMinerRPCAPI, bounded
+from drivers.asic.cgminer import Reply, Rpc, ask, part, watts
 from drivers.asic.points import usable_points
 from drivers.asic.trouble import as_driver_error
 from drivers.base import DriverError
@@ -42,7 +41,7 @@ class LuxOS:
 
     def __init__(self, plate: Plate) -> None:
         self._plate = plate
-        self._rpc = bounded(LUXMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
+        self._rpc = Rpc(plate.host, deadline_s=plate.exchange_s)
         self._profiles: dict[str, OperatingPoint] = {}
         self._owes_atm = False
 

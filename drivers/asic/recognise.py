@@ -15,8 +15,8 @@ from controller.domain.devices import Quality, Reading
 from drivers.asic import facts
 from drivers.asic.adapter import Adapter, KeepsConnection, Plate
 from drivers.asic.build import ADAPTERS
-from drivers.asic.config import Family
-from drivers.asic.facts import EXCHANGE_S, Facts, Login, Logins, Reader
+from drivers.asic.config import Family, Login, Logins
+from drivers.asic.facts import EXCHANGE_S, Facts, Reader
 from drivers.asic.generic import SWITCHES, WATCHED, prepare
 from drivers.asic.identify import backend_of
 from drivers.asic.library import get_miner

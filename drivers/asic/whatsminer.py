@@ -5,16 +5,16 @@ Firmware dated 2024-11 and later speaks v3, another protocol, and is another fam
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
-from drivers.asic.cgminer import Reply, ask, proven
+from drivers.asic.cgminer import Reply, Rpc, ask, proven
 from drivers.asic.library import (
-    BTMinerRPCAPI,
     TokenData,
-    bounded,
     create_privileged_cmd,
     md5crypt,
     parse_btminer_priviledge_data,
@@ -28,6 +28,38 @@ LEAST_SHARE = 0.7
 STEPS = 6
 
 
+V3_SINCE = 20241100
+"""The date in a firmware's version after which it speaks API v3."""
+
+_DATE = re.compile(r"\d{8}")
+
+STATUS_EVERY = 6
+"""Polls that one answer to `status` is good for, while the machine does what it did."""
+
+MOVED_SHARE = 0.1
+"""A move of the watts by this share of the rating may be somebody's order."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Switch:
+    """What `status` said, and what the machine did then: `status` costs a connection of its own, and tells
+    only whether somebody switched the machine off, which watts and hash rate show at once."""
+
+    status: Reply
+    summary: Reply
+    polls: int = 1
+
+    def still_holds(self, summary: Reply, plate: Plate) -> bool:
+        self.polls += 1
+        if self.polls > STATUS_EVERY:
+            return False
+        before, now = (number(told.get("Power")) for told in (self.summary, summary))
+        if before is None or now is None:
+            return False
+        hashed, hashes = (bool(number(told.get("MHS 1m"))) for told in (self.summary, summary))
+        return hashed == hashes and abs(now - before) < MOVED_SHARE * plate.rated_w
+
+
 class Whatsminer:
     backend: ClassVar[str] = "BTMinerV2"
     hello_is_proof: ClassVar[bool] = True
@@ -35,10 +67,11 @@ class Whatsminer:
 
     def __init__(self, plate: Plate) -> None:
         self._plate = plate
-        self._rpc = bounded(BTMinerRPCAPI(plate.host), deadline_s=plate.exchange_s)
+        self._rpc = Rpc(plate.host, deadline_s=plate.exchange_s)
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._token: TokenData | None = None
         self._last_limit: Bound = NO_LIMIT
+        self._switch: Switch | None = None
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -48,30 +81,38 @@ class Whatsminer:
         return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
 
     async def hello(self) -> Hello:
-        self._token = None
+        self._token = self._switch = None
         self._last_limit = NO_LIMIT
+        version = str((await ask(self._rpc, "get_version"))["Msg"]["fw_ver"])
+        if speaks_v3(version):
+            raise DriverError(f"Whatsminer firmware {version} speaks API v3, not v2")
         info = (await ask(self._rpc, "get_miner_info"))["Msg"]
         return Hello(mac=mac_address(info["mac"]))
 
     async def read(self) -> Sample:
-        status = (await ask(self._rpc, "status"))["Msg"]
         try:
             summary = (await ask(self._rpc, "summary"))["SUMMARY"][0]
         except RefusedError:
-            if not is_off(status):
+            self._switch = None
+            if not is_off(await self._status()):
                 raise
             # "btminer process is down" (code 14): of a machine that is switched off, that is an answer.
             return stopped_sample(self._plate)
-        taken = sample(status, summary, self._plate)
-        if not is_off(status):
+        if self._switch is None or not self._switch.still_holds(summary, self._plate):
+            self._switch = Switch(status=await self._status(), summary=summary)
+        taken = sample(self._switch.status, summary, self._plate)
+        if not is_off(self._switch.status):
             self._last_limit = taken.reading.setting
         return taken
+
+    async def _status(self) -> Reply:
+        return dict((await ask(self._rpc, "status"))["Msg"])
 
     async def change(self, point: OperatingPoint) -> None:
         if point.name == SLEEP:
             await self._tell("power_off", respbefore="true")
             return
-        off = is_off((await ask(self._rpc, "status"))["Msg"])
+        off = is_off(await self._status())
         try:
             await self._tell("adjust_power_limit", power_limit=str(point.power.watts))
         except RefusedError:
@@ -84,6 +125,7 @@ class Whatsminer:
 
     async def _tell(self, command: str, **parameters: str) -> None:
         """A refusal may mean no more than a token that the machine forgot, so ask twice."""
+        self._switch = None
         try:
             await self._tell_once(command, **parameters)
         except RefusedError:
@@ -95,10 +137,16 @@ class Whatsminer:
         if self._token is None:
             self._token = token((await ask(self._rpc, "get_token"))["Msg"], self._password)
         request = create_privileged_cmd(self._token, {"cmd": command, **parameters})
-        reply = self._rpc._load_api_data(await self._rpc._send_bytes(request))
+        reply = await self._rpc.send(request)
         if "enc" in reply:
             reply = parse_btminer_priviledge_data(self._token, reply)
         proven(command, reply)
+
+
+def speaks_v3(version: str) -> bool:
+    """Whether firmware of this version speaks the other API, which is another family."""
+    date = _DATE.search(version)
+    return date is not None and int(date[0]) > V3_SINCE
 
 
 def token(challenge: Reply, password: str) -> TokenData:

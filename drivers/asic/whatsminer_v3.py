@@ -18,13 +18,16 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.cgminer import Reply
 from drivers.asic.whatsminer import Whatsminer, stopped_sample
-from drivers.asic.wire import exchange, framed, is_whole_frame, unframed
+from drivers.asic.wire import Line, framed, parsed_frame
 from drivers.base import DriverError
 
 PORT = 4433
 DEFAULT_ACCOUNT = DEFAULT_PASSWORD = "super"
 TOKEN_LENGTH = 8
 SUCCESS = 0
+
+INFO = framed(b'{"cmd":"get.device.info"}')
+SUMMARY = framed(b'{"cmd":"get.miner.status","param":"summary"}')
 
 
 class WhatsminerV3:
@@ -37,6 +40,7 @@ class WhatsminerV3:
         self._account = plate.username or DEFAULT_ACCOUNT
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._last_limit: Bound = NO_LIMIT
+        self._keeps_line = True
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -76,15 +80,30 @@ class WhatsminerV3:
 
     async def _look(self) -> tuple[Reply, Reply | None]:
         """What it is and what it does; nothing of the latter where a stopped one has no process to ask."""
-        info = await self._info()
+        line = Line(self._plate.host, PORT)
         try:
-            summary = (await self._ask("get.miner.status", "summary"))["msg"]["summary"]
+            info = dict((await self._on(line, "get.device.info", INFO))["msg"])
+            summary = await self._summary(line, info)
+        finally:
+            line.close()
+        if summary is not None:
+            self._last_limit = power_limit(summary)
+        return info, summary
+
+    async def _summary(self, line: Line, info: Reply) -> Reply | None:
+        """Over the same connection, which this firmware keeps for as many frames as a client has; should a
+        build answer only the first, it is found out once."""
+        if not self._keeps_line:
+            line.close()
+        try:
+            return dict((await self._on(line, "get.miner.status", SUMMARY))["msg"]["summary"])
+        except TimeoutError:
+            self._keeps_line = False
+            raise
         except RefusedError:
             if not is_off(info):
                 raise
-            return info, None
-        self._last_limit = power_limit(summary)
-        return info, summary
+            return None
 
     async def _info(self) -> Reply:
         return dict((await self._ask("get.device.info"))["msg"])
@@ -105,14 +124,15 @@ class WhatsminerV3:
 
     async def _ask(self, command: str, param: str | int | None = None, **proof: str | int) -> Reply:
         request = {"cmd": command, **({} if param is None else {"param": param}), **proof}
-        reply = await exchange(
-            self._plate.host,
-            PORT,
-            framed(json.dumps(request).encode()),
-            deadline_s=self._plate.exchange_s,
-            is_whole=is_whole_frame,
-        )
-        return proven(command, json.loads(unframed(reply)))
+        line = Line(self._plate.host, PORT)
+        try:
+            return await self._on(line, command, framed(json.dumps(request).encode()))
+        finally:
+            line.close()
+
+    async def _on(self, line: Line, command: str, frame: bytes) -> Reply:
+        reply = await line.ask(frame, deadline_s=self._plate.exchange_s, whole=parsed_frame)
+        return proven(command, reply)
 
 
 def token(command: str, password: str, salt: str, ts: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from simulators.faces.cgminer import EPOCH_S, JsonObject, chains, command_of, mac_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
+from simulators.faces.particulars import ANTMINER_CONF
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 REALM = "antMiner Configuration"
@@ -19,6 +20,7 @@ INVALID_COMMAND = 14
 NORMAL, SLEEP, LOW = 0, 1, 3
 POOLS = 3
 FACTORY: JsonObject = {
+    **ANTMINER_CONF,
     "pools": [{"url": "", "user": "", "pass": ""}] * POOLS,
     "bitmain-fan-ctrl": False,
     "bitmain-fan-pwm": "100",
@@ -154,6 +156,7 @@ class AntminerApi:
                 "temp_chip": [hot - 4, hot, hot - 6, hot - 2],
                 "temp_pic": [hot - 20, hot - 18, hot - 21, hot - 19],
                 "hw": 0,
+                "asic": " " + "o" * CHIPS_PER_BOARD,
                 "sn": f"{self._miner.serial}{index}",
             }
             for index in range(BOARDS)

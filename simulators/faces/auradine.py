@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from simulators.faces.cgminer import JsonObject, command_of, mac_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest
+from simulators.faces.particulars import SHARES
 from simulators.physics.miner import Miner, MinerReport
 
 FIRMWARE = "FluxOS-2026-03.02-5c0ffee"
@@ -144,7 +145,10 @@ class AuradineApi:
             "VoutSet": "11.50V",
             "Vin": "245.00V",
             "Vout": "11.53V",
+            "Iin": f"{watts / 245:.2f}A",
+            "Iout": f"{watts * 0.95 / 11.53:.2f}A",
             "FanSpeed1": "4052.00 RPM",
+            "FanSpeed2": "4144.00 RPM",
             "PowerOut": f"{watts * 0.95:.2f}W",
             "PowerIn": f"{watts:.2f}W",
             "PoutMax": f"{self._miner.rated_w * 1.1:.2f}W",
@@ -183,6 +187,8 @@ class AuradineApi:
             "version": "2026-03.02",
             "hostname": self._miner.id,
             "HBSerialNo": [f"HB{self._miner.serial}{number}" for number in range(BOARDS)],
+            "CBSerialNo": f"AU{self._miner.serial}",
+            "ChassisSerialNo": self._miner.serial,
             "InternalType": "T0",
         }
         return self._ok(620, "IP Report", IPReport=[report])
@@ -222,7 +228,8 @@ class AuradineApi:
     def _summary(self) -> JsonObject:
         report = self._report
         mhs = report.rate_ths * 1e6
-        summary = {"Elapsed": int(report.uptime_s), "MHS av": mhs, "MHS 5s": mhs, "MHS 1m": mhs}
+        rates = dict.fromkeys(("MHS av", "MHS 5s", "MHS 1m", "MHS 5m", "MHS 15m"), mhs)
+        summary = {**SHARES, "Elapsed": int(report.uptime_s), **rates}
         return self._ok(11, "Summary", SUMMARY=[summary])
 
     def _devs(self) -> JsonObject:

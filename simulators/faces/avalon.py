@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from simulators.config import AVALON_LEVELS
 from simulators.faces.cgminer import EPOCH_S, JsonConnection, JsonObject, command_of, mac_of, status
 from simulators.faces.connection import Listener
+from simulators.faces.particulars import AVALON_MODULE, DEVICE_SHARES
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 BOARDS = 3
@@ -72,6 +73,10 @@ class TakingTurns(JsonConnection):
         else:
             self._answered = True
             self.send(b"", close=True)
+
+
+NO_SENSOR_C = -273.0
+"""What the one device of an Avalon reads as its own temperature: the modules have the sensors."""
 
 
 class AvalonApi:
@@ -191,11 +196,12 @@ class AvalonApi:
 
     def _devs(self) -> JsonObject:
         device = {"ASC": 0, "Name": "AVA10", "ID": 0, "Enabled": "Y", "Status": "Alive", **self._rates()}
+        device |= {**DEVICE_SHARES, "Temperature": NO_SENSOR_C}
         return self._list(9, "1 ASC(s)", DEVS=[device])
 
     def _rates(self) -> JsonObject:
         mhs = round(self._report.rate_ths * 1e6, 2)
-        return {"MHS av": mhs, "MHS 30s": mhs, "MHS 1m": mhs, "MHS 5m": mhs}
+        return dict.fromkeys(("MHS av", "MHS 30s", "MHS 1m", "MHS 5m", "MHS 15m"), mhs)
 
     def _estats(self) -> JsonObject:
         stats = {
@@ -220,6 +226,7 @@ class AvalonApi:
         work = _WORK.get(MinerState.ASLEEP if report.asleep else report.state, "In Work")
         chips = " ".join(str(max(0, hot - chip % 9)) for chip in range(CHIPS_PER_BOARD))
         fields = {
+            **AVALON_MODULE,
             "Ver": f"{self._model}-{VERSION}",
             "DNA": self._dna,
             "SYSTEMSTATU": f"Work: {work}, Hash Board: {BOARDS} ",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulators.faces.cgminer import JsonObject, chains, command_of, joined, mac_of, status
+from simulators.faces.particulars import LUXOS_CONFIG, LUXOS_DEVICE, LUXOS_SUMMARY
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 SESSION_IDLE_S = 60.0
@@ -16,6 +17,9 @@ REFUSED = 403
 NOT_FOUND = 404
 VERSION = "2026.1.12.103022"
 FOREIGN_SESSION = "f0f0f0f0"
+
+
+DEVICE_RATES = ("MHS 5s", "MHS 1m", "MHS 5m", "MHS 15m", "MHS 30m", "MHS 60m", "MHS av")
 
 
 class LuxosApi:
@@ -146,6 +150,10 @@ class LuxosApi:
     def _config(self) -> JsonObject:
         report = self._report
         config = {
+            **LUXOS_CONFIG,
+            "IPAddr": self._miner.address,
+            "NameplateTHS": self._miner.group.rated_ths,
+            "ProfileStep": "0",
             "Profile": report.point,
             "MACAddr": mac_of(self._miner.serial),
             "RedLed": "off",
@@ -182,18 +190,33 @@ class LuxosApi:
 
     def _summary(self) -> JsonObject:
         ghs = round(self._report.rate_ths * 1000, 2)
-        summary = {"Elapsed": int(self._report.uptime_s), "GHS 5s": ghs, "GHS av": ghs, "Accepted": 0}
+        rates = dict.fromkeys(("GHS 5s", "GHS 30m", "GHS av"), ghs)
+        summary = {**LUXOS_SUMMARY, "Elapsed": int(self._report.uptime_s), **rates}
         return self._ok(11, "Summary", SUMMARY=[summary])
 
     def _devs(self) -> JsonObject:
         report = self._report
+        mhs = round(report.rate_ths * 1e6 / BOARDS, 2)
         board = {
+            **LUXOS_DEVICE,
+            **dict.fromkeys(DEVICE_RATES, mhs),
+            "Nominal MHS": round(self._miner.group.rated_ths * 1e6 / BOARDS),
+            "Profile": report.point,
             "Status": "Dead" if report.asleep else "Alive",
             "Enabled": "N" if report.asleep else "Y",
-            "MHS 5s": round(report.rate_ths * 1e6 / BOARDS, 2),
             "Temperature": 0 if report.asleep else round(report.hottest_c) - 8,
         }
-        devs = [{"ASC": index, "ID": index, **board} for index in range(BOARDS)]
+        devs = [
+            {
+                "ASC": index,
+                "ID": index,
+                **board,
+                "Board": f"B{index}",
+                "Connector": f"J{index}",
+                "SerialNumber": f"{self._miner.serial}{index}",
+            }
+            for index in range(BOARDS)
+        ]
         return self._ok(9, f"{BOARDS} ASC(s)", DEVS=devs)
 
     def _temps(self) -> JsonObject:

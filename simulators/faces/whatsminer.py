@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, joined, mac_of, status
 from simulators.faces.md5crypt import md5crypt
+from simulators.faces.particulars import WHATSMINER_DEVICE, WHATSMINER_PSU, WHATSMINER_SUMMARY
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 BOARDS = 3
@@ -168,6 +169,10 @@ class WhatsminerApi:
         hot = round(report.hottest_c, 1)
         fan = 0 if report.asleep else 4900
         summary = {
+            **WHATSMINER_SUMMARY,
+            "Uptime": int(report.uptime_s),
+            "Target MHS": round(self._miner.curve(report.setting_w) * 1e6),
+            "MHS 15m": mhs,
             "Elapsed": int(report.uptime_s),
             "HS RT": mhs,
             "MHS av": mhs,
@@ -197,15 +202,16 @@ class WhatsminerApi:
     def _devs(self) -> JsonObject:
         report = self._report
         hot = round(report.hottest_c, 1)
+        mhs = round(report.rate_ths * 1e6 / BOARDS, 2)
         board = {
+            **WHATSMINER_DEVICE,
+            **dict.fromkeys(("MHS av", "MHS 5s", "MHS 1m", "MHS 5m", "MHS 15m", "HS RT"), mhs),
             "Enabled": "N" if report.asleep else "Y",
             "Status": "Alive",
             "Temperature": hot - 12,
             "Chip Temp Min": hot - 14,
             "Chip Temp Avg": hot - 6,
             "Chip Temp Max": hot,
-            "MHS av": round(report.rate_ths * 1e6 / BOARDS, 2),
-            "MHS 1m": round(report.rate_ths * 1e6 / BOARDS, 2),
             "Factory GHS": round(self._miner.group.rated_ths * 1000 / BOARDS),
             "Frequency": 0 if report.asleep else 620,
             "Effective Chips": CHIPS_PER_BOARD,
@@ -273,7 +279,8 @@ class WhatsminerApi:
         return self._message(OK, info)
 
     def _get_psu(self) -> JsonObject:
-        return self._message(OK, {"name": "P221B", "fan_speed": "5200", "vin": "23000", "model": "P221B"})
+        psu = {"name": "P221B", "fan_speed": "5200", "vin": "23000", "model": "P221B"}
+        return self._message(OK, {**WHATSMINER_PSU, **psu})
 
     def _get_error_code(self) -> JsonObject:
         return self._message(OK, {"error_code": []})

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, mac_of, status
 from simulators.faces.connection import MAX_REQUEST_BYTES, Connection, Listener
+from simulators.faces.particulars import V3_MINER, V3_NETWORK, V3_POWER, V3_SYSTEM
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 BOARDS = 3
@@ -135,6 +136,7 @@ class WhatsminerV3Api:
     def _device_info(self, param: object) -> JsonObject:
         sections: JsonObject = {
             "network": {
+                **V3_NETWORK,
                 "ip": self._miner.address,
                 "proto": "dhcp",
                 "netmask": "255.255.255.0",
@@ -142,14 +144,22 @@ class WhatsminerV3Api:
                 "hostname": self._miner.id,
             },
             "miner": {
+                **V3_MINER,
+                "power-limit-set": str(round(self._report.setting_w)),
                 "working": "false" if self._report.asleep else "true",
                 "type": self._miner.group.model,
                 "cointype": "BTC",
                 "miner-sn": self._miner.serial,
                 **{f"pcbsn{board}": f"{self._miner.serial}{board}" for board in range(BOARDS)},
             },
-            "system": {"api": "3.0.2", "platform": "H616", "fwversion": FIRMWARE, "ledstatus": "auto"},
-            "power": {"type": "P566B", "fanspeed": 6100},
+            "system": {
+                **V3_SYSTEM,
+                "api": "3.0.2",
+                "platform": "H616",
+                "fwversion": FIRMWARE,
+                "ledstatus": "auto",
+            },
+            "power": {**V3_POWER, "type": "P566B", "fanspeed": 6100, "pin": round(self._report.watts)},
             "hardware": {"boards": BOARDS},
             "salt": self._salt,
             "error-code": [],
@@ -179,6 +189,9 @@ class WhatsminerV3Api:
             "factory-hash": self._miner.group.rated_ths,
             "hash-average": rate_ths,
             "hash-1min": rate_ths,
+            "hash-15min": rate_ths,
+            "freq-avg": 0 if report.asleep else 620,
+            "target-freq": 620,
             "hash-realtime": rate_ths,
             "power-rate": round(report.watts / report.rate_ths, 3) if report.rate_ths else 0.0,
             "power-5min": round(report.watts),

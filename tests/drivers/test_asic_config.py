@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from controller.domain.devices import DeviceKind, ThermalLimits
 from controller.domain.power import Power
-from drivers.asic.config import Family, MinerGroupConfig, build, expand
+from drivers.asic.asicrs import RS_ADAPTERS
+from drivers.asic.config import RS_FAMILIES, Family, MinerGroupConfig, build, expand
 
 
 def group(**changes: Any) -> MinerGroupConfig:
@@ -54,6 +55,9 @@ def test_an_address_listed_twice_is_named() -> None:
         ({"wattage": 3000}, "wattage"),
         ({"family": "toaster"}, "family"),
         ({"id": "../hall"}, "id"),
+        ({"backend": "cgminer"}, "backend"),
+        ({"backend": "pyasic-rs", "family": "luxos"}, "and not luxos"),
+        ({"backend": "pyasic-rs", "family": "auradine", "derate_c": 70, "trip_c": 80}, "no chip temperature"),
         ({"rated_w": 0}, "rated_w"),
         ({"rated_ths": float("inf")}, "rated_ths"),
         ({"min_w": 3300}, "min_w"),
@@ -163,3 +167,14 @@ def test_loading_pyasic_leaves_the_daemons_logging_and_warnings_alone() -> None:
     )
 
     assert run_python(code) == "True [] True\n"
+
+
+def test_a_backend_that_is_not_installed_is_named_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "drivers.asic.asicrs", None)
+
+    with pytest.raises(ValueError, match="'hall-a': backend pyasic-rs"):
+        build(group(backend="pyasic-rs"))
+
+
+def test_the_families_of_the_second_backend_are_those_that_a_site_file_may_name() -> None:
+    assert tuple(RS_ADAPTERS) == RS_FAMILIES

@@ -16,7 +16,7 @@ from controller.domain.devices import Quality
 from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import whatsminer
 from drivers.asic.adapter import RefusedError
-from drivers.asic.whatsminer import Whatsminer
+from drivers.asic.whatsminer import STATUS_EVERY, Whatsminer
 from drivers.base import DriverError
 from simulators.faces.md5crypt import md5crypt
 from tests.drivers.asic_fakes import (
@@ -102,6 +102,7 @@ class WhatsScript:
         self.off = off
         self.refusals = refusals
         self.limit_w = 3000
+        self.power_w = 2900
         self.tokens = 0
         self.ordered: list[str] = []
 
@@ -111,8 +112,10 @@ class WhatsScript:
                 return self._flat({"mineroff": str(self.off).lower()})
             case "get_miner_info":
                 return self._flat({"mac": "C8:08:E9:00:00:02"})
+            case "get_version":
+                return self._flat({"fw_ver": "20240511.11.REL"})
             case "summary":
-                return ok(SUMMARY=[{"Power": 2900, "Power Limit": self.limit_w, "MHS 1m": 9e7}])
+                return ok(SUMMARY=[{"Power": self.power_w, "Power Limit": self.limit_w, "MHS 1m": 9e7}])
             case "get_token":
                 self.tokens += 1
                 return self._flat({"time": "4711", "salt": "saltAAAA", "newsalt": "nsltBBBB"})
@@ -145,6 +148,39 @@ async def test_whatsminer_that_refuses_once_is_asked_again_with_a_new_token() ->
 
     assert script.off
     assert (script.ordered, script.tokens) == (["power_off", "power_off"], 2)
+
+
+@pytest.mark.socket
+@remapped
+async def test_whatsminer_status_is_asked_now_and_then_and_whenever_the_machine_moves() -> None:
+    script = WhatsScript()
+    adapter = Whatsminer(plate())
+    server = RpcServer(script)
+    async with server.serving():
+        for _ in range(STATUS_EVERY + 1):
+            await adapter.read()
+        now_and_then = server.heard.count("status")
+        script.power_w = 40
+        moved = await adapter.read()
+        asked = server.heard.count("status")
+
+    assert (now_and_then, asked) == (2, 3)
+    assert moved.reading.draw == Power(40)
+
+
+@pytest.mark.socket
+@remapped
+async def test_whatsminer_is_asked_for_its_status_after_every_order() -> None:
+    script = WhatsScript()
+    adapter = Whatsminer(plate())
+    async with RpcServer(script).serving():
+        before = (await adapter.read()).reading
+        await adapter.change(point("sleep", 25))
+        after = (await adapter.read()).reading
+
+    assert before.setting == Limit(Power(3000))
+    assert after.setting == Limit(Power(25))
+    assert after.draw == before.draw, "its watts had no time to move"
 
 
 @pytest.mark.socket

@@ -166,15 +166,19 @@ class V3Script:
 
 
 @asynccontextmanager
-async def serving(script: V3Script) -> AsyncIterator[None]:
-    """One frame per connection, which stays open: it is the client that must know when it has all."""
+async def serving(script: V3Script, *, frames: int = 9, then_closes: bool = False) -> AsyncIterator[None]:
+    """A connection stays open: it is the client that must know when it has all. `frames` are answered."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            length = int.from_bytes(await reader.readexactly(4), "little")
-            answer = json.dumps(script(json.loads(await reader.readexactly(length)))).encode()
-            writer.write(len(answer).to_bytes(4, "little") + answer)
-            await reader.read()
+            for _ in range(frames):
+                length = int.from_bytes(await reader.readexactly(4), "little")
+                answer = json.dumps(script(json.loads(await reader.readexactly(length)))).encode()
+                writer.write(len(answer).to_bytes(4, "little") + answer)
+            if not then_closes:
+                await reader.read()
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return  # the client has left
         finally:
             writer.close()
 
@@ -183,6 +187,27 @@ async def serving(script: V3Script) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+
+
+@pytest.mark.socket
+@remapped
+async def test_v3_that_closes_after_each_answer_is_read_over_two_connections() -> None:
+    async with serving(V3Script(), frames=1, then_closes=True):
+        sample = await WhatsminerV3(plate()).read()
+
+    assert sample.reading.setting == Limit(Power(3000))
+
+
+@pytest.mark.socket
+@remapped
+async def test_v3_that_answers_only_the_first_of_a_connection_costs_one_poll_and_no_more() -> None:
+    adapter = WhatsminerV3(plate(exchange_s=0.1))
+    async with serving(V3Script(), frames=1):
+        with pytest.raises(TimeoutError):
+            await adapter.read()
+        sample = await adapter.read()
+
+    assert sample.reading.setting == Limit(Power(3000))
 
 
 @pytest.mark.socket

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from drivers.asic.adapter import RefusedError, hottest, mac_address, number
 from drivers.asic.cgminer import proven
-from drivers.asic.digest import DigestClient, is_whole_response, parse_response
+from drivers.asic.digest import DigestClient
+from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.trouble import as_driver_error
-from drivers.asic.wire import MAX_REPLY_BYTES, exchange
+from drivers.asic.wire import MAX_REPLY_BYTES, exchange, parsed_json
 from drivers.base import DriverError
 from tests.drivers.asic_fakes import (
     HOST,
+    PORTS,
     Json,
     bytes_server,
     remapped,
@@ -83,6 +87,67 @@ async def test_an_endless_reply_is_cut_off() -> None:
 async def test_a_whole_reply_is_enough_where_the_machine_does_not_close(reply: bytes) -> None:
     async with bytes_server(reply, close=False):
         assert await exchange(HOST, 80, b"?", deadline_s=5) == reply
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        (b'{"a":1,}\0', {"a": 1}),
+        (b'{"a":[{"b":1}{"c":2}]}\0', {"a": [{"b": 1}, {"c": 2}]}),
+        (b'{"a":[,{"b":1}]}\0', {"a": [{"b": 1}]}),
+        (b'{"a":"one\ntwo"}\0', {"a": "one\ntwo"}),
+        (b',"a":1}\0', {"a": 1}),
+        (b'{"a":"\xff"}\r\n\0', {"a": "\ufffd"}),
+        (b'{"a":1}\n\0', {"a": 1}),
+    ],
+)
+def test_json_as_some_firmware_writes_it_is_mended(reply: bytes, value: Json) -> None:
+    assert parsed_json(bytearray(reply), False) == value
+    assert parsed_json(bytearray(reply.rstrip(b"\0")), True) == value
+
+
+@pytest.mark.parametrize("reply", [b'{"a":[{"b":1},', b'{"a":{"b":1}', b'{"a":"x', b"{{STATUS=E,::", b"}"])
+def test_half_a_reply_and_garbage_are_never_mended(reply: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parsed_json(bytearray(reply), True)
+
+
+@pytest.mark.parametrize("reply", [b'{"a":{"b":1}', b'{"a":1,}', b'{"a":'])
+def test_what_is_no_json_yet_is_waited_for(reply: bytes) -> None:
+    assert parsed_json(bytearray(reply), False) is None
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.socket
+@remapped
+async def test_pages_wanted_together_come_over_one_line_unless_the_miner_closes_it(closes: bool) -> None:
+    lines: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(0)
+        with suppress(asyncio.IncompleteReadError, ConnectionResetError):
+            while not (closes and lines[-1]):
+                await reader.readuntil(b"\r\n\r\n")
+                lines[-1] += 1
+                writer.write(PAGE)
+        writer.close()
+
+    server = await asyncio.start_server(serve, HOST, PORTS[80])
+    pages = await DigestClient(HOST, 80, "root", "root").get_all(["/a", "/b", "/c"], deadline_s=1)
+    server.close()
+
+    assert pages == [{"a": 1}] * 3
+    assert lines == ([1, 1, 1] if closes else [3])
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_page_that_is_posted_is_never_posted_again_by_itself() -> None:
+    async with bytes_server(b"") as asked:
+        with pytest.raises(EOFError):
+            await DigestClient(HOST, 80, "root", "root").post("/a", {}, deadline_s=1)
+
+    assert len(asked) == 1
 
 
 @pytest.mark.socket

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from drivers.asic import facts
 from drivers.asic.build import ADAPTERS
+from drivers.asic.config import Login
 from drivers.asic.digest import DigestClient
 from drivers.asic.discovery import (
     MAX_ADDRESSES,
@@ -27,7 +28,7 @@ from drivers.asic.discovery import (
     addresses_of,
     scan,
 )
-from drivers.asic.facts import Facts, Login
+from drivers.asic.facts import Facts
 from drivers.asic.recognise import Machine, told_by_pyasic
 from drivers.base import DriverError
 from simulators.faces.cgminer import mac_of
@@ -142,6 +143,19 @@ async def test_an_antminer_in_low_power_does_not_tell_its_rating() -> None:
 
     assert (known.rated_ths, known.doubts) == (None, ())
     assert known.rate_ths is not None
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(("family", "model"), [("axeos", "BM1370"), ("marafw", "Antminer S19")])
+@remapped
+async def test_what_has_no_family_of_its_own_is_found_as_one_that_can_be_watched(
+    family: str, model: str
+) -> None:
+    async with site(miners(family, model=model)) as served:
+        (truth,) = served.plant.miners.values()
+        machine = await only_machine(truth.address)
+
+    assert (machine.family, machine.facts.mac) == ("generic", mac_of(truth.serial))
 
 
 # -- those who make it hard -----------------------------------------------------------------------------

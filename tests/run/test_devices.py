@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
-from controller.run.devices import COMMANDS_AT_ONCE, READS_AT_ONCE, SPREAD_S, Machines
-from drivers.base import DriverError
+from controller.run.devices import SPREAD_S, Machines
+from controller.run.turns import BACKOFF_MAX_S, COMMANDS_AT_ONCE, READS_AT_ONCE, Turns, backoff_s
+from drivers.base import DriverError, OtherMachineError
 from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, spec, told
 from tests.virtualtime import START_S, in_virtual_time, now_s
 
@@ -109,6 +110,26 @@ async def test_silence_and_return_are_logged_once_each() -> None:
 
 
 @in_virtual_time
+async def test_another_machine_at_an_address_is_told_once_also_where_it_was_silent_before() -> None:
+    exchanged = miner(trouble=DriverError("refused"))
+
+    with capture_logs() as logs:
+        async with Floor(exchanged).open():
+            await asyncio.sleep(10)
+            exchanged.trouble = OtherMachineError("10.0.0.1 is configured as LUXMiner, but is VNish")
+            await asyncio.sleep(200)
+            exchanged.trouble = None
+            await asyncio.sleep(60)
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("silent", "warning"),
+        ("another_machine", "error"),
+        ("answers_again", "info"),
+    ]
+    assert "but is VNish" in logs[1]["why"]
+
+
+@in_virtual_time
 async def test_hundreds_of_hanging_machines_do_not_make_the_others_stale() -> None:
     dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(5 * READS_AT_ONCE)]
     alive = [miner(f"asic-{at}") for at in range(20)]
@@ -157,7 +178,75 @@ async def test_no_more_machines_are_read_at_once_than_allowed() -> None:
     async with Floor(*fleet).open():
         await asyncio.sleep(60)
 
-    assert most == READS_AT_ONCE
+    assert most == 2 * READS_AT_ONCE, "one turn each among those that answer and those that take long"
+
+
+@in_virtual_time
+async def test_at_the_start_hundreds_that_hang_delay_the_others_first_readings_by_seconds_only() -> None:
+    fleet = [miner(f"asic-{at:04d}", hangs=at % 10 < 3) for at in range(1000)]
+    alive = {one.spec.id for one in fleet if not one.hangs}
+
+    async with Floor(*fleet).open() as machines:
+        await asyncio.sleep(SPREAD_S + 6.0)
+        heard = set(machines.heard.readings)
+
+    assert heard == alive
+
+
+@in_virtual_time
+async def test_a_machine_that_stays_silent_is_asked_ever_less_often_until_it_answers() -> None:
+    hanging = miner(hangs=True)
+
+    async with Floor(hanging, every_s=5.0, deadline_s=2.0).open():
+        await asyncio.sleep(300)
+        hanging.hangs = False
+        asked = len(hanging.reads_at)
+        await asyncio.sleep(BACKOFF_MAX_S + 20.0)
+
+    gaps = [b - a for a, b in pairwise(hanging.reads_at[:asked])]
+    assert gaps[:2] == pytest.approx([5.0, 5.0])
+    assert all(earlier <= later * 1.3 for earlier, later in pairwise(gaps))
+    assert 20.0 < gaps[-1] <= BACKOFF_MAX_S
+    back = [b - a for a, b in pairwise(hanging.reads_at[asked:])]
+    assert back == pytest.approx([5.0] * len(back))
+
+
+def test_silent_machines_come_back_at_different_moments_and_at_the_same_in_every_replay() -> None:
+    rests = [backoff_s(f"asic-{at}", 9, 5.0) for at in range(100)]
+
+    assert rests == [backoff_s(f"asic-{at}", 9, 5.0) for at in range(100)]
+    assert len({round(rest, 1) for rest in rests}) > 30
+    assert BACKOFF_MAX_S * 0.8 <= min(rests) <= max(rests) <= BACKOFF_MAX_S
+
+
+@in_virtual_time
+async def test_a_slow_machine_that_had_to_give_up_its_turn_is_not_called_silent() -> None:
+    hanging = [miner(f"dead-{at:03d}", hangs=True) for at in range(3 * READS_AT_ONCE)]
+    slow = miner("slow", takes_s=3.0)
+
+    with capture_logs() as logs:
+        async with Floor(*hanging, slow).open() as machines:
+            await asyncio.sleep(40)
+
+    assert "slow" in machines.heard.readings
+    assert "slow" not in {entry["subject"] for entry in logs}
+
+
+@in_virtual_time
+async def test_a_turn_that_is_given_to_one_who_leaves_is_given_on() -> None:
+    turns = Turns(1)
+    await turns.take()
+    leaving, staying = asyncio.create_task(turns.take()), asyncio.create_task(turns.take())
+    await asyncio.sleep(0)
+    turns.give()
+    leaving.cancel()
+    await asyncio.sleep(0.1)
+
+    assert leaving.cancelled()
+    assert staying.done()
+    assert not turns.take_now()
+    turns.give()
+    assert turns.take_now()
 
 
 # -- commands ------------------------------------------------------------------------------------------------
@@ -197,16 +286,16 @@ async def test_a_command_ends_the_rest_between_two_polls() -> None:
 
 @in_virtual_time
 async def test_a_command_does_not_wait_for_a_turn_to_be_read() -> None:
-    slow = [miner(f"slow-{at:03d}", takes_s=4.9) for at in range(READS_AT_ONCE)]
+    slow = [miner(f"slow-{at:03d}", takes_s=4.9) for at in range(3 * READS_AT_ONCE)]
     waiting = miner("waiting")
 
     async with Floor(*slow, waiting).open() as machines:
-        await asyncio.sleep(SPREAD_S + 0.5)
+        await asyncio.sleep(SPREAD_S + 0.2)
         assert waiting.reads_at == [], "it should wait for its turn now"
         machines.post([told("waiting", SLEEP)])
         await asyncio.sleep(0.5)
 
-    assert waiting.applied == [(SPREAD_S + 0.6, "sleep")]
+    assert waiting.applied == [(SPREAD_S + 0.3, "sleep")]
 
 
 @in_virtual_time

@@ -1,0 +1,118 @@
+"""Who may speak to its machine now: turns, so that those that do not answer never hold up those that do."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+
+READS_AT_ONCE = 64
+COMMANDS_AT_ONCE = 100
+"""Both of machines that answer; as many again of those that do not."""
+
+PATIENCE_S = 1.0
+"""A read that takes longer gives up its turn to those that wait, and goes on among the silent ones."""
+
+BACKOFF_MAX_S = 30.0
+JITTER = 0.2
+
+
+class Turns:
+    """So many at once, the others in the order in which they came."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return any(not waiting.done() for waiting in self._waiting)
+
+    def take_now(self) -> bool:
+        """Take a turn if there is one that nobody waits for."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def take(self) -> None:
+        if self.take_now():
+            return
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self.give()  # it was given to one who had to leave
+            raise
+
+    def give(self) -> None:
+        while self._waiting:
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
+                return
+        self._free += 1
+
+
+class Lane:
+    """How many machines are spoken to at once. Those that do not answer have a lane of their own: each
+    holds its turn until its deadline, and a few dozen of them would make everybody else stale."""
+
+    def __init__(self) -> None:
+        self.reading = Turns(READS_AT_ONCE)
+        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
+
+
+class ReadTurn:
+    """One read's turn. Nobody knows of a machine that was never heard whether it will answer, so a turn
+    among those that do is taken for `PATIENCE_S` only, where others wait for it."""
+
+    def __init__(self, lane: Lane, silent: Lane) -> None:
+        self._held = lane.reading
+        self._silent = silent.reading
+        self._patience: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self.was_cut = False
+        """Others waited, and there was no room among the silent ones either: it never had its time."""
+
+    async def __aenter__(self) -> ReadTurn:
+        await self._held.take()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._held.give()
+
+    def until(self, deadline_s: float) -> asyncio.Timeout:
+        """The deadline of the read, which begins now."""
+        self._deadline = asyncio.timeout(deadline_s)
+        if self._held is not self._silent:
+            self._wait()
+        return self._deadline
+
+    def _wait(self) -> None:
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._move_over)
+
+    def _move_over(self) -> None:
+        if not self._held.wanted:
+            self._wait()
+        elif self._silent.take_now():
+            self._held.give()
+            self._held = self._silent
+        elif self._deadline is not None and not self._deadline.expired():
+            self.was_cut = True
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+
+def backoff_s(device: str, failures: int, every_s: float) -> float:
+    """The rest before a machine that was not heard is asked again: its own period twice, for one lost answer
+    is soon made good, then twice as long each time. Spread by device, and the same in every replay."""
+    steps = min(16, max(0, failures - 2))
+    if steps == 0:
+        return every_s
+    share = zlib.crc32(f"{device}/{failures}".encode()) / 0xFFFF_FFFF
+    return min(max(every_s, BACKOFF_MAX_S), every_s * 2.0**steps) * (1 - JITTER * share)
