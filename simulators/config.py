@@ -245,6 +245,7 @@ class GpuGroup(Table):
     idle_w: Watts
     rise_c: Positive = 50.0
     slowdown_c: Celsius = 87.0
+    tells_margin: bool = True
     performance: tuple[tuple[float, float], ...] = (
         # LLM pre-training on an A100 of 400 W (arXiv 2507.00909): cap over default, throughput
         (0.0, 0.0), (0.25, 0.186), (0.5, 0.629), (0.625, 0.784), (0.75, 0.867), (0.875, 0.923), (1.0, 1.0),

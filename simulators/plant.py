@@ -81,9 +81,11 @@ class Plant:
                 miner.reboot(self.now_s)
             miner.moving = True
         gpu = self.gpus.get(device)
-        if gpu is not None and gpu.faults.reset_limit_now:
-            gpu.faults.reset_limit_now = False
-            gpu.reset_limit()
+        if gpu is not None:
+            gpu.moving = True
+            if gpu.faults.reset_limit_now:
+                gpu.faults.reset_limit_now = False
+                gpu.reset_limit()
 
     def switch_outlet(self, pdu: str, outlet: int, *, closed: bool) -> None:
         """Take the power from what hangs at an outlet, or give it back."""

@@ -37,11 +37,34 @@ class MinerFaults:
 
 @dataclass(slots=True)
 class GpuFaults:
-    """`lies_about_limit` accepts a limit and does not obey it. `lost` is for the face: off the bus."""
+    """What a board does, and what NVML then says of it.
+
+    `lies_about_limit` accepts a limit and does not obey it; after `limit_returns_s` a limit goes back to the
+    default by itself, and one of `outside_limit_w` holds beside it (a baseboard controller's). A `lost`
+    board answers nothing until it is reset; one that fell `off_the_bus` says so first, by XID 79; one that
+    `needs_reset` says that. `driver_gone` is an unloaded driver: what comes back has forgotten its limits.
+    `hangs` lets every call for this board hang, `slow_s` delays it. `xid_now` raises that XID once.
+    `power_brake` and `hw_slowdown` halve its power, `foreign_w` is what somebody else's process asks of it.
+    """
 
     lies_about_limit: bool = False
     reset_limit_now: bool = False
+    limit_returns_s: float = 0.0
+    outside_limit_w: float = 0.0
     lost: bool = False
+    off_the_bus: bool = False
+    needs_reset: bool = False
+    driver_gone: bool = False
+    hangs: bool = False
+    slow_s: float = 0.0
+    xid_now: float = 0.0
+    ecc_uncorrected: float = 0.0
+    row_remap_pending: bool = False
+    row_remap_failed: bool = False
+    power_brake: bool = False
+    hw_slowdown: bool = False
+    mig_instances: float = 0.0
+    foreign_w: float = 0.0
 
 
 @dataclass(slots=True)
