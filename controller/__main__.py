@@ -91,7 +91,7 @@ def why(device: str, url: Url = DEFAULT_URL) -> None:
 def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
     """Print a ready site-file block for the GPUs of this host."""
     from drivers.base import DriverError
-    from drivers.gpu import describe
+    from drivers.gpu_describe import describe
 
     try:
         typer.echo(describe(library))

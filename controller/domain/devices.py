@@ -82,7 +82,8 @@ class Reading:
     """What one device said of itself in one poll. A value it did not give is None, never a default.
 
     `setting` is the limit that the firmware reports to be in force (a sleeping machine: its sleep power).
-    `margin_c` is the distance to the device's own slowdown, where it tells that instead of a threshold.
+    `margin_c` is the distance to the device's own slowdown, where it tells that instead of a threshold;
+    `memory_c` is the hottest memory by itself, where it is told apart from the chip.
     """
 
     device: str
@@ -92,6 +93,7 @@ class Reading:
     rate: float = 0.0
     hottest_c: float | None = None
     margin_c: float | None = None
+    memory_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,8 @@ REMAPPING = (
     Word.REMAP_PENDING,
     Word.REMAP_FAILURE,
 )
-RETIREMENT: tuple[Word, ...] = (Word.RETIRED_PENDING,)
+RETIREMENT = (Word.RETIRED_PENDING,)
+MIG = (Word.MIG_MODE, Word.MIG_PENDING)
 DRIVER_VERSION = "580.105.08"
 NVML_VERSION = "13.580.105.08"
 NOT_SUPPORTED = 3
@@ -277,10 +278,11 @@ def _write_idle(gpu: NvmlGpu, index: int, uuid: str, board: Board) -> None:
     }
     for word, value in numbers.items():
         gpu[word] = value
-    absent = () if board.tells_margin else MARGINS
-    absent += RETIREMENT if board.remaps_rows else REMAPPING
-    absent += () if board.slices else (Word.MIG_MODE, Word.MIG_PENDING)
-    for word in absent:
+    for word in (
+        *(() if board.tells_margin else MARGINS),
+        *(RETIREMENT if board.remaps_rows else REMAPPING),
+        *(() if board.slices else MIG),
+    ):
         gpu.withhold(word)
 
 

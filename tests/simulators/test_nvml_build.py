@@ -20,7 +20,7 @@ READER_TIMEOUT_S = 60
 
 
 def run_reader(state: Path, module: str, *arguments: str) -> str:
-    """A program that knows nothing of this project (`-c`: a few lines), with the simulated library in its path."""
+    """A program, or lines after `-c`, that know nothing of this project; the library is in their path."""
     environment = os.environ | {STATE_VARIABLE: str(state), "LD_LIBRARY_PATH": str(library().parent)}
     done = subprocess.run(
         [sys.executable, *(() if module == "-c" else ("-m",)), module, *arguments],
