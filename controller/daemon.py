@@ -59,6 +59,7 @@ async def serve(settings: Settings) -> None:
     try:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
+        board.details = machines.details
         link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
         if link is not None:
             await link.restore()
@@ -66,7 +67,7 @@ async def serve(settings: Settings) -> None:
             board=board,
             host=settings.api.host,
             port=settings.api.port,
-            metrics=lambda: metrics.render(board),
+            metrics=lambda: metrics.render(board, dcgm=settings.api.dcgm_names),
         )
         loop = Loop(
             site=board.site,
