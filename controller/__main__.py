@@ -153,6 +153,7 @@ def job_submit(
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
+    kind: Annotated[str, typer.Option(help="jobs of one kind lose alike to a power cap")] = "job",
     queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -167,6 +168,7 @@ def job_submit(
         flex=flex,
         on_shortage=on_shortage,
         cwd=str(Path.cwd()),
+        kind=kind,
         env=dict(_variable(pair) for pair in env or ()),
     )
     try:

@@ -89,6 +89,11 @@ class GpuDriver:
         """What the last read told beyond its reading; None before the first. For metrics and the API."""
         return self._detail
 
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether new work may be put on it, for all that is known."""
+        return self._detail is None or self._detail.health.takes_jobs
+
     async def read(self) -> Reading:
         try:
             sample = await self._thread.run("read", take_sample)

@@ -27,7 +27,8 @@ PER_BIN = 3
 LEAST_BINS = 3
 LEAST_SPAN = 0.25
 """A curve is learned from at least so many caps, so far apart."""
-ROUNDS = 20
+PULL_OF_PRIOR = 0.02
+LEAST_RATE = 1e-6
 TOP = 1.0
 
 
@@ -138,14 +139,12 @@ def fitted(measured: Iterable[Measured], prior: Curve) -> Curve | None:
     if len(bins) < LEAST_BINS or (bins[-1] - bins[0]) * BIN < LEAST_SPAN - BIN / 2:
         return None
     caps = np.array([fmean(one.cap for one in measured if binned(one.cap) == bin_) for bin_ in bins])
-    values = np.array([at(prior, cap) for cap in caps])
-    for _ in range(ROUNDS):
-        heights = _heights(runs, dict(zip(bins, values, strict=True)))
-        seen, weights = zip(*(heights[bin_] for bin_ in bins), strict=True)
-        values = _concave(caps, np.array(seen), np.array(weights))
-        if values[-1] <= 0:
-            return None
-        values *= at(prior, float(caps[-1])) / values[-1]
+    before = np.array([max(at(prior, cap), LEAST_RATE) for cap in caps])
+    heights, weights = _heights(runs, dict(zip(bins, before, strict=True)))
+    values = _concave(caps, heights, weights)
+    if values[-1] <= 0:
+        return None
+    values = values * (before[-1] / values[-1])
     return _joined(caps, values, prior)
 
 
@@ -161,16 +160,30 @@ def _medians(measured: Iterable[Measured]) -> dict[str, dict[int, float]]:
     return {run: points for run, points in runs.items() if len(points) > 1 and all(points.values())}
 
 
-def _heights(
-    runs: Mapping[str, Mapping[int, float]], values: Mapping[int, float]
-) -> dict[int, tuple[float, float]]:
-    """At each cap the median of all runs, each scaled to the curve of before, and how many they are."""
+def _heights(runs: Mapping[str, Mapping[int, float]], before: Mapping[int, float]) -> tuple[Floats, Floats]:
+    """At each cap the median of all runs, in one unit, and how many runs that is.
+
+    A run's unit and the curve's distance from what was known `before` are found together, by least squares
+    of logarithms: what runs saw in common ties them together, and what was known does where nothing else does.
+    """
+    names: list[str | int] = [*runs, *before]
+    columns = {name: place for place, name in enumerate(names)}
+    seen = [(run, bin_, rate) for run, points in runs.items() for bin_, rate in points.items()]
+    matrix = np.zeros((len(seen) + len(before), len(columns)))
+    target = np.zeros(len(matrix))
+    for row, (run, bin_, rate) in enumerate(seen):
+        matrix[row, columns[run]] = matrix[row, columns[bin_]] = 1.0
+        target[row] = np.log(rate / before[bin_])
+    for row, bin_ in enumerate(before, len(seen)):
+        matrix[row, columns[bin_]] = PULL_OF_PRIOR
+    units = np.exp(np.linalg.lstsq(matrix, target, rcond=None)[0])
     scaled: defaultdict[int, list[float]] = defaultdict(list)
-    for points in runs.values():
-        scale = median(rate / max(values[bin_], 1e-6) for bin_, rate in points.items())
-        for bin_, rate in points.items():
-            scaled[bin_].append(rate / scale)
-    return {bin_: (median(heights), float(len(heights))) for bin_, heights in scaled.items()}
+    for run, bin_, rate in seen:
+        scaled[bin_].append(rate / float(units[columns[run]]))
+    return (
+        np.array([median(scaled[bin_]) for bin_ in before]),
+        np.array([float(len(scaled[bin_])) for bin_ in before]),
+    )
 
 
 def _concave(caps: Floats, heights: Floats, weights: Floats) -> Floats:
@@ -207,7 +220,7 @@ def _nonnegative(matrix: Floats, target: Floats) -> Floats:
 def _joined(caps: Floats, values: Floats, prior: Curve) -> Curve:
     """The fit where it was measured, and the prior's shape on both sides of that, never falling."""
     low, high = float(caps[0]), float(caps[-1])
-    scale = float(values[0]) / max(at(prior, low), 1e-6)
+    scale = float(values[0]) / max(at(prior, low), LEAST_RATE)
     below = [(cap, min(rate * scale, float(values[0]))) for cap, rate in prior if cap < low - BIN / 2]
     above = [(cap, rate) for cap, rate in prior if cap > high + BIN / 2]
     fit = [(float(cap), float(value)) for cap, value in zip(caps, values, strict=True)]

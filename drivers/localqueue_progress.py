@@ -30,3 +30,10 @@ def progress(file: Path) -> float | None:
     finally:
         os.close(descriptor)
     return units if math.isfinite(units) else None
+
+
+def put(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    unfinished = file.with_name(file.name + ".new")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
