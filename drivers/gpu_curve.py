@@ -164,7 +164,7 @@ def _heights(runs: Mapping[str, Mapping[int, float]], before: Mapping[int, float
     """At each cap the median of all runs, in one unit, and how many runs that is.
 
     A run's unit and the curve's distance from what was known `before` are found together, by least squares
-    of logarithms: what runs saw in common ties them together, and what was known does where nothing else does.
+    of logarithms: what runs saw in common ties them together; where nothing does, what was known does.
     """
     names: list[str | int] = [*runs, *before]
     columns = {name: place for place, name in enumerate(names)}

@@ -18,7 +18,7 @@ from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, Sensor
 from drivers.gpu_learning import Learner
-from drivers.mqttpayload import MqttMetersConfig
+from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint
 from drivers.outlet import OutletDriver
 from drivers.pdumodels import OutletConfig, PduConfig
 
@@ -133,8 +133,8 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
     for at, broker in enumerate(tables.mqtt_meters):
         yield Sensed(
             key=f"mqtt_meters.{at}",
-            meters=frozenset(point.meter for point in broker.points),
-            zones=frozenset(),
+            meters=frozenset(point.meter for point in broker.points if isinstance(point, MqttPoint)),
+            zones=frozenset(point.zone for point in broker.points if isinstance(point, MqttZonePoint)),
             poll_s=broker.poll_s,
         )
     for at, pdu in enumerate(tables.pdus):

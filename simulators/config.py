@@ -68,10 +68,15 @@ class NodeConfig(Table):
 
 
 class ZoneConfig(Table):
-    """A cooling zone. The `rise_*` are the inlet's rise over the supply with every machine at its rating."""
+    """A cooling zone. The `rise_*` are the inlet's rise over the supply with every machine at its rating.
+
+    With a broker, its inlet is published on `topic` in Celsius, and the proof of its fans on `proof_topic`.
+    """
 
     id: Name
     unit: Unit
+    topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
+    proof_topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
     supply_c: Celsius = 24.0
     rise_c: Annotated[float, Field(ge=0, le=100)] = 4.0
     rise_fans_stopped_c: Annotated[float, Field(ge=0, le=200)] = 45.0
@@ -90,7 +95,7 @@ class MeterMap(StrEnum):
 
 
 class MqttConfig(Table):
-    """The broker to which meters with a `topic` are published. `heartbeat_s` is in the plant's time."""
+    """The broker to which what has a `topic` is published. `heartbeat_s` is in the plant's time."""
 
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: Port
