@@ -129,9 +129,11 @@ def discover(
         _fail(str(error))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def simulate(context: typer.Context) -> None:
-    """Serve a simulated site on loopback: PLANT.toml [--control-port N] [--speed X]."""
+    """Serve a simulated site on loopback, from PLANT.toml or --site SITE.toml; simulate --help says more."""
     from simulators import serve
 
     sys.exit(serve.main(context.args))

@@ -16,6 +16,7 @@ from contextlib import suppress
 import aiomqtt
 
 from simulators.config import MqttConfig
+from simulators.faces.topics import Topics
 from simulators.physics.cooling import Zone
 from simulators.physics.electrical import Meter
 from simulators.plant import Plant
@@ -32,6 +33,7 @@ class MqttMeterFace:
         self._config = config
         self._meters = [meter for meter in plant.meters.values() if meter.config.topic is not None]
         self._zones = list(plant.zones.values())
+        self._topics = Topics(plant.config.topics, utc)
         self._utc = utc
         published = [*(meter.id for meter in self._meters), *(zone.id for zone in self._zones)]
         self._due_s = dict.fromkeys(published, 0.0)
@@ -62,9 +64,12 @@ class MqttMeterFace:
             if plant.now_s >= self._due_s[zone.id]:
                 self._due_s[zone.id] = plant.now_s + ZONE_PERIOD_S
                 self._waiting |= self._of_zone(zone)
-        if self._config.heartbeat_topic is not None and plant.now_s >= self._beat_due_s:
+        self._waiting |= self._topics.due(plant)
+        if plant.now_s >= self._beat_due_s:
             self._beat_due_s = plant.now_s + self._config.heartbeat_s
-            self._waiting[self._config.heartbeat_topic] = self._value(self._now_ms(), 1)
+            for topic in (self._config.heartbeat_topic, *self._config.heartbeat_topics):
+                if topic is not None:
+                    self._waiting[topic] = self._value(self._now_ms(), 1)
         if self._waiting:
             self._news.set()
 

@@ -5,7 +5,7 @@ A knob whose name ends in `_now` acts once and springs back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 
 class BadFaultError(ValueError):
@@ -113,3 +113,12 @@ def set_fault(faults: Faults, name: str, value: bool | float) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e6 < value < 1e6:
             raise BadFaultError(f"fault {name!r} takes a number, got {value!r}")
         setattr(faults, name, float(value))
+
+
+def neutral() -> dict[str, bool | float]:
+    """Every knob of any part as it is when nothing is wrong. One name means one thing in all of them."""
+    return {
+        name: value
+        for part in (MinerFaults(), GpuFaults(), MeterFaults(), PduFaults(), ZoneFaults(), NodeFaults())
+        for name, value in asdict(part).items()
+    }
