@@ -78,6 +78,7 @@ class GpuDriver:
         self._detail: GpuDetail | None = None
         self._xids_from = 0
         self._broken = False
+        self._health = GpuHealth.OK
         self._thread = host.attach(uuid)
 
     @property
@@ -168,9 +169,8 @@ class GpuDriver:
         self._detail = new
         if new.last_xid is not None and (before is None or before.xids != new.xids):
             log.warning("gpu_xid", device=self._spec.id, xid=new.last_xid)
-        if new.health is GpuHealth.SILENT or new.health is (
-            GpuHealth.OK if before is None else before.health
-        ):
+        if new.health in (GpuHealth.SILENT, self._health):
             return
+        self._health = new.health
         tell = log.info if new.health is GpuHealth.OK else log.warning
         tell("gpu_health", device=self._spec.id, health=new.health.value, why="; ".join(new.why))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -156,4 +157,28 @@ def recorded_llm() -> dict[str, dict[float, float]]:
     with (DATA / "emerald_dvfs_sweep.csv").open() as file:
         for row in csv.DictReader(file):
             found[row["Workload"]][float(row["GPU power cap"]) / 400] = float(row["throughput"])
+    return found
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the recorded sweeps are not here")
+@pytest.mark.parametrize(("board", "default_w"), [("v100", 250), ("a40", 300)])
+def test_the_known_curves_of_training_are_the_recorded_medians(board: str, default_w: int) -> None:
+    recorded = recorded_training(board, default_w)
+
+    for cap, rate in KNOWN[board.upper()][Workload.TRAINING]:
+        nearest = min(recorded, key=lambda limit: abs(limit / default_w - cap))
+        assert rate == pytest.approx(median(recorded[nearest]), abs=0.006), (board, cap)
+
+
+def recorded_training(board: str, default_w: int) -> dict[int, list[float]]:
+    """By limit in W: throughput of each configuration, of what it has at the default limit."""
+    times: defaultdict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
+    with (DATA / f"zeus_summary_power_{board}.csv").open() as file:
+        for row in csv.DictReader(file):
+            key = (row["dataset"], row["network"], row["batch_size"], row["optimizer"])
+            times[key][int(row["power_limit"])] = float(row["time_per_epoch"])
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    for by_limit in times.values():
+        for limit_w, seconds in by_limit.items():
+            found[limit_w].append(by_limit[default_w] / seconds)
     return found
