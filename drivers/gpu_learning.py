@@ -27,6 +27,8 @@ PER_POINT = 9
 RUNS_PER_KIND = 16
 KINDS = 64
 REFIT_AFTER = 4
+REFIT_AFTER_SHARE = 0.1
+"""A fit is due after so many measurements, and so many of those that are kept: it takes milliseconds."""
 CHANGES_BY = 0.02
 """A new fit replaces a curve from which it differs by so much somewhere."""
 
@@ -88,6 +90,9 @@ class _Kind:
         self._runs[one.run][binned(one.cap)].append(one)
         self._since_fit += 1
 
+    def _kept(self) -> int:
+        return sum(len(points) for bins in self._runs.values() for points in bins.values())
+
     def all(self) -> Iterator[Measured]:
         for bins in self._runs.values():
             for kept in bins.values():
@@ -95,7 +100,7 @@ class _Kind:
 
     def refit(self, prior: Curve) -> bool:
         """Fit again if enough is new; whether that changed the curve."""
-        if self._since_fit < REFIT_AFTER:
+        if self._since_fit < max(REFIT_AFTER, REFIT_AFTER_SHARE * self._kept()):
             return False
         self._since_fit = 0
         found = fitted(self.all(), prior)

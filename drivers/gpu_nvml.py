@@ -102,9 +102,9 @@ class Board:
         """The field values that the board has. The call succeeds as a whole even if each value failed."""
         values = self.ask("nvmlDeviceGetFieldValues", tuple(ids)) or ()
         return {
-            value.fieldId: getattr(value.value, VALUE_TYPES[value.valueType])
+            value.fieldId: getattr(value.value, VALUE_TYPES[kind])
             for value in values
-            if value.nvmlReturn == 0 and value.valueType < len(VALUE_TYPES)
+            if value.nvmlReturn == 0 and (kind := value.valueType) < len(VALUE_TYPES)
         }
 
 

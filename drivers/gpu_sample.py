@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,7 @@ from drivers.gpu_nvml import NOT_FOUND, Board, GpuError
 
 PROCESSES_EVERY = 5
 """Reads per look at the process list, which costs the driver more than all the rest together."""
+LOAD_EVERY = 5
 ERRORS_EVERY = 30
 LIMITS_EVERY = 60
 ONCE = 1 << 62
@@ -97,9 +98,7 @@ class Sample:
 
 
 def take_sample(board: Board) -> Sample:
-    values = board.fields(
-        (POWER_INSTANT, POWER_AVERAGE, ENERGY, MEMORY_TEMPERATURE, REQUESTED_LIMIT, *THROTTLED_NS)
-    )
+    values = board.fields((POWER_INSTANT, POWER_AVERAGE, ENERGY, MEMORY_TEMPERATURE, REQUESTED_LIMIT))
     # The power usage is a mean over one second on most boards since Ampere: too slow to prove a limit with.
     power_mw = values.get(POWER_INSTANT)
     core_c = board.ask("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU)
@@ -120,7 +119,7 @@ def take_sample(board: Board) -> Sample:
         memory_c=values.get(MEMORY_TEMPERATURE),
         margin_c=board.ask("nvmlDeviceGetMarginTemperature"),
         thresholds=board.seldom(ONCE, "thresholds", lambda: _thresholds(board)),
-        load=_load(board, values),
+        load=_load(board),
         errors=_errors(slow),
         recovery=None if (action := slow.get(RECOVERY_ACTION)) is None else int(action),
         mig=board.seldom(ERRORS_EVERY, "mig", lambda: _instances(board)),
@@ -194,10 +193,16 @@ def _thresholds(board: Board) -> Thresholds:
     )
 
 
-def _load(board: Board, values: Mapping[int, float]) -> GpuLoad:
+def _load(board: Board) -> GpuLoad:
     mask = board.ask("nvmlDeviceGetCurrentClocksEventReasons")
+    load = board.seldom(LOAD_EVERY, "load", lambda: _utilisation(board))
+    return replace(load, throttles=None if mask is None else throttles_in(mask))
+
+
+def _utilisation(board: Board) -> GpuLoad:
     rates = board.ask("nvmlDeviceGetUtilizationRates")
-    memory = board.seldom(PROCESSES_EVERY, "memory", lambda: board.ask("nvmlDeviceGetMemoryInfo"))
+    memory = board.ask("nvmlDeviceGetMemoryInfo")
+    values = board.fields(tuple(THROTTLED_NS))
     return GpuLoad(
         sm_clock_mhz=board.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM),
         memory_clock_mhz=board.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM),
@@ -205,7 +210,6 @@ def _load(board: Board, values: Mapping[int, float]) -> GpuLoad:
         memory_utilisation=None if rates is None else rates.memory / 100,
         memory_used_bytes=None if memory is None else memory.used,
         memory_total_bytes=None if memory is None else memory.total,
-        throttles=None if mask is None else throttles_in(mask),
         throttled_s=MappingProxyType(
             {reason: values[field] / 1e9 for field, reason in THROTTLED_NS.items() if field in values}
         ),
