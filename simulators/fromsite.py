@@ -7,17 +7,16 @@ are set by name: a meter, zone or PDU with the name of a node or machine is call
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from simulators.config import AVALON_LEVELS, LOOPBACK, Family, MeterMap, PlantConfig, PlantFileError
+from simulators.readysite import SNMP_PASSWORD, Broker, Json, ReadySite
 from simulators.sitefile import (
     POWER_WORDS,
+    PlantNames,
     SiteFile,
     SiteGpus,
     SiteMiners,
@@ -26,6 +25,7 @@ from simulators.sitefile import (
     SitePdu,
     SiteRegister,
     SiteTopic,
+    sensed,
 )
 
 PRIVILEGED = 1024
@@ -34,7 +34,6 @@ STAND_IN = 18_000
 MINER_PORTS = (80, 443)
 OTHER_LOAD = 0.95
 """The load beside the devices really is a little less than a site file allows for."""
-SNMP_PASSWORD = "simulated"
 MODELS = {
     Family.LUXOS: "Antminer S21",
     Family.WHATSMINER: "M50SVH35",
@@ -67,16 +66,6 @@ PRESETS = {
     "carlo-gavazzi-em340": MeterMap.GAVAZZI,
 }
 
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where the simulated site's messages go."""
-
-    host: str
-    port: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
@@ -97,7 +86,7 @@ def simulated(
 ) -> Simulated:
     """Make both. `table` is the whole site file; `directory` is where the controller's files go."""
     addresses = _Addresses(first_address)
-    names = _Names(site)
+    names = PlantNames(site)
     plant: Json = {
         "name": site.name,
         "modbus_port": 0,
@@ -128,42 +117,8 @@ def simulated(
             topic for meters in site.mqtt_meters for point in meters.points for topic in _topics(point, names)
         ]
     config = PlantConfig.model_validate(plant)
-    ready = _Ready(table, config, directory=directory, broker=broker, library=library)
+    ready = ReadySite(table, config, directory=directory, broker=broker, library=library)
     return Simulated(plant=config, site=ready.site())
-
-
-class _Names:
-    """The plant's names of a site file's meters, zones and PDUs. Nodes and machines keep theirs."""
-
-    def __init__(self, site: SiteFile) -> None:
-        taken = {node.id for node in site.nodes}
-        taken |= {f"{group.id}-{at:03d}" for group in site.miners for at in range(group.count)}
-        taken |= {f"{host.id}-gpu{at}" for host in site.gpu_hosts for at in range(len(host.uuids))}
-        self._names: dict[tuple[str, str], str] = {}
-        for kind, ids in (
-            ("meter", _sensed(site)),
-            ("zone", (zone.id for zone in site.zones)),
-            ("pdu", (pdu.id for pdu in site.pdus)),
-        ):
-            for id_ in ids:
-                name = f"{id_}-{kind}" if id_ in taken else id_
-                self._names[kind, id_] = name
-                taken.add(name)
-
-    def meter(self, id_: str | None) -> str:
-        return self._find("meter", id_)
-
-    def zone(self, id_: str | None) -> str:
-        return self._find("zone", id_)
-
-    def pdu(self, id_: str) -> str:
-        return self._find("pdu", id_)
-
-    def _find(self, kind: str, id_: str | None) -> str:
-        try:
-            return self._names[kind, str(id_)]
-        except KeyError:
-            raise PlantFileError(f"{kind} {id_!r} is not declared") from None
 
 
 class _Addresses:
@@ -199,30 +154,22 @@ def _nodes(site: SiteFile) -> Iterator[Json]:
         yield {"id": f"behind-{meter}", "parent": site.nodes[0].id}
 
 
-def _meters(site: SiteFile, names: _Names) -> Iterator[Json]:
+def _meters(site: SiteFile, names: PlantNames) -> Iterator[Json]:
     """Each on the node that names it; one that no node names measures a place where nothing is."""
-    sensed = set(_sensed(site))
+    measured = set(sensed(site))
     for node in site.nodes:
-        if node.meter in sensed:
+        if node.meter in measured:
             yield {"id": names.meter(node.meter), "node": node.id}
     for meter in _unplaced(site):
         yield {"id": names.meter(meter), "node": f"behind-{meter}"}
 
 
-def _sensed(site: SiteFile) -> Iterator[str]:
-    """The meters of Modbus and MQTT, in order. Those of PDUs and outlets are the PDU's own."""
-    for endpoint in site.modbus:
-        yield from (point.meter for point in endpoint.points if point.meter is not None)
-    for broker in site.mqtt_meters:
-        yield from (point.meter for point in broker.points if point.meter is not None)
-
-
 def _unplaced(site: SiteFile) -> list[str]:
     placed = {node.meter for node in site.nodes}
-    return [meter for meter in _sensed(site) if meter not in placed]
+    return [meter for meter in sensed(site) if meter not in placed]
 
 
-def _registers(point: SiteModbusPoint, names: _Names) -> Iterator[Json]:
+def _registers(point: SiteModbusPoint, names: PlantNames) -> Iterator[Json]:
     if point.kind == "power":
         yield _cell(point) | {
             "meter": names.meter(point.meter),
@@ -246,7 +193,7 @@ def _map(preset: str) -> MeterMap:
     return PRESETS[preset]
 
 
-def _topics(point: SiteMqttPoint, names: _Names) -> Iterator[Json]:
+def _topics(point: SiteMqttPoint, names: PlantNames) -> Iterator[Json]:
     if point.kind == "power":
         unit = "W" if point.unit is None else point.unit
         yield _topic(point) | {
@@ -271,7 +218,7 @@ def _heartbeats(site: SiteFile) -> Iterator[str]:
     yield from (meters.heartbeat_topic for meters in site.mqtt_meters if meters.heartbeat_topic is not None)
 
 
-def _miners(group: SiteMiners, names: _Names, first: IPv4Address) -> Json:
+def _miners(group: SiteMiners, names: PlantNames, first: IPv4Address) -> Json:
     try:
         family = GENERIC if group.family == "generic" else Family(group.family)
     except ValueError:
@@ -302,7 +249,7 @@ def _miners(group: SiteMiners, names: _Names, first: IPv4Address) -> Json:
     }
 
 
-def _gpus(host: SiteGpus, names: _Names) -> Json:
+def _gpus(host: SiteGpus, names: PlantNames) -> Json:
     model, idle_w, tells_margin = GPU_MODELS.get(round(host.max_w), ("NVIDIA GPU", 0.1 * host.max_w, True))
     truth = {} if host.curve is None else {"performance": [(0.0, 0.0), *host.curve]}
     return truth | {
@@ -320,7 +267,7 @@ def _gpus(host: SiteGpus, names: _Names) -> Json:
     }
 
 
-def _pdu(site: SiteFile, pdu: SitePdu, names: _Names, host: IPv4Address) -> Json:
+def _pdu(site: SiteFile, pdu: SitePdu, names: PlantNames, host: IPv4Address) -> Json:
     return {
         "id": names.pdu(pdu.id),
         "model": pdu.model,
@@ -330,64 +277,3 @@ def _pdu(site: SiteFile, pdu: SitePdu, names: _Names, host: IPv4Address) -> Json
         "password": SNMP_PASSWORD,
         "outlets": {outlet.outlet: outlet.device for outlet in site.outlets if outlet.pdu == pdu.id},
     }
-
-
-# -- the controller's file ------------------------------------------------------------------------------
-
-
-class _Ready:
-    """The site file, changed only where it leads to a machine, a file or a secret."""
-
-    def __init__(
-        self, table: Json, plant: PlantConfig, *, directory: Path, broker: Broker | None, library: Path | None
-    ) -> None:
-        self._table = copy.deepcopy(table)
-        self._plant = plant
-        self._directory = directory
-        self._broker = broker
-        self._library = library
-
-    def site(self) -> Json:
-        table, plant = self._table, self._plant
-        for group, miners in zip(table.get("miners", []), plant.miners, strict=True):
-            group["hosts"] = list(_ranges([IPv4Address(address) for address in miners.addresses]))
-            if "state_dir" in group:
-                group["state_dir"] = str(self._directory / "miners")
-        for endpoint, server in zip(table.get("modbus", []), plant.modbus, strict=True):
-            endpoint |= {"host": str(server.host), "port": server.port}
-        for pdu, agent in zip(table.get("pdus", []), plant.pdus, strict=True):
-            self._lead_to_agent(pdu, str(agent.host), agent.port, agent.user, agent.community)
-        for host in table.get("gpu_hosts", []):
-            host["library"] = str(self._library)
-        for broker in table.get("mqtt_meters", []):
-            self._lead_to_broker(broker)
-        if "grid" in table:
-            self._lead_to_broker(table["grid"])
-        for queue in table.get("queues", []):
-            queue["directory"] = str(self._directory / "queue")
-        table["journal"] = table.get("journal", {}) | {"path": str(self._directory / "journal.db")}
-        table["simulation"] = {"ports": {str(port): to for port, to in plant.ports.items()}}
-        return table
-
-    def _lead_to_broker(self, client: Json) -> None:
-        assert self._broker is not None
-        for key in ("username", "password", "tls", "tls_ca", "tls_cert", "tls_key"):
-            client.pop(key, None)
-        client |= {"host": self._broker.host, "port": self._broker.port}
-
-    def _lead_to_agent(self, pdu: Json, host: str, port: int, user: str, community: str) -> None:
-        """With the simulated agent's own credentials: what was in the file belongs to a real one."""
-        pdu |= {"host": host, "port": port}
-        if pdu.get("version", "3") == "2c":
-            pdu["community"] = community
-            return
-        pdu |= {"username": user, "auth": "sha", "auth_password": SNMP_PASSWORD}
-        pdu |= {"privacy": "aes128", "privacy_password": SNMP_PASSWORD}
-
-
-def _ranges(addresses: list[IPv4Address]) -> Iterator[str]:
-    """Consecutive addresses as ranges that stay within their last number: 127.64.0.1-254."""
-    for _, same in groupby(addresses, key=lambda address: int(address) >> 8):
-        block = list(same)
-        last = int(block[-1]) & 0xFF
-        yield str(block[0]) if len(block) == 1 else f"{block[0]}-{last}"

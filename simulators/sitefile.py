@@ -182,6 +182,48 @@ class SiteFile(Part):
         return self.grid is not None or bool(self.mqtt_meters)
 
 
+def sensed(site: SiteFile) -> Iterator[str]:
+    """The meters of Modbus and MQTT, in order. Those of PDUs and outlets are the PDU's own."""
+    for endpoint in site.modbus:
+        yield from (point.meter for point in endpoint.points if point.meter is not None)
+    for broker in site.mqtt_meters:
+        yield from (point.meter for point in broker.points if point.meter is not None)
+
+
+class PlantNames:
+    """The plant's names of a site file's meters, zones and PDUs. Nodes and machines keep theirs."""
+
+    def __init__(self, site: SiteFile) -> None:
+        taken = {node.id for node in site.nodes}
+        taken |= {f"{group.id}-{at:03d}" for group in site.miners for at in range(group.count)}
+        taken |= {f"{host.id}-gpu{at}" for host in site.gpu_hosts for at in range(len(host.uuids))}
+        self._names: dict[tuple[str, str], str] = {}
+        for kind, ids in (
+            ("meter", sensed(site)),
+            ("zone", (zone.id for zone in site.zones)),
+            ("pdu", (pdu.id for pdu in site.pdus)),
+        ):
+            for id_ in ids:
+                name = f"{id_}-{kind}" if id_ in taken else id_
+                self._names[kind, id_] = name
+                taken.add(name)
+
+    def meter(self, id_: str | None) -> str:
+        return self._find("meter", id_)
+
+    def zone(self, id_: str | None) -> str:
+        return self._find("zone", id_)
+
+    def pdu(self, id_: str) -> str:
+        return self._find("pdu", id_)
+
+    def _find(self, kind: str, id_: str | None) -> str:
+        try:
+            return self._names[kind, str(id_)]
+        except KeyError:
+            raise PlantFileError(f"{kind} {id_!r} is not declared") from None
+
+
 def load_site(path: Path) -> tuple[SiteFile, dict[str, Any]]:
     """The file as it is understood here, and all that is in it."""
     try:

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from simulators.broker import broker
 from simulators.config import PlantConfig, PlantFileError
-from simulators.fromsite import Broker, simulated
+from simulators.fromsite import simulated
 from simulators.nvml.build import SONAME, library
 from simulators.nvml.layout import STATE_BESIDE
+from simulators.readysite import Broker
 from simulators.sitefile import load_site
 
 

@@ -32,9 +32,10 @@ from pysnmp.proto.rfc1902 import Null, ObjectName
 
 from controller.config import load
 from simulators.config import PlantFileError
-from simulators.fromsite import Broker, Simulated, simulated
+from simulators.fromsite import Simulated, simulated
 from simulators.nvml.layout import STATE_VARIABLE
 from simulators.ports import remap
+from simulators.readysite import Broker
 from simulators.sitefile import load_site
 from tests.simulators.plants import HOME
 
