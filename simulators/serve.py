@@ -236,6 +236,8 @@ async def _serve_until_told(options: argparse.Namespace) -> None:
                 staged_site(options.site, options.out, options.first_address)
             )
             config, state, leads = staged.plant, staged.nvml_state, {"site": str(staged.site_file)}
+            if state is not None:
+                leads["nvml_state"] = str(state)
             if config.mqtt is not None:
                 leads["mqtt"] = f"{config.mqtt.host}:{config.mqtt.port}"
         else:

@@ -86,7 +86,12 @@ def _meter(meter: Meter, unit: int) -> SimDevice:
 
 
 def _sensed(zone: Zone) -> Answer:
-    return lambda: words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
+    def answer() -> list[int] | ExcCodes:
+        if zone.faults.sensor_dead:
+            return ExcCodes.GATEWAY_NO_RESPONSE
+        return words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
+
+    return answer
 
 
 def _device(unit: int, registers: tuple[int, int], answer: Answer) -> SimDevice:

@@ -74,6 +74,8 @@ class MqttMeterFace:
             self._news.set()
 
     def _of_zone(self, zone: Zone) -> dict[str, bytes]:
+        if zone.faults.sensor_dead:
+            return {}
         said = {zone.config.topic: zone.inlet_c, zone.config.proof_topic: float(zone.fans_proven)}
         return {topic: self._value(value, 1) for topic, value in said.items() if topic is not None}
 

@@ -70,6 +70,8 @@ def told(plant: Plant, what: Quantity) -> float | None:
         return None if meter.faults.dead else meter.value_w
     assert what.zone is not None
     zone = plant.zones[what.zone]
+    if zone.faults.sensor_dead:
+        return None
     if what.inlet_of is not None:
         return zone.inlet_c
     return what.proven if zone.fans_proven else what.not_proven

@@ -96,6 +96,7 @@ class _Joint:
     def carry_faults(self, gpu: Gpu) -> None:
         record, faults = self._record, gpu.faults
         record[Word.LATENCY_US] = AN_HOUR_US if faults.hangs else round(faults.slow_s * 1e6)
+        record[Word.DENIED] = int(faults.denied)
         if faults.xid_now:
             record.raise_xid(round(faults.xid_now))
             faults.xid_now = 0.0

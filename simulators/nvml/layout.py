@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 
 STATE_VARIABLE = "WATTSHIFT_NVML_STATE"
 STATE_BESIDE = "nvml.state"
-"""Name of the state file beside a copy of the library, where the variable is not set."""
+"""Name of a state file beside a copy of the library: that copy reads it, whatever the variable says."""
 MAX_GPUS = 1024
 HEADER_BYTES = 256
 TEXT_BYTES = 96
@@ -51,6 +51,7 @@ class Word(StrEnum):
     MAX_LIMIT_MW = "max_limit_mw"
     DEFAULT_LIMIT_MW = "default_limit_mw"
     OBEDIENCE = "obedience"
+    DENIED = "denied"
     SET_SEQUENCE = "set_sequence"
     SET_AT_NS = "set_at_ns"
     TEMPERATURE_C = "temperature_c"

@@ -59,16 +59,15 @@ static void wait_for(volatile uint64_t *latency_us) {
 }
 static void answer_late(void) { wait_for(&header()[H_LATENCY_US]); }
 
-/* Without the variable, the file beside this library: a copy of it in a folder is a host of its own. */
+/* The file beside this library, if there is one: a copy of it in a folder is a host of its own. Else the variable. */
 static const char *state_path(void) {
     static char beside[4096];
-    const char *path = getenv(STATE_VARIABLE);
     Dl_info self;
-    if (path || !dladdr((void *)state_path, &self) || !self.dli_fname) return path;
+    if (!dladdr((void *)state_path, &self) || !self.dli_fname) return getenv(STATE_VARIABLE);
     const char *slash = strrchr(self.dli_fname, '/');
     int folder = slash ? (int)(slash - self.dli_fname) + 1 : 0;
     int length = snprintf(beside, sizeof beside, "%.*s%s", folder, self.dli_fname, STATE_BESIDE);
-    return length < (int)sizeof beside ? beside : NULL;
+    return length < (int)sizeof beside && access(beside, F_OK) == 0 ? beside : getenv(STATE_VARIABLE);
 }
 
 static int map_state(void) {
@@ -327,7 +326,7 @@ NVML nvmlDeviceSetPowerManagementLimit(void *handle, unsigned mw) {
     int code = reach(handle, &i);
     if (!code) code = value(i, W_REQUESTED_LIMIT_MW, &present);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     if (value(i, W_MIN_LIMIT_MW, &least) || value(i, W_MAX_LIMIT_MW, &most)) return NOT_SUPPORTED;
     if (mw < least || mw > most) return INVALID_ARGUMENT;
     words w = numbers(i);
@@ -438,7 +437,7 @@ static int lock_clocks(void *handle, unsigned least, unsigned most) {
     unsigned i;
     int code = reach(handle, &i);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     if (least > most) return INVALID_ARGUMENT;
     numbers(i)[W_LOCKED_MIN_CLOCK_MHZ] = least;
     numbers(i)[W_LOCKED_MAX_CLOCK_MHZ] = most;
@@ -524,7 +523,7 @@ NVML nvmlDeviceSetPersistenceMode(void *handle, unsigned on) {
     unsigned i;
     int code = reach(handle, &i);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     numbers(i)[W_PERSISTENCE] = on;
     return SUCCESS;
 }

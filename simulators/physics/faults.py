@@ -43,8 +43,9 @@ class GpuFaults:
     default by itself, and one of `outside_limit_w` holds beside it (a baseboard controller's). A `lost`
     board answers nothing until it is reset; one that fell `off_the_bus` says so first, by XID 79; one that
     `needs_reset` says that. `driver_gone` is an unloaded driver: what comes back has forgotten its limits.
-    `hangs` lets every call for this board hang, `slow_s` delays it. `xid_now` raises that XID once.
-    `power_brake` and `hw_slowdown` halve its power, `foreign_w` is what somebody else's process asks of it.
+    `denied` takes the permission to set anything. `hangs` lets every call for this board hang, `slow_s`
+    delays it. `xid_now` raises that XID once. `power_brake` and `hw_slowdown` halve its power, `foreign_w`
+    is what somebody else's process asks of it.
     """
 
     lies_about_limit: bool = False
@@ -55,6 +56,7 @@ class GpuFaults:
     off_the_bus: bool = False
     needs_reset: bool = False
     driver_gone: bool = False
+    denied: bool = False
     hangs: bool = False
     slow_s: float = 0.0
     xid_now: float = 0.0
@@ -85,9 +87,10 @@ class PduFaults:
 
 @dataclass(slots=True)
 class ZoneFaults:
-    """`supply_offset_c` is a heat wave, or a chiller in trouble."""
+    """`supply_offset_c` is a heat wave, or a chiller in trouble; a dead sensor tells nothing."""
 
     fans_stopped: bool = False
+    sensor_dead: bool = False
     supply_offset_c: float = 0.0
 
 

@@ -88,8 +88,10 @@ def test_a_limit_outside_the_boards_range_is_an_invalid_argument(state: NvmlStat
     assert state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] == 700_000
 
 
-def test_without_permission_no_setter_changes_anything(state: NvmlState) -> None:
-    state[Header.SETTERS_DENIED] = 1
+@pytest.mark.parametrize("knobs", [(1, 0), (0, 1)], ids=["of the host", "of the board"])
+def test_without_permission_no_setter_changes_anything(state: NvmlState, knobs: tuple[int, int]) -> None:
+    for_all, for_this_one = knobs
+    state[Header.SETTERS_DENIED], state.gpu(FIRST)[Word.DENIED] = for_all, for_this_one
     handle = pynvml.nvmlDeviceGetHandleByUUID(FIRST)
 
     with pytest.raises(pynvml.NVMLError_NoPermission):

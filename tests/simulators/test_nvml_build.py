@@ -88,7 +88,7 @@ def test_gpustat_shows_the_processes_of_a_board(tmp_path: Path) -> None:
 def test_a_copy_of_the_library_reads_the_state_that_lies_beside_it(tmp_path: Path) -> None:
     NvmlState.create(tmp_path / "nvml.state", {"GPU-beside": H100})
     shutil.copy(library(), tmp_path / "libnvidia-ml.so.1")
-    environment = {name: value for name, value in os.environ.items() if name != STATE_VARIABLE}
+    environment = os.environ | {STATE_VARIABLE: "/nowhere"}
 
     done = subprocess.run(
         [sys.executable, "-c", "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetCount())"],

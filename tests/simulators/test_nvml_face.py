@@ -248,6 +248,16 @@ def test_memory_errors_count_up_with_an_xid_and_a_pending_remap_asks_for_a_reset
     assert (bench.record[Word.REMAP_PENDING], bench.record[Word.RECOVERY_ACTION]) == (1, 1)
 
 
+def test_a_board_that_denies_is_set_by_nobody_while_the_knob_is_turned(bench: Bench) -> None:
+    denied = []
+    for value in (True, False):
+        bench.plant.set_fault(bench.gpu.id, "denied", value)
+        bench.run(0.1)
+        denied.append(bench.record[Word.DENIED])
+
+    assert denied == [1, 0]
+
+
 def test_a_withheld_value_stays_withheld_while_the_plant_runs(bench: Bench) -> None:
     bench.record.withhold(Word.MARGIN_C)
     withheld = bench.record[Word.MARGIN_C]
