@@ -44,6 +44,10 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML calls, and fitting a curve
+	$(BIN)/python -m tests.bench.gpu
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -40,16 +40,6 @@ class Detailed(Protocol):
     def detail(self) -> GpuDetail | None: ...
 
 
-@runtime_checkable
-class Cuttable(Protocol):
-    """A driver whose device can be cut off from power; `cut_after_s` None: never without a person."""
-
-    @property
-    def cut_after_s(self) -> float | None: ...
-
-    async def cut(self) -> Outcome: ...
-
-
 class Sensor(Protocol):
     """A meter or a set of zone sensors: one poll, one or more readings."""
 

@@ -63,17 +63,12 @@ class OutletDriver:
     decides.
     """
 
-    def __init__(self, machine: Driver, outlet: Outlet, cut_after_s: float | None = None) -> None:
+    def __init__(self, machine: Driver, outlet: Outlet) -> None:
         self._machine = machine
         self._outlet = outlet
-        self._cut_after_s = cut_after_s
         self._cut_here = False
         self._ordered = Relay.UNKNOWN
         self._look_until_s = float("-inf")
-
-    @property
-    def cut_after_s(self) -> float | None:
-        return self._cut_after_s
 
     @property
     def spec(self) -> DeviceSpec:

@@ -126,14 +126,9 @@ class PduConfig(Table):
 
 
 class OutletConfig(Table):
-    """The outlet number `outlet` of `pdu` feeds `device`, and nothing else; `meter` names it for a node.
-
-    A device that was told to draw its least, is needed to, and does not for `cut_after_s`, loses its power
-    there; without it, never.
-    """
+    """The outlet number `outlet` of `pdu` feeds `device`, and nothing else; `meter` names it for a node."""
 
     device: str = Field(min_length=1)
     pdu: str = Field(min_length=1)
     outlet: int = Field(ge=1, le=256)
     meter: Annotated[str, Field(min_length=1)] | None = None
-    cut_after_s: float | None = Field(default=None, ge=60, le=86_400)

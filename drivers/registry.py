@@ -225,7 +225,7 @@ def _plugged(
         plug = outlets.get(driver.spec.id)
         if plug is not None:
             pdu, _ = pdus[plug.pdu]
-            driver = OutletDriver(driver, pdu.outlet(plug.outlet), plug.cut_after_s)
+            driver = OutletDriver(driver, pdu.outlet(plug.outlet))
         yield driver, polled
 
 

@@ -28,7 +28,7 @@ from controller.domain.devices import (
 from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.clock import Clock
-from drivers.base import Cuttable, Detailed, Driver, DriverError, JobQueue, Sensor
+from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
 
 log = structlog.get_logger()
 
@@ -44,9 +44,6 @@ SENSOR_PAUSE_S = 0.05
 QUEUE_POLL_S = 0.5
 QUEUE_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 1.0
-CUT_DEADLINE_S = 10.0
-CUT_AGAIN_S = 60.0
-"""How long a cut has to show before it is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +105,6 @@ class DeviceTask:
         self._poll: asyncio.Timeout | None = None
         self._voice = Voice(driver.spec.id)
         self._quick_until_s = 0.0
-        self._cut = False
-        self._cut_again_s = 0.0
-
-    def post_cut(self) -> None:
-        """Take its power, as soon as it can be spoken to. Asked for again soon after, nothing happens."""
-        now_s = self._machines.clock.now_s()
-        if now_s >= self._cut_again_s:
-            self._cut, self._cut_again_s = True, now_s + CUT_AGAIN_S
-            self._posted.set()
 
     def post(self, command: SetPoint) -> None:
         self._command = command
@@ -128,8 +116,6 @@ class DeviceTask:
         await self._rest(self._delay_s)
         while True:
             began_s = self._machines.clock.now_s()
-            if self._cut:
-                await self._cut_off()
             if self._command is not None:
                 await self._apply()
                 continue
@@ -141,7 +127,7 @@ class DeviceTask:
     async def _rest(self, for_s: float) -> None:
         """Wait for the next poll, or for a command."""
         self._posted.clear()
-        if self._command is None and not self._cut and for_s > 0:
+        if self._command is None and for_s > 0:
             try:
                 async with asyncio.timeout(for_s):
                     await self._posted.wait()
@@ -168,17 +154,6 @@ class DeviceTask:
         self._machines.counts["ok"] += 1
         self._voice.heard()
         self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
-
-    async def _cut_off(self) -> None:
-        self._cut = False
-        assert isinstance(self.driver, Cuttable)
-        try:
-            async with asyncio.timeout(CUT_DEADLINE_S):
-                outcome = await self.driver.cut()
-        except (TimeoutError, DriverError) as error:
-            outcome = Failed(repr(error))
-        log.warning("cut_off", device=self.driver.spec.id, outcome=repr(outcome))
-        self._quick_until_s = self._machines.clock.now_s() + self.driver.spec.settle_down_s
 
     async def _apply(self) -> None:
         """Carry out the newest command: one that came while this waited for its turn replaces it."""
@@ -236,17 +211,6 @@ class Machines:
         drivers = (task.driver for task in self._tasks.values())
         told = ((driver.spec.id, driver.detail) for driver in drivers if isinstance(driver, Detailed))
         return {device: detail for device, detail in told if detail is not None}
-
-    @property
-    def cut_after_s(self) -> dict[str, float]:
-        """The devices that may be cut off, and for how long they may owe their watts before that."""
-        found = ((task.driver.spec.id, task.driver) for task in self._tasks.values())
-        able = ((device, driver.cut_after_s) for device, driver in found if isinstance(driver, Cuttable))
-        return {device: after_s for device, after_s in able if after_s is not None}
-
-    def cut(self, devices: Iterable[str]) -> None:
-        for device in devices:
-            self._tasks[device].post_cut()
 
     def post(self, commands: Iterable[SetPoint]) -> None:
         for command in commands:

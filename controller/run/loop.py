@@ -8,7 +8,6 @@ from typing import Protocol
 import structlog
 
 from controller.decide.invariants import check
-from controller.decide.lastresort import to_cut
 from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
@@ -76,7 +75,6 @@ class Loop:
         self._notifier = notifier
         self._wake = wake
         self._state = State()
-        self._cut_after_s = machines.cut_after_s
         self._late_quiet_until_s = 0.0
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
 
@@ -110,9 +108,6 @@ class Loop:
         self._state = state
         self._machines.post(plan.commands)
         self._machines.post_jobs(plan.job_commands)
-        if self._cut_after_s:
-            specs = {spec.id: spec for spec in inputs.specs}
-            self._machines.cut(to_cut(specs, state.devices, self._cut_after_s, began_s))
         self._journal.planned(plan)
         self._grid.planned(inputs, plan)
         tick = Tick(

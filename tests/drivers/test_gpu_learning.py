@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.decide.plan import Sample, Truth
+from controller.decide.truth import DeviceState, observe
+from controller.domain.devices import Quality, Reading
+from controller.domain.power import Limit, Power
 from drivers.gpu_config import GpuHostConfig
 from drivers.gpu_curve import Curve, Workload, at, known
 from drivers.gpu_learning import KINDS, PER_POINT, RUNS_PER_KIND, Learner, Working
@@ -179,6 +183,21 @@ def test_a_learned_curve_changes_what_points_are_worth_and_never_their_watts() -
     assert [(point.name, point.power) for point in after.points] == [(p.name, p.power) for p in before.points]
     assert [point.rate for point in after.points] != [point.rate for point in before.points]
     assert (after.ceiling, after.thermal) == (before.ceiling, before.thermal)
+
+
+def test_a_new_curve_leaves_a_gpu_where_it_is_and_as_proven_as_it_was() -> None:
+    config = GpuHostConfig(id="dgx", node="rack", uuids=("GPU-1",), min_w=200, max_w=700, default_w=700)
+    limits = Limits(min_w=200, max_w=700, default_w=700)
+    old, new = (device_spec("dgx-gpu0", config, limits, curve) for curve in (PRIOR, TRUE))
+    reading = Reading(device="dgx-gpu0", draw=Power(390), quality=Quality.MEASURED, setting=Limit(Power(400)))
+    before = observe(old, DeviceState(), Sample(1.0, reading), None, 1.0)
+
+    after = observe(new, before, Sample(2.0, reading), None, 2.0)
+
+    assert (before.truth, after.truth) == (Truth.CONFIRMED, Truth.CONFIRMED)
+    assert after.point is not None
+    assert (after.point.power, after.worst, after.since_s) == (Power(400), Power(400), before.since_s)
+    assert after.point in new.points
 
 
 # The file that a job writes

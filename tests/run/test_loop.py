@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from controller.decide.invariants import BrokenInvariantError
 from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, Reason
-from controller.domain.devices import Acknowledged, DeviceSpec, Outcome
+from controller.domain.devices import DeviceSpec
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Site
@@ -410,62 +410,3 @@ def limit_to(power: Power, *, from_s: float) -> GridEvent:
         start_utc_s=UTC_S + from_s, end_utc_s=UTC_S + from_s + 3600, signals=(LimitSignal(power),)
     )
     return GridEvent(id="event-1", version_utc_s=UTC_S, source="operator", intervals=(interval,))
-
-
-# -- the last resort -----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Plugged(Miner):
-    """A machine at a switched outlet. `stuck`: the outlet's relay does not open."""
-
-    cut_after_s: float | None = None
-    stuck: bool = False
-    cuts: list[float] = field(default_factory=list)
-
-    async def cut(self) -> Outcome:
-        self.cuts.append(now_s())
-        if not self.stuck:
-            self.at = SLEEP
-        return Acknowledged()
-
-
-@in_virtual_time
-async def test_a_machine_that_does_not_obey_is_cut_off_once_its_time_is_over(tmp_path: Path) -> None:
-    liar = Plugged(spec("asic-0"), lies=True, cut_after_s=120.0)
-    shell = Shell(tmp_path, fleet=[liar, miner("asic-1")], limit=Limit(Power(1000)))
-
-    async with shell.running():
-        await asyncio.sleep(100)
-        before = list(liar.cuts)
-        await asyncio.sleep(80)
-
-    assert before == []
-    assert len(liar.cuts) == 1
-    assert 120 <= liar.cuts[0] <= 145
-    assert shell.plan.nodes[0].worst < Power(1000)
-
-
-@in_virtual_time
-async def test_without_leave_nobody_is_cut_off(tmp_path: Path) -> None:
-    liar = Plugged(spec("asic-0"), lies=True)
-    shell = Shell(tmp_path, fleet=[liar], limit=Limit(Power(1000)))
-
-    async with shell.running():
-        await asyncio.sleep(600)
-
-    assert liar.cuts == []
-
-
-@in_virtual_time
-async def test_a_cut_that_does_not_help_is_tried_again_after_a_while_and_not_at_every_tick(
-    tmp_path: Path,
-) -> None:
-    liar = Plugged(spec("asic-0"), lies=True, cut_after_s=60.0, stuck=True)
-    shell = Shell(tmp_path, fleet=[liar], limit=Limit(Power(1000)))
-
-    async with shell.running():
-        await asyncio.sleep(300)
-
-    assert 2 <= len(liar.cuts) <= 5
-    assert min(later - sooner for sooner, later in pairwise(liar.cuts)) >= 59
