@@ -44,6 +44,20 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+.PHONY: bench-step
+bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
+	$(BIN)/python -m tests.bench.step
+
+.PHONY: bench-recording
+bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes and in CPU
+	$(BIN)/python -m tests.bench.recording
+
+SEEDS ?= 100
+FIRST ?= 0
+.PHONY: soak-daemon
+soak-daemon: $(VENV)/.installed  ## the whole daemon in virtual time under faults: SEEDS= how many, FIRST= from which
+	$(BIN)/python -W ignore -m tests.sim.daemon.soak --first $(FIRST) --seeds $(SEEDS)
+
 .PHONY: bench-gpu
 bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML calls, and fitting a curve
 	$(BIN)/python -m tests.bench.gpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import sys
 import urllib.error
@@ -34,6 +35,8 @@ API_TIMEOUT_S = 5.0
 REFUSAL_BYTES = 500
 EXIT_CONFIG = 78
 """sysexits.h EX_CONFIG: the service manager is told not to try again."""
+
+EXIT_NOT_REPLAYED = 2
 
 # What is printed may hold anything, also what rich would take for its own markup.
 out = Console(markup=False, emoji=False, highlight=False)
@@ -85,6 +88,38 @@ def why(device: str, url: Url = DEFAULT_URL) -> None:
 
     for part in why_tables(_get(url, f"/why/{urllib.parse.quote(device, safe='')}")):
         out.print(part)
+
+
+@app.command()
+def replay(
+    journal: Annotated[Path, typer.Argument(help="the journal, or the recording beside it")],
+    begin: Annotated[str | None, typer.Option("--from", help="ISO 8601; without a zone it is UTC")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="ISO 8601; without a zone it is UTC")] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="decide for this site instead of the recorded one")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="how many differences to print")] = 20,
+) -> None:
+    """Run recorded inputs through the core again; exit 1 where plans differ, 2 where it cannot be done."""
+    from controller import replay as replaying
+    from controller.config import ConfigError, load
+    from controller.run.recording import RecordingError
+
+    try:
+        request = replaying.Request(
+            path=journal,
+            from_utc_s=replaying.moment(begin, -math.inf),
+            to_utc_s=replaying.moment(end, math.inf),
+            site=None if site is None else load(site).site(),
+            limit=limit,
+        )
+        outcome = replaying.replay(request)
+    except (ConfigError, RecordingError) as error:
+        err.print(str(error), style="red", soft_wrap=True)
+        raise typer.Exit(EXIT_NOT_REPLAYED) from None
+    for line in replaying.lines(outcome):
+        out.print(line, soft_wrap=True)
+    raise typer.Exit(1 if outcome.differing else 0)
 
 
 @app.command()

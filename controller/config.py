@@ -26,7 +26,7 @@ from pydantic_settings import (
 from controller.consistency import problems
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
-from controller.domain.site import Node, Policy, Prices, Site, Zone
+from controller.domain.site import Node, Policy, Prices, Service, Site, Zone
 from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
 from drivers import registry
@@ -49,6 +49,7 @@ def _a_number(value: object) -> object:
 
 Kilowatts = Annotated[float, BeforeValidator(_a_number), Field(ge=0, le=10_000_000)]
 """Up to 10 GW: the journal keeps watts as 64-bit integers."""
+Ramp = Annotated[Kilowatts, Field(gt=0)]
 
 
 class BreakerTable(Table):
@@ -85,6 +86,9 @@ class NodeTable(Table):
     transformer: TransformerTable | None = None
     fixed_kw: Kilowatts = 0.0
     meter: str | None = None
+    ramp_up_kw_per_s: Ramp | None = None
+    ramp_down_kw_per_s: Ramp | None = None
+    service: Service = Service.IN_SERVICE
 
     @property
     def limit(self) -> Bound:
@@ -96,7 +100,16 @@ class NodeTable(Table):
         return Power.up(round(self.fixed_kw * 1000, 3))
 
     def node(self) -> Node:
-        return Node(id=self.id, parent=self.parent, limit=self.limit, fixed=self.fixed, meter=self.meter)
+        return Node(
+            id=self.id,
+            parent=self.parent,
+            limit=self.limit,
+            fixed=self.fixed,
+            meter=self.meter,
+            ramp_up_per_s=_bound(self.ramp_up_kw_per_s),
+            ramp_down_per_s=_bound(self.ramp_down_kw_per_s),
+            service=self.service,
+        )
 
 
 class ZoneTable(Table):
@@ -115,7 +128,6 @@ class PolicyTable(Table):
     tick_s: float = Field(default=1.0, ge=0.1, le=60)
     margin_percent: float = Field(default=1.0, ge=0, lt=50)
     event_lead_s: float = Field(default=20.0, ge=0, le=3600)
-    ramp_up_kw_per_s: Annotated[Kilowatts, Field(gt=0)] | None = None
     starts_per_tick: int = Field(default=1000, ge=1)
     meter_stale_after_s: float = Field(default=5.0, gt=0)
     start_grace_s: float = Field(default=20.0, ge=0)
@@ -135,7 +147,6 @@ class PolicyTable(Table):
             tick_s=self.tick_s,
             margin=self.margin_percent / 100,
             event_lead_s=self.event_lead_s,
-            ramp_up_per_s=_bound(self.ramp_up_kw_per_s),
             starts_per_tick=self.starts_per_tick,
             meter_stale_after_s=self.meter_stale_after_s,
             start_grace_s=self.start_grace_s,
@@ -154,6 +165,9 @@ class PricesTable(Table):
 class JournalTable(Table):
     path: Path = Path("/var/lib/wattshift/journal.db")
     keep_days: float = Field(default=400.0, gt=0)
+    record: bool = True
+    record_keep_days: float = Field(default=7.0, gt=0, le=400)
+    record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
 
 
 class ApiTable(Table):

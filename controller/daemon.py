@@ -21,11 +21,13 @@ from controller.run.clock import Clock
 from controller.run.devices import Machines, Polling, outcome_name
 from controller.run.gridbook import StoreError
 from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridSession
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
 from controller.run.privilege import keep_from_children
+from controller.run.recording import NotRecorded, Recording, recording_path
 from drivers import registry
 
 log = structlog.get_logger()
@@ -49,18 +51,28 @@ def run(settings: Settings) -> None:
         raise StartError(str(error)) from error
 
 
-async def serve(settings: Settings) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    floor: registry.Fleet | None = None,
+    session: type[GridSession] = GridSession,
+) -> None:
+    """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
+    the machines that it hands in."""
     _make_queue_directories(settings)
-    clock = Clock()
+    clock = clock or Clock()
     notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
     journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
     await journal.open()
+    recording = _recording(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
-        machines = _machines(settings, clock, board, journal)
+        machines = _machines(floor or fleet(settings), clock, board, journal)
         board.details = machines.details
-        link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
+        most = nameplate(board.site, machines.specs)
+        link = _link(settings, clock, journal, most, wake, session)
         if link is not None:
             await link.restore()
         api = Api(
@@ -75,6 +87,7 @@ async def serve(settings: Settings) -> None:
             machines=machines,
             grid=LinkedGrid(link) if link is not None else Islanded(),
             journal=journal,
+            recorder=recording or NotRecorded(),
             board=board,
             notifier=notifier,
             wake=wake,
@@ -85,6 +98,8 @@ async def serve(settings: Settings) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_signal())
                 group.create_task(journal.run())
+                if recording is not None:
+                    group.create_task(recording.run())
                 group.create_task(machines.run())
                 group.create_task(loop.run())
                 if link is not None:
@@ -96,7 +111,19 @@ async def serve(settings: Settings) -> None:
             notifier.stopping()
             await api.stop()
     finally:
+        if recording is not None:
+            await recording.close()
         await journal.close()
+
+
+def _recording(settings: Settings, board: Board) -> Recording:
+    return Recording(
+        recording_path(settings.journal.path),
+        site=board.site,
+        program=board.version,
+        keep_days=settings.journal.record_keep_days,
+        max_mb=settings.journal.record_max_mb,
+    )
 
 
 def _make_queue_directories(settings: Settings) -> None:
@@ -109,12 +136,19 @@ def _make_queue_directories(settings: Settings) -> None:
 
 
 def _link(
-    settings: Settings, clock: Clock, journal: Journal, most: Power, wake: asyncio.Event
+    settings: Settings,
+    clock: Clock,
+    journal: Journal,
+    most: Power,
+    wake: asyncio.Event,
+    session: type[GridSession],
 ) -> GridLink | None:
     if settings.grid is None:
         return None
     try:
-        return GridLink(settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set)
+        return GridLink(
+            settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set, session=session
+        )
     except ValueError as error:  # a certificate or a key that cannot be used
         raise ConfigError(f"grid: {error}") from error
 
@@ -126,9 +160,7 @@ def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
     return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
 
 
-def _machines(settings: Settings, clock: Clock, board: Board, journal: Journal) -> Machines:
-    floor = fleet(settings)
-
+def _machines(floor: registry.Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
     def answered(command: SetPoint, outcome: Outcome) -> None:
         board.commands[outcome_name(outcome)] += 1
         journal.answered(command, outcome)

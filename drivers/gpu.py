@@ -72,7 +72,8 @@ class GpuDriver:
         self._clock = clock
         self._limits = Limits(min_w=config.min_w, max_w=config.max_w, default_w=config.default_w)
         self._curve = config.prior()
-        self._spec = device_spec(device, config, self._limits, self._curve)
+        self._memory = config.memory_thermal(None)
+        self._spec = device_spec(device, config, self._limits, self._curve, self._memory)
         self._identity = GpuIdentity(uuid=uuid)
         self._energy = EnergyCounter(config.max_w)
         self._detail: GpuDetail | None = None
@@ -151,9 +152,10 @@ class GpuDriver:
         curve: Curve = self._config.prior(sample.identity.model)
         if self._learner is not None:
             curve = self._learner.curve(self._spec.id, curve)
-        if (limits, curve) != (self._limits, self._curve):
-            self._limits, self._curve = limits, curve
-            self._spec = device_spec(self._spec.id, self._config, limits, curve)
+        memory = self._config.memory_thermal(sample.thresholds.memory_max_c)
+        if (limits, curve, memory) != (self._limits, self._curve, self._memory):
+            self._limits, self._curve, self._memory = limits, curve, memory
+            self._spec = device_spec(self._spec.id, self._config, limits, curve, memory)
 
     def _told_by(self, sample: Sample) -> GpuDetail:
         xids = self._host.xids(self._uuid)

@@ -69,7 +69,9 @@ def within(config: GpuHostConfig, uuid: str, reported: Limits) -> Limits:
     return Limits(min_w=min_w, max_w=reported.max_w, default_w=reported.default_w)
 
 
-def device_spec(device: str, config: GpuHostConfig, limits: Limits, curve: Curve) -> DeviceSpec:
+def device_spec(
+    device: str, config: GpuHostConfig, limits: Limits, curve: Curve, memory: ThermalLimits | None = None
+) -> DeviceSpec:
     """The ceiling is the highest limit the board takes, not the default one it reboots to.
 
     Where the two differ (laptops, workstations), anyone with root, the BMC and nvidia-powerd may raise the
@@ -91,6 +93,7 @@ def device_spec(device: str, config: GpuHostConfig, limits: Limits, curve: Curve
         ),
         ceiling=Power(limits.max_w),
         thermal=ThermalLimits(derate_c=config.derate_c, trip_c=config.trip_c),
+        memory_thermal=memory,
         keeps_limit=False,
         stale_after_s=config.stale_after_s,
         dwell_s=DWELL_S,
@@ -116,7 +119,7 @@ def reading(spec: DeviceSpec, sample: Sample, throughput_at: Callable[[float], f
         quality=Quality.ESTIMATED if measured is None else Quality.MEASURED,
         setting=NO_LIMIT if limit is None else Limit(limit),
         rate=throughput_at(limit.watts) if limit is not None and sample.processes else 0.0,
-        hottest_c=max((c for c in (sample.core_c, sample.memory_c) if c is not None), default=None),
+        hottest_c=sample.core_c,
         memory_c=sample.memory_c,
         margin_c=sample.margin_c,
     )

@@ -16,6 +16,7 @@ import structlog
 from controller.domain.devices import (
     Acknowledged,
     DeviceSpec,
+    Means,
     Outcome,
     Quality,
     Reading,
@@ -59,8 +60,7 @@ class OutletDriver:
     """A `Driver` around that of the machine. While the outlet is off, the machine is at its floor.
 
     A machine that gets its power back boots as it likes, so while it is off it can only be given all it may
-    draw: `spec` offers nothing between. `cut` is no part of `Driver`: it is the last resort, for whoever
-    decides.
+    draw: `spec` offers nothing between.
     """
 
     def __init__(self, machine: Driver, outlet: Outlet) -> None:
@@ -69,13 +69,15 @@ class OutletDriver:
         self._cut_here = False
         self._ordered = Relay.UNKNOWN
         self._look_until_s = float("-inf")
+        self._based_on = machine.spec
+        self._fed, self._unfed = _specs(machine.spec)
 
     @property
     def spec(self) -> DeviceSpec:
-        spec = self._machine.spec
-        if len(spec.points) <= 2 or self._outlet.known().relay is not Relay.OFF:
-            return spec
-        return replace(spec, points=(spec.floor, spec.points[-1]))
+        if self._machine.spec is not self._based_on:
+            self._based_on = self._machine.spec
+            self._fed, self._unfed = _specs(self._based_on)
+        return self._unfed if self._outlet.known().relay is Relay.OFF else self._fed
 
     async def read(self) -> Reading:
         """The machine's own words, and the outlet's watts. Without power the outlet speaks for it."""
@@ -90,6 +92,8 @@ class OutletDriver:
         return reading
 
     async def apply(self, command: SetPoint) -> Outcome:
+        if command.means is Means.OUTLET:
+            return await self._cut()
         if self._outlet.known().relay is not Relay.OFF:
             return await self._machine.apply(command)
         if command.point.power <= self._machine.spec.floor.power:
@@ -98,7 +102,7 @@ class OutletDriver:
             return Refused("its outlet is off and was not switched off from here: switch it on by hand")
         return await self._switch(Relay.ON)
 
-    async def cut(self) -> Outcome:
+    async def _cut(self) -> Outcome:
         """Take the power from the machine, whatever it says."""
         if self._outlet.known().relay is Relay.OFF:
             return Acknowledged()
@@ -122,6 +126,14 @@ class OutletDriver:
         outcome = await self._outlet.switch(to)
         log.warning("outlet_switched", device=self._machine.spec.id, to=to.value, outcome=repr(outcome))
         return outcome
+
+
+def _specs(machine: DeviceSpec) -> tuple[DeviceSpec, DeviceSpec]:
+    """What the machine offers, and what it offers while its outlet is off."""
+    fed = replace(machine, has_outlet=True)
+    if len(fed.points) <= 2:
+        return fed, fed
+    return fed, replace(fed, points=(fed.floor, fed.points[-1]))
 
 
 def _dark(spec: DeviceSpec, outlet: OutletState) -> Reading:

@@ -295,8 +295,8 @@ WRONG = {
     ),
     "slow tick": ("tick_s = 1.0", "tick_s = 61", "policy.tick_s: ", "(got 61)"),
     "tick that is no number": ("tick_s = 1.0", "tick_s = nan", "policy.tick_s: ", "(got nan)"),
-    "infinite ramp": ("tick_s = 1.0", "ramp_up_kw_per_s = inf", "policy.ramp_up_kw_per_s: ", "(got inf)"),
-    "ramp of zero": ("tick_s = 1.0", "ramp_up_kw_per_s = 0", "policy.ramp_up_kw_per_s: ", "(got 0)"),
+    "infinite ramp": ("fixed_kw = 5", "ramp_up_kw_per_s = inf", "nodes.0.ramp_up_kw_per_s: ", "(got inf)"),
+    "ramp of zero": ("fixed_kw = 5", "ramp_up_kw_per_s = 0", "nodes.0.ramp_up_kw_per_s: ", "(got 0)"),
     "infinite limit for a lost link": (
         "tick_s = 1.0",
         "link_lost_limit_kw = inf",

@@ -1,19 +1,23 @@
-"""What every device should be doing: candidates and their worth, the allocation, and the jobs that fit it."""
+"""What every device should be doing: what it may be given, the allocation, and the jobs that fit it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from controller.decide import jobs, thermal, truth, value
-from controller.decide.allocation import Allocation, Choice, allocate
+from controller.decide.allocate import Allocation, Menu, allocate
+from controller.decide.columns import CODE, ON_ITS_WAY
 from controller.decide.commands import Wish
+from controller.decide.fleet import Flags, Ints
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
-from controller.decide.value import Valuation, Work
-from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.decide.value import Offers, Valuation, Work
+from controller.domain.devices import Means
 from controller.domain.jobs import Job, QueueReading
 from controller.domain.power import Power
 
@@ -21,30 +25,27 @@ OTHER_TRIES = 5
 """How often jobs that lack watts are tried on other GPUs before they have to wait for the next tick."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """A point a device may be given, what it counts for on this very device, and its USD per hour."""
-
-    point: OperatingPoint
-    counts: Power
-    worth: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chosen:
-    """`options` and `points` hold the devices that obey. `kept` jobs have their watts, `aside` not.
+    """`at` is the point that each device should be at (index among its own; -1 where it does not obey).
 
-    `forgiven` are doubtful devices whose watts nobody needs; `least` is what all devices together can be
-    brought down to. `earns` is in USD per hour, without the premiums that keep jobs and dwelling devices
-    where they are.
+    `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
+    `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
+    `least` is what all devices together can be brought down to. `earns` is in USD per hour, without the
+    premiums that keep jobs and dwelling devices where they are.
     """
 
-    options: Mapping[str, tuple[Option, ...]]
-    points: Mapping[str, OperatingPoint]
+    obeys: Flags
+    most_w: Ints
+    dwells: Flags
+    rests: Flags
+    offers: Offers
+    at: Ints
     allocation: Allocation
     kept: tuple[Placement, ...]
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
+    cut: frozenset[str]
     least: Power
     earns: float
 
@@ -53,6 +54,36 @@ class Chosen:
         """How far `earns` can at most lie below the best possible, as a fraction of that."""
         missed = max(0.0, self.allocation.bound - self.allocation.value)
         return missed / (missed + abs(self.earns)) if missed else 0.0
+
+
+class Choosing:
+    """One tick's choice in the making: what does not change while jobs are tried on one GPU and another."""
+
+    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, now_s: float) -> None:
+        self.seen = seen
+        self.valuation = valuation
+        self.room_w = limits.room_w(seen.other_w)
+        self.obeys = obeying(seen, now_s)
+        self.most_w = bounds(seen)
+        self.dwells = now_s - seen.columns.since_s < seen.fleet.dwell_s
+        at_rest = seen.columns.now_w == seen.fleet.floor_w
+        self.rests = at_rest & (now_s < seen.columns.may_start_s)
+
+    def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
+        return self._allocated(working, self.obeys, self.dwells)
+
+    def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
+        all_seen = self.seen.columns.seen & (self.seen.columns.now_w >= 0)
+        return self._allocated(working, all_seen, np.zeros_like(self.dwells))
+
+    def _allocated(
+        self, working: Mapping[str, Work], obeys: Flags, dwells: Flags
+    ) -> tuple[Offers, Allocation]:
+        fleet, known = self.seen.fleet, self.seen.columns
+        most_w = np.where(self.rests, fleet.floor_w, self.most_w)
+        found = value.offers(fleet, known, working, self.valuation, obeys=obeys, most_w=most_w, dwells=dwells)
+        menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
+        return found, allocate(menu, self.room_w, self.seen.tree)
 
 
 def choose(
@@ -67,9 +98,9 @@ def choose(
 
     `placed` are the GPUs that queued jobs were given before.
     """
-    room_w = limits.room_w(seen.other)
-    usable = _usable(seen, now_s)
-    too_much = _too_hot(seen, usable)
+    choosing = Choosing(seen, limits, valuation, now_s)
+    usable = _usable(choosing) if queues else {}
+    too_much = _too_hot(choosing, usable)
 
     def place(before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
         return list(jobs.place(queues, usable, before, lambda gpu, job: _may(seen, too_much, gpu, job)))
@@ -78,28 +109,27 @@ def choose(
     tries = 0
     while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
         working = jobs.work_of(kept)
-        options = _options(seen, working, valuation, now_s)
-        choices = [_choice(seen, name, options) for name in seen.devices]
-        allocation = allocate(choices, room_w, seen.ways)
-        points = {name: options[name][allocation.index[name]].point for name in options}
-        short = [
-            job for job in kept if not all(_has_enough(seen, points, now_s, gpu, job) for gpu in job.gpus)
-        ]
+        found, allocation = choosing.allocated(working)
+        at = np.where(choosing.obeys, found.point[found.start[:-1] + allocation.index], -1)
+        short = [job for job in kept if not all(_has_enough(choosing, at, gpu, job) for gpu in job.gpus)]
         if not short:
             return Chosen(
-                options=options,
-                points=points,
+                obeys=choosing.obeys,
+                most_w=choosing.most_w,
+                dwells=choosing.dwells,
+                rests=choosing.rests,
+                offers=found,
+                at=at,
                 allocation=allocation,
                 kept=tuple(kept),
                 aside=tuple(job for job in aside.values() if job not in kept),
-                forgiven=_forgiven(seen, limits, working, valuation, now_s),
-                least=Power(sum(choice.watts[0] for choice in choices)),
-                earns=sum(
-                    valuation.earned(seen.specs[name], point, working.get(name))
-                    for name, point in points.items()
-                ),
+                forgiven=_forgiven(choosing, limits, working),
+                cut=_to_cut(choosing, limits, allocation, now_s),
+                least=Power(int(found.watts[found.start[:-1]].sum())),
+                earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
             )
-        holding = {name for name, point in points.items() if point != seen.specs[name].floor}
+        rows = {gpu: row for job in short for gpu in job.gpus if (row := seen.fleet.row.get(gpu)) is not None}
+        holding = {gpu for gpu, row in rows.items() if at[row] > 0}
         dropped = jobs.to_set_aside(short, holding)
         aside |= {job.id: job for job in dropped}
         kept = [job for job in kept if job not in dropped]
@@ -108,82 +138,116 @@ def choose(
             spare = usable.keys() - jobs.work_of(kept)
             for job in dropped:
                 for gpu in job.gpus:
-                    if not _has_enough(seen, points, now_s, gpu, job):
+                    if not _has_enough(choosing, at, gpu, job):
                         _rule_out(seen, spare, too_much, _least(seen, gpu, job.status.job), gpu, allocation)
             kept = [job for job in place(jobs.queued(kept)) if job.id not in aside or not job.status.gpus]
 
 
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
-    """Where each device that was ever seen should be.
+    """Where each device should be that is not there, or has not yet shown that it is.
 
     A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where it may be.
     """
+    fleet, known, found = seen.fleet, seen.columns, chosen.offers
+    obeying = chosen.obeys & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
     wanted: list[Wish] = []
-    for name, state in seen.devices.items():
-        spec = seen.specs[name]
-        if name in chosen.points:
-            index = chosen.allocation.index[name]
-            option = chosen.options[name][index]
-            merit = option.worth / max(1, option.counts.watts)
-            wanted.append(Wish(spec=spec, state=state, point=option.point, merit=merit))
-        elif state.seen and state.point is not None:
-            if name in chosen.forgiven:
-                state = truth.forgiven(spec, state)
-            assert state.point is not None
-            wanted.append(Wish(spec=spec, state=state, point=state.point, merit=0.0))
+    for row in np.flatnonzero(obeying).tolist():
+        spec = fleet.specs[row]
+        offer = int(found.start[row] + chosen.allocation.index[row])
+        merit = float(found.worth[offer]) / max(1, int(found.watts[offer]))
+        point = spec.points[chosen.at[row]]
+        way = seen.tree.paths[fleet.node[row]]
+        wanted.append(Wish(spec=spec, state=seen.devices[spec.id], point=point, merit=merit, way=way))
+    for row in np.flatnonzero(~chosen.obeys & known.seen & (known.now_w >= 0)).tolist():
+        spec = fleet.specs[row]
+        state = seen.devices[spec.id]
+        if spec.id in chosen.cut:
+            continue
+        if spec.id in chosen.forgiven:
+            state = truth.forgiven(spec, state)
+        assert state.point is not None
+        way = seen.tree.paths[fleet.node[row]]
+        wanted.append(Wish(spec=spec, state=state, point=state.point, merit=0.0, way=way))
+    for name in sorted(chosen.cut):
+        spec, way = seen.spec(name), seen.tree.paths[fleet.node[fleet.row[name]]]
+        state = seen.devices[name]
+        wanted.append(Wish(spec=spec, state=state, point=spec.floor, merit=0.0, way=way, means=Means.OUTLET))
     return tuple(wanted)
 
 
-def _forgiven(
-    seen: Snapshot,
-    limits: Limits,
-    working: Mapping[str, Work],
-    valuation: Valuation,
-    now_s: float,
-) -> frozenset[str]:
+def obeying(seen: Snapshot, now_s: float) -> Flags:
+    """Which devices can be planned with: seen, and doing what they were told or still within their time."""
+    known = seen.columns
+    obeys = known.seen & (known.now_w >= 0)
+    for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
+        spec = seen.fleet.specs[row]
+        obeys[row] = not truth.doubtful(spec, seen.devices[spec.id], now_s)
+    return obeys
+
+
+def bounds(seen: Snapshot) -> Ints:
+    """The most that heat allows each device; where cooling is not proven, no more than it has.
+
+    What is to be switched off, or should be, is allowed its floor.
+    """
+    fleet, now_w = seen.fleet, seen.columns.now_w
+    most_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, seen.derate)
+    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, most_w)
+    return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
+
+
+def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -> frozenset[str]:
     """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once.
 
     Not while a node above still waits for watts to fall: who did not obey then cannot be counted on now.
     """
-    spare_w = limits.room_w(seen.worst)
+    seen = choosing.seen
+    fleet, known = seen.fleet, seen.columns
+    doubtful = known.seen & (known.now_w >= 0) & ~choosing.obeys
+    spare_w = limits.room_w(seen.worst_w)
     may_be_at = {
-        name: truth.forgiven(seen.specs[name], state).point
-        for name, state in seen.devices.items()
-        if state.seen
-        and state.point is not None
-        and not obeys(seen, name, now_s)
-        and all(spare_w[node] >= 0 for node in seen.ways[seen.specs[name].node])
+        row: truth.forgiven(spec, seen.devices[spec.id]).point
+        for row in np.flatnonzero(doubtful).tolist()
+        if all(spare_w[node] >= 0 for node in seen.tree.paths[fleet.node[row]])
+        for spec in (fleet.specs[row],)
     }
     if not may_be_at:
         return frozenset()
-    options = {
-        name: _options_of(seen, name, working.get(name), valuation, float("inf"))
-        for name, state in seen.devices.items()
-        if state.seen and state.point is not None
-    }
-    allocation = allocate(
-        [_choice(seen, name, options) for name in seen.devices], limits.room_w(seen.other), seen.ways
-    )
+    found, allocation = choosing.allocated_if_all_obeyed(working)
+    given = found.point[found.start[:-1] + allocation.index]
     return frozenset(
-        name
-        for name, at in may_be_at.items()
-        if at is not None and options[name][allocation.index[name]].point.power >= at.power
+        fleet.specs[row].id
+        for row, at in may_be_at.items()
+        if at is not None and fleet.specs[row].points[given[row]].power >= at.power
     )
 
 
-def obeys(seen: Snapshot, name: str, now_s: float) -> bool:
-    """Whether a device can be planned with: seen, and doing what it was told or still within its time."""
-    state = seen.devices[name]
-    return state.seen and state.point is not None and not truth.doubtful(seen.specs[name], state, now_s)
+def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
+    """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
+    of the silent, which may well draw nothing, only where all others at their lowest are still too much.
+    """
+    seen = choosing.seen
+    fleet, known = seen.fleet, seen.columns
+    spare_w = limits.room_w(seen.worst_w)
+    found = set()
+    for row in np.flatnonzero(fleet.has_outlet & ~choosing.obeys).tolist():
+        spec = fleet.specs[row]
+        missing_w = spare_w if known.seen[row] else allocation.room_w
+        pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
+        if pressing and truth.in_vain(spec, seen.devices[spec.id], now_s):
+            found.add(spec.id)
+    return frozenset(found)
 
 
-def _usable(seen: Snapshot, now_s: float) -> dict[str, bool]:
+def _usable(choosing: Choosing) -> dict[str, bool]:
     """The GPUs that a job may be given, and whether each comes up as it is told."""
-    return {
-        name: state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
-        for name, state in seen.devices.items()
-        if seen.specs[name].kind is DeviceKind.GPU and obeys(seen, name, now_s)
-    }
+    seen = choosing.seen
+    found: dict[str, bool] = {}
+    for row in np.flatnonzero(seen.fleet.gpu & choosing.obeys).tolist():
+        name = seen.fleet.specs[row].id
+        state = seen.devices[name]
+        found[name] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
+    return found
 
 
 def _may(seen: Snapshot, too_much: Mapping[str, Power], gpu: str, job: Job) -> bool:
@@ -192,19 +256,19 @@ def _may(seen: Snapshot, too_much: Mapping[str, Power], gpu: str, job: Job) -> b
 
 def _least(seen: Snapshot, gpu: str, job: Job) -> Power:
     """What a GPU must have for the job to keep the throughput its flex tier demands."""
-    spec = seen.specs[gpu]
+    spec = seen.spec(gpu)
     return spec.points[value.floor_index(spec, job)].power
 
 
-def _too_hot(seen: Snapshot, gpus: Iterable[str]) -> dict[str, Power]:
+def _too_hot(choosing: Choosing, gpus: Iterable[str]) -> dict[str, Power]:
     """The lowest power that heat forbids each of the GPUs; nothing for those that it forbids none."""
+    fleet = choosing.seen.fleet
     found: dict[str, Power] = {}
     for gpu in gpus:
-        spec = seen.specs[gpu]
-        most = bound_of(seen, spec)
-        forbidden = [point.power for point in spec.points[1:] if point.power > most]
-        if forbidden:
-            found[gpu] = forbidden[0]
+        row = fleet.row[gpu]
+        if choosing.most_w[row] < fleet.top_w[row]:
+            points = fleet.specs[row].points[1:]
+            found[gpu] = next(p.power for p in points if p.power.watts > choosing.most_w[row])
     return found
 
 
@@ -217,65 +281,21 @@ def _rule_out(
     allocation: Allocation,
 ) -> None:
     """`least` was too much for a GPU, and so it is for all others below the node that was in its way."""
-    node = allocation.blocked_by.get(gpu)
+    fleet = seen.fleet
+    node = int(allocation.blocked_by[fleet.row[gpu]])
     for other in gpus:
-        if other == gpu or node in seen.ways[seen.specs[other].node]:
+        if other == gpu or (node >= 0 and node in seen.tree.paths[fleet.node[fleet.row[other]]]):
             too_much[other] = min(least, too_much.get(other, least))
 
 
-def _options(
-    seen: Snapshot, working: Mapping[str, Work], valuation: Valuation, now_s: float
-) -> dict[str, tuple[Option, ...]]:
-    return {
-        name: _options_of(seen, name, working.get(name), valuation, now_s)
-        for name in seen.devices
-        if obeys(seen, name, now_s)
-    }
-
-
-def _options_of(
-    seen: Snapshot, name: str, work: Work | None, valuation: Valuation, now_s: float
-) -> tuple[Option, ...]:
-    spec, state = seen.specs[name], seen.devices[name]
-    assert state.point is not None
-    dwelling = now_s - state.since_s < spec.dwell_s
-    most = bound_of(seen, spec)
-    return tuple(
-        Option(point=point, counts=state.counted(point), worth=worth)
-        for point, worth in value.candidates(spec, state.point, work, valuation, dwelling=dwelling)
-        if point.power <= most or point == spec.floor
-    )
-
-
-def bound_of(seen: Snapshot, spec: DeviceSpec) -> Power:
-    """The most that heat allows a device; where cooling is not proven, no more than it has."""
-    most = thermal.allowed(spec, seen.derate(spec))
-    point = seen.devices[spec.id].point
-    return min(most, point.power) if spec.zone in seen.uncooled and point is not None else most
-
-
-def _choice(seen: Snapshot, name: str, options: Mapping[str, tuple[Option, ...]]) -> Choice:
-    """The candidates of a device that obeys; of any other the worst it may draw, without a choice."""
-    node = seen.specs[name].node
-    if name not in options:
-        return Choice(device=name, node=node, watts=(seen.devices[name].worst.watts,), values=(0.0,))
-    return Choice(
-        device=name,
-        node=node,
-        watts=tuple(option.counts.watts for option in options[name]),
-        values=tuple(option.worth for option in options[name]),
-    )
-
-
-def _has_enough(
-    seen: Snapshot, points: Mapping[str, OperatingPoint], now_s: float, gpu: str, placement: Placement
-) -> bool:
+def _has_enough(choosing: Choosing, at: Ints, gpu: str, placement: Placement) -> bool:
     """Whether a GPU gives the job its least throughput.
 
     One that cannot be seen is left as it is; one that waits for its dwell will have enough after it.
     """
-    if gpu not in points:
+    fleet, known = choosing.seen.fleet, choosing.seen.columns
+    row = fleet.row.get(gpu)
+    if row is None or at[row] < 0:
         return True
-    spec, state = seen.specs[gpu], seen.devices[gpu]
-    waits = now_s - state.since_s < spec.dwell_s and points[gpu] == state.point
-    return waits or points[gpu].power >= _least(seen, gpu, placement.status.job)
+    waits = bool(choosing.dwells[row] and at[row] == known.at[row])
+    return waits or fleet.specs[row].points[at[row]].power >= _least(choosing.seen, gpu, placement.status.job)

@@ -7,11 +7,12 @@ else below that node. Room that a lowering device will free does not exist until
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
 from controller.decide.truth import DeviceState
-from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 
 MAX_BACKOFF = 3
 UNANSWERED_RETRY_S = 2.0
@@ -20,74 +21,80 @@ UNANSWERED_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A device, where it should be, and how much that is worth per watt (who is raised first)."""
+    """A device, where it should be, and how much that is worth per watt (who is raised first).
+
+    `way` are the indices of the nodes above it, from its own up to the root. By its outlet it only ever
+    goes to its floor.
+    """
 
     spec: DeviceSpec
     state: DeviceState
     point: OperatingPoint
     merit: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """What may be raised in one tick: `rise_w` watts (None: all there is room for), `starts` machines."""
-
-    held: bool = False
-    rise_w: int | None = None
-    starts: int = 1000
+    way: tuple[int, ...]
+    means: Means = Means.COMMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """Points to send, in order, and why a wish was not sent; `rise_w` is what the raises add."""
+    """Points to send, in order, why a wish was not sent, and the ramp room that is left."""
 
     lowers: tuple[Wish, ...]
     raises: tuple[Wish, ...]
     waiting: Mapping[str, Reason]
-    rise_w: int = 0
+    saved: Saved = field(default_factory=Saved)
 
 
-def order(
-    wishes: Sequence[Wish],
-    room_w: Mapping[str, int],
-    ways: Mapping[str, tuple[str, ...]],
-    pace: Pace,
-    now_s: float,
-    retry_s: float,
-) -> Orders:
+def order(wishes: Sequence[Wish], room_w: Sequence[int], pace: Pace, now_s: float, retry_s: float) -> Orders:
     """`room_w` is each node's limit less the worst case of everything below it."""
-    room = dict(room_w)
-    lowers = [wish for wish in wishes if _lowers(wish) and _due(wish, now_s, retry_s)]
-    lowers.sort(key=lambda wish: (-_freed(wish), wish.spec.id))
+    due = [wish for wish in wishes if _due(wish, now_s, retry_s)]
+    lowers, waiting, fall = _lowered([wish for wish in due if _lowers(wish)], room_w, pace)
+    rise = Purse(pace.rise_w)
+    room = list(room_w)
     raises: list[Wish] = []
-    waiting: dict[str, Reason] = {}
-    risen = started = 0
-    ramping = False
-    for wish in sorted(wishes, key=lambda wish: (-wish.merit, wish.spec.id)):
-        if _lowers(wish) or not _due(wish, now_s, retry_s):
+    started = 0
+    for wish in sorted(due, key=lambda wish: (-wish.merit, wish.spec.id)):
+        if _lowers(wish):
             continue
         step = max(0, wish.state.counted(wish.point).watts - wish.state.worst.watts)
         starting = wish.state.point == wish.spec.floor
         if pace.held:
             waiting[wish.spec.id] = Reason.HELD
-        elif any(room[node] < step for node in ways[wish.spec.node]):
+        elif any(room[node] < step for node in wish.way):
             waiting[wish.spec.id] = Reason.WAITING
-        elif step and pace.rise_w is not None and (ramping or risen + step > pace.rise_w):
-            ramping = True  # and keeps its turn: smaller ones must not take what it is saving up
-            waiting[wish.spec.id] = Reason.RAMPING
-        elif starting and started >= pace.starts:
+        elif (starting and started >= pace.starts) or not rise.pays(wish.way, step):
             waiting[wish.spec.id] = Reason.RAMPING
         else:
             raises.append(wish)
-            risen += step
             started += starting
-            for node in ways[wish.spec.node]:
+            for node in wish.way:
                 room[node] -= step
-    return Orders(lowers=tuple(lowers), raises=tuple(raises), waiting=waiting, rise_w=risen)
+    saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=fall.left_w)
+    return Orders(lowers=lowers, raises=tuple(raises), waiting=waiting, saved=saved)
+
+
+def _lowered(
+    wishes: list[Wish], room_w: Sequence[int], pace: Pace
+) -> tuple[tuple[Wish, ...], dict[str, Reason], Purse]:
+    """What may be lowered now. A ramp down holds back only what no limit above asks for."""
+    fall = Purse(pace.fall_w)
+    lowers: list[Wish] = []
+    waiting: dict[str, Reason] = {}
+    for wish in sorted(wishes, key=lambda wish: (-_freed(wish), wish.spec.id)):
+        if any(room_w[node] < 0 for node in wish.way):
+            fall.take(wish.way, _freed(wish))
+            lowers.append(wish)
+        elif fall.pays(wish.way, _freed(wish)):
+            lowers.append(wish)
+        else:
+            waiting[wish.spec.id] = Reason.RAMPING
+    return tuple(lowers), waiting, fall
 
 
 def _lowers(wish: Wish) -> bool:
     """Down, or the same again to a device that may still be above it: never adds a watt to what is drawn."""
+    if wish.means is Means.OUTLET:
+        return True
     state, counts = wish.state, wish.state.counted(wish.point)
     assert state.point is not None
     if wish.point.name == state.point.name and state.draw < counts:
@@ -99,6 +106,8 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
     """A new point is sent at once; the same one again only after a growing pause, and only while unproven."""
     state = wish.state
     assert state.point is not None
+    if wish.means is Means.OUTLET:
+        return now_s - max(state.cut_s, state.sent_s) >= retry_s
     if wish.point.name != state.point.name:
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.decide import nodes, thermal, truth
+import numpy as np
+
+from controller.decide import thermal, truth
+from controller.decide.columns import CODE
+from controller.decide.fleet import Flags, Fleet, fleet_of
 from controller.decide.limits import limits_now
-from controller.decide.plan import Grant, Inputs, Plan, Truth
-from controller.decide.snapshot import State
+from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
+from controller.decide.snapshot import Ground, State, ground_of
 from controller.decide.timeline import grid_now, link_since
+from controller.decide.tree import Tree, sum_up
 from controller.decide.truth import DeviceState
-from controller.domain.devices import DeviceSpec
-from controller.domain.power import Limit
 from controller.domain.site import Site
+
+CANNOT_BE_TOLD = np.array(
+    [r in (Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING) for r in REASONS]
+)
 
 
 class BrokenInvariantError(Exception):
@@ -21,88 +28,104 @@ class BrokenInvariantError(Exception):
 
 def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -> None:
     """Raise `BrokenInvariantError` naming every statement that `plan` breaks."""
-    specs = {spec.id: spec for spec in inputs.specs}
-    broken = [
-        *_one_grant_each(specs, plan),
-        *_grants_are_points(specs, after, plan),
-        *_unseen_count_at_their_worst(specs, after, plan),
-        *_dwell(specs, before, inputs, plan),
-    ]
-    if plan.ready:
-        broken += _within_limits(site, before, inputs, specs, plan)
+    ground, fleet = _laid_out(site, after, inputs)
+    broken = [*_grants_are_points(fleet, after, plan), *_dwell(fleet, before, inputs, plan)]
+    if not _one_grant_each(fleet, plan):
+        granted = [spec.id for spec in plan.grants.specs]
+        broken.insert(0, f"I6: grants for {granted}, devices {[spec.id for spec in fleet.specs]}")
+    else:
+        broken += _unseen_count_at_their_worst(fleet, after, plan)
+        broken += _within_limits(ground, before, inputs, fleet, plan) if plan.ready else ()
     if broken:
         raise BrokenInvariantError("; ".join(broken))
 
 
-def _one_grant_each(specs: dict[str, DeviceSpec], plan: Plan) -> Iterator[str]:
+def _laid_out(site: Site, after: State, inputs: Inputs) -> tuple[Ground, Fleet]:
+    """What holds of every plan is checked on the very site and devices that it is about."""
+    mirror = after.mirror
+    if mirror is not None and mirror.ground.site is site and mirror.fleet.made_of(inputs.specs):
+        return mirror.ground, mirror.fleet
+    ground = ground_of(site)
+    return ground, fleet_of(site, ground.tree, inputs.specs)
+
+
+def _one_grant_each(fleet: Fleet, plan: Plan) -> bool:
     """I6: every device has exactly one grant, and so exactly one reason."""
-    granted = sorted(grant.device for grant in plan.grants)
-    if granted != sorted(specs):
-        yield f"I6: grants for {granted}, devices {sorted(specs)}"
+    granted = plan.grants.specs
+    return granted is fleet.specs or [spec.id for spec in granted] == [spec.id for spec in fleet.specs]
 
 
-def _grants_are_points(specs: dict[str, DeviceSpec], after: State, plan: Plan) -> Iterator[str]:
+def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
     """I2: every command is an operating point the device has, within its thermal derate."""
+    raised = frozenset(plan.raised)
     for command in plan.commands:
-        spec = specs[command.device]
+        spec = fleet.specs[fleet.row[command.device]]
         if command.point not in spec.points:
             yield f"I2: {command.device} has no point {command.point.name}"
+        if command.device not in raised or command.point == spec.floor:
+            continue
         zone = after.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
         share = max(after.devices[spec.id].derate, zone)
-        raised = command.device in plan.raised
-        if raised and command.point != spec.floor and command.point.power > thermal.allowed(spec, share):
+        if command.point.power > thermal.allowed(spec, share):
             yield f"I2: {command.device} raised to {command.point.name} against a derate of {share:.2f}"
 
 
-def _unseen_count_at_their_worst(specs: dict[str, DeviceSpec], after: State, plan: Plan) -> Iterator[str]:
+def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
     """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that."""
-    for grant in plan.grants:
-        if grant.truth in (Truth.STALE, Truth.UNREACHABLE):
-            least = _kept(specs[grant.device], after.devices[grant.device])
-            if grant.power.watts < least:
-                yield f"I3: {grant.device} is unseen and counts {grant.power}, not {least} W"
+    stale, unreachable = CODE[Truth.STALE], CODE[Truth.UNREACHABLE]
+    grants = plan.grants
+    unseen = ((grants.truth == stale) | (grants.truth == unreachable)) & ~fleet.isolated
+    for row in np.flatnonzero(unseen & (grants.power_w < fleet.ceiling_w)).tolist():
+        spec = fleet.specs[row]
+        keeps = after.devices[spec.id].keeps
+        kept = spec.keeps_limit and keeps is not None and grants.truth[row] == stale
+        least_w = keeps.watts if kept and keeps is not None else fleet.ceiling_w[row]
+        if grants.power_w[row] < least_w:
+            yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"
 
 
-def _kept(spec: DeviceSpec, state: DeviceState) -> int:
-    keeps = spec.keeps_limit and state.keeps is not None and state.truth is Truth.STALE
-    return state.keeps.watts if keeps and state.keeps is not None else spec.ceiling.watts
-
-
-def _dwell(specs: dict[str, DeviceSpec], before: State, inputs: Inputs, plan: Plan) -> Iterator[str]:
+def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[str]:
     """I5: no device is raised from where it is seen sooner than its dwell after it was changed."""
     for command in plan.commands:
-        name, spec = command.device, specs[command.device]
+        name, spec = command.device, fleet.specs[fleet.row[command.device]]
         known = before.devices.get(name, DeviceState())
         seen = truth.observe(spec, known, inputs.readings.get(name), inputs.outcomes.get(name), inputs.now_s)
         higher = seen.point is not None and command.point.power > seen.point.power
         if higher and inputs.now_s - seen.since_s < spec.dwell_s:
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
+        starts = higher and seen.point == spec.floor
+        if starts and inputs.now_s < truth.may_start_s(spec, seen):
+            yield f"I5: {name} started more than {spec.starts_per_hour} times in an hour"
 
 
-def _within_limits(
-    site: Site, before: State, inputs: Inputs, specs: dict[str, DeviceSpec], plan: Plan
-) -> Iterator[str]:
+def _within_limits(ground: Ground, before: State, inputs: Inputs, fleet: Fleet, plan: Plan) -> Iterator[str]:
     """I1: grants fit every node, or the plan says infeasible and all that obeys is at its lowest.
 
     I4: wherever something is raised, the worst case of everything still fits.
     """
+    site, tree = ground.site, ground.tree
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
-    usable = limits_now(site, grid_now(inputs.events, inputs.utc_s, link, site.policy)).usable
-    ways = nodes.ancestors(site)
-    raised_at = {node for name in plan.raised for node in ways[specs[name].node]}
-    for state in plan.nodes:
-        bound = usable[state.node]
-        if not isinstance(bound, Limit):
-            continue
-        if state.granted > bound.power:
-            below = [grant for grant in plan.grants if state.node in ways[specs[grant.device].node]]
-            high = [grant.device for grant in below if not _at_lowest(specs[grant.device], grant)]
-            if state.feasible or high:
-                yield f"I1: {state.node} grants {state.granted} of {bound.power}; not at their lowest: {high}"
-        if state.node in raised_at and state.worst > bound.power:
-            yield f"I4: raised under {state.node} to a worst case of {state.worst} of {bound.power}"
+    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    usable_w = limits_now(site, ground.rated_w, grid, before.moment(inputs)).usable_w
+    raised = np.zeros(len(tree.ids), dtype=np.int64)
+    for name in plan.raised:
+        raised[fleet.node[fleet.row[name]]] = 1
+    raised_at = sum_up(tree, raised) > 0
+    nodes = plan.nodes
+    over = (usable_w != UNLIMITED_W) & (nodes.granted_w > usable_w)
+    for at in np.flatnonzero(over).tolist():
+        high = [fleet.specs[row].id for row in np.flatnonzero(_high(tree, fleet, plan, at)).tolist()]
+        if nodes.feasible[at] or high:
+            granted = f"{nodes.granted_w[at]} W of {usable_w[at]} W"
+            yield f"I1: {tree.ids[at]} grants {granted}; not at their lowest: {high}"
+    raised_over = (usable_w != UNLIMITED_W) & (nodes.worst_w > usable_w) & raised_at
+    for at in np.flatnonzero(raised_over).tolist():
+        worst = f"{nodes.worst_w[at]} W of {usable_w[at]} W"
+        yield f"I4: raised under {tree.ids[at]} to a worst case of {worst}"
 
 
-def _at_lowest(spec: DeviceSpec, grant: Grant) -> bool:
-    """A device that cannot be told anything counts as lowered as far as it goes."""
-    return grant.point == spec.floor or grant.reason.value in ("stale", "unreachable", "lying", "refusing")
+def _high(tree: Tree, fleet: Fleet, plan: Plan, node: int) -> Flags:
+    """Which devices below `node` are above their lowest. One that cannot be told anything is not."""
+    below = (tree.way[fleet.node] == node).any(axis=1)
+    high: Flags = below & (plan.grants.at != 0) & ~CANNOT_BE_TOLD[plan.grants.reason]
+    return high

@@ -1,60 +1,101 @@
-"""Ratings, events and margins -> how many watts each node may carry now."""
+"""Ratings, events, ramps and margins -> how many watts each node may carry now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
-from controller.decide.plan import CapReason
-from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
-from controller.domain.site import Site
+import numpy as np
 
-UNLIMITED_W = 10**12
+from controller.decide.fleet import Ints
+from controller.decide.plan import UNLIMITED_W, CapReason
+from controller.decide.timeline import GridNow
+from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power, tightest
+from controller.domain.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """`bound` is what each node goes by, `usable` what is planned with: the bound less the margin.
+class Reach:
+    """The most that the root could draw when the last plan was made. A ramp down starts from there."""
 
-    `cap` is the root's bound; `due` is what the root must not pass at this moment, before an event begins.
+    power: Power
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The time of a tick on both clocks, and how far the site reached before it."""
+
+    now_s: float
+    utc_s: float
+    reach: Reach | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limits:
+    """`bound_w` is what each node goes by, `usable_w` what is planned with: the bound less the margin.
+
+    `cap` is the root's bound; `due` is what the root must not pass at this moment: not yet what an event will
+    ask for, nor what its ramp still leads down to.
     """
 
     cap: Bound
     due: Bound
     cap_reason: CapReason
     cap_event: str
-    bound: Mapping[str, Bound]
-    usable: Mapping[str, Bound]
+    bound_w: Ints
+    usable_w: Ints
 
-    def room_w(self, load: Mapping[str, Power]) -> dict[str, int]:
-        """What each node has left when it carries `load`; negative when that is too much already."""
-        return {
-            node: usable.power.watts - load[node].watts if isinstance(usable, Limit) else UNLIMITED_W
-            for node, usable in self.usable.items()
-        }
+    def room_w(self, load_w: Ints) -> Ints:
+        """What each node has left when it carries `load_w`; negative when that is too much already."""
+        return self.usable_w - np.where(self.usable_w == UNLIMITED_W, 0, load_w)
 
 
-def limits_now(site: Site, grid: GridNow) -> Limits:
-    root = site.root
-    cap = tightest(root.limit, grid.cap)
-    by_grid = isinstance(grid.cap, Limit) and cap == grid.cap
-    bound = {node.id: node.limit for node in site.nodes} | {root.id: cap}
-    usable = {name: _less_margin(limit, site.policy.margin) for name, limit in bound.items()}
+def rated_w(site: Site) -> Ints:
+    """What each node is rated for."""
+    return np.array([_watts(node.limit) for node in site.nodes], dtype=np.int64)
+
+
+def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits:
+    """`rated` are the ratings of the nodes of `site`."""
+    root, margin = site.root, site.policy.margin
+    asked = _ramped(site, grid, moment)
+    cap = tightest(root.limit, asked)
+    by_grid = isinstance(asked, Limit) and cap == asked
+    bound_w = rated.copy()
+    bound_w[0] = _watts(cap)
+    if grid.nodes:
+        for at, node in enumerate(site.nodes):
+            bound_w[at] = min(bound_w[at], _watts(grid.nodes.get(node.id, NO_LIMIT)))
+    usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     if by_grid and grid.cap_reason is CapReason.TARGET:
         # A set-point is to be met, not to be kept away from; limits above it keep their margin.
-        limit = tightest(root.limit, grid.limit)
-        usable[root.id] = tightest(cap, _less_margin(limit, site.policy.margin))
-    rated = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
+        usable_w[0] = min(_watts(cap), _less_margin_w(tightest(root.limit, grid.limit), margin))
+    rated_is_cap = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,
-        due=tightest(root.limit, grid.due),
-        cap_reason=grid.cap_reason if by_grid else rated,
+        due=root.limit if asked != grid.cap else tightest(root.limit, grid.due),
+        cap_reason=grid.cap_reason if by_grid else rated_is_cap,
         cap_event=grid.cap_event if by_grid else "",
-        bound=bound,
-        usable=usable,
+        bound_w=bound_w,
+        usable_w=usable_w,
     )
 
 
-def _less_margin(limit: Bound, margin: float) -> Bound:
-    return Limit(limit.power.scaled(1 - margin)) if isinstance(limit, Limit) else NO_LIMIT
+def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
+    """The grid's cap, until it is owed in full no further below what the site drew than its ramp allows."""
+    per_s, reach = site.root.ramp_down_per_s, moment.reach
+    if isinstance(per_s, NoLimit) or isinstance(grid.cap, NoLimit) or reach is None:
+        return grid.cap
+    if grid.cap_reason is not CapReason.EVENT or moment.utc_s >= grid.due_by_utc_s:
+        return grid.cap
+    fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
+    return Limit(max(grid.cap.power, reach.power - fallen))
+
+
+def _less_margin_w(limit: Bound, margin: float) -> int:
+    return math.floor(limit.power.watts * (1 - margin)) if isinstance(limit, Limit) else UNLIMITED_W
+
+
+def _watts(bound: Bound) -> int:
+    return min(bound.power.watts, UNLIMITED_W) if isinstance(bound, Limit) else UNLIMITED_W

@@ -8,12 +8,15 @@ only so far as what is changing below cannot explain it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from controller.decide.fleet import Flags, Ints
 from controller.decide.plan import Sample
+from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading
-from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 
 METER_LAG_S = 6.0
@@ -41,6 +44,22 @@ class Below:
     def and_other(self, watts: int) -> Below:
         return Below(
             worst_w=self.worst_w + watts, busy_w=self.busy_w + watts, settled_w=self.settled_w + watts
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """`Below` of every node, as arrays over the tree."""
+
+    worst_w: Ints
+    busy_w: Ints
+    settled_w: Ints
+
+    def below(self, node: int) -> Below:
+        return Below(
+            worst_w=int(self.worst_w[node]),
+            busy_w=int(self.busy_w[node]),
+            settled_w=int(self.settled_w[node]),
         )
 
 
@@ -72,56 +91,52 @@ def fresh(
     return None if sample is None or now_s - sample.at_s > stale_after_s else sample
 
 
-def ancestors(site: Site) -> dict[str, tuple[str, ...]]:
-    """Each node's way up: itself first, the root last."""
-    ways: dict[str, tuple[str, ...]] = {}
-    for node in site.nodes:
-        ways[node.id] = (node.id, *(ways[node.parent] if node.parent is not None else ()))
-    return ways
+def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags) -> Sums:
+    """Sums per node over devices, given by row: their node, worst case, claim, and whether they change."""
+    claims_w, changes_w = np.where(changing, 0, draw_w), np.where(changing, worst_w, 0)
+    settled_w = sum_up(tree, per_node(tree, node, claims_w))
+    return Sums(
+        worst_w=sum_up(tree, per_node(tree, node, worst_w)),
+        busy_w=settled_w + sum_up(tree, per_node(tree, node, changes_w)),
+        settled_w=settled_w,
+    )
 
 
-def sum_below(
-    site: Site, ways: Mapping[str, tuple[str, ...]], devices: Iterable[tuple[str, Power, Power, bool]]
-) -> dict[str, Below]:
-    """Sums per node over `(node, worst, draw, changing)` of every device."""
-    worst = dict.fromkeys(ways, 0)
-    busy = dict.fromkeys(ways, 0)
-    settled = dict.fromkeys(ways, 0)
-    for node, device_worst, device_draw, changing in devices:
-        for above in ways[node]:
-            worst[above] += device_worst.watts
-            busy[above] += device_worst.watts if changing else device_draw.watts
-            settled[above] += 0 if changing else device_draw.watts
-    return {name: Below(worst_w=worst[name], busy_w=busy[name], settled_w=settled[name]) for name in ways}
+def per_node(tree: Tree, node: Ints, watts: Ints) -> Ints:
+    """The sum at each node of the devices that stand there. Exact below 2**53 W."""
+    return np.bincount(node, weights=watts, minlength=len(tree.ids)).astype(np.int64)
 
 
 def reconcile(
     site: Site,
-    ways: Mapping[str, tuple[str, ...]],
-    below: Mapping[str, Below],
+    tree: Tree,
+    sums: Sums,
     memory: Mapping[str, NodeMemory],
     meters: Mapping[str, Sample[MeterReading] | None],
     now_s: float,
-) -> tuple[dict[str, NodeMemory], dict[str, Power]]:
+) -> tuple[dict[str, NodeMemory], Ints]:
     """Update what is unexplained at every metered node; return it with each node's own other load.
 
     Leaves first, so that what a lower meter explains is not unexplained again above it.
     """
     remembered: dict[str, NodeMemory] = {}
-    other: dict[str, Power] = {}
-    carried = dict.fromkeys(ways, 0)
-    for node in reversed(site.nodes):
+    other_w = np.array([node.fixed.watts for node in site.nodes], dtype=np.int64)
+    carried_w = sum_up(tree, other_w) - other_w
+    for at in range(len(site.nodes) - 1, -1, -1):
+        node = site.nodes[at]
+        if node.meter is None:
+            continue
         known = memory.get(node.id, NodeMemory())
         sample = meters[node.id]
         if sample is not None and sample.at_s <= known.at_s:
             sample = None
-        if node.meter is not None:
-            known = _watched(known, below[node.id].and_other(carried[node.id]), sample, now_s)
+        known = _watched(known, sums.below(at).and_other(int(carried_w[at])), sample, now_s)
         remembered[node.id] = known
-        other[node.id] = max(node.fixed, Power.up(known.unexplained_w))
-        for above in ways[node.id][1:]:
-            carried[above] += other[node.id].watts
-    return remembered, other
+        beyond_fixed_w = math.ceil(known.unexplained_w) - node.fixed.watts
+        if beyond_fixed_w > 0:
+            other_w[at] += beyond_fixed_w
+            carried_w[list(tree.paths[at][1:])] += beyond_fixed_w
+    return remembered, other_w
 
 
 def _watched(
@@ -152,14 +167,3 @@ def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:
     if certain_w > shown_w * METER_ERROR:
         learned_w = max(learned_w, certain_w)
     return replace(known, unexplained_w=max(learned_w, 0.0), at_s=sample.at_s)
-
-
-def other_below(
-    site: Site, ways: Mapping[str, tuple[str, ...]], other: Mapping[str, Power]
-) -> dict[str, Power]:
-    """The other load of each node and of everything below it."""
-    sums = dict.fromkeys(ways, ZERO)
-    for node in site.nodes:
-        for above in ways[node.id]:
-            sums[above] += other[node.id]
-    return sums

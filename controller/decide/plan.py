@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from controller.domain.devices import (
     DeviceSpec,
@@ -18,10 +21,13 @@ from controller.domain.devices import (
 )
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.jobs import JobCommand, QueueReading
-from controller.domain.power import Bound, Power
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
 from controller.domain.site import Prices
 
 T = TypeVar("T")
+
+UNLIMITED_W = 10**12
+"""No limit, in an array of watts: a terawatt, which no node has."""
 
 
 class Reason(StrEnum):
@@ -39,6 +45,12 @@ class Reason(StrEnum):
     """too warm, or in a zone that is, or whose cooling is not proven"""
     DWELLING = "dwelling"
     """changed a moment ago, and is left alone until its dwell is over"""
+    RESTING = "resting"
+    """was started as often as it may be in an hour"""
+    DRAINING = "draining"
+    """below a node that is to be switched off"""
+    ISOLATED = "isolated"
+    """below a node that is declared to have no voltage"""
     UNPROFITABLE = "unprofitable"
     """more would cost more than it earns"""
     IDLE = "idle"
@@ -67,6 +79,11 @@ class Truth(StrEnum):
     STALE = "stale"
 
 
+TRUTHS = tuple(Truth)
+REASONS = tuple(Reason)
+"""In arrays, a truth or a reason is its place here."""
+
+
 class CapReason(StrEnum):
     """What sets the site's cap now. A public contract, like `Reason`."""
 
@@ -89,6 +106,8 @@ class AlarmKind(StrEnum):
     NETWORK_FAULT = "network_fault"
     COOLING = "cooling"
     UNEXPLAINED = "unexplained"
+    ENERGISED = "energised"
+    HOT = "hot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +162,64 @@ class Grant:
     limited_by: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grants(Sequence[Grant]):
+    """Every device's grant, in order of id: arrays by row, of which a `Grant` is made when one is looked at.
+
+    `at` and `wanted` are indices of points, `truth` and `reason` places in `TRUTHS` and `REASONS`, and
+    `limited_by` an index of `nodes` (-1: none).
+    """
+
+    specs: tuple[DeviceSpec, ...]
+    row: Mapping[str, int]
+    nodes: tuple[str, ...]
+    at: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+    power_w: NDArray[np.int64]
+    worst_w: NDArray[np.int64]
+    draw_w: NDArray[np.int64]
+    age_s: NDArray[np.float64]
+    truth: NDArray[np.int8]
+    reason: NDArray[np.int64]
+    limited_by: NDArray[np.int64]
+
+    def of(self, device: str) -> Grant:
+        """Raises `KeyError` for a device that the plan is not about."""
+        return self._grant(self.row[device])
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @overload
+    def __getitem__(self, at: int) -> Grant: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Grant]: ...
+    def __getitem__(self, at: int | slice) -> Grant | Sequence[Grant]:
+        if isinstance(at, slice):
+            return [self._grant(row) for row in range(*at.indices(len(self)))]
+        return self._grant(range(len(self))[at])
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Grants) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as any sequence that compares by what is in it
+
+    def _grant(self, row: int) -> Grant:
+        spec, by = self.specs[row], int(self.limited_by[row])
+        return Grant(
+            device=spec.id,
+            point=spec.points[self.at[row]],
+            power=Power(int(self.power_w[row])),
+            worst=Power(int(self.worst_w[row])),
+            draw=Power(int(self.draw_w[row])),
+            age_s=float(self.age_s[row]),
+            wanted=spec.points[self.wanted[row]],
+            reason=REASONS[self.reason[row]],
+            truth=TRUTHS[self.truth[row]],
+            limited_by=self.nodes[by] if by >= 0 else "",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
     """`metered` is None where no fresh meter reading exists. `unexplained` is load no device claims."""
@@ -154,6 +231,51 @@ class NodeState:
     unexplained: Power
     metered: Power | None = None
     feasible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NodeStates(Sequence[NodeState]):
+    """Every node's state, parents first: arrays, of which a `NodeState` is made when one is looked at.
+
+    `limit_w` is `UNLIMITED_W` where there is no limit; `metered` has the nodes with a meter.
+    """
+
+    ids: tuple[str, ...]
+    limit_w: NDArray[np.int64]
+    granted_w: NDArray[np.int64]
+    worst_w: NDArray[np.int64]
+    unexplained: Mapping[str, Power]
+    metered: Mapping[str, Power | None]
+    feasible: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> NodeState: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[NodeState]: ...
+    def __getitem__(self, at: int | slice) -> NodeState | Sequence[NodeState]:
+        if isinstance(at, slice):
+            return [self._node(index) for index in range(*at.indices(len(self)))]
+        return self._node(range(len(self))[at])
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, NodeStates) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as any sequence that compares by what is in it
+
+    def _node(self, at: int) -> NodeState:
+        name, limit_w = self.ids[at], int(self.limit_w[at])
+        return NodeState(
+            node=name,
+            limit=NO_LIMIT if limit_w == UNLIMITED_W else Limit(Power(limit_w)),
+            granted=Power(int(self.granted_w[at])),
+            worst=Power(int(self.worst_w[at])),
+            unexplained=self.unexplained.get(name, ZERO),
+            metered=self.metered.get(name),
+            feasible=bool(self.feasible[at]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +303,8 @@ class Plan:
     cap: Bound
     cap_reason: CapReason
     cap_event: str
-    grants: tuple[Grant, ...]
-    nodes: tuple[NodeState, ...]
+    grants: Grants
+    nodes: NodeStates
     ready: bool
     least: Power
     commands: tuple[SetPoint, ...] = ()

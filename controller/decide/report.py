@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.decide import jobs, truth
-from controller.decide.choose import Chosen, bound_of
+import numpy as np
+
+from controller.decide import jobs, nodes, thermal, truth
+from controller.decide.choose import Chosen
+from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
+from controller.decide.fleet import Flags, Ints
 from controller.decide.limits import Limits
 from controller.decide.plan import (
+    REASONS,
     Alarm,
     AlarmKind,
-    Grant,
+    Grants,
     Inputs,
-    NodeState,
+    NodeStates,
     Plan,
     Reason,
     Standing,
@@ -22,14 +27,16 @@ from controller.decide.plan import (
 )
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow
-from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, SetPoint
+from controller.decide.tree import sum_up
+from controller.domain.devices import SetPoint
 from controller.domain.grid import EventStatus, GridEvent, Link, PriceSignal
 from controller.domain.jobs import JobCommand
-from controller.domain.power import Limit, Power
+from controller.domain.power import Bound, Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
 """Unexplained load above this share of a node's limit is worth an alarm."""
+REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,102 +53,111 @@ class Decision:
 
 
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
-    grants = tuple(_grant(name, inputs, made) for name in made.after.devices)
+    grants = _grants(inputs, made)
     told = (*made.orders.lowers, *made.orders.raises)
+    least = made.chosen.least + Power(int(made.after.other_w[0]))
     return Plan(
         now_s=inputs.now_s,
         cap=made.limits.cap,
         cap_reason=made.limits.cap_reason,
         cap_event=made.limits.cap_event,
         grants=grants,
-        nodes=_nodes(site, made, grants),
+        nodes=_nodes(made, grants),
         ready=made.ready,
-        least=made.chosen.least + made.after.other[site.root.id],
-        commands=tuple(SetPoint(device=wish.spec.id, point=wish.point) for wish in told),
+        least=least,
+        commands=tuple(SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told),
         raised=tuple(
             wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
-        standings=_standings(site, made),
+        standings=_standings(made, tightest(site.root.limit, made.grid.due), least),
         value_per_hour=made.chosen.earns,
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
     )
 
 
-def _grant(name: str, inputs: Inputs, made: Decision) -> Grant:
-    spec, state = made.after.specs[name], made.after.devices[name]
-    point = state.point if state.point is not None else spec.points[-1]
-    reason, node = _reason(spec, point, inputs.now_s, made)
-    obeying = name in made.chosen.points
-    return Grant(
-        device=name,
-        point=point,
-        power=state.counted(point) if obeying else state.worst,
-        worst=state.worst,
-        draw=state.draw,
-        age_s=inputs.now_s - state.at_s,
-        wanted=made.chosen.points.get(name, point),
+def _grants(inputs: Inputs, made: Decision) -> Grants:
+    after, chosen = made.after, made.chosen
+    fleet, known = after.fleet, after.columns
+    now_w = np.maximum(known.now_w, 0)
+    reason, limited_by = _reasons(inputs.now_s, made)
+    return Grants(
+        specs=fleet.specs,
+        row=fleet.row,
+        nodes=after.tree.ids,
+        at=known.at,
+        wanted=np.where(chosen.obeys, chosen.at, known.at),
+        power_w=np.where(chosen.obeys, counted_w(now_w, known.bias), known.worst_w),
+        worst_w=known.worst_w,
+        draw_w=known.draw_w,
+        age_s=inputs.now_s - known.heard_s,
+        truth=known.truth,
         reason=reason,
-        truth=state.truth,
-        limited_by=node,
+        limited_by=limited_by,
     )
 
 
-def _reason(spec: DeviceSpec, point: OperatingPoint, now_s: float, made: Decision) -> tuple[Reason, str]:
-    """The one thing that keeps the device from its best point, and the node if it is a node."""
-    after, chosen, waiting = made.after, made.chosen, made.orders.waiting
-    state = after.devices[spec.id]
-    blocked = chosen.allocation.blocked_by.get(spec.id, "")
-    if state.truth is Truth.UNREACHABLE:
-        return Reason.UNREACHABLE, ""
-    if state.truth is Truth.STALE:
-        return Reason.STALE, ""
-    if spec.id not in chosen.points:
-        return (Reason.LYING if state.truth is Truth.LYING else Reason.REFUSING), ""
-    if spec.id in waiting:
-        return waiting[spec.id], ""
-    options = chosen.options[spec.id]
-    at_best = point == max(options, key=lambda option: (option.worth, option.counts)).point
-    if spec.kind is DeviceKind.GPU and spec.id not in jobs.work_of(chosen.kept):
-        return Reason.IDLE, ""
-    if point == spec.points[-1]:
-        return Reason.FULL, ""
-    if blocked and not at_best:
-        return Reason.LIMITED, blocked
-    if bound_of(after, spec) < spec.points[-1].power and point == options[-1].point:
-        return Reason.THERMAL, ""
-    if now_s - state.since_s < spec.dwell_s and point == options[-1].point:
-        return Reason.DWELLING, ""
-    return Reason.UNPROFITABLE, ""
+def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
+    """The one thing that keeps each device from its best point, and the node if it is a node."""
+    after, chosen = made.after, made.chosen
+    fleet, known = after.fleet, after.columns
+    highest = chosen.offers.highest
+    at_top = known.at == np.diff(fleet.start) - 1
+    at_highest = known.at == highest
+    blocked = chosen.allocation.blocked_by
+    limited = (blocked >= 0) & (known.at != chosen.offers.best)
+    working = jobs.work_of(chosen.kept)
+    idle = fleet.gpu.copy()
+    idle[[fleet.row[gpu] for gpu in working if gpu in fleet.row]] = False
+    waiting = np.full(len(fleet), -1, dtype=np.int64)
+    for name, reason in made.orders.waiting.items():
+        waiting[fleet.row[name]] = REASON_CODE[reason]
+    cases: list[tuple[Flags, Ints | Reason]] = [
+        (fleet.isolated & ~known.seen, Reason.ISOLATED),
+        (known.truth == CODE[Truth.UNREACHABLE], Reason.UNREACHABLE),
+        (known.truth == CODE[Truth.STALE], Reason.STALE),
+        (~chosen.obeys & (known.truth == CODE[Truth.LYING]), Reason.LYING),
+        (~chosen.obeys, Reason.REFUSING),
+        (np.full(len(fleet), not made.ready), Reason.HELD),
+        (waiting >= 0, waiting),
+        (fleet.isolated, Reason.ISOLATED),
+        (fleet.draining, Reason.DRAINING),
+        (idle, Reason.IDLE),
+        (at_top, Reason.FULL),
+        (limited, Reason.LIMITED),
+        ((chosen.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
+        (chosen.rests, Reason.RESTING),
+        (chosen.dwells & at_highest, Reason.DWELLING),
+    ]
+    found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
+    for case, why in reversed(cases):  # the first that holds is the one
+        found = np.where(case, REASON_CODE[why] if isinstance(why, Reason) else why, found)
+    return found, np.where(found == REASON_CODE[Reason.LIMITED], blocked, -1)
 
 
-def _nodes(site: Site, made: Decision, grants: tuple[Grant, ...]) -> tuple[NodeState, ...]:
+def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after = made.after
-    granted = {name: other.watts for name, other in after.other.items()}
-    worst = dict(granted)
-    for grant in grants:
-        for node in after.ways[after.specs[grant.device].node]:
-            granted[node] += grant.power.watts
-            worst[node] += grant.worst.watts
-    return tuple(
-        NodeState(
-            node=node.id,
-            limit=made.limits.bound[node.id],
-            granted=Power(granted[node.id]),
-            worst=Power(worst[node.id]),
-            unexplained=Power.up(after.memory[node.id].unexplained_w),
-            metered=after.metered[node.id],
-            feasible=node.id not in made.chosen.allocation.infeasible,
-        )
-        for node in site.nodes
+    tree = after.tree
+    granted_w, worst_w = (
+        after.other_w + sum_up(tree, nodes.per_node(tree, after.fleet.node, watts))
+        for watts in (grants.power_w, grants.worst_w)
+    )
+    return NodeStates(
+        ids=tree.ids,
+        limit_w=made.limits.bound_w,
+        granted_w=granted_w,
+        worst_w=worst_w,
+        unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
+        metered=after.metered,
+        feasible=made.chosen.allocation.room_w >= 0,
     )
 
 
-def _standings(site: Site, made: Decision) -> tuple[Standing, ...]:
+def _standings(made: Decision, cap: Bound, least: Power) -> tuple[Standing, ...]:
     """An event is complied with when a fresh meter says so, and only then."""
-    metered, cap = made.after.metered[site.root.id], made.limits.due
+    metered = made.after.metered.get(made.after.tree.ids[0])
     holds = metered is not None and isinstance(cap, Limit) and metered <= cap.power
     return tuple(
         Standing(
@@ -149,7 +165,7 @@ def _standings(site: Site, made: Decision) -> tuple[Standing, ...]:
             version_utc_s=event.version_utc_s,
             status=EventStatus.COMPLIANT if holds or _only_prices(event) else EventStatus.STARTED,
             cap=cap,
-            possible=made.chosen.least + made.after.other[site.root.id],
+            possible=least,
         )
         for event in made.grid.active
     )
@@ -163,17 +179,19 @@ def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
 
 def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
     room_w = made.chosen.allocation.room_w
-    for node in site.nodes:
+    for at in np.flatnonzero(room_w < 0).tolist():
+        detail = f"all at their lowest is {Power(-int(room_w[at]))} too much"
+        yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
+    for at, node in enumerate(site.nodes):
+        if node.meter is None:
+            continue
         metered = made.after.metered[node.id]
-        bound = made.limits.due if node == site.root else node.limit
-        if room_w[node.id] < 0:
-            detail = f"all at their lowest is {Power(-room_w[node.id])} too much"
-            yield Alarm(kind=AlarmKind.INFEASIBLE, subject=node.id, detail=detail)
-        if node.meter is not None and metered is None:
-            yield Alarm(
-                kind=AlarmKind.METER_STALE, subject=node.meter, detail=f"no fresh reading of {node.id}"
-            )
-        if metered is None or not isinstance(bound, Limit):
+        if metered is None:
+            detail = f"no fresh reading of {node.id}"
+            yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
+            continue
+        bound = made.limits.due if at == 0 else node.limit
+        if not isinstance(bound, Limit):
             continue
         if metered > bound.power:
             detail = f"{metered} measured, {bound.power} allowed"
@@ -185,21 +203,34 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
 
 
 def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    for name, device in after.devices.items():
+    for row in np.flatnonzero(after.columns.truth != CODE[Truth.CONFIRMED]).tolist():
+        spec = after.fleet.specs[row]
+        device = after.devices[spec.id]
+        if after.fleet.isolated[row] and not device.seen:
+            continue
         if not device.seen:
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
-            yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=name, detail=heard)
-        elif device.truth is Truth.LYING or truth.doubtful(after.specs[name], device, inputs.now_s):
+            yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=spec.id, detail=heard)
+        elif device.truth is Truth.LYING or truth.doubtful(spec, device, inputs.now_s):
             told = device.point.name if device.point is not None else "nothing"
             detail = f"told {told}, draws {device.draw}"
-            yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=name, detail=detail)
+            yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=spec.id, detail=detail)
+    for row in np.flatnonzero(after.columns.warned & after.columns.seen).tolist():
+        spec = after.fleet.specs[row]
+        heat = thermal.heat(spec, inputs.readings[spec.id].value)
+        detail = ", ".join(f"{value_c:.0f} of {limits.trip_c:.0f} C" for value_c, limits in heat)
+        yield Alarm(kind=AlarmKind.HOT, subject=spec.id, detail=detail)
+    for row in np.flatnonzero(after.fleet.isolated & after.columns.seen).tolist():
+        name = after.fleet.specs[row].id
+        detail = f"answers and draws {after.devices[name].draw}, below a node declared isolated"
+        yield Alarm(kind=AlarmKind.ENERGISED, subject=name, detail=detail)
     if after.network_suspect(site.policy.network_fault_share):
-        detail = f"{after.silent} of {len(after.devices)} devices are silent; nothing is raised"
+        detail = f"{after.silent} of {len(after.fleet)} devices are silent; nothing is raised"
         yield Alarm(kind=AlarmKind.NETWORK_FAULT, subject=site.name, detail=detail)
 
 
 def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    for zone in sorted(after.uncooled):
+    for zone in sorted(after.uncooled_zones):
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
     if inputs.link is Link.LOST:
         detail = "no heartbeat, or no snapshot of events since it came back"

@@ -5,21 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from controller.decide import nodes, thermal, truth
+import numpy as np
+
+from controller.decide import columns, nodes, thermal, truth
+from controller.decide.columns import Columns
+from controller.decide.fleet import Flags, Fleet, Floats, Ints, fleet_of
 from controller.decide.jobs import Sent
+from controller.decide.limits import Moment, Reach, rated_w
 from controller.decide.nodes import NodeMemory
-from controller.decide.plan import Inputs
+from controller.decide.pace import Saved
+from controller.decide.plan import Inputs, Sample
+from controller.decide.tree import Tree, sum_up, tree_of
 from controller.decide.truth import DeviceState
-from controller.domain.devices import DeviceSpec
-from controller.domain.power import Power
+from controller.domain.devices import DeviceSpec, Reading
+from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ground:
+    """A site as arrays: its tree, and what each node is rated for."""
+
+    site: Site
+    tree: Tree
+    rated_w: Ints
+
+
+def ground_of(site: Site) -> Ground:
+    return Ground(site=site, tree=tree_of(site), rated_w=rated_w(site))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mirror:
+    """`devices` as arrays, and the readings they were observed with. Valid for that very mapping only."""
+
+    ground: Ground
+    fleet: Fleet
+    devices: Mapping[str, DeviceState]
+    columns: Columns
+    readings: Mapping[str, Sample[Reading]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """All that one tick hands to the next. `ready_s` is None until the first whole snapshot.
 
-    `placed` are the GPUs that are being raised for queued jobs.
+    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use.
+    `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew.
     """
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
@@ -29,91 +61,158 @@ class State:
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first_s: float | None = None
     ready_s: float | None = None
-    last_s: float | None = None
-    rise_w: float = 0.0
+    ramps: Saved = field(default_factory=Saved)
+    reach: Reach | None = None
+    mirror: Mirror | None = field(default=None, compare=False, repr=False)
+
+    def moment(self, inputs: Inputs) -> Moment:
+        return Moment(now_s=inputs.now_s, utc_s=inputs.utc_s, reach=self.reach)
 
     def up_s(self, now_s: float) -> float:
         """Seconds since the first tick."""
         return 0.0 if self.first_s is None else now_s - self.first_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
     """Every device, node and zone at one moment.
 
-    `ways` leads from each node up to the root. `other` is load that is no device's, of a node and all
-    below it; `worst` is the most that a node may carry, other load included. `zones` holds the share of
-    its range that each zone's devices must give up, `uncooled` the zones whose cooling is not proven.
+    `other_w` is load that is no device's, of a node and all below it; `worst_w` is the most that a node may
+    carry, other load included. `derate` is the share of its range that each device must give up for its own
+    heat or its zone's; `uncooled` are the devices in zones whose cooling is not proven.
     """
 
-    specs: Mapping[str, DeviceSpec]
+    ground: Ground
+    fleet: Fleet
     devices: Mapping[str, DeviceState]
-    ways: Mapping[str, tuple[str, ...]]
+    columns: Columns
+    readings: Mapping[str, Sample[Reading]]
     memory: Mapping[str, NodeMemory]
     metered: Mapping[str, Power | None]
-    other: Mapping[str, Power]
-    worst: Mapping[str, Power]
+    other_w: Ints
+    worst_w: Ints
     zones: Mapping[str, float]
-    uncooled: frozenset[str]
+    derate: Floats
+    uncooled: Flags
+    uncooled_zones: frozenset[str]
+
+    @property
+    def tree(self) -> Tree:
+        return self.ground.tree
 
     @property
     def silent(self) -> int:
-        return sum(not device.seen for device in self.devices.values())
+        """How many devices are silent that should not be."""
+        return int(np.count_nonzero(~self.columns.seen & ~self.fleet.isolated))
 
     def network_suspect(self, share: float) -> bool:
         """Whether so many devices are silent at once that the network may be the cause; one never is."""
-        return self.silent > max(1.0, share * len(self.devices))
+        return self.silent > max(1.0, share * len(self.fleet))
 
-    def derate(self, spec: DeviceSpec) -> float:
-        zone = self.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
-        return max(self.devices[spec.id].derate, zone)
+    def spec(self, name: str) -> DeviceSpec:
+        return self.fleet.specs[self.fleet.row[name]]
+
+    def changed(self, changes: Mapping[str, DeviceState]) -> Snapshot:
+        """This snapshot with other states of some devices."""
+        if not changes:
+            return self
+        after = self.columns.copy()
+        for name, state in changes.items():
+            after.put(self.fleet, self.fleet.row[name], state)
+        return replace(self, devices={**self.devices, **changes}, columns=after)
+
+    def mirror(self) -> Mirror:
+        return Mirror(
+            ground=self.ground,
+            fleet=self.fleet,
+            devices=self.devices,
+            columns=self.columns,
+            readings=self.readings,
+        )
 
 
 def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
-    specs = {spec.id: spec for spec in sorted(inputs.specs, key=lambda spec: spec.id)}
-    devices = {name: _device(spec, state, inputs) for name, spec in specs.items()}
-    ways = nodes.ancestors(site)
+    seen = _observed(site, state, inputs)
+    tree, fleet, known = seen.ground.tree, seen.fleet, seen.columns
     stale_after_s = site.policy.meter_stale_after_s
     meters = {
-        node.id: nodes.fresh(inputs.meters, node.meter, inputs.now_s, stale_after_s) for node in site.nodes
+        node.id: nodes.fresh(inputs.meters, node.meter, inputs.now_s, stale_after_s)
+        for node in site.nodes
+        if node.meter is not None
     }
-    below = nodes.sum_below(
-        site,
-        ways,
-        (
-            (specs[name].node, device.worst, device.draw, device.in_flight or not device.seen)
-            for name, device in devices.items()
-        ),
-    )
-    memory, own = nodes.reconcile(site, ways, below, state.nodes, meters, inputs.now_s)
-    other = nodes.other_below(site, ways, own)
+    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, known.in_flight | ~known.seen)
+    memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
+    other_w = sum_up(tree, own_w)
+    zones = {
+        zone.id: thermal.zone_derate(
+            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
+        )
+        for zone in site.zones
+    }
+    uncooled = [not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s) for zone in site.zones]
+    # The last one is for devices in no zone.
+    share = np.array([*zones.values(), 0.0])[fleet.zone]
     return Snapshot(
-        specs=specs,
-        devices=devices,
-        ways=ways,
+        ground=seen.ground,
+        fleet=fleet,
+        devices=seen.devices,
+        columns=known,
+        readings=inputs.readings,
         memory=memory,
         metered={name: sample.value.power if sample else None for name, sample in meters.items()},
-        other=other,
-        worst={node.id: Power(below[node.id].worst_w) + other[node.id] for node in site.nodes},
-        zones={
-            zone.id: thermal.zone_derate(
-                zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
-            )
-            for zone in site.zones
-        },
-        uncooled=frozenset(
-            zone.id
-            for zone in site.zones
-            if not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s)
-        ),
+        other_w=other_w,
+        worst_w=sums.worst_w + other_w,
+        zones=zones,
+        derate=np.maximum(known.derate, share),
+        uncooled=np.array([*uncooled, False])[fleet.zone],
+        uncooled_zones=frozenset(zone.id for zone, hot in zip(site.zones, uncooled, strict=True) if hot),
     )
 
 
-def _device(spec: DeviceSpec, state: State, inputs: Inputs) -> DeviceState:
-    before = state.devices.get(spec.id, DeviceState())
+def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
+    """Every device's state now. Only those are observed that were heard, or that time itself changes."""
+    mirror = state.mirror
+    if mirror is None or mirror.devices is not state.devices or mirror.ground.site is not site:
+        return _all_observed(ground_of(site), state, inputs)
+    if not mirror.fleet.made_of(inputs.specs) or not mirror.readings.keys() <= inputs.readings.keys():
+        return _all_observed(mirror.ground, state, inputs)
+    fleet, before = mirror.fleet, mirror.columns
+    rows = {
+        fleet.row[name]
+        for name, sample in inputs.readings.items()
+        if mirror.readings.get(name) is not sample and name in fleet.row
+    }
+    silent = before.seen & (inputs.now_s - before.heard_s > fleet.stale_after_s)
+    rows.update(np.flatnonzero(before.in_flight | silent).tolist())
+    known, devices = before.copy(), dict(state.devices)
+    for row in rows:
+        spec = fleet.specs[row]
+        after = _device(fleet, row, devices[spec.id], inputs)
+        devices[spec.id] = after
+        known.put(fleet, row, after)
+    return replace(mirror, devices=devices, columns=known)
+
+
+def _all_observed(ground: Ground, state: State, inputs: Inputs) -> Mirror:
+    fleet = fleet_of(ground.site, ground.tree, inputs.specs)
+    known = columns.empty(len(fleet))
+    devices: dict[str, DeviceState] = {}
+    for row, spec in enumerate(fleet.specs):
+        after = _device(fleet, row, state.devices.get(spec.id, DeviceState()), inputs)
+        devices[spec.id] = after
+        known.put(fleet, row, after)
+    return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings=inputs.readings)
+
+
+def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> DeviceState:
+    spec = fleet.specs[row]
     sample = inputs.readings.get(spec.id)
     after = truth.observe(spec, before, sample, inputs.outcomes.get(spec.id), inputs.now_s)
     if sample is None or not after.seen:
-        return after
+        # Where there is no voltage, silence is what is to be expected.
+        return after._replace(worst=ZERO) if fleet.isolated[row] else after
     share = thermal.device_derate(spec, sample.value, before.derate)
-    return after if share == before.derate else replace(after, derate=share)
+    warned = thermal.warned(spec, sample.value)
+    if share == before.derate and warned == before.warned:
+        return after
+    return after._replace(derate=share, warned=warned)

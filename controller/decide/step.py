@@ -9,41 +9,42 @@ from dataclasses import replace
 
 from controller.decide import commands, jobs, truth, value
 from controller.decide.choose import choose, wishes
-from controller.decide.commands import Orders, Pace
+from controller.decide.columns import CODE
+from controller.decide.commands import Orders, Wish
 from controller.decide.jobs import Placement
-from controller.decide.limits import Limits, limits_now
-from controller.decide.plan import CapReason, Inputs, Plan, Reason, Truth
+from controller.decide.limits import Limits, Reach, limits_now
+from controller.decide.pace import Pace, pace_now
+from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
+from controller.decide.truth import DeviceState
 from controller.decide.value import Valuation
-from controller.domain.power import Limit, NoLimit
+from controller.domain.devices import Means
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
-
-RAMP_WINDOW_S = 5.0
-"""Ramp room that was not used is saved for this long."""
 
 
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
     link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
-    grid = grid_now(inputs.events, inputs.utc_s, link, site.policy)
+    grid = grid_now(inputs.events, inputs.utc_s, link, site)
     seen = look(site, state, inputs)
-    limits = limits_now(site, grid)
+    limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
     state = _readiness(site, state, inputs, seen, limits)
     valuation = _valuation(site, inputs, grid)
     chosen = choose(seen, limits, inputs.queues, state.placed, valuation, inputs.now_s)
     wanted = wishes(seen, chosen)
     pace = _pace(site, state, inputs, seen)
     if state.ready_s is None:
-        orders = Orders(lowers=(), raises=(), waiting={wish.spec.id: Reason.HELD for wish in wanted})
+        orders = Orders(lowers=(), raises=(), waiting={})
     else:
-        room_w = limits.room_w(seen.worst)
-        orders = commands.order(wanted, room_w, seen.ways, pace, inputs.now_s, site.policy.retry_s)
+        room_w = limits.room_w(seen.worst_w).tolist()
+        orders = commands.order(wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
     told = (*orders.lowers, *orders.raises)
-    devices = {**seen.devices, **{wish.spec.id: wish.state for wish in wanted}}
-    devices |= {wish.spec.id: truth.commanded(wish.state, wish.point, inputs.now_s) for wish in told}
-    after = replace(seen, devices=devices)
+    changes = {wish.spec.id: wish.state for wish in wanted if wish.state is not seen.devices[wish.spec.id]}
+    changes |= {wish.spec.id: _told(wish, inputs.now_s) for wish in told}
+    after = seen.changed(changes)
     job_orders, sent = jobs.commands(
         chosen.kept if state.ready_s is not None else (),
         chosen.aside if state.ready_s is not None else (),
@@ -61,17 +62,19 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         job_commands=job_orders,
         ready=state.ready_s is not None,
     )
+    plan = draw_up(site, inputs, made)
     state = replace(
         state,
-        devices=devices,
+        devices=after.devices,
         nodes=seen.memory,
         zones=seen.zones,
         jobs=sent,
         placed=jobs.queued(chosen.kept),
-        last_s=inputs.now_s,
-        rise_w=max(0.0, (pace.rise_w or 0) - orders.rise_w),
+        ramps=orders.saved,
+        reach=_reach(limits, plan),
+        mirror=after.mirror(),
     )
-    return state, draw_up(site, inputs, made)
+    return state, plan
 
 
 def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
@@ -79,14 +82,14 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
     if state.ready_s is not None:
         return state
     first_s = inputs.now_s if state.first_s is None else state.first_s
-    whole = all(device.truth is not Truth.UNREACHABLE for device in seen.devices.values())
+    whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
     waited = inputs.now_s - first_s >= site.policy.start_grace_s
     ready = whole or waited or cap_passed(site, seen, limits)
     return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
 
 
 def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
-    metered = seen.metered[site.root.id]
+    metered = seen.metered.get(site.root.id)
     return metered is not None and isinstance(limits.cap, Limit) and metered > limits.cap.power
 
 
@@ -98,25 +101,35 @@ def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=site.policy.switch_horizon_s)
 
 
+def _told(wish: Wish, now_s: float) -> DeviceState:
+    match wish.means:
+        case Means.COMMAND:
+            return truth.commanded(wish.spec, wish.state, wish.point, now_s)
+        case Means.OUTLET:
+            return truth.cut(wish.spec, wish.state, now_s)
+
+
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
-    """How much may be raised now; nothing when so many devices are silent that the network is suspect."""
-    held = seen.network_suspect(site.policy.network_fault_share)
-    starts = site.policy.starts_per_tick
-    match site.policy.ramp_up_per_s:
-        case NoLimit():
-            return Pace(held=held, starts=starts)
-        case Limit(per_s):
-            elapsed_s = 0.0 if state.last_s is None else inputs.now_s - state.last_s
-            largest = max((spec.points[-1].power.watts for spec in seen.specs.values()), default=0)
-            saved_w = max(per_s.watts * RAMP_WINDOW_S, largest * 1.2)
-            rise_w = min(state.rise_w + per_s.watts * elapsed_s, saved_w)
-            return Pace(held=held, starts=starts, rise_w=int(rise_w))
+    """Nothing is raised when so many devices are silent that the network is suspect."""
+    return pace_now(
+        site,
+        state.ramps,
+        inputs.now_s,
+        largest=Power(int(seen.fleet.top_w.max(initial=0))),
+        held=seen.network_suspect(site.policy.network_fault_share),
+    )
+
+
+def _reach(limits: Limits, plan: Plan) -> Reach:
+    worst = plan.nodes[0].worst
+    within = min(worst, limits.cap.power) if isinstance(limits.cap, Limit) else worst
+    return Reach(power=within, at_s=plan.now_s)
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
     """A GPU is ready for a job once a limit that feeds it was confirmed."""
     if gpu not in seen.devices:
         return False
-    spec, device = seen.specs[gpu], seen.devices[gpu]
+    spec, device = seen.spec(gpu), seen.devices[gpu]
     least = spec.points[value.floor_index(spec, placement.status.job)]
     return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= least.power

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
+from controller.decide.fleet import Floats, Ints
 from controller.decide.plan import Sample
-from controller.domain.devices import Cooling, DeviceSpec, Reading, ZoneReading
+from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone
 
@@ -20,23 +25,52 @@ def derate(value_c: float, start_c: float, trip_c: float, before: float) -> floa
 
 
 def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
-    """From the margin to slowdown where the device tells it, else from its hottest chip.
+    """The most that any of its temperatures asks for, and its margin to slowdown where the device tells it.
 
-    One that works and tells neither is as hot as it was; asleep, many tell neither and are cool.
+    One that works and tells none of them is as hot as it was; asleep, many tell none and are cool.
     """
+    shares = [
+        derate(value_c, limits.derate_c, limits.trip_c, before) for value_c, limits in heat(spec, reading)
+    ]
     if reading.margin_c is not None:
-        return derate(-reading.margin_c, -MARGIN_DERATE_C, 0.0, before)
-    if spec.thermal is not None and reading.hottest_c is not None:
-        return derate(reading.hottest_c, spec.thermal.derate_c, spec.thermal.trip_c, before)
+        shares.append(derate(-reading.margin_c, -MARGIN_DERATE_C, 0.0, before))
+    if shares:
+        return max(shares)
     asleep = spec.floor.rate == 0 and reading.draw <= spec.floor.power + spec.floor.power
     return 0.0 if asleep else before
+
+
+def heat(spec: DeviceSpec, reading: Reading) -> Iterator[tuple[float, ThermalLimits]]:
+    """The temperatures that a device told, each with the limits it has for it.
+
+    A chip that tells its margin to slowdown is judged by that: it knows better where its limits are.
+    """
+    told = (
+        (reading.hottest_c if reading.margin_c is None else None, spec.thermal),
+        (reading.board_c, spec.board_thermal),
+        (reading.memory_c, spec.memory_thermal),
+    )
+    for value_c, limits in told:
+        if value_c is not None and limits is not None:
+            yield value_c, limits
+
+
+def warned(spec: DeviceSpec, reading: Reading) -> bool:
+    """Whether a temperature has reached what its limits call for a warning."""
+    return any(
+        limits.warn_c is not None and value_c >= limits.warn_c for value_c, limits in heat(spec, reading)
+    )
 
 
 def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, now_s: float) -> float:
     """As for a device. A zone that was never heard from keeps what it had."""
     if sample is None or now_s - sample.at_s > ZONE_STALE_AFTER_S:
         return before
-    return derate(sample.value.inlet_c, zone.derate_c, zone.trip_c, before)
+    said = sample.value
+    share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before)
+    if zone.coolant is None or said.coolant_c is None:
+        return share
+    return max(share, derate(said.coolant_c, zone.coolant.derate_c, zone.coolant.trip_c, before))
 
 
 def cooling_proven(sample: Sample[ZoneReading] | None, now_s: float) -> bool:
@@ -50,6 +84,11 @@ def allowed(spec: DeviceSpec, share: float) -> Power:
     """The most a device may be granted when it gives up `share` of its range."""
     reach = spec.points[-1].power.watts - spec.floor.power.watts
     return spec.floor.power + Power.down(reach * (1 - share))
+
+
+def allowed_w(floor_w: Ints, top_w: Ints, share: Floats) -> Ints:
+    """`allowed` of many devices at once."""
+    return floor_w + np.floor((top_w - floor_w) * (1 - share)).astype(np.int64)
 
 
 def _share(value_c: float, start_c: float, trip_c: float) -> float:

@@ -7,13 +7,13 @@ newest version, then the id; of prices likewise.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from controller.decide.plan import CapReason
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from controller.domain.site import Policy
+from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power
+from controller.domain.site import Policy, Site
 
 Candidate = tuple[Power, CapReason, str]
 """A power, what set it, and the id of the event where it was one."""
@@ -24,16 +24,19 @@ class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
-    met and not kept away from; `due` is the limit that the site is held to at this moment.
+    met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
+    with the cap is owed from `due_by_utc_s` on. `nodes` are limits of places within the site.
     """
 
     cap: Bound = NO_LIMIT
     limit: Bound = NO_LIMIT
     due: Bound = NO_LIMIT
+    due_by_utc_s: float = -math.inf
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
     usd_per_kwh: float | None = None
+    nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
     next_change_utc_s: float = math.inf
 
@@ -50,21 +53,18 @@ def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
     return None
 
 
-def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, policy: Policy) -> GridNow:
-    """What holds at `utc_s`. A limit holds `policy.event_lead_s` early, so that the site is down in time."""
-    events = sorted(events, key=lambda event: (event.priority, -event.version_utc_s, event.id))
-    active = tuple(event for event in events if interval_at(event, utc_s))
-    limits = [
-        (signal.power, CapReason.EVENT, event.id)
-        for event in events
-        for interval in event.intervals
-        if interval.start_utc_s - policy.event_lead_s <= utc_s < interval.end_utc_s
-        for signal in interval.signals
-        if isinstance(signal, LimitSignal)
-    ]
+def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) -> GridNow:
+    """What holds at `utc_s`. A limit holds `event_lead_s` early, so that the site is down in time.
+
+    Before that, a site with a ramp down goes along it: the limit is reached as the lead time begins.
+    """
+    ordered = sorted(events, key=lambda event: (event.priority, -event.version_utc_s, event.id))
+    active = tuple(event for event in ordered if interval_at(event, utc_s))
+    whole = [event for event in ordered if event.node in ("", site.root.id)]
+    limits = list(_limits(whole, utc_s, site.policy, site.root.ramp_down_per_s))
     now = [
         (signal, event.id)
-        for event in active
+        for event in whole
         if (interval := interval_at(event, utc_s))
         for signal in interval.signals
     ]
@@ -73,19 +73,60 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, policy: Poli
     ][:1]
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
     due = [(signal.power, CapReason.EVENT, name) for signal, name in now if isinstance(signal, LimitSignal)]
-    fallback = [] if due or targets else _fallback(link, policy)
+    fallback = [] if due or targets else _fallback(link, site.policy)
     cap, reason, name = _lowest([*limits, *targets, *fallback])
     return GridNow(
         cap=cap,
         limit=_lowest([*limits, *fallback])[0],
         due=_lowest([*due, *fallback])[0],
+        due_by_utc_s=_due_by(whole, name, utc_s),
         cap_reason=reason,
         cap_event=name,
         target=_lowest(targets)[0],
         usd_per_kwh=prices[0] if prices else None,
+        nodes=_at_nodes(ordered, utc_s, site),
         active=active,
-        next_change_utc_s=_next_change(events, utc_s, policy),
+        next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
+
+
+def _limits(
+    events: Iterable[GridEvent], utc_s: float, policy: Policy, ramp_down_per_s: Bound
+) -> Iterator[Candidate]:
+    """Every limit that holds now, and on a ramp every later one, as far away as the ramp leads until then."""
+    for event in events:
+        for interval in event.intervals:
+            ahead_s = interval.start_utc_s - policy.event_lead_s - utc_s
+            if utc_s >= interval.end_utc_s or (ahead_s > 0 and isinstance(ramp_down_per_s, NoLimit)):
+                continue
+            for signal in interval.signals:
+                if isinstance(signal, LimitSignal):
+                    yield signal.power + _on_the_ramp(ramp_down_per_s, ahead_s), CapReason.EVENT, event.id
+
+
+def _on_the_ramp(per_s: Bound, ahead_s: float) -> Power:
+    if isinstance(per_s, NoLimit) or ahead_s <= 0:
+        return Power(0)
+    return Power.down(min(per_s.power.watts * ahead_s, 1e12))
+
+
+def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
+    found: dict[str, Bound] = {}
+    meant = {event.node for event in events}
+    for node in site.nodes[1:] if meant != {""} else ():
+        here = [event for event in events if event.node == node.id]
+        if limits := list(_limits(here, utc_s, site.policy, node.ramp_down_per_s)):
+            found[node.id] = _lowest(limits)[0]
+    return found
+
+
+def _due_by(events: Iterable[GridEvent], name: str, utc_s: float) -> float:
+    """When the event that sets the cap must be complied with in full: its ramp deadline after its start."""
+    for event in events:
+        if event.id == name:
+            now_or_next = (i.start_utc_s for i in event.intervals if utc_s < i.end_utc_s)
+            return min(now_or_next, default=math.inf) + event.ramp_deadline_s
+    return -math.inf
 
 
 def _fallback(link: Link, policy: Policy) -> list[Candidate]:
@@ -102,7 +143,7 @@ def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str]:
     return Limit(power), reason, name
 
 
-def _next_change(events: list[GridEvent], utc_s: float, policy: Policy) -> float:
+def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> float:
     edges = (
         edge
         for event in events

@@ -7,7 +7,8 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from typing import NamedTuple
 
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
@@ -34,17 +35,27 @@ UNMOVED = 0.97
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
+BIAS_FORGOTTEN = 0.02
+"""Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
+HOUR_S = 3600.0
+CUT_AFTER_ATTEMPTS = 3
+CUT_AFTER_SILENT_S = 60.0
+CUT_REST_S = 1800.0
+"""A machine whose power had to be taken is not given it back for so long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceState:
-    """`point` is what the device was last told, or was found at; None until its first reading.
+class DeviceState(NamedTuple):
+    """A named tuple, which is replaced several times faster than a dataclass: thousands are in every tick.
+
+    `point` is what the device was last told, or was found at; None until its first reading.
 
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
-    shown yet, or was found. Of its `attempts` at that, `failures` got no answer. `proofs` and `lies` count
-    commands that watts proved and disproved. `bias` is measured over nominal draw, `keeps` the last
-    confirmed worst case.
+    shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
+    `failed_s`. `started_s` are its last starts, and at `cut_s` its outlet was last switched off. `proofs` and
+    `lies` count commands that watts proved and disproved. `bias` is measured over nominal draw, `keeps` the
+    last confirmed worst case. `derate` is the share of its range that its heat takes, `warned` says that a
+    temperature calls for a warning.
     """
 
     point: OperatingPoint | None = None
@@ -57,12 +68,16 @@ class DeviceState:
     asked_s: float = float("-inf")
     attempts: int = 0
     failures: int = 0
+    failed_s: float = float("-inf")
+    started_s: tuple[float, ...] = ()
+    cut_s: float = float("-inf")
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
     bias: float = 1.0
     keeps: Power | None = None
     derate: float = 0.0
+    warned: bool = False
 
     @property
     def seen(self) -> bool:
@@ -87,23 +102,23 @@ def observe(
     """The device's state, given everything heard from it until `now_s`."""
     state = _answered(state, outcome)
     if sample is None:
-        return replace(state, truth=Truth.UNREACHABLE, worst=spec.ceiling)
+        return state._replace(truth=Truth.UNREACHABLE, worst=spec.ceiling)
     if now_s - sample.at_s > spec.stale_after_s:
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         kept = state.keeps if spec.keeps_limit else None
-        return replace(
-            state, truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
+        return state._replace(
+            truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
         )
     reading = sample.value
     if state.point is None:
         # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
-        first = replace(state, draw=reading.draw, at_s=sample.at_s, since_s=now_s)
+        first = state._replace(draw=reading.draw, at_s=sample.at_s, since_s=now_s)
         return _adopt(spec, first, reading, now_s)
     if not _has(spec, state.point):
-        return _adopt(spec, replace(state, draw=reading.draw, at_s=sample.at_s), reading, now_s)
+        return _adopt(spec, state._replace(draw=reading.draw, at_s=sample.at_s), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
-    state = replace(state, draw=reading.draw, at_s=sample.at_s)
+    state = state._replace(draw=reading.draw, at_s=sample.at_s)
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
@@ -113,11 +128,11 @@ def observe(
     return _proven(spec, state, reading, now_s)
 
 
-def commanded(state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
+def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
     again = state.point is not None and state.point.name == point.name
-    return replace(
-        state,
+    starts = not again and state.point == spec.floor and point.power > spec.floor.power
+    return state._replace(
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
         worst=max(state.worst, state.counted(point)),
@@ -126,7 +141,32 @@ def commanded(state: DeviceState, point: OperatingPoint, now_s: float) -> Device
         sent_s=now_s,
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
+        started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
     )
+
+
+def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
+    """From when on the device may be started: no more often in an hour than it may be, nor soon after its
+    power was taken.
+    """
+    rested_s = state.cut_s + CUT_REST_S
+    if len(state.started_s) < spec.starts_per_hour:
+        return rested_s
+    return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)
+
+
+def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Whether words have been tried often enough on a device that has an outlet."""
+    if not spec.has_outlet or state.point is None:
+        return False
+    if state.seen:
+        return state.attempts >= CUT_AFTER_ATTEMPTS and doubtful(spec, state, now_s)
+    return now_s - state.at_s > spec.stale_after_s + CUT_AFTER_SILENT_S
+
+
+def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+    """The state after its power was taken, which counts for nothing until that was measured."""
+    return commanded(spec, state, spec.floor, now_s)._replace(cut_s=now_s)
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
@@ -154,7 +194,7 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
         key=lambda point: point.power,
         default=spec.floor,
     )
-    return replace(state, point=at, truth=Truth.CONFIRMED, attempts=0)
+    return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
 
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
@@ -162,7 +202,7 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     reach = reading.setting.power if isinstance(reading.setting, Limit) else reading.draw
     slack = SETTING_TOLERANCE if isinstance(reading.setting, Limit) else TOLERANCE
     for point in spec.points:
-        if reach <= _with_slack(point.power, slack):
+        if reach.watts <= _with_slack_w(point.power, slack):
             return point
     return spec.points[-1]
 
@@ -176,7 +216,7 @@ def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Rea
     """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
     reach = max(reading.draw, state.counted(at))
     match reading.setting:
-        case Limit(power) if power > _with_slack(at.power, SETTING_TOLERANCE):
+        case Limit(power) if power.watts > _with_slack_w(at.power, SETTING_TOLERANCE):
             return max(reach, min(power, spec.ceiling))
         case Limit() | NoLimit():
             return reach
@@ -187,11 +227,11 @@ def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceStat
         return state
     match outcome.value:
         case Acknowledged():
-            return replace(state, truth=Truth.ACKNOWLEDGED)
+            return state._replace(truth=Truth.ACKNOWLEDGED)
         case Refused():
-            return replace(state, truth=Truth.REFUSED)
-        case Failed() if state.failures < state.attempts:
-            return replace(state, truth=Truth.COMMANDED, failures=state.failures + 1)
+            return state._replace(truth=Truth.REFUSED)
+        case Failed() if outcome.at_s > state.failed_s:
+            return state._replace(truth=Truth.COMMANDED, failures=state.failures + 1, failed_s=outcome.at_s)
         case Failed():
             return state
 
@@ -201,8 +241,8 @@ def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     worst = _most(spec, state, point, reading)
     if state.in_flight:
         worst = max(worst, state.worst)
-    return replace(
-        state, point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
+    return state._replace(
+        point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
     )
 
 
@@ -212,7 +252,7 @@ def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: flo
     assert point is not None
     if _agrees(state, point, reading) and found_at(spec, reading).name == point.name:
         worst = max(reading.draw, state.counted(point))
-        return replace(state, truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
+        return state._replace(truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
     return _adopt(spec, state, reading, now_s)
 
 
@@ -226,13 +266,12 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     if _agrees(state, point, reading):
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
-        return replace(state, worst=worst, keeps=worst)
+        return state._replace(worst=worst, keeps=worst)
     at = found_at(spec, reading)
     worst = _most(spec, state, at, reading)
     if at.power < point.power and isinstance(reading.setting, Limit):
-        return replace(state, point=at, worst=worst, asked_s=now_s)
-    return replace(
-        state,
+        return state._replace(point=at, worst=worst, asked_s=now_s)
+    return state._replace(
         truth=Truth.COMMANDED,
         worst=max(worst, state.counted(point)),
         reasserts=state.reasserts + 1,
@@ -246,16 +285,16 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     worst = max(reading.draw, state.counted(state.point))
     if _agrees(state, state.point, reading):
         if not _arrived(spec, state, reading, now_s):
-            return replace(state, worst=worst)
+            return state._replace(worst=worst)
         proofs = state.proofs + 1
-        return replace(state, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
+        return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
     if reading.quality is Quality.MEASURED and _set_to(state.point, reading):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
     elif doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
         worst = max(worst, _most(spec, state, found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
-    return _overdue(spec, replace(state, worst=worst), now_s)
+    return _overdue(spec, state._replace(worst=worst), now_s)
 
 
 def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
@@ -277,12 +316,12 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
     if now_s - state.sent_s <= settle_s:
         return state
-    return replace(state, truth=Truth.LYING, lies=state.lies + 1)
+    return state._replace(truth=Truth.LYING, lies=state.lies + 1)
 
 
 def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
-    if reading.draw > _with_slack(max(point.power, state.counted(point)), TOLERANCE):
+    if reading.draw.watts > _with_slack_w(max(point.power, state.counted(point)), TOLERANCE):
         return False
     match reading.setting:
         case Limit():
@@ -314,14 +353,15 @@ def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     point = state.point
     assert point is not None
     if point.power == ZERO or (spec.kind is DeviceKind.ASIC and point == spec.floor):
-        return state
+        forgotten = state.bias + BIAS_FORGOTTEN * (1.0 - state.bias)
+        return state if state.bias == 1.0 else state._replace(bias=forgotten)
     ratio = reading.draw.watts / point.power.watts
     if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
     elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
         return state
-    return replace(state, bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))
+    return state._replace(bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))
 
 
-def _with_slack(power: Power, share: float) -> Power:
-    return Power.up(power.watts * (1 + share)) + Power(TOLERANCE_W if share == TOLERANCE else 1)
+def _with_slack_w(power: Power, share: float) -> int:
+    return math.ceil(power.watts * (1 + share)) + (TOLERANCE_W if share == TOLERANCE else 1)

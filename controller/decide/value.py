@@ -6,13 +6,19 @@ worth least per watt and go first; a running job is worth more, and a protected 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+import numpy as np
+
+from controller.decide.columns import Columns, counted_w
+from controller.decide.fleet import Flags, Fleet, Floats, Ints
+from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import Job, JobState, OnShortage
 from controller.domain.site import Prices
 
-RETUNE_S = {DeviceKind.ASIC: 20.0, DeviceKind.GPU: 2.0}
+RETUNE_ASIC_S = 20.0
+RETUNE_GPU_S = 2.0
 """Output lost when a device that is already working goes to another point."""
 PROTECTED = 1e6
 """USD per hour: more than any site earns, so a protected job is left only where nothing else helps."""
@@ -28,12 +34,6 @@ class Work:
     state: JobState
 
 
-def floor_index(spec: DeviceSpec, job: Job) -> int:
-    """The lowest point at which the job keeps the throughput its flex tier demands."""
-    least = spec.points[-1].rate * (1 - job.flex.allowed_loss)
-    return next(at for at, point in enumerate(spec.points) if point.rate >= least - 1e-9)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Valuation:
     """How points are valued in one plan: prices, and the time over which a change must pay for itself."""
@@ -42,58 +42,116 @@ class Valuation:
     usd_per_kwh: float
     horizon_s: float
 
-    def output(self, spec: DeviceSpec, point: OperatingPoint, work: Work | None) -> float:
-        """USD per hour of what a device produces at `point`."""
-        match spec.kind:
-            case DeviceKind.ASIC:
-                return point.rate * self.prices.usd_per_ths_day / 24
-            case DeviceKind.GPU:
-                return point.rate * work.job.usd_per_gpu_hour if work is not None else 0.0
 
-    def worth(
-        self, spec: DeviceSpec, point: OperatingPoint, now: OperatingPoint | None, work: Work | None
-    ) -> float:
-        """USD per hour of being at `point`, coming from `now`."""
-        return self.earned(spec, point, work) - self._change(spec, point, now, work)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offers:
+    """The points that each device may be given: those of row i from `start[i]` to just before `start[i + 1]`.
 
-    def earned(self, spec: DeviceSpec, point: OperatingPoint, work: Work | None) -> float:
-        """USD per hour of what a device produces at `point`, less its energy."""
-        return self.output(spec, point, work) - point.power.in_kw * self.usd_per_kwh
-
-    def _change(
-        self, spec: DeviceSpec, point: OperatingPoint, now: OperatingPoint | None, work: Work | None
-    ) -> float:
-        """Output lost in a start or a retune, which must be earned back within the horizon."""
-        if now is None or point.name == now.name:
-            return 0.0
-        lost_s = spec.restart_s if now == spec.floor else RETUNE_S[spec.kind]
-        return self.output(spec, point, work) * lost_s / self.horizon_s
-
-
-def candidates(
-    spec: DeviceSpec, now: OperatingPoint, work: Work | None, valuation: Valuation, *, dwelling: bool
-) -> list[tuple[OperatingPoint, float]]:
-    """The points a device may be given and their worth, before thermal bounds.
-
-    A GPU whose job cannot have its least throughput goes to its lowest point, and the job is set aside.
+    `point` is the index among the device's own points, `watts` what it counts for on this very device,
+    `worth` what being there is worth in USD per hour, `earns` that without the premiums that keep jobs and
+    dwelling devices where they are. A device that does not obey has one offer: the worst it may draw.
     """
-    points = list(spec.points)
-    if spec.kind is DeviceKind.GPU:
-        points = points[:1] if work is None else _job_points(spec, work.job)
-    worths = []
-    for point in points:
-        worth = valuation.worth(spec, point, now, work)
-        if work is not None and point != spec.floor and work.state is JobState.RUNNING:
-            worth += _leaving(work.job)
-        if dwelling and point.name == now.name:
-            worth += DWELLING
-        worths.append((point, worth))
-    return [(point, worth) for point, worth in worths if not dwelling or point.power <= now.power]
+
+    start: Ints
+    point: Ints
+    watts: Ints
+    worth: Floats
+    earns: Floats
+
+    @property
+    def best(self) -> Ints:
+        """Each device's point of the most worth, the highest of equals."""
+        first = self.start[:-1]
+        most = np.repeat(np.maximum.reduceat(self.worth, first), np.diff(self.start))
+        return np.maximum.reduceat(np.where(self.worth >= most, self.point, -1), first)
+
+    @property
+    def highest(self) -> Ints:
+        return self.point[self.start[1:] - 1]
 
 
-def _job_points(spec: DeviceSpec, job: Job) -> list[OperatingPoint]:
-    least = floor_index(spec, job)
-    return [spec.floor, *spec.points[max(1, least) :]]
+def floor_index(spec: DeviceSpec, job: Job) -> int:
+    """The lowest point at which the job keeps the throughput its flex tier demands."""
+    least = spec.points[-1].rate * (1 - job.flex.allowed_loss)
+    return next(at for at, point in enumerate(spec.points) if point.rate >= least - 1e-9)
+
+
+def offers(
+    fleet: Fleet,
+    known: Columns,
+    working: Mapping[str, Work],
+    valuation: Valuation,
+    *,
+    obeys: Flags,
+    most_w: Ints,
+    dwells: Flags,
+) -> Offers:
+    """The points that devices may be given, and their worth. `most_w` is what heat allows each.
+
+    A device is always offered its lowest point. One that dwells is offered nothing above where it is. A GPU
+    without a job has its lowest limit; one with a job also those at which the job has its least throughput.
+    """
+    owner, power_w = fleet.owner, fleet.power_w
+    rank = np.arange(len(owner)) - fleet.start[owner]
+    at_floor = rank == 0
+    here = power_w == known.now_w[owner]
+    jobs = _jobs(fleet, working)
+    output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
+    earns = output - power_w / 1000 * valuation.usd_per_kwh
+    worth = earns - np.where(
+        here | (known.now_w[owner] < 0), 0.0, output * _lost(fleet, known, valuation)[owner]
+    )
+    worth += np.where(at_floor, 0.0, jobs.premium[owner])
+    worth += np.where(dwells[owner] & here, DWELLING, 0.0)
+    may = at_floor | ((power_w <= most_w[owner]) & (rank >= jobs.least[owner]))
+    may &= ~dwells[owner] | (power_w <= known.now_w[owner])
+    may = np.where(obeys[owner], may, at_floor)
+    taken = owner[may]
+    free = obeys[taken]
+    return Offers(
+        start=np.concatenate(([0], np.cumsum(np.bincount(taken, minlength=len(fleet))))),
+        point=rank[may],
+        watts=np.where(free, counted_w(power_w[may], known.bias[taken]), known.worst_w[taken]),
+        worth=np.where(free, worth[may], 0.0),
+        earns=np.where(free, earns[may], 0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Jobs:
+    """By row: what a full GPU earns, what setting its running job aside costs, the least point above the
+    floor that its work may have.
+    """
+
+    usd_per_hour: Floats
+    premium: Floats
+    least: Ints
+
+
+def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
+    found = _Jobs(
+        usd_per_hour=np.zeros(len(fleet)),
+        premium=np.zeros(len(fleet)),
+        least=np.where(fleet.gpu, np.iinfo(np.int64).max, 0),
+    )
+    for name, work in working.items():
+        row = fleet.row.get(name)
+        if row is None:
+            continue
+        found.usd_per_hour[row] = work.job.usd_per_gpu_hour
+        found.premium[row] = _leaving(work.job) if work.state is JobState.RUNNING else 0.0
+        found.least[row] = max(1, floor_index(fleet.specs[row], work.job))
+    return found
+
+
+def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
+    return np.where(fleet.gpu, jobs.usd_per_hour, valuation.prices.usd_per_ths_day / 24)
+
+
+def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
+    """The share of its output that a device loses over the horizon by leaving the point where it is."""
+    retune_s = np.where(fleet.gpu, RETUNE_GPU_S, RETUNE_ASIC_S)
+    return np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s) / valuation.horizon_s
 
 
 def _leaving(job: Job) -> float:

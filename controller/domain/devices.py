@@ -28,10 +28,15 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalLimits:
-    """Chip temperatures in Celsius: derating begins at `derate_c` and reaches the floor at `trip_c`."""
+    """Temperatures in Celsius: a warning at `warn_c`, derating from `derate_c` on, the floor at `trip_c`."""
 
     derate_c: float
     trip_c: float
+    warn_c: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.derate_c < self.trip_c:
+            raise ValueError(f"derate_c {self.derate_c} must lie below trip_c {self.trip_c}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +45,9 @@ class DeviceSpec:
 
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
-    the new point's rate, that a start costs. `keeps_limit` says that the firmware keeps a confirmed limit
+    the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
+    `has_outlet` says that its power can be taken from it at a switched outlet.
+    `keeps_limit` says that the firmware keeps a confirmed limit
     through a reboot, so that the device may be counted at that limit while it is silent.
     """
 
@@ -51,12 +58,16 @@ class DeviceSpec:
     ceiling: Power
     zone: str | None = None
     thermal: ThermalLimits | None = None
+    board_thermal: ThermalLimits | None = None
+    memory_thermal: ThermalLimits | None = None
     keeps_limit: bool = False
     stale_after_s: float = 15.0
     dwell_s: float = 60.0
     settle_down_s: float = 15.0
     settle_up_s: float = 180.0
     restart_s: float = 120.0
+    starts_per_hour: int = 1000
+    has_outlet: bool = False
 
     def __post_init__(self) -> None:
         powers = [point.power for point in self.points]
@@ -82,8 +93,8 @@ class Reading:
     """What one device said of itself in one poll. A value it did not give is None, never a default.
 
     `setting` is the limit that the firmware reports to be in force (a sleeping machine: its sleep power).
-    `margin_c` is the distance to the device's own slowdown, where it tells that instead of a threshold;
-    `memory_c` is the hottest memory by itself, where it is told apart from the chip.
+    `hottest_c` is the hottest chip, of a GPU the core. `margin_c` is the distance to the device's own
+    slowdown, where it tells that instead of a threshold.
     """
 
     device: str
@@ -92,8 +103,9 @@ class Reading:
     setting: Bound = NO_LIMIT
     rate: float = 0.0
     hottest_c: float | None = None
-    margin_c: float | None = None
+    board_c: float | None = None
     memory_c: float | None = None
+    margin_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +121,32 @@ class Cooling(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneReading:
-    """Inlet temperature of a cooling zone, and whether its fans or pumps are proven to run."""
+    """Temperatures of a cooling zone, and whether its fans or pumps are proven to run."""
 
     zone: str
     inlet_c: float
     cooling: Cooling = Cooling.PROVEN
+    coolant_c: float | None = None
+
+
+class Means(StrEnum):
+    """How a device is brought to a point: by telling it, or by taking its power at the outlet."""
+
+    COMMAND = "command"
+    OUTLET = "outlet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPoint:
-    """Put `device` at `point`; the driver has `deadline_s` seconds to get an answer out of it."""
+    """Put `device` at `point`; the driver has `deadline_s` seconds to get an answer out of it.
+
+    By `OUTLET` a device is only ever brought to its floor: it is the last resort.
+    """
 
     device: str
     point: OperatingPoint
     deadline_s: float = 10.0
+    means: Means = Means.COMMAND
 
 
 @dataclass(frozen=True, slots=True)

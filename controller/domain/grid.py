@@ -52,7 +52,8 @@ class GridEvent:
     """One version of one instruction. `version_utc_s` orders the versions of an id; lower `priority` wins.
 
     Intervals ascend and do not overlap; an event without intervals is cancelled. `ramp_deadline_s` is the
-    time from an interval's start to full compliance.
+    time from an interval's start to full compliance. `node` is the place in the electrical tree that the
+    event is about; empty, it is the whole site.
     """
 
     id: str
@@ -62,6 +63,7 @@ class GridEvent:
     priority: int = 1_000_000
     ramp_deadline_s: float = 0.0
     name: str = ""
+    node: str = ""
     reports: tuple[ReportRequest, ...] = ()
 
     @property

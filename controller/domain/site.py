@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
+from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
+
+
+class Service(StrEnum):
+    """Whether a node and all below it are used.
+
+    `DRAINING` brings everything below to its lowest, so that it can be switched off. `ISOLATED` says that
+    there is no voltage below: a phase of the build that is not energised yet, or a breaker that is locked
+    out. What is silent there draws nothing; what answers all the same counts, and is an alarm.
+    """
+
+    IN_SERVICE = "in_service"
+    DRAINING = "draining"
+    ISOLATED = "isolated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A place in the electrical tree. `fixed` is load under this node that no device accounts for."""
+    """A place in the electrical tree. `fixed` is load under this node that no device accounts for.
+
+    `ramp_up_per_s` and `ramp_down_per_s` are how fast its load may be changed, in watts per second.
+    """
 
     id: str
     parent: str | None = None
     limit: Bound = NO_LIMIT
     fixed: Power = ZERO
     meter: str | None = None
+    ramp_up_per_s: Bound = NO_LIMIT
+    ramp_down_per_s: Bound = NO_LIMIT
+    service: Service = Service.IN_SERVICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A cooling zone: its devices derate from `derate_c` of inlet air and are at their floor at `trip_c`."""
+    """A cooling zone: its devices derate from `derate_c` of inlet air and are at their floor at `trip_c`.
+
+    `coolant` is the same for the liquid that cools them, where there is one.
+    """
 
     id: str
     derate_c: float
     trip_c: float
+    coolant: ThermalLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +71,6 @@ class Policy:
     tick_s: float = 1.0
     margin: float = 0.01
     event_lead_s: float = 20.0
-    ramp_up_per_s: Bound = NO_LIMIT
     starts_per_tick: int = 1000
     meter_stale_after_s: float = 5.0
     start_grace_s: float = 20.0

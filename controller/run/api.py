@@ -120,9 +120,9 @@ class Api:
     def _why(self, device: str, tick: Tick) -> web.Response:
         """The device, its grant, and the room on every node above it."""
         spec = next((spec for spec in tick.inputs.specs if spec.id == device), None)
-        grant = next((grant for grant in tick.plan.grants if grant.device == device), None)
-        if spec is None or grant is None:
+        if spec is None:
             return web.json_response({"error": f"no device {device!r}"}, status=404)
+        grant = tick.plan.grants.of(device)
         sample = tick.inputs.readings.get(device)
         hottest_c = sample.value.hottest_c if sample is not None else None
         state = tick.state.devices[device]

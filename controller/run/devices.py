@@ -27,6 +27,7 @@ from controller.domain.devices import (
 )
 from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
+from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
 
@@ -115,6 +116,7 @@ class DeviceTask:
     async def run(self) -> None:
         await self._rest(self._delay_s)
         while True:
+            obey_cancellation()
             began_s = self._machines.clock.now_s()
             if self._command is not None:
                 await self._apply()
@@ -239,6 +241,7 @@ class Machines:
     async def _watch(self, sensor: Sensor, polling: Polling) -> None:
         voice = Voice(sensor.id)
         while True:
+            obey_cancellation()
             began_s = self.clock.now_s()
             try:
                 async with asyncio.timeout(polling.deadline_s):
@@ -265,6 +268,7 @@ class Machines:
         voice = Voice(queue.id)
         waiting = self._job_commands[queue.id]
         while True:
+            obey_cancellation()
             while waiting:
                 await self._tell(queue, waiting.pop(next(iter(waiting))))
             try:

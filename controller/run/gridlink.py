@@ -57,6 +57,7 @@ class GridLink:
         nameplate: Power,
         utc: Callable[[], float],
         wake: Callable[[], None],
+        session: type[GridSession] = GridSession,
     ) -> None:
         self._config = config
         self._utc = utc
@@ -69,7 +70,7 @@ class GridLink:
             report_every_s=config.report_period_s,
             ramp_deadline_s=config.ramp_deadline_s,
         )
-        self._session = GridSession(config, read=self._arrived, write=self._write_all, utc=utc)
+        self._session = session(config, read=self._arrived, write=self._write_all, utc=utc)
         self._book = GridBook(store, utc=utc, measured=self._measured, settled=self._settled)
         self._in_force: tuple[GridEvent, ...] = ()
         floor_utc_s = utc() - config.snapshot_max_age_s

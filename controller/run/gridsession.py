@@ -21,6 +21,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from controller.grid.reports import status_message
+from controller.run.cancellation import obey_cancellation
 
 CALL_TIMEOUT_S = 5.0
 FAREWELL_TIMEOUT_S = 1.0
@@ -122,7 +123,7 @@ class GridSession:
                 await self._connect_once()
             except aiomqtt.MqttError as error:
                 self._down(" ".join(filter(None, (repr(error), self._last_word.take()))))
-            _obey_cancellation()
+            obey_cancellation()
             if loop.time() - began_s > self._config.reconnect_max_s:
                 delay_s = FIRST_DELAY_S  # it held for a while: not a refusal, nor two clients with one id
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
@@ -132,12 +133,12 @@ class GridSession:
         self._birth += 1
         status = self._config.topic(f"vens/{self._config.ven}/status")
         async with _entered(self._client(status)) as client:
-            _obey_cancellation()
+            obey_cancellation()
             codes = await client.subscribe([(topic, 1) for topic in self._topics()])
             if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
                 raise aiomqtt.MqttError(f"subscription refused: {codes}")
             await client.publish(status, self._status(online=True), qos=1, retain=True)
-            _obey_cancellation()
+            obey_cancellation()
             self._up()
             try:
                 write = partial(self._write, _publisher(client))
@@ -226,7 +227,7 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
 def _publisher(client: aiomqtt.Client) -> Publish:
     async def publish(topic: str, payload: bytes) -> None:
         await client.publish(topic, payload, qos=1)
-        _obey_cancellation()
+        obey_cancellation()
 
     return publish
 
@@ -248,11 +249,3 @@ async def _first_trouble(*parts: Callable[[], Coroutine[None, None, None]]) -> a
         for task in tasks:
             task.cancel()
     return done.pop().result()
-
-
-def _obey_cancellation() -> None:
-    """End a task that was told to end. In Python 3.11 `wait_for`, and so every call of aiomqtt, loses a
-    cancellation that comes together with its result."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -128,9 +128,8 @@ class Journal:
     def planned(self, plan: Plan) -> None:
         """Note a plan: its commands with their reasons, and what the site and its nodes draw."""
         utc_s = self._utc()
-        reasons = {grant.device: grant for grant in plan.grants}
         for command in plan.commands:
-            grant = reasons[command.device]
+            grant = plan.grants.of(command.device)
             why = f"{grant.reason} {grant.limited_by}".strip()
             what = (command.device, command.point.name, command.point.power.watts)
             self._add("commands", (utc_s, *what, "commanded", why))

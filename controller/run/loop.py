@@ -19,6 +19,7 @@ from controller.run.clock import Clock
 from controller.run.devices import Machines
 from controller.run.journal import Journal
 from controller.run.notify import Notifier
+from controller.run.recording import Recorder
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class Loop:
         machines: Machines,
         grid: GridSide,
         journal: Journal,
+        recorder: Recorder,
         board: Board,
         notifier: Notifier,
         wake: asyncio.Event,
@@ -71,6 +73,7 @@ class Loop:
         self._machines = machines
         self._grid = grid
         self._journal = journal
+        self._recorder = recorder
         self._board = board
         self._notifier = notifier
         self._wake = wake
@@ -103,9 +106,11 @@ class Loop:
     def _tick(self, due_s: float) -> None:
         began_s = self._clock.now_s()
         inputs = self._inputs(began_s)
+        self._recorder.deciding(self._state, inputs)
         state, plan = step(self._site, self._state, inputs)
         check(self._site, self._state, inputs, state, plan)
         self._state = state
+        self._recorder.decided(plan)
         self._machines.post(plan.commands)
         self._machines.post_jobs(plan.job_commands)
         self._journal.planned(plan)

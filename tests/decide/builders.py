@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from controller.decide.plan import Grant, Inputs, NodeState, Plan, Reason, Sample, Truth
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.plan import (
+    REASONS,
+    TRUTHS,
+    UNLIMITED_W,
+    Grant,
+    Grants,
+    Inputs,
+    NodeState,
+    NodeStates,
+    Plan,
+    Reason,
+    Sample,
+    Truth,
+)
 from controller.decide.snapshot import State
 from controller.decide.truth import DeviceState
 from controller.domain.devices import (
@@ -28,8 +44,8 @@ from controller.domain.grid import (
     TargetSignal,
 )
 from controller.domain.jobs import FlexTier, Job, JobState, JobStatus, OnShortage, QueueReading
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from controller.domain.site import Node, Policy, Site, Zone
+from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power
+from controller.domain.site import Node, Policy, Service, Site, Zone
 
 NOW_S = 1_000.0
 UTC_S = 1_700_000_000.0
@@ -54,8 +70,21 @@ def node(
     limit_w: int | None = None,
     fixed_w: int = 0,
     meter: str | None = None,
+    ramp_up_w: int | None = None,
+    ramp_down_w: int | None = None,
+    service: Service = Service.IN_SERVICE,
 ) -> Node:
-    return Node(id=name, parent=parent, limit=bound(limit_w), fixed=Power(fixed_w), meter=meter)
+    """Ramps are in watts per second."""
+    return Node(
+        id=name,
+        parent=parent,
+        limit=bound(limit_w),
+        fixed=Power(fixed_w),
+        meter=meter,
+        ramp_up_per_s=bound(ramp_up_w),
+        ramp_down_per_s=bound(ramp_down_w),
+        service=service,
+    )
 
 
 def site(
@@ -64,10 +93,20 @@ def site(
     fixed_w: int = 0,
     meter: str | None = None,
     zones: Iterable[Zone] = (),
+    ramp_up_w: int | None = None,
+    ramp_down_w: int | None = None,
     **policy: Any,
 ) -> Site:
     """A site whose root is called `site`. No margin and no ramp unless the test asks for them."""
-    root = node("site", None, limit_w=limit_w, fixed_w=fixed_w, meter=meter)
+    root = node(
+        "site",
+        None,
+        limit_w=limit_w,
+        fixed_w=fixed_w,
+        meter=meter,
+        ramp_up_w=ramp_up_w,
+        ramp_down_w=ramp_down_w,
+    )
     chosen = {"margin": 0.0, "event_lead_s": 0.0, **policy}
     return Site(name="test", nodes=(root, *below), zones=tuple(zones), policy=Policy(**chosen))
 
@@ -170,7 +209,7 @@ def device(
 
 def running(devices: Mapping[str, DeviceState] | None = None, **changes: Any) -> State:
     """The state of a site that was taken over long ago."""
-    known = State(devices=devices or {}, first_s=0.0, ready_s=0.0, last_s=NOW_S - 1)
+    known = State(devices=devices or {}, first_s=0.0, ready_s=0.0)
     return replace(known, **changes)
 
 
@@ -233,7 +272,44 @@ def zone_reading(zone: str, inlet_c: float = 20.0, cooling: Cooling = Cooling.PR
 
 
 def grant_of(plan: Plan, name: str) -> Grant:
-    return next(grant for grant in plan.grants if grant.device == name)
+    return plan.grants.of(name)
+
+
+def grants_of(specs: Iterable[DeviceSpec], said: Iterable[Grant], nodes: Sequence[str] = ("site",)) -> Grants:
+    """Grants as a plan holds them, row by row of `specs`."""
+    specs, said = tuple(specs), tuple(said)
+
+    def watts(powers: Iterable[Power]) -> NDArray[np.int64]:
+        return np.array([power.watts for power in powers], dtype=np.int64)
+
+    return Grants(
+        specs=specs,
+        row={spec.id: row for row, spec in enumerate(specs)},
+        nodes=tuple(nodes),
+        at=np.array([spec.points.index(one.point) for spec, one in zip(specs, said, strict=True)]),
+        wanted=np.array([spec.points.index(one.wanted) for spec, one in zip(specs, said, strict=True)]),
+        power_w=watts(one.power for one in said),
+        worst_w=watts(one.worst for one in said),
+        draw_w=watts(one.draw for one in said),
+        age_s=np.array([one.age_s for one in said]),
+        truth=np.array([TRUTHS.index(one.truth) for one in said], dtype=np.int8),
+        reason=np.array([REASONS.index(one.reason) for one in said]),
+        limited_by=np.array([nodes.index(one.limited_by) if one.limited_by else -1 for one in said]),
+    )
+
+
+def nodes_of(*states: NodeState) -> NodeStates:
+    """Node states as a plan holds them."""
+    limits = [UNLIMITED_W if isinstance(it.limit, NoLimit) else it.limit.power.watts for it in states]
+    return NodeStates(
+        ids=tuple(it.node for it in states),
+        limit_w=np.array(limits, dtype=np.int64),
+        granted_w=np.array([it.granted.watts for it in states], dtype=np.int64),
+        worst_w=np.array([it.worst.watts for it in states], dtype=np.int64),
+        unexplained={it.node: it.unexplained for it in states},
+        metered={it.node: it.metered for it in states},
+        feasible=np.array([it.feasible for it in states], dtype=np.bool_),
+    )
 
 
 def node_of(plan: Plan, name: str) -> NodeState:

@@ -198,11 +198,15 @@ class Chaos:
         if self.draw.random() < 0.4:
             policy = replace(
                 self.site.policy,
-                ramp_up_per_s=bound(self.draw.choice([0, 300, 5_000])),
                 starts_per_tick=self.draw.choice([0, 1, 1_000]),
                 link_lost_limit=bound(self.draw.choice([None, 0, 3_000])),
             )
-            self.site = replace(self.site, policy=policy)
+            root = replace(
+                self.site.root,
+                ramp_up_per_s=bound(self.draw.choice([None, 0, 300, 5_000])),
+                ramp_down_per_s=bound(self.draw.choice([None, 300, 5_000])),
+            )
+            self.site = replace(self.site, nodes=(root, *self.site.nodes[1:]), policy=policy)
         self.now_s = NOW_S
         self.readings: dict[str, Sample[Reading]] = {}
         self.outcomes: dict[str, Sample[Outcome]] = {}

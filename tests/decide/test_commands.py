@@ -7,29 +7,33 @@ from typing import Any
 
 import pytest
 
-from controller.decide.commands import Orders, Pace, Wish, order
+from controller.decide.commands import Orders, Wish, order
+from controller.decide.pace import Pace
 from controller.decide.plan import Reason, Truth
 from controller.decide.truth import DeviceState, commanded
 from controller.domain.devices import OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner
 
-ROOMY = {"site": 10**9, "pdu": 10**9}
+SITE, PDU = 0, 1
+ROOMY = (10**9, 10**9)
 
 
 def wish(name: str, now: OperatingPoint, goal: OperatingPoint, merit: float = 1.0, **changes: Any) -> Wish:
     """A device that is confirmed at `now` and should be at `goal`."""
-    return Wish(spec=miner(name, "pdu"), state=device(now, **changes), point=goal, merit=merit)
+    return Wish(
+        spec=miner(name, "pdu"), state=device(now, **changes), point=goal, merit=merit, way=(PDU, SITE)
+    )
 
 
 def again(name: str, state: DeviceState, goal: OperatingPoint = SLEEP) -> Wish:
-    return Wish(spec=miner(name, "pdu"), state=state, point=goal, merit=0.0)
+    return Wish(spec=miner(name, "pdu"), state=state, point=goal, merit=0.0, way=(PDU, SITE))
 
 
 def say(
-    *wishes: Wish, room_w: dict[str, int] | None = None, pace: Pace | None = None, retry_s: float = 20.0
+    *wishes: Wish, room_w: tuple[int, int] = ROOMY, pace: Pace | None = None, retry_s: float = 20.0
 ) -> Orders:
-    return order(wishes, room_w or ROOMY, {"pdu": ("pdu", "site")}, pace or Pace(), NOW_S, retry_s)
+    return order(wishes, room_w, pace or Pace(), NOW_S, retry_s)
 
 
 def names(wishes: tuple[Wish, ...]) -> list[str]:
@@ -48,8 +52,8 @@ def test_what_frees_most_watts_is_lowered_first() -> None:
 def test_a_lowering_needs_no_room_and_no_turn() -> None:
     orders = say(
         wish("a", FULL, SLEEP),
-        room_w={"site": -5_000, "pdu": -5_000},
-        pace=Pace(held=True, rise_w=0, starts=0),
+        room_w=(-5_000, -5_000),
+        pace=Pace(held=True, rise_w={SITE: 0.0}, starts=0),
     )
 
     assert names(orders.lowers) == ["a"]
@@ -68,40 +72,40 @@ def test_a_raise_waits_until_every_node_above_has_room_for_what_it_adds() -> Non
     room = 3_470
     raised = wish("a", SLEEP, FULL)
 
-    assert names(say(raised, room_w={"site": room, "pdu": room}).raises) == ["a"]
-    for short in ({"site": room - 1, "pdu": room}, {"site": room, "pdu": room - 1}):
+    assert names(say(raised, room_w=(room, room)).raises) == ["a"]
+    for short in ((room - 1, room), (room, room - 1)):
         orders = say(raised, room_w=short)
         assert (orders.raises, orders.waiting) == ((), {"a": Reason.WAITING})
 
 
 def test_room_that_a_lowering_will_free_does_not_exist_yet() -> None:
-    orders = say(wish("a", FULL, SLEEP), wish("b", SLEEP, FULL), room_w={"site": 0, "pdu": 0})
+    orders = say(wish("a", FULL, SLEEP), wish("b", SLEEP, FULL), room_w=(0, 0))
 
     assert (names(orders.lowers), orders.waiting) == (["a"], {"b": Reason.WAITING})
 
 
 def test_room_is_given_away_once_and_to_the_best_first() -> None:
-    orders = say(
-        wish("a", SLEEP, FULL, merit=1), wish("b", SLEEP, FULL, merit=2), room_w={"site": 4_000, "pdu": 4_000}
-    )
+    orders = say(wish("a", SLEEP, FULL, merit=1), wish("b", SLEEP, FULL, merit=2), room_w=(4_000, 4_000))
 
-    assert (names(orders.raises), orders.waiting, orders.rise_w) == (["b"], {"a": Reason.WAITING}, 3_470)
+    assert (names(orders.raises), orders.waiting) == (["b"], {"a": Reason.WAITING})
 
 
 def test_a_raise_back_within_what_a_device_may_draw_anyway_still_waits_while_the_limit_is_passed() -> None:
-    falling = commanded(device(FULL), SLEEP, NOW_S - 1)
+    falling = commanded(miner(), device(FULL), SLEEP, NOW_S - 1)
 
-    over = say(again("a", falling, FULL), room_w={"site": -1, "pdu": 0})
-    fits = say(again("a", falling, FULL), room_w={"site": 0, "pdu": 0})
+    over = say(again("a", falling, FULL), room_w=(-1, 0))
+    fits = say(again("a", falling, FULL), room_w=(0, 0), pace=Pace(rise_w={SITE: 0.0}))
 
     assert (over.raises, over.waiting) == ((), {"a": Reason.WAITING})
-    assert (names(fits.raises), fits.rise_w) == (["a"], 0)
+    assert (names(fits.raises), fits.saved.rise_w) == (["a"], {SITE: 0.0})
 
 
 def test_what_a_device_counts_for_now_is_what_a_raise_adds_to() -> None:
     hungry = replace(wish("a", LOW, FULL), state=device(LOW, worst_w=2_600))
 
-    assert say(hungry, room_w={"site": 900, "pdu": 900}).rise_w == 900
+    fits = say(hungry, room_w=(900, 900), pace=Pace(rise_w={SITE: 1_000.0}))
+
+    assert fits.saved.rise_w == {SITE: 100.0}
 
 
 # Pace
@@ -114,14 +118,16 @@ def test_nothing_is_raised_while_raises_are_held() -> None:
 
 
 def test_no_more_watts_are_raised_than_the_ramp_allows() -> None:
-    orders = say(wish("a", SLEEP, FULL, 2), wish("b", SLEEP, FULL, 1), pace=Pace(rise_w=6_939))
+    orders = say(wish("a", SLEEP, FULL, 2), wish("b", SLEEP, FULL, 1), pace=Pace(rise_w={SITE: 6_939.0}))
 
     assert (names(orders.raises), orders.waiting) == (["a"], {"b": Reason.RAMPING})
 
 
 def test_a_large_machine_keeps_its_turn_in_the_ramp() -> None:
     """Otherwise small ones of less merit would take the credit that it is saving up."""
-    orders = say(wish("large", SLEEP, FULL, 2), wish("small", LOW, FULL, 1), pace=Pace(rise_w=1_200))
+    orders = say(
+        wish("large", SLEEP, FULL, 2), wish("small", LOW, FULL, 1), pace=Pace(rise_w={SITE: 1_200.0})
+    )
 
     assert (orders.raises, orders.waiting) == ((), {"large": Reason.RAMPING, "small": Reason.RAMPING})
 
@@ -156,8 +162,8 @@ def test_the_same_command_is_sent_again_after_a_growing_pause(
     truth: Truth, attempts: int, failures: int, pause_s: float
 ) -> None:
     def asked(ago_s: float) -> Orders:
-        told = commanded(device(FULL), SLEEP, NOW_S - ago_s)
-        return say(again("a", replace(told, truth=truth, attempts=attempts, failures=failures)))
+        told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
+        return say(again("a", told._replace(truth=truth, attempts=attempts, failures=failures)))
 
     assert asked(pause_s - 0.1).lowers == ()
     assert names(asked(pause_s).lowers) == ["a"]
@@ -165,24 +171,24 @@ def test_the_same_command_is_sent_again_after_a_growing_pause(
 
 @pytest.mark.parametrize("truth", [Truth.CONFIRMED, Truth.ACKNOWLEDGED])
 def test_who_is_there_or_on_its_way_is_not_asked_again(truth: Truth) -> None:
-    told = replace(commanded(device(FULL), SLEEP, NOW_S - 500), truth=truth)
+    told = commanded(miner(), device(FULL), SLEEP, NOW_S - 500)._replace(truth=truth)
 
     assert say(again("a", told)).lowers == ()
 
 
 def test_another_point_is_sent_at_once() -> None:
-    told = commanded(device(FULL), LOW, NOW_S)
+    told = commanded(miner(), device(FULL), LOW, NOW_S)
 
     assert names(say(again("a", told, SLEEP)).lowers) == ["a"]
 
 
 def test_asking_again_for_a_raise_is_a_raise() -> None:
     """The machine is still below: what it draws when it hears this time comes on top of the metered load."""
-    unheard = replace(commanded(device(SLEEP), FULL, NOW_S - 500), draw=Power(30))
+    unheard = commanded(miner(), device(SLEEP), FULL, NOW_S - 500)._replace(draw=Power(30))
 
     held = say(again("a", unheard, FULL), pace=Pace(held=True))
-    over = say(again("a", unheard, FULL), room_w={"site": -1, "pdu": 0})
-    free = say(again("a", unheard, FULL), room_w={"site": 0, "pdu": 0}, pace=Pace(rise_w=0))
+    over = say(again("a", unheard, FULL), room_w=(-1, 0))
+    free = say(again("a", unheard, FULL), room_w=(0, 0), pace=Pace(rise_w={SITE: 0.0}))
 
     assert (held.lowers, held.waiting) == ((), {"a": Reason.HELD})
     assert (over.lowers, over.waiting) == ((), {"a": Reason.WAITING})

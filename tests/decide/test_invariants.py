@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.decide.invariants import BrokenInvariantError, check
-from controller.decide.plan import Grant, Inputs, Plan, Reason, Truth
+from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.devices import OperatingPoint, SetPoint, ThermalLimits
+from controller.domain.devices import DeviceSpec, OperatingPoint, SetPoint, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Node, Site, Zone
 from tests.decide.builders import (
@@ -21,9 +21,11 @@ from tests.decide.builders import (
     SLEEP,
     at_point,
     device,
+    grants_of,
     inputs,
     miner,
     node,
+    nodes_of,
     reading,
     running,
     site,
@@ -49,11 +51,11 @@ class Pass:
         return replace(self, plan=replace(self.plan, **changes))  # type: ignore[arg-type]  # fields of Plan
 
     def with_grant(self, name: str, **changes: object) -> Pass:
-        grants = tuple(
+        grants = [
             replace(grant, **changes) if grant.device == name else grant  # type: ignore[arg-type]  # of Grant
             for grant in self.plan.grants
-        )
-        return self.with_plan(grants=grants)
+        ]
+        return self.with_plan(grants=grants_of(self.plan.grants.specs, grants, self.plan.grants.nodes))
 
 
 def passed(
@@ -74,17 +76,22 @@ def breaks(statement: str) -> pytest.RaisesExc[BrokenInvariantError]:
     return pytest.raises(BrokenInvariantError, match=statement)
 
 
+def granted(made: Pass, *specs: DeviceSpec) -> Pass:
+    """Grants for `specs`, whatever the site has."""
+    one = made.plan.grants[0]
+    return made.with_plan(grants=grants_of(specs, [replace(one, device=spec.id) for spec in specs]))
+
+
 def without_a_grant(made: Pass) -> Pass:
-    return made.with_plan(grants=made.plan.grants[:1])
+    return granted(made, *made.plan.grants.specs[:1])
 
 
 def with_a_grant_twice(made: Pass) -> Pass:
-    return made.with_plan(grants=(*made.plan.grants, made.plan.grants[0]))
+    return granted(made, *made.plan.grants.specs, made.plan.grants.specs[0])
 
 
 def with_a_grant_for_nobody(made: Pass) -> Pass:
-    stranger = replace(made.plan.grants[0], device="c")
-    return made.with_plan(grants=(*made.plan.grants, stranger))
+    return granted(made, *made.plan.grants.specs, miner("c"))
 
 
 @pytest.mark.parametrize("spoil", [without_a_grant, with_a_grant_twice, with_a_grant_for_nobody])
@@ -179,7 +186,7 @@ def test_i1_grants_fit_the_limit_of_every_node() -> None:
     root = replace(made.plan.nodes[0], granted=Power(5_001))
 
     with breaks("I1: site grants 5001 W of 5000 W"):
-        made.with_plan(nodes=(root,)).check()
+        made.with_plan(nodes=nodes_of(root)).check()
 
 
 def test_i1_counts_the_margin_as_not_there_to_be_granted() -> None:
@@ -194,7 +201,7 @@ def too_much(limit_w: int = 100) -> Pass:
     """Two sleeping miners draw more than the limit, and the plan says so."""
     made = passed(limit_w, at=SLEEP)
     root = replace(made.plan.nodes[0], granted=Power(limit_w + 1), feasible=False)
-    return made.with_plan(nodes=(root,))
+    return made.with_plan(nodes=nodes_of(root))
 
 
 def test_i1_a_plan_that_does_not_fit_must_say_so() -> None:
@@ -202,7 +209,7 @@ def test_i1_a_plan_that_does_not_fit_must_say_so() -> None:
     made.check()
 
     with breaks("I1"):
-        made.with_plan(nodes=(replace(made.plan.nodes[0], feasible=True),)).check()
+        made.with_plan(nodes=nodes_of(replace(made.plan.nodes[0], feasible=True))).check()
 
 
 def test_i1_an_infeasible_node_has_everything_that_obeys_at_its_lowest() -> None:
@@ -220,23 +227,23 @@ def test_i1_a_node_is_judged_by_its_own_limit() -> None:
     pdu = replace(made.plan.nodes[1], granted=Power(501))
 
     with breaks("I1: pdu grants 501 W of 500 W"):
-        made.with_plan(nodes=(made.plan.nodes[0], pdu)).check()
+        made.with_plan(nodes=nodes_of(made.plan.nodes[0], pdu)).check()
 
 
 def test_i4_nothing_is_raised_where_the_worst_case_does_not_fit() -> None:
     made = passed()
     root = replace(made.plan.nodes[0], worst=Power(5_001))
 
-    made.with_plan(nodes=(root,)).check()
+    made.with_plan(nodes=nodes_of(root)).check()
     with breaks("I4: raised under site to a worst case of 5001 W of 5000 W"):
-        made.with_plan(nodes=(root,), raised=("a",)).check()
+        made.with_plan(nodes=nodes_of(root), raised=("a",)).check()
 
 
 def test_i4_a_raise_elsewhere_may_go_on() -> None:
     made = passed(20_000, below=(node("pdu", limit_w=500),))
     pdu = replace(made.plan.nodes[1], worst=Power(600))
 
-    made.with_plan(nodes=(made.plan.nodes[0], pdu), raised=("a",)).check()
+    made.with_plan(nodes=nodes_of(made.plan.nodes[0], pdu), raised=("a",)).check()
 
 
 def test_before_the_site_is_taken_over_limits_are_not_the_plans_to_keep() -> None:
@@ -244,14 +251,14 @@ def test_before_the_site_is_taken_over_limits_are_not_the_plans_to_keep() -> Non
 
     assert not made.plan.ready
     with breaks("I1"):
-        made.with_plan(ready=True, nodes=(replace(made.plan.nodes[0], feasible=True),)).check()
+        made.with_plan(ready=True, nodes=nodes_of(replace(made.plan.nodes[0], feasible=True))).check()
 
 
 def test_a_node_without_a_limit_holds_whatever_it_is_granted() -> None:
     made = passed(20_000, below=(node("pdu"),))
     pdu = replace(made.plan.nodes[1], granted=Power(10**9), worst=Power(10**9))
 
-    made.with_plan(nodes=(made.plan.nodes[0], pdu), raised=("a",)).check()
+    made.with_plan(nodes=nodes_of(made.plan.nodes[0], pdu), raised=("a",)).check()
 
 
 def test_everything_that_is_broken_is_named() -> None:
@@ -272,5 +279,5 @@ def test_a_hot_zone_bounds_a_whole_plan() -> None:
 
     _, plan = decide(site(zones=[hall]), running({"m": device(FULL)}), given)
 
-    grant: Grant = plan.grants[0]
+    grant = plan.grants[0]
     assert (grant.point, grant.reason) == (SLEEP, Reason.THERMAL)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from controller.decide.limits import UNLIMITED_W, Limits, limits_now
-from controller.decide.plan import CapReason
+from controller.decide.limits import Limits, Moment, limits_now, rated_w
+from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT, Power
-from tests.decide.builders import bound, node, site
+from controller.domain.power import NO_LIMIT
+from tests.decide.builders import NOW_S, UTC_S, bound, node, site
 
 
 def limits(
@@ -19,7 +20,8 @@ def limits(
     margin: float = 0.01,
 ) -> Limits:
     grid = GridNow(cap=bound(cap_w), due=bound(cap_w), cap_reason=reason, cap_event="e")
-    return limits_now(site(node("pdu", limit_w=4_000), limit_w=rating_w, margin=margin), grid)
+    here = site(node("pdu", limit_w=4_000), limit_w=rating_w, margin=margin)
+    return limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S))
 
 
 def test_the_cap_is_the_lower_of_rating_and_event_and_says_which() -> None:
@@ -32,27 +34,27 @@ def test_the_cap_is_the_lower_of_rating_and_event_and_says_which() -> None:
 def test_without_rating_and_event_there_is_no_cap_and_nothing_that_sets_it() -> None:
     free = limits(None, CapReason.NONE, rating_w=None)
 
-    assert (free.cap, free.cap_reason, free.usable["site"]) == (NO_LIMIT, CapReason.NONE, NO_LIMIT)
+    assert (free.cap, free.cap_reason, free.usable_w[0]) == (NO_LIMIT, CapReason.NONE, UNLIMITED_W)
 
 
 def test_a_cap_of_nothing_is_a_cap() -> None:
     zero = limits(0)
 
-    assert (zero.cap, zero.usable["site"]) == (bound(0), bound(0))
+    assert (zero.cap, zero.usable_w[0]) == (bound(0), 0)
 
 
 def test_the_margin_is_kept_from_every_limit_and_rounded_down() -> None:
     kept = limits(7_777)
 
-    assert (kept.usable["site"], kept.usable["pdu"]) == (bound(7_699), bound(3_960))
-    assert (kept.bound["site"], kept.bound["pdu"]) == (bound(7_777), bound(4_000))
+    assert kept.usable_w.tolist() == [7_699, 3_960]
+    assert kept.bound_w.tolist() == [7_777, 4_000]
 
 
 @pytest.mark.parametrize(("target_w", "usable_w"), [(8_000, 8_000), (9_950, 9_900)])
 def test_a_set_point_is_met_and_the_rating_above_it_still_keeps_its_margin(
     target_w: int, usable_w: int
 ) -> None:
-    assert limits(target_w, CapReason.TARGET).usable["site"] == bound(usable_w)
+    assert limits(target_w, CapReason.TARGET).usable_w[0] == usable_w
 
 
 def test_the_moment_holds_the_site_to_its_rating_even_without_an_event() -> None:
@@ -63,6 +65,6 @@ def test_the_moment_holds_the_site_to_its_rating_even_without_an_event() -> None
 def test_room_is_what_a_load_leaves_and_negative_where_it_is_too_much() -> None:
     free = limits(None, rating_w=None, margin=0.0)
 
-    room = free.room_w({"site": Power(9_000), "pdu": Power(4_500)})
+    room = free.room_w(np.array([9_000, 4_500]))
 
-    assert room == {"site": UNLIMITED_W, "pdu": -500}
+    assert room.tolist() == [UNLIMITED_W, -500]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from controller.decide.nodes import (
     LEARN_S,
     METER_LAG_S,
     Below,
     NodeMemory,
-    ancestors,
+    Sums,
     fresh,
-    other_below,
     reconcile,
-    sum_below,
+    sums_of,
 )
 from controller.decide.plan import Sample
+from controller.decide.tree import tree_of
 from controller.domain.devices import MeterReading
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -38,7 +40,7 @@ class Tree:
 
     def __init__(self, of: Site) -> None:
         self.site = of
-        self.ways = ancestors(of)
+        self.tree = tree_of(of)
         self.memory: dict[str, NodeMemory] = {}
         self.own: dict[str, Power] = {}
         self.now_s = NOW_S
@@ -52,7 +54,14 @@ class Tree:
                 place.id: shown(metered_w[place.id], self.now_s - age_s) if place.id in metered_w else None
                 for place in self.site.nodes
             }
-            self.memory, self.own = reconcile(self.site, self.ways, below, self.memory, meters, self.now_s)
+            known = [below.get(place.id, Below()) for place in self.site.nodes]
+            sums = Sums(
+                worst_w=np.array([one.worst_w for one in known]),
+                busy_w=np.array([one.busy_w for one in known]),
+                settled_w=np.array([one.settled_w for one in known]),
+            )
+            self.memory, own_w = reconcile(self.site, self.tree, sums, self.memory, meters, self.now_s)
+            self.own = dict(zip(self.tree.ids, map(Power, own_w.tolist()), strict=True))
 
     def unexplained_w(self, place: str = "site") -> int:
         return round(self.memory[place].unexplained_w)
@@ -73,24 +82,20 @@ def test_a_meter_reading_is_fresh_until_it_is_too_old_and_a_node_without_meter_h
 # The tree
 
 
-def test_the_way_up_starts_at_the_node_and_ends_at_the_root() -> None:
-    assert ancestors(NESTED)["pdu"] == ("pdu", "hall", "site")
-
-
 def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anything_up_to_its_worst() -> None:
-    ways = ancestors(NESTED)
-    devices = (("pdu", Power(300), Power(200), False), ("hall", Power(70), Power(50), True))
+    tree = tree_of(NESTED)
+    site, hall, pdu = range(3)
 
-    below = sum_below(NESTED, ways, devices)
+    sums = sums_of(
+        tree,
+        np.array([pdu, hall]),
+        worst_w=np.array([300, 70]),
+        draw_w=np.array([200, 50]),
+        changing=np.array([False, True]),
+    )
 
-    assert below["pdu"] == Below(worst_w=300, busy_w=200, settled_w=200)
-    assert below["hall"] == below["site"] == Below(worst_w=370, busy_w=270, settled_w=200)
-
-
-def test_other_load_counts_at_every_node_above_it() -> None:
-    sums = other_below(NESTED, ancestors(NESTED), {"pdu": Power(5), "hall": Power(20), "site": Power(100)})
-
-    assert sums == {"pdu": Power(5), "hall": Power(25), "site": Power(125)}
+    assert sums.below(pdu) == Below(worst_w=300, busy_w=200, settled_w=200)
+    assert sums.below(hall) == sums.below(site) == Below(worst_w=370, busy_w=270, settled_w=200)
 
 
 # What nobody accounts for

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.decide.limits import limits_now
+from controller.decide.limits import limits_now, rated_w
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason
 from controller.decide.snapshot import State
 from controller.decide.step import step
@@ -50,7 +50,8 @@ def shuffled(inputs: Inputs, shuffle: random.Random) -> Inputs:
 def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> list[str]:
     """The nodes that say they are feasible and yet grant more than they may use, counted from the grants."""
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
-    usable = limits_now(site, grid_now(inputs.events, inputs.utc_s, link, site.policy)).usable
+    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    usable = limits_now(site, rated_w(site), grid, before.moment(inputs)).usable_w.tolist()
     parent = {node.id: node.parent for node in site.nodes}
     where = {spec.id: spec.node for spec in inputs.specs}
     load = {node.id: node.fixed.watts for node in site.nodes}
@@ -61,10 +62,8 @@ def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> l
             place = parent[place]
     return [
         state.node
-        for state in plan.nodes
-        if isinstance(bound := usable[state.node], Limit)
-        and state.feasible
-        and load[state.node] > bound.power.watts
+        for state, usable_w in zip(plan.nodes, usable, strict=True)
+        if state.feasible and load[state.node] > usable_w
     ]
 
 

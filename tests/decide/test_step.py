@@ -134,7 +134,7 @@ def test_jobs_are_told_nothing_before_the_site_is_taken_over() -> None:
 def test_an_empty_site_has_an_empty_plan() -> None:
     _, plan = decide(site(limit_w=1_000), State(), inputs())
 
-    assert (plan.ready, plan.grants, plan.nodes[0].feasible) == (True, (), True)
+    assert (plan.ready, list(plan.grants), plan.nodes[0].feasible) == (True, [], True)
 
 
 def test_a_site_without_limit_and_without_meter_runs_at_full() -> None:
@@ -436,7 +436,7 @@ def test_a_raise_within_its_dwell_waits_for_it() -> None:
 
 def test_raises_keep_to_the_ramp_and_unused_room_is_saved_for_a_little_while_only() -> None:
     machines = [asleep(miner(f"m{at}")) for at in range(6)]
-    world = World(site(ramp_up_per_s=bound(1_000)), machines)
+    world = World(site(ramp_up_w=1_000), machines)
     world.run(40)
 
     rises = [sum(3_470 for name in plan.raised) for plan in world.plans]
@@ -454,7 +454,7 @@ def test_no_more_machines_start_at_once_than_allowed() -> None:
 
 
 def test_a_ramp_of_nothing_raises_nothing() -> None:
-    world = World(site(ramp_up_per_s=bound(0)), [asleep(miner("a"))])
+    world = World(site(ramp_up_w=0), [asleep(miner("a"))])
 
     plan = world.run(60)
 
@@ -463,7 +463,7 @@ def test_a_ramp_of_nothing_raises_nothing() -> None:
 
 
 def test_a_slow_ramp_gets_there_in_time() -> None:
-    world = World(site(ramp_up_per_s=bound(100)), [asleep(miner("a"))])
+    world = World(site(ramp_up_w=100), [asleep(miner("a"))])
 
     world.run(40)
 

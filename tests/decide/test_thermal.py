@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from controller.decide.plan import Sample
-from controller.decide.thermal import allowed, cooling_proven, derate, device_derate, zone_derate
+from controller.decide.thermal import (
+    allowed,
+    allowed_w,
+    cooling_proven,
+    derate,
+    device_derate,
+    warned,
+    zone_derate,
+)
 from controller.domain.devices import Cooling, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Zone
@@ -83,3 +94,63 @@ def test_only_a_fresh_proof_of_cooling_is_a_proof(sample: Sample[object] | None,
 
 def test_half_a_derate_allows_the_floor_and_half_of_the_range_above_it() -> None:
     assert [allowed(miner(), share) for share in (0.0, 0.5, 1.0)] == [Power(3_500), Power(1_765), Power(30)]
+
+
+# More than one temperature
+
+CHIP = ThermalLimits(derate_c=80.0, trip_c=90.0, warn_c=75.0)
+BOARD = ThermalLimits(derate_c=70.0, trip_c=80.0)
+MEMORY = ThermalLimits(derate_c=90.0, trip_c=100.0, warn_c=85.0)
+
+
+@pytest.mark.parametrize(
+    ("hottest_c", "board_c", "memory_c", "share"),
+    [(85.0, None, None, 0.5), (85.0, 78.0, None, 0.8), (60.0, 60.0, 99.0, 0.9), (79.0, 69.0, 89.0, 0.0)],
+)
+def test_the_temperature_nearest_to_its_trip_sets_the_derate(
+    hottest_c: float, board_c: float | None, memory_c: float | None, share: float
+) -> None:
+    spec = miner(thermal=CHIP, board_thermal=BOARD, memory_thermal=MEMORY)
+    said = replace(reading(hottest_c=hottest_c), board_c=board_c, memory_c=memory_c)
+
+    assert device_derate(spec, said, 0.0) == pytest.approx(share)
+
+
+def test_a_temperature_without_limits_of_its_own_derates_nothing() -> None:
+    said = replace(reading(hottest_c=60.0), board_c=150.0)
+
+    assert device_derate(miner(thermal=CHIP), said, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("hottest_c", "memory_c", "expected"),
+    [(74.9, 84.9, False), (75.0, 60.0, True), (60.0, 85.0, True), (None, None, False)],
+)
+def test_a_device_is_warned_of_from_the_warning_temperature_of_any_of_its_sensors(
+    hottest_c: float | None, memory_c: float | None, expected: bool
+) -> None:
+    spec = gpu(thermal=CHIP, memory_thermal=MEMORY)
+    said = replace(reading("g", 300, hottest_c=hottest_c), memory_c=memory_c)
+
+    assert warned(spec, said) is expected
+
+
+def test_hot_coolant_derates_a_zone_whose_air_is_cool() -> None:
+    wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
+    said = replace(zone_reading("hall", inlet_c=20.0), coolant_c=50.0)
+
+    assert zone_derate(wet, Sample(NOW_S, said), 0.0, NOW_S) == pytest.approx(0.5)
+    assert zone_derate(HALL, Sample(NOW_S, said), 0.0, NOW_S) == 0.0
+
+
+def test_limits_whose_derating_begins_at_the_trip_are_refused() -> None:
+    with pytest.raises(ValueError, match="derate_c 90"):
+        ThermalLimits(derate_c=90.0, trip_c=90.0)
+
+
+def test_many_devices_are_allowed_what_each_of_them_is() -> None:
+    shares = np.array([0.0, 0.3, 0.5, 0.77, 1.0])
+
+    many = allowed_w(np.full(5, 30), np.full(5, 3_500), shares)
+
+    assert many.tolist() == [allowed(miner(), share).watts for share in shares]

@@ -13,7 +13,7 @@ from controller.decide.timeline import GridNow, grid_now, interval_at, link_sinc
 from controller.domain.grid import GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
 from controller.domain.site import Policy
-from tests.decide.builders import NOW_S, UTC_S, bound, event, interval
+from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, node, site
 
 SHIFT_S = UTC_S - NOW_S
 
@@ -21,7 +21,7 @@ SHIFT_S = UTC_S - NOW_S
 def at(
     now_s: float, *events: GridEvent, link: Link = Link.UP, lead_s: float = 20.0, **policy: Any
 ) -> GridNow:
-    return grid_now(events, SHIFT_S + now_s, link, Policy(event_lead_s=lead_s, **policy))
+    return grid_now(events, SHIFT_S + now_s, link, site(node("hall"), event_lead_s=lead_s, **policy))
 
 
 def test_without_events_nothing_is_asked() -> None:

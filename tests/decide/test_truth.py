@@ -45,7 +45,7 @@ def told(
     point: OperatingPoint, before: OperatingPoint, sent_s: float = NOW_S - 2, **changes: Any
 ) -> DeviceState:
     """A device that was at `before` and was told to go to `point`."""
-    return replace(truth.commanded(device(before), point, sent_s), **changes)
+    return truth.commanded(miner(), device(before), point, sent_s)._replace(**changes)
 
 
 # Never seen, and seen first
@@ -209,7 +209,7 @@ def test_a_raised_miner_whose_pool_is_gone_is_taken_to_be_there_after_its_time()
 
 def test_a_raised_gpu_is_there_when_its_limit_is() -> None:
     spec = gpu()
-    raised = truth.commanded(device(GPU_POINTS[0]), GPU_POINTS[5], NOW_S - 2)
+    raised = truth.commanded(spec, device(GPU_POINTS[0]), GPU_POINTS[5], NOW_S - 2)
 
     state = see(raised, reading("g", 60, 700), spec=spec)
 
@@ -225,7 +225,7 @@ def test_a_device_that_refused_but_did_it_is_confirmed() -> None:
 def test_told_again_a_device_keeps_its_dwell_and_its_time_and_counts_the_attempts() -> None:
     first = told(SLEEP, FULL, NOW_S - 20)
 
-    again = truth.commanded(first, SLEEP, NOW_S)
+    again = truth.commanded(miner(), first, SLEEP, NOW_S)
 
     assert (again.since_s, again.asked_s, again.sent_s) == (NOW_S - 20, NOW_S - 20, NOW_S)
     assert again.attempts == 2
@@ -259,7 +259,7 @@ def test_an_acknowledged_raise_has_the_time_of_a_raise() -> None:
 def test_a_liar_told_again_stays_a_liar_until_its_watts_move() -> None:
     liar = told(SLEEP, FULL, NOW_S - 30, truth=Truth.LYING)
 
-    again = truth.commanded(liar, SLEEP, NOW_S)
+    again = truth.commanded(miner(), liar, SLEEP, NOW_S)
     moved = see(again, at_point(miner(), SLEEP), heard_s=NOW_S + 1, now_s=NOW_S + 1)
 
     assert (again.truth, moved.truth) == (Truth.LYING, Truth.CONFIRMED)
@@ -319,11 +319,11 @@ def test_a_forgiven_device_is_taken_to_be_at_the_highest_point_it_may_be_at() ->
 
 
 def test_forgiving_never_changes_what_a_device_counts_for() -> None:
-    idle = truth.commanded(device(GPU_POINTS[5], draw_w=60), GPU_POINTS[0], NOW_S)
+    idle = truth.commanded(gpu(), device(GPU_POINTS[5], draw_w=60), GPU_POINTS[0], NOW_S)
     between = told(SLEEP, LOW, worst=Power(2_500), draw=Power(2_500))
 
-    assert forgiven(gpu(), replace(idle, truth=Truth.REFUSED)).worst == Power(700)
-    assert forgiven(miner(), replace(between, truth=Truth.REFUSED)).worst == Power(2_500)
+    assert forgiven(gpu(), idle._replace(truth=Truth.REFUSED)).worst == Power(700)
+    assert forgiven(miner(), between._replace(truth=Truth.REFUSED)).worst == Power(2_500)
 
 
 # Staying there

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from controller.decide.value import Valuation, Work, candidates, floor_index
+from controller.decide import columns
+from controller.decide.fleet import fleet_of
+from controller.decide.tree import tree_of
+from controller.decide.value import Offers, Valuation, Work, floor_index, offers
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
 from controller.domain.power import Power
 from controller.domain.site import Prices
-from tests.decide.builders import FULL, GPU_POINTS, LOW, SLEEP, gpu, job, miner
+from tests.decide.builders import FULL, GPU_POINTS, LOW, SLEEP, device, gpu, job, miner, site
 
 
 def valuation(usd_per_kwh: float = 0.05, usd_per_ths_day: float = 0.05) -> Valuation:
@@ -26,29 +30,58 @@ def work(it: Job | None = None, state: JobState = JobState.RUNNING) -> Work:
     return Work(job=it or job(), state=state)
 
 
+def offered(
+    spec: DeviceSpec,
+    now: OperatingPoint,
+    it: Work | None = None,
+    *,
+    usd_per_kwh: float = 0.05,
+    usd_per_ths_day: float = 0.05,
+    dwelling: bool = False,
+) -> Offers:
+    here = site()
+    fleet = fleet_of(here, tree_of(here), [spec])
+    known = columns.empty(1)
+    known.put(fleet, 0, device(now))
+    return offers(
+        fleet,
+        known,
+        {} if it is None else {spec.id: it},
+        valuation(usd_per_kwh, usd_per_ths_day),
+        obeys=np.array([True]),
+        most_w=fleet.top_w,
+        dwells=np.array([dwelling]),
+    )
+
+
 def worths(
     spec: DeviceSpec,
     now: OperatingPoint,
     it: Work | None = None,
     *,
     usd_per_kwh: float = 0.05,
+    usd_per_ths_day: float = 0.05,
     dwelling: bool = False,
 ) -> dict[str, float]:
-    pairs = candidates(spec, now, it, valuation(usd_per_kwh), dwelling=dwelling)
-    return {point.name: worth for point, worth in pairs}
+    found = offered(
+        spec, now, it, usd_per_kwh=usd_per_kwh, usd_per_ths_day=usd_per_ths_day, dwelling=dwelling
+    )
+    names = [spec.points[at].name for at in found.point]
+    return dict(zip(names, found.worth.tolist(), strict=True))
 
 
 def test_a_miner_earns_its_hashrate_and_pays_for_its_energy() -> None:
-    worth = valuation(usd_per_kwh=0.1, usd_per_ths_day=0.06).worth(miner(), FULL, FULL, None)
+    worth = worths(miner(), FULL, usd_per_kwh=0.1, usd_per_ths_day=0.06)["full"]
 
     assert worth == pytest.approx(200 * 0.06 / 24 - 3.5 * 0.1)
 
 
 def test_a_gpu_earns_its_throughput_and_without_a_job_only_costs() -> None:
-    half = replace(GPU_POINTS[0], rate=0.5)
+    half = gpu(points=(replace(GPU_POINTS[0], rate=0.5), GPU_POINTS[-1]))
+    it = work(job(usd=3.0), JobState.QUEUED)
 
-    assert valuation(0.0).worth(gpu(), half, half, work(job(usd=3.0))) == pytest.approx(1.5)
-    assert valuation(0.1).worth(gpu(), half, half, None) == pytest.approx(-0.02)
+    assert worths(half, half.floor, it, usd_per_kwh=0.0)["200w"] == pytest.approx(1.5)
+    assert worths(half, half.floor, usd_per_kwh=0.1)["200w"] == pytest.approx(-0.02)
 
 
 def test_staying_costs_nothing_and_going_costs_output_that_the_horizon_must_earn_back() -> None:
@@ -105,9 +138,9 @@ def test_a_gpu_with_a_job_may_have_what_the_job_needs_or_more_or_its_floor() -> 
 def test_a_job_that_the_floor_feeds_may_have_every_point_once() -> None:
     spec = gpu(points=tuple(replace(point, rate=1.0) for point in GPU_POINTS))
 
-    pairs = candidates(spec, GPU_POINTS[5], work(), valuation(), dwelling=False)
+    found = offered(spec, GPU_POINTS[5], work())
 
-    assert [point.name for point, _ in pairs] == [point.name for point in GPU_POINTS]
+    assert found.point.tolist() == list(range(len(GPU_POINTS)))
 
 
 def test_a_gpu_without_a_job_may_have_its_floor_only() -> None:

@@ -22,7 +22,7 @@ from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits
 from controller.domain.jobs import FlexTier, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Node
-from tests.decide.builders import bound, event, gpu, job, miner, node, site
+from tests.decide.builders import event, gpu, job, miner, node, site
 from tests.decide.world import Machine, Queue, World
 
 SPEC_FIELDS = {entry.name for entry in fields(DeviceSpec)}
@@ -161,8 +161,6 @@ def _value(text: str) -> Any:
             return text == "yes"
         case _ if text.removeprefix("-").isdigit():
             return int(text)
-        case _ if text.endswith("_per_s"):
-            return bound(int(text.removesuffix("_per_s")))
         case _:
             try:
                 return float(text)

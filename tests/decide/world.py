@@ -19,6 +19,7 @@ from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,
     Failed,
+    Means,
     MeterReading,
     OperatingPoint,
     Outcome,
@@ -245,6 +246,10 @@ class World:
                 machine.from_w, machine.changed_s = min(before_w, machine.watts(at_s)), at_s
 
     def _answer(self, machine: Machine, command: SetPoint, at_s: float) -> Outcome:
+        if command.means is Means.OUTLET:
+            machine.lies = machine.deaf = machine.silent = machine.refuses = False
+            machine.go(machine.spec.floor, at_s)
+            return Acknowledged()
         if machine.silent or machine.deaf:
             return Failed("no answer")
         if machine.refuses:

@@ -17,7 +17,15 @@ from typing import Any
 
 import pytest
 
-from controller.domain.devices import Acknowledged, Failed, OperatingPoint, Quality, Refused, SetPoint
+from controller.domain.devices import (
+    Acknowledged,
+    Failed,
+    OperatingPoint,
+    Quality,
+    Refused,
+    SetPoint,
+    ThermalLimits,
+)
 from controller.domain.gpus import GpuHealth, Throttle
 from controller.domain.power import Limit, NoLimit, Power
 from drivers.base import Driver, DriverError
@@ -124,7 +132,7 @@ async def test_a_reading_says_what_the_board_measures(
     assert reading.draw == Power(513), "the instant field, rounded up"
     assert reading.quality is Quality.MEASURED
     assert reading.setting == Limit(Power(550))
-    assert (reading.hottest_c, reading.margin_c) == (74, 26)
+    assert (reading.hottest_c, reading.memory_c, reading.margin_c) == (61, 74, 26)
 
 
 async def test_devices_are_numbered_in_the_order_of_the_uuids_whatever_the_host_enumerates(
@@ -152,7 +160,7 @@ async def test_what_a_board_does_not_tell_is_left_out_and_the_rest_read(
     reading = await drivers[0].read()
 
     assert reading.draw == Power(430)
-    assert (reading.hottest_c, reading.margin_c) == (30, None)
+    assert (reading.hottest_c, reading.memory_c, reading.margin_c) == (30, None, None)
 
 
 async def test_a_board_without_a_power_sensor_counts_at_its_limit(
@@ -449,6 +457,7 @@ async def test_a_host_answers_again_when_its_hanging_call_comes_back(
 
     state[Header.LATENCY_US] = 0
 
+    await until_it_reads(first)
     await until_it_reads(second)
     assert (await first.read()).draw == Power(70)
 
@@ -572,6 +581,7 @@ async def test_an_old_board_tells_its_thresholds_in_degrees(tmp_path: Path, conn
 
     assert driver.detail is not None
     assert (driver.detail.heat.slowdown_c, driver.detail.heat.shutdown_c) == (89, 92)
+    assert driver.spec.memory_thermal == ThermalLimits(derate_c=90, trip_c=95)
     assert (reading.margin_c, driver.detail.heat.slowdown_margin_c) == (None, None)
 
 

@@ -59,6 +59,8 @@ def test_throughput_runs_to_zero_below_the_curve_and_is_flat_above_it() -> None:
         ({"curve": [[0.5, 0.9], [1.0, 0.8]]}, "curve"),
         ({"curve": [[1.0, 0.9], [0.5, 0.8]]}, "curve"),
         ({"derate_c": 90, "trip_c": 85}, "derate_c"),
+        ({"memory_derate_c": 90}, "memory_derate_c and memory_trip_c come together"),
+        ({"memory_derate_c": 95, "memory_trip_c": 90}, "derate_c 95"),
         ({"poll_s": 5, "stale_after_s": 10}, "stale_after_s"),
         ({"power_cap": 400}, "power_cap"),
     ],

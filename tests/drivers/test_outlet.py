@@ -13,6 +13,7 @@ from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,
     Failed,
+    Means,
     OperatingPoint,
     Outcome,
     Quality,
@@ -37,6 +38,7 @@ SLEEP, ECO, FULL = (
 SPEC = DeviceSpec(
     id="m", kind=DeviceKind.ASIC, node="n", points=(SLEEP, ECO, FULL), ceiling=Power(3_150), keeps_limit=True
 )
+CUT = SetPoint(device="m", point=SLEEP, means=Means.OUTLET)
 
 
 class Machine:
@@ -159,14 +161,14 @@ async def test_orders_reach_the_machine_while_it_has_power() -> None:
 async def test_a_machine_that_was_cut_off_is_seen_at_its_floor_without_a_watt() -> None:
     driver, _, _ = plugged()
 
-    assert await driver.cut() == Acknowledged()
+    assert await driver.apply(CUT) == Acknowledged()
     assert await driver.read() == DARK
 
 
 async def test_without_meters_a_machine_that_was_cut_off_is_estimated_to_draw_nothing() -> None:
     driver, _, _ = plugged(power=None)
 
-    await driver.cut()
+    await driver.apply(CUT)
 
     assert await driver.read() == replace(DARK, quality=Quality.ESTIMATED)
 
@@ -174,7 +176,7 @@ async def test_without_meters_a_machine_that_was_cut_off_is_estimated_to_draw_no
 async def test_what_a_welded_relay_lets_through_is_seen() -> None:
     driver, plug, _ = plugged()
     plug.works, plug.welded = False, True
-    await driver.cut()
+    await driver.apply(CUT)
 
     assert await driver.read() == replace(DARK, draw=Power(3_010))
 
@@ -182,15 +184,15 @@ async def test_what_a_welded_relay_lets_through_is_seen() -> None:
 async def test_a_machine_without_power_can_be_given_all_or_nothing() -> None:
     driver, _, _ = plugged()
     before = driver.spec
-    await driver.cut()
+    await driver.apply(CUT)
 
-    assert before == SPEC
-    assert driver.spec == replace(SPEC, points=(SLEEP, FULL))
+    assert before == replace(SPEC, has_outlet=True)
+    assert driver.spec == replace(SPEC, points=(SLEEP, FULL), has_outlet=True)
 
 
 async def test_a_cut_machine_is_at_its_floor_without_being_asked() -> None:
     driver, plug, machine = plugged()
-    await driver.cut()
+    await driver.apply(CUT)
 
     assert await driver.apply(to(SLEEP)) == Acknowledged()
     assert (machine.told, plug.orders) == ([], [Relay.OFF])
@@ -198,7 +200,7 @@ async def test_a_cut_machine_is_at_its_floor_without_being_asked() -> None:
 
 async def test_a_raise_gives_a_machine_that_was_cut_off_its_power_back() -> None:
     driver, plug, machine = plugged()
-    await driver.cut()
+    await driver.apply(CUT)
 
     outcome = await driver.apply(to(FULL))
     reading = await driver.read()
@@ -206,7 +208,7 @@ async def test_a_raise_gives_a_machine_that_was_cut_off_its_power_back() -> None
     assert outcome == Acknowledged()
     assert plug.orders == [Relay.OFF, Relay.ON]
     assert reading.draw == Power(3_010)
-    assert (driver.spec, machine.told) == (SPEC, [])
+    assert (driver.spec, machine.told) == (replace(SPEC, has_outlet=True), [])
 
 
 async def test_an_outlet_switched_off_by_hand_is_never_switched_on() -> None:
@@ -222,7 +224,7 @@ async def test_an_outlet_switched_off_by_hand_is_never_switched_on() -> None:
 
 async def test_nor_is_one_that_was_cut_given_back_and_then_switched_off_by_hand() -> None:
     driver, plug, _ = plugged()
-    await driver.cut()
+    await driver.apply(CUT)
     await driver.apply(to(FULL))
     await driver.read()
     plug.switch_by_hand(Relay.OFF)
@@ -234,13 +236,13 @@ async def test_nor_is_one_switched_off_by_hand_before_it_was_to_be_cut() -> None
     driver, plug, _ = plugged()
     plug.switch_by_hand(Relay.OFF)
 
-    assert await driver.cut() == Acknowledged()
+    assert await driver.apply(CUT) == Acknowledged()
     assert isinstance(await driver.apply(to(FULL)), Refused)
 
 
 async def test_a_relay_that_takes_its_time_is_switched_on_again_without_complaint() -> None:
     driver, plug, _ = plugged()
-    await driver.cut()
+    await driver.apply(CUT)
     plug.works = False
 
     outcomes = [await driver.apply(to(FULL)) for _ in range(2)]
@@ -252,7 +254,7 @@ async def test_a_relay_that_takes_its_time_is_switched_on_again_without_complain
 async def test_a_relay_seen_on_just_after_the_cut_was_cut_from_here_all_the_same() -> None:
     driver, plug, machine = plugged()
     plug.works = False
-    await driver.cut()
+    await driver.apply(CUT)
     await driver.read()
     machine.powered, plug.works = False, True
 
@@ -262,7 +264,7 @@ async def test_a_relay_seen_on_just_after_the_cut_was_cut_from_here_all_the_same
 async def test_a_cut_without_an_answer_may_have_been_done_and_can_be_taken_back() -> None:
     driver, plug, machine = plugged()
     plug.answers = False
-    outcome = await driver.cut()
+    outcome = await driver.apply(CUT)
     machine.powered, plug.answers = False, True
 
     assert isinstance(outcome, Failed)
@@ -274,7 +276,7 @@ async def test_an_outlet_is_asked_itself_only_after_it_was_switched() -> None:
     driver, plug, _ = plugged()
     await driver.read()
     before = plug.looks
-    await driver.cut()
+    await driver.apply(CUT)
     await driver.read()
 
     assert (before, plug.looks) == (0, 1)
@@ -282,7 +284,7 @@ async def test_an_outlet_is_asked_itself_only_after_it_was_switched() -> None:
 
 async def test_a_pdu_that_falls_silent_leaves_the_machine_to_itself() -> None:
     driver, plug, machine = plugged()
-    await driver.cut()
+    await driver.apply(CUT)
     plug.answers = False
 
     with pytest.raises(DriverError, match="no route to host"):
@@ -351,7 +353,7 @@ async def test_a_liar_loses_its_power_and_gets_it_back() -> None:
         said = await driver.apply(SetPoint(device="row-000", point=driver.spec.floor))
         await site.advance(30.0)
         lied_w = (await driver.read()).draw
-        await driver.cut()
+        await driver.apply(CUT)
         await site.advance(1.0)
         dark, points, true_w = await driver.read(), driver.spec.points, site.plant.site_power_w
         again = await driver.apply(SetPoint(device="row-000", point=points[-1]))

@@ -40,6 +40,7 @@ from controller.domain.jobs import Job, JobState, JobStatus, QueueReading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Site, Zone
 from controller.run.board import Board, Tick
+from tests.decide.builders import grants_of, nodes_of
 
 NOW_S = 1_000.0
 UTC_S = 1_800_000_000.0
@@ -173,8 +174,10 @@ def tick(
             cap=cap,
             cap_reason=cap_reason,
             cap_event="",
-            grants=tuple(one.grant for one in devices),
-            nodes=nodes,
+            grants=grants_of(
+                (one.spec for one in devices), (one.grant for one in devices), ("grid-connection", "pdu-1")
+            ),
+            nodes=nodes_of(*nodes),
             ready=ready,
             least=Power(9_000),
             alarms=alarms,

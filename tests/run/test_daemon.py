@@ -22,6 +22,7 @@ from controller import daemon
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
+from controller.replay import Request, replay
 
 pytestmark = pytest.mark.socket
 
@@ -116,6 +117,7 @@ def test_a_site_without_machines_starts_is_alive_and_ends_when_told_to(tmp_path:
     assert (status["site"], status["ready"], status["devices"]) == ("empty", True, [])
     assert (code, logged) == (0, ["stopping"])
     assert (tmp_path / "state" / "journal.db").exists()
+    assert replay(Request(path=tmp_path / "state" / "journal.db")).differing == 0
 
 
 def test_an_interrupt_from_the_keyboard_ends_it_like_the_service_manager(tmp_path: Path) -> None:
@@ -137,6 +139,17 @@ def test_a_journal_that_cannot_be_written_at_the_end_does_not_spoil_the_end(tmp_
 
     assert code == 0
     assert logged[-2:] == ["stopping", "journal_not_written"]
+
+
+def test_decisions_are_not_recorded_where_nobody_wants_it(tmp_path: Path) -> None:
+    site = site_file(tmp_path)
+    site.write_text(site.read_text().replace('journal.db" }', 'journal.db", record = false }'))
+
+    with running(site) as controller:
+        controller.told(b"WATCHDOG=1")
+        controller.ended(signal.SIGTERM)
+
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["journal.db"]
 
 
 def test_the_queues_directory_is_made_at_the_start(tmp_path: Path) -> None:

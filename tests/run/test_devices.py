@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from controller.domain.devices import Acknowledged, Failed, Refused
+from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.gpus import GpuDetail, GpuHealth, GpuIdentity
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
@@ -554,6 +556,47 @@ async def test_at_the_end_everything_is_closed_whatever_was_under_way() -> None:
     assert all(one.closed for one in fleet)
     assert queue.closed
     assert all(one.busy == 0 for one in fleet)
+
+
+class Forgetful:
+    """What `asyncio.wait_for` makes of a driver in Python 3.11: a cancellation that comes together with the
+    answer is lost."""
+
+    def __init__(self) -> None:
+        self.id = "forgetful"
+        self.spec = spec(self.id)
+
+    async def read(self) -> Any:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        raise DriverError("connection lost")
+
+    async def apply(self, command: object) -> Outcome:
+        await self.read()
+        return Acknowledged()
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("part", ["device", "command", "meter", "queue"])
+@in_virtual_time
+async def test_a_driver_that_loses_its_cancellation_does_not_keep_the_process_from_ending(part: str) -> None:
+    one = Forgetful()
+    floor = Floor(
+        *([one] if part in ("device", "command") else []),
+        sensors=[one] if part == "meter" else [],
+        queues=[one] if part == "queue" else [],
+        deadline_s=200.0,
+    )
+
+    async with floor.open() as machines:
+        await asyncio.sleep(1)
+        if part == "command":
+            machines.post([told("forgetful", deadline_s=200.0)])
+            await asyncio.sleep(1)
+
+    assert now_s() < 10
 
 
 @in_virtual_time

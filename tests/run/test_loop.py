@@ -23,6 +23,7 @@ from controller.run.clock import Clock
 from controller.run.journal import Journal, rows_of
 from controller.run.loop import LEAST_GAP_S, Islanded, Loop, headline
 from controller.run.notify import Notifier
+from controller.run.recording import NotRecorded, Recorder
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
 from tests.virtualtime import START_S, VirtualLoop, in_virtual_time, now_s
@@ -71,6 +72,7 @@ class Shell:
         operator: Operator | None = None,
         limit: Bound = NO_LIMIT,
         policy: Policy | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         meter = meters[0].id if meters else None
         site = Site(
@@ -92,6 +94,7 @@ class Shell:
             machines=self.floor.machines,
             grid=operator if operator is not None else Islanded(),
             journal=self.journal,
+            recorder=recorder or NotRecorded(),
             board=self.board,
             notifier=self.manager,
             wake=self.wake,
@@ -263,14 +266,14 @@ async def test_the_watchdog_starves_while_the_process_is_stuck(tmp_path: Path) -
 
 
 class Restless(DeviceSpec):
-    """A device whose ceiling is higher each time one looks: no plan for it can be right."""
+    """A device whose ceiling is lower each time one looks: no plan for it can be right."""
 
     _asked = 0
 
     @property
     def ceiling(self) -> Power:
         type(self)._asked += 1
-        return Power(3100 + self._asked)
+        return Power(9100 - self._asked)
 
     @ceiling.setter
     def ceiling(self, _: Power) -> None:

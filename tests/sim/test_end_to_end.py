@@ -127,6 +127,8 @@ async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_ki
     assert len({ack.id for ack in received}) == 1
     miners = [row for row in commands_since(stage, restarted_utc_s) if not row[0].startswith("h100")]
     assert miners == []
+    replayed = await stage.wattshift("replay", str(stage.directory / "journal.db"))
+    assert " 0 differ; 0 commands differ (2 starts, 0 gaps" in replayed
 
 
 async def test_a_gpu_job_gets_its_watts_from_hashing_and_gives_them_back(stage: Stage) -> None:

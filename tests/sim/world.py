@@ -116,13 +116,14 @@ class World:
                     limit=Limit(Power(int(rated_w * cap_share))),
                     fixed=Power(2000),
                     meter="site-meter",
+                    ramp_up_per_s=Limit(Power(4000)),
                 ),
                 *(
                     Node(id=node, parent="site", limit=Limit(Power(int(rated_w / len(NODES) * 0.95))))
                     for node in NODES
                 ),
             ),
-            policy=Policy(event_lead_s=20.0, ramp_up_per_s=Limit(Power(4000)), retry_s=15.0),
+            policy=Policy(event_lead_s=20.0, retry_s=15.0),
         )
         self.state = State()
         self.readings: dict[str, Sample[Reading]] = {}

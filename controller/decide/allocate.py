@@ -1,0 +1,122 @@
+"""One operating point per device, for the most value under every node's room.
+
+The relaxed problem is solved exactly and bounds the value of any answer; the integer answer takes whole
+steps in the same order, fills what is left, and trades within nodes that are in the way. What is given fits
+every node in whole watts wherever the lowest points do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.hulls import Steps, by_falling, hulls
+from controller.decide.packing import Packing, fill, greedy
+from controller.decide.relaxed import load, relaxed
+from controller.decide.trades import trade
+from controller.decide.tree import Tree
+
+NEAR = 5e-4
+"""An answer so close to its bound is not improved. Relative to what devices are worth, leaving
+out premiums that keep single ones where they are."""
+ALIKE = (1 << 46) - 1
+"""The bits of a slope that do not count between groups: what differs by less than 1.6 % is alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Menu:
+    """The candidates of n devices: device i stands at `node[i]`, and its candidates are `start[i]` up to
+    `start[i + 1]` of `watts` (rising within a device; the first is its lowest) and `values` (USD per hour).
+
+    Devices of one `group` (-1: of none) are worth something together, so as few groups as possible are
+    served in part.
+    """
+
+    node: NDArray[np.intp]
+    start: NDArray[np.intp]
+    watts: NDArray[np.int64]
+    values: NDArray[np.float64]
+    group: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Allocation:
+    """`index` is each device's candidate, counted from its first; `blocked_by` the lowest node on its way up
+    that has no room for its next better candidate, or -1 where it has none better. `room_w` is what is left
+    per node, negative where even the lowest candidates do not fit; no allocation is worth more than `bound`.
+    """
+
+    index: NDArray[np.intp]
+    blocked_by: NDArray[np.intp]
+    room_w: NDArray[np.int64]
+    value: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        """How far the value can at most lie below the best possible, as a fraction of that."""
+        return max(0.0, (self.bound - self.value) / abs(self.bound)) if self.bound else 0.0
+
+
+def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
+    """Allocate `room_w` (per node, for the devices below it). Of equals the first device is served first."""
+    low = menu.start[:-1]
+    hull = hulls(menu.start, menu.watts, menu.values)
+    room_w = room_w - load(menu.node, menu.watts[low], tree)
+    steps = hull.take(by_falling(hull.slope))
+    taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
+    bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())
+    if menu.group is not None:
+        steps = hull.take(_by_group(hull, menu.group))
+        taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
+    packing = Packing(
+        tree=tree,
+        node=menu.node,
+        watts=menu.watts,
+        values=menu.values,
+        low=low,
+        top=_tops(low, hull),
+        at=low.copy(),
+        room_w=tree.padded(room_w),
+    )
+    greedy(packing, steps, taken_w == steps.watts)
+    waiting = fill(packing)
+    if len(waiting.device) and packing.value < bound - NEAR * _typical(menu.values[packing.at]):
+        trade(packing, waiting, np.ones(len(low), bool) if menu.group is None else menu.group < 0)
+        waiting = fill(packing)
+    blocked_by = np.full(len(low), -1)
+    blocked_by[waiting.device] = waiting.node
+    value = packing.value
+    return Allocation(
+        index=packing.at - low,
+        blocked_by=blocked_by,
+        room_w=packing.room_w[:-1],
+        value=value,
+        bound=max(bound, value),
+    )
+
+
+def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.intp]:
+    """By falling slope, but those of groups rounded up and then group by group, so that not every one of
+    them has a part of its devices served.
+    """
+    of = group[hull.device]
+    order = np.argsort(of, kind="stable")
+    rounded = (hull.slope.view(np.int64) | ALIKE).view(np.float64)
+    return order[by_falling(np.where(of < 0, hull.slope, rounded)[order])]
+
+
+def _typical(values: NDArray[np.float64]) -> float:
+    """What devices are worth together, none of them counted at more than ten times the median."""
+    worth = np.abs(values)
+    middle = len(worth) // 2
+    return float(np.minimum(worth, 10 * np.partition(worth, middle)[middle]).sum())
+
+
+def _tops(low: NDArray[np.intp], hull: Steps) -> NDArray[np.intp]:
+    """Where each device is worth most: at the end of its last step."""
+    top = low.copy()
+    top[hull.device] = hull.end
+    return top

@@ -1,0 +1,80 @@
+"""What is known of every device as arrays: the `DeviceState` of each, mirrored row by row of the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.fleet import Flags, Fleet, Floats, Ints
+from controller.decide.plan import TRUTHS, Truth
+from controller.decide.truth import DeviceState, may_start_s
+
+CODE = {truth: code for code, truth in enumerate(TRUTHS)}
+SEEN = np.array([truth not in (Truth.STALE, Truth.UNREACHABLE) for truth in TRUTHS])
+IN_FLIGHT = np.array([truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED) for truth in TRUTHS])
+ON_ITS_WAY = np.array([truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED) for truth in TRUTHS])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """`at` is the index of a device's point (-1: none that it has), `now_w` that point's power (-1: none)."""
+
+    at: Ints
+    now_w: Ints
+    truth: NDArray[np.int8]
+    worst_w: Ints
+    draw_w: Ints
+    heard_s: Floats
+    since_s: Floats
+    may_start_s: Floats
+    bias: Floats
+    derate: Floats
+    warned: Flags
+
+    @property
+    def seen(self) -> Flags:
+        return SEEN[self.truth]
+
+    @property
+    def in_flight(self) -> Flags:
+        return IN_FLIGHT[self.truth]
+
+    def copy(self) -> Columns:
+        return Columns(**{field.name: getattr(self, field.name).copy() for field in fields(self)})
+
+    def put(self, fleet: Fleet, row: int, state: DeviceState) -> None:
+        """Mirror `state`; only into a copy that no plan was made of yet."""
+        self.at[row] = fleet.index_of(row, state.point)
+        self.now_w[row] = -1 if state.point is None else state.point.power.watts
+        self.truth[row] = CODE[state.truth]
+        self.worst_w[row] = state.worst.watts
+        self.draw_w[row] = state.draw.watts
+        self.heard_s[row] = state.at_s
+        self.since_s[row] = state.since_s
+        self.may_start_s[row] = may_start_s(fleet.specs[row], state)
+        self.bias[row] = state.bias
+        self.derate[row] = state.derate
+        self.warned[row] = state.warned
+
+
+def empty(rows: int) -> Columns:
+    return Columns(
+        at=np.full(rows, -1, dtype=np.int64),
+        now_w=np.full(rows, -1, dtype=np.int64),
+        truth=np.full(rows, CODE[Truth.UNREACHABLE], dtype=np.int8),
+        worst_w=np.zeros(rows, dtype=np.int64),
+        draw_w=np.zeros(rows, dtype=np.int64),
+        heard_s=np.full(rows, -np.inf),
+        since_s=np.full(rows, -np.inf),
+        may_start_s=np.full(rows, -np.inf),
+        bias=np.ones(rows),
+        derate=np.zeros(rows),
+        warned=np.zeros(rows, dtype=np.bool_),
+    )
+
+
+def counted_w(power_w: Ints, bias: Floats) -> Ints:
+    """What points are reckoned to draw on devices of that bias: `DeviceState.counted` for many."""
+    return np.ceil(power_w * bias).astype(np.int64)

@@ -1,0 +1,107 @@
+"""Every device of a site as arrays: what does not change from tick to tick, for arithmetic on all at once.
+
+Rows are devices in order of id, so that the order in which they were declared or heard changes nothing.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.tree import Tree
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.site import Service, Site
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fleet:
+    """`node` and `zone` are indices (zone -1: none). The points of row i are those from `start[i]` to just
+    before `start[i + 1]`, ascending in watts; `owner` is the row of each point. `draining` and
+    `isolated` are devices below a node that is.
+    """
+
+    given: tuple[DeviceSpec, ...]
+    specs: tuple[DeviceSpec, ...]
+    row: Mapping[str, int]
+    node: Ints
+    zone: Ints
+    gpu: Flags
+    draining: Flags
+    isolated: Flags
+    has_outlet: Flags
+    ceiling_w: Ints
+    stale_after_s: Floats
+    dwell_s: Floats
+    settle_down_s: Floats
+    restart_s: Floats
+    start: Ints
+    owner: Ints
+    power_w: Ints
+    rate: Floats
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def floor_w(self) -> Ints:
+        return self.power_w[self.start[:-1]]
+
+    @property
+    def top_w(self) -> Ints:
+        return self.power_w[self.start[1:] - 1]
+
+    def index_of(self, row: int, point: OperatingPoint | None) -> int:
+        """Which of a device's points `point` is; -1 for none, and for one that it no longer has."""
+        if point is None:
+            return -1
+        points = self.specs[row].points
+        for at, own in enumerate(points):
+            if own is point:
+                return at
+        return points.index(point) if point in points else -1
+
+    def made_of(self, specs: Sequence[DeviceSpec]) -> bool:
+        """Whether nothing was added, removed or changed since these rows were laid out."""
+        return len(specs) == len(self.given) and all(map(operator.is_, specs, self.given))
+
+
+def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
+    specs = tuple(sorted(given, key=lambda spec: spec.id))
+    node = np.array([tree.index[spec.node] for spec in specs], dtype=np.int64)
+    zones: dict[str | None, int] = {zone.id: at for at, zone in enumerate(site.zones)}
+    counts = np.array([len(spec.points) for spec in specs], dtype=np.int64)
+    points = [point for spec in specs for point in spec.points]
+    return Fleet(
+        given=tuple(given),
+        specs=specs,
+        row={spec.id: at for at, spec in enumerate(specs)},
+        node=node,
+        zone=np.array([zones.get(spec.zone, -1) for spec in specs], dtype=np.int64),
+        gpu=np.array([spec.kind is DeviceKind.GPU for spec in specs], dtype=np.bool_),
+        draining=_below(site, tree, node, Service.DRAINING),
+        isolated=_below(site, tree, node, Service.ISOLATED),
+        has_outlet=np.array([spec.has_outlet for spec in specs], dtype=np.bool_),
+        ceiling_w=np.array([spec.ceiling.watts for spec in specs], dtype=np.int64),
+        stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
+        dwell_s=np.array([spec.dwell_s for spec in specs], dtype=np.float64),
+        settle_down_s=np.array([spec.settle_down_s for spec in specs], dtype=np.float64),
+        restart_s=np.array([spec.restart_s for spec in specs], dtype=np.float64),
+        start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        owner=np.repeat(np.arange(len(specs)), counts),
+        power_w=np.array([point.power.watts for point in points], dtype=np.int64),
+        rate=np.array([point.rate for point in points], dtype=np.float64),
+    )
+
+
+def _below(site: Site, tree: Tree, node: Ints, service: Service) -> Flags:
+    """Which devices, standing at `node`, have a node of that service above them."""
+    there = np.array([place.service is service for place in site.nodes] + [False])
+    return np.asarray(there[tree.way[node]].any(axis=1) if len(node) else np.zeros(0, dtype=np.bool_))

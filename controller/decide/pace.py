@@ -1,0 +1,84 @@
+"""How fast the site may change: ramps of nodes, starts at once. What a ramp was not used for is saved up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.domain.power import Bound, Limit, Power
+from controller.domain.site import Site
+
+RAMP_WINDOW_S = 5.0
+"""Ramp room that was not used is saved for this long."""
+LARGEST_STEP = 1.2
+"""... and at least for one change of the largest machine, which cannot be divided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
+    taken away; and how many machines may be started.
+    """
+
+    held: bool = False
+    starts: int = 1000
+    rise_w: Mapping[int, float] = field(default_factory=dict)
+    fall_w: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """Ramp room left over, by index of node, and since when."""
+
+    at_s: float | None = None
+    rise_w: Mapping[int, float] = field(default_factory=dict)
+    fall_w: Mapping[int, float] = field(default_factory=dict)
+
+
+def pace_now(site: Site, saved: Saved, now_s: float, *, largest: Power, held: bool) -> Pace:
+    """`largest` is the most that one machine draws; `held` lets nothing be raised."""
+    largest_w = LARGEST_STEP * largest.watts
+    elapsed_s = 0.0 if saved.at_s is None else max(0.0, now_s - saved.at_s)
+
+    def room(ramps: list[Bound], before: Mapping[int, float]) -> dict[int, float]:
+        return {
+            at: min(
+                before.get(at, 0.0) + per_s.power.watts * elapsed_s,
+                max(per_s.power.watts * RAMP_WINDOW_S, largest_w),
+            )
+            for at, per_s in enumerate(ramps)
+            if isinstance(per_s, Limit)
+        }
+
+    return Pace(
+        held=held,
+        starts=site.policy.starts_per_tick,
+        rise_w=room([node.ramp_up_per_s for node in site.nodes], saved.rise_w),
+        fall_w=room([node.ramp_down_per_s for node in site.nodes], saved.fall_w),
+    )
+
+
+class Purse:
+    """The ramp room of one direction: what is spent at a node is spent at all above it."""
+
+    def __init__(self, room_w: Mapping[int, float]) -> None:
+        self.left_w = dict(room_w)
+        self._waiting: set[int] = set()
+
+    def pays(self, way: tuple[int, ...], watts: int) -> bool:
+        """Take `watts` at every node of `way`, or nothing at all.
+
+        Who cannot be paid for keeps its turn: smaller ones must not take what a node is saving up for it.
+        """
+        short = [at for at in way if at in self.left_w and (at in self._waiting or self.left_w[at] < watts)]
+        if short and watts > 0:
+            self._waiting.update(short)
+            return False
+        self.take(way, watts)
+        return True
+
+    def take(self, way: tuple[int, ...], watts: int) -> None:
+        """What must be, and may leave a debt."""
+        for at in way:
+            if at in self.left_w:
+                self.left_w[at] -= watts

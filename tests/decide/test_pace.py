@@ -1,0 +1,320 @@
+"""How fast a site may change: ramps both ways, starts per hour; nodes out of service; the last resort."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from controller.decide.limits import Moment, Reach, limits_now, rated_w
+from controller.decide.pace import Pace, Purse, Saved, pace_now
+from controller.decide.plan import AlarmKind, Reason
+from controller.decide.timeline import grid_now
+from controller.domain.grid import EventStatus, GridEvent, Link
+from controller.domain.power import Limit, Power
+from controller.domain.site import Service, Site
+from tests.decide.builders import (
+    FULL,
+    NOW_S,
+    SLEEP,
+    UTC_S,
+    at_point,
+    bound,
+    device,
+    event,
+    inputs,
+    miner,
+    node,
+    reasons,
+    running,
+    site,
+    told,
+)
+from tests.decide.steps import decide
+from tests.decide.world import World, awake
+
+LARGEST = Power(3_500)
+
+
+def pace(here: Site, saved: Saved, now_s: float = NOW_S) -> Pace:
+    return pace_now(here, saved, now_s, largest=LARGEST, held=False)
+
+
+# Saving
+
+
+def test_a_ramp_gives_its_watts_per_second_and_saves_a_little_of_what_was_not_used() -> None:
+    here = site(ramp_up_w=2_000)
+    empty = Saved(at_s=NOW_S - 1)
+
+    assert pace(here, empty).rise_w == {0: 2_000}
+    assert pace(here, empty, NOW_S + 1_000).rise_w == {0: 10_000}
+
+
+def test_a_slow_ramp_saves_up_for_one_change_of_the_largest_machine() -> None:
+    here = site(ramp_up_w=10)
+
+    assert pace(here, Saved(at_s=0.0), NOW_S + 1_000).rise_w == {0: pytest.approx(4_200)}
+
+
+def test_only_nodes_that_have_a_ramp_are_held_to_one() -> None:
+    here = site(node("pdu", ramp_down_w=100), node("free"))
+
+    found = pace(here, Saved(at_s=NOW_S - 1))
+
+    assert (found.rise_w, found.fall_w) == ({}, {1: 100})
+
+
+def test_what_is_spent_below_is_spent_above_and_who_cannot_pay_keeps_its_turn() -> None:
+    purse = Purse({0: 1_000.0, 1: 600.0})
+
+    assert purse.pays((1, 0), 500)
+    assert not purse.pays((1, 0), 200)
+    assert not purse.pays((1, 0), 50)
+    assert purse.pays((2, 0), 500)
+    assert purse.left_w == {0: 0.0, 1: 100.0}
+
+
+def test_who_adds_nothing_need_not_wait_for_its_turn() -> None:
+    purse = Purse({0: 0.0})
+    assert not purse.pays((0,), 10)
+
+    assert purse.pays((0,), 0)
+
+
+def test_what_must_be_may_leave_a_debt_that_time_pays() -> None:
+    purse = Purse({0: 100.0})
+
+    purse.take((0,), 3_000)
+    later = pace(site(ramp_down_w=1_000), Saved(at_s=NOW_S - 2, fall_w=purse.left_w))
+
+    assert later.fall_w == {0: -900.0}
+
+
+# Ramps in a site
+
+
+def falls(world: World, node_name: str, seconds: int) -> list[float]:
+    """How far the true watts of a node fell in each second."""
+    drawn = []
+    for _ in range(seconds):
+        world.tick()
+        drawn.append(world.watts(node_name))
+    return [before - after for before, after in pairwise(drawn)]
+
+
+def test_machines_that_no_longer_earn_are_lowered_along_the_ramp_of_their_own_node_only() -> None:
+    halls = (node("slow", ramp_down_w=1_000), node("free"))
+    machines = [awake(miner(f"{hall.id}-{at}", hall.id)) for hall in halls for at in range(4)]
+    world = World(site(*halls), machines)
+    world.run(30)
+    world.prices = type(world.prices)(usd_per_ths_day=0.0, usd_per_kwh=0.05)
+
+    fell = falls(world, "slow", 30)
+
+    assert world.watts("free") == 4 * SLEEP.power.watts
+    assert world.watts("slow") == 4 * SLEEP.power.watts
+    assert max(sum(fell[at : at + 10]) for at in range(20)) <= 10 * 1_000 + 5_000
+
+
+def test_a_limit_that_is_passed_is_obeyed_at_once_whatever_the_ramp() -> None:
+    machines = [awake(miner(f"m{at}")) for at in range(4)]
+    world = World(site(limit_w=14_000, ramp_down_w=1), machines)
+    world.run(20)
+    world.events = (event(start_s=world.now_s, limit_w=4_000),)
+
+    world.run(3)
+
+    assert world.watts() <= 4_000
+
+
+def test_an_event_known_in_time_is_reached_along_the_ramp_just_as_it_begins() -> None:
+    machines = [awake(miner(f"m{at}")) for at in range(10)]
+    world = World(site(limit_w=36_000, ramp_down_w=500, event_lead_s=3.0), machines)
+    world.run(20)
+    start_s = world.now_s + 100
+    world.events = (event(start_s=start_s, limit_w=7_100),)
+
+    fell = falls(world, "site", 100)
+
+    assert world.breaches == []
+    assert world.watts() <= 7_100
+    assert fell[:20] == [0.0] * 20, "with an hour's notice nothing is given away early"
+    assert max(sum(fell[at : at + 20]) for at in range(80)) <= 20 * 500 + 3_500
+
+
+def grid_limit(
+    *events: GridEvent, at_s: float, reach_w: int | None, limit_w: int = 50_000, ramp_w: int | None = 1_000
+) -> int:
+    """The cap at a moment, when the root could draw `reach_w` two seconds before."""
+    here = site(limit_w=limit_w, ramp_down_w=ramp_w, event_lead_s=10.0)
+    utc_s = UTC_S + at_s - NOW_S
+    reach = None if reach_w is None else Reach(power=Power(reach_w), at_s=at_s - 2)
+    moment = Moment(now_s=at_s, utc_s=utc_s, reach=reach)
+    found = limits_now(here, rated_w(here), grid_now(events, utc_s, Link.UP, here), moment)
+    assert isinstance(found.cap, Limit)
+    return found.cap.power.watts
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "cap_w"), [(100.0, 50_000), (40.0, 40_000), (11.0, 11_000), (10.0, 10_000), (0.0, 10_000)]
+)
+def test_a_limit_to_come_is_as_far_away_as_the_ramp_leads_until_then(ahead_s: float, cap_w: int) -> None:
+    coming = event(start_s=NOW_S + ahead_s, limit_w=10_000)
+
+    assert grid_limit(coming, at_s=NOW_S, reach_w=cap_w) == cap_w
+
+
+def test_a_limit_without_notice_is_reached_along_the_ramp_until_its_deadline_and_then_at_once() -> None:
+    sudden = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
+
+    assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 43_000
+    assert grid_limit(sudden, at_s=NOW_S + 10, reach_w=11_000) == 10_000
+    assert grid_limit(sudden, at_s=NOW_S + 29.9, reach_w=45_000) == 43_000
+    assert grid_limit(sudden, at_s=NOW_S + 30, reach_w=45_000) == 10_000
+
+
+def test_without_a_deadline_or_a_ramp_or_a_past_a_limit_holds_from_its_start() -> None:
+    sudden = event(start_s=NOW_S, limit_w=10_000)
+    patient = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
+
+    assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 10_000
+    assert grid_limit(patient, at_s=NOW_S, reach_w=45_000, ramp_w=None) == 10_000
+    assert grid_limit(patient, at_s=NOW_S, reach_w=None) == 10_000
+
+
+def test_on_its_ramp_a_site_does_not_comply_yet_and_breaks_nothing() -> None:
+    machines = [awake(miner(f"m{at}")) for at in range(4)]
+    world = World(site(limit_w=15_000, ramp_down_w=500, meter="mains"), machines)
+    world.run(20)
+    world.events = (event(start_s=world.now_s, limit_w=4_000, ramp_deadline_s=60.0),)
+
+    plans = [world.tick() for _ in range(60)]
+
+    assert [alarm for plan in plans for alarm in plan.alarms] == []
+    assert plans[5].standings[0].status is EventStatus.STARTED
+    assert (plans[-1].standings[0].status, world.watts() <= 4_000) == (EventStatus.COMPLIANT, True)
+
+
+def test_an_event_at_a_node_limits_that_node_only() -> None:
+    halls = (node("east"), node("west"))
+    machines = [awake(miner(f"{hall.id}-{at}", hall.id)) for hall in halls for at in range(3)]
+    world = World(site(*halls), machines)
+    world.run(20)
+    world.events = (event(start_s=world.now_s, limit_w=4_000, node="east"),)
+
+    plan = world.run(10)
+
+    assert world.watts("east") <= 4_000
+    assert world.watts("west") == 3 * FULL.power.watts
+    assert [state.limit for state in plan.nodes] == [bound(None), bound(4_000), bound(None)]
+
+
+# Starts
+
+
+def test_a_machine_is_started_only_so_often_in_an_hour_and_says_that_it_rests() -> None:
+    spec = miner("a", starts_per_hour=2)
+    worn = device(SLEEP, started_s=(NOW_S - 3_000, NOW_S - 60))
+    said = inputs(spec, readings=[at_point(spec, SLEEP)])
+
+    _, plan = decide(site(), running({"a": worn}), said)
+    rested = worn._replace(started_s=(NOW_S - 3_600, NOW_S - 60))
+    after, later = decide(site(), running({"a": rested}), said)
+
+    assert (told(plan), reasons(plan)) == ({}, {"a": Reason.RESTING})
+    assert told(later) == {"a": "full"}
+    assert after.devices["a"].started_s == (NOW_S - 60, NOW_S)
+
+
+# Nodes out of service
+
+
+def test_a_draining_node_brings_all_below_it_to_its_lowest() -> None:
+    here = site(node("row", service=Service.DRAINING), node("shelf", "row"))
+    specs = (miner("a", "shelf"), miner("b"))
+
+    _, plan = decide(
+        here,
+        running({spec.id: device(FULL) for spec in specs}),
+        inputs(*specs, readings=[at_point(spec, FULL) for spec in specs]),
+    )
+
+    assert told(plan) == {"a": "sleep"}
+    assert reasons(plan) == {"a": Reason.DRAINING, "b": Reason.FULL}
+
+
+def test_below_an_isolated_node_silence_counts_nothing_and_is_no_alarm() -> None:
+    here = site(node("phase-2", service=Service.ISOLATED), limit_w=4_000)
+    specs = (miner("a", "phase-2"), miner("b"))
+
+    _, plan = decide(
+        here, running({"b": device(SLEEP)}), inputs(specs[0], specs[1], readings=[at_point(specs[1], SLEEP)])
+    )
+
+    assert told(plan) == {"b": "full"}
+    assert (reasons(plan)["a"], plan.nodes[1].worst, plan.alarms) == (Reason.ISOLATED, Power(0), ())
+
+
+def test_what_answers_below_an_isolated_node_counts_and_is_an_alarm() -> None:
+    here = site(node("phase-2", service=Service.ISOLATED), limit_w=4_000)
+    specs = (miner("a", "phase-2"), miner("b"))
+
+    _, plan = decide(
+        here,
+        running({"a": device(FULL), "b": device(SLEEP)}),
+        inputs(*specs, readings=[at_point(specs[0], FULL), at_point(specs[1], SLEEP)]),
+    )
+
+    assert told(plan) == {"a": "sleep"}
+    assert [(alarm.kind, alarm.subject) for alarm in plan.alarms] == [(AlarmKind.ENERGISED, "a")]
+
+
+def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
+    here = site(node("phase-2", service=Service.ISOLATED))
+    specs = (miner("a", "phase-2"), miner("b"))
+
+    _, plan = decide(here, type(running())(), inputs(*specs, readings=[at_point(specs[1], FULL)]))
+
+    assert plan.ready
+
+
+# The last resort
+
+
+def test_a_liar_that_a_limit_waits_for_has_its_power_taken_and_rests() -> None:
+    machines = [awake(miner("a", has_outlet=True), lies=True), awake(miner("b"), lies=True)]
+    world = World(site(limit_w=4_000, retry_s=5.0), machines)
+
+    world.run(120)
+
+    means = {(told.device, told.means.value) for plan in world.plans for told in plan.commands}
+    assert ("a", "outlet") in means
+    assert ("b", "outlet") not in means
+    assert world.watts() == SLEEP.power.watts + FULL.power.watts
+    world.site = site(limit_w=40_000)
+    world.run(60)
+    assert reasons(world.plan) == {"a": Reason.RESTING, "b": Reason.FULL}
+
+
+def test_a_liar_whose_watts_nobody_needs_keeps_its_power() -> None:
+    machines = [awake(miner("a", has_outlet=True), lies=True), awake(miner("b"))]
+    world = World(site(limit_w=4_000, retry_s=5.0), machines)
+
+    world.run(120)
+
+    assert {told.means.value for plan in world.plans for told in plan.commands} == {"command"}
+
+
+def test_a_silent_machine_has_its_power_taken_only_where_all_others_at_their_lowest_are_too_much() -> None:
+    def outlets_used(limit_w: int) -> set[str]:
+        machines = [awake(miner("a", has_outlet=True)), awake(miner("b"))]
+        world = World(site(limit_w=8_000), machines)
+        world.run(5)
+        world.machines["a"].silent = True
+        world.site = site(limit_w=limit_w, retry_s=5.0)
+        world.run(120)
+        return {told.device for plan in world.plans for told in plan.commands if told.means == "outlet"}
+
+    assert outlets_used(4_000) == set()
+    assert outlets_used(3_500) == {"a"}

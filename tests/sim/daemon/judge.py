@@ -1,0 +1,155 @@
+"""Whether a world's site kept its limits, from the plant's truth and from what can have been obeyed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from simulators.physics.miner import Miner
+from simulators.plant import Plant
+from tests.sim.daemon.memory import Network
+from tests.sim.daemon.operator import Broker, Operator
+
+UTC_S = 1_800_000_000.0
+SITE_W = 29_000.0
+NODES_W = {"pdu-a": 16_000.0, "pdu-b": 16_000.0}
+"""The limits in site.toml."""
+SETTLED_S = 90.0
+"""The plant begins above its limits, with nobody in charge: from here on it is ours."""
+RESPONSE_S = 10.0
+"""From an event's start to full compliance, as a contract would grant it."""
+HEARTBEAT_TIMEOUT_S = 16.0
+LINK_LOST_W = 20_000.0
+"""The contract's limit for a site that hears nothing and has no event to go by."""
+LEAD_S, SETTLES_S = 25.0, 15.0
+"""How long before its start an event may be acted on, and how long its end may take to be acted on."""
+SLOW_S = 0.5
+"""A machine whose every answer takes longer than this is not counted on: a change takes several."""
+RESTART_S = 30.0
+"""What a controller that was killed is given to know its site again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """At `at_s`, `what` happens to `subject`: a knob of the plant, of the network, or of this world."""
+
+    at_s: float
+    what: str
+    subject: str
+    value: bool | float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An instruction of the operator, told at `at_s`; `cancel_s` after that it is taken back."""
+
+    at_s: float
+    name: str
+    kw: float
+    in_s: float
+    for_s: float
+    cancel_s: float = float("inf")
+
+    def holds(self, now_s: float, from_s: float) -> bool:
+        return from_s <= now_s < self.end_s
+
+    @property
+    def end_s(self) -> float:
+        return min(self.at_s + self.in_s + self.for_s, self.at_s + self.cancel_s)
+
+    def concerns(self, now_s: float) -> bool:
+        """Whether a controller may be acting on it, early or late."""
+        return self.at_s + self.in_s - LEAD_S <= now_s <= self.end_s + SETTLES_S
+
+
+@dataclass(slots=True)
+class Verdict:
+    """From the plant alone: when which limit was passed and by how much, and the shares of the cap used."""
+
+    breaches: list[tuple[float, str, float]] = field(default_factory=list)
+    used: list[float] = field(default_factory=list)
+
+
+class Seen(Protocol):
+    """What the judge asks of a world."""
+
+    @property
+    def now_s(self) -> float: ...
+
+    events: list[Event]
+    operator: Operator
+    broker: Broker
+    jumped_s: float
+    down_until_s: float
+
+
+class Judge:
+    """`look` after every step. `verdict` is what came of it."""
+
+    def __init__(self, plant: Plant, network: Network) -> None:
+        self.verdict = Verdict()
+        self._plant = plant
+        self._network = network
+        self._impossible_until_s = 0.0
+        self._heard_s = 0.0
+        self._met: set[str] = set()
+
+    def look(self, world: Seen) -> None:
+        now_s, watts = world.now_s, self._plant.site_power_w
+        if world.operator.is_beating and world.broker.is_up:
+            self._heard_s = now_s
+        if now_s < SETTLED_S:
+            return
+        cap_w = self._cap_w(world)
+        if self._lowest_w() > cap_w:
+            self._impossible_until_s = now_s + RESPONSE_S
+        if watts > cap_w and now_s > self._impossible_until_s:
+            self._breach(now_s, "site", watts - cap_w)
+        for node, limit_w in NODES_W.items():
+            if (over_w := self._plant.node_power_w(node) - limit_w) > 0:
+                self._breach(now_s, node, over_w)
+        self.verdict.used.append(watts / cap_w)
+
+    def _breach(self, now_s: float, node: str, over_w: float) -> None:
+        self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))
+
+    def _cap_w(self, world: Seen) -> float:
+        """What must hold now."""
+        # A controller whose clock is ahead lets go of an event by so much too early.
+        now_s = world.now_s + max(0.0, world.jumped_s)
+        caps = [SITE_W]
+        for event in world.events:
+            if event.holds(now_s, self._obeyed_from_s(world, event)):
+                caps.append(event.kw * 1000)
+            if event.holds(now_s, event.at_s + event.in_s) and self._plant.site_power_w <= event.kw * 1000:
+                self._met.add(event.name)
+        silent_s = max(self._heard_s + HEARTBEAT_TIMEOUT_S, world.down_until_s + RESTART_S)
+        if world.now_s > silent_s + RESPONSE_S and not any(e.concerns(world.now_s) for e in world.events):
+            caps.append(LINK_LOST_W)
+        return min(caps)
+
+    def _obeyed_from_s(self, world: Seen, event: Event) -> float:
+        """When it can have been obeyed: heard, begun, and by a controller that had the time to know its site.
+        What was met before a controller was killed is expected of the plant as it then stands."""
+        ack = world.operator.acked(event.name, "RECEIVED")
+        if ack is None:
+            return event.end_s
+        known_s = 0.0 if event.name in self._met else world.down_until_s + RESTART_S
+        return max(event.at_s + event.in_s, ack.arrived_utc_s - UTC_S, known_s) + RESPONSE_S
+
+    def _lowest_w(self) -> float:
+        """What the site draws when all that obey are off, and the others go on as they are."""
+        machines = self._plant.miners.values()
+        away_w = sum(miner.watts for miner in machines if not self._obeys(miner))
+        resting_w = sum(miner.group.standby_w for miner in machines if self._obeys(miner))
+        gpus_w = sum(gpu.watts for gpu in self._plant.gpus.values())
+        loads_w = sum(node.load_w for node in self._plant.nodes.values())
+        return 1.01 * (away_w + resting_w + gpus_w + loads_w)  # no site can use the margin of its limits
+
+    def _obeys(self, miner: Miner) -> bool:
+        """Whether an order sent now would get there and be carried out within the time there is."""
+        faults, weather = miner.faults, self._network.over(miner.address)
+        broken = (faults.hangs, faults.half_reply, faults.garbage, faults.refuses, faults.session_stolen)
+        lies = (faults.lies_about_stop, faults.lies_about_limit)
+        is_slow = faults.slow_s > SLOW_S or weather.slow_s > SLOW_S
+        return miner.reachable and not (any(broken) or any(lies) or weather.dark or is_slow)

@@ -1,0 +1,194 @@
+"""What goes wrong in a world, chosen by its seed: some kinds of trouble, not all, each for a while."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from math import inf
+
+from controller.domain.jobs import JobState
+from tests.sim.daemon.judge import SETTLED_S, Event, Fault
+from tests.sim.daemon.world import STEP_S, World
+
+CALM_S = 330.0
+"""Here everything that was broken is mended."""
+END_S = 450.0
+ON_FOR_S = (5.0, 60.0)
+WITH_JOBS = 0.5
+RECOVERED = 0.93
+"""Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
+LASTING = ("lies_about_resume", "lies_about_limit")
+"""A machine that said yes to more and took no more keeps its watts reserved, as one without a pool does, and
+is not asked again: worlds with such machines are judged for safety alone."""
+
+Kind = Callable[[random.Random], Iterator[Fault]]
+
+LUXOS = tuple(f"luxos-{at:03d}" for at in range(4))
+MINERS = (*LUXOS, *(f"whatsminer-{at:03d}" for at in range(3)),
+          *(f"antminer-{at:03d}" for at in range(2)))  # fmt: skip
+HOSTS = (*(f"127.79.1.{at}" for at in range(1, 5)), *(f"127.79.2.{at}" for at in range(1, 4)),
+         *(f"127.79.3.{at}" for at in range(1, 3)), "127.0.0.1")  # fmt: skip
+GPUS = ("h100-000", "h100-001")
+
+
+def swarm(world: World) -> World:
+    """Give `world` its faults and events."""
+    choice = world.random
+    kinds = choice.sample(sorted(KINDS.keys() - {"jobs"}), choice.randint(2, 5))
+    if choice.random() < WITH_JOBS:
+        kinds.append("jobs")
+    faults = [fault for kind in kinds for fault in KINDS[kind](choice)]
+    world.faults = sorted(faults, key=lambda fault: fault.at_s)
+    world.events = list(_events(choice))
+    return world
+
+
+def problems(world: World) -> list[str]:
+    """What must not be, in words; nothing if all is well."""
+    truth = world.plant.truth()
+    last = world.judge.verdict.used[-100:]
+    found = [
+        f"{node} drew up to {over_w} W too much for {for_s:.1f} s from {at_s:.1f} s"
+        for node, at_s, for_s, over_w in _spells(world)
+    ]
+    if truth.breaker_trips or truth.miner_trips:
+        found.append(f"{truth.breaker_trips} breakers and {truth.miner_trips} machines tripped")
+    states = {one.state for one in world.queue.jobs.values()}
+    if JobState.QUEUED in states and JobState.RUNNING not in states:
+        found.append("a job waits, and none runs")
+    can_recover = not any(fault.what in LASTING for fault in world.faults)
+    if can_recover and (share := sum(last) / len(last)) < RECOVERED:
+        found.append(f"at the end {share:.1%} of the cap is used")
+    return found
+
+
+def _spells(world: World) -> Iterator[tuple[str, float, float, int]]:
+    """Breaches of one node that follow one another: node, start, length, the most of it."""
+    by_node = sorted(world.judge.verdict.breaches, key=lambda breach: (breach[1], breach[0]))
+    for node, breaches in groupby(by_node, key=lambda breach: breach[1]):
+        spell: list[tuple[float, float]] = []
+        for at_s, _, over_w in [*breaches, (inf, node, 0.0)]:
+            if spell and at_s - spell[-1][0] > 2 * STEP_S:
+                length_s = spell[-1][0] - spell[0][0] + STEP_S
+                yield node, spell[0][0], length_s, round(max(over for _, over in spell))
+                spell = []
+            spell.append((at_s, over_w))
+
+
+def _events(choice: random.Random) -> Iterator[Event]:
+    for at in range(choice.randint(1, 3)):
+        yield Event(
+            at_s=round(choice.uniform(SETTLED_S, CALM_S - 150), 1),
+            name=f"event-{at}",
+            kw=round(choice.uniform(8, 26), 1),
+            in_s=round(choice.choice([0.0, 5.0, 30.0, 60.0]), 1),
+            for_s=round(choice.uniform(30, 150), 1),
+            cancel_s=round(choice.uniform(10, 60), 1) if choice.random() < 0.2 else float("inf"),
+        )
+
+
+def _start_s(choice: random.Random) -> float:
+    return round(choice.uniform(SETTLED_S, CALM_S - 70), 1)
+
+
+def _a_while(
+    choice: random.Random, what: str, subjects: Sequence[str], value: bool | float = True
+) -> Iterator[Fault]:
+    """On each of `subjects`, at a time of its own; over before the calm."""
+    for subject in subjects:
+        start_s = _start_s(choice)
+        yield Fault(start_s, what, subject, value)
+        yield Fault(round(start_s + choice.uniform(*ON_FOR_S), 1), what, subject, type(value)(0))
+
+
+def _until_calm(choice: random.Random, what: str, subjects: Sequence[str]) -> Iterator[Fault]:
+    for subject in subjects:
+        yield Fault(_start_s(choice), what, subject, True)
+        yield Fault(CALM_S, what, subject, False)
+
+
+def _once(choice: random.Random, what: str, subjects: Sequence[str]) -> Iterator[Fault]:
+    for subject in subjects:
+        yield Fault(_start_s(choice), what, subject, True)
+
+
+def _some(choice: random.Random, among: Sequence[str], most: int = 3) -> Sequence[str]:
+    return choice.sample(among, choice.randint(1, most))
+
+
+def _miners_for_a_while(what: str) -> Kind:
+    return lambda choice: _a_while(choice, what, _some(choice, MINERS))
+
+
+def _liars(what: str) -> Kind:
+    return lambda choice: _until_calm(choice, what, _some(choice, MINERS, 2))
+
+
+def _reboots(choice: random.Random) -> Iterator[Fault]:
+    forgetful, rebooting = _some(choice, MINERS), _some(choice, MINERS)
+    yield from (Fault(SETTLED_S, "forgets_limit_on_reboot", miner, True) for miner in forgetful)
+    yield from _once(choice, "reboot_now", rebooting)
+
+
+def _slow_answers(choice: random.Random) -> Iterator[Fault]:
+    return _a_while(choice, "slow_s", _some(choice, MINERS), round(choice.uniform(1, 8), 1))
+
+
+def _slow_network(choice: random.Random) -> Iterator[Fault]:
+    return _a_while(choice, "slow", _some(choice, HOSTS, 4), round(choice.uniform(0.2, 2), 1))
+
+
+def _dark_site(choice: random.Random) -> Iterator[Fault]:
+    """A switch goes: every machine at once."""
+    start_s, for_s = _start_s(choice), round(choice.uniform(*ON_FOR_S), 1)
+    for host in HOSTS:
+        yield Fault(start_s, "dark", host, True)
+        yield Fault(start_s + for_s, "dark", host, False)
+
+
+def _stalls(choice: random.Random) -> Iterator[Fault]:
+    for _ in range(choice.randint(1, 4)):
+        yield Fault(_start_s(choice), "stall", "", round(choice.uniform(0.5, 4), 1))
+
+
+def _kills(choice: random.Random) -> Iterator[Fault]:
+    for _ in range(choice.randint(1, 3)):
+        yield Fault(_start_s(choice), "kill", "", round(choice.uniform(0.5, 8), 1))
+
+
+def _jobs(choice: random.Random) -> Iterator[Fault]:
+    """No trouble, but work: freed watts go to it, and come back."""
+    for _ in range(choice.randint(1, 3)):
+        yield Fault(_start_s(choice), "job", "", round(choice.uniform(20, 90), 1))
+
+
+def _clock_jumps(choice: random.Random) -> Iterator[Fault]:
+    return _a_while(choice, "clock_jump", [""], round(choice.uniform(-2, 2), 1))
+
+
+KINDS: Mapping[str, Kind] = {
+    **{
+        what: _miners_for_a_while(what)
+        for what in ("hangs", "dead", "half_reply", "garbage", "never_closes", "refuses", "pool_loss")
+    },
+    **{what: _liars(what) for what in ("lies_about_stop", "lies_about_limit", "lies_about_resume")},
+    "session_stolen": lambda choice: _a_while(choice, "session_stolen", _some(choice, LUXOS)),
+    "frozen_reads": lambda choice: _a_while(choice, "frozen_reads", _some(choice, MINERS, 1)),
+    "reboots": _reboots,
+    "slow_answers": _slow_answers,
+    "slow_network": _slow_network,
+    "dark": lambda choice: _a_while(choice, "dark", _some(choice, HOSTS)),
+    "dark_site": _dark_site,
+    "meter_dead": lambda choice: _a_while(choice, "dead", _some(choice, ("main", "a"), 2)),
+    "gpu_lost": lambda choice: _a_while(choice, "lost", _some(choice, GPUS, 1)),
+    "gpu_resets": lambda choice: _once(choice, "reset_limit_now", GPUS),
+    "broker_away": lambda choice: _a_while(choice, "broker_away", [""]),
+    "operator_silent": lambda choice: _a_while(choice, "silent", [""]),
+    "repeats": lambda choice: _a_while(choice, "repeats", [""], 0.5),
+    "reorders": lambda choice: _a_while(choice, "reorders", [""], 0.5),
+    "clock_jumps": _clock_jumps,
+    "stalls": _stalls,
+    "kills": _kills,
+    "jobs": _jobs,
+}

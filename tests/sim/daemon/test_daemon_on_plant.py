@@ -1,0 +1,72 @@
+"""The whole daemon against the plant's protocols, seed by seed: nothing unsafe while things break, all of the
+power back after, and the same again for the same seed.
+
+A failing seed replays with `pytest tests/sim/daemon --seed N`; `make soak-daemon SEEDS=N` runs many.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sim.daemon.judge import Event
+from tests.sim.daemon.soak import world_of
+from tests.sim.daemon.world import World
+
+SEEDS = (2, 9)
+TWICE = 5
+UNTIL_S = 130.0
+SOAK = (sys.executable, "-m", "tests.sim.daemon.soak")
+ROOT = Path(__file__).parents[3]
+
+pytestmark = pytest.mark.slow
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        given = metafunc.config.getoption("--seed")
+        metafunc.parametrize("seed", [given] if given is not None else SEEDS)
+
+
+def test_no_limit_is_passed_whatever_breaks_and_the_power_comes_back(seed: int) -> None:
+    world, found = world_of(seed)
+
+    assert found == [], f"{found}; again: pytest tests/sim/daemon --seed {seed}"
+    assert world.commands > 0
+
+
+def test_one_seed_is_one_world_whatever_the_process_hashes_with() -> None:
+    """In this process, and in another whose sets and dictionaries fall otherwise."""
+    here, _ = world_of(TWICE, UNTIL_S)
+    other = subprocess.run(
+        [*SOAK, "--digest", "--seeds=1", f"--first={TWICE}", f"--until={UNTIL_S}"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONHASHSEED": "4711"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert other.stdout.split() == [str(TWICE), here.digest]
+
+
+def test_a_controller_killed_between_two_commands_is_followed_by_one_that_finishes_its_work(
+    tmp_path: Path,
+) -> None:
+    world = World(1, tmp_path)
+    world.events = [Event(at_s=40, name="dr", kw=14, in_s=60, for_s=200)]
+    world.kill_after = frozenset({2, 5, 9, 12})
+
+    world.run(330)
+
+    assert world.lives == 1 + len(world.kill_after)
+    assert world.judge.verdict.breaches == []
+    received = [ack for ack in world.operator.acks if (ack.event, ack.status) == ("dr", "RECEIVED")]
+    assert len({ack.id for ack in received}) == 1
+    assert world.operator.acked("dr", "COMPLETED") is not None
