@@ -44,6 +44,10 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+.PHONY: bench-economics
+bench-economics: $(VENV)/.installed  ## which of 10,000 machines are worth their power, and in which order they are shed
+	$(BIN)/python -m tests.bench.economics
+
 .PHONY: bench-step
 bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
 	$(BIN)/python -m tests.bench.step

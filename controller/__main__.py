@@ -122,6 +122,34 @@ def replay(
     raise typer.Exit(1 if outcome.differing else 0)
 
 
+def merit(
+    url: Annotated[
+        str | None,
+        typer.Option("--api", "--url", help="where the controller's API answers", envvar="WATTSHIFT_URL"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="ask where [api] of this site file says")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="as the API tells it")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="one line a device, with a head")] = False,
+) -> None:
+    """Who is shed first: each device, what it earns, what its next watts would, and what leaving it costs."""
+    from controller.checkup import merit_csv, merit_tables
+
+    if as_json and as_csv:
+        _fail("--json and --csv: one of them")
+    if url is None:
+        url = DEFAULT_URL if config is None else _api_of(config)
+    told = _get(url, "/merit")
+    if as_json:
+        typer.echo(json.dumps(told))
+    elif as_csv:
+        typer.echo(merit_csv(told), nl=False)
+    else:
+        for part in merit_tables(told):
+            out.print(part)
+
+
 @app.command()
 def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
     """Print a ready site-file block for the GPUs of this host."""
@@ -186,7 +214,7 @@ def demo(context: typer.Context) -> None:
 def job_submit(
     command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
     gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
-    value: Annotated[float, typer.Option(min=0, help="USD per GPU and hour")] = 1.0,
+    value: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour; else the site's")] = None,
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
@@ -223,7 +251,8 @@ def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
     try:
         for job in localqueue.list_jobs(_queue_directory(config, queue)):
             argv = " ".join(job.argv)
-            table.add_row(job.id, job.state, str(job.gpus), f"{job.usd_per_gpu_hour:g}", argv)
+            usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
+            table.add_row(job.id, job.state, str(job.gpus), usd, argv)
     except localqueue.QueueError as error:
         _fail(str(error))
     out.print(table)
@@ -267,6 +296,15 @@ def _answer(where: str) -> Any:
         with refusal:
             said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
         raise OSError(f"{refusal.code} {said}") from refusal
+
+
+def _api_of(config: Path) -> str:
+    """Where the controller of a site file answers, seen from its own host."""
+    api = _load(config).api
+    if api.port == 0:
+        _fail(f"{config}: api.port 0 is the kernel's choice: say --api URL")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
 
 
 def _queue_directory(config: Path, name: str | None) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ from rich.tree import Tree
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, total
+from controller.domain.prices import MARKETS
 from controller.domain.site import Site
 
 Json = dict[str, Any]
@@ -30,6 +33,12 @@ def report(settings: Settings, out: Console) -> None:
         ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
         table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
     out.print(table)
+    prices = Table("price", "from", "else", "unit", box=None)
+    for ladder in settings.ladders():
+        sources = ", ".join(f"{rung.source} (up to {rung.stale_after_s:g} s old)" for rung in ladder.rungs)
+        unit = MARKETS[ladder.key.price].unit
+        prices.add_row(str(ladder.key), sources or "-", f"{ladder.constant:g}", unit)
+    out.print(prices)
     link = settings.grid
     out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
 
@@ -51,12 +60,85 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     for (kind, reason, node), count in sorted(reasons.items()):
         devices.add_row(kind, reason, node, str(count))
     yield devices
+    yield _price_table(status["prices"])
+    for source, why in status["price_troubles"].items():
+        yield Text(f"price source {source}: {why}", style="yellow")
     for event in status["events"]:
         yield Text(f"event {event['event']}: {event['status']}, least possible {_kw(event['least_w'])}")
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:
         yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def _price_table(prices: list[Json]) -> Table:
+    """A stale one in red: it is not from where it should be."""
+    table = Table("price", "value", "unit", "from", "age", "instead of", box=None)
+    for price in prices:
+        age = "-" if price["age_s"] is None else f"{price['age_s']:.0f} s"
+        cells = (f"{price['price']} {price['model']}".rstrip(), f"{price['value']:g}", price["unit"])
+        instead = "; ".join(price["passed"])
+        table.add_row(*cells, price["source"], age, instead, style="red" if instead else "")
+    return table
+
+
+MERIT_COLUMNS = (
+    "position",
+    "device",
+    "kind",
+    "node",
+    "point",
+    "grant_w",
+    "draw_w",
+    "usd_per_hour",
+    "next_usd_per_kwh",
+    "shed_usd_per_kwh",
+    "leaving_usd",
+    "leaving",
+    "reason",
+    "limited_by",
+)
+"""A public contract: what `wattshift merit --csv` prints, in this order."""
+
+
+def merit_tables(merit: Json) -> Iterator[RenderableType]:
+    prices = f"energy {merit['usd_per_kwh']:g} USD/kWh, hashing {merit['usd_per_ths_day']:g} USD/TH/s/day"
+    yield Text(f"first shed first; {prices}", style="bold")
+    table = Table("device", "node", "point", box=None)
+    for head in ("W", "draws", "USD/h", "next USD/kWh", "shed USD/kWh", "leaving, USD"):
+        table.add_column(head, justify="right")
+    table.add_column("by")
+    table.add_column("reason")
+    for row in merit["devices"]:
+        has_place = row["position"] is not None
+        shed = "never" if has_place and row["shed_usd_per_kwh"] is None else _usd(row["shed_usd_per_kwh"])
+        table.add_row(
+            f"{row['position'] if has_place else '-':>5} {row['device']}",
+            row["node"],
+            row["point"],
+            str(row["grant_w"]),
+            str(row["draw_w"]),
+            _usd(row["usd_per_hour"]),
+            _usd(row["next_usd_per_kwh"]),
+            shed,
+            _usd(row["leaving_usd"]),
+            row["leaving"],
+            f"{row['reason']} {row['limited_by']}".strip(),
+        )
+    yield table
+
+
+def merit_csv(merit: Json) -> str:
+    """The devices as CSV with a head; what is not known is empty."""
+    told = io.StringIO()
+    writer = csv.DictWriter(told, MERIT_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(merit["devices"])
+    return told.getvalue()
+
+
+def _usd(amount: float | None) -> str:
+    return "-" if amount is None else f"{amount:.4f}"
 
 
 def why_tables(why: Json) -> Iterator[RenderableType]:

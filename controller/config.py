@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -25,8 +26,10 @@ from pydantic_settings import (
 
 from controller.consistency import problems
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
+from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
-from controller.domain.site import Node, Policy, Prices, Service, Site, Zone
+from controller.domain.site import Node, Policy, Service, Site, Zone
+from controller.pricetable import PricesTable, ProfitTable
 from controller.run.gridsession import GridConfig
 from controller.run.logs import LogFormat
 from drivers import registry
@@ -157,11 +160,6 @@ class PolicyTable(Table):
         )
 
 
-class PricesTable(Table):
-    hash_usd_per_ths_day: float = Field(default=0.05, ge=0)
-    energy_usd_per_kwh: float = 0.05
-
-
 class JournalTable(Table):
     path: Path = Path("/var/lib/wattshift/journal.db")
     keep_days: float = Field(default=400.0, gt=0)
@@ -199,6 +197,7 @@ class Settings(BaseSettings, DeviceTables):
     zones: tuple[ZoneTable, ...] = ()
     policy: PolicyTable = PolicyTable()
     prices: PricesTable = PricesTable()
+    profit: ProfitTable = ProfitTable()
     journal: JournalTable = JournalTable()
     api: ApiTable = ApiTable()
     log: LogTable = LogTable()
@@ -232,11 +231,13 @@ class Settings(BaseSettings, DeviceTables):
             name=self.name,
             nodes=tuple(node.node() for node in self.nodes),
             zones=tuple(Zone(id=z.id, derate_c=z.derate_c, trip_c=z.trip_c) for z in self.zones),
-            policy=self.policy.policy(),
-            prices=Prices(
-                usd_per_ths_day=self.prices.hash_usd_per_ths_day, usd_per_kwh=self.prices.energy_usd_per_kwh
-            ),
+            policy=replace(self.policy.policy(), profit=self.profit.thresholds()),
+            prices=self.prices.constants(),
         )
+
+    def ladders(self) -> tuple[Ladder, ...]:
+        """Every price, and where it is taken from."""
+        return self.prices.ladders(registry.rungs(self, self.prices.prefer))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

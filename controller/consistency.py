@@ -22,7 +22,7 @@ def problems(settings: Settings) -> list[str]:
         *_ratings(settings.nodes),
         *_places(settings),
         *_sensors(settings),
-        *registry.problems(settings),
+        *registry.problems(settings, settings.prices.prefer),
     ]
 
 

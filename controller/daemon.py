@@ -26,9 +26,11 @@ from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
+from controller.run.prices import PriceBook
 from controller.run.privilege import keep_from_children
 from controller.run.recording import NotRecorded, Recording, recording_path
 from drivers import registry
+from drivers.registry import Fleet
 
 log = structlog.get_logger()
 
@@ -55,7 +57,7 @@ async def serve(
     settings: Settings,
     *,
     clock: Clock | None = None,
-    floor: registry.Fleet | None = None,
+    floor: Fleet | None = None,
     session: type[GridSession] = GridSession,
 ) -> None:
     """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
@@ -69,8 +71,15 @@ async def serve(
     recording = _recording(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
-        machines = _machines(floor or fleet(settings), clock, board, journal)
+        floor = floor or fleet(settings)
+        machines = _machines(floor, clock, board, journal)
         board.details = machines.details
+        prices = PriceBook(
+            ladders=settings.ladders(),
+            sources=[(source, _polling(polled)) for source, polled in floor.prices],
+            clock=clock,
+            troubles=board.price_troubles,
+        )
         most = nameplate(board.site, machines.specs)
         link = _link(settings, clock, journal, most, wake, session)
         if link is not None:
@@ -91,6 +100,7 @@ async def serve(
             board=board,
             notifier=notifier,
             wake=wake,
+            prices=prices,
         )
         port = await api.start()
         log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
@@ -101,6 +111,7 @@ async def serve(
                 if recording is not None:
                     group.create_task(recording.run())
                 group.create_task(machines.run())
+                group.create_task(prices.run())
                 group.create_task(loop.run())
                 if link is not None:
                     group.create_task(link.run())
@@ -160,7 +171,7 @@ def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
     return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
 
 
-def _machines(floor: registry.Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
+def _machines(floor: Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
     def answered(command: SetPoint, outcome: Outcome) -> None:
         board.commands[outcome_name(outcome)] += 1
         journal.answered(command, outcome)

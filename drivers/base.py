@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from controller.domain.devices import DeviceSpec, MeterReading, Outcome, Reading, SetPoint, ZoneReading
 from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
+from controller.domain.prices import PriceReading
 
 
 class DriverError(Exception):
@@ -47,6 +48,21 @@ class Sensor(Protocol):
     def id(self) -> str: ...
 
     async def read(self) -> tuple[MeterReading | ZoneReading, ...]: ...
+
+    async def close(self) -> None: ...
+
+
+class PriceSource(Protocol):
+    """Prices from one place: a file, or a broker with many topics.
+
+    Its trouble is part of what it tells, beside the last good values: `read` raises no `DriverError`, and
+    returns within seconds.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    async def read(self) -> tuple[PriceReading, ...]: ...
 
     async def close(self) -> None: ...
 

@@ -20,11 +20,12 @@ Uuid = Annotated[str, Field(pattern=r"^GPU-[0-9A-Za-z-]+$")]
 
 
 class GpuHostConfig(BaseModel):
-    """The GPUs of one model in one host. `curve` maps a limit, as a fraction of the default limit, to
-    throughput; below its first corner it runs to (0, 0). Without one, the curve is that which is known of
-    the model for its `workload`. It is where learning begins, unless `learn` is false. The temperatures are
-    for boards that do not tell their margin to slowdown, those of the memory for boards that do not tell what
-    it bears.
+    """The GPUs of one model in one host; `model` is what the site's prices call it.
+
+    `curve` maps a limit, as a fraction of the default limit, to throughput; below its first corner it runs to
+    (0, 0). Without one, the curve is that which is known of the model for its `workload`. It is where
+    learning begins, unless `learn` is false. The temperatures are for boards that do not tell their margin to
+    slowdown, those of the memory for boards that do not tell what it bears.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +33,7 @@ class GpuHostConfig(BaseModel):
     id: str = Field(min_length=1)
     node: str = Field(min_length=1)
     zone: str | None = None
+    model: str = Field(default="", max_length=64)
     uuids: tuple[Uuid, ...] = Field(min_length=1, max_length=64)
     library: str | None = None
     min_w: Watts

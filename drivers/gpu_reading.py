@@ -83,6 +83,7 @@ def device_spec(
         kind=DeviceKind.GPU,
         node=config.node,
         zone=config.zone,
+        model=config.model,
         points=tuple(
             OperatingPoint(
                 name=f"{watts}W",

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator, model_validator
 
-from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
+from controller.domain.jobs import FlexTier, Job, JobState, OnShortage, PricedBy
 from drivers.localqueue_process import Exit, NoCode, ProcessId
 from drivers.localqueue_progress import VARIABLE as PROGRESS
 
@@ -23,16 +23,17 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class JobRequest(BaseModel):
-    """What a submitter asks for. `grace_s` is the time the job needs to save its work after SIGTERM.
+    """What a submitter asks for. Without `usd_per_gpu_hour` the job is worth what the site says its GPUs are.
 
-    Jobs of one `kind` lose alike to a power cap: what one of them shows by its progress holds for the others.
+    `grace_s` is the time the job needs to save its work after SIGTERM. Jobs of one `kind` lose alike to a
+    power cap: what one of them shows by its progress holds for the others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     argv: tuple[Word, ...] = Field(min_length=1, max_length=1_000)
     gpus: int = Field(ge=1, le=1_024)
-    usd_per_gpu_hour: float = Field(ge=0)
+    usd_per_gpu_hour: float | None = Field(default=None, ge=0)
     cwd: Path
     flex: FlexTier = FlexTier.MODERATE
     on_shortage: OnShortage = OnShortage.REQUEUE
@@ -118,10 +119,12 @@ class JobRecord(BaseModel):
     @property
     def job(self) -> Job:
         asked = self.request
+        usd = asked.usd_per_gpu_hour
         return Job(
             id=self.id,
             gpus=asked.gpus,
-            usd_per_gpu_hour=asked.usd_per_gpu_hour,
+            usd_per_gpu_hour=0.0 if usd is None else usd,
+            priced_by=PricedBy.SITE if usd is None else PricedBy.OWNER,
             flex=asked.flex,
             on_shortage=asked.on_shortage,
         )
@@ -135,7 +138,7 @@ class JobView:
     state: JobState
     argv: tuple[str, ...]
     gpus: int
-    usd_per_gpu_hour: float
+    usd_per_gpu_hour: float | None
     held: tuple[str, ...]
     exit_code: int | None
     why: str

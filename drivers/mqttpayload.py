@@ -9,27 +9,22 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
 from drivers.base import DriverError
+from drivers.mqttlink import BrokerTable, Table, Topic
 
 MAX_PAYLOAD_BYTES = 8192
 SHOWN_CHARS = 40
 INLET_BELIEVABLE_C = (-50.0, 100.0)
 _WATTS = {"W": 1.0, "kW": 1e3, "KW": 1e3, "MW": 1e6}
 
-Topic = Annotated[str, Field(pattern=r"^[^+#\x00]+$", max_length=512)]
 Keys = Annotated[str, Field(pattern=r"^([^.]+(\.[^.]+)*)?$", max_length=256)]
 """Keys and list indexes from the outside in, joined by dots; empty for the whole payload."""
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Payload(Table):
@@ -115,21 +110,9 @@ Point = Annotated[
 ]
 
 
-class MqttMetersConfig(Table):
+class MqttMetersConfig(BrokerTable):
     """One broker. `timeout_s` is how long a poll waits where nothing is fresh."""
 
-    id: str = Field(min_length=1)
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
-    port: int = Field(default=1883, ge=1, le=65535)
-    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
-    username: str | None = None
-    password: SecretStr | None = None
-    tls: bool = False
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    keepalive_s: int = Field(default=5, ge=2, le=60)
-    reconnect_max_s: float = Field(default=5.0, ge=0.1, le=60)
     heartbeat_topic: Topic | None = None
     heartbeat_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     poll_s: float = Field(default=0.5, gt=0)
@@ -151,13 +134,7 @@ class MqttMetersConfig(Table):
         return named
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError(f"{self.id}: tls_cert and tls_key go together")
-        if not self.tls and (self.tls_ca or self.tls_cert):
-            raise ValueError(f"{self.id}: tls_ca and tls_cert need tls = true")
-        if self.password is not None and self.username is None:
-            raise ValueError(f"{self.id}: password needs a username")
+    def _names_each_meter_once(self) -> Self:
         names = [point.name for point in self.points]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{self.id}: declared twice: {', '.join(sorted(twice))}")
@@ -182,16 +159,8 @@ def proof_of(point: MqttZonePoint) -> str:
 
 def parse(point: MqttPoint | MqttZonePoint | MqttProof, payload: bytes) -> Value:
     """The value in a message, if it can be believed; how old it is, is not looked at here."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise DriverError(f"a message of {len(payload)} bytes")
-    try:
-        message = json.loads(payload, parse_int=float)
-    except (ValueError, RecursionError):
-        raise DriverError(f"not JSON: {payload[:SHOWN_CHARS]!r}") from None
-    shape = point.payload
-    if shape.quality is not None and (quality := _at(message, shape.quality)) != shape.good:
-        raise DriverError(f"{shape.quality} {quality!r:.{SHOWN_CHARS}} is not {shape.good!r}")
-    return Value(number=_meaning(point, message), utc_s=_utc_s(shape, message))
+    message = message_of(point.payload, payload)
+    return Value(number=_meaning(point, message), utc_s=time_at(point.payload, message))
 
 
 def meter_reading(point: MqttPoint, watts: float) -> MeterReading:
@@ -209,35 +178,68 @@ def zone_reading(point: MqttZonePoint, inlet_c: float, proof: float | None) -> Z
 def _meaning(point: MqttPoint | MqttZonePoint | MqttProof, message: Any) -> float:
     match point:
         case MqttPoint():
-            watts = _number(message, point.payload.value) * _factor(point, message) * point.sign
+            watts = number_at(message, point.payload.value) * _factor(point, message) * point.sign
             if not -point.max_export_w <= watts <= point.max_w:
                 raise DriverError(f"{watts:g} W is outside -{point.max_export_w:g}..{point.max_w:g} W")
             return watts
         case MqttZonePoint():
-            told = _number(message, point.payload.value)
+            told = number_at(message, point.payload.value)
             inlet_c = told if point.unit == "C" else (told - 32) / 1.8
             low_c, high_c = INLET_BELIEVABLE_C
             if not low_c <= inlet_c <= high_c:
                 raise DriverError(f"{inlet_c:g} C is outside {low_c:g}..{high_c:g} C")
             return inlet_c
         case MqttProof():
-            said = _at(message, point.payload.value)
-            return float(said) if isinstance(said, bool) else _number(message, point.payload.value)
+            said = value_at(message, point.payload.value)
+            return float(said) if isinstance(said, bool) else number_at(message, point.payload.value)
+
+
+def message_of(shape: Payload, payload: bytes) -> Any:
+    """The JSON in a message, all numbers as floats, unless it says itself that it is not good."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise DriverError(f"a message of {len(payload)} bytes")
+    try:
+        message = json.loads(payload, parse_int=float, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise DriverError(f"not JSON: {payload[:SHOWN_CHARS]!r}") from None
+    if shape.quality is not None and (quality := value_at(message, shape.quality)) != shape.good:
+        raise DriverError(f"{shape.quality} {quality!r:.{SHOWN_CHARS}} is not {shape.good!r}")
+    return message
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
+        raise DriverError(f"key {repeated!r:.{SHOWN_CHARS}} appears twice")
+    return found
 
 
 def _factor(point: MqttPoint, message: Any) -> float:
-    unit = point.unit if point.payload.unit is None else _at(message, point.payload.unit)
+    unit = point.unit if point.payload.unit is None else value_at(message, point.payload.unit)
     if not isinstance(unit, str) or unit not in _WATTS:
         raise DriverError(f"unit {unit!r:.{SHOWN_CHARS}} is not W, kW or MW")
     return _WATTS[unit]
 
 
-def _utc_s(shape: Payload, message: Any) -> float | None:
+def text_at(message: Any, keys: str) -> str | None:
+    """The text at `keys`, or None where there is nothing."""
+    try:
+        text = value_at(message, keys)
+    except DriverError:
+        return None
+    if not isinstance(text, str):
+        raise DriverError(f"{keys} {text!r:.{SHOWN_CHARS}} is not a text")
+    return text
+
+
+def time_at(shape: Payload, message: Any) -> float | None:
+    """When the value of a message was true, in Unix seconds; None where it does not tell."""
     if shape.timestamp is None:
         return None
     if shape.timestamp_in != "iso":
-        return _number(message, shape.timestamp) / (1000 if shape.timestamp_in == "ms" else 1)
-    text = _at(message, shape.timestamp)
+        return number_at(message, shape.timestamp) / (1000 if shape.timestamp_in == "ms" else 1)
+    text = value_at(message, shape.timestamp)
     try:
         at = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -247,14 +249,15 @@ def _utc_s(shape: Payload, message: Any) -> float | None:
     return at.timestamp()
 
 
-def _number(message: Any, keys: str) -> float:
-    value = _at(message, keys)
+def number_at(message: Any, keys: str) -> float:
+    """The finite number at `keys`."""
+    value = value_at(message, keys)
     if not isinstance(value, float) or not math.isfinite(value):
         raise DriverError(f"{keys or 'the payload'} {value!r:.{SHOWN_CHARS}} is not a number")
     return value
 
 
-def _at(message: Any, keys: str) -> Any:
+def value_at(message: Any, keys: str) -> Any:
     for key in keys.split(".") if keys else ():
         if isinstance(message, dict) and key in message:
             message = message[key]

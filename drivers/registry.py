@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
+from controller.domain.prices import PriceKey, Rung
 from drivers import gpu, localqueue, mqttmeter
 from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
-from drivers.base import Driver, JobQueue, Sensor
+from drivers.base import Driver, JobQueue, PriceSource, Sensor
 from drivers.gpu_learning import Learner
 from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint
+from drivers.mqttprice import MqttPrices
 from drivers.outlet import OutletDriver
 from drivers.pdumodels import OutletConfig, PduConfig
+from drivers.pricefile import PriceFile
+from drivers.pricetables import PriceBrokerConfig, PriceFileConfig, PriceSourceTable, price_problems
 
 if TYPE_CHECKING:
     from drivers.snmp import SnmpPdu
 
 
 log = structlog.get_logger()
+PRICE_DEADLINE_S = 10.0
 
 
 class DeviceTables(BaseModel):
@@ -40,6 +45,8 @@ class DeviceTables(BaseModel):
     mqtt_meters: tuple[MqttMetersConfig, ...] = ()
     pdus: tuple[PduConfig, ...] = ()
     outlets: tuple[OutletConfig, ...] = ()
+    price_files: tuple[PriceFileConfig, ...] = ()
+    price_brokers: tuple[PriceBrokerConfig, ...] = ()
     # One local queue owns all GPUs of the site; two would each believe so.
     queues: tuple[localqueue.LocalQueueConfig, ...] = Field(default=(), max_length=1)
 
@@ -59,6 +66,7 @@ class Fleet:
     drivers: tuple[tuple[Driver, Polled], ...]
     sensors: tuple[tuple[Sensor, Polled], ...]
     queues: tuple[JobQueue, ...]
+    prices: tuple[tuple[PriceSource, Polled], ...] = ()
 
 
 def build(tables: DeviceTables) -> Fleet:
@@ -78,6 +86,7 @@ def build(tables: DeviceTables) -> Fleet:
             )
             for config in tables.queues
         ),
+        prices=tuple(_prices(tables)),
     )
 
 
@@ -143,12 +152,23 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
         )
 
 
-def problems(tables: DeviceTables) -> Iterator[str]:
-    """What no table is wrong about alone."""
+def rungs(tables: DeviceTables, prefer: tuple[str, ...]) -> dict[PriceKey, tuple[Rung, ...]]:
+    """The sources of each price, the preferred ones first."""
+    found: dict[PriceKey, list[Rung]] = {}
+    sources = {source.id: source for source in _price_sources(tables)}
+    for name in dict.fromkeys((*prefer, *sources)):
+        found.setdefault(sources[name].key, []).append(sources[name].rung)
+    return {key: tuple(of_key) for key, of_key in found.items()}
+
+
+def problems(tables: DeviceTables, prefer: tuple[str, ...] = ()) -> Iterator[str]:
+    """What no table is wrong about alone; `prefer` is the order of the price sources."""
     for name, count in Counter(_declared(tables)).items():
         if count > 1:
             yield f"{name} is declared {count} times"
     yield from _outlet_problems(tables)
+    models = frozenset(host.model for host in tables.gpu_hosts)
+    yield from price_problems(_price_sources(tables), prefer, models)
     libraries = {host.library for host in tables.gpu_hosts}
     if len(libraries) > 1:
         named = ", ".join(sorted(repr(library or "the system's") for library in libraries))
@@ -164,8 +184,10 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     yield from (f"modbus endpoint {config.id!r}" for config in tables.modbus)
     yield from (point.name for config in tables.modbus for point in config.points)
     yield from (f"mqtt broker {broker.id!r}" for broker in tables.mqtt_meters)
-    yield from (f"mqtt client {broker.client_id!r}" for broker in tables.mqtt_meters if broker.client_id)
     yield from (point.name for broker in tables.mqtt_meters for point in broker.points)
+    yield from (f"price broker {broker.id!r}" for broker in tables.price_brokers)
+    clients = (broker.client_id for broker in (*tables.mqtt_meters, *tables.price_brokers))
+    yield from (f"mqtt client {client!r}" for client in clients if client)
     yield from (f"pdu {pdu.id!r}" for pdu in tables.pdus)
     yield from (f"meter {meter}" for pdu in tables.pdus for meter in _pdu_meters(tables, pdu))
     yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
@@ -234,6 +256,20 @@ def _sensors(tables: DeviceTables) -> Iterator[tuple[Sensor, Polled]]:
         yield modbus_tcp.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2)
     for broker in tables.mqtt_meters:
         yield mqttmeter.build(broker), Polled(every_s=broker.poll_s, deadline_s=broker.timeout_s * 2)
+
+
+def _price_sources(tables: DeviceTables) -> Iterator[PriceSourceTable]:
+    for broker in tables.price_brokers:
+        yield from broker.topics
+    yield from tables.price_files
+
+
+def _prices(tables: DeviceTables) -> Iterator[tuple[PriceSource, Polled]]:
+    """A source has its own deadline, and what it tells is never late: only polled."""
+    for broker in tables.price_brokers:
+        yield MqttPrices(broker), Polled(every_s=broker.poll_s, deadline_s=PRICE_DEADLINE_S)
+    for file in tables.price_files:
+        yield PriceFile(file), Polled(every_s=file.poll_s, deadline_s=PRICE_DEADLINE_S)
 
 
 def _drivers(tables: DeviceTables, learner: Learner | None) -> Iterator[tuple[Driver, Polled]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import re
 import socket
@@ -10,12 +11,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from controller.__main__ import EXIT_CONFIG, app
+from controller.decide.plan import Reason, Truth
+from controller.domain.devices import OperatingPoint
 from controller.domain.power import Limit, Power
 from controller.run.api import Api
 from controller.run.board import Board
@@ -63,6 +67,9 @@ def test_check_prints_what_it_understood() -> None:
     assert "site, limit 1300.0 kW, fixed 25.0 kW, meter main-meter" in result.stdout
     assert "pdu-1, limit 138.6 kW, 40 devices up to 147.0 kW" in result.stdout
     assert re.search(r"row-a +40 +25 +3500 +pdu-1 +no", result.stdout)
+    rtm_then_dam = r"ercot-rtm \(up to 900 s old\), ercot-dam \(up to 3900 s old\)"
+    assert re.search(rf"energy +{rtm_then_dam} +0\.045 +USD/kWh", result.stdout)
+    assert re.search(r"gpu_hour any +- +1 +USD/GPU/h", result.stdout)
     assert "grid operator: mqtt.grid.example:8883 as container-7" in result.stdout
 
 
@@ -143,6 +150,9 @@ def test_status_shows_the_site_at_a_glance() -> None:
     assert "job local/a: running on dgx-0" in result.stdout
     assert "job local/b: queued on no GPU" in result.stdout
     assert "ALARM device_silent s19-2: silent for 90 s" in result.stdout
+    assert re.search(r"energy +0\.041 +USD/kWh +dam +1200 s +rtm is 1201 s old, at most 900 s", result.stdout)
+    assert re.search(r"gpu_hour H100 +2\.4 +USD/GPU/h +constant +-", result.stdout)
+    assert "price source rtm: market (10.0.0.7:1883): no connection" in result.stdout
 
 
 @pytest.mark.socket
@@ -168,6 +178,78 @@ def test_why_shows_the_device_its_reason_and_the_way_up() -> None:
     assert re.search(r"draws +3000 W \(2\.0 s ago\)", result.stdout)
     assert result.stdout.index("pdu-1") < result.stdout.rindex("grid-connection")
     assert "site cap 60.00 kW (event)" in result.stdout
+
+
+def ranked_board() -> Board:
+    """A miner that sleeps, one that runs, and a silent one."""
+    points = (
+        OperatingPoint(name="sleep", power=Power(30), rate=0.0),
+        OperatingPoint(name="full", power=Power(3250), rate=100.0),
+    )
+
+    def at(name: str, point: OperatingPoint, reason: Reason, truth: Truth) -> boards.Device:
+        made = boards.device(name, reason=reason, truth=truth, limited_by="grid-connection")
+        spec = replace(made.spec, points=points)
+        return replace(made, spec=spec, grant=replace(made.grant, point=point, power=point.power))
+
+    return boards.board(
+        boards.tick(
+            at("sleeper", points[0], Reason.LIMITED, Truth.CONFIRMED),
+            at("runner", points[1], Reason.FULL, Truth.CONFIRMED),
+            at("silent", points[1], Reason.STALE, Truth.STALE),
+        )
+    )
+
+
+@pytest.mark.socket
+def test_merit_shows_who_is_shed_first_what_it_earns_and_what_leaving_it_costs() -> None:
+    with api(ranked_board()) as url:
+        result = wattshift("merit", "--api", url)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "first shed first; energy 0.05 USD/kWh, hashing 0.05 USD/TH/s/day" in result.stdout
+    # 100 TH/s earn 0.2083 USD/h; 3.25 kW cost 0.1625; going to sleep gives 3.22 kW back.
+    assert re.search(
+        r" 1 runner +pdu-1 +full +3250 +3000 +0\.0458 +- +0\.0147 +0\.0069 +restart +full", result.stdout
+    )
+    assert re.search(r" - silent +pdu-1 +full +3250", result.stdout)
+    assert re.search(
+        r" - sleeper +pdu-1 +sleep +30 +3000 +-0\.0015 +0\.0147 +- +0\.0000 +limited", result.stdout
+    )
+    order = [result.stdout.index(name) for name in ("runner", "silent", "sleeper")]
+    assert order == sorted(order)
+
+
+@pytest.mark.socket
+def test_merit_may_be_had_for_programs() -> None:
+    with api(ranked_board()) as url:
+        as_json = wattshift("merit", "--url", url, "--json")
+        as_csv = wattshift("merit", "--url", url, "--csv")
+        both = wattshift("merit", "--url", url, "--csv", "--json")
+
+    rows = list(csv.DictReader(as_csv.stdout.splitlines()))
+    told = json.loads(as_json.stdout)["devices"]
+    assert (
+        [row["device"] for row in rows] == [row["device"] for row in told] == ["runner", "silent", "sleeper"]
+    )
+    assert [row["position"] for row in rows] == ["1", "", ""]
+    assert list(rows[0]) == list(told[0])
+    assert "one of them" in complaint(both)
+
+
+@pytest.mark.socket
+def test_merit_finds_the_api_of_a_site_file(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    with api(ranked_board()) as url:
+        port = url.rpartition(":")[2]
+        site.write_text(
+            f"name = 'x'\nnodes = [{{ id = 'site' }}]\napi = {{ host = '0.0.0.0', port = {port} }}"
+        )
+        found = wattshift("merit", "--config", site)
+    site.write_text("name = 'x'\nnodes = [{ id = 'site' }]\napi = { port = 0 }")
+
+    assert "runner" in found.stdout
+    assert "api.port 0 is the kernel's choice" in complaint(wattshift("merit", "--config", site))
 
 
 @pytest.mark.socket
@@ -282,6 +364,12 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
     assert re.search(rf"{job} +queued +2 +2\.5 +python train\.py --epochs 3", listed.stdout)
     assert (cancelled.exit_code, cancelled.stderr) == (0, "")
     assert re.search(rf"{job} +failed", after.stdout)
+
+
+def test_a_job_without_a_price_is_listed_with_the_sites(site: Path) -> None:
+    job = submitted(site, "--", "true")
+
+    assert re.search(rf"{job} +queued +1 +site +true", wattshift("job", "list", "--config", site).stdout)
 
 
 def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from controller.config import ConfigError, Settings, load
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
+from controller.domain.site import Thresholds
 from drivers.registry import build
 
 EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
@@ -135,6 +136,65 @@ def test_the_example_loads_with_every_table_there_is() -> None:
     missing = {name for name in Settings.model_fields if not getattr(settings, name)} - {"simulation"}
     assert missing == set()
     assert len(build(settings).drivers) == 42
+
+
+def test_prices_come_from_their_sources_in_the_preferred_order_and_at_last_from_the_constant() -> None:
+    ladders = {str(ladder.key): ladder for ladder in load(EXAMPLE).ladders()}
+
+    assert {
+        name: ([rung.source for rung in ladder.rungs], ladder.constant) for name, ladder in ladders.items()
+    } == {
+        "energy": (["ercot-rtm", "ercot-dam"], 0.045),
+        "gpu_hour H100": (["h100-market"], 2.4),
+        "gpu_hour any": ([], 1.0),
+        "hash": (["pool"], 0.05),
+        "reduction": ([], 0.0),
+        "reserve": ([], 0.0),
+    }
+    assert [rung.stale_after_s for rung in ladders["energy"].rungs] == [900, 3900]
+
+
+def test_a_model_that_only_a_source_prices_falls_back_to_the_constant_of_any(tmp_path: Path) -> None:
+    text = changed('uuids = ["GPU-', 'model = "A2"\nuuids = ["GPU-') + priced(
+        "a2", price="gpu_hour", model="A2"
+    )
+
+    ladders = {str(ladder.key): ladder for ladder in loaded(tmp_path, text).ladders()}
+
+    assert ladders["gpu_hour A2"].constant == ladders["gpu_hour any"].constant == 1.0
+
+
+def priced(name: str, **table: object) -> str:
+    lines = {"price": "energy", "path": f"{name}.csv", "stale_after_s": 60} | table
+    keys = "".join(f"{key} = {value!r}\n" for key, value in lines.items())
+    return f"\n[[price_files]]\nid = {name!r}\n{keys}"
+
+
+def test_the_policy_of_profit_is_the_sites(tmp_path: Path) -> None:
+    site = loaded(tmp_path, SITE + "\n[profit]\nstop_below_usd_per_kwh = -0.01\nleast_off_s = 60\n").site()
+
+    assert site.policy.profit == Thresholds(
+        stop_below=-0.01, start_above=0.005, least_on_s=900, least_off_s=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        (priced("a") + priced("a"), "price source 'a' is declared 2 times"),
+        (priced("a") + priced("b"), "prices.prefer does not say when 'b' comes: energy has several sources"),
+        (priced("a", price="gpu_hour", model="B200"), "price source 'a': no GPU host has the model 'B200'"),
+        ("\n[prices]\nprefer = ['x']\n", "prices.prefer: 'x' is no price source"),
+        ("\n[prices]\nprefer = ['a', 'a']\n" + priced("a"), "prices.prefer names 'a' 2 times"),
+        ("\n[prices]\nenergy_usd_per_kwh = 45\n", "prices.energy_usd_per_kwh: .*less than or equal to 20"),
+        ("\n[prices]\nhash_usd_per_ths_day = nan\n", "prices.hash_usd_per_ths_day: .*finite number"),
+        ("\n[prices]\ngpu_hour_usd = { H100 = -1 }\n", "prices.gpu_hour_usd.H100: .*greater than or equal"),
+        ("\n[profit]\nstop_below_usd_per_kwh = 1\n", "stop_below_usd_per_kwh 1.0 lies above"),
+        (priced("a", unit="EUR/MWh"), "price_files.0: a: unit 'EUR/MWh' of energy is not"),
+    ],
+)
+def test_prices_that_do_not_add_up_are_refused(tmp_path: Path, added: str, says: str) -> None:
+    assert re.search(says, complaint(tmp_path, SITE + added))
 
 
 def test_a_limit_of_zero_is_zero_and_an_absent_one_is_none(tmp_path: Path) -> None:

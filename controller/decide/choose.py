@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import jobs, thermal, truth, value
+from controller.decide import jobs, profit, thermal, truth, value
 from controller.decide.allocate import Allocation, Menu, allocate
 from controller.decide.columns import CODE, ON_ITS_WAY
 from controller.decide.commands import Wish
@@ -59,7 +59,9 @@ class Chosen:
 class Choosing:
     """One tick's choice in the making: what does not change while jobs are tried on one GPU and another."""
 
-    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, now_s: float) -> None:
+    def __init__(
+        self, seen: Snapshot, limits: Limits, valuation: Valuation, may_run: Flags, now_s: float
+    ) -> None:
         self.seen = seen
         self.valuation = valuation
         self.room_w = limits.room_w(seen.other_w)
@@ -67,6 +69,8 @@ class Choosing:
         self.most_w = bounds(seen)
         self.dwells = now_s - seen.columns.since_s < seen.fleet.dwell_s
         at_rest = seen.columns.now_w == seen.fleet.floor_w
+        self.barred = ~may_run
+        self.held = may_run & ~at_rest & ~seen.fleet.gpu
         self.rests = at_rest & (now_s < seen.columns.may_start_s)
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
@@ -80,8 +84,9 @@ class Choosing:
         self, working: Mapping[str, Work], obeys: Flags, dwells: Flags
     ) -> tuple[Offers, Allocation]:
         fleet, known = self.seen.fleet, self.seen.columns
-        most_w = np.where(self.rests, fleet.floor_w, self.most_w)
+        most_w = np.where(self.rests | (self.barred & ~dwells), fleet.floor_w, self.most_w)
         found = value.offers(fleet, known, working, self.valuation, obeys=obeys, most_w=most_w, dwells=dwells)
+        found = found.lifted(profit.lifts(found.start, found.worth, self.held & obeys))
         menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
         return found, allocate(menu, self.room_w, self.seen.tree)
 
@@ -92,13 +97,14 @@ def choose(
     queues: Sequence[QueueReading],
     placed: Mapping[str, tuple[str, ...]],
     valuation: Valuation,
+    may_run: Flags,
     now_s: float,
 ) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
 
-    `placed` are the GPUs that queued jobs were given before.
+    `placed` are the GPUs that queued jobs were given before; `may_run` are the devices whose running pays.
     """
-    choosing = Choosing(seen, limits, valuation, now_s)
+    choosing = Choosing(seen, limits, valuation, may_run, now_s)
     usable = _usable(choosing) if queues else {}
     too_much = _too_hot(choosing, usable)
 

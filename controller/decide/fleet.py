@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.decide.profit import best_ths_per_kw
 from controller.decide.tree import Tree
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.site import Service, Site
@@ -24,7 +25,8 @@ Flags = NDArray[np.bool_]
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fleet:
     """`node` and `zone` are indices (zone -1: none). The points of row i are those from `start[i]` to just
-    before `start[i + 1]`, ascending in watts; `owner` is the row of each point. `draining` and
+    before `start[i + 1]`, ascending in watts; `owner` is the row of each point. `ths_per_kw` is each miner's
+    best, NaN for what is none. `draining` and
     `isolated` are devices below a node that is.
     """
 
@@ -46,6 +48,7 @@ class Fleet:
     owner: Ints
     power_w: Ints
     rate: Floats
+    ths_per_kw: Floats
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -98,6 +101,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         owner=np.repeat(np.arange(len(specs)), counts),
         power_w=np.array([point.power.watts for point in points], dtype=np.int64),
         rate=np.array([point.rate for point in points], dtype=np.float64),
+        ths_per_kw=best_ths_per_kw(specs),
     )
 
 

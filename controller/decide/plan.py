@@ -22,6 +22,7 @@ from controller.domain.devices import (
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
+from controller.domain.prices import PriceKey
 from controller.domain.site import Prices
 
 T = TypeVar("T")
@@ -108,6 +109,7 @@ class AlarmKind(StrEnum):
     UNEXPLAINED = "unexplained"
     ENERGISED = "energised"
     HOT = "hot"
+    PRICE_STALE = "price_stale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +128,25 @@ class Sample(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceNow:
+    """A price in force, in the first unit of its market, and where it is from.
+
+    `age_s` is None for a constant; `passed` says of each source that should have come first why it did not.
+    """
+
+    key: PriceKey
+    value: float
+    source: str
+    age_s: float | None
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events."""
+    """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
+
+    `prices` is what points are valued with; `prices_now` says where each of them is from.
+    """
 
     now_s: float
     utc_s: float
@@ -140,6 +159,7 @@ class Inputs:
     events: tuple[GridEvent, ...] = ()
     link: Link = Link.NONE
     prices: Prices = field(default_factory=Prices)
+    prices_now: tuple[PriceNow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import jobs, nodes, thermal, truth
+from controller.decide import economics, jobs, nodes, thermal, truth
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
@@ -235,6 +235,7 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
     if inputs.link is Link.LOST:
         detail = "no heartbeat, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
+    yield from economics.alarms(inputs.prices_now)
 
 
 def _only_prices(event: GridEvent) -> bool:

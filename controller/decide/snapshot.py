@@ -15,6 +15,7 @@ from controller.decide.limits import Moment, Reach, rated_w
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
+from controller.decide.profit import Verdicts
 from controller.decide.tree import Tree, sum_up, tree_of
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceSpec, Reading
@@ -63,6 +64,7 @@ class State:
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)
     reach: Reach | None = None
+    verdicts: Verdicts | None = None
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def moment(self, inputs: Inputs) -> Moment:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.decide import commands, jobs, truth, value
+from controller.decide import commands, economics, jobs, profit, truth, value
 from controller.decide.choose import choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
@@ -15,11 +15,11 @@ from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
+from controller.decide.profit import Verdicts
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.truth import DeviceState
-from controller.decide.value import Valuation
 from controller.domain.devices import Means
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
@@ -32,8 +32,10 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     seen = look(site, state, inputs)
     limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
     state = _readiness(site, state, inputs, seen, limits)
-    valuation = _valuation(site, inputs, grid)
-    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, inputs.now_s)
+    valuation = economics.valuation_now(site, inputs, grid)
+    verdicts = _verdicts(site, state, inputs, seen, grid)
+    may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
+    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, may_run, inputs.now_s)
     wanted = wishes(seen, chosen)
     pace = _pace(site, state, inputs, seen)
     if state.ready_s is None:
@@ -72,6 +74,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         placed=jobs.queued(chosen.kept),
         ramps=orders.saved,
         reach=_reach(limits, plan),
+        verdicts=verdicts,
         mirror=after.mirror(),
     )
     return state, plan
@@ -93,12 +96,19 @@ def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
     return metered is not None and isinstance(limits.cap, Limit) and metered > limits.cap.power
 
 
-def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
-    """A set-point pays for the energy it asks for, so under one every output counts."""
-    usd_per_kwh = inputs.prices.usd_per_kwh if grid.usd_per_kwh is None else grid.usd_per_kwh
-    if grid.cap_reason is CapReason.TARGET:
-        usd_per_kwh = 0.0
-    return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=site.policy.switch_horizon_s)
+def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:
+    """Which miners may run for money, by the market: a set-point does not change what is said of them."""
+    return profit.judge(
+        state.verdicts,
+        seen.fleet.ths_per_kw,
+        seen.columns.now_w != seen.fleet.floor_w,
+        inputs.now_s,
+        usd_per_ths_day=inputs.prices.usd_per_ths_day,
+        usd_per_kwh=economics.energy_usd_per_kwh(
+            inputs.prices, event_usd_per_kwh=grid.usd_per_kwh, meets_target=False
+        ),
+        thresholds=site.policy.profit,
+    )
 
 
 def _told(wish: Wish, now_s: float) -> DeviceState:

@@ -7,7 +7,7 @@ worth least per watt and go first; a running job is worth more, and a protected 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,12 @@ class Offers:
         first = self.start[:-1]
         most = np.repeat(np.maximum.reduceat(self.worth, first), np.diff(self.start))
         return np.maximum.reduceat(np.where(self.worth >= most, self.point, -1), first)
+
+    def lifted(self, usd_per_hour: Floats) -> Offers:
+        """With so much more worth in all points of each device above its floor."""
+        more = np.repeat(usd_per_hour, np.diff(self.start))
+        more[self.start[:-1]] = 0.0
+        return replace(self, worth=self.worth + more)
 
     @property
     def highest(self) -> Ints:
@@ -151,7 +157,8 @@ def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
 def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
     """The share of its output that a device loses over the horizon by leaving the point where it is."""
     retune_s = np.where(fleet.gpu, RETUNE_GPU_S, RETUNE_ASIC_S)
-    return np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s) / valuation.horizon_s
+    lost_s = np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s)
+    return np.minimum(1.0, lost_s / valuation.horizon_s)  # it loses what it makes, and no more
 
 
 def _leaving(job: Job) -> float:

@@ -46,9 +46,9 @@ class DeviceSpec:
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
     the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
-    `has_outlet` says that its power can be taken from it at a switched outlet.
-    `keeps_limit` says that the firmware keeps a confirmed limit
-    through a reboot, so that the device may be counted at that limit while it is silent.
+    `has_outlet` says that its power can be taken from it at a switched outlet. `model` is a GPU's, where the
+    site prices it by its model. `keeps_limit` says that the firmware keeps a confirmed limit through a
+    reboot, so that the device may be counted at that limit while it is silent.
     """
 
     id: str
@@ -57,6 +57,7 @@ class DeviceSpec:
     points: tuple[OperatingPoint, ...]
     ceiling: Power
     zone: str | None = None
+    model: str = ""
     thermal: ThermalLimits | None = None
     board_thermal: ThermalLimits | None = None
     memory_thermal: ThermalLimits | None = None

@@ -27,11 +27,19 @@ class OnShortage(StrEnum):
     PROTECT = "protect"
 
 
+class PricedBy(StrEnum):
+    """Who says what a job's GPU hour is worth: its owner, or the site by the model of the GPU."""
+
+    OWNER = "owner"
+    SITE = "site"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     id: str
     gpus: int
     usd_per_gpu_hour: float
+    priced_by: PricedBy = PricedBy.OWNER
     flex: FlexTier = FlexTier.MODERATE
     on_shortage: OnShortage = OnShortage.REQUEUE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -54,10 +55,35 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Hashing in USD per TH/s and day, energy in USD per kWh."""
+    """The prices in force. `usd_per_gpu_hour` goes by GPU model and holds for jobs without a price of their
+    own; the last two are what a grid operator pays for load given up, and for load held ready to be.
+    """
 
     usd_per_ths_day: float = 0.05
     usd_per_kwh: float = 0.05
+    usd_per_gpu_hour: Mapping[str, float] = field(default_factory=dict)
+    usd_per_kwh_reduced: float = 0.0
+    usd_per_kw_hour_reserved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """When a machine stops and starts for money, by what a kWh at its best point earns beyond its cost.
+
+    It stops below `stop_below` USD per kWh and starts again above `start_above`; a verdict holds for at
+    least `least_on_s` once it is to run, and `least_off_s` once it is not to.
+    """
+
+    stop_below: float = 0.0
+    start_above: float = 0.0
+    least_on_s: float = 0.0
+    least_off_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.stop_below <= self.start_above:
+            raise ValueError(
+                f"stop_below {self.stop_below} must not lie above start_above {self.start_above}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +104,7 @@ class Policy:
     network_fault_share: float = 0.3
     switch_horizon_s: float = 900.0
     retry_s: float = 20.0
+    profit: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

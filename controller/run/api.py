@@ -1,4 +1,4 @@
-"""The HTTP face of the running controller, read-only: metrics, status, and why a device has its grant."""
+"""The HTTP face of the running controller, read-only: metrics, status, merit order, reasons of grants."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
+from controller.decide.economics import valuation_now
+from controller.decide.merit import Merit, merit_order
 from controller.decide.plan import Grant, NodeState, Plan
+from controller.decide.timeline import grid_now
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Bound, Limit, Power
+from controller.domain.prices import MARKETS
 from controller.run.board import Board, Tick
 
 Json = dict[str, Any]
@@ -39,6 +43,7 @@ class Api:
                 web.get("/healthz", self._get_health),
                 web.get("/status", self._get_status),
                 web.get("/why/{device}", self._get_why),
+                web.get("/merit", self._get_merit),
             ]
         )
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, access_log=None)
@@ -72,6 +77,9 @@ class Api:
     async def _get_why(self, request: web.Request) -> web.Response:
         return await self._answer(partial(self._why, request.match_info["device"]))
 
+    async def _get_merit(self, _: web.Request) -> web.Response:
+        return await self._answer(self._merit)
+
     async def _answer(self, tell: Callable[[Tick], web.Response]) -> web.Response:
         """Tell of the last tick, off the loop: ten thousand devices take a while to write down."""
         if self._board.last is None:
@@ -93,6 +101,7 @@ class Api:
                 "gap": _rounded(plan.gap, 6),
                 "nodes": [_node(node) for node in plan.nodes],
                 "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
+                "prices": self._prices(tick),
                 "jobs": _jobs(tick),
                 "events": [
                     {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
@@ -103,8 +112,24 @@ class Api:
                 ],
                 "ticks": {"count": self._board.ticks, "late": self._board.late_ticks, "took_s": tick.took_s},
                 "commands": self._commands(tick),
+                "price_troubles": dict(self._board.price_troubles),
             }
         )
+
+    def _prices(self, tick: Tick) -> list[Json]:
+        """Each price in force, where it is from, and what is wrong with those that should come first."""
+        return [
+            {
+                "price": price.key.price.value,
+                "model": price.key.model,
+                "value": _rounded(price.value, 6),
+                "unit": MARKETS[price.key.price].unit,
+                "source": price.source,
+                "age_s": None if price.age_s is None else _rounded(price.age_s, 1),
+                "passed": list(price.passed),
+            }
+            for price in tick.inputs.prices_now
+        ]
 
     def _commands(self, tick: Tick) -> Json:
         """What devices answered, and what measured watts then made of it."""
@@ -147,6 +172,21 @@ class Api:
         """What a GPU tells beyond its reading: nothing for other devices."""
         detail = self._board.details().get(device)
         return {} if detail is None else {"gpu": _plain(detail)}
+
+    def _merit(self, tick: Tick) -> web.Response:
+        """Every device in the order in which it is shed, and the price of energy that order goes by."""
+        inputs, site = tick.inputs, self._board.site
+        grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site)
+        valuation = valuation_now(site, inputs, grid)
+        merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues)
+        return web.json_response(
+            {
+                "utc_s": tick.utc_s,
+                "usd_per_kwh": _rounded(valuation.usd_per_kwh, 6),
+                "usd_per_ths_day": _rounded(valuation.prices.usd_per_ths_day, 6),
+                "devices": [_merit_of(merit) for merit in merits],
+            }
+        )
 
     def _way_up(self, tick: Tick, node: str | None) -> list[Json]:
         nodes = {node.node: node for node in tick.plan.nodes}
@@ -196,6 +236,30 @@ def _plain(value: Any) -> Any:
             }
         case _:
             return value
+
+
+def _merit_of(merit: Merit) -> Json:
+    """One device; a cost that is beyond all numbers is null, and `leaving` says why."""
+    return {
+        "position": merit.position,
+        "device": merit.device,
+        "kind": merit.kind.value,
+        "node": merit.node,
+        "point": merit.point,
+        "grant_w": merit.power.watts,
+        "draw_w": merit.draw.watts,
+        "usd_per_hour": _rounded(merit.usd_per_hour, 6),
+        "next_usd_per_kwh": _known(merit.next_usd_per_kwh),
+        "shed_usd_per_kwh": _known(merit.shed_usd_per_kwh),
+        "leaving_usd": _rounded(merit.leaving_usd, 6),
+        "leaving": merit.leaving,
+        "reason": merit.reason.value,
+        "limited_by": merit.limited_by,
+    }
+
+
+def _known(usd: float | None) -> float | None:
+    return None if usd is None else _rounded(usd, 6)
 
 
 def _cap(plan: Plan) -> Json:

@@ -32,6 +32,7 @@ class Board:
     """`commands` counts by outcome (acknowledged, refused, failed), `reads` by result (ok, failed).
 
     `details` gives what GPUs last told beyond their readings, by device id. The core never sees it.
+    `price_troubles` says what is wrong with each source of prices that cannot be used now.
     """
 
     site: Site
@@ -43,6 +44,7 @@ class Board:
     commands: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
     job_commands: Counter[str] = field(default_factory=Counter)
+    price_troubles: dict[str, str] = field(default_factory=dict)
     details: Callable[[], Mapping[str, GpuDetail]] = dict
 
     def finished(self, tick: Tick) -> None:

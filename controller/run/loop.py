@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from controller.decide.economics import priced, prices_of
 from controller.decide.invariants import check
 from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
 from controller.decide.snapshot import State
@@ -19,6 +20,7 @@ from controller.run.clock import Clock
 from controller.run.devices import Machines
 from controller.run.journal import Journal
 from controller.run.notify import Notifier
+from controller.run.prices import Constants, PriceSide
 from controller.run.recording import Recorder
 
 log = structlog.get_logger()
@@ -67,6 +69,7 @@ class Loop:
         board: Board,
         notifier: Notifier,
         wake: asyncio.Event,
+        prices: PriceSide | None = None,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -77,6 +80,7 @@ class Loop:
         self._board = board
         self._notifier = notifier
         self._wake = wake
+        self._prices = Constants() if prices is None else prices
         self._state = State()
         self._late_quiet_until_s = 0.0
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
@@ -130,18 +134,23 @@ class Loop:
 
     def _inputs(self, now_s: float) -> Inputs:
         heard = self._machines.heard
+        specs = self._machines.specs
+        in_force = self._prices.now()
+        prices = prices_of(in_force, self._site.prices)
+        models = {spec.id: spec.model for spec in specs if spec.model} if heard.queues else {}
         return Inputs(
             now_s=now_s,
             utc_s=self._clock.utc_s(),
-            specs=self._machines.specs,
+            specs=specs,
             readings=dict(heard.readings),
             meters=dict(heard.meters),
             zones=dict(heard.zones),
             outcomes=dict(heard.outcomes),
-            queues=tuple(heard.queues.values()),
+            queues=priced(tuple(heard.queues.values()), prices, models),
             events=self._grid.events,
             link=self._grid.state,
-            prices=self._site.prices,
+            prices=prices,
+            prices_now=in_force,
         )
 
     def _note_pace(self, tick: Tick) -> None:

@@ -3,7 +3,7 @@
 It decides nothing and remembers nothing, and never shows a number that is not known: a stale meter, a
 silent device's draw and a cap that does not exist have no series, because absent is not 0.
 
-What it costs: about 100 series a site, 6 a node, up to 5 an event, a queue, a zone or a group of miners,
+What it costs: about 120 series a site, 6 a node, up to 5 an event, a queue, a zone or a group of miners,
 and 8 to 11 a device, for a GPU 50 more. A device's truth and reason are labels, so each change of them starts
 a new series. 10,000 devices are 90,000 series and 5.5 MB a scrape: about 0.7 s of processor.
 Render that many in a thread and scrape each 30 s, or leave them out with `Detail.SITE`, whose size does not
@@ -32,7 +32,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from controller.decide import thermal
-from controller.decide.plan import AlarmKind, Grant, NodeState, Plan, Reason, Truth
+from controller.decide.plan import AlarmKind, Grant, NodeState, Plan, PriceNow, Reason, Truth
 from controller.decide.timeline import interval_at
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
@@ -40,6 +40,7 @@ from controller.domain.gpus import GpuDetail
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
+from controller.domain.prices import Price
 from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
@@ -50,6 +51,14 @@ OUTCOMES = ("acknowledged", "refused", "failed")
 READ_RESULTS = ("ok", "failed")
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.SUSPENDED)
 DEVICE_ALARMS = (AlarmKind.DEVICE_SILENT, AlarmKind.DEVICE_LYING)
+
+PRICES = {
+    Price.HASH: ("hash_usd_per_ths_day", "Price of hashing in force, per TH/s and day"),
+    Price.ENERGY: ("energy_usd_per_kwh", "Price of energy in force where no event sets another"),
+    Price.GPU_HOUR: ("gpu_usd_per_hour", "Price in force of a GPU hour, for jobs that name none"),
+    Price.REDUCTION: ("reduction_usd_per_kwh", "What events pay now for energy not drawn"),
+    Price.RESERVE: ("reserve_usd_per_kw_hour", "What is paid now for load held ready"),
+}
 
 T = TypeVar("T")
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -100,6 +109,7 @@ class BoardCollector(Collector):
         yield from _fleet(rows)
         yield from _grid(tick)
         yield from _signals(tick)
+        yield from _prices(tick.inputs.prices_now)
         yield from _queues(tick)
         yield from _alarms(tick.plan, self._detail)
         if self._detail is Detail.DEVICES:
@@ -279,6 +289,17 @@ def _signals(tick: Tick) -> Iterator[Metric]:
     yield _gauge("event_limit_watts", "The limit an active event sets", _keyed(limits), "event")
     yield _gauge("event_target_watts", "The draw an active event asks for", _keyed(targets), "event")
     yield _gauge("event_price_usd_per_kwh", "The price an active event sets", _keyed(prices), "event")
+
+
+def _prices(now: tuple[PriceNow, ...]) -> Iterator[Metric]:
+    """Each price under the name of its unit, by where it is from; a constant has no age."""
+    for price, (name, says) in PRICES.items():
+        values = (((one.key.model, one.source), one.value) for one in now if one.key.price is price)
+        yield _gauge(f"price_{name}", says, values, "model", "source")
+    ages = (((one.key.price, one.key.model, one.source), one.age_s) for one in now if one.age_s is not None)
+    stale = (((one.key.price, one.key.model), bool(one.passed)) for one in now)
+    yield _gauge("price_age_seconds", "How old the price in force is", ages, "price", "model", "source")
+    yield _gauge("price_stale", "1 while a better source of it is stale", stale, "price", "model")
 
 
 def _queues(tick: Tick) -> Iterator[Metric]:

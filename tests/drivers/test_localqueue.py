@@ -16,7 +16,16 @@ import pytest
 from pydantic import ValidationError
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
-from controller.domain.jobs import FlexTier, Job, JobAction, JobCommand, JobState, JobStatus, OnShortage
+from controller.domain.jobs import (
+    FlexTier,
+    Job,
+    JobAction,
+    JobCommand,
+    JobState,
+    JobStatus,
+    OnShortage,
+    PricedBy,
+)
 from drivers.base import DriverError
 from drivers.gpu_learning import Learner, Working
 from drivers.localqueue import (
@@ -143,6 +152,17 @@ async def test_a_submitted_job_waits_and_says_what_it_is_worth(directory: Path) 
     assert reading.queue == "local"
     assert reading.jobs == (JobStatus(job=asked, state=JobState.QUEUED),)
     assert reading.gpus == ("gpu0", "gpu1")
+
+
+async def test_a_job_without_a_price_leaves_it_to_the_site(directory: Path) -> None:
+    submit(directory, request(directory, usd_per_gpu_hour=None))
+    submit(directory, request(directory, usd_per_gpu_hour=0.0))
+
+    free, worthless = (status.job for status in (await queue_of(directory).read()).jobs)
+
+    assert (free.usd_per_gpu_hour, free.priced_by) == (0.0, PricedBy.SITE)
+    assert (worthless.usd_per_gpu_hour, worthless.priced_by) == (0.0, PricedBy.OWNER)
+    assert [job.usd_per_gpu_hour for job in list_jobs(directory)] == [None, 0.0]
 
 
 @pytest.mark.socket

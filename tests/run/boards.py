@@ -12,6 +12,7 @@ from controller.decide.plan import (
     Inputs,
     NodeState,
     Plan,
+    PriceNow,
     Reason,
     Sample,
     Standing,
@@ -38,6 +39,7 @@ from controller.domain.grid import (
 )
 from controller.domain.jobs import Job, JobState, JobStatus, QueueReading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.prices import Price, PriceKey
 from controller.domain.site import Node, Policy, Site, Zone
 from controller.run.board import Board, Tick
 from tests.decide.builders import grants_of, nodes_of
@@ -154,6 +156,7 @@ def tick(
     queues: tuple[QueueReading, ...] = (),
     zone: Sample[ZoneReading] | None = None,
     alarms: tuple[Alarm, ...] = (),
+    prices_now: tuple[PriceNow, ...] = (),
     next_change_utc_s: float = float("inf"),
     ready: bool = True,
 ) -> Tick:
@@ -167,6 +170,7 @@ def tick(
             queues=queues,
             events=events,
             link=link,
+            prices_now=prices_now,
         ),
         state=State(devices={one.spec.id: one.state for one in devices}),
         plan=Plan(
@@ -190,6 +194,28 @@ def tick(
         late_s=0.01,
         took_s=0.004,
     )
+
+
+def price(
+    which: Price,
+    value: float,
+    *,
+    model: str = "",
+    source: str = "constant",
+    age_s: float | None = None,
+    passed: tuple[str, ...] = (),
+) -> PriceNow:
+    key = PriceKey(price=which, model=model)
+    return PriceNow(key=key, value=value, source=source, age_s=age_s, passed=passed)
+
+
+PRICES_NOW = (
+    price(Price.ENERGY, 0.041, source="dam", age_s=1200.0, passed=("rtm is 1201 s old, at most 900 s",)),
+    price(Price.GPU_HOUR, 2.4, model="H100"),
+    price(Price.HASH, 0.053, source="pool", age_s=60.0),
+    price(Price.REDUCTION, 0.3),
+    price(Price.RESERVE, 0.01),
+)
 
 
 def board(last: Tick | None = None) -> Board:
@@ -245,9 +271,11 @@ def busy_board() -> Board:
                 Alarm(kind=AlarmKind.DEVICE_SILENT, subject="s19-2", detail="silent for 90 s"),
                 Alarm(kind=AlarmKind.DEVICE_LYING, subject="m50-1", detail="told sleep, draws 3000 W"),
             ),
+            prices_now=PRICES_NOW,
             next_change_utc_s=UTC_S + 3600,
         )
     )
+    busy.price_troubles["rtm"] = "market (10.0.0.7:1883): no connection"
     busy.commands["acknowledged"] += 40
     busy.commands["failed"] += 2
     busy.reads["ok"] += 4000

@@ -59,7 +59,7 @@ NODES = (
 )
 
 
-@pytest.mark.parametrize("path", ["/status", "/why/s19-1"])
+@pytest.mark.parametrize("path", ["/status", "/why/s19-1", "/merit"])
 async def test_before_the_first_tick_there_is_nothing_to_tell(path: str) -> None:
     async with serving(boards.board()) as client:
         status, answer = await client.json(path)
@@ -96,7 +96,13 @@ async def test_a_device_that_is_not_there_is_404(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/why/", 404), ("POST", "/status", 405), ("DELETE", "/why/s19-1", 405)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/why/", 404),
+        ("POST", "/status", 405),
+        ("POST", "/merit", 405),
+        ("DELETE", "/why/s19-1", 405),
+    ],
 )
 async def test_there_is_nothing_to_write_and_nothing_else_to_read(
     method: str, path: str, status: int
@@ -121,6 +127,18 @@ async def test_the_shape_of_the_status_is_stable() -> None:
         "gap": float,
         "nodes": [NODE_SHAPE],
         "devices": [DEVICE_SHAPE],
+        "prices": [
+            {
+                "price": str,
+                "model": str,
+                "value": float,
+                "unit": str,
+                "source": str,
+                "age_s": float,
+                "passed": [str],
+            }
+        ],
+        "price_troubles": {"rtm": str},
         "jobs": [{"queue": str, "job": str, "state": str, "gpus": [str], "usd_per_gpu_hour": float}],
         "events": [{"event": str, "status": str, "least_w": int}],
         "alarms": [{"kind": str, "subject": str, "detail": str}],
@@ -147,6 +165,38 @@ async def test_the_shape_of_the_reasons_is_stable() -> None:
         "cap": {"watts": int, "reason": str, "event": str},
     }
     assert [node["node"] for node in why["above"]] == ["pdu-1", "grid-connection"]
+
+
+async def test_the_shape_of_the_merit_order_is_stable() -> None:
+    async with serving(boards.busy_board()) as client:
+        code, merit = await client.json("/merit")
+
+    assert code == 200
+    assert merit["usd_per_kwh"] == pytest.approx(-0.0001)  # a set-point is in force
+    assert shape(merit) == {
+        "utc_s": float,
+        "usd_per_kwh": float,
+        "usd_per_ths_day": float,
+        "devices": [
+            {
+                "position": type(None),
+                "device": str,
+                "kind": str,
+                "node": str,
+                "point": str,
+                "grant_w": int,
+                "draw_w": int,
+                "usd_per_hour": float,
+                "next_usd_per_kwh": type(None),
+                "shed_usd_per_kwh": type(None),
+                "leaving_usd": float,
+                "leaving": str,
+                "reason": str,
+                "limited_by": str,
+            }
+        ],
+    }
+    assert sorted(row["device"] for row in merit["devices"]) == ["dgx-0", "m50-1", "s19-1", "s19-2"]
 
 
 NODE_SHAPE = {

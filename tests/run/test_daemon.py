@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ class Running:
             if entry["event"] == event:
                 return entry
         raise AssertionError(f"no {event} before the end")
+
+    def logged_all(self, *events: str) -> None:
+        """Wait until each was logged, in whatever order."""
+        missing = set(events)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            missing.discard(json.loads(line)["event"])
+            if not missing:
+                return
+        raise AssertionError(f"no {missing} before the end")
 
     def ended(self, with_signal: int) -> tuple[int, list[str]]:
         """How the process ended, and what it logged until then."""
@@ -118,6 +129,36 @@ def test_a_site_without_machines_starts_is_alive_and_ends_when_told_to(tmp_path:
     assert (code, logged) == (0, ["stopping"])
     assert (tmp_path / "state" / "journal.db").exists()
     assert replay(Request(path=tmp_path / "state" / "journal.db")).differing == 0
+
+
+def test_prices_come_from_their_file_and_a_silent_broker_does_not_hold_up_anything(tmp_path: Path) -> None:
+    today = datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
+    (tmp_path / "dam.csv").write_text(f"time,value\n{today},-12.5\n", encoding="utf-8")
+    sources = f"""
+[[price_files]]
+id = "dam"
+price = "energy"
+path = "{tmp_path}/dam.csv"
+unit = "USD/MWh"
+stale_after_s = 100000
+
+[[price_brokers]]
+id = "market"
+host = "127.0.0.1"
+port = 1
+topics = [{{ id = "pool", price = "hash", topic = "pool", stale_after_s = 60 }}]
+"""
+
+    with running(site_file(tmp_path, sources)) as controller:
+        started = controller.logged("started")
+        controller.logged_all("price_source", "price_source_failing")
+        status = json.loads(asked(started["api_port"], "/status")[1])
+        code, _ = controller.ended(signal.SIGTERM)
+
+    prices = {price["price"]: (price["value"], price["source"]) for price in status["prices"]}
+    assert (prices["energy"], prices["hash"]) == ((-0.0125, "dam"), (0.05, "constant"))
+    assert list(status["price_troubles"]) == ["pool"]
+    assert code == 0
 
 
 def test_an_interrupt_from_the_keyboard_ends_it_like_the_service_manager(tmp_path: Path) -> None:

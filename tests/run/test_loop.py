@@ -13,16 +13,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.decide.invariants import BrokenInvariantError
-from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, Reason
+from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, PriceNow, Reason
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from controller.domain.site import Node, Policy, Site
+from controller.domain.prices import Price
+from controller.domain.site import Node, Policy, Prices, Site
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.journal import Journal, rows_of
 from controller.run.loop import LEAST_GAP_S, Islanded, Loop, headline
 from controller.run.notify import Notifier
+from controller.run.prices import PriceSide
 from controller.run.recording import NotRecorded, Recorder
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
@@ -73,6 +75,7 @@ class Shell:
         limit: Bound = NO_LIMIT,
         policy: Policy | None = None,
         recorder: Recorder | None = None,
+        prices: PriceSide | None = None,
     ) -> None:
         meter = meters[0].id if meters else None
         site = Site(
@@ -98,6 +101,7 @@ class Shell:
             board=self.board,
             notifier=self.manager,
             wake=self.wake,
+            prices=prices,
         )
 
     @asynccontextmanager
@@ -413,3 +417,36 @@ def limit_to(power: Power, *, from_s: float) -> GridEvent:
         start_utc_s=UTC_S + from_s, end_utc_s=UTC_S + from_s + 3600, signals=(LimitSignal(power),)
     )
     return GridEvent(id="event-1", version_utc_s=UTC_S, source="operator", intervals=(interval,))
+
+
+# -- prices --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Market:
+    """Prices in the hand of the test."""
+
+    prices: tuple[PriceNow, ...]
+
+    def now(self) -> tuple[PriceNow, ...]:
+        return self.prices
+
+
+@in_virtual_time
+async def test_a_tick_is_valued_with_the_prices_in_force_and_a_stale_one_is_an_alarm(tmp_path: Path) -> None:
+    market = Market((boards.price(Price.ENERGY, -0.02, source="rtm", age_s=5.0),))
+    shell = Shell(tmp_path, prices=market)
+
+    async with shell.running():
+        await asyncio.sleep(0.5)
+        fresh = shell.board.last
+        market.prices = (boards.price(Price.ENERGY, 0.05, passed=("rtm is 901 s old, at most 900 s",)),)
+        await asyncio.sleep(1.0)
+        stale = shell.board.last
+
+    assert fresh is not None
+    assert stale is not None
+    assert (fresh.inputs.prices.usd_per_kwh, fresh.plan.alarms) == (-0.02, ())
+    assert fresh.inputs.prices.usd_per_ths_day == Prices().usd_per_ths_day
+    assert stale.inputs.prices.usd_per_kwh == 0.05
+    assert [(alarm.kind, alarm.subject) for alarm in stale.plan.alarms] == [(AlarmKind.PRICE_STALE, "energy")]

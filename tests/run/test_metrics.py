@@ -19,7 +19,10 @@ from controller.run.metrics import Detail, group_of, render
 from tests.run.boards import NOW_S, UTC_S, board, busy_board, device, event, node, site, standing, tick
 
 Labels = frozenset[tuple[str, str]]
-BASE_UNITS = ("watts", "celsius", "seconds", "ratio", "total", "info", "per_second", "per_hour", "per_kwh")
+BASE_UNITS = (
+    *("watts", "celsius", "seconds", "ratio", "total", "info", "per_second", "per_hour", "per_kwh"),
+    *("per_ths_day", "per_kw_hour"),
+)
 UNITLESS = {
     "ready",
     "node_feasible",
@@ -36,6 +39,7 @@ UNITLESS = {
     "jobs",
     "queue_gpus",
     "queue_gpus_held",
+    "price_stale",
 }
 
 
@@ -52,7 +56,7 @@ def scraped(source: Board, *, detail: Detail = Detail.DEVICES) -> dict[tuple[str
     return samples
 
 
-def value(source: Board, name: str, **labels: str) -> float | None:
+def value(source: Board, name: str, /, **labels: str) -> float | None:
     """The one sample with exactly these labels; None where there is no such series."""
     return scraped(source).get((name, frozenset(labels.items())))
 
@@ -256,6 +260,26 @@ def test_each_active_event_tells_its_own_limit_target_price_and_status() -> None
     assert value(both, "event_target_watts", event="bp-1") == 58_000
     assert value(both, "event_price_usd_per_kwh", event="dr-7") == -0.004
     assert value(both, "event_status", event="dr-7", status="COMPLIANT") == 1
+
+
+def test_each_price_is_told_with_its_source_and_its_age_and_a_constant_has_none() -> None:
+    busy = busy_board()
+
+    assert value(busy, "price_energy_usd_per_kwh", model="", source="dam") == 0.041
+    assert value(busy, "price_hash_usd_per_ths_day", model="", source="pool") == 0.053
+    assert value(busy, "price_gpu_usd_per_hour", model="H100", source="constant") == 2.4
+    assert value(busy, "price_reduction_usd_per_kwh", model="", source="constant") == 0.3
+    assert value(busy, "price_reserve_usd_per_kw_hour", model="", source="constant") == 0.01
+    assert value(busy, "price_age_seconds", price="energy", model="", source="dam") == 1200.0
+    assert value(busy, "price_age_seconds", price="gpu_hour", model="H100", source="constant") is None
+
+
+def test_a_price_is_stale_while_it_is_not_from_its_best_source() -> None:
+    busy = busy_board()
+
+    assert value(busy, "price_stale", price="energy", model="") == 1
+    assert value(busy, "price_stale", price="hash", model="") == 0
+    assert value(board(tick()), "price_stale", price="energy", model="") is None
 
 
 def test_when_events_change_next_is_told_only_if_they_do() -> None:

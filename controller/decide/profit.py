@@ -1,0 +1,153 @@
+"""Which machines run for money: stop what costs more than it earns, and do not wear it while prices hover.
+
+A verdict is about money only. Limits, heat and events may keep a machine down whatever stands here, and
+lowering one is always allowed: this says no more than that a start, or going on, pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.decide.fleet import Flags, Floats, Ints
+from controller.domain.devices import DeviceKind, DeviceSpec
+from controller.domain.power import ZERO
+from controller.domain.site import Thresholds
+
+LEAST_LIFT = 1e-6
+"""USD per hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verdicts:
+    """Per device: whether it may run for money; whether it does run, and since when it does or does not, in
+    seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted."""
+
+    may_run: Flags
+    running: Flags
+    since_s: Floats
+
+    def __eq__(self, other: object) -> bool:
+        """Equal states are told by comparing them, which arrays do not do as one."""
+        return (
+            isinstance(other, Verdicts)
+            and np.array_equal(self.may_run, other.may_run)
+            and np.array_equal(self.running, other.running)
+            and np.array_equal(self.since_s, other.since_s)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as that of every class that compares arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bands:
+    """`Thresholds` of many devices, one element each."""
+
+    stop_below: Floats
+    start_above: Floats
+    least_on_s: Floats
+    least_off_s: Floats
+
+
+def best_ths_per_kw(specs: Sequence[DeviceSpec]) -> Floats:
+    """TH/s per kW of each miner at the best of its points above the floor, whatever the prices are: hashing
+    is never paid less than nothing, so the kWh that earns most is the one that hashes most.
+
+    NaN for what is no miner, or has no such point. Made anew only when the specs change.
+    """
+    best = np.full(len(specs), np.nan)
+    for at, spec in enumerate(specs):
+        if spec.kind is DeviceKind.ASIC:
+            points = [point for point in spec.points[1:] if point.power > ZERO]
+            best[at] = max((point.rate / point.power.in_kw for point in points), default=np.nan)
+    return best
+
+
+def judge(
+    before: Verdicts | None,
+    ths_per_kw: Floats,
+    running: Flags,
+    now_s: float,
+    *,
+    usd_per_ths_day: float,
+    usd_per_kwh: float,
+    thresholds: Thresholds,
+) -> Verdicts:
+    """The verdicts of this tick, of devices in the order of `ths_per_kw`.
+
+    `running` is who is above its floor, or not known to be there. Whoever stands in the first tick, or when
+    devices come or go, may have been stopped for any reason, so only what would be stopped now begins as
+    stopped. What is no miner always may run.
+    """
+    margin = ths_per_kw * (usd_per_ths_day / 24) - usd_per_kwh
+    if before is None or len(before.may_run) != len(margin):
+        return begin(running | ~(margin < thresholds.stop_below), running, now_s)
+    return advance(before, running, now_s, margin, bands(thresholds, len(margin)))
+
+
+def bands(thresholds: Thresholds, devices: int) -> Bands:
+    """The same thresholds for so many devices."""
+    return Bands(
+        stop_below=np.full(devices, thresholds.stop_below),
+        start_above=np.full(devices, thresholds.start_above),
+        least_on_s=np.full(devices, thresholds.least_on_s),
+        least_off_s=np.full(devices, thresholds.least_off_s),
+    )
+
+
+def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
+    """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
+    return Verdicts(may_run=may_run, running=running, since_s=np.full(running.shape, now_s))
+
+
+def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
+    """The next verdicts. `margin` is what a kWh earns beyond its cost at the best point of each device,
+    without what a change costs; see `margins`."""
+    since_s = np.where(running == before.running, before.since_s, now_s)
+    may_run = may_run_for_money(before.may_run, running, now_s - since_s, margin, limits)
+    return Verdicts(may_run=may_run, running=running, since_s=since_s)
+
+
+def may_run_for_money(may_run: Flags, running: Flags, for_s: Floats, margin: Floats, limits: Bands) -> Flags:
+    """Stop below the band, start above it, and within it leave what was said before.
+
+    A machine that has not run, or not stood, for its least time (`for_s`) is neither stopped nor started; one
+    that is as it is for other reasons wears nothing by another verdict. A margin that is no number changes
+    nothing.
+    """
+    stops = (margin < limits.stop_below) & (~running | (for_s >= limits.least_on_s))
+    starts = (margin > limits.start_above) & (running | (for_s >= limits.least_off_s))
+    return (may_run & ~stops) | (~may_run & starts)
+
+
+def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
+    """Who may be above its floor now. A set-point asks for the energy, so under one everybody may."""
+    return np.ones_like(verdicts.may_run) if meets_target else verdicts.may_run
+
+
+def lifts(start: Ints, worth: Floats, held: Flags) -> Floats:
+    """USD per hour to add to the points above the floor of each device that is `held`: running, and to run.
+
+    The points of device i are those of `worth` from `start[i]` to just before `start[i + 1]`, floor first.
+    The lift is the least that keeps the best of them above the floor, so that money alone does not stop what
+    its verdict lets run; such a machine is still the first to give its watts where a limit needs them.
+    """
+    first = start[:-1]
+    above = worth.copy()
+    above[first] = -np.inf
+    gap = worth[first] - np.maximum.reduceat(above, first) if len(first) else np.zeros(0)
+    return np.where(held & np.isfinite(gap) & (gap >= 0.0), gap + LEAST_LIFT, 0.0)
+
+
+def margins(earned_usd_per_hour: Floats, watts: Floats) -> Floats:
+    """USD per kWh, of what machines earn per hour less their energy, at the watts they draw for it.
+
+    One that draws nothing has no bound on what it earns per kWh, either way; one that earns nothing with it
+    has a margin of nothing.
+    """
+    kilowatts = watts / 1000.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin: Floats = earned_usd_per_hour / kilowatts
+    return np.where((kilowatts == 0.0) & (earned_usd_per_hour == 0.0), 0.0, margin)

@@ -1,0 +1,103 @@
+"""Prices that are published over MQTT: one connection to a broker, and of every topic its newest value.
+
+A value is as old as it says itself, not as the message that brought it: what the broker had kept, or
+delivered twice, never makes an old price new. A message that cannot be believed leaves the last good one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.domain.prices import NO_SERIES, PriceReading, Quote, Series, in_base_unit
+from drivers.base import DriverError
+from drivers.mqttlink import UNCONNECTED, MqttLink
+from drivers.mqttpayload import message_of, number_at, text_at, time_at
+from drivers.priceseries import declared_unit
+from drivers.pricetables import PriceBrokerConfig, PriceTopic
+
+AHEAD_S = 5.0
+"""How far in the future a value may lie: clocks differ, but beyond that an old value would look new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """What a message says; `utc_s` is from when it holds, None where the message does not tell."""
+
+    value: float
+    utc_s: float | None
+
+
+class MqttPrices:
+    """A `PriceSource` of one series a topic. Its link is held from the first `read` until `close`."""
+
+    def __init__(self, config: PriceBrokerConfig, *, utc: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._utc = utc
+        self._held: dict[str, Quote] = {}
+        self._refused: dict[str, str] = {}
+        topics = tuple(dict.fromkeys(source.topic for source in config.topics))
+        self._link = MqttLink(config, topics, self._hear)
+
+    @property
+    def id(self) -> str:
+        return self._config.id
+
+    async def read(self) -> tuple[PriceReading, ...]:
+        self._link.keep_connected()
+        return tuple(
+            PriceReading(source=source.id, series=self._series(source), trouble=self._trouble(source))
+            for source in self._config.topics
+        )
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    def _series(self, source: PriceTopic) -> Series:
+        held = self._held.get(source.id)
+        return NO_SERIES if held is None else Series((held.from_utc_s,), (held.value,))
+
+    def _trouble(self, source: PriceTopic) -> str:
+        if self._link.trouble not in ("", UNCONNECTED):
+            return f"{self._link.address}: {self._link.trouble}"
+        return self._refused.get(source.id, "")
+
+    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+        for source in self._config.topics:
+            if source.topic != topic:
+                continue
+            try:
+                quote = self._weigh(source, payload, retained=retained)
+            except DriverError as error:
+                self._refused[source.id] = f"{topic}: {error}"
+                continue
+            self._refused.pop(source.id, None)
+            held = self._held.get(source.id)
+            if held is None or held.from_utc_s <= quote.from_utc_s:
+                self._held[source.id] = quote
+
+    def _weigh(self, source: PriceTopic, payload: bytes, *, retained: bool) -> Quote:
+        """The price in a message, in force from when it says it is."""
+        told = parse(source, payload)
+        now_utc_s = self._utc()
+        if told.utc_s is None:
+            if retained:
+                raise DriverError("a retained value that does not say how old it is")
+            return Quote(value=told.value, from_utc_s=now_utc_s)
+        if told.utc_s > now_utc_s + AHEAD_S:
+            raise DriverError(f"a value from {told.utc_s - now_utc_s:.4g} s in the future")
+        return Quote(value=told.value, from_utc_s=min(told.utc_s, now_utc_s))
+
+
+def parse(source: PriceTopic, payload: bytes) -> Value:
+    """The price in a message, if it can be believed; `DriverError` if not."""
+    shape = source.payload
+    message = message_of(shape, payload)
+    number = number_at(message, shape.value)
+    told = None if shape.unit is None else text_at(message, shape.unit)
+    try:
+        value = in_base_unit(source.price, number, declared_unit(source.unit, told))
+    except ValueError as error:
+        raise DriverError(str(error)) from None
+    return Value(value=value, utc_s=time_at(shape, message))

@@ -1,0 +1,112 @@
+"""Whole ticks at prices that hover, jump and turn negative: who runs for money, and how often it changes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from controller.decide.plan import Reason
+from controller.domain.site import Site, Thresholds
+from tests.decide.builders import event, miner, reasons, site
+from tests.decide.world import World, asleep, awake, prices
+
+BREAK_EVEN = 150 * 0.05 / 24 / 2.4
+"""USD per kWh at which the best point of a miner, its low one, earns what it costs."""
+BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=120.0, least_off_s=60.0)
+
+
+def place(band: Thresholds = BAND, limit_w: int | None = None) -> Site:
+    plain = site(limit_w=limit_w)
+    return replace(plain, policy=replace(plain.policy, profit=band))
+
+
+def is_awake(world: World) -> bool:
+    return world.machines["m"].at.power.watts > 30
+
+
+def test_a_price_that_hovers_around_break_even_changes_a_machine_only_after_its_least_times() -> None:
+    world = World(place(), [awake(miner())])
+    changed_s: list[float] = []
+    was = True
+
+    for second in range(1_200):
+        world.prices = prices(usd_per_kwh=BREAK_EVEN + 0.03 * math.sin(second / 5))
+        world.tick()
+        if is_awake(world) is not was:
+            was = not was
+            changed_s.append(world.now_s)
+
+    steps = [later - sooner for sooner, later in pairwise(changed_s)]
+    assert changed_s
+    assert min(steps[::2]) >= 60
+    assert min(steps[1::2]) >= 120
+
+
+def test_within_the_band_a_machine_that_runs_goes_on_and_one_that_was_stopped_stays_down() -> None:
+    world = World(place(), [awake(miner())])
+    within = prices(usd_per_kwh=BREAK_EVEN - 0.005)
+
+    world.prices = within
+    world.run(200)
+    runs = is_awake(world)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN + 0.05)
+    world.run(200)
+    stopped = is_awake(world)
+    world.prices = within
+    world.run(200)
+    stays = is_awake(world)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.02)
+    world.run(60)
+
+    assert (runs, stopped, stays, is_awake(world)) == (True, False, False, True)
+    assert reasons(world.plans[-100])["m"] is Reason.UNPROFITABLE
+
+
+def test_a_limit_may_lower_a_machine_at_any_moment_of_its_least_time() -> None:
+    world = World(place(limit_w=4_000), [awake(miner())])
+    world.run(5)
+
+    world.events = (event(limit_w=100),)
+    world.run(15)
+
+    assert world.watts() <= 100
+
+
+def test_of_two_machines_the_one_that_is_only_held_on_gives_its_watts_first() -> None:
+    old = miner("old", points=(miner().points[0], replace(miner().points[2], rate=100.0)))
+    world = World(place(), [awake(old), awake(miner())])
+    world.prices = prices(usd_per_kwh=0.08)
+    world.run(5)
+
+    world.events = (event(limit_w=3_600),)
+    world.run(15)
+
+    assert (world.machines["old"].at.name, world.machines["m"].at.name) == ("sleep", "full")
+
+
+@pytest.mark.parametrize("usd_per_kwh", [-0.02, -5.0])
+def test_a_negative_price_wakes_a_machine_that_hashing_does_not_pay(usd_per_kwh: float) -> None:
+    world = World(place(), [asleep(miner())])
+    world.prices = prices(usd_per_ths_day=0.0)
+    world.run(100)
+    before = is_awake(world)
+
+    world.prices = prices(usd_per_ths_day=0.0, usd_per_kwh=usd_per_kwh)
+    world.run(10)
+
+    assert (before, world.machines["m"].at.name) == (False, "full")
+
+
+def test_a_set_point_is_met_by_machines_that_earn_nothing_and_were_stopped_for_it() -> None:
+    world = World(place(), [awake(miner())])
+    world.prices = prices(usd_per_ths_day=0.0)
+    world.run(200)
+    stopped = is_awake(world)
+
+    world.events = (event(target_w=3_500),)
+    world.run(10)
+
+    assert (stopped, world.watts()) == (False, 3_500)

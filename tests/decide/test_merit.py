@@ -1,0 +1,239 @@
+"""The merit order: who is shed first, what each device earns, and what leaving it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.decide.economics import SOAK_USD_PER_KWH, valuation_now
+from controller.decide.merit import Merit, merit_order
+from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
+from controller.decide.timeline import grid_now
+from controller.decide.value import Valuation
+from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.grid import Link
+from controller.domain.jobs import OnShortage, QueueReading
+from controller.domain.power import NO_LIMIT, Power
+from controller.domain.site import Prices
+from tests.decide.builders import (
+    FULL,
+    GPU_POINTS,
+    LOW,
+    NOW_S,
+    SLEEP,
+    UTC_S,
+    event,
+    gpu,
+    grants_of,
+    inputs,
+    job,
+    miner,
+    nodes_of,
+    queue,
+    site,
+    working,
+)
+
+VALUATION = Valuation(prices=Prices(usd_per_ths_day=0.06), usd_per_kwh=0.05, horizon_s=900.0)
+
+
+def plan(
+    specs: Sequence[DeviceSpec],
+    at: Mapping[str, OperatingPoint],
+    reasons: Mapping[str, Reason] | None = None,
+) -> Plan:
+    return Plan(
+        now_s=NOW_S,
+        cap=NO_LIMIT,
+        cap_reason=CapReason.NONE,
+        cap_event="",
+        grants=grants_of(
+            specs,
+            [
+                Grant(
+                    device=name,
+                    point=point,
+                    power=point.power,
+                    worst=point.power,
+                    draw=Power(point.power.watts - 10),
+                    age_s=1.0,
+                    wanted=point,
+                    reason=(reasons or {}).get(name, Reason.FULL),
+                    truth=Truth.CONFIRMED,
+                )
+                for name, point in at.items()
+            ],
+        ),
+        nodes=nodes_of(),
+        ready=True,
+        least=Power(0),
+    )
+
+
+def order(
+    specs: Sequence[DeviceSpec],
+    at: Sequence[OperatingPoint],
+    *queues: QueueReading,
+    reasons: Mapping[str, Reason] | None = None,
+    valuation: Valuation = VALUATION,
+) -> dict[str, Merit]:
+    places = {spec.id: point for spec, point in zip(specs, at, strict=True)}
+    found = merit_order(plan(specs, places, reasons), specs, valuation, queues)
+    return {merit.device: merit for merit in found}
+
+
+def full(rate: float) -> tuple[OperatingPoint, ...]:
+    return SLEEP, replace(FULL, rate=rate)
+
+
+def test_the_machine_whose_kwh_earns_least_is_shed_first() -> None:
+    specs = [miner(name, points=full(rate)) for name, rate in (("b", 200.0), ("c", 100.0), ("a", 300.0))]
+
+    found = order(specs, [spec.points[-1] for spec in specs])
+
+    assert [(merit.device, merit.position) for merit in found.values()] == [("c", 1), ("b", 2), ("a", 3)]
+    assert found["b"].shed_usd_per_kwh == pytest.approx((200 * 0.06 / 24) / 3.47 - 0.05)
+
+
+def test_what_a_machine_earns_is_its_output_less_its_energy() -> None:
+    (found,) = order([miner()], [FULL]).values()
+
+    assert found.usd_per_hour == pytest.approx(200 * 0.06 / 24 - 3.5 * 0.05)
+    assert (found.point, found.power, found.draw) == ("full", Power(3_500), Power(3_490))
+
+
+def test_the_next_watts_of_a_machine_in_the_middle_are_valued_for_themselves() -> None:
+    (found,) = order([miner()], [LOW]).values()
+
+    assert found.next_usd_per_kwh == pytest.approx((50 * 0.06 / 24) / 1.1 - 0.05)
+
+
+def test_the_top_has_no_next_watts_and_the_floor_nothing_to_give() -> None:
+    found = order([miner("top"), miner("floor")], [FULL, SLEEP])
+
+    assert found["top"].next_usd_per_kwh is None
+    assert (found["floor"].shed_usd_per_kwh, found["floor"].position) == (None, None)
+    assert found["floor"].next_usd_per_kwh == pytest.approx((150 * 0.06 / 24) / 2.37 - 0.05)
+
+
+def test_leaving_a_machine_costs_what_its_restart_does_not_hash() -> None:
+    found = order([miner("on", restart_s=120.0), miner("off")], [FULL, SLEEP])
+
+    assert found["on"].leaving_usd == pytest.approx(200 * 0.06 / 24 * 120 / 3600)
+    assert (found["on"].leaving, found["off"].leaving, found["off"].leaving_usd) == ("restart", "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("on_shortage", "usd", "by"),
+    [
+        (OnShortage.SUSPEND, 0.1 * 2.0 * 900 / 3600, "suspended job"),
+        (OnShortage.REQUEUE, 0.5 * 2.0 * 900 / 3600, "requeued job"),
+        (OnShortage.PROTECT, math.inf, "protected job"),
+    ],
+)
+def test_leaving_a_job_costs_what_it_has_not_saved(on_shortage: OnShortage, usd: float, by: str) -> None:
+    busy = queue(working(job(usd=2.0, on_shortage=on_shortage), "g"))
+
+    (found,) = order([gpu()], [GPU_POINTS[-1]], busy).values()
+
+    assert found.leaving == by
+    assert found.leaving_usd == pytest.approx(usd)
+
+
+def test_a_protected_job_at_its_least_comes_after_everything_else() -> None:
+    least = GPU_POINTS[2]
+    busy = queue(working(job("kept", on_shortage=OnShortage.PROTECT), "g"))
+
+    found = order([gpu(), miner(points=full(1e6))], [least, replace(FULL, rate=1e6)], busy)
+
+    assert list(found) == ["m", "g"]
+    assert (found["g"].shed_usd_per_kwh, found["g"].position) == (math.inf, 2)
+
+
+def test_a_protected_job_may_still_give_what_its_tier_allows() -> None:
+    busy = queue(working(job("kept", usd=2.0, on_shortage=OnShortage.PROTECT), "g"))
+
+    (found,) = order([gpu()], [GPU_POINTS[-1]], busy).values()
+
+    assert found.shed_usd_per_kwh is not None
+    assert found.shed_usd_per_kwh < 2.0
+
+
+def test_a_gpu_whose_job_is_gone_gives_its_watts_for_less_than_nothing() -> None:
+    (found,) = order([gpu()], [GPU_POINTS[-1]]).values()
+
+    assert found.shed_usd_per_kwh == pytest.approx(-0.05)
+    assert (found.leaving, found.leaving_usd, found.next_usd_per_kwh) == ("", 0.0, None)
+
+
+@pytest.mark.parametrize("reason", [Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING])
+def test_who_does_not_do_as_it_is_told_has_no_place_in_the_order(reason: Reason) -> None:
+    found = order([miner("a"), miner("b")], [FULL, FULL], reasons={"a": reason})
+
+    assert list(found) == ["b", "a"]
+    assert (found["a"].position, found["a"].shed_usd_per_kwh, found["a"].reason) == (None, None, reason)
+    assert found["b"].position == 1
+
+
+def test_at_a_negative_price_giving_watts_up_costs_more_than_they_hash() -> None:
+    paid = replace(VALUATION, usd_per_kwh=-0.02)
+
+    (found,) = order([miner(points=full(0.0))], [replace(FULL, rate=0.0)], valuation=paid).values()
+
+    assert [found.shed_usd_per_kwh, found.usd_per_hour] == pytest.approx([0.02, 0.07])
+
+
+@given(
+    rates=st.lists(st.floats(min_value=0, max_value=400), min_size=1, max_size=8),
+    at=st.data(),
+)
+def test_every_device_is_there_once_and_positions_ascend_with_what_shedding_costs(
+    rates: list[float], at: st.DataObject
+) -> None:
+    specs = [
+        miner(f"m{n}", points=(SLEEP, replace(LOW, rate=0.7 * rate), replace(FULL, rate=rate)))
+        for n, rate in enumerate(rates)
+    ]
+    points = [at.draw(st.sampled_from(spec.points)) for spec in specs]
+
+    found = list(order(specs, points).values())
+    backwards = list(order(specs[::-1], points[::-1]).values())
+
+    placed = [merit for merit in found if merit.position is not None]
+    assert [merit.position for merit in placed] == list(range(1, len(placed) + 1))
+    assert sorted(merit.device for merit in found) == sorted(spec.id for spec in specs)
+    costs = [merit.shed_usd_per_kwh for merit in placed if merit.shed_usd_per_kwh is not None]
+    assert costs == sorted(costs)
+    assert backwards == found
+
+
+# -- the price it goes by ----------------------------------------------------------------------------------
+
+PAID = Prices(usd_per_ths_day=0.06, usd_per_kwh=0.05, usd_per_kwh_reduced=0.3)
+
+
+@pytest.mark.parametrize(
+    ("signals", "usd_per_kwh"),
+    [
+        ({}, 0.05),
+        ({"usd_per_kwh": 0.12}, 0.12),
+        ({"limit_w": 5_000}, 0.35),
+        ({"limit_w": 5_000, "usd_per_kwh": 0.12}, 0.42),
+        ({"target_w": 5_000}, SOAK_USD_PER_KWH),
+        ({"target_w": 5_000, "usd_per_kwh": -0.03}, -0.03),
+        ({"limit_w": 5_000, "start_s": NOW_S + 10}, 0.05),
+    ],
+)
+def test_a_kwh_costs_what_the_grid_makes_of_it_now(signals: dict[str, float], usd_per_kwh: float) -> None:
+    events = (event("e", **signals),) if signals else ()  # type: ignore[arg-type]  # one mapping of all
+    now, plant = inputs(prices=PAID, events=events), site(switch_horizon_s=600.0)
+
+    found = valuation_now(plant, now, grid_now(events, UTC_S, Link.NONE, plant))
+
+    assert found.usd_per_kwh == pytest.approx(usd_per_kwh)
+    assert (found.prices, found.horizon_s) == (PAID, 600.0)
