@@ -9,9 +9,9 @@ import numpy as np
 
 from controller.decide import jobs, profit, thermal, truth, value
 from controller.decide.allocate import Allocation, Menu, allocate
+from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, ON_ITS_WAY
 from controller.decide.commands import Wish
-from controller.decide.fleet import Flags, Ints
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.plan import Truth

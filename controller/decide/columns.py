@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.fleet import Flags, Fleet, Floats, Ints
+from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.fleet import Fleet
 from controller.decide.plan import TRUTHS, Truth
 from controller.decide.truth import DeviceState, may_start_s
 

@@ -10,16 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.profit import best_ths_per_kw
 from controller.decide.tree import Tree
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.site import Service, Site
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from controller.decide import thermal, truth
+from controller.decide.arrays import Flags
 from controller.decide.columns import CODE
-from controller.decide.fleet import Flags, Fleet, fleet_of
+from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import Ground, State, ground_of

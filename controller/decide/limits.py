@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide.fleet import Ints
+from controller.decide.arrays import Ints
 from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
 from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power, tightest

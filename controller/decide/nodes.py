@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide.fleet import Flags, Ints
+from controller.decide.arrays import Flags, Ints
 from controller.decide.plan import Sample
 from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide.fleet import Flags, Floats, Ints
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.power import ZERO
 from controller.domain.site import Thresholds

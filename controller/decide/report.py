@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.decide import economics, jobs, nodes, thermal, truth
+from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
-from controller.decide.fleet import Flags, Ints
 from controller.decide.limits import Limits
 from controller.decide.plan import (
     REASONS,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from controller.decide import columns, nodes, thermal, truth
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns
-from controller.decide.fleet import Flags, Fleet, Floats, Ints, fleet_of
+from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.jobs import Sent
 from controller.decide.limits import Moment, Reach, rated_w
 from controller.decide.nodes import NodeMemory

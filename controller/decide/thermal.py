@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller.decide.fleet import Floats, Ints
+from controller.decide.arrays import Floats, Ints
 from controller.decide.plan import Sample
 from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power

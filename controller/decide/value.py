@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns, counted_w
-from controller.decide.fleet import Flags, Fleet, Floats, Ints
+from controller.decide.fleet import Fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import Job, JobState, OnShortage
 from controller.domain.site import Prices
