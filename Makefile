@@ -70,6 +70,10 @@ bench-polling: $(VENV)/.installed  ## CPU of one poll of a miner, against the le
 check-fidelity: $(VENV)/.installed  ## the simulated machines before independent clients, on true ports, in a throw-away environment
 	$(BIN)/python -m tests.fidelity
 
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML calls, and fitting a curve
+	$(BIN)/python -m tests.bench.gpu
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

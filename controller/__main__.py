@@ -154,7 +154,7 @@ def merit(
 def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
     """Print a ready site-file block for the GPUs of this host."""
     from drivers.base import DriverError
-    from drivers.gpu import describe
+    from drivers.gpu_describe import describe
 
     try:
         typer.echo(describe(library))
@@ -192,9 +192,11 @@ def discover(
         _fail(str(error))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def simulate(context: typer.Context) -> None:
-    """Serve a simulated site on loopback: PLANT.toml [--control-port N] [--speed X]."""
+    """Serve a simulated site on loopback, from PLANT.toml or --site SITE.toml; simulate --help says more."""
     from simulators import serve
 
     sys.exit(serve.main(context.args))
@@ -216,6 +218,7 @@ def job_submit(
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
+    kind: Annotated[str, typer.Option(help="jobs of one kind lose alike to a power cap")] = "job",
     queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -230,6 +233,7 @@ def job_submit(
         flex=flex,
         on_shortage=on_shortage,
         cwd=str(Path.cwd()),
+        kind=kind,
         env=dict(_variable(pair) for pair in env or ()),
     )
     try:

@@ -153,6 +153,10 @@ def why_tables(why: Json) -> Iterator[RenderableType]:
     facts.add_row("hottest", "no sensor" if why["hottest_c"] is None else f"{why['hottest_c']} °C")
     facts.add_row("derated by", f"{100 * why['derate']:.0f} % of its range")
     facts.add_row("lies, reasserted", f"{why['lies']}, {why['reasserts']}")
+    if "gpu" in why:
+        facts.add_row("health", "; ".join([why["gpu"]["health"], *why["gpu"]["why"]]))
+        facts.add_row("throttled by", ", ".join(why["gpu"]["load"]["throttles"] or ()) or "nothing")
+        facts.add_row("held by", ", ".join(_holders(why["gpu"])) or "nobody")
     yield facts
     above = Table("above it", "limit", "metered", "granted", "worst case", box=None)
     for node in why["above"]:
@@ -161,6 +165,12 @@ def why_tables(why: Json) -> Iterator[RenderableType]:
     yield above
     cap = why["cap"]
     yield Text(f"site cap {_kw(cap['watts'])} ({cap['reason']} {cap['event']})".replace(" )", ")"))
+
+
+def _holders(gpu: Json) -> Iterator[str]:
+    for process in gpu["processes"] or ():
+        held = "" if process["memory_bytes"] is None else f", {process['memory_bytes'] / 2**30:.1f} GiB"
+        yield f"{process['name'] or 'a process'} (pid {process['pid']}{held})"
 
 
 def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:

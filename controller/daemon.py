@@ -73,6 +73,7 @@ async def serve(
         wake = asyncio.Event()
         floor = floor or fleet(settings)
         machines = _machines(floor, clock, board, journal)
+        board.details = machines.details
         prices = PriceBook(
             ladders=settings.ladders(),
             sources=[(source, _polling(polled)) for source, polled in floor.prices],
@@ -87,7 +88,7 @@ async def serve(
             board=board,
             host=settings.api.host,
             port=settings.api.port,
-            metrics=lambda: metrics.render(board),
+            metrics=lambda: metrics.render(board, dcgm=settings.api.dcgm_names),
         )
         loop = Loop(
             site=board.site,

@@ -8,9 +8,10 @@ for a time that leaves them: the shell stamps what arrives.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from controller.domain.devices import DeviceSpec, MeterReading, Outcome, Reading, SetPoint, ZoneReading
+from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.domain.prices import PriceReading
 
@@ -34,6 +35,14 @@ class Driver(Protocol):
     async def apply(self, command: SetPoint) -> Outcome: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A driver that knows more of its device than deciding needs. None before the first read."""
+
+    @property
+    def detail(self) -> GpuDetail | None: ...
 
 
 class Sensor(Protocol):

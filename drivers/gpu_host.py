@@ -1,5 +1,5 @@
-"""One daemon thread for NVML on a host: a call that hangs must not take the event loop, or the end of the
-process, with it.
+"""Daemon threads for NVML, one for each GPU of a host: a call that hangs must not take the event loop, the
+end of the process, or the other GPUs with it.
 
 A request that nobody waits for any more is never started late.
 """
@@ -17,19 +17,16 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from drivers.base import DriverError
-from drivers.gpu_nvml import Board, GpuError, Session
+from drivers.gpu_nvml import Board, Session
+from drivers.gpu_xid import XidLog, XidWatch
 
 Answer = TypeVar("Answer")
 
-REQUESTS_WAITING = 256
+REQUESTS_WAITING = 32
 
 
 class GpuHost:
-    """The asynchronous side: requests go through a bounded queue to one daemon thread.
-
-    While the thread has been in one request for longer than `timeout_s` the host is stuck: requests fail at
-    once instead of piling up behind it. It is whole again when that request comes back, if it ever does.
-    """
+    """The GPUs of one host and what they have in common: the library, and the watch for their XID errors."""
 
     def __init__(
         self,
@@ -38,55 +35,85 @@ class GpuHost:
         timeout_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._library = library
         self._timeout_s = timeout_s
         self._clock = clock
-        self._session = Session(library, clock)
+        self._threads: dict[str, GpuThread] = {}
+        self._watch = XidWatch(library)
+
+    def attach(self, uuid: str) -> GpuThread:
+        thread = GpuThread(
+            uuid, Session(self._library, self._clock), timeout_s=self._timeout_s, clock=self._clock
+        )
+        self._threads[uuid] = thread
+        self._watch.watch(uuid)
+        return thread
+
+    def xids(self, uuid: str) -> XidLog:
+        """What was heard of a GPU so far. The first to ask begins the watch."""
+        self._watch.start()
+        return self._watch.watch(uuid)
+
+    def detach(self, uuid: str) -> None:
+        thread = self._threads.pop(uuid, None)
+        if thread is not None:
+            thread.end()
+        if not self._threads:
+            self._watch.stop()
+
+
+class GpuThread:
+    """The asynchronous side of one GPU: requests go through a bounded queue to one daemon thread.
+
+    While the thread has been in one request for longer than `timeout_s` the GPU is stuck: requests fail at
+    once instead of piling up behind it. It is whole again when that request comes back, if it ever does.
+    """
+
+    def __init__(self, uuid: str, session: Session, *, timeout_s: float, clock: Callable[[], float]) -> None:
+        self._uuid = uuid
+        self._session = session
+        self._timeout_s = timeout_s
+        self._clock = clock
         self._requests: queue.Queue[_Request | None] = queue.Queue(REQUESTS_WAITING)
         self._under_way: tuple[float, str] | None = None
         self._thread: threading.Thread | None = None
-        self._users: set[str] = set()
 
-    def attach(self, uuid: str) -> None:
-        self._users.add(uuid)
-
-    def detach(self, uuid: str) -> None:
-        """The last one to leave ends the thread, unless it is stuck; then it dies with the process."""
-        self._users.discard(uuid)
-        if not self._users and self._thread is not None:
+    def end(self) -> None:
+        """Ends the thread, unless it is stuck; then it dies with the process."""
+        if self._thread is not None:
             self._thread = None
             with contextlib.suppress(queue.Full):
                 self._requests.put_nowait(None)
 
-    async def run(
-        self, uuid: str, what: str, work: Callable[[Board], Answer], timeout_s: float | None = None
-    ) -> Answer:
+    async def run(self, what: str, work: Callable[[Board], Answer], timeout_s: float | None = None) -> Answer:
         """Do `work` in the thread. `DriverError` if NVML fails, or does not answer within `timeout_s`."""
-        self._refuse_if_stuck(uuid)
-        what = f"{what} of GPU {uuid}"
+        self._refuse_if_stuck()
         answer: Future[Answer] = Future()
-        self._submit(_Request(what, lambda: self._session.on_board(uuid, work), answer))
+        self._submit(_Request(what, lambda: self._session.on_board(self._uuid, work), answer))
         patience_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(patience_s):
                 return await asyncio.wrap_future(answer)  # cancelled with who waits, if not yet begun
         except TimeoutError as error:
-            raise DriverError(f"{what}: no answer from NVML within {patience_s:g} s") from error
+            raise DriverError(
+                f"{what} of GPU {self._uuid}: no answer from NVML within {patience_s:g} s"
+            ) from error
 
-    def _refuse_if_stuck(self, uuid: str) -> None:
+    def _refuse_if_stuck(self) -> None:
         under_way = self._under_way
         if under_way is not None and (since_s := self._clock() - under_way[0]) > self._timeout_s:
-            raise DriverError(
-                f"GPU {uuid}: NVML hangs on this host, for {since_s:.0f} s in the {under_way[1]}"
-            )
+            raise DriverError(f"GPU {self._uuid}: NVML hangs, for {since_s:.0f} s in the {under_way[1]}")
 
     def _submit(self, request: _Request) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="nvml", daemon=True)
+            self._thread = threading.Thread(target=self._serve, name=f"nvml {self._uuid}", daemon=True)
             self._thread.start()
         try:
             self._requests.put_nowait(request)
         except queue.Full as error:
-            raise DriverError(f"{request.what}: {REQUESTS_WAITING} requests wait for NVML already") from error
+            raise DriverError(
+                f"{request.what} of GPU {self._uuid}: {REQUESTS_WAITING} requests wait already"
+            ) from error
 
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
@@ -100,7 +127,7 @@ class GpuHost:
                 else:
                     self._under_way = None
                     request.answer.set_result(result)
-        with contextlib.suppress(GpuError):  # the process lets go of the driver in any case
+        with contextlib.suppress(DriverError):  # the process lets go of the driver in any case
             self._session.end()
 
 

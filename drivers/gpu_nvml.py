@@ -1,29 +1,30 @@
-"""What the controller says to NVML: one session, its boards, and the few functions it uses of them.
+"""How the controller speaks to NVML: a session of one thread, and the boards it has found.
 
-All of it blocks, and may hang: it runs in a thread of its own (`GpuHost`). Nothing else touches `pynvml`.
+All of it blocks, and may hang: it runs in threads of its own (`gpu_host`). NVML counts how often it was
+initialised and is safe to call from any thread, so each thread has a session to itself.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pynvml
 
-from controller.domain.power import Power
 from drivers.base import DriverError
 
 Answer = TypeVar("Answer")
 
 LIBRARY = "libnvidia-ml.so.1"
+LOADING = threading.Lock()
 INIT_PAUSE_S = (1.0, 60.0)
 """Between two attempts to initialise NVML: the first pause, doubled until the last."""
 
-UNINITIALIZED = 1
+UNINITIALIZED, NOT_FOUND, TIMEOUT, GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND = 1, 6, 10, 15, 16, 28
 ABSENT = {3, 4, 13}
 """Not supported by this board, not permitted, not known to this driver: the capability is not there."""
 ADVICE = {
@@ -35,11 +36,6 @@ ADVICE = {
 }
 VALUE_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 """Members of the union that a field value comes in, by the type the driver states; it varies by driver."""
-
-POWER_INSTANT, MEMORY_TEMPERATURE = 186, 82
-PROCESSES_EVERY = 5
-"""Reads per look at the process list, which costs the driver more than all the rest together."""
-LIMITS_EVERY = 60
 
 
 class GpuError(DriverError):
@@ -57,7 +53,7 @@ class Board:
     def __init__(self, uuid: str, handle: Any) -> None:
         self.uuid = uuid
         self._handle = handle
-        self._absent: set[str] = set()
+        self._absent: set[tuple[object, ...]] = set()
         self._asked: dict[str, int] = {}
         self._kept: dict[str, Any] = {}
 
@@ -66,41 +62,66 @@ class Board:
 
     def ask(self, function: str, *arguments: object) -> Any:
         """The answer, or None where there is none to be had from this board."""
-        if function in self._absent:
+        asked = (function, *arguments)
+        if asked in self._absent:
             return None
         try:
             return self.call(function, *arguments)
         except GpuError as error:
             if error.code not in ABSENT:
                 raise
-            self._absent.add(function)
+            self._absent.add(asked)
             return None
 
-    def ask_seldom(self, every: int, function: str) -> Any:
-        """`ask`, but only each `every`-th time; the last answer in between."""
-        asked = self._asked.get(function, 0)
+    def about_host(self, function: str) -> Any:
+        """The answer to a question about the host that the board is in, or None."""
+        try:
+            return _call("NVML", function)
+        except GpuError as error:
+            if error.code not in ABSENT:
+                raise
+            return None
+
+    def seldom(self, every: int, key: str, look: Callable[[], Answer]) -> Answer:
+        """`look`, but only each `every`-th time; the last answer in between."""
+        asked = self._asked.get(key, 0)
         if asked % every == 0:
-            self._kept[function] = self.ask(function)
-        self._asked[function] = asked + 1
-        return self._kept[function]
+            self._kept[key] = look()
+        self._asked[key] = asked + 1
+        return self._kept[key]  # type: ignore[no-any-return]  # one key, one kind of answer
+
+    def is_at(self, handle: Any) -> bool:
+        """Whether a handle that NVML gave elsewhere is that of this board."""
+        return _address(handle) == _address(self._handle)
+
+    def part(self, function: str, *arguments: object) -> Board:
+        """The MIG instance whose handle `function` answers."""
+        return Board(self.uuid, self.call(function, *arguments))
 
     def fields(self, ids: Sequence[int]) -> dict[int, float]:
         """The field values that the board has. The call succeeds as a whole even if each value failed."""
-        values = self.ask("nvmlDeviceGetFieldValues", ids) or ()
+        values = self.ask("nvmlDeviceGetFieldValues", tuple(ids)) or ()
         return {
-            value.fieldId: getattr(value.value, VALUE_TYPES[value.valueType])
+            value.fieldId: getattr(value.value, VALUE_TYPES[kind])
             for value in values
-            if value.nvmlReturn == 0 and value.valueType < len(VALUE_TYPES)
+            if value.nvmlReturn == 0 and (kind := value.valueType) < len(VALUE_TYPES)
         }
 
 
 class Session:
-    """NVML as one thread uses it: initialised once, handles looked up by UUID after that."""
+    """NVML as one thread uses it: initialised once, handles looked up by UUID after that.
+
+    When one session finds the driver gone, all of this process look up their handles anew: what they have may
+    stand for other boards by now. NVML, too, is one for the process.
+    """
+
+    _generation: ClassVar[int] = 0
 
     def __init__(self, library: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._library = library
         self._clock = clock
         self._ready = False
+        self._of_generation = Session._generation
         self._boards: dict[str, Board] = {}
         self._pause_s = INIT_PAUSE_S[0]
         self._retry_at_s = 0.0
@@ -112,25 +133,28 @@ class Session:
         try:
             board = self._boards.get(uuid)
             if board is None:
-                handle = _call(f"GPU {uuid}", "nvmlDeviceGetHandleByUUID", uuid)
-                board = self._boards[uuid] = Board(uuid, handle)
+                board = self._boards[uuid] = self.board(uuid)
             return work(board)
         except GpuError as error:
             self._boards.pop(uuid, None)
             if error.code == UNINITIALIZED:
-                self._ready = False
-                self._boards.clear()
+                self.forget()
             raise
 
     def init(self) -> None:
         """Never shuts down and initialises in turn: that is how the driver is known to hang."""
+        if self._of_generation != Session._generation:
+            self._of_generation = Session._generation
+            self._ready = False
+            self._boards.clear()
         if self._ready:
             return
         if self._init_failure and self._clock() < self._retry_at_s:
             raise DriverError(self._init_failure)
         try:
             check_binding(pynvml)
-            _load(self._library)
+            with LOADING:
+                _load(self._library)
             _call(f"NVML ({self._library or LIBRARY})", "nvmlInit")
         except DriverError as error:
             self._init_failure = str(error)
@@ -140,6 +164,20 @@ class Session:
         self._ready = True
         self._pause_s = INIT_PAUSE_S[0]
         self._init_failure = ""
+
+    def board(self, uuid: str) -> Board:
+        """A GPU by its UUID, looked up anew."""
+        self.init()
+        return Board(uuid, _call(f"GPU {uuid}", "nvmlDeviceGetHandleByUUID", uuid))
+
+    def call(self, function: str, *arguments: object) -> Any:
+        """A call that is about no board."""
+        self.init()
+        return _call("NVML", function, *arguments)
+
+    def forget(self) -> None:
+        """Initialise again at the next call: the driver went away."""
+        Session._generation += 1
 
     def boards(self) -> list[Board | GpuError]:
         """Every GPU of the host in the order of its index, which another boot may change."""
@@ -159,75 +197,8 @@ class Session:
             _call("NVML", "nvmlShutdown")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The range in which a board takes power limits, and the limit it starts with, in whole watts."""
-
-    min_w: int
-    max_w: int
-    default_w: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What a GPU answered, in NVML's units: None where the board or its driver does not tell."""
-
-    power_mw: float | None
-    enforced_mw: float | None
-    core_c: float | None
-    memory_c: float | None
-    margin_c: float | None
-    processes: int
-    limits: Limits | None
-
-
-def take_sample(board: Board) -> Sample:
-    values = board.fields((POWER_INSTANT, MEMORY_TEMPERATURE))
-    # The power usage is a mean over one second on most boards since Ampere: too slow to prove a limit with.
-    power_mw = values.get(POWER_INSTANT)
-    core_c = board.ask("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU)
-    if core_c is None:  # drivers before 570
-        core_c = board.ask("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU)
-    return Sample(
-        power_mw=board.ask("nvmlDeviceGetPowerUsage") if power_mw is None else power_mw,
-        enforced_mw=limit_in_force(board),
-        core_c=core_c,
-        memory_c=values.get(MEMORY_TEMPERATURE),
-        margin_c=board.ask("nvmlDeviceGetMarginTemperature"),
-        processes=len(board.ask_seldom(PROCESSES_EVERY, "nvmlDeviceGetComputeRunningProcesses") or ()),
-        limits=limits_of(board),
-    )
-
-
-def limits_of(board: Board) -> Limits | None:
-    constraints = board.ask_seldom(LIMITS_EVERY, "nvmlDeviceGetPowerManagementLimitConstraints")
-    default_mw = board.ask_seldom(LIMITS_EVERY, "nvmlDeviceGetPowerManagementDefaultLimit")
-    if constraints is None or default_mw is None:
-        return None
-    min_mw, max_mw = constraints
-    return Limits(
-        min_w=Power.up(min_mw / 1000).watts,
-        max_w=Power.down(max_mw / 1000).watts,
-        default_w=Power.up(default_mw / 1000).watts,
-    )
-
-
-def limit_in_force(board: Board) -> float | None:
-    """The enforced limit, which knows of caps from outside the driver; the requested one does not."""
-    limit_mw: float | None = board.ask("nvmlDeviceGetEnforcedPowerLimit")
-    return limit_mw
-
-
-def set_limit(limit_mw: int, board: Board) -> float | None:
-    """Set a limit and read back what is in force.
-
-    The first version of the setter on purpose: the binding's wrapper of the second one drops the return
-    code. Persistence mode keeps the driver, and with it the limit, alive when the last program closes.
-    """
-    board.call("nvmlDeviceSetPowerManagementLimit", limit_mw)
-    if board.ask("nvmlDeviceGetPersistenceMode") == pynvml.NVML_FEATURE_DISABLED:
-        board.ask("nvmlDeviceSetPersistenceMode", pynvml.NVML_FEATURE_ENABLED)
-    return limit_in_force(board)
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value
 
 
 def check_binding(module: ModuleType) -> None:

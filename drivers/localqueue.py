@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.jobs import JobAction, JobCommand, JobState, JobStatus, QueueReading
 from drivers.base import DriverError
+from drivers.gpu_learning import Learner, Working
 from drivers.localqueue_jobs import Ending, JobRecord, JobRequest, JobView, verdict
 from drivers.localqueue_process import (
     Life,
@@ -33,6 +34,8 @@ from drivers.localqueue_process import (
     signal_group,
     spawned,
 )
+from drivers.localqueue_progress import VARIABLE as PROGRESS
+from drivers.localqueue_progress import progress, put
 from drivers.localqueue_store import (
     JobRefusedError,
     QueueError,
@@ -58,6 +61,7 @@ __all__ = [
 READ_DEADLINE_S = 4.0
 SWITCH_DEADLINE_S = 1.0
 SWITCH_POLL_S = 0.002
+SAVE_EVERY_S = 60.0
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 """All that a job has of the daemon's environment: the rest may hold secrets."""
 
@@ -77,17 +81,42 @@ class LocalQueueConfig(BaseModel):
     grace_s: float = Field(default=30.0, ge=0, le=86_400)
     max_jobs: int = Field(default=1_000, ge=1, le=10_000)
 
+    @property
+    def curves_file(self) -> Path:
+        """What jobs have shown of the cost of power caps."""
+        return self.directory / "curves.json"
 
-def build(config: LocalQueueConfig, visible: Mapping[str, str]) -> LocalQueue:
-    return LocalQueue(config, visible)
+
+def build(
+    config: LocalQueueConfig,
+    visible: Mapping[str, str],
+    *,
+    learner: Learner | None = None,
+    takes_jobs: Callable[[str], bool] = lambda gpu: True,
+) -> LocalQueue:
+    return LocalQueue(config, visible, learner=learner, takes_jobs=takes_jobs)
 
 
 class LocalQueue:
-    """A `JobQueue`. `visible` names the UUID of each GPU by device id. One thread does all that blocks."""
+    """A `JobQueue`. `visible` names the UUID of each GPU by device id. One thread does all that blocks.
 
-    def __init__(self, config: LocalQueueConfig, visible: Mapping[str, str]) -> None:
+    A GPU that `takes_jobs` no more gets no new one; the one that it has is left to its owner. The `learner`
+    is told what jobs say of their progress.
+    """
+
+    def __init__(
+        self,
+        config: LocalQueueConfig,
+        visible: Mapping[str, str],
+        *,
+        learner: Learner | None = None,
+        takes_jobs: Callable[[str], bool] = lambda gpu: True,
+    ) -> None:
         self._config = config
         self._visible = dict(visible)
+        self._learner = learner
+        self._takes_jobs = takes_jobs
+        self._saved_s = float("-inf")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"queue-{config.id}")
 
     @property
@@ -96,7 +125,17 @@ class LocalQueue:
 
     async def read(self) -> QueueReading:
         """What is not over: all that runs, and the first `max_jobs` that wait."""
-        return await self._within(READ_DEADLINE_S, self._read)
+        reading, working = await self._within(READ_DEADLINE_S, self._read)
+        if self._learner is not None:
+            await self._learn(self._learner, working)
+        return reading
+
+    async def _learn(self, learner: Learner, working: Sequence[Working]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        learner.saw(working, now_s)
+        if learner.news and now_s - self._saved_s >= SAVE_EVERY_S:
+            self._saved_s, text = now_s, learner.dump()
+            await self._within(READ_DEADLINE_S, lambda: put(self._config.curves_file, text))
 
     async def apply(self, command: JobCommand) -> Outcome:
         try:
@@ -119,11 +158,22 @@ class LocalQueue:
         except OSError as error:
             raise QueueError(f"{self._config.directory}: {error}") from error
 
-    def _read(self) -> QueueReading:
+    def _read(self) -> tuple[QueueReading, tuple[Working, ...]]:
         with opened(self._config.directory) as store:
             records = store.not_over(self._config.max_jobs)
-            found = [status for record in records for status in self._status(store, record)]
-        return QueueReading(queue=self.id, jobs=tuple(found), gpus=tuple(sorted(self._visible)))
+            found = [(record, status) for record in records for status in self._status(store, record)]
+        gpus = tuple(gpu for gpu in sorted(self._visible) if self._takes_jobs(gpu))
+        working = tuple(
+            Working(
+                job=record.id,
+                kind=record.request.kind,
+                gpus=status.gpus,
+                units=progress(self._progress_file(record.id)),
+            )
+            for record, status in found
+            if status.state is JobState.RUNNING
+        )
+        return QueueReading(queue=self.id, jobs=tuple(status for _, status in found), gpus=gpus), working
 
     def _status(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
         """The job as it is now, after whatever is due was done; nothing if it is over."""
@@ -156,6 +206,8 @@ class LocalQueue:
         end = verdict(record.ending, read_exit(exit_record), boot=record.boot, boot_now=boot_id())
         store.settle(record, end)
         exit_record.unlink(missing_ok=True)
+        if end.state is not JobState.QUEUED:
+            self._progress_file(record.id).unlink(missing_ok=True)
         for job in store.forget():
             self._log_file(job).unlink(missing_ok=True)
         return end.state
@@ -188,10 +240,11 @@ class LocalQueue:
         log_file, exit_record = self._log_file(record.id), self._exit_record(run)
         log_file.parent.mkdir(exist_ok=True)
         exit_record.parent.mkdir(exist_ok=True)
+        self._progress_file(record.id).parent.mkdir(exist_ok=True)
         process_waiting = spawned(
             record.request.argv,
             cwd=record.request.cwd,
-            env=self._environment(record.request, gpus),
+            env=self._environment(record, gpus),
             exit_record=exit_record,
             log_file=log_file,
         )
@@ -207,13 +260,17 @@ class LocalQueue:
             self._press(store, record.model_copy(update={"ending": Ending.REQUEUE}), record.process)
         return Acknowledged()
 
-    def _environment(self, request: JobRequest, gpus: tuple[str, ...]) -> dict[str, str]:
+    def _environment(self, record: JobRecord, gpus: tuple[str, ...]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         devices = ",".join(self._visible[gpu] for gpu in gpus)
-        return inherited | request.env | {"CUDA_VISIBLE_DEVICES": devices}
+        given = {"CUDA_VISIBLE_DEVICES": devices, PROGRESS: str(self._progress_file(record.id).absolute())}
+        return inherited | record.request.env | given
 
     def _log_file(self, job: str) -> Path:
         return self._config.directory / "logs" / f"{job}.log"
+
+    def _progress_file(self, job: str) -> Path:
+        return self._config.directory / "progress" / job
 
     def _exit_record(self, run: str) -> Path:
         return self._config.directory / "runs" / f"{run}.exit"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, field_validator, model_
 
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage, PricedBy
 from drivers.localqueue_process import Exit, NoCode, ProcessId
+from drivers.localqueue_progress import VARIABLE as PROGRESS
 
 CHARACTERS_MAX = 100_000
 
@@ -23,7 +24,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 class JobRequest(BaseModel):
     """What a submitter asks for. Without `usd_per_gpu_hour` the job is worth what the site says its GPUs are.
-    `grace_s` is the time the job needs to save its work after SIGTERM."""
+
+    `grace_s` is the time the job needs to save its work after SIGTERM. Jobs of one `kind` lose alike to a
+    power cap: what one of them shows by its progress holds for the others.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -35,6 +39,7 @@ class JobRequest(BaseModel):
     on_shortage: OnShortage = OnShortage.REQUEUE
     env: dict[Name, Word] = Field(default_factory=dict, max_length=1_000)
     grace_s: float | None = Field(default=None, ge=0, le=86_400)
+    kind: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "job"
 
     @field_validator("argv")
     @classmethod
@@ -52,9 +57,10 @@ class JobRequest(BaseModel):
 
     @field_validator("env")
     @classmethod
-    def _leaves_gpus_alone(cls, env: dict[str, str]) -> dict[str, str]:
-        if "CUDA_VISIBLE_DEVICES" in env:
-            raise ValueError("CUDA_VISIBLE_DEVICES is set by the queue")
+    def _leaves_ours_alone(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in ("CUDA_VISIBLE_DEVICES", PROGRESS):
+            if name in env:
+                raise ValueError(f"{name} is set by the queue")
         return env
 
     @model_validator(mode="after")

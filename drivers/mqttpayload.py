@@ -1,6 +1,6 @@
-"""What an MQTT meter's message means: the site file's table of meters, and the parser of their JSON payloads.
+"""What MQTT messages of meters and sensors mean: their table in a site file, and the parser of their JSON.
 
-A power without a declared unit, marked as bad, or beyond what the meter can see is refused.
+A power without a declared unit, and any value marked as bad or beyond what can be true, is refused.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from controller.domain.devices import MeterReading
+from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
 from drivers.base import DriverError
 from drivers.mqttlink import BrokerTable, Table, Topic
 
 MAX_PAYLOAD_BYTES = 8192
 SHOWN_CHARS = 40
+INLET_BELIEVABLE_C = (-50.0, 100.0)
 _WATTS = {"W": 1.0, "kW": 1e3, "KW": 1e3, "MW": 1e6}
 
 Keys = Annotated[str, Field(pattern=r"^([^.]+(\.[^.]+)*)?$", max_length=256)]
@@ -45,19 +46,25 @@ class Payload(Table):
 BMS = Payload(value="value", timestamp="timestamp", quality="quality")
 
 
-class MqttPoint(Table):
+class Topical(Table):
+    """One value on one topic. Older than `stale_after_s` it is no value."""
+
+    topic: Topic
+    payload: Payload = BMS
+    stale_after_s: float = Field(default=6.0, gt=0, le=3600)
+
+
+class MqttPoint(Topical):
     """A meter. Beyond `max_w`, or below `-max_export_w`, a value is a fault and not a power; export within
     that is no headroom and reads as 0 W. `unit` is what the payload is in, unless it says so itself.
     """
 
+    kind: Literal["power"] = "power"
     meter: str = Field(min_length=1)
-    topic: Topic
     unit: Literal["W", "kW", "MW"] | None = None
-    payload: Payload = BMS
     max_w: float = Field(gt=0)
     max_export_w: float = Field(default=50.0, ge=0)
     sign: Literal[1, -1] = 1
-    stale_after_s: float = Field(default=6.0, gt=0, le=3600)
 
     @property
     def name(self) -> str:
@@ -70,6 +77,39 @@ class MqttPoint(Table):
         return self
 
 
+class MqttProof(Topical):
+    """A fan's or pump's run signal, speed or flow: cooling is proven from `proven_from` upward. True is 1."""
+
+    proven_from: float = 1.0
+    stale_after_s: float = Field(default=30.0, gt=0, le=3600)
+
+
+class MqttZonePoint(Topical):
+    """Inlet temperature of a cooling zone. With a `proof`, its cooling is proven while that is fresh and says
+    so; without one it counts as proven.
+    """
+
+    kind: Literal["zone"]
+    zone: str = Field(min_length=1)
+    unit: Literal["C", "F"] = "C"
+    stale_after_s: float = Field(default=30.0, gt=0, le=3600)
+    proof: MqttProof | None = None
+
+    @property
+    def name(self) -> str:
+        return f"zone {self.zone}"
+
+
+def _kind(given: Any) -> str:
+    said = given.get("kind", "power") if isinstance(given, dict) else getattr(given, "kind", None)
+    return str(said)
+
+
+Point = Annotated[
+    Annotated[MqttPoint, Tag("power")] | Annotated[MqttZonePoint, Tag("zone")], Discriminator(_kind)
+]
+
+
 class MqttMetersConfig(BrokerTable):
     """One broker. `timeout_s` is how long a poll waits where nothing is fresh."""
 
@@ -77,12 +117,21 @@ class MqttMetersConfig(BrokerTable):
     heartbeat_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     poll_s: float = Field(default=0.5, gt=0)
     timeout_s: float = Field(default=0.5, gt=0, le=10)
-    points: tuple[MqttPoint, ...] = Field(min_length=1, max_length=1000)
+    points: tuple[Point, ...] = Field(min_length=1, max_length=1000)
 
     @property
     def topics(self) -> tuple[str, ...]:
         beat = () if self.heartbeat_topic is None else (self.heartbeat_topic,)
-        return tuple(dict.fromkeys((*(point.topic for point in self.points), *beat)))
+        return tuple(dict.fromkeys((*(part.topic for part in self.values.values()), *beat)))
+
+    @property
+    def values(self) -> dict[str, MqttPoint | MqttZonePoint | MqttProof]:
+        """All that is listened to, by a name of its own."""
+        named: dict[str, MqttPoint | MqttZonePoint | MqttProof] = {point.name: point for point in self.points}
+        for point in self.points:
+            if isinstance(point, MqttZonePoint) and point.proof is not None:
+                named[proof_of(point)] = point.proof
+        return named
 
     @model_validator(mode="after")
     def _names_each_meter_once(self) -> Self:
@@ -94,21 +143,55 @@ class MqttMetersConfig(BrokerTable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What a message says; `utc_s` is when it was true, None where the message does not tell."""
+    """What a message says: watts, degrees Celsius, or a proof's number.
 
-    reading: MeterReading
+    `utc_s` is when it was true, None where the message does not tell.
+    """
+
+    number: float
     utc_s: float | None
 
 
-def parse(point: MqttPoint, payload: bytes) -> Value:
-    """The power in a message, if it can be believed; how old it is, is not looked at here."""
-    shape = point.payload
-    message = message_of(shape, payload)
-    watts = number_at(message, shape.value) * _factor(point, message) * point.sign
-    if not -point.max_export_w <= watts <= point.max_w:
-        raise DriverError(f"{watts:g} W is outside -{point.max_export_w:g}..{point.max_w:g} W")
-    power = max(ZERO, Power.up(round(watts, 3)))  # a thousandth of a watt is noise of the scaling
-    return Value(reading=MeterReading(meter=point.meter, power=power), utc_s=time_at(shape, message))
+def proof_of(point: MqttZonePoint) -> str:
+    """What the value that proves a zone's cooling is called."""
+    return f"{point.name} proof"
+
+
+def parse(point: MqttPoint | MqttZonePoint | MqttProof, payload: bytes) -> Value:
+    """The value in a message, if it can be believed; how old it is, is not looked at here."""
+    message = message_of(point.payload, payload)
+    return Value(number=_meaning(point, message), utc_s=time_at(point.payload, message))
+
+
+def meter_reading(point: MqttPoint, watts: float) -> MeterReading:
+    """Rounded up: a measured draw may not be understated. Export is no headroom."""
+    return MeterReading(meter=point.meter, power=max(ZERO, Power.up(round(watts, 3))))
+
+
+def zone_reading(point: MqttZonePoint, inlet_c: float, proof: float | None) -> ZoneReading:
+    """`proof` is what proves the cooling, None where it is not fresh. Only a fresh proof is a proof."""
+    proven = point.proof is None or (proof is not None and proof >= point.proof.proven_from)
+    cooling = Cooling.PROVEN if proven else Cooling.NOT_PROVEN
+    return ZoneReading(zone=point.zone, inlet_c=inlet_c, cooling=cooling)
+
+
+def _meaning(point: MqttPoint | MqttZonePoint | MqttProof, message: Any) -> float:
+    match point:
+        case MqttPoint():
+            watts = number_at(message, point.payload.value) * _factor(point, message) * point.sign
+            if not -point.max_export_w <= watts <= point.max_w:
+                raise DriverError(f"{watts:g} W is outside -{point.max_export_w:g}..{point.max_w:g} W")
+            return watts
+        case MqttZonePoint():
+            told = number_at(message, point.payload.value)
+            inlet_c = told if point.unit == "C" else (told - 32) / 1.8
+            low_c, high_c = INLET_BELIEVABLE_C
+            if not low_c <= inlet_c <= high_c:
+                raise DriverError(f"{inlet_c:g} C is outside {low_c:g}..{high_c:g} C")
+            return inlet_c
+        case MqttProof():
+            said = value_at(message, point.payload.value)
+            return float(said) if isinstance(said, bool) else number_at(message, point.payload.value)
 
 
 def message_of(shape: Payload, payload: bytes) -> Any:

@@ -6,10 +6,11 @@ A new family adds a table here and nothing anywhere else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.domain.prices import PriceKey, Rung
@@ -17,7 +18,8 @@ from drivers import gpu, localqueue, mqttmeter
 from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, PriceSource, Sensor
-from drivers.mqttpayload import MqttMetersConfig
+from drivers.gpu_learning import Learner
+from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint
 from drivers.mqttprice import MqttPrices
 from drivers.outlet import OutletDriver
 from drivers.pdumodels import OutletConfig, PduConfig
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from drivers.snmp import SnmpPdu
 
 
+log = structlog.get_logger()
 PRICE_DEADLINE_S = 10.0
 
 
@@ -72,12 +75,34 @@ def build(tables: DeviceTables) -> Fleet:
         f"{host.id}-gpu{index}": uuid for host in tables.gpu_hosts for index, uuid in enumerate(host.uuids)
     }
     pdus = _pdus(tables)
+    learner = _learner(tables.queues)
+    drivers = tuple(_plugged(tables, pdus, learner))
+    boards = {driver.spec.id: driver for driver, _ in drivers if isinstance(driver, gpu.GpuDriver)}
     return Fleet(
-        drivers=tuple(_plugged(tables, pdus)),
+        drivers=drivers,
         sensors=(*_sensors(tables), *pdus.values()),
-        queues=tuple(localqueue.build(config, gpus) for config in tables.queues),
+        queues=tuple(
+            localqueue.build(
+                config, gpus, learner=learner, takes_jobs=lambda device: boards[device].takes_jobs
+            )
+            for config in tables.queues
+        ),
         prices=tuple(_prices(tables)),
     )
+
+
+def _learner(queues: Iterable[localqueue.LocalQueueConfig]) -> Learner | None:
+    """What the jobs of the site's queue have shown so far; a file that cannot be used is begun anew."""
+    for queue in queues:
+        learner = Learner()
+        try:
+            learner.load(queue.curves_file.read_text("utf-8"))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            log.warning("curves_not_loaded", file=str(queue.curves_file), why=str(error))
+        return learner
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +143,8 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
     for at, broker in enumerate(tables.mqtt_meters):
         yield Sensed(
             key=f"mqtt_meters.{at}",
-            meters=frozenset(point.meter for point in broker.points),
-            zones=frozenset(),
+            meters=frozenset(point.meter for point in broker.points if isinstance(point, MqttPoint)),
+            zones=frozenset(point.zone for point in broker.points if isinstance(point, MqttZonePoint)),
             poll_s=broker.poll_s,
         )
     for at, pdu in enumerate(tables.pdus):
@@ -215,11 +240,11 @@ def _pdus(tables: DeviceTables) -> dict[str, tuple[SnmpPdu, Polled]]:
 
 
 def _plugged(
-    tables: DeviceTables, pdus: Mapping[str, tuple[SnmpPdu, Polled]]
+    tables: DeviceTables, pdus: Mapping[str, tuple[SnmpPdu, Polled]], learner: Learner | None
 ) -> Iterator[tuple[Driver, Polled]]:
     """Each driver, with the outlet that feeds its machine around it where there is one."""
     outlets = {outlet.device: outlet for outlet in tables.outlets}
-    for driver, polled in _drivers(tables):
+    for driver, polled in _drivers(tables, learner):
         plug = outlets.get(driver.spec.id)
         if plug is not None:
             pdu, _ = pdus[plug.pdu]
@@ -248,7 +273,7 @@ def _prices(tables: DeviceTables) -> Iterator[tuple[PriceSource, Polled]]:
         yield PriceFile(file), Polled(every_s=file.poll_s, deadline_s=PRICE_DEADLINE_S)
 
 
-def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:
+def _drivers(tables: DeviceTables, learner: Learner | None) -> Iterator[tuple[Driver, Polled]]:
     if tables.miners:
         from drivers.asic.identify import Identifier  # a site without miners need not pay for it
 
@@ -257,5 +282,6 @@ def _drivers(tables: DeviceTables) -> Iterator[tuple[Driver, Polled]]:
             polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
             yield from ((driver, polled) for driver in asic.build(group, identifier, tables.families))
     for host in tables.gpu_hosts:
-        polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s)
-        yield from ((driver, polled) for driver in gpu.build(host))
+        # A little longer than the thread's own deadline, which says more of what hangs.
+        polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s + 0.5)
+        yield from ((driver, polled) for driver in gpu.build(host, learner))

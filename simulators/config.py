@@ -13,9 +13,11 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from simulators.physics.faults import BadFaultError, GpuFaults, MinerFaults, set_fault
+from simulators.signals import MeterMap as MeterMap
+from simulators.signals import ModbusServerConfig, Quantity, Table, TopicConfig
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 
@@ -34,10 +36,6 @@ Unit = Annotated[int, Field(ge=1, le=247)]
 
 class PlantFileError(ValueError):
     """The plant file cannot be used; the message names each key and value at fault."""
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Family(StrEnum):
@@ -68,42 +66,40 @@ class NodeConfig(Table):
 
 
 class ZoneConfig(Table):
-    """A cooling zone. The `rise_*` are the inlet's rise over the supply with every machine at its rating."""
+    """A cooling zone. The `rise_*` are the inlet's rise over the supply with every machine at its rating.
+
+    With a broker, its inlet is published on `topic` in Celsius, and the proof of its fans on `proof_topic`.
+    """
 
     id: Name
-    unit: Unit
+    unit: Unit | None = None
+    topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
+    proof_topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
     supply_c: Celsius = 24.0
     rise_c: Annotated[float, Field(ge=0, le=100)] = 4.0
     rise_fans_stopped_c: Annotated[float, Field(ge=0, le=200)] = 45.0
     settle_s: Positive = 180.0
 
 
-class MeterMap(StrEnum):
-    """Whose registers a simulated Modbus meter has."""
-
-    PLAIN = "plain"
-    SCHNEIDER = "schneider"
-    EASTRON = "eastron"
-    GAVAZZI = "carlo-gavazzi"
-    SUNSPEC_INTEGER = "sunspec-203"
-    SUNSPEC_FLOAT = "sunspec-213"
-
-
 class MqttConfig(Table):
-    """The broker to which meters with a `topic` are published. `heartbeat_s` is in the plant's time."""
+    """The broker to which what has a `topic` is published. `heartbeat_s` is in the plant's time."""
 
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: Port
     heartbeat_topic: str | None = None
+    heartbeat_topics: tuple[str, ...] = ()
     heartbeat_s: Positive = 10.0
 
 
 class MeterConfig(Table):
-    """`noise` is the standard deviation of a reading as a fraction of it."""
+    """`noise` is the standard deviation of a reading as a fraction of it.
+
+    What has a `unit` is on the plant's own Modbus server; `[[modbus]]` and `[[topics]]` put it elsewhere.
+    """
 
     id: Name
     node: str
-    unit: Unit
+    unit: Unit | None = None
     map: MeterMap = MeterMap.PLAIN
     topic: Annotated[str, Field(pattern=r"^[^+#]+$")] | None = None
     noise: Annotated[float, Field(ge=0, le=0.5)] = 0.002
@@ -129,7 +125,7 @@ class PduConfig(Table):
     community: str = "private"
     user: str = "site"
     password: Annotated[str, Field(min_length=8)] = "simulated"
-    outlets: Annotated[dict[Annotated[int, Field(ge=1, le=64)], str], Field(min_length=1)]
+    outlets: dict[Annotated[int, Field(ge=1, le=64)], str] = Field(default_factory=dict)
 
 
 class FaultConfig(Table):
@@ -232,9 +228,13 @@ class MinerGroup(Table):
 
 
 class GpuGroup(Table):
-    """GPUs of one kind, named `<name>-000` and up. `performance` maps cap/default to throughput."""
+    """GPUs of one kind, named `<name>-000` and up, or `<name>-gpu0` and up as a site file's are.
+
+    `performance` maps cap/default to throughput.
+    """
 
     name: Name
+    numbered: Literal["padded", "gpu"] = "padded"
     model: str
     uuids: Annotated[tuple[str, ...], Field(min_length=1)]
     node: str
@@ -245,6 +245,7 @@ class GpuGroup(Table):
     idle_w: Watts
     rise_c: Positive = 50.0
     slowdown_c: Celsius = 87.0
+    tells_margin: bool = True
     performance: tuple[tuple[float, float], ...] = (
         # LLM pre-training on an A100 of 400 W (arXiv 2507.00909): cap over default, throughput
         (0.0, 0.0), (0.25, 0.186), (0.5, 0.629), (0.625, 0.784), (0.75, 0.867), (0.875, 0.923), (1.0, 1.0),
@@ -252,7 +253,7 @@ class GpuGroup(Table):
     faults: tuple[FaultConfig, ...] = ()
 
     def device_id(self, index: int) -> str:
-        return f"{self.name}-{index:03d}"
+        return f"{self.name}-gpu{index}" if self.numbered == "gpu" else f"{self.name}-{index:03d}"
 
     @property
     def ids(self) -> list[str]:
@@ -277,13 +278,15 @@ class PlantConfig(Table):
 
     name: str = "plant"
     seed: int = 1
-    ports: dict[Port, Port] = {80: 18080, 4028: 4028}
+    ports: dict[Port, Port] = Field(default_factory=lambda: {80: 18080, 4028: 4028})
     modbus_host: IPv4Address = IPv4Address("127.0.0.1")
     modbus_port: Annotated[int, Field(ge=0, le=65_535)] = 15020
     mqtt: MqttConfig | None = None
     nodes: Annotated[tuple[NodeConfig, ...], Field(min_length=1)]
     zones: tuple[ZoneConfig, ...] = ()
     meters: tuple[MeterConfig, ...] = ()
+    modbus: tuple[ModbusServerConfig, ...] = ()
+    topics: tuple[TopicConfig, ...] = ()
     pdus: tuple[PduConfig, ...] = ()
     miners: tuple[MinerGroup, ...] = ()
     gpus: tuple[GpuGroup, ...] = ()
@@ -297,9 +300,8 @@ class PlantConfig(Table):
         self._check_tree()
         self._check_places()
         _check_unique("id", self._ids())
-        _check_unique(
-            "unit", [*(str(meter.unit) for meter in self.meters), *(str(zone.unit) for zone in self.zones)]
-        )
+        units = [*(meter.unit for meter in self.meters), *(zone.unit for zone in self.zones)]
+        _check_unique("unit", [str(unit) for unit in units if unit is not None])
         _check_unique("address", [address for group in self.miners for address in group.addresses])
         _check_unique("outlet of", [device for pdu in self.pdus for device in pdu.outlets.values()])
         _check_unique("uuid", [uuid for group in self.gpus for uuid in group.uuids])
@@ -310,7 +312,25 @@ class PlantConfig(Table):
         for pdu in self.pdus:
             if pdu.host not in LOOPBACK:
                 raise ValueError(f"pdus: {pdu.id}: host {pdu.host} must lie in {LOOPBACK}")
+        for server in self.modbus:
+            if server.host not in LOOPBACK:
+                raise ValueError(f"modbus: {server.id}: host {server.host} must lie in {LOOPBACK}")
+        if self.topics and self.mqtt is None:
+            raise ValueError("topics: there is no [mqtt] to publish to")
+        self._check_signals()
         return self
+
+    def _check_signals(self) -> None:
+        meters, zones = {meter.id for meter in self.meters}, {zone.id for zone in self.zones}
+        signals: list[Quantity] = [
+            *self.topics,
+            *(cell for server in self.modbus for cell in server.registers),
+        ]
+        for signal in signals:
+            if signal.meter is not None and signal.meter not in meters:
+                raise ValueError(f"meter {signal.meter!r} does not exist")
+            if signal.zone is not None and signal.zone not in zones:
+                raise ValueError(f"zone {signal.zone!r} does not exist")
 
     def _check_tree(self) -> None:
         seen: set[str] = set()

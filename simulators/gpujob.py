@@ -21,6 +21,7 @@ from simulators.nvml.state import NvmlGpu, NvmlState, StateError
 PERIOD_S = 0.1
 LONGEST_STEP_S = 0.5  # a longer one means that the process was stopped: no work was done meanwhile
 EXIT_NO_GPU = 2
+PROGRESS_VARIABLE = "WATTSHIFT_PROGRESS"
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
@@ -34,6 +35,7 @@ class Options:
     demand_w: float
     checkpoint: Path | None
     checkpoint_every_s: float
+    progress: Path | None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +70,7 @@ def _options(arguments: list[str] | None) -> Options:
         demand_w=given.demand_w,
         checkpoint=given.checkpoint,
         checkpoint_every_s=given.checkpoint_every_s,
+        progress=Path(told) if (told := os.environ.get(PROGRESS_VARIABLE)) else None,
     )
 
 
@@ -109,6 +112,7 @@ def _work(gpus: list[NvmlGpu], options: Options, terminated: list[int]) -> int:
         before, at = at, time.monotonic()
         if at - before <= LONGEST_STEP_S:
             done_s += (at - before) * _throughput(gpus)
+        _report(options.progress, done_s)
         if at - saved_at >= options.checkpoint_every_s:
             _save(options.checkpoint, done_s)
             saved_at = at
@@ -126,6 +130,12 @@ def _beat(gpus: list[NvmlGpu], demand_w: float) -> None:
 def _throughput(gpus: list[NvmlGpu]) -> float:
     """A synchronous job goes at the pace of its slowest GPU, and stands still when one is lost."""
     return min(0 if gpu[Word.ERROR_CODE] else gpu[Word.JOB_THROUGHPUT_PPM] for gpu in gpus) / 1e6
+
+
+def _report(progress: Path | None, done_s: float) -> None:
+    """How far it is, for whoever started it: a number that rises."""
+    if progress is not None:
+        progress.write_text(f"{done_s:.3f}\n")
 
 
 def _resume(checkpoint: Path | None) -> float:

@@ -6,6 +6,7 @@ Pure Python and seeded: the same seed and the same calls give the same values. I
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from simulators.config import FaultConfig, PlantConfig
 from simulators.physics.cooling import Zone
@@ -81,9 +82,15 @@ class Plant:
                 miner.reboot(self.now_s)
             miner.moving = True
         gpu = self.gpus.get(device)
-        if gpu is not None and gpu.faults.reset_limit_now:
-            gpu.faults.reset_limit_now = False
-            gpu.reset_limit()
+        if gpu is not None:
+            gpu.moving = True
+            if gpu.faults.reset_limit_now:
+                gpu.faults.reset_limit_now = False
+                gpu.reset_limit()
+
+    def faults(self) -> dict[str, dict[str, bool | float]]:
+        """Every knob of every part, by id, as it stands."""
+        return {id_: asdict(part.faults) for parts in self._parts() for id_, part in parts.items()}
 
     def switch_outlet(self, pdu: str, outlet: int, *, closed: bool) -> None:
         """Take the power from what hangs at an outlet, or give it back."""

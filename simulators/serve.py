@@ -1,8 +1,16 @@
-"""The simulated site on real sockets and in real time, with a loopback HTTP control for truth and faults.
+"""A simulated site on real sockets and in real time, from a plant file or from a controller's site file.
 
-    python -m simulators.serve PLANT.toml [--control-port N] [--speed 1.0] [--nvml-state PATH]
+    wattshift simulate PLANT.toml [--control-port N] [--speed 1.0] [--nvml-state PATH]
+    wattshift simulate --site SITE.toml [--out FOLDER] [--first-address 127.64.0.1]
 
-One line of JSON on stdout says that everything answers; SIGTERM and SIGINT end it cleanly.
+With --site, FOLDER gets a site.toml that leads to the simulated machines, and the NVML library of the
+simulated GPUs. One line of JSON on stdout says that everything answers, and where; SIGTERM and SIGINT end it.
+
+The control, HTTP on loopback:
+    GET  /truth             what is physically so
+    GET  /history?since=S   the site's power, sample by sample
+    GET  /faults            the knobs that are turned; ?device=ID all knobs of one part
+    POST /faults            {"device": "row-a-003", "fault": "lies_about_stop", "value": true}
 """
 
 from __future__ import annotations
@@ -13,21 +21,27 @@ import json
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from simulators.broker import BrokerError
 from simulators.config import PlantConfig, PlantFileError, load_plant
 from simulators.faces.meters import MeterFace
 from simulators.faces.miners import MinerFaces
 from simulators.faces.mqttmeter import MqttMeterFace
+from simulators.faces.registers import RegisterFace
+from simulators.nvml.build import BuildError
 from simulators.nvml.face import NvmlFace, create_state
-from simulators.physics.faults import BadFaultError
+from simulators.physics.faults import BadFaultError, neutral
 from simulators.plant import RESOLUTION_S, Plant
+from simulators.stagesite import staged_site
 
 if TYPE_CHECKING:
     from simulators.faces.snmp import PduFace
@@ -39,6 +53,8 @@ HISTORY_SAMPLES = 36_000
 CATCH_UP_S = 2.0
 """Plant time that one step may make up for; what a stalled process lost beyond that never happened."""
 MAX_BODY_BYTES = 4096
+NEUTRAL = neutral()
+"""Every knob of any part as it is when nothing is wrong."""
 
 
 class Face(Protocol):
@@ -76,7 +92,8 @@ class SimulatedSite:
         self.pdus = list(_pdu_faces(plant))
         mqtt = plant.config.mqtt
         published = [] if mqtt is None else [MqttMeterFace(plant, mqtt)]
-        self._wires: list[Wire] = [self._miners, self.meters, *published, *self.pdus]
+        self.servers = [RegisterFace(plant, server) for server in plant.config.modbus]
+        self._wires: list[Wire] = [self._miners, self.meters, *self.servers, *published, *self.pdus]
         self._extra: list[Face] = [*extra, *published]
         self._control_port = control_port
         self._due_s = plant.now_s
@@ -128,6 +145,7 @@ class SimulatedSite:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/truth", self._get_truth)
         app.router.add_get("/history", self._get_history)
+        app.router.add_get("/faults", self._get_faults)
         app.router.add_post("/faults", self._post_faults)
         return app
 
@@ -141,6 +159,19 @@ class SimulatedSite:
             return _refusal(f"since = {request.query['since']!r} is not a number")
         samples = [sample for sample in self.history if sample[0] > since_s]
         return web.json_response({"now_s": self.plant.now_s, "samples": samples})
+
+    async def _get_faults(self, request: web.Request) -> web.Response:
+        """All knobs of one part, or of every part those that are not as they should be."""
+        knobs = self.plant.faults()
+        if (device := request.query.get("device")) is not None:
+            if device not in knobs:
+                return _refusal(f"device {device!r} does not exist")
+            return web.json_response({device: knobs[device]})
+        turned = {
+            part: {name: value for name, value in of.items() if name not in NEUTRAL or value != NEUTRAL[name]}
+            for part, of in knobs.items()
+        }
+        return web.json_response({part: of for part, of in turned.items() if of})
 
     async def _post_faults(self, request: web.Request) -> web.Response:
         try:
@@ -188,33 +219,46 @@ async def serve(
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
-        config = load_plant(options.plant)
-        asyncio.run(_serve_until_told(config, options))
-    except (PlantFileError, OSError) as error:
+        asyncio.run(_serve_until_told(options))
+    except (PlantFileError, BuildError, BrokerError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve_until_told(config: PlantConfig, options: argparse.Namespace) -> None:
+async def _serve_until_told(options: argparse.Namespace) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    await serve(
-        config,
-        control_port=options.control_port,
-        speed=options.speed,
-        nvml_state=options.nvml_state,
-        ready=_print_ready,
-        until=told,
-    )
+    async with AsyncExitStack() as stack:
+        if options.site is not None:
+            staged = await stack.enter_async_context(
+                staged_site(options.site, options.out, options.first_address)
+            )
+            config, state, leads = staged.plant, staged.nvml_state, {"site": str(staged.site_file)}
+            if state is not None:
+                leads["nvml_state"] = str(state)
+            if config.mqtt is not None:
+                leads["mqtt"] = f"{config.mqtt.host}:{config.mqtt.port}"
+        else:
+            config, state, leads = load_plant(options.plant), options.nvml_state, {}
+        await serve(
+            config,
+            control_port=options.control_port,
+            speed=options.speed,
+            nvml_state=state,
+            ready=partial(_print_ready, leads=leads),
+            until=told,
+        )
 
 
-def _print_ready(site: SimulatedSite) -> None:
+def _print_ready(site: SimulatedSite, *, leads: Mapping[str, str]) -> None:
     host, port = site.meters.address
     line = {
+        **leads,
         "control": site.control_url,
         "modbus": f"{host}:{port}",
+        "servers": {server.id: f"{server.address[0]}:{server.address[1]}" for server in site.servers},
         "pdus": {pdu.id: f"{pdu.address[0]}:{pdu.address[1]}" for pdu in site.pdus},
         "ports": site.plant.config.ports,
         "miners": len(site.plant.miners),
@@ -225,8 +269,27 @@ def _print_ready(site: SimulatedSite) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulators.serve", description=__doc__)
-    parser.add_argument("plant", type=Path, help="the plant file (TOML)")
+    parser = argparse.ArgumentParser(
+        prog="wattshift simulate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=argparse.SUPPRESS,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("plant", type=Path, nargs="?", help="the plant file (TOML)")
+    what.add_argument("--site", type=Path, help="a controller's site file (TOML), instead of a plant file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("var/simulated"),
+        help="with --site: folder for what the controller needs",
+    )
+    parser.add_argument(
+        "--first-address",
+        type=IPv4Address,
+        default=IPv4Address("127.64.0.1"),
+        help="with --site: where the simulated machines' loopback addresses begin",
+    )
     parser.add_argument("--control-port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--speed", type=float, default=1.0, help="plant seconds per real second")
     parser.add_argument(

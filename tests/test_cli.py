@@ -442,3 +442,22 @@ def test_a_host_without_nvml_is_one_line(tmp_path: Path) -> None:
     said = complaint(wattshift("gpus", "--library", str(tmp_path / "libnvidia-ml.so.1")))
 
     assert "libnvidia-ml.so.1" in said
+
+
+# -- simulate ----------------------------------------------------------------------------------------------
+
+
+def test_simulates_help_says_how_to_begin_and_how_to_set_faults() -> None:
+    result = wattshift("simulate", "--help")
+
+    assert result.exit_code == 0
+    assert "--site SITE" in result.stdout
+    assert "POST /faults" in result.stdout
+    assert '"fault": "lies_about_stop"' in result.stdout
+
+
+def test_simulate_takes_a_plant_or_a_site_and_not_both(tmp_path: Path) -> None:
+    result = wattshift("simulate", "plant.toml", "--site", "site.toml")
+
+    assert result.exit_code == 2
+    assert "not allowed with argument" in result.stderr

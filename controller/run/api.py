@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -161,10 +162,16 @@ class Api:
                 "derate": _rounded(state.derate, 3),
                 "lies": state.lies,
                 "reasserts": state.reasserts,
+                **self._gpu(device),
                 "above": self._way_up(tick, spec.node),
                 "cap": _cap(tick.plan),
             }
         )
+
+    def _gpu(self, device: str) -> Json:
+        """What a GPU tells beyond its reading: nothing for other devices."""
+        detail = self._board.details().get(device)
+        return {} if detail is None else {"gpu": _plain(detail)}
 
     def _merit(self, tick: Tick) -> web.Response:
         """Every device in the order in which it is shed, and the price of energy that order goes by."""
@@ -205,6 +212,30 @@ def _device(spec: DeviceSpec, grant: Grant) -> Json:
         "limited_by": grant.limited_by,
         "truth": grant.truth.value,
     }
+
+
+def _plain(value: Any) -> Any:
+    """A domain value as JSON: watts as `..._w`, sets as sorted lists."""
+    match value:
+        case Power(watts):
+            return watts
+        case float():
+            return _rounded(value, 3)
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return [_plain(one) for one in value]
+        case Mapping():
+            return {str(key): _plain(one) for key, one in value.items()}
+        case _ if is_dataclass(value):
+            return {
+                f"{one.name}_w" if isinstance(getattr(value, one.name), Power) else one.name: _plain(
+                    getattr(value, one.name)
+                )
+                for one in fields(value)
+            }
+        case _:
+            return value
 
 
 def _merit_of(merit: Merit) -> Json:

@@ -6,10 +6,12 @@ The loop writes it; metrics, the HTTP API and reports read it. No logic lives he
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
+from controller.domain.gpus import GpuDetail
 from controller.domain.site import Site
 
 
@@ -29,6 +31,7 @@ class Tick:
 class Board:
     """`commands` counts by outcome (acknowledged, refused, failed), `reads` by result (ok, failed).
 
+    `details` gives what GPUs last told beyond their readings, by device id. The core never sees it.
     `price_troubles` says what is wrong with each source of prices that cannot be used now.
     """
 
@@ -42,6 +45,7 @@ class Board:
     reads: Counter[str] = field(default_factory=Counter)
     job_commands: Counter[str] = field(default_factory=Counter)
     price_troubles: dict[str, str] = field(default_factory=dict)
+    details: Callable[[], Mapping[str, GpuDetail]] = dict
 
     def finished(self, tick: Tick) -> None:
         self.last = tick

@@ -25,11 +25,12 @@ from controller.domain.devices import (
     SetPoint,
     ZoneReading,
 )
+from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
 from controller.run.turns import Lane, ReadTurn, backoff_s
-from drivers.base import Driver, DriverError, JobQueue, OtherMachineError, Sensor
+from drivers.base import Detailed, Driver, DriverError, JobQueue, OtherMachineError, Sensor
 
 log = structlog.get_logger()
 
@@ -219,6 +220,12 @@ class Machines:
     @property
     def specs(self) -> tuple[DeviceSpec, ...]:
         return tuple(task.driver.spec for task in self._tasks.values())
+
+    def details(self) -> dict[str, GpuDetail]:
+        """What the drivers know of their devices that deciding does not need."""
+        drivers = (task.driver for task in self._tasks.values())
+        told = ((driver.spec.id, driver.detail) for driver in drivers if isinstance(driver, Detailed))
+        return {device: detail for device, detail in told if detail is not None}
 
     def post(self, commands: Iterable[SetPoint]) -> None:
         for command in commands:

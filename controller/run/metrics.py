@@ -4,9 +4,10 @@ It decides nothing and remembers nothing, and never shows a number that is not k
 silent device's draw and a cap that does not exist have no series, because absent is not 0.
 
 What it costs: about 120 series a site, 6 a node, up to 5 an event, a queue, a zone or a group of miners,
-and 8 to 11 a device. A device's truth and reason are labels, so each change of them starts a new series.
-10,000 devices are 90,000 series and 5.5 MB a scrape: about 0.7 s of processor. Render that many in a
-thread and scrape each 30 s, or leave them out with `Detail.SITE`, whose size does not grow with devices.
+and 8 to 11 a device, for a GPU 50 more. A device's truth and reason are labels, so each change of them starts
+a new series. 10,000 devices are 90,000 series and 5.5 MB a scrape: about 0.7 s of processor.
+Render that many in a thread and scrape each 30 s, or leave them out with `Detail.SITE`, whose size does not
+grow with devices.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from math import isfinite
 from typing import TypeVar
 
@@ -34,6 +36,7 @@ from controller.decide.plan import AlarmKind, Grant, NodeState, Plan, PriceNow, 
 from controller.decide.timeline import interval_at
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
+from controller.domain.gpus import GpuDetail
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
@@ -41,6 +44,7 @@ from controller.domain.prices import Price
 from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
+from controller.run.gpumetrics import LIMITS, dcgm_metrics, gpu_metrics
 
 PREFIX = "wattshift_"
 OUTCOMES = ("acknowledged", "refused", "failed")
@@ -69,22 +73,28 @@ class Detail(StrEnum):
     DEVICES = "devices"
 
 
-def render(board: Board, *, clock: Clock | None = None, detail: Detail = Detail.DEVICES) -> bytes:
-    """The board in the Prometheus text format, with the metrics of the process and the interpreter."""
+def render(
+    board: Board, *, clock: Clock | None = None, detail: Detail = Detail.DEVICES, dcgm: bool = False
+) -> bytes:
+    """The board in the Prometheus text format, with the metrics of the process and the interpreter.
+
+    `dcgm` adds the GPUs under the names of dcgm-exporter, for dashboards that know those.
+    """
     registry = CollectorRegistry(auto_describe=False)
     for standard in (ProcessCollector, PlatformCollector, GCCollector):
         standard(registry=registry)
-    registry.register(BoardCollector(board, clock if clock is not None else Clock(), detail))
+    registry.register(BoardCollector(board, clock if clock is not None else Clock(), detail, dcgm=dcgm))
     return generate_latest(registry)
 
 
 class BoardCollector(Collector):
     """Reads the last tick at scrape time; before the first one it tells the counters only."""
 
-    def __init__(self, board: Board, clock: Clock, detail: Detail) -> None:
+    def __init__(self, board: Board, clock: Clock, detail: Detail, *, dcgm: bool = False) -> None:
         self._board = board
         self._clock = clock
         self._detail = detail
+        self._dcgm = dcgm
 
     def collect(self) -> Iterator[Metric]:
         tick = self._board.last
@@ -104,7 +114,11 @@ class BoardCollector(Collector):
         yield from _alarms(tick.plan, self._detail)
         if self._detail is Detail.DEVICES:
             yield from _table("device", DEVICE, ((row.spec.id, row) for row in rows))
-            yield from _devices(rows)
+            details = self._board.details()
+            yield from _devices(rows, details)
+            yield from gpu_metrics(details)
+            if self._dcgm:
+                yield from dcgm_metrics(details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,21 +325,29 @@ def _alarms(plan: Plan, detail: Detail) -> Iterator[Metric]:
     yield _gauge("alarm", "An alarm that stands now; always 1", ((key, 1) for key in told), "kind", "subject")
 
 
-def _devices(rows: tuple[_Row, ...]) -> Iterator[Metric]:
+def _devices(rows: tuple[_Row, ...], details: Mapping[str, GpuDetail]) -> Iterator[Metric]:
     power = (((r.spec.id, r.spec.kind, r.spec.node), r.grant.draw.watts) for r in rows if r.seen)
     truth = (((r.spec.id, r.grant.truth), 1) for r in rows)
     reason = (((r.spec.id, r.grant.reason, r.grant.limited_by), 1) for r in rows)
-    gpu_limits = (
+    enforced = (
         ((r.spec.id, "enforced"), r.reading.setting.power.watts)
         for r in rows
         if r.spec.kind is DeviceKind.GPU and r.reading and isinstance(r.reading.setting, Limit)
+    )
+    others = (
+        ((device, kind), limit.watts)
+        for device, detail in details.items()
+        for kind, limit_of in LIMITS.items()
+        if (limit := limit_of(detail)) is not None
     )
     lies = (((r.spec.id,), r.state.lies) for r in rows)
     again = (((r.spec.id,), r.state.reasserts) for r in rows)
     yield _gauge("device_power_watts", "What it draws; absent while silent", power, "device", "kind", "node")
     yield _gauge("device_truth", "How far its last command is proven; always 1", truth, "device", "truth")
     yield _gauge("device_reason", "Why it has its grant; always 1", reason, "device", "reason", "limited_by")
-    yield _gauge("gpu_power_limit_watts", "The limit that its driver reports", gpu_limits, "device", "kind")
+    yield _gauge(
+        "gpu_power_limit_watts", "Its limits, by its driver", chain(enforced, others), "device", "kind"
+    )
     yield _counter("device_lies", "Commands acknowledged that moved no watts", lies, "device")
     yield _counter("device_reasserts", "Proven settings that were lost and set again", again, "device")
 

@@ -66,7 +66,7 @@ def _sunspec(model: int) -> Callable[[Meter], list[int]]:
 def _common(meter: Meter) -> list[int]:
     """Manufacturer, model, options, version, serial number, Modbus address and a word to make it even."""
     texts = struct.pack("32s32s16s16s32s", b"Simulated", b"Meter", b"", b"1", meter.id.encode()[:32])
-    return [*struct.unpack(f">{len(texts) // 2}H", texts), meter.config.unit, NOT_IMPLEMENTED]
+    return [*struct.unpack(f">{len(texts) // 2}H", texts), meter.config.unit or 0, NOT_IMPLEMENTED]
 
 
 def _integer_model(meter: Meter) -> list[int]:

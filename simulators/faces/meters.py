@@ -49,8 +49,12 @@ class MeterFace:
         )
         self._devices = [
             _device(ANY_UNIT, PLAIN_REGISTERS, lambda: ExcCodes.GATEWAY_NO_RESPONSE),
-            *(_meter(meter) for meter in plant.meters.values()),
-            *(_device(zone.config.unit, ZONE_REGISTERS, _sensed(zone)) for zone in plant.zones.values()),
+            *(_meter(meter, unit) for meter in plant.meters.values() if (unit := meter.config.unit)),
+            *(
+                _device(unit, ZONE_REGISTERS, _sensed(zone))
+                for zone in plant.zones.values()
+                if (unit := zone.config.unit)
+            ),
         ]
         self._server: ModbusTcpServer | None = None
 
@@ -72,17 +76,22 @@ class MeterFace:
             self._server = None
 
 
-def _meter(meter: Meter) -> SimDevice:
+def _meter(meter: Meter, unit: int) -> SimDevice:
     layout = LAYOUTS[meter.config.map]
 
     def answer() -> list[int] | ExcCodes:
         return ExcCodes.GATEWAY_NO_RESPONSE if meter.faults.dead else layout.words(meter)
 
-    return _device(meter.config.unit, (layout.first, len(layout.words(meter))), answer)
+    return _device(unit, (layout.first, len(layout.words(meter))), answer)
 
 
 def _sensed(zone: Zone) -> Answer:
-    return lambda: words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
+    def answer() -> list[int] | ExcCodes:
+        if zone.faults.sensor_dead:
+            return ExcCodes.GATEWAY_NO_RESPONSE
+        return words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
+
+    return answer
 
 
 def _device(unit: int, registers: tuple[int, int], answer: Answer) -> SimDevice:

@@ -1,4 +1,4 @@
-"""The plant's meters as a building management system publishes them: one topic each, JSON, in kilowatts.
+"""The plant's meters and zones as a building's management publishes them: one topic each, JSON, in kW and C.
 
 The form is that of NVIDIA's DSX event bus: `{"value": kW, "timestamp": ms, "quality": 1}`, QoS 0, not
 retained. A dead meter is null and of quality 0; a frozen one goes on to be published as if it were new, as a
@@ -16,10 +16,13 @@ from contextlib import suppress
 import aiomqtt
 
 from simulators.config import MqttConfig
+from simulators.faces.topics import Topics
+from simulators.physics.cooling import Zone
 from simulators.physics.electrical import Meter
 from simulators.plant import Plant
 
 RECONNECT_S = 0.2
+ZONE_PERIOD_S = 2.0
 CALL_TIMEOUT_S = 5.0
 
 
@@ -29,8 +32,11 @@ class MqttMeterFace:
     def __init__(self, plant: Plant, config: MqttConfig, *, utc: Callable[[], float] = time.time) -> None:
         self._config = config
         self._meters = [meter for meter in plant.meters.values() if meter.config.topic is not None]
+        self._zones = list(plant.zones.values())
+        self._topics = Topics(plant.config.topics, utc)
         self._utc = utc
-        self._due_s = dict.fromkeys((meter.id for meter in self._meters), 0.0)
+        published = [*(meter.id for meter in self._meters), *(zone.id for zone in self._zones)]
+        self._due_s = dict.fromkeys(published, 0.0)
         self._beat_due_s = 0.0
         self._waiting: dict[str, bytes] = {}
         self._news = asyncio.Event()
@@ -54,11 +60,24 @@ class MqttMeterFace:
                 self._due_s[meter.id] = plant.now_s + meter.config.period_s
                 assert meter.config.topic is not None
                 self._waiting[meter.config.topic] = self._message(meter)
-        if self._config.heartbeat_topic is not None and plant.now_s >= self._beat_due_s:
+        for zone in self._zones:
+            if plant.now_s >= self._due_s[zone.id]:
+                self._due_s[zone.id] = plant.now_s + ZONE_PERIOD_S
+                self._waiting |= self._of_zone(zone)
+        self._waiting |= self._topics.due(plant)
+        if plant.now_s >= self._beat_due_s:
             self._beat_due_s = plant.now_s + self._config.heartbeat_s
-            self._waiting[self._config.heartbeat_topic] = self._value(self._now_ms(), 1)
+            for topic in (self._config.heartbeat_topic, *self._config.heartbeat_topics):
+                if topic is not None:
+                    self._waiting[topic] = self._value(self._now_ms(), 1)
         if self._waiting:
             self._news.set()
+
+    def _of_zone(self, zone: Zone) -> dict[str, bytes]:
+        if zone.faults.sensor_dead:
+            return {}
+        said = {zone.config.topic: zone.inlet_c, zone.config.proof_topic: float(zone.fans_proven)}
+        return {topic: self._value(value, 1) for topic, value in said.items() if topic is not None}
 
     def _message(self, meter: Meter) -> bytes:
         return self._value(None, 0) if meter.faults.dead else self._value(meter.value_w / 1000, 1)

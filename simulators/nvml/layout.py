@@ -9,10 +9,12 @@ import zlib
 from enum import IntEnum, StrEnum
 
 STATE_VARIABLE = "WATTSHIFT_NVML_STATE"
+STATE_BESIDE = "nvml.state"
+"""Name of a state file beside a copy of the library: that copy reads it, whatever the variable says."""
 MAX_GPUS = 1024
 HEADER_BYTES = 256
 TEXT_BYTES = 96
-RECORD_WORDS = 64
+RECORD_WORDS = 96
 FAULT = 0x7FA7_0000_0000_0000  # a word at or above it stands for the NVML error code in its low half
 
 
@@ -49,6 +51,7 @@ class Word(StrEnum):
     MAX_LIMIT_MW = "max_limit_mw"
     DEFAULT_LIMIT_MW = "default_limit_mw"
     OBEDIENCE = "obedience"
+    DENIED = "denied"
     SET_SEQUENCE = "set_sequence"
     SET_AT_NS = "set_at_ns"
     TEMPERATURE_C = "temperature_c"
@@ -57,6 +60,10 @@ class Word(StrEnum):
     SLOWDOWN_C = "slowdown_c"
     SHUTDOWN_C = "shutdown_c"
     MEMORY_MAX_C = "memory_max_c"
+    SHUTDOWN_MARGIN_C = "shutdown_margin_c"
+    SLOWDOWN_MARGIN_C = "slowdown_margin_c"
+    MEMORY_MAX_MARGIN_C = "memory_max_margin_c"
+    GPU_MAX_MARGIN_C = "gpu_max_margin_c"
     UTILISATION_PERCENT = "utilisation_percent"
     MEMORY_UTILISATION_PERCENT = "memory_utilisation_percent"
     SM_CLOCK_MHZ = "sm_clock_mhz"
@@ -69,16 +76,37 @@ class Word(StrEnum):
     ENERGY_TOLD_MJ = "energy_told_mj"
     EVENT_REASONS = "event_reasons"
     POWER_VIOLATION_NS = "power_violation_ns"
+    THERMAL_VIOLATION_NS = "thermal_violation_ns"
+    SW_THERMAL_NS = "sw_thermal_ns"
+    HW_THERMAL_NS = "hw_thermal_ns"
+    POWER_BRAKE_NS = "power_brake_ns"
     MEMORY_TOTAL_BYTES = "memory_total_bytes"
     MEMORY_USED_BYTES = "memory_used_bytes"
     PERSISTENCE = "persistence"
     COMPUTE_CAPABILITY = "compute_capability"
+    LATENCY_US = "latency_us"
+    ECC_MODE = "ecc_mode"
+    ECC_CORRECTED_VOLATILE = "ecc_corrected_volatile"
+    ECC_CORRECTED_AGGREGATE = "ecc_corrected_aggregate"
+    ECC_UNCORRECTED_VOLATILE = "ecc_uncorrected_volatile"
+    ECC_UNCORRECTED_AGGREGATE = "ecc_uncorrected_aggregate"
+    REMAPPED_CORRECTABLE = "remapped_correctable"
+    REMAPPED_UNCORRECTABLE = "remapped_uncorrectable"
+    REMAP_PENDING = "remap_pending"
+    REMAP_FAILURE = "remap_failure"
+    RETIRED_PENDING = "retired_pending"
+    RECOVERY_ACTION = "recovery_action"
+    MIG_MODE = "mig_mode"
+    MIG_PENDING = "mig_pending"
+    MIG_INSTANCES = "mig_instances"
     XID = "xid"
     XID_SEQUENCE = "xid_sequence"
     JOB_PID = "job_pid"
     JOB_DEMAND_MW = "job_demand_mw"
     JOB_BEAT_NS = "job_beat_ns"
     JOB_THROUGHPUT_PPM = "job_throughput_ppm"
+    FOREIGN_PID = "foreign_pid"
+    FOREIGN_MEMORY_BYTES = "foreign_memory_bytes"
 
 
 class Obedience(IntEnum):
@@ -112,7 +140,7 @@ def c_header() -> str:
         "FAULT": f"{FAULT}ull",
         "IGNORES": int(Obedience.IGNORES),
     }
-    lines = [f'#define STATE_VARIABLE "{STATE_VARIABLE}"']
+    lines = [f'#define STATE_VARIABLE "{STATE_VARIABLE}"', f'#define STATE_BESIDE "{STATE_BESIDE}"']
     lines += [f"#define {name} {value}" for name, value in numbers.items()]
     for prefix, names in (("H", Header), ("T", Text), ("W", Word)):
         lines.append(f"enum {{ {', '.join(f'{prefix}_{member.name}' for member in names)} }};")

@@ -5,6 +5,7 @@
  * The layout (H_, T_, W_ and the sizes) is generated in front of this text by layout.py.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,7 +25,7 @@ enum {
     SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, VERSION_MISMATCH = 25, UNKNOWN = 999
 };
-enum { INSTANT_WAIT_US = 5000, XID_EVENT = 0x8, GPU_SCOPE = 0, PSTATE_0 = 0 };
+enum { INSTANT_WAIT_US = 5000, XID_EVENT = 0x8, GPU_SCOPE = 0, PSTATE_0 = 0, SLICE_BITS = 16, MOST_SLICES = 7 };
 
 typedef uint64_t u64;
 typedef volatile uint64_t *words;
@@ -49,16 +50,28 @@ static u64 now_ns(void) {
 }
 
 /* Waits as long as the knob says; lowering the knob lets a hanging call go at once. */
-static void answer_late(void) {
+static void wait_for(volatile uint64_t *latency_us) {
     u64 since = now_ns();
-    while (now_ns() - since < header()[H_LATENCY_US] * 1000ull) {
-        u64 left_us = header()[H_LATENCY_US];
+    while (now_ns() - since < *latency_us * 1000ull) {
+        u64 left_us = *latency_us;
         usleep((useconds_t)(left_us < INSTANT_WAIT_US ? left_us : INSTANT_WAIT_US));
     }
 }
+static void answer_late(void) { wait_for(&header()[H_LATENCY_US]); }
+
+/* The file beside this library, if there is one: a copy of it in a folder is a host of its own. Else the variable. */
+static const char *state_path(void) {
+    static char beside[4096];
+    Dl_info self;
+    if (!dladdr((void *)state_path, &self) || !self.dli_fname) return getenv(STATE_VARIABLE);
+    const char *slash = strrchr(self.dli_fname, '/');
+    int folder = slash ? (int)(slash - self.dli_fname) + 1 : 0;
+    int length = snprintf(beside, sizeof beside, "%.*s%s", folder, self.dli_fname, STATE_BESIDE);
+    return length < (int)sizeof beside && access(beside, F_OK) == 0 ? beside : getenv(STATE_VARIABLE);
+}
 
 static int map_state(void) {
-    const char *path = getenv(STATE_VARIABLE);
+    const char *path = state_path();
     struct stat found;
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return DRIVER_NOT_LOADED;
@@ -85,13 +98,28 @@ static int ready(void) {
     return SUCCESS;
 }
 
-/* A handle is a record's number plus one. */
-static int reach(void *handle, unsigned *i) {
+/* A handle is a record's number plus one; that of a MIG instance has the instance's number plus one above it. */
+static unsigned slice_of(void *handle) { return (unsigned)((uintptr_t)handle >> SLICE_BITS); }
+static void *slice_handle(unsigned i, unsigned slice) {
+    return (void *)((uintptr_t)(slice + 1) << SLICE_BITS | (uintptr_t)(i + 1));
+}
+
+/* The board, or the instance of a board, that a handle names. */
+static int reach_any(void *handle, unsigned *i) {
     int code = ready();
     if (code) return code;
-    if (!handle || (uintptr_t)handle > gpu_count()) return INVALID_ARGUMENT;
-    *i = (unsigned)((uintptr_t)handle - 1);
+    uintptr_t board = (uintptr_t)handle & ((1u << SLICE_BITS) - 1);
+    if (!board || board > gpu_count()) return INVALID_ARGUMENT;
+    *i = (unsigned)(board - 1);
+    if (slice_of(handle) > numbers(*i)[W_MIG_INSTANCES]) return INVALID_ARGUMENT;
+    wait_for(&numbers(*i)[W_LATENCY_US]);
     return (int)numbers(*i)[W_ERROR_CODE];
+}
+
+/* The board alone: power, limits, clocks and temperatures are not those of its instances. */
+static int reach(void *handle, unsigned *i) {
+    int code = reach_any(handle, i);
+    return code ? code : slice_of(handle) ? NOT_SUPPORTED : SUCCESS;
 }
 
 static int value(unsigned i, int word, u64 *out) {
@@ -197,8 +225,31 @@ NVML nvmlDeviceGetHandleByPciBusId(const char *id, void **handle) { return handl
 
 NVML nvmlDeviceGetIndex(void *handle, unsigned *out) { return give_uint(handle, W_INDEX, out); }
 NVML nvmlDeviceGetMinorNumber(void *handle, unsigned *out) { return give_uint(handle, W_INDEX, out); }
-NVML nvmlDeviceGetName(void *handle, char *to, unsigned length) { return give_text(handle, T_NAME, to, length); }
-NVML nvmlDeviceGetUUID(void *handle, char *to, unsigned length) { return give_text(handle, T_UUID, to, length); }
+static unsigned slice_gib(unsigned i) {
+    return (unsigned)(numbers(i)[W_MEMORY_TOTAL_BYTES] / numbers(i)[W_MIG_INSTANCES] >> 30);
+}
+NVML nvmlDeviceGetName(void *handle, char *to, unsigned length) {
+    char name[2 * TEXT_BYTES];
+    unsigned i;
+    int code = slice_of(handle) ? reach_any(handle, &i) : give_text(handle, T_NAME, to, length);
+    if (code || !slice_of(handle)) return code;
+    snprintf(name, sizeof name, "%s MIG 1g.%ugb", text(i, T_NAME), slice_gib(i));
+    return copy_text(name, to, length);
+}
+static u64 mixed(const char *from, u64 h) {
+    while (*from) h = (h ^ (unsigned char)*from++) * 0x100000001B3ull;
+    return h;
+}
+NVML nvmlDeviceGetUUID(void *handle, char *to, unsigned length) {
+    char name[TEXT_BYTES];
+    unsigned i;
+    int code = slice_of(handle) ? reach_any(handle, &i) : give_text(handle, T_UUID, to, length);
+    if (code || !slice_of(handle)) return code;
+    u64 high = mixed(text(i, T_UUID), 0xCBF29CE484222325ull), low = mixed(text(i, T_UUID), high + slice_of(handle));
+    snprintf(name, sizeof name, "MIG-%08x-%04x-5%03x-8%03x-%012llx", (unsigned)(high >> 32), (unsigned)(high >> 16) & 0xFFFF,
+             (unsigned)high & 0xFFF, (unsigned)(low >> 52) & 0xFFF, (unsigned long long)low & 0xFFFFFFFFFFFFull);
+    return copy_text(name, to, length);
+}
 NVML nvmlDeviceGetSerial(void *handle, char *to, unsigned length) { return give_text(handle, T_SERIAL, to, length); }
 
 struct pci { char legacy_id[16]; unsigned domain, bus, device, device_id, subsystem_id; char id[32]; };
@@ -275,7 +326,7 @@ NVML nvmlDeviceSetPowerManagementLimit(void *handle, unsigned mw) {
     int code = reach(handle, &i);
     if (!code) code = value(i, W_REQUESTED_LIMIT_MW, &present);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     if (value(i, W_MIN_LIMIT_MW, &least) || value(i, W_MAX_LIMIT_MW, &most)) return NOT_SUPPORTED;
     if (mw < least || mw > most) return INVALID_ARGUMENT;
     words w = numbers(i);
@@ -308,7 +359,9 @@ NVML nvmlDeviceGetMarginTemperature(void *handle, struct margin *m) {
 }
 NVML nvmlDeviceGetTemperatureThreshold(void *handle, unsigned which, unsigned *c) {
     static const int word_of[] = {W_SHUTDOWN_C, W_SLOWDOWN_C, W_MEMORY_MAX_C, W_SLOWDOWN_C};
-    return which > 3 ? INVALID_ARGUMENT : give_uint(handle, word_of[which], c);
+    unsigned relative;
+    if (which > 3) return INVALID_ARGUMENT;
+    return give_uint(handle, W_SLOWDOWN_MARGIN_C, &relative) ? give_uint(handle, word_of[which], c) : NOT_SUPPORTED;
 }
 
 /* ---- fields: the call succeeds as a whole, each value has its own code ---- */
@@ -320,9 +373,20 @@ static int field_value(unsigned i, struct field *f) {
     f->type = TYPE_UINT;
     if (f->scope != GPU_SCOPE) return NOT_SUPPORTED;
     switch (f->id) {
+        case 1: return value(i, W_ECC_MODE, &f->value);
+        case 3: f->type = TYPE_ULL; return value(i, W_ECC_CORRECTED_VOLATILE, &f->value);
+        case 4: f->type = TYPE_ULL; return value(i, W_ECC_UNCORRECTED_VOLATILE, &f->value);
+        case 5: f->type = TYPE_ULL; return value(i, W_ECC_CORRECTED_AGGREGATE, &f->value);
+        case 6: f->type = TYPE_ULL; return value(i, W_ECC_UNCORRECTED_AGGREGATE, &f->value);
+        case 31: return value(i, W_RETIRED_PENDING, &f->value);
         case 74: f->type = TYPE_ULL; return value(i, W_POWER_VIOLATION_NS, &f->value);
+        case 75: f->type = TYPE_ULL; return value(i, W_THERMAL_VIOLATION_NS, &f->value);
         case 82: return value(i, W_MEMORY_TEMPERATURE_C, &f->value);
         case 83: case 191: f->type = TYPE_ULL; return energy_mj(i, &f->value);
+        case 142: return value(i, W_REMAPPED_CORRECTABLE, &f->value);
+        case 143: return value(i, W_REMAPPED_UNCORRECTABLE, &f->value);
+        case 144: return value(i, W_REMAP_PENDING, &f->value);
+        case 145: return value(i, W_REMAP_FAILURE, &f->value);
         case 185: return value(i, W_AVERAGE_POWER_MW, &f->value);
         case 186: return value(i, W_POWER_MW, &f->value);
         case 187: return value(i, W_MIN_LIMIT_MW, &f->value);
@@ -330,6 +394,14 @@ static int field_value(unsigned i, struct field *f) {
         case 189: return value(i, W_DEFAULT_LIMIT_MW, &f->value);
         case 190: return enforced_mw(i, &f->value);
         case 192: return value(i, W_REQUESTED_LIMIT_MW, &f->value);
+        case 193: f->type = TYPE_INT; return value(i, W_SHUTDOWN_MARGIN_C, &f->value);
+        case 194: f->type = TYPE_INT; return value(i, W_SLOWDOWN_MARGIN_C, &f->value);
+        case 195: f->type = TYPE_INT; return value(i, W_MEMORY_MAX_MARGIN_C, &f->value);
+        case 196: f->type = TYPE_INT; return value(i, W_GPU_MAX_MARGIN_C, &f->value);
+        case 230: return value(i, W_RECOVERY_ACTION, &f->value);
+        case 269: f->type = TYPE_ULL; return value(i, W_SW_THERMAL_NS, &f->value);
+        case 270: f->type = TYPE_ULL; return value(i, W_HW_THERMAL_NS, &f->value);
+        case 271: f->type = TYPE_ULL; return value(i, W_POWER_BRAKE_NS, &f->value);
         default: return NOT_SUPPORTED;
     }
 }
@@ -348,7 +420,10 @@ NVML nvmlDeviceGetFieldValues(void *handle, int count, struct field *fields) {
 /* ---- load, clocks, memory ---- */
 
 NVML nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) {
-    int code = give_uint(handle, W_UTILISATION_PERCENT, &rates[0]);
+    unsigned in_slices;
+    int code = give_uint(handle, W_MIG_MODE, &in_slices);
+    if (!code && in_slices) code = NOT_SUPPORTED;
+    if (!code) code = give_uint(handle, W_UTILISATION_PERCENT, &rates[0]);
     return code ? code : give_uint(handle, W_MEMORY_UTILISATION_PERCENT, &rates[1]);
 }
 NVML nvmlDeviceGetClockInfo(void *handle, unsigned type, unsigned *mhz) {
@@ -362,7 +437,7 @@ static int lock_clocks(void *handle, unsigned least, unsigned most) {
     unsigned i;
     int code = reach(handle, &i);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     if (least > most) return INVALID_ARGUMENT;
     numbers(i)[W_LOCKED_MIN_CLOCK_MHZ] = least;
     numbers(i)[W_LOCKED_MAX_CLOCK_MHZ] = most;
@@ -392,11 +467,16 @@ struct memory { unsigned long long total, free, used; };
 NVML nvmlDeviceGetMemoryInfo(void *handle, struct memory *m) {
     unsigned i;
     u64 total, used;
-    int code = reach(handle, &i);
+    int code = reach_any(handle, &i);
     if (!code) code = value(i, W_MEMORY_TOTAL_BYTES, &total);
     if (!code) code = value(i, W_MEMORY_USED_BYTES, &used);
-    if (!code) *m = (struct memory){.total = total, .free = total - used, .used = used};
-    return code;
+    if (code) return code;
+    if (slice_of(handle)) {
+        total /= numbers(i)[W_MIG_INSTANCES];
+        used = slice_of(handle) > 1 ? 0 : used < total ? used : total;
+    }
+    *m = (struct memory){.total = total, .free = total - used, .used = used};
+    return SUCCESS;
 }
 struct memory_v2 { unsigned version; unsigned long long total, reserved, free, used; };
 NVML nvmlDeviceGetMemoryInfo_v2(void *handle, struct memory_v2 *m) {
@@ -407,6 +487,35 @@ NVML nvmlDeviceGetMemoryInfo_v2(void *handle, struct memory_v2 *m) {
     return code;
 }
 
+/* ---- memory errors ---- */
+
+NVML nvmlDeviceGetEccMode(void *handle, unsigned *current, unsigned *pending) {
+    int code = give_uint(handle, W_ECC_MODE, current);
+    if (!code) *pending = *current;
+    return code;
+}
+NVML nvmlDeviceGetTotalEccErrors(void *handle, unsigned uncorrected, unsigned aggregate, unsigned long long *count) {
+    static const int word_of[2][2] = {{W_ECC_CORRECTED_VOLATILE, W_ECC_CORRECTED_AGGREGATE},
+                                      {W_ECC_UNCORRECTED_VOLATILE, W_ECC_UNCORRECTED_AGGREGATE}};
+    unsigned i;
+    u64 v;
+    int code = reach(handle, &i);
+    if (!code && (uncorrected > 1 || aggregate > 1)) code = INVALID_ARGUMENT;
+    if (!code) code = value(i, word_of[uncorrected][aggregate], &v);
+    if (!code) *count = v;
+    return code;
+}
+NVML nvmlDeviceGetRemappedRows(void *handle, unsigned *correctable, unsigned *uncorrectable, unsigned *pending,
+                               unsigned *failure) {
+    int code = give_uint(handle, W_REMAPPED_CORRECTABLE, correctable);
+    if (!code) code = give_uint(handle, W_REMAPPED_UNCORRECTABLE, uncorrectable);
+    if (!code) code = give_uint(handle, W_REMAP_PENDING, pending);
+    return code ? code : give_uint(handle, W_REMAP_FAILURE, failure);
+}
+NVML nvmlDeviceGetRetiredPagesPendingStatus(void *handle, unsigned *pending) {
+    return give_uint(handle, W_RETIRED_PENDING, pending);
+}
+
 /* ---- modes ---- */
 
 NVML nvmlDeviceGetPersistenceMode(void *handle, unsigned *on) { return give_uint(handle, W_PERSISTENCE, on); }
@@ -414,19 +523,57 @@ NVML nvmlDeviceSetPersistenceMode(void *handle, unsigned on) {
     unsigned i;
     int code = reach(handle, &i);
     if (code) return code;
-    if (header()[H_SETTERS_DENIED]) return NO_PERMISSION;
+    if (header()[H_SETTERS_DENIED] || numbers(i)[W_DENIED]) return NO_PERMISSION;
     numbers(i)[W_PERSISTENCE] = on;
     return SUCCESS;
 }
 NVML nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending) {
-    unsigned i;
-    *current = *pending = 0;
-    return reach(handle, &i);
+    int code = give_uint(handle, W_MIG_MODE, current);
+    return code ? code : give_uint(handle, W_MIG_PENDING, pending);
 }
 NVML nvmlDeviceIsMigDeviceHandle(void *handle, unsigned *is_slice) {
     unsigned i;
-    *is_slice = 0;
-    return reach(handle, &i);
+    *is_slice = slice_of(handle) != 0;
+    return reach_any(handle, &i);
+}
+NVML nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *count) {
+    unsigned mode;
+    int code = give_uint(handle, W_MIG_MODE, &mode);
+    *count = MOST_SLICES;
+    return code;
+}
+NVML nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **slice) {
+    unsigned i;
+    int code = reach(handle, &i);
+    if (code) return code;
+    if (!numbers(i)[W_MIG_MODE] || index >= numbers(i)[W_MIG_INSTANCES]) return NOT_FOUND;
+    *slice = slice_handle(i, index);
+    return SUCCESS;
+}
+NVML nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void *slice, void **handle) {
+    unsigned i;
+    int code = reach_any(slice, &i);
+    if (code) return code;
+    *handle = (void *)(uintptr_t)(i + 1);
+    return slice_of(slice) ? SUCCESS : INVALID_ARGUMENT;
+}
+static int give_instance(void *handle, unsigned *id, unsigned of_slice) {
+    unsigned i;
+    int code = reach_any(handle, &i);
+    *id = of_slice;
+    return code ? code : slice_of(handle) ? SUCCESS : NOT_SUPPORTED;
+}
+NVML nvmlDeviceGetGpuInstanceId(void *handle, unsigned *id) { return give_instance(handle, id, slice_of(handle)); }
+NVML nvmlDeviceGetComputeInstanceId(void *handle, unsigned *id) { return give_instance(handle, id, 0); }
+struct attributes { unsigned multiprocessors, copy, decoders, encoders, jpegs, ofas, gpu_slices, compute_slices; unsigned long long memory_mb; };
+NVML nvmlDeviceGetAttributes_v2(void *handle, struct attributes *out) {
+    unsigned i;
+    int code = reach_any(handle, &i);
+    if (code) return code;
+    if (!slice_of(handle)) return NOT_SUPPORTED;
+    *out = (struct attributes){.multiprocessors = 16, .copy = 1, .gpu_slices = 1, .compute_slices = 1,
+                               .memory_mb = numbers(i)[W_MEMORY_TOTAL_BYTES] / numbers(i)[W_MIG_INSTANCES] >> 20};
+    return SUCCESS;
 }
 NVML nvmlDeviceGetComputeMode(void *handle, unsigned *mode) {
     unsigned i;
@@ -440,21 +587,29 @@ NVML nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
     return code;
 }
 
-/* ---- processes: one job at most, listed as long as its process exists (a stopped one keeps its memory) ---- */
+/* ---- processes: our job and somebody else's, listed as long as they exist (a stopped one keeps its memory) ---- */
 
 struct process { unsigned pid; unsigned long long memory_bytes; unsigned gpu_instance, compute_instance; };
 NVML nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, struct process *list) {
-    unsigned i;
-    u64 pid;
-    int code = reach(handle, &i);
-    if (!code) code = value(i, W_JOB_PID, &pid);
+    static const int words_of[2][2] = {{W_JOB_PID, W_MEMORY_USED_BYTES}, {W_FOREIGN_PID, W_FOREIGN_MEMORY_BYTES}};
+    struct process found[2];
+    unsigned i, n = 0, room = *count;
+    int code = reach_any(handle, &i);
     if (code) return code;
-    unsigned room = *count;
-    *count = pid && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
-    if (*count > room) return INSUFFICIENT_SIZE;
-    if (*count) {
-        list[0] = (struct process){(unsigned)pid, numbers(i)[W_MEMORY_USED_BYTES], 0xFFFFFFFFu, 0xFFFFFFFFu};
+    for (unsigned at = 0; at < 2; at++) {
+        u64 pid, held;
+        code = value(i, words_of[at][0], &pid);
+        if (code) return code;
+        if (!pid || (kill((pid_t)pid, 0) != 0 && errno != EPERM)) continue;
+        if (value(i, words_of[at][1], &held)) held = ~0ull;
+        if (at == 0 && numbers(i)[W_FOREIGN_PID] && held != ~0ull) held -= numbers(i)[W_FOREIGN_MEMORY_BYTES];
+        unsigned instance = numbers(i)[W_MIG_MODE] ? 1 + at : 0xFFFFFFFFu;
+        if (slice_of(handle) && slice_of(handle) != instance) continue;
+        found[n++] = (struct process){(unsigned)pid, held, instance, numbers(i)[W_MIG_MODE] ? 0 : 0xFFFFFFFFu};
     }
+    *count = n;
+    if (n > room) return INSUFFICIENT_SIZE;
+    if (n) memcpy(list, found, n * sizeof *found);
     return SUCCESS;
 }
 NVML nvmlDeviceGetComputeRunningProcesses_v2(void *handle, unsigned *count, struct process *list) {

@@ -27,6 +27,21 @@ from simulators.nvml.layout import (
     Word,
 )
 
+MARGINS = (
+    Word.MARGIN_C,
+    Word.SHUTDOWN_MARGIN_C,
+    Word.SLOWDOWN_MARGIN_C,
+    Word.MEMORY_MAX_MARGIN_C,
+    Word.GPU_MAX_MARGIN_C,
+)
+REMAPPING = (
+    Word.REMAPPED_CORRECTABLE,
+    Word.REMAPPED_UNCORRECTABLE,
+    Word.REMAP_PENDING,
+    Word.REMAP_FAILURE,
+)
+RETIREMENT = (Word.RETIRED_PENDING,)
+MIG = (Word.MIG_MODE, Word.MIG_PENDING)
 DRIVER_VERSION = "580.105.08"
 NVML_VERSION = "13.580.105.08"
 NOT_SUPPORTED = 3
@@ -39,7 +54,12 @@ class StateError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A model of GPU. Boards without `tells_margin` have absolute temperature thresholds instead."""
+    """A model of GPU. Boards without `tells_margin` have absolute temperature thresholds instead.
+
+    Those that tell it have thresholds relative to their slowdown: `shutdown_margin_c` and the like. A board
+    that `remaps_rows` does so with failing memory; older ones retire pages. `slices` is how many MIG
+    instances it can be cut into at most.
+    """
 
     name: str
     min_w: int
@@ -53,6 +73,10 @@ class Board:
     shutdown_c: int = 92
     memory_max_c: int = 95
     tells_margin: bool = True
+    shutdown_margin_c: int = -8
+    slowdown_margin_c: int = -2
+    remaps_rows: bool = True
+    slices: int = 7
 
 
 # Limits and idle draws as real boards report them: NVIDIA/k8s-test-infra, captures of nvidia-smi -q.
@@ -65,7 +89,7 @@ H100 = Board(
 )  # fmt: skip
 B200 = Board(
     name="NVIDIA B200", min_w=200, max_w=1000, default_w=1000, idle_w=200, memory_gib=180,
-    compute_capability=100, max_sm_clock_mhz=1965,
+    compute_capability=100, max_sm_clock_mhz=1965, shutdown_margin_c=-5,
 )  # fmt: skip
 
 
@@ -123,6 +147,18 @@ class NvmlGpu:
 
     def recover(self) -> None:
         self[Word.ERROR_CODE] = 0
+
+    def reload(self) -> None:
+        """What a driver unload does to a board: limit back to default, energy from zero, persistence off."""
+        self[Word.REQUESTED_LIMIT_MW] = self[Word.DEFAULT_LIMIT_MW]
+        self[Word.PERSISTENCE] = 0
+        self[Word.ENERGY_AT_NS] = time.monotonic_ns()
+        self[Word.ENERGY_MJ] = self[Word.ENERGY_TOLD_MJ] = 0
+
+    def cut_into(self, instances: int) -> None:
+        """Into so many MIG instances of equal size; 0 takes the board out of MIG mode."""
+        self[Word.MIG_MODE] = self[Word.MIG_PENDING] = int(instances > 0)
+        self[Word.MIG_INSTANCES] = instances
 
     def raise_xid(self, xid: int) -> None:
         self[Word.XID] = xid
@@ -194,10 +230,7 @@ class NvmlState:
     def reload_driver(self) -> None:
         """What a driver unload does: limits back to default, energy from zero, persistence off."""
         for gpu in self.gpus:
-            gpu[Word.REQUESTED_LIMIT_MW] = gpu[Word.DEFAULT_LIMIT_MW]
-            gpu[Word.PERSISTENCE] = 0
-            gpu[Word.ENERGY_AT_NS] = time.monotonic_ns()
-            gpu[Word.ENERGY_MJ] = gpu[Word.ENERGY_TOLD_MJ] = 0
+            gpu.reload()
 
 
 def _size(gpus: int) -> int:
@@ -232,6 +265,8 @@ def _write_idle(gpu: NvmlGpu, index: int, uuid: str, board: Board) -> None:
         Word.SLOWDOWN_C: board.slowdown_c,
         Word.SHUTDOWN_C: board.shutdown_c,
         Word.MEMORY_MAX_C: board.memory_max_c,
+        Word.SHUTDOWN_MARGIN_C: board.shutdown_margin_c,
+        Word.SLOWDOWN_MARGIN_C: board.slowdown_margin_c,
         Word.SM_CLOCK_MHZ: board.max_sm_clock_mhz,
         Word.MAX_SM_CLOCK_MHZ: board.max_sm_clock_mhz,
         Word.MEMORY_CLOCK_MHZ: 2619,
@@ -239,11 +274,16 @@ def _write_idle(gpu: NvmlGpu, index: int, uuid: str, board: Board) -> None:
         Word.EVENT_REASONS: 1,
         Word.MEMORY_TOTAL_BYTES: board.memory_gib * 2**30,
         Word.COMPUTE_CAPABILITY: board.compute_capability,
+        Word.ECC_MODE: 1,
     }
     for word, value in numbers.items():
         gpu[word] = value
-    if not board.tells_margin:
-        gpu.withhold(Word.MARGIN_C)
+    for word in (
+        *(() if board.tells_margin else MARGINS),
+        *(RETIREMENT if board.remaps_rows else REMAPPING),
+        *(() if board.slices else MIG),
+    ):
+        gpu.withhold(word)
 
 
 _HEADER_AT = {word: at for at, word in enumerate(Header)}

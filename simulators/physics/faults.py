@@ -5,7 +5,7 @@ A knob whose name ends in `_now` acts once and springs back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 
 class BadFaultError(ValueError):
@@ -37,11 +37,36 @@ class MinerFaults:
 
 @dataclass(slots=True)
 class GpuFaults:
-    """`lies_about_limit` accepts a limit and does not obey it. `lost` is for the face: off the bus."""
+    """What a board does, and what NVML then says of it.
+
+    `lies_about_limit` accepts a limit and does not obey it; after `limit_returns_s` a limit goes back to the
+    default by itself, and one of `outside_limit_w` holds beside it (a baseboard controller's). A `lost`
+    board answers nothing until it is reset; one that fell `off_the_bus` says so first, by XID 79; one that
+    `needs_reset` says that. `driver_gone` is an unloaded driver: what comes back has forgotten its limits.
+    `denied` takes the permission to set anything. `hangs` lets every call for this board hang, `slow_s`
+    delays it. `xid_now` raises that XID once. `power_brake` and `hw_slowdown` halve its power, `foreign_w`
+    is what somebody else's process asks of it.
+    """
 
     lies_about_limit: bool = False
     reset_limit_now: bool = False
+    limit_returns_s: float = 0.0
+    outside_limit_w: float = 0.0
     lost: bool = False
+    off_the_bus: bool = False
+    needs_reset: bool = False
+    driver_gone: bool = False
+    denied: bool = False
+    hangs: bool = False
+    slow_s: float = 0.0
+    xid_now: float = 0.0
+    ecc_uncorrected: float = 0.0
+    row_remap_pending: bool = False
+    row_remap_failed: bool = False
+    power_brake: bool = False
+    hw_slowdown: bool = False
+    mig_instances: float = 0.0
+    foreign_w: float = 0.0
 
 
 @dataclass(slots=True)
@@ -62,9 +87,10 @@ class PduFaults:
 
 @dataclass(slots=True)
 class ZoneFaults:
-    """`supply_offset_c` is a heat wave, or a chiller in trouble."""
+    """`supply_offset_c` is a heat wave, or a chiller in trouble; a dead sensor tells nothing."""
 
     fans_stopped: bool = False
+    sensor_dead: bool = False
     supply_offset_c: float = 0.0
 
 
@@ -90,3 +116,12 @@ def set_fault(faults: Faults, name: str, value: bool | float) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e6 < value < 1e6:
             raise BadFaultError(f"fault {name!r} takes a number, got {value!r}")
         setattr(faults, name, float(value))
+
+
+def neutral() -> dict[str, bool | float]:
+    """Every knob of any part as it is when nothing is wrong. One name means one thing in all of them."""
+    return {
+        name: value
+        for part in (MinerFaults(), GpuFaults(), MeterFaults(), PduFaults(), ZoneFaults(), NodeFaults())
+        for name, value in asdict(part).items()
+    }

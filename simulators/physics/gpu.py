@@ -15,12 +15,25 @@ DOWN_TAU_S = 0.017
 UP_TAU_S = 0.125
 HEAT_TAU_S = 25.0
 HYSTERESIS_C = 5.0
+BRAKED = 0.5
+"""A power brake and a hardware slowdown halve the clocks at once."""
 
 
 class Gpu(Machine):
     """`limit_w` is the limit it says is in force, `cap_w` the one it obeys. Without a job it idles."""
 
-    __slots__ = ("_curve", "_hot", "cap_w", "demand_w", "faults", "group", "inlet_c", "limit_w", "uuid")
+    __slots__ = (
+        "_curve",
+        "_hot",
+        "_set_s",
+        "cap_w",
+        "demand_w",
+        "faults",
+        "group",
+        "inlet_c",
+        "limit_w",
+        "uuid",
+    )
 
     def __init__(self, group: GpuGroup, index: int) -> None:
         super().__init__(device=group.device_id(index), node=group.node, zone=group.zone, rise_c=group.rise_c)
@@ -32,6 +45,7 @@ class Gpu(Machine):
         self.inlet_c = 24.0
         self._curve = Curve(group.performance)
         self._hot = False
+        self._set_s = 0.0
 
     @property
     def rated_w(self) -> float:
@@ -43,12 +57,22 @@ class Gpu(Machine):
         return self._hot
 
     @property
+    def braked(self) -> bool:
+        return self.faults.power_brake or self.faults.hw_slowdown
+
+    @property
+    def asked_w(self) -> float:
+        """What all that runs on it would draw without a cap."""
+        return max(self.demand_w, self.faults.foreign_w)
+
+    @property
     def working(self) -> bool:
-        return self.demand_w > self.group.idle_w
+        return self.asked_w > self.group.idle_w
 
     def set_limit(self, watts: float) -> None:
         """As the driver does, keeps a limit inside the board's range; the caller reports errors."""
         self.limit_w = min(max(watts, self.group.min_w), self.group.max_w)
+        self._set_s = self._accounted_s
         if not self.faults.lies_about_limit:
             self.cap_w = self.limit_w
             self.moving = True
@@ -75,12 +99,24 @@ class Gpu(Machine):
         if not self.powered:
             self.moving = False
             return
+        forgets = self._forgets(now_s)
         cap_w = min(self.cap_w, self.group.min_w) if self._hot else self.cap_w
-        target_w = min(cap_w, self.demand_w)
+        if self.braked:
+            cap_w = min(cap_w, BRAKED * self.group.max_w)
+        target_w = min(cap_w, self.asked_w)
         tau_s = DOWN_TAU_S if target_w < self.watts else UP_TAU_S
         self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
         self.rate = self._throughput(cap_w) if self.working else 0.0
-        self.moving = self.watts != target_w
+        self.moving = forgets or self.watts != target_w
+
+    def _forgets(self, now_s: float) -> bool:
+        """Whether its limit is one that will not last; one whose time is over goes here."""
+        if not self.faults.limit_returns_s or self.limit_w == self.group.default_limit_w:
+            return False
+        if now_s - self._set_s < self.faults.limit_returns_s:
+            return True
+        self.reset_limit()
+        return False
 
     def warm(self, dt_s: float, inlet_c: float) -> None:
         self.inlet_c = inlet_c
@@ -96,5 +132,5 @@ class Gpu(Machine):
     def _throughput(self, cap_w: float) -> float:
         """Relative to the job without a cap: a cap above the demand costs nothing."""
         default_w = self.group.default_limit_w
-        uncapped = self._curve(self.demand_w / default_w)
+        uncapped = self._curve(self.asked_w / default_w)
         return min(1.0, self._curve(cap_w / default_w) / uncapped) if uncapped > 0 else 0.0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ctypes.util import find_library
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,23 @@ from typing import Any
 
 import pytest
 
-from controller.domain.devices import Acknowledged, Failed, OperatingPoint, Quality, Refused, SetPoint
+from controller.domain.devices import (
+    Acknowledged,
+    Failed,
+    OperatingPoint,
+    Quality,
+    Refused,
+    SetPoint,
+    ThermalLimits,
+)
+from controller.domain.gpus import GpuHealth, Throttle
 from controller.domain.power import Limit, NoLimit, Power
 from drivers.base import Driver, DriverError
-from drivers.gpu import GpuDriver, GpuHostConfig, build, describe
+from drivers.gpu import GpuDriver, GpuHostConfig, build
+from drivers.gpu_describe import describe
 from drivers.gpu_host import GpuHost
-from drivers.gpu_nvml import PROCESSES_EVERY, UNINITIALIZED
+from drivers.gpu_nvml import UNINITIALIZED
+from drivers.gpu_sample import PROCESSES_EVERY
 from simulators.nvml.build import library
 from simulators.nvml.layout import STATE_VARIABLE, Header, Obedience, Word
 from simulators.nvml.state import A100, H100, NvmlState
@@ -82,10 +94,12 @@ def drivers(connect: Connect) -> tuple[GpuDriver, ...]:
     return connect()
 
 
-async def until(true: Callable[[], bool]) -> None:
+async def until(true: Callable[[], bool], doing: Callable[[], Awaitable[None]] | None = None) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
     for _ in iter(true, True):
         assert time.monotonic() < deadline_s, "waited in vain"
+        if doing is not None:
+            await doing()
         await asyncio.sleep(0.005)
 
 
@@ -118,7 +132,7 @@ async def test_a_reading_says_what_the_board_measures(
     assert reading.draw == Power(513), "the instant field, rounded up"
     assert reading.quality is Quality.MEASURED
     assert reading.setting == Limit(Power(550))
-    assert (reading.hottest_c, reading.margin_c) == (74, 26)
+    assert (reading.hottest_c, reading.memory_c, reading.margin_c) == (61, 74, 26)
 
 
 async def test_devices_are_numbered_in_the_order_of_the_uuids_whatever_the_host_enumerates(
@@ -146,7 +160,7 @@ async def test_what_a_board_does_not_tell_is_left_out_and_the_rest_read(
     reading = await drivers[0].read()
 
     assert reading.draw == Power(430)
-    assert (reading.hottest_c, reading.margin_c) == (30, None)
+    assert (reading.hottest_c, reading.memory_c, reading.margin_c) == (30, None, None)
 
 
 async def test_a_board_without_a_power_sensor_counts_at_its_limit(
@@ -359,7 +373,7 @@ async def test_a_limit_outside_the_boards_range_is_refused(
     outcome = await drivers[0].apply(to(drivers[0], watts))
 
     assert isinstance(outcome, Refused)
-    assert "Invalid Argument (NVML error 2)" in outcome.why
+    assert f"takes limits from 200 to 700 W, not {watts} W" in outcome.why
     assert state.gpu(FIRST)[Word.SET_SEQUENCE] == 0
 
 
@@ -421,9 +435,9 @@ async def test_a_hanging_call_fails_by_its_deadline_and_those_after_it_at_once(s
     with pytest.raises(DriverError, match=f"read of GPU {FIRST}: no answer from NVML within"):
         await first.read()
     now_s += 60
-    with pytest.raises(DriverError, match=f"NVML hangs on this host, for 60 s in the read of GPU {FIRST}"):
-        await second.read()
-    outcome = await second.apply(to(second, 300))
+    with pytest.raises(DriverError, match=f"GPU {FIRST}: NVML hangs, for 60 s in the read"):
+        await first.read()
+    outcome = await first.apply(to(first, 300))
     for driver in (first, second):
         await driver.close()
 
@@ -443,6 +457,7 @@ async def test_a_host_answers_again_when_its_hanging_call_comes_back(
 
     state[Header.LATENCY_US] = 0
 
+    await until_it_reads(first)
     await until_it_reads(second)
     assert (await first.read()).draw == Power(70)
 
@@ -451,19 +466,34 @@ async def test_a_host_answers_again_when_its_hanging_call_comes_back(
 async def test_a_command_that_was_given_up_while_it_waited_is_never_sent_later(
     state: NvmlState, connect: Connect
 ) -> None:
-    first, second = connect(timeout_s=PATIENCE_S)
+    first, _ = connect(timeout_s=PATIENCE_S)
     await first.read()
     state[Header.LATENCY_US] = AN_HOUR_US
     hanging = asyncio.create_task(first.read())
     await asyncio.sleep(0)
 
-    outcome = await second.apply(to(second, 300, deadline_s=0.05))
+    outcome = await first.apply(to(first, 300, deadline_s=0.05))
     state[Header.LATENCY_US] = 0
     await hanging
-    await second.read()
+    await first.read()
 
     assert isinstance(outcome, Failed)
-    assert state.gpu(SECOND)[Word.SET_SEQUENCE] == 0
+    assert state.gpu(FIRST)[Word.SET_SEQUENCE] == 0
+
+
+@pytest.mark.socket
+async def test_a_gpu_whose_calls_hang_does_not_hold_up_the_others(state: NvmlState, connect: Connect) -> None:
+    hanging, other = connect(timeout_s=0.3)
+    await hanging.read()
+    state.gpu(FIRST)[Word.LATENCY_US] = AN_HOUR_US
+
+    with pytest.raises(DriverError, match="no answer from NVML"):
+        await hanging.read()
+    reading, outcome = await other.read(), await other.apply(to(other, 300))
+    state.gpu(FIRST)[Word.LATENCY_US] = 0
+    await until_it_reads(hanging)
+
+    assert (reading.draw, outcome) == (Power(70), Acknowledged())
 
 
 @pytest.mark.socket
@@ -487,14 +517,169 @@ async def test_more_requests_than_the_queue_holds_fail_at_once(state: NvmlState,
     first, _ = connect(timeout_s=PATIENCE_S)
     await first.read()
     state[Header.LATENCY_US] = AN_HOUR_US
-    reads = [asyncio.create_task(first.read()) for _ in range(300)]
+    reads = [asyncio.create_task(first.read()) for _ in range(50)]
 
     done, _ = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
     state[Header.LATENCY_US] = 0
     answers = await asyncio.gather(*reads, return_exceptions=True)
 
-    assert all("requests wait for NVML already" in str(read.exception()) for read in done)
-    assert 0 < sum(isinstance(answer, DriverError) for answer in answers) < 300
+    assert all("requests wait already" in str(read.exception()) for read in done)
+    assert 0 < sum(isinstance(answer, DriverError) for answer in answers) < 50
+
+
+# What else a GPU tells
+
+
+async def test_the_detail_says_what_the_board_measures_and_who_holds_it(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    gpu = state.gpu(FIRST)
+    gpu[Word.JOB_PID], gpu[Word.MEMORY_USED_BYTES] = os.getpid(), 3 * 2**30
+    gpu[Word.POWER_MW], gpu[Word.AVERAGE_POWER_MW] = 512_001, 430_000
+    gpu[Word.MEMORY_TEMPERATURE_C], gpu[Word.UTILISATION_PERCENT], gpu[Word.SM_CLOCK_MHZ] = 74, 97, 1755
+    gpu[Word.EVENT_REASONS], gpu[Word.POWER_VIOLATION_NS] = 0x84, 2_500_000_000
+    gpu[Word.REQUESTED_LIMIT_MW], gpu[Word.OUTSIDE_LIMIT_MW] = 600_000, 550_000
+
+    reading = await drivers[0].read()
+    told = drivers[0].detail
+
+    assert told is not None
+    assert (told.identity.model, told.identity.index) == ("NVIDIA H100 80GB HBM3", 0)
+    assert (told.power.instant, told.power.average) == (Power(513), Power(430))
+    assert (told.power.requested, told.power.enforced) == (Power(600), Power(550))
+    assert (told.power.least, told.power.default, told.power.most) == (Power(200), Power(700), Power(700))
+    assert (told.heat.memory_c, told.heat.slowdown_margin_c, told.heat.shutdown_margin_c) == (74, -2, -8)
+    assert (told.load.utilisation, told.load.sm_clock_mhz) == (0.97, 1755)
+    assert told.load.throttles == frozenset({Throttle.POWER_CAP, Throttle.POWER_BRAKE})
+    assert told.load.throttled_s[Throttle.POWER_CAP] == 2.5
+    assert told.processes is not None
+    assert [(p.pid, p.memory_bytes) for p in told.processes] == [(os.getpid(), 3 * 2**30)]
+    assert (told.health, told.mig, reading.memory_c) == (GpuHealth.OK, None, 74)
+
+
+async def test_a_cut_board_is_read_whole_and_names_its_instances(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST).cut_into(3)
+    state.gpu(FIRST)[Word.POWER_MW] = 333_000
+
+    reading = await drivers[0].read()
+    outcome = await drivers[0].apply(to(drivers[0], 400))
+    told = drivers[0].detail
+
+    assert told is not None
+    assert told.mig is not None
+    assert [part.instance for part in told.mig] == [1, 2, 3]
+    assert (reading.draw, outcome, told.load.utilisation) == (Power(333), Acknowledged(), None)
+
+
+async def test_an_old_board_tells_its_thresholds_in_degrees(tmp_path: Path, connect: Connect) -> None:
+    NvmlState.create(tmp_path / "nvml", {FIRST: A100})
+    (driver,) = connect(uuids=[FIRST], min_w=100)
+
+    reading = await driver.read()
+
+    assert driver.detail is not None
+    assert (driver.detail.heat.slowdown_c, driver.detail.heat.shutdown_c) == (89, 92)
+    assert driver.spec.memory_thermal == ThermalLimits(derate_c=90, trip_c=95)
+    assert (reading.margin_c, driver.detail.heat.slowdown_margin_c) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "health", "why"),
+    [
+        ({Word.ECC_UNCORRECTED_VOLATILE: 2}, GpuHealth.DEGRADED, "2 memory errors"),
+        ({Word.REMAP_FAILURE: 1}, GpuHealth.DEGRADED, "could not be remapped"),
+        ({Word.REMAP_PENDING: 1, Word.RECOVERY_ACTION: 1}, GpuHealth.NEEDS_RESET, "NVML asks for a reset"),
+        ({Word.RECOVERY_ACTION: 2}, GpuHealth.NEEDS_RESET, "a reboot of its host"),
+    ],
+)
+async def test_what_is_wrong_with_a_board_is_its_health(
+    state: NvmlState,
+    drivers: tuple[GpuDriver, ...],
+    words: dict[Word, int],
+    health: GpuHealth,
+    why: str,
+) -> None:
+    for word, value in words.items():
+        state.gpu(FIRST)[word] = value
+
+    await drivers[0].read()
+
+    assert drivers[0].detail is not None
+    assert drivers[0].detail.health is health
+    assert why in "; ".join(drivers[0].detail.why)
+
+
+@pytest.mark.socket
+async def test_a_gpu_that_fell_off_the_bus_is_lost_and_says_so_until_it_is_back(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    await drivers[0].read()
+    await heard(drivers[0], state, xid=31)
+    state.gpu(FIRST).raise_xid(79)
+    state.gpu(FIRST).lose()
+    await until(lambda: failed_with(drivers[0], "XID 79"), lambda: read_or_fail(drivers[0]))
+    lost = drivers[0].detail
+
+    state.gpu(FIRST).recover()
+    await until_it_reads(drivers[0])
+
+    assert lost is not None
+    assert (lost.health, lost.power.instant, lost.xids[79]) == (GpuHealth.LOST, None, 1)
+    assert drivers[0].detail is not None
+    assert (drivers[0].detail.health, drivers[0].detail.last_xid) == (GpuHealth.OK, 79)
+
+
+@pytest.mark.socket
+async def test_an_xid_of_the_board_asks_for_a_reset_where_nvml_does_not_say(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    state.gpu(FIRST).withhold(Word.RECOVERY_ACTION)
+    await drivers[0].read()
+
+    await heard(drivers[0], state, xid=31)
+    by_a_program = drivers[0].detail
+    await heard(drivers[0], state, xid=119)
+
+    assert by_a_program is not None
+    assert by_a_program.health is GpuHealth.OK
+    assert drivers[0].detail is not None
+    assert drivers[0].detail.health is GpuHealth.NEEDS_RESET
+    assert drivers[0].detail.why == ("XID 119",)
+
+
+async def test_a_silent_gpu_has_a_detail_without_measurements(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    await drivers[0].read()
+    state.gpu(FIRST).lose(999)
+
+    await read_or_fail(drivers[0])
+
+    told = drivers[0].detail
+    assert told is not None
+    assert (told.health, told.power.enforced) == (GpuHealth.SILENT, None)
+    assert told.identity.model == "NVIDIA H100 80GB HBM3"
+
+
+async def read_or_fail(driver: GpuDriver) -> None:
+    with contextlib.suppress(DriverError):
+        await driver.read()
+
+
+def failed_with(driver: GpuDriver, why: str) -> bool:
+    return driver.detail is not None and why in "; ".join(driver.detail.why)
+
+
+async def heard(driver: GpuDriver, state: NvmlState, *, xid: int) -> None:
+    """Raise an XID until it is heard: it comes only to who has registered, and nobody says when that is."""
+
+    async def raise_and_read() -> None:
+        state.gpu(FIRST).raise_xid(xid)
+        await driver.read()
+
+    await until(lambda: driver.detail is not None and driver.detail.last_xid == xid, raise_and_read)
 
 
 # The process around it

@@ -10,8 +10,11 @@ from pydantic import ValidationError
 
 from controller.domain.power import Power
 from drivers.base import DriverError
-from drivers.gpu import GpuHostConfig, device_spec, throughput
-from drivers.gpu_nvml import Limits, check_binding
+from drivers.gpu_config import GpuHostConfig
+from drivers.gpu_curve import throughput
+from drivers.gpu_nvml import check_binding
+from drivers.gpu_reading import device_spec
+from drivers.gpu_sample import Limits
 
 FIRST = "GPU-11111111-0000-4000-8000-000000000001"
 
@@ -22,7 +25,9 @@ def config(**changes: Any) -> GpuHostConfig:
 
 
 def test_the_operating_points_run_from_the_lowest_to_the_highest_limit() -> None:
-    spec = device_spec("gpu", config(step_w=200), Limits(min_w=200, max_w=700, default_w=700))
+    spec = device_spec(
+        "gpu", config(step_w=200), Limits(min_w=200, max_w=700, default_w=700), config().prior()
+    )
 
     assert [point.name for point in spec.points] == ["200W", "400W", "600W", "700W"]
     assert spec.points[-1].rate == 1.0
@@ -30,7 +35,7 @@ def test_the_operating_points_run_from_the_lowest_to_the_highest_limit() -> None
 
 
 def test_the_ceiling_is_the_highest_limit_even_where_the_default_is_lower() -> None:
-    spec = device_spec("gpu", config(), Limits(min_w=200, max_w=700, default_w=500))
+    spec = device_spec("gpu", config(), Limits(min_w=200, max_w=700, default_w=500), config().prior())
 
     assert spec.ceiling == Power(700)
     assert not spec.keeps_limit
@@ -54,6 +59,8 @@ def test_throughput_runs_to_zero_below_the_curve_and_is_flat_above_it() -> None:
         ({"curve": [[0.5, 0.9], [1.0, 0.8]]}, "curve"),
         ({"curve": [[1.0, 0.9], [0.5, 0.8]]}, "curve"),
         ({"derate_c": 90, "trip_c": 85}, "derate_c"),
+        ({"memory_derate_c": 90}, "memory_derate_c and memory_trip_c come together"),
+        ({"memory_derate_c": 95, "memory_trip_c": 90}, "derate_c 95"),
         ({"poll_s": 5, "stale_after_s": 10}, "stale_after_s"),
         ({"power_cap": 400}, "power_cap"),
     ],

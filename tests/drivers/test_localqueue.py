@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from controller.domain.jobs import (
     PricedBy,
 )
 from drivers.base import DriverError
+from drivers.gpu_learning import Learner, Working
 from drivers.localqueue import (
     JobRequest,
     JobView,
@@ -753,3 +754,58 @@ def test_how_a_job_ended_decides_what_it_becomes(
     ending: Ending | None, code: int | NoCode, boot: str, becomes: Verdict
 ) -> None:
     assert verdict(ending, code, boot=boot, boot_now="now") == becomes
+
+
+# Progress
+
+
+async def test_a_running_job_tells_its_progress_and_kind_and_a_stopped_one_does_not_count(
+    directory: Path,
+) -> None:
+    heard: list[list[Working]] = []
+
+    class Listening(Learner):
+        def saw(self, jobs: Iterable[Working], now_s: float) -> None:
+            heard.append(list(jobs))
+
+    queue = build(LocalQueueConfig(id="local", directory=directory), VISIBLE, learner=Listening())
+    job = await start(queue, directory, f"echo 41.5 >$WATTSHIFT_PROGRESS; {FOREVER}", "gpu1", kind="llama")
+    await eventually(
+        lambda: bool((directory / "progress" / job).exists() and read(directory / "progress" / job))
+    )
+
+    await queue.read()
+    await queue.apply(order(job, JobAction.SUSPEND))
+    await queue.read()
+    cancel(directory, job)
+    await until(queue, directory, job, JobState.FAILED)
+
+    assert heard[0] == [Working(job=job, kind="llama", gpus=("gpu1",), units=41.5)]
+    assert heard[1] == []
+    assert not (directory / "progress" / job).exists()
+
+
+async def test_what_was_learned_is_kept_in_the_queues_directory(directory: Path) -> None:
+    learner = Learner()
+    learner.load('{"points":[{"model":"H100","kind":"k","run":"job-1","cap":0.5,"units_per_s":2.0}]}')
+    learner.news = True
+    queue = build(LocalQueueConfig(id="local", directory=directory), VISIBLE, learner=learner)
+
+    await queue.read()
+    kept = Learner()
+    kept.load((directory / "curves.json").read_text())
+
+    assert kept.dump() == learner.dump()
+
+
+async def test_a_gpu_that_takes_no_jobs_is_not_offered(directory: Path) -> None:
+    queue = build(
+        LocalQueueConfig(id="local", directory=directory), VISIBLE, takes_jobs=lambda gpu: gpu != "gpu0"
+    )
+
+    assert (await queue.read()).gpus == ("gpu1",)
+
+
+def test_a_job_may_not_choose_where_it_reports(directory: Path) -> None:
+    with pytest.raises(ValidationError, match="WATTSHIFT_PROGRESS is set by the queue"):
+        request(directory, env={"WATTSHIFT_PROGRESS": "/etc/passwd"})

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import aiomqtt
@@ -14,12 +15,12 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from controller.domain.devices import MeterReading
+from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
 from drivers import registry
 from drivers.base import DriverError
 from drivers.mqttmeter import MqttMeters
-from drivers.mqttpayload import MqttMetersConfig, MqttPoint, parse
+from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint, meter_reading, parse
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.faces.mqttmeter import MqttMeterFace
 from tests.drivers.test_modbus import raw_server
@@ -35,7 +36,12 @@ def point(**changes: Any) -> MqttPoint:
     return MqttPoint.model_validate({"meter": "main", "topic": TOPIC, "unit": "kW", "max_w": 2e6} | changes)
 
 
-def config(port: int, *points: MqttPoint, **changes: Any) -> MqttMetersConfig:
+def zone(**changes: Any) -> MqttZonePoint:
+    table = {"kind": "zone", "zone": "hall", "topic": "hall/inlet"}
+    return MqttZonePoint.model_validate(table | changes)
+
+
+def config(port: int, *points: MqttPoint | MqttZonePoint, **changes: Any) -> MqttMetersConfig:
     table = {"id": "bms", "host": HOST, "port": port, "timeout_s": 0.05, "points": points or (point(),)}
     return MqttMetersConfig.model_validate(table | changes)
 
@@ -44,8 +50,8 @@ def bms(value: object = 41.5, *, at_s: float = NOW_S, quality: object = 1) -> by
     return json.dumps({"value": value, "timestamp": round(at_s * 1000), "quality": quality}).encode()
 
 
-def watts(readings: Sequence[MeterReading]) -> dict[str, int]:
-    return {reading.meter: reading.power.watts for reading in readings}
+def watts(readings: Sequence[MeterReading | ZoneReading]) -> dict[str, int]:
+    return {r.meter: r.power.watts for r in readings if isinstance(r, MeterReading)}
 
 
 class Clock:
@@ -109,13 +115,92 @@ async def publisher(bus: Broker) -> AsyncIterator[aiomqtt.Client]:
         yield client
 
 
+# Zones
+
+
+async def until_zone(sensor: MqttMeters, inlet_c: float, cooling: Cooling) -> None:
+    wanted = ZoneReading(zone="hall", inlet_c=inlet_c, cooling=cooling)
+    while True:
+        with suppress(DriverError):
+            if wanted in await sensor.read():
+                return
+        await asyncio.sleep(0.01)
+
+
+PROOF = {"topic": "hall/pump", "payload": {"value": "running"}}
+
+
+async def test_a_zone_is_proven_cool_only_by_a_proof_that_says_so(bus: Broker) -> None:
+    async with meters(config(bus.port, zone(proof=PROOF))) as sensor, publisher(bus) as publish:
+        await connected(sensor)
+
+        await publish.publish("hall/inlet", bms(27.5))
+        await until_zone(sensor, 27.5, Cooling.NOT_PROVEN)
+        await publish.publish("hall/pump", b'{"running": true}')
+        await until_zone(sensor, 27.5, Cooling.PROVEN)
+        await publish.publish("hall/pump", b'{"running": false}')
+        await until_zone(sensor, 27.5, Cooling.NOT_PROVEN)
+
+
+async def test_a_proof_by_speed_holds_from_its_threshold_on_and_goes_with_its_age(bus: Broker) -> None:
+    speed = {"topic": "hall/fan", "proven_from": 400, "stale_after_s": 10}
+    clock = Clock()
+    async with meters(config(bus.port, zone(proof=speed)), clock) as sensor, publisher(bus) as publish:
+        await connected(sensor)
+        await publish.publish("hall/fan", bms(412))
+        await publish.publish("hall/inlet", bms(27.5))
+        await until_zone(sensor, 27.5, Cooling.PROVEN)
+
+        clock.now_s += 11
+        await publish.publish("hall/fan", bms(412))
+        await until_zone(sensor, 27.5, Cooling.PROVEN)
+        sensor._held["zone hall proof"] = replace(sensor._held["zone hall proof"], age_s=11)
+        await until_zone(sensor, 27.5, Cooling.NOT_PROVEN)
+
+
+async def test_a_zone_whose_inlet_is_stale_has_no_reading_although_its_pump_runs(bus: Broker) -> None:
+    async with meters(config(bus.port, zone(proof=PROOF), point())) as sensor, publisher(bus) as publish:
+        await connected(sensor)
+        await publish.publish("hall/pump", b'{"running": 1}')
+        await publish.publish(TOPIC, bms(41.5))
+        await until_read(sensor, {"main": 41_500})
+
+        assert [type(reading) for reading in await sensor.read()] == [MeterReading]
+
+
+@pytest.mark.parametrize(
+    ("of", "value", "inlet_c"),
+    [(zone(), 27.5, 27.5), (zone(unit="F"), 81.5, 27.5), (zone(), -60, None), (zone(), "warm", None)],
+)
+def test_an_inlet_is_in_the_unit_declared_and_believable(
+    of: MqttZonePoint, value: object, inlet_c: float | None
+) -> None:
+    if inlet_c is not None:
+        assert parse(of, bms(value)).number == pytest.approx(inlet_c)
+    else:
+        with pytest.raises(DriverError):
+            parse(of, bms(value))
+
+
+def test_a_zone_told_of_by_two_sensors_is_refused() -> None:
+    broker_table = {"id": "b", "host": "h", "points": [zone().model_dump()]}
+    endpoint = {
+        "id": "m",
+        "host": "h",
+        "points": [{"kind": "zone", "zone": "hall", "address": 1, "type": "int16"}],
+    }
+    tables = registry.DeviceTables.model_validate({"mqtt_meters": [broker_table], "modbus": [endpoint]})
+
+    assert list(registry.problems(tables)) == ["zone hall is declared 2 times"]
+
+
 # What a message means
 
 
 def test_a_power_is_rounded_up_to_whole_watts() -> None:
     value = parse(point(), bms(41.5004))
 
-    assert value.reading == MeterReading(meter="main", power=Power(41_501))
+    assert meter_reading(point(), value.number) == MeterReading(meter="main", power=Power(41_501))
     assert value.utc_s == NOW_S
 
 
@@ -143,15 +228,17 @@ def test_a_payload_of_another_shape_is_read_by_its_paths(
 ) -> None:
     value = parse(point(payload=shape, unit=unit), payload)
 
-    assert (value.reading.power, value.utc_s) == (Power(41_500), utc_s)
+    assert (round(value.number, 6), value.utc_s) == (41_500, utc_s)
 
 
 def test_a_meter_mounted_the_other_way_is_turned_round_by_its_sign() -> None:
-    assert parse(point(sign=-1), bms(-9)).reading.power == Power(9_000)
+    assert parse(point(sign=-1), bms(-9)).number == 9_000
 
 
 def test_export_within_its_bound_is_no_headroom() -> None:
-    assert parse(point(max_export_w=500), bms(-0.4)).reading.power == ZERO
+    of = point(max_export_w=500)
+
+    assert meter_reading(of, parse(of, bms(-0.4)).number).power == ZERO
 
 
 @pytest.mark.parametrize(

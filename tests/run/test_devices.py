@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
+from controller.domain.gpus import GpuDetail, GpuHealth, GpuIdentity
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
 from controller.run.devices import SPREAD_S, Machines
@@ -700,3 +702,22 @@ async def test_drivers_that_will_not_close_hold_up_neither_the_others_nor_the_en
     assert fine.closed
     assert now_s() - ended_s < 3.0
     assert {entry["subject"] for entry in logs} == {one.spec.id for one in (*stuck, failing)}
+
+
+# -- what else drivers know ----------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_details_are_those_of_drivers_that_have_some_and_none_before_their_first_read() -> None:
+    known = GpuDetail(identity=GpuIdentity(uuid="GPU-1"), health=GpuHealth.LOST)
+
+    @dataclass(slots=True)
+    class Board(Miner):
+        detail: GpuDetail | None = None
+
+    board, fresh = Board(spec("dgx-0"), detail=known), Board(spec("dgx-1"))
+
+    async with Floor(board, fresh, miner("asic-0")).open() as machines:
+        told = machines.details()
+
+    assert told == {"dgx-0": known}

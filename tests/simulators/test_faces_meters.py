@@ -119,3 +119,15 @@ async def test_nobody_can_write_to_a_meter() -> None:
 
     assert answer.isError()
     assert AsyncModbusTcpClient.convert_from_registers(registers, INT) == RATED_W
+
+
+async def test_a_dead_sensor_leaves_its_zone_unanswered_until_it_is_back() -> None:
+    site = metered()
+    async with client_of(site) as client:
+        site.set_fault("aisle", "sensor_dead")
+        dead = await read(client, ZONE, 10, 2)
+        site.set_fault("aisle", "sensor_dead", False)
+        back = await read(client, ZONE, 10, 2)
+
+    assert dead.exception_code == GATEWAY_NO_RESPONSE
+    assert back.registers[1] == 1

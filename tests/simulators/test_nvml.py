@@ -88,8 +88,10 @@ def test_a_limit_outside_the_boards_range_is_an_invalid_argument(state: NvmlStat
     assert state.gpu(FIRST)[Word.REQUESTED_LIMIT_MW] == 700_000
 
 
-def test_without_permission_no_setter_changes_anything(state: NvmlState) -> None:
-    state[Header.SETTERS_DENIED] = 1
+@pytest.mark.parametrize("knobs", [(1, 0), (0, 1)], ids=["of the host", "of the board"])
+def test_without_permission_no_setter_changes_anything(state: NvmlState, knobs: tuple[int, int]) -> None:
+    for_all, for_this_one = knobs
+    state[Header.SETTERS_DENIED], state.gpu(FIRST)[Word.DENIED] = for_all, for_this_one
     handle = pynvml.nvmlDeviceGetHandleByUUID(FIRST)
 
     with pytest.raises(pynvml.NVMLError_NoPermission):
@@ -230,6 +232,104 @@ def test_only_a_process_that_exists_is_listed_on_a_gpu(state: NvmlState) -> None
         listed.append([process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)])
 
     assert listed == [[], [os.getpid()], []]
+
+
+def test_a_board_in_mig_mode_has_instances_with_uuids_and_memory_of_their_own(state: NvmlState) -> None:
+    state.gpu(FIRST).cut_into(3)
+    board = pynvml.nvmlDeviceGetHandleByUUID(FIRST)
+    slices = [pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board, index) for index in range(3)]
+
+    uuids = [pynvml.nvmlDeviceGetUUID(handle) for handle in slices]
+    held = [pynvml.nvmlDeviceGetMemoryInfo(handle).total for handle in slices]
+
+    assert pynvml.nvmlDeviceGetMigMode(board) == [1, 1]
+    assert len({uuid for uuid in uuids if uuid.startswith("MIG-")}) == 3
+    assert held == [80 * 2**30 // 3] * 3
+    assert pynvml.nvmlDeviceIsMigDeviceHandle(slices[0]).value == 1
+    assert pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slices[2])) == FIRST
+    with pytest.raises(pynvml.NVMLError_NotFound):
+        pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board, 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["GetPowerUsage", "GetEnforcedPowerLimit", "GetTotalEnergyConsumption", "GetUtilizationRates"],
+)
+def test_an_instance_has_no_power_limit_energy_or_utilisation_of_its_own(
+    state: NvmlState, function: str
+) -> None:
+    state.gpu(FIRST).cut_into(2)
+    board = pynvml.nvmlDeviceGetHandleByUUID(FIRST)
+    handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board, 0)
+
+    with pytest.raises(pynvml.NVMLError_NotSupported):
+        getattr(pynvml, f"nvmlDevice{function}")(handle)
+
+    assert pynvml.nvmlDeviceGetPowerUsage(board) == 70_000
+
+
+def test_processes_of_a_cut_board_are_listed_on_the_board_and_on_their_instance(state: NvmlState) -> None:
+    gpu, board = state.gpu(FIRST), pynvml.nvmlDeviceGetHandleByUUID(FIRST)
+    gpu.cut_into(2)
+    gpu[Word.JOB_PID], gpu[Word.FOREIGN_PID] = os.getpid(), os.getppid()
+    gpu[Word.MEMORY_USED_BYTES], gpu[Word.FOREIGN_MEMORY_BYTES] = 3 * 2**30, 2**30
+    slices = [pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board, index) for index in range(2)]
+
+    on_board, *on_slices = [
+        [
+            (p.pid, p.usedGpuMemory, p.gpuInstanceId)
+            for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        ]
+        for handle in (board, *slices)
+    ]
+
+    assert on_board == [(os.getpid(), 2 * 2**30, 1), (os.getppid(), 2**30, 2)]
+    assert on_slices == [on_board[:1], on_board[1:]]
+
+
+def test_memory_errors_and_remapped_rows_read_as_the_state_file_has_them(state: NvmlState) -> None:
+    gpu, handle = state.gpu(FIRST), pynvml.nvmlDeviceGetHandleByUUID(FIRST)
+    gpu[Word.ECC_UNCORRECTED_VOLATILE], gpu[Word.ECC_UNCORRECTED_AGGREGATE] = 2, 5
+    gpu[Word.REMAPPED_UNCORRECTABLE], gpu[Word.REMAP_PENDING] = 1, 1
+
+    totals = [
+        pynvml.nvmlDeviceGetTotalEccErrors(handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, counter)
+        for counter in (pynvml.NVML_VOLATILE_ECC, pynvml.NVML_AGGREGATE_ECC)
+    ]
+    fields = pynvml.nvmlDeviceGetFieldValues(handle, [4, 6, 143, 144, 145])
+
+    assert totals == [2, 5]
+    assert pynvml.nvmlDeviceGetRemappedRows(handle) == (0, 1, 1, 0)
+    assert [field.value.uiVal for field in fields] == [2, 5, 1, 1, 0]
+    with pytest.raises(pynvml.NVMLError_NotSupported):
+        pynvml.nvmlDeviceGetRetiredPagesPendingStatus(handle)
+
+
+def test_a_board_tells_its_thresholds_as_margins_or_in_degrees_and_never_both(state: NvmlState) -> None:
+    h100, a100 = (pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in (FIRST, SECOND))
+
+    relative = [pynvml.nvmlDeviceGetFieldValues(handle, [193, 194]) for handle in (h100, a100)]
+
+    assert [field.value.siVal for field in relative[0]] == [-8, -2]
+    assert [field.nvmlReturn for field in relative[1]] == [pynvml.NVML_ERROR_NOT_SUPPORTED] * 2
+    assert pynvml.nvmlDeviceGetTemperatureThreshold(a100, pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN) == 89
+    with pytest.raises(pynvml.NVMLError_NotSupported):
+        pynvml.nvmlDeviceGetTemperatureThreshold(h100, pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
+
+
+@pytest.mark.socket
+def test_one_hanging_board_does_not_hold_up_the_calls_for_another(state: NvmlState) -> None:
+    hanging, other = (pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in (FIRST, SECOND))
+    state.gpu(FIRST)[Word.LATENCY_US] = 3_600_000_000
+    caller = threading.Thread(target=pynvml.nvmlDeviceGetPowerUsage, args=(hanging,), daemon=True)
+    caller.start()
+
+    answered = pynvml.nvmlDeviceGetPowerUsage(other)
+    hung = caller.is_alive()
+    state.gpu(FIRST)[Word.LATENCY_US] = 0
+    caller.join(10)
+
+    assert (answered, hung, caller.is_alive()) == (50_000, True, False)
 
 
 @pytest.mark.socket

@@ -20,10 +20,10 @@ READER_TIMEOUT_S = 60
 
 
 def run_reader(state: Path, module: str, *arguments: str) -> str:
-    """A program that knows nothing of this project, with the simulated library in its path."""
+    """A program, or lines after `-c`, that know nothing of this project; the library is in their path."""
     environment = os.environ | {STATE_VARIABLE: str(state), "LD_LIBRARY_PATH": str(library().parent)}
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, *(() if module == "-c" else ("-m",)), module, *arguments],
         env=environment | {"COLUMNS": "120"},
         capture_output=True,
         text=True,
@@ -53,6 +53,53 @@ def test_nvitop_lists_every_gpu_with_its_power_and_limit(tmp_path: Path) -> None
 
     assert "612W / 700W" in listing
     assert "A100-SXM4-40GB" in listing
+
+
+NVITOP_LOOKS = """
+import nvitop
+for board in nvitop.Device.all():
+    slices = [f"{part.name()} {part.memory_total_human()}" for part in board.mig_devices()]
+    print(board.mig_mode(), slices, sorted(board.processes()), board.total_volatile_uncorrected_ecc_errors())
+"""
+
+
+def test_nvitop_sees_the_instances_of_a_cut_board_its_errors_and_who_holds_another(tmp_path: Path) -> None:
+    state = NvmlState.create(tmp_path / "nvml", {"GPU-a": H100, "GPU-b": A100})
+    state.gpu("GPU-a").cut_into(2)
+    state.gpu("GPU-a")[Word.ECC_UNCORRECTED_VOLATILE] = 4
+    state.gpu("GPU-b")[Word.JOB_PID] = os.getpid()
+
+    told = run_reader(state.path, "-c", NVITOP_LOOKS).splitlines()
+
+    instance = "NVIDIA H100 80GB HBM3 MIG 1g.40gb 40.00GiB"
+    assert told == [f"Enabled {[instance] * 2} [] 4", f"Disabled [] [{os.getpid()}] 0"]
+
+
+def test_gpustat_shows_the_processes_of_a_board(tmp_path: Path) -> None:
+    state = NvmlState.create(tmp_path / "nvml", {"GPU-a": H100})
+    state.gpu("GPU-a")[Word.JOB_PID], state.gpu("GPU-a")[Word.FOREIGN_PID] = os.getpid(), os.getppid()
+
+    listing = run_reader(state.path, "gpustat", "-p", "--no-color")
+
+    assert f"/{os.getpid()}(" in listing
+    assert f"/{os.getppid()}(" in listing
+
+
+def test_a_copy_of_the_library_reads_the_state_that_lies_beside_it(tmp_path: Path) -> None:
+    NvmlState.create(tmp_path / "nvml.state", {"GPU-beside": H100})
+    shutil.copy(library(), tmp_path / "libnvidia-ml.so.1")
+    environment = os.environ | {STATE_VARIABLE: "/nowhere"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetCount())"],
+        env=environment | {"LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=READER_TIMEOUT_S,
+        check=True,
+    )
+
+    assert done.stdout == "1\n"
 
 
 def test_the_library_exports_every_function_that_the_binding_knows() -> None:

@@ -158,6 +158,106 @@ def test_a_gpu_lost_in_the_plant_is_lost_in_nvml_until_it_returns(bench: Bench) 
     assert bench.record[Word.ERROR_CODE] == 0
 
 
+@pytest.mark.parametrize(("fault", "code"), [("off_the_bus", 15), ("needs_reset", 16), ("driver_gone", 1)])
+def test_a_board_that_fails_answers_with_its_code_until_it_is_mended(
+    bench: Bench, fault: str, code: int
+) -> None:
+    bench.plant.set_fault(bench.gpu.id, fault, True)
+    bench.run(0.1)
+    failed_with = bench.record[Word.ERROR_CODE]
+
+    bench.plant.set_fault(bench.gpu.id, fault, False)
+    bench.run(0.1)
+
+    assert (failed_with, bench.record[Word.ERROR_CODE]) == (code, 0)
+
+
+def test_a_board_that_falls_off_the_bus_says_so_by_xid_79(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "off_the_bus", True)
+
+    bench.run(1)
+
+    assert (bench.record[Word.XID], bench.record[Word.XID_SEQUENCE]) == (79, 1)
+
+
+def test_what_comes_back_after_the_driver_was_gone_has_forgotten_limit_and_energy(bench: Bench) -> None:
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+    bench.run(10)
+
+    bench.plant.set_fault(bench.gpu.id, "driver_gone", True)
+    bench.run(0.5)
+    bench.plant.set_fault(bench.gpu.id, "driver_gone", False)
+    bench.run(1)
+
+    assert bench.record.enforced_limit_mw == 700_000
+    assert bench.record[Word.ENERGY_MJ] == pytest.approx(70_000, rel=0.2)
+    assert bench.gpu.energy_j > 700
+
+
+def test_a_limit_that_does_not_last_goes_back_to_the_default_by_itself(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "limit_returns_s", 5)
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+    bench.run(4)
+    meanwhile_mw = bench.record.enforced_limit_mw
+
+    bench.run(2)
+
+    assert (meanwhile_mw, bench.record.enforced_limit_mw) == (300_000, 700_000)
+
+
+def test_a_limit_from_outside_goes_when_it_is_taken_away(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "outside_limit_w", 350)
+    bench.run(1)
+    capped_mw = bench.record.enforced_limit_mw
+
+    bench.plant.set_fault(bench.gpu.id, "outside_limit_w", 0)
+    bench.run(1)
+
+    assert (capped_mw, bench.record.enforced_limit_mw) == (350_000, 700_000)
+
+
+def test_a_power_brake_halves_the_board_and_is_counted(bench: Bench) -> None:
+    bench.start_job(demand_w=650)
+    bench.plant.set_fault(bench.gpu.id, "power_brake")
+
+    bench.run(5)
+
+    assert bench.record[Word.POWER_MW] == 350_000
+    assert bench.record[Word.EVENT_REASONS] & 0x88 == 0x88
+    assert bench.record[Word.POWER_BRAKE_NS] == pytest.approx(5e9, rel=0.1)
+
+
+def test_somebody_elses_process_draws_and_is_listed_beside_no_job(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "foreign_w", 400)
+
+    bench.run(5)
+
+    assert bench.record[Word.FOREIGN_PID] == os.getpid()
+    assert (bench.record[Word.JOB_PID], bench.record[Word.POWER_MW]) == (0, 400_000)
+    assert bench.record[Word.MEMORY_USED_BYTES] == bench.record[Word.FOREIGN_MEMORY_BYTES] > 0
+
+
+def test_memory_errors_count_up_with_an_xid_and_a_pending_remap_asks_for_a_reset(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "ecc_uncorrected", 3)
+    bench.plant.set_fault(bench.gpu.id, "row_remap_pending")
+
+    bench.run(1)
+
+    assert bench.record[Word.ECC_UNCORRECTED_VOLATILE] == 3
+    assert (bench.record[Word.XID], bench.record[Word.XID_SEQUENCE]) == (48, 1)
+    assert (bench.record[Word.REMAP_PENDING], bench.record[Word.RECOVERY_ACTION]) == (1, 1)
+
+
+def test_a_board_that_denies_is_set_by_nobody_while_the_knob_is_turned(bench: Bench) -> None:
+    denied = []
+    for value in (True, False):
+        bench.plant.set_fault(bench.gpu.id, "denied", value)
+        bench.run(0.1)
+        denied.append(bench.record[Word.DENIED])
+
+    assert denied == [1, 0]
+
+
 def test_a_withheld_value_stays_withheld_while_the_plant_runs(bench: Bench) -> None:
     bench.record.withhold(Word.MARGIN_C)
     withheld = bench.record[Word.MARGIN_C]

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from simulators.physics.faults import BadFaultError
+from simulators.physics.faults import (
+    BadFaultError,
+    GpuFaults,
+    MeterFaults,
+    MinerFaults,
+    NodeFaults,
+    PduFaults,
+    ZoneFaults,
+)
 from simulators.physics.miner import MinerState
 from simulators.plant import Plant
 from tests.simulators.plants import RATED_THS, RATED_W, gpus, miners, only_gpu, only_miner, plant
@@ -304,3 +316,22 @@ def test_a_wrong_fault_is_refused_with_its_name_and_value(
 
     with pytest.raises(BadFaultError, match=told):
         site.set_fault(device, fault, value)
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ("miner", MinerFaults),
+        ("GPU", GpuFaults),
+        ("meter", MeterFaults),
+        ("PDU", PduFaults),
+        ("zone", ZoneFaults),
+        ("node", NodeFaults),
+    ],
+)
+def test_every_knob_is_in_the_table_that_people_read(part: str, kind: type[Any]) -> None:
+    table = Path("configs/README.md").read_text(encoding="utf-8")
+
+    (row,) = [line for line in table.splitlines() if line.startswith(f"| {part} |")]
+
+    assert [knob.strip(" `") for knob in row.split("|")[2].split(",")] == [knob.name for knob in fields(kind)]
