@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from controller import credentials
 from controller.consistency import problems
+from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
@@ -122,12 +123,23 @@ class ZoneTable(Table):
     id: str = Field(min_length=1)
     derate_c: float = Field(gt=-50, lt=150)
     trip_c: float = Field(gt=-50, lt=150)
+    coolant_derate_c: float | None = Field(default=None, gt=-50, lt=150)
+    coolant_trip_c: float | None = Field(default=None, gt=-50, lt=150)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.derate_c >= self.trip_c:
             raise ValueError(f"derate_c {self.derate_c} must lie below trip_c {self.trip_c}")
+        if (self.coolant_derate_c is None) != (self.coolant_trip_c is None):
+            raise ValueError("coolant_derate_c and coolant_trip_c come together or not at all")
+        self.zone()
         return self
+
+    def zone(self) -> Zone:
+        coolant = None
+        if self.coolant_derate_c is not None and self.coolant_trip_c is not None:
+            coolant = ThermalLimits(derate_c=self.coolant_derate_c, trip_c=self.coolant_trip_c)
+        return Zone(id=self.id, derate_c=self.derate_c, trip_c=self.trip_c, coolant=coolant)
 
 
 class PolicyTable(Table):
@@ -236,7 +248,7 @@ class Settings(BaseSettings, DeviceTables):
         return Site(
             name=self.name,
             nodes=tuple(node.node() for node in self.nodes),
-            zones=tuple(Zone(id=z.id, derate_c=z.derate_c, trip_c=z.trip_c) for z in self.zones),
+            zones=tuple(table.zone() for table in self.zones),
             policy=replace(self.policy.policy(), profit=self.profit.thresholds()),
             prices=self.prices.constants(),
         )

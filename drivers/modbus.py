@@ -173,7 +173,8 @@ class ModbusSensor:
             case ZonePoint():
                 inlet = await _registers(client, point)
                 proof = await _registers(client, point.proof) if point.proof else ()
-                return zone_reading(point, inlet, proof)
+                coolant = await _registers(client, point.coolant) if point.coolant else ()
+                return zone_reading(point, inlet, proof, coolant)
 
     async def _sunspec(self, client: AsyncModbusTcpClient, point: SunSpecPoint) -> MeterReading:
         """Search for the meter model once, going on where a poll was cut short; check it at every read."""

@@ -106,11 +106,14 @@ class SunSpecPoint(Metered):
 
 
 class ZonePoint(Register):
-    """Inlet temperature of a cooling zone; without a `proof` its cooling counts as proven."""
+    """Inlet temperature of a cooling zone; without a `proof` its cooling counts as proven. `coolant` is the
+    temperature of the liquid, where there is one.
+    """
 
     kind: Literal["zone"]
     zone: str = Field(min_length=1)
     proof: ProofRegister | None = None
+    coolant: Register | None = None
     meter: ClassVar[None] = None
 
     @property
@@ -171,13 +174,27 @@ def _metered(point: PowerPoint | SunSpecPoint, watts: float) -> MeterReading:
     return MeterReading(meter=point.meter, power=max(ZERO, rounded))
 
 
-def zone_reading(point: ZonePoint, words: Sequence[int], proof_words: Sequence[int] = ()) -> ZoneReading:
-    inlet_c = value_of(point, words)
-    low_c, high_c = INLET_BELIEVABLE_C
-    if not low_c <= inlet_c <= high_c:
-        raise DriverError(f"{point}: {inlet_c:g} C is outside {low_c:g}..{high_c:g} C")
+def zone_reading(
+    point: ZonePoint,
+    words: Sequence[int],
+    proof_words: Sequence[int] = (),
+    coolant_words: Sequence[int] = (),
+) -> ZoneReading:
     if point.proof is None or value_of(point.proof, proof_words) >= point.proof.proven_from:
         cooling = Cooling.PROVEN
     else:
         cooling = Cooling.NOT_PROVEN
-    return ZoneReading(zone=point.zone, inlet_c=inlet_c, cooling=cooling)
+    return ZoneReading(
+        zone=point.zone,
+        inlet_c=_believable_c(point, words),
+        cooling=cooling,
+        coolant_c=None if point.coolant is None else _believable_c(point.coolant, coolant_words),
+    )
+
+
+def _believable_c(register: Register, words: Sequence[int]) -> float:
+    told_c = value_of(register, words)
+    low_c, high_c = INLET_BELIEVABLE_C
+    if not low_c <= told_c <= high_c:
+        raise DriverError(f"{register}: {told_c:g} C is outside {low_c:g}..{high_c:g} C")
+    return told_c

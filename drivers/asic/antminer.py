@@ -142,6 +142,7 @@ def sample(conf: Conf, stats: Conf, plate: Plate) -> Sample:
             setting=setting(mode, plate),
             rate=rate_ths,
             hottest_c=hottest([number(chip) for chain in chains for chip in chain.get("temp_chip") or []]),
+            board_c=hottest([number(board) for chain in chains for board in chain.get("temp_pcb") or []]),
         )
     )
 

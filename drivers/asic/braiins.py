@@ -39,6 +39,7 @@ STATUS = Field(bos.GetMinerDetailsResponse, "status")
 WATTS = Field(bos.GetMinerStatsResponse, "power_stats.approximated_consumption.watt")
 RATE_GHS = Field(bos.GetMinerStatsResponse, "miner_stats.real_hashrate.last_1_m.gigahash_per_second")
 CHIP_C = Field(bos.GetHashboardsResponse, "hashboards.highest_chip_temp.temperature.degree_c")
+BOARD_C = Field(bos.GetHashboardsResponse, "hashboards.board_temp.degree_c")
 TARGET_W = Field(bos.PerformanceMode, "tuner_mode.power_target.power_target.watt")
 LEAST_W = Field(bos.GetConstraintsResponse, "tuner_constraints.power_target.min.watt")
 MOST_W = Field(bos.GetConstraintsResponse, "tuner_constraints.power_target.max.watt")
@@ -187,6 +188,7 @@ def sample(poll: Poll, plate: Plate) -> Sample:
             setting=plate.asleep if paused else target,
             rate=rate_ths,
             hottest_c=hottest([number(chip_c) for chip_c in CHIP_C.numbers(poll.boards)]),
+            board_c=hottest([number(board_c) for board_c in BOARD_C.numbers(poll.boards)]),
         ),
         mac=mac_of(poll.details),
     )

@@ -92,9 +92,6 @@ def _plate(config: MinerGroupConfig, device: str, host: str, login: Login) -> Pl
 
 
 def _spec(config: MinerGroupConfig, plate: Plate, points: tuple[OperatingPoint, ...]) -> DeviceSpec:
-    thermal = None
-    if config.derate_c is not None and config.trip_c is not None:
-        thermal = ThermalLimits(derate_c=config.derate_c, trip_c=config.trip_c)
     return DeviceSpec(
         id=plate.device,
         kind=DeviceKind.ASIC,
@@ -102,11 +99,19 @@ def _spec(config: MinerGroupConfig, plate: Plate, points: tuple[OperatingPoint, 
         zone=config.zone,
         points=points,
         ceiling=Power(plate.ceiling_w),
-        thermal=thermal,
+        thermal=_heat(config.derate_c, config.trip_c, config.warn_c),
+        board_thermal=_heat(config.board_derate_c, config.board_trip_c),
         keeps_limit=config.keeps_limit,
         stale_after_s=config.stale_after_s,
         dwell_s=config.dwell_s,
         settle_down_s=config.settle_down_s,
         settle_up_s=config.settle_up_s,
         restart_s=config.restart_s,
+        starts_per_hour=config.starts_per_hour,
     )
+
+
+def _heat(derate_c: float | None, trip_c: float | None, warn_c: float | None = None) -> ThermalLimits | None:
+    if derate_c is None or trip_c is None:
+        return None
+    return ThermalLimits(derate_c=derate_c, trip_c=trip_c, warn_c=warn_c)

@@ -109,6 +109,10 @@ class MinerGroupConfig(Table):
     restart_s: Annotated[float, Field(ge=0, le=86_400)] = 120.0
     derate_c: Celsius | None = None
     trip_c: Celsius | None = None
+    warn_c: Celsius | None = None
+    board_derate_c: Celsius | None = None
+    board_trip_c: Celsius | None = None
+    starts_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
     username: str | None = None
     password: SecretStr | None = None
     logins: dict[str, Login] = {}
@@ -153,10 +157,10 @@ class MinerGroupConfig(Table):
         if not self.sleep_w < least_w < self.rated_w <= self.ceiling:
             powers = f"{self.sleep_w} < {least_w} < {self.rated_w} <= {self.ceiling}"
             raise ValueError(f"sleep_w < min_w < rated_w <= ceiling_w does not hold: {powers}")
-        if (self.derate_c is None) != (self.trip_c is None):
-            raise ValueError("derate_c and trip_c come together or not at all")
-        if self.derate_c is not None and self.trip_c is not None and self.derate_c >= self.trip_c:
-            raise ValueError(f"derate_c {self.derate_c} is not below trip_c {self.trip_c}")
+        _check_heat("", self.derate_c, self.trip_c)
+        _check_heat("board_", self.board_derate_c, self.board_trip_c)
+        if self.warn_c is not None and (self.trip_c is None or self.warn_c >= self.trip_c):
+            raise ValueError(f"warn_c {self.warn_c} is not below a trip_c, which is {self.trip_c}")
         if self.stale_after_s < 2 * self.poll_s:
             raise ValueError(f"stale_after_s {self.stale_after_s} is less than two polls of {self.poll_s} s")
         if self.exchange_s > self.timeout_s:
@@ -215,3 +219,10 @@ def expand(host: str) -> tuple[str, ...]:
     if not int(first) & 0xFF <= last <= 255:
         raise ValueError(f"host range {host!r} must ascend and end at 255 at most")
     return tuple(str(first + step) for step in range(last - (int(first) & 0xFF) + 1))
+
+
+def _check_heat(sensor: str, derate_c: float | None, trip_c: float | None) -> None:
+    if (derate_c is None) != (trip_c is None):
+        raise ValueError(f"{sensor}derate_c and {sensor}trip_c come together or not at all")
+    if derate_c is not None and trip_c is not None and derate_c >= trip_c:
+        raise ValueError(f"{sensor}derate_c {derate_c} is not below {sensor}trip_c {trip_c}")

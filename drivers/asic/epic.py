@@ -228,6 +228,7 @@ def reading(
         setting=plate.asleep if asleep else limit,
         rate=rate_ths,
         hottest_c=hottest_c(chips, boards),
+        board_c=board_c(boards),
     )
 
 
@@ -256,4 +257,8 @@ def throttle(kept: Json, target: int) -> Json:
 def hottest_c(chips: Any, boards: list[Json]) -> float | None:
     """The hottest chip; the hottest board where the machine has no sensors on its chips."""
     per_chip = hottest([number(sensor) for board in chips for sensor in board["Data"]])
-    return hottest([number(board.get("Temperature")) for board in boards]) if per_chip is None else per_chip
+    return board_c(boards) if per_chip is None else per_chip
+
+
+def board_c(boards: list[Json]) -> float | None:
+    return hottest([number(board.get("Temperature")) for board in boards])

@@ -228,7 +228,8 @@ def sample(
         quality=quality,
         setting=bound,
         rate=rate,
-        hottest_c=hottest_c(miner),
+        hottest_c=hottest_of(miner, "chip_temp"),
+        board_c=hottest_of(miner, "pcb_temp"),
     )
     # Only some builds say in the summary whose it is.
     network = summary.get("system", {}).get("network_status", {})
@@ -272,7 +273,7 @@ def rate_ths(miner: Reply, rate_unit_ths: float) -> float:
     return number(miner.get("instant_hashrate")) or 0.0
 
 
-def hottest_c(miner: Reply) -> float | None:
-    """The hottest chip of all boards."""
+def hottest_of(miner: Reply, sensor: str) -> float | None:
+    """The hottest of one kind of sensor on all boards."""
     places = [miner, *(miner.get("chains") or [])]
-    return hottest([number((place.get("chip_temp") or {}).get("max")) for place in places])
+    return hottest([number((place.get(sensor) or {}).get("max")) for place in places])

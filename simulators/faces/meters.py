@@ -10,6 +10,7 @@ have the map of one on the market instead (`metermaps`):
 | meter | 4        | uint16  | count of samples shown so far, wraps: stands still when the meter is frozen |
 | zone  | 10       | int16   | inlet temperature, 0.1 C                                |
 | zone  | 11       | uint16  | fan proof: 1 proven, 0 not                              |
+| zone  | 12       | int16   | coolant supply temperature, 0.1 C                       |
 
 A dead meter and an unknown unit answer with exception 11 (the gateway's target does not respond).
 """
@@ -29,7 +30,7 @@ from simulators.physics.electrical import Meter
 from simulators.plant import Plant
 
 PLAIN_REGISTERS = (0, 5)
-ZONE_REGISTERS = (10, 2)
+ZONE_REGISTERS = (10, 3)
 ANY_UNIT = 0
 
 Answer = Callable[[], list[int] | ExcCodes]
@@ -89,7 +90,7 @@ def _sensed(zone: Zone) -> Answer:
     def answer() -> list[int] | ExcCodes:
         if zone.faults.sensor_dead:
             return ExcCodes.GATEWAY_NO_RESPONSE
-        return words_of(">hH", round(zone.inlet_c * 10), int(zone.fans_proven))
+        return words_of(">hHh", round(zone.inlet_c * 10), int(zone.fans_proven), round(zone.coolant_c * 10))
 
     return answer
 

@@ -22,10 +22,15 @@ class Zone:
     def fans_proven(self) -> bool:
         return not self.faults.fans_stopped
 
+    @property
+    def coolant_c(self) -> float:
+        """What the plant supplies to the zone."""
+        return self.config.supply_c + self.faults.supply_offset_c
+
     def warm(self, dt_s: float) -> None:
         self.inlet_c = approach(self.inlet_c, self._target_c(), dt_s, self.config.settle_s, NEAR_C)
 
     def _target_c(self) -> float:
         heat = sum(machine.watts for machine in self.machines) / self.rated_w if self.rated_w else 0.0
         rise_c = self.config.rise_fans_stopped_c if self.faults.fans_stopped else self.config.rise_c
-        return self.config.supply_c + self.faults.supply_offset_c + rise_c * heat
+        return self.coolant_c + rise_c * heat

@@ -102,6 +102,14 @@ def test_antminer_hottest_chip_is_the_hottest_of_all_boards() -> None:
     assert ant("0", stats(1, 1, 1)).hottest_c == 57
 
 
+def test_antminer_hottest_board_is_told_apart_from_its_chips() -> None:
+    said = stats(1, 1, 1)
+    for at, chain in enumerate(said["STATS"][0]["chain"]):
+        chain["temp_pcb"] = [40 + at, 44 + at]
+
+    assert (ant("0", said).board_c, ant("0", stats(1, 1, 1)).hottest_c) == (46, 57)
+
+
 @pytest.mark.parametrize("lost", ["pools", "bitmain-work-mode"])
 def test_antminer_configuration_without_pools_or_mode_is_no_reading(lost: str) -> None:
     conf = {key: value for key, value in CONF.items() if key != lost}

@@ -190,6 +190,14 @@ def test_cooling_is_proven_from_the_configured_speed(rpm: int, cooling: Cooling)
     assert zone_reading(point, [235], [rpm]) == ZoneReading(zone="hall", inlet_c=23.5, cooling=cooling)
 
 
+def test_the_liquid_that_cools_a_zone_is_read_beside_its_air_and_no_absurd_temperature_of_it() -> None:
+    point = zone_point(coolant={"address": 12, "type": "int16", "scale": 0.1})
+
+    assert zone_reading(point, [235], coolant_words=[412]).coolant_c == pytest.approx(41.2)
+    with pytest.raises(DriverError, match="320 C is outside"):
+        zone_reading(point, [235], coolant_words=[3_200])
+
+
 # Config
 
 
