@@ -87,8 +87,24 @@ class Choosing:
         most_w = np.where(self.rests | (self.barred & ~dwells), fleet.floor_w, self.most_w)
         found = value.offers(fleet, known, working, self.valuation, obeys=obeys, most_w=most_w, dwells=dwells)
         found = found.lifted(profit.lifts(found.start, found.worth, self.held & obeys))
-        menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
+        menu = Menu(
+            node=fleet.node,
+            start=found.start,
+            watts=found.watts,
+            values=found.worth,
+            group=_groups(self.seen, working),
+        )
         return found, allocate(menu, self.room_w, self.seen.tree)
+
+
+def _groups(seen: Snapshot, working: Mapping[str, Work]) -> Ints | None:
+    """Which devices work for one job, where a job has more than one: it has all of their watts or none."""
+    numbers: dict[Job, int] = {}
+    found = np.full(len(seen.fleet), -1)
+    for gpu, work in working.items():
+        if work.job.gpus > 1 and gpu in seen.fleet.row:
+            found[seen.fleet.row[gpu]] = numbers.setdefault(work.job, len(numbers))
+    return found if numbers else None
 
 
 def choose(
@@ -136,9 +152,11 @@ def choose(
             )
         rows = {gpu: row for job in short for gpu in job.gpus if (row := seen.fleet.row.get(gpu)) is not None}
         holding = {gpu for gpu, row in rows.items() if at[row] > 0}
-        dropped = jobs.to_set_aside(short, holding)
-        aside |= {job.id: job for job in dropped}
-        kept = [job for job in kept if job not in dropped]
+        blocked_by = {gpu: int(allocation.blocked_by[row]) for gpu, row in rows.items()}
+        dropped = jobs.to_set_aside(short, holding, blocked_by)
+        leaving = {job.id: job for job in dropped}
+        aside |= leaving
+        kept = [job for job in kept if job.id not in leaving]
         tries += 1
         if tries <= OTHER_TRIES:
             spare = usable.keys() - jobs.work_of(kept)

@@ -128,14 +128,26 @@ def queued(placements: Iterable[Placement]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def to_set_aside(short: Sequence[Placement], holding: Collection[str]) -> Sequence[Placement]:
-    """Which of the jobs that lack watts give way first. `holding` are the GPUs above their floor.
+def to_set_aside(
+    short: Sequence[Placement], holding: Collection[str], blocked_by: Mapping[str, int]
+) -> Sequence[Placement]:
+    """Which of the jobs that lack watts give way first. `holding` are the GPUs above their floor, and
+    `blocked_by` the node in the way of each that is stopped by one.
 
-    Of those that hold watts the cheapest one: what it gives back may be enough for the others. If none does,
-    all of them, as nothing is gained by trying one after the other.
+    Of those that hold watts the cheapest at each node: what it gives back may be enough for the others there.
+    If none does, all of them, as nothing is gained by trying one after the other.
     """
     fed = [placement for placement in short if any(gpu in holding for gpu in placement.gpus)]
-    return [min(fed, key=_first_to_give_way)] if fed else short
+    if not fed:
+        return short
+    first: list[Placement] = []
+    served: set[int | None] = set()
+    for placement in sorted(fed, key=_first_to_give_way):
+        nodes = {blocked_by.get(gpu) for gpu in placement.gpus if gpu not in holding} or {None}
+        if served.isdisjoint(nodes):
+            first.append(placement)
+            served |= nodes
+    return first
 
 
 def _first_to_give_way(placement: Placement) -> tuple[bool, float, str]:

@@ -163,27 +163,41 @@ def test_a_gpu_works_for_the_job_that_holds_it() -> None:
 
 # Which job gives way
 
+JOBS = {"a": 5.0, "b": 2.0, "c": 9.0}
+
 
 def test_of_the_jobs_that_hold_watts_the_cheapest_gives_way_and_a_protected_one_last() -> None:
     protected = placement(job("protected", usd=1, on_shortage=OnShortage.PROTECT), "g0")
     cheap, dear = placement(job("cheap", usd=2), "g1"), placement(job("dear", usd=9), "g2")
     holding = {"g0", "g1", "g2"}
 
-    assert to_set_aside([dear, protected, cheap], holding) == [cheap]
-    assert to_set_aside([dear, protected], holding) == [dear]
-    assert to_set_aside([protected], holding) == [protected]
+    assert to_set_aside([dear, protected, cheap], holding, {}) == [cheap]
+    assert to_set_aside([dear, protected], holding, {}) == [dear]
+    assert to_set_aside([protected], holding, {}) == [protected]
 
 
 def test_a_job_that_holds_no_watts_waits_for_what_the_others_give_back() -> None:
     unfed, fed = placement(job("unfed", usd=1), "g0"), placement(job("fed", usd=9, gpus=2), "g1", "g2")
 
-    assert to_set_aside([unfed, fed], {"g2"}) == [fed]
+    assert to_set_aside([unfed, fed], {"g2"}, {}) == [fed]
+
+
+def test_jobs_that_wait_at_different_nodes_give_way_one_at_each() -> None:
+    halves = {
+        name: placement(job(name, usd=usd, gpus=2), f"{name}0", f"{name}1") for name, usd in JOBS.items()
+    }
+    holding = {f"{name}0" for name in JOBS}
+    blocked_by = {"a1": 1, "b1": 1, "c1": 2}
+
+    given = to_set_aside([*halves.values()], holding, blocked_by)
+
+    assert given == [halves["b"], halves["c"]]
 
 
 def test_jobs_of_which_none_holds_watts_give_way_together() -> None:
     jobs = [placement(job("a"), "g0"), placement(job("b"), "g1")]
 
-    assert to_set_aside(jobs, frozenset()) == jobs
+    assert to_set_aside(jobs, frozenset(), {}) == jobs
 
 
 # What the queues are told
