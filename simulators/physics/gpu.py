@@ -8,7 +8,7 @@ from __future__ import annotations
 from simulators.config import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
-from simulators.physics.machine import NEAR_C, NEAR_W, Machine, approach
+from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach
 
 DOWN_TAU_S = 0.017
 """A V100 reaches a lower limit about 50 ms after its clocks change, and a higher one after 0.47 s."""
@@ -82,16 +82,18 @@ class Gpu(Machine):
         self.rate = self._throughput(cap_w) if self.working else 0.0
         self.moving = self.watts != target_w
 
-    def warm(self, dt_s: float, inlet_c: float) -> None:
+    def warm(self, now_s: float, inlet_c: float) -> None:
         self.inlet_c = inlet_c
-        self.temperature_c = approach(
-            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S, NEAR_C
-        )
+        self._heat(now_s, inlet_c, HEAT_TAU_S)
         hot = self.temperature_c >= self.group.slowdown_c - (HYSTERESIS_C if self._hot else 0.0)
         if hot != self._hot:
             self.trips += hot
             self._hot = hot
             self.moving = True
+
+    @property
+    def near_trip(self) -> bool:
+        return self._hot or self.temperature_c >= self.group.slowdown_c - NEAR_TRIP_C
 
     def _throughput(self, cap_w: float) -> float:
         """Relative to the job without a cap: a cap above the demand costs nothing."""
