@@ -20,6 +20,7 @@ from simulators.physics.truth import GpuTruth, MinerTruth, NodeTruth, PlantTruth
 
 RESOLUTION_S = 0.001
 STEP_MS = 100
+NEVER_MS = 1 << 62
 SLOW_MS = 1000
 """Heat, hash and other load change slowly: they are stepped once a second, watts that move ten times."""
 WARM_TURNS = 5
@@ -60,8 +61,8 @@ class Plant:
         self._movers: dict[str, Machine] = {}
         self._settlers: dict[str, Machine] = {}
         self._waiting: dict[str, Machine] = {}
-        for machine, node in self._placed:
-            node.machines.append(machine)
+        for machine, at in self._placed:
+            at.machines.append(machine)
             machine.movers = self._movers
         self.zones = {
             zone.id: Zone(zone, [machine for machine in self._machines if machine.zone == zone.id])
@@ -76,6 +77,7 @@ class Plant:
         self._near_trip: dict[str, Machine] = {}
         self._now_ms = 0
         self._next_slow_ms = SLOW_MS
+        self._meters_due_ms = 0 if self.meters else NEVER_MS
         self._settle()
         self._set_configured_faults()
 
@@ -94,9 +96,7 @@ class Plant:
         if self._now_ms < to_ms:
             self._switch(self.now_s)
         while self._now_ms < to_ms:
-            dt_ms = self._step_ms(to_ms)
-            self._step(dt_ms)
-            yield dt_ms / 1000
+            yield self._step(to_ms) / 1000
 
     def set_fault(self, device: str, fault: str, value: bool | float = True) -> None:
         """Turn a knob of a miner, GPU, meter, zone or node; `BadFaultError` if there is no such thing."""
@@ -155,7 +155,10 @@ class Plant:
         """Begin in the steady state that the configuration describes."""
         for machine in self._machines:
             machine.moving = True
-            machine.move(0.0, 0.0)
+            machine.move(0.0)
+            machine.settle(0.0, 0.0)
+            machine.moving = False
+        self._movers.clear()
         for zone in self.zones.values():
             zone.warm(1e6)
         for machine in self._machines:
@@ -175,52 +178,63 @@ class Plant:
             for fault in faults:
                 self.set_fault(ids[fault.index], fault.fault, fault.value)
 
-    def _step_ms(self, to_ms: int) -> int:
-        """As far as nothing changes, but no further than `to_ms`."""
+    def _step(self, to_ms: int) -> int:
+        """Go as far as nothing changes, but no further than `to_ms`; how far that was."""
+        now_s = self.now_s
         if self._waiting:
-            for machine in [machine for machine in self._waiting.values() if machine.due_s <= self.now_s]:
-                machine.moving = True
-        if self._restless and not self._movers:
-            self._sum(self.now_s)
-        if self._movers or self._overloaded:
-            return min(STEP_MS, to_ms - self._now_ms)
-        until_ms = min(to_ms, self._next_slow_ms)
-        for meter in self.meters.values():
-            until_ms = min(until_ms, meter.due_ms)
-        for machine in self._waiting.values():
-            until_ms = min(until_ms, math.ceil(machine.due_s * 1000))
-        return max(1, until_ms - self._now_ms)
-
-    def _step(self, dt_ms: int) -> None:
-        now_s, dt_s = self._now_ms / 1000, dt_ms / 1000
+            self._rouse(now_s)
         if self._movers:
-            self._move(now_s, dt_s)
+            self._move(now_s)
         if self._restless:
             self._sum(now_s)
+        dt_ms = max(1, min(to_ms, self._next_ms()) - self._now_ms)
         self._now_ms += dt_ms
         if self._overloaded:
             for node in self._overloaded:
                 node.account(self.now_s)
             self._switch(self.now_s)
-        for meter in self.meters.values():
-            if meter.due_ms <= self._now_ms:
+        if self._now_ms >= self._meters_due_ms:
+            for meter in self.meters.values():
                 meter.sample(self._now_ms)
+            self._meters_due_ms = min(meter.due_ms for meter in self.meters.values())
         if self._now_ms >= self._next_slow_ms:
             self._next_slow_ms += SLOW_MS
             self._step_slowly()
+        return dt_ms
 
-    def _move(self, now_s: float, dt_s: float) -> None:
+    def _next_ms(self) -> int:
+        """When something changes next, as things are."""
+        until_s = math.inf
+        for machine in self._movers.values():
+            if machine.next_s < until_s:
+                until_s = machine.next_s
+        for machine in self._waiting.values():
+            if machine.due_s < until_s:
+                until_s = machine.due_s
+        until_ms = min(self._next_slow_ms, self._meters_due_ms)
+        if until_s * 1000 < until_ms:
+            until_ms = math.ceil(until_s * 1000 - 1e-6)
+        return min(until_ms, self._now_ms + STEP_MS) if self._overloaded else until_ms
+
+    def _rouse(self, now_s: float) -> None:
+        for machine in self._waiting.values():
+            if machine.due_s <= now_s and not machine.moving:
+                machine.moving = True
+
+    def _move(self, now_s: float) -> None:
         for machine in tuple(self._movers.values()):
-            machine.move(now_s, dt_s)
+            if machine.next_s > now_s + 1e-6:
+                continue
+            machine.move(now_s)
             self._restless.add(self.nodes[machine.node])
             if machine.due_s < math.inf:
                 self._waiting[machine.id] = machine
             else:
                 self._waiting.pop(machine.id, None)
+            if machine.settling:
+                self._settlers[machine.id] = machine
             if not machine.moving:
                 del self._movers[machine.id]
-                if machine.settling:
-                    self._settlers[machine.id] = machine
 
     def _step_slowly(self) -> None:
         dt_s, now_s = SLOW_MS / 1000, self.now_s
@@ -230,9 +244,8 @@ class Plant:
         for zone in self.zones.values():
             zone.warm(dt_s)
         for machine in tuple(self._settlers.values()):
-            if not machine.moving:
-                machine.settle(now_s, dt_s)
-            if machine.moving or not machine.settling:
+            machine.settle(now_s, dt_s)
+            if not machine.settling and not machine.moving:
                 del self._settlers[machine.id]
         turn = self._warm_turns[self._now_ms // SLOW_MS % WARM_TURNS]
         for machine in (*turn, *self._near_trip.values()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from simulators.config import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
-from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach
+from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach, stride_s
 
 DOWN_TAU_S = 0.017
 """A V100 reaches a lower limit about 50 ms after its clocks change, and a higher one after 0.47 s."""
@@ -70,7 +70,7 @@ class Gpu(Machine):
         self.reset_limit()
         self.demand_w = self.group.idle_w
 
-    def move(self, now_s: float, dt_s: float) -> None:
+    def move(self, now_s: float) -> None:
         self.account(now_s)
         if not self.powered:
             self.moving = False
@@ -78,9 +78,11 @@ class Gpu(Machine):
         cap_w = min(self.cap_w, self.group.min_w) if self._hot else self.cap_w
         target_w = min(cap_w, self.demand_w)
         tau_s = DOWN_TAU_S if target_w < self.watts else UP_TAU_S
-        self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
+        step_s = stride_s(target_w - self.watts)
+        self.watts = approach(self.watts, target_w, step_s, tau_s, NEAR_W)
         self.rate = self._throughput(cap_w) if self.working else 0.0
         self.moving = self.watts != target_w
+        self.next_s = now_s + step_s
 
     def warm(self, now_s: float, inlet_c: float) -> None:
         self.inlet_c = inlet_c

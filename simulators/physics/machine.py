@@ -12,6 +12,11 @@ NEAR_TRIP_C = 10.0
 """Closer to its own thermal protection than this, a machine's heat is followed every second."""
 
 
+STEP_S = 0.1
+"""Watts that move fast are followed in such steps; `STRIDES_S` are for the last watts of a change."""
+STRIDES_S = ((100.0, STEP_S), (20.0, 0.3), (0.0, 1.0))
+
+
 def seeded(seed: int, what: str) -> Random:
     """A generator of its own for each part, so that adding one part changes no other."""
     return Random(f"{seed}/{what}")
@@ -23,12 +28,18 @@ def approach(value: float, target: float, dt_s: float, tau_s: float, near: float
     return target + rest if abs(rest) > near else target
 
 
+def stride_s(rest_w: float) -> float:
+    """How far to step when a change of so many watts is left: a step is exact, but its watts come at once."""
+    rest_w = abs(rest_w)
+    return next(step_s for above_w, step_s in STRIDES_S if rest_w >= above_w)
+
+
 class Machine:
     """Keeps `watts` and `rate` (TH/s, or the fraction of full throughput) constant between steps.
 
     While `moving` is false no watts change by themselves before `due_s`, and `move` need not be called; every
-    order sets it, and enters the machine into the `movers` of its plant. A machine that is only `settling`
-    has its watts, and its rate follows slowly.
+    order sets it, and enters the machine into the `movers` of its plant. A moving machine is moved again at
+    `next_s`. The rate follows the watts more slowly: `settle` is called once a second while it is `settling`.
     """
 
     __slots__ = (
@@ -40,6 +51,7 @@ class Machine:
         "fed",
         "id",
         "movers",
+        "next_s",
         "node",
         "output",
         "powered",
@@ -83,14 +95,15 @@ class Machine:
     def moving(self, moving: bool) -> None:
         self._moving = moving
         if moving:
+            self.next_s = -inf
             self.movers[self.id] = self
 
     @property
     def rated_w(self) -> float:
         raise NotImplementedError
 
-    def move(self, now_s: float, dt_s: float) -> None:
-        """Set what holds from `now_s` for `dt_s`."""
+    def move(self, now_s: float) -> None:
+        """Set what holds from `now_s` until `next_s`."""
         raise NotImplementedError
 
     def settle(self, now_s: float, dt_s: float) -> None:

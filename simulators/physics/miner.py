@@ -13,12 +13,14 @@ from math import inf
 from simulators.config import Family, MinerGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import MinerFaults
-from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach, seeded
+from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, STEP_S, Machine, approach, seeded, stride_s
 
 CHANGE_TAU_S = 1.2
 HEAT_TAU_S = 60.0
 NEAR_THS = 0.05
 UNSAFE_WAKE_S = 3.0
+SOFT_START_STEP_S = 0.5
+"""A soft start takes half a minute: its straight line is followed in such steps."""
 HASH_FROM = 0.5
 """Share of the soft start's watts before the first hash."""
 RECOVERY_C = 30.0
@@ -216,7 +218,7 @@ class Miner(Machine):
             case MinerState.ASLEEP | MinerState.TRIPPED | MinerState.REBOOTING:
                 return self.group.standby_w * self.bias
 
-    def move(self, now_s: float, dt_s: float) -> None:
+    def move(self, now_s: float) -> None:
         self.account(now_s)
         if not self.powered:
             self.moving = self.settling = False
@@ -228,15 +230,17 @@ class Miner(Machine):
         state = self.state
         target_w = self._target_w(state)
         if self._start_w_per_s:
-            self.watts = min(target_w, self.watts + self._start_w_per_s * dt_s)
+            step_s = SOFT_START_STEP_S if self.group.wake_s > 5 else STEP_S
+            self.watts = min(target_w, self.watts + self._start_w_per_s * step_s)
             if self.watts == target_w:
                 self._start_w_per_s = 0.0
-                state = self.state
         else:
             tau_s = self._fall_tau_s if state is not MinerState.HASHING else CHANGE_TAU_S
-            self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
-        self._hash(state, target_w, dt_s)
+            step_s = stride_s(target_w - self.watts)
+            self.watts = approach(self.watts, target_w, step_s, tau_s, NEAR_W)
+        self.settling = True
         self.moving = self.watts != target_w
+        self.next_s = now_s + step_s
         self.due_s = min(self._until_s or inf, self._scheduled[0] if self._scheduled is not None else inf)
 
     def settle(self, now_s: float, dt_s: float) -> None:
