@@ -44,6 +44,13 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+SEEDS ?= 100
+FIRST ?= 1
+
+.PHONY: soak
+soak: $(VENV)/.installed  ## seeds SEEDS=100 from FIRST=1 on: two virtual hours of faults each, judged from the plant
+	$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) --first $(FIRST)
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock
