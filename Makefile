@@ -74,6 +74,10 @@ check-fidelity: $(VENV)/.installed  ## the simulated machines before independent
 bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML calls, and fitting a curve
 	$(BIN)/python -m tests.bench.gpu
 
+.PHONY: soak
+soak: $(VENV)/.installed  ## seeds SEEDS=100 from FIRST=1 on: two virtual hours of faults each, judged from the plant
+	$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) --first $(FIRST)
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -5,7 +5,8 @@ Pure Python and seeded: the same seed and the same calls give the same values. I
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from simulators.config import FaultConfig, PlantConfig
@@ -20,13 +21,19 @@ from simulators.physics.truth import GpuTruth, MinerTruth, NodeTruth, PlantTruth
 
 RESOLUTION_S = 0.001
 STEP_MS = 100
+NEVER_MS = 1 << 62
 SLOW_MS = 1000
-"""Heat and other load change slowly: they are stepped once a second, everything electrical ten times."""
+"""Heat, hash and other load change slowly: they are stepped once a second, watts that move ten times."""
+WARM_TURNS = 5
+"""A machine far from its trip temperature has its heat followed every so many seconds, in turns."""
 J_PER_WH = 3600.0
 
 
 class Plant:
-    """`advance(to_s)` is the only way time passes. `miners`, `nodes`, `meters` and the like are by id."""
+    """`advance(to_s)` is the only way time passes. `miners`, `nodes`, `meters` and the like are by id.
+
+    Where nothing moves, time goes from one event to the next; sums are made anew only above what moved.
+    """
 
     def __init__(self, config: PlantConfig, seed: int | None = None) -> None:
         self.config = config
@@ -52,13 +59,26 @@ class Plant:
             for pdu in config.pdus
         }
         self._placed = [(machine, self.nodes[machine.node]) for machine in self._machines]
+        self._movers: dict[str, Machine] = {}
+        self._settlers: dict[str, Machine] = {}
+        self._waiting: dict[str, Machine] = {}
+        for machine, at in self._placed:
+            at.machines.append(machine)
+            machine.movers = self._movers
         self.zones = {
             zone.id: Zone(zone, [machine for machine in self._machines if machine.zone == zone.id])
             for zone in config.zones
         }
         self.meters = {meter.id: Meter(meter, self.nodes[meter.node], self.seed) for meter in config.meters}
+        self._bottom_up = tuple(reversed(self.nodes.values()))
+        self._wandering = [node for node in self.nodes.values() if node.wanders]
+        self._restless = set(self.nodes.values())
+        self._overloaded: list[Node] = []
+        self._warm_turns = [self._machines[turn::WARM_TURNS] for turn in range(WARM_TURNS)]
+        self._near_trip: dict[str, Machine] = {}
         self._now_ms = 0
         self._next_slow_ms = SLOW_MS
+        self._meters_due_ms = 0 if self.meters else NEVER_MS
         self._settle()
         self._set_configured_faults()
 
@@ -68,9 +88,16 @@ class Plant:
 
     def advance(self, to_s: float) -> None:
         """Let time pass until `to_s`, to the millisecond; a time already reached changes nothing."""
+        for _ in self.steps(to_s):
+            pass
+
+    def steps(self, to_s: float) -> Iterator[float]:
+        """`advance`, and after each step say how many seconds it took: all watts were the same throughout."""
         to_ms = round(to_s * 1000)
+        if self._now_ms < to_ms:
+            self._switch(self.now_s)
         while self._now_ms < to_ms:
-            self._step(min(STEP_MS, to_ms - self._now_ms))
+            yield self._step(to_ms) / 1000
 
     def set_fault(self, device: str, fault: str, value: bool | float = True) -> None:
         """Turn a knob of a miner, GPU, meter, zone or node; `BadFaultError` if there is no such thing."""
@@ -107,6 +134,8 @@ class Plant:
     def truth(self) -> PlantTruth:
         for machine in self._machines:
             machine.account(self.now_s)
+        for node in self.nodes.values():
+            node.account(self.now_s)
         miners, gpus = self.miners.values(), self.gpus.values()
         return PlantTruth(
             now_s=self.now_s,
@@ -132,12 +161,17 @@ class Plant:
     def _settle(self) -> None:
         """Begin in the steady state that the configuration describes."""
         for machine in self._machines:
-            machine.move(0.0, 0.0)
+            machine.moving = True
+            machine.move(0.0)
+            machine.settle(0.0, 0.0)
+            machine.moving = False
+        self._movers.clear()
         for zone in self.zones.values():
             zone.warm(1e6)
         for machine in self._machines:
-            machine.warm(1e6, self._inlet_c(machine))
-        self._sum()
+            machine.begin_warm(self._inlet_c(machine))
+            machine.warm(0.0, self._inlet_c(machine))
+        self._sum(0.0)
         for meter in self.meters.values():
             meter.value_w = meter.node.power_w
             meter.sample(0)
@@ -151,36 +185,89 @@ class Plant:
             for fault in faults:
                 self.set_fault(ids[fault.index], fault.fault, fault.value)
 
-    def _step(self, dt_ms: int) -> None:
-        now_s, dt_s = self._now_ms / 1000, dt_ms / 1000
-        self._switch(now_s)
-        for machine in self._machines:
-            if machine.moving:
-                machine.move(now_s, dt_s)
-        self._sum()
-        for node in self.nodes.values():
-            node.account(dt_s)
+    def _step(self, to_ms: int) -> int:
+        """Go as far as nothing changes, but no further than `to_ms`; how far that was."""
+        now_s = self.now_s
+        if self._waiting:
+            self._rouse(now_s)
+        if self._movers:
+            self._move(now_s)
+        if self._restless:
+            self._sum(now_s)
+        dt_ms = max(1, min(to_ms, self._next_ms()) - self._now_ms)
         self._now_ms += dt_ms
-        for meter in self.meters.values():
-            meter.sample(self._now_ms)
+        if self._overloaded:
+            for node in self._overloaded:
+                node.account(self.now_s)
+            self._switch(self.now_s)
+        if self._now_ms >= self._meters_due_ms:
+            for meter in self.meters.values():
+                meter.sample(self._now_ms)
+            self._meters_due_ms = min(meter.due_ms for meter in self.meters.values())
         if self._now_ms >= self._next_slow_ms:
             self._next_slow_ms += SLOW_MS
             self._step_slowly()
+        return dt_ms
+
+    def _next_ms(self) -> int:
+        """When something changes next, as things are."""
+        until_s = math.inf
+        for machine in self._movers.values():
+            if machine.next_s < until_s:
+                until_s = machine.next_s
+        for machine in self._waiting.values():
+            if machine.due_s < until_s:
+                until_s = machine.due_s
+        until_ms = min(self._next_slow_ms, self._meters_due_ms)
+        if until_s * 1000 < until_ms:
+            until_ms = math.ceil(until_s * 1000 - 1e-6)
+        return min(until_ms, self._now_ms + STEP_MS) if self._overloaded else until_ms
+
+    def _rouse(self, now_s: float) -> None:
+        for machine in self._waiting.values():
+            if machine.due_s <= now_s and not machine.moving:
+                machine.moving = True
+
+    def _move(self, now_s: float) -> None:
+        for machine in tuple(self._movers.values()):
+            if machine.next_s > now_s + 1e-6:
+                continue
+            machine.move(now_s)
+            self._restless.add(self.nodes[machine.node])
+            if machine.due_s < math.inf:
+                self._waiting[machine.id] = machine
+            else:
+                self._waiting.pop(machine.id, None)
+            if machine.settling:
+                self._settlers[machine.id] = machine
+            if not machine.moving:
+                del self._movers[machine.id]
 
     def _step_slowly(self) -> None:
-        dt_s = SLOW_MS / 1000
-        for node in self.nodes.values():
+        dt_s, now_s = SLOW_MS / 1000, self.now_s
+        for node in self._wandering:
             node.wander(dt_s)
+            self._restless.add(node)
         for zone in self.zones.values():
             zone.warm(dt_s)
-        for machine in self._machines:
-            machine.warm(dt_s, self._inlet_c(machine))
+        for machine in tuple(self._settlers.values()):
+            machine.settle(now_s, dt_s)
+            if not machine.settling and not machine.moving:
+                del self._settlers[machine.id]
+        turn = self._warm_turns[self._now_ms // SLOW_MS % WARM_TURNS]
+        for machine in (*turn, *self._near_trip.values()):
+            machine.warm(now_s, self._inlet_c(machine))
+            if machine.near_trip:
+                self._near_trip[machine.id] = machine
+            else:
+                self._near_trip.pop(machine.id, None)
 
     def _switch(self, now_s: float) -> None:
         """Take the voltage from what hangs below an open breaker, and give it back."""
         before = [node.live for node in self.nodes.values()]
         if before == [node.find_live() for node in self.nodes.values()]:
             return
+        self._restless.update(self.nodes.values())
         self._feed(now_s)
 
     def _feed(self, now_s: float) -> None:
@@ -188,17 +275,21 @@ class Plant:
             live = node.live and machine.fed
             if machine.powered and not live:
                 machine.power_off(now_s)
+                self._restless.add(node)
             elif live and not machine.powered:
                 machine.power_on(now_s)
 
-    def _sum(self) -> None:
-        for node in self.nodes.values():
-            node.power_w = node.load_w if node.live else 0.0
-        for machine, node in self._placed:
-            node.power_w += machine.watts
-        for node in reversed(self.nodes.values()):
-            if node.parent is not None:
-                node.parent.power_w += node.power_w
+    def _sum(self, now_s: float) -> None:
+        restless = self._restless
+        for node in self._bottom_up:
+            if node in restless:
+                watts = node.summed_w()
+                if watts != node.power_w:
+                    node.carry(watts, now_s)
+                    if node.parent is not None:
+                        restless.add(node.parent)
+        restless.clear()
+        self._overloaded = [node for node in self._bottom_up if node.overloaded]
 
     def _inlet_c(self, machine: Machine) -> float:
         return 24.0 if machine.zone is None else self.zones[machine.zone].inlet_c

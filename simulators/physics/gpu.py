@@ -8,7 +8,7 @@ from __future__ import annotations
 from simulators.config import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
-from simulators.physics.machine import NEAR_C, NEAR_W, Machine, approach
+from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach, stride_s
 
 DOWN_TAU_S = 0.017
 """A V100 reaches a lower limit about 50 ms after its clocks change, and a higher one after 0.47 s."""
@@ -94,7 +94,7 @@ class Gpu(Machine):
         self.reset_limit()
         self.demand_w = self.group.idle_w
 
-    def move(self, now_s: float, dt_s: float) -> None:
+    def move(self, now_s: float) -> None:
         self.account(now_s)
         if not self.powered:
             self.moving = False
@@ -105,9 +105,11 @@ class Gpu(Machine):
             cap_w = min(cap_w, BRAKED * self.group.max_w)
         target_w = min(cap_w, self.asked_w)
         tau_s = DOWN_TAU_S if target_w < self.watts else UP_TAU_S
-        self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
+        step_s = stride_s(target_w - self.watts)
+        self.watts = approach(self.watts, target_w, step_s, tau_s, NEAR_W)
         self.rate = self._throughput(cap_w) if self.working else 0.0
         self.moving = forgets or self.watts != target_w
+        self.next_s = now_s + step_s
 
     def _forgets(self, now_s: float) -> bool:
         """Whether its limit is one that will not last; one whose time is over goes here."""
@@ -118,16 +120,18 @@ class Gpu(Machine):
         self.reset_limit()
         return False
 
-    def warm(self, dt_s: float, inlet_c: float) -> None:
+    def warm(self, now_s: float, inlet_c: float) -> None:
         self.inlet_c = inlet_c
-        self.temperature_c = approach(
-            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S, NEAR_C
-        )
+        self._heat(now_s, inlet_c, HEAT_TAU_S)
         hot = self.temperature_c >= self.group.slowdown_c - (HYSTERESIS_C if self._hot else 0.0)
         if hot != self._hot:
             self.trips += hot
             self._hot = hot
             self.moving = True
+
+    @property
+    def near_trip(self) -> bool:
+        return self._hot or self.temperature_c >= self.group.slowdown_c - NEAR_TRIP_C
 
     def _throughput(self, cap_w: float) -> float:
         """Relative to the job without a cap: a cap above the demand costs nothing."""

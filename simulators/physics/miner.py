@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from simulators.config import Family, MinerGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import MinerFaults
-from simulators.physics.machine import NEAR_C, NEAR_W, Machine, approach, seeded
+from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, STEP_S, Machine, approach, seeded, stride_s
 
 CHANGE_TAU_S = 1.2
 HEAT_TAU_S = 60.0
 NEAR_THS = 0.05
 UNSAFE_WAKE_S = 3.0
+SOFT_START_STEP_S = 0.5
+"""A soft start takes half a minute: its straight line is followed in such steps."""
 HASH_FROM = 0.5
 """Share of the soft start's watts before the first hash."""
 RECOVERY_C = 30.0
@@ -110,7 +113,7 @@ class Miner(Machine):
         self._booted_s = 0.0
         self._scheduled: tuple[float, Callable[[], None]] | None = None
         self._frozen: MinerReport | None = None
-        self.watts = self._target_w
+        self.watts = self._target_w(self.state)
         self.rate = self.curve(self._setting_w)
 
     # -- orders, as the firmware takes them ------------------------------------------------------------
@@ -204,9 +207,8 @@ class Miner(Machine):
     def _has_work(self) -> bool:
         return not (self.faults.pool_loss or self.without_pools)
 
-    @property
-    def _target_w(self) -> float:
-        match self.state:
+    def _target_w(self, state: MinerState) -> float:
+        match state:
             case MinerState.DARK:
                 return 0.0
             case MinerState.HASHING | MinerState.STARTING:
@@ -216,32 +218,41 @@ class Miner(Machine):
             case MinerState.ASLEEP | MinerState.TRIPPED | MinerState.REBOOTING:
                 return self.group.standby_w * self.bias
 
-    def move(self, now_s: float, dt_s: float) -> None:
+    def move(self, now_s: float) -> None:
         self.account(now_s)
         if not self.powered:
-            self.moving = False
+            self.moving = self.settling = False
+            self.due_s = inf
             return
         self._finish_boot(now_s)
         self._keep_schedule(now_s)
         self._notice_pools()
-        target_w = self._target_w
+        state = self.state
+        target_w = self._target_w(state)
         if self._start_w_per_s:
-            self.watts = min(target_w, self.watts + self._start_w_per_s * dt_s)
+            step_s = SOFT_START_STEP_S if self.group.wake_s > 5 else STEP_S
+            self.watts = min(target_w, self.watts + self._start_w_per_s * step_s)
             if self.watts == target_w:
                 self._start_w_per_s = 0.0
         else:
-            tau_s = self._fall_tau_s if self.state is not MinerState.HASHING else CHANGE_TAU_S
-            self.watts = approach(self.watts, target_w, dt_s, tau_s, NEAR_W)
-        self._hash(target_w, dt_s)
-        waiting = bool(self._until_s) or self._scheduled is not None
-        self.moving = waiting or self.watts != target_w or self.rate != self._hash_target(target_w)
+            tau_s = self._fall_tau_s if state is not MinerState.HASHING else CHANGE_TAU_S
+            step_s = stride_s(target_w - self.watts)
+            self.watts = approach(self.watts, target_w, step_s, tau_s, NEAR_W)
+        self.settling = True
+        self.moving = self.watts != target_w
+        self.next_s = now_s + step_s
+        self.due_s = min(self._until_s or inf, self._scheduled[0] if self._scheduled is not None else inf)
 
-    def warm(self, dt_s: float, inlet_c: float) -> None:
+    def settle(self, now_s: float, dt_s: float) -> None:
+        """Let the hash rate follow for `dt_s` while the watts stay."""
+        self.account(now_s)
+        state = self.state
+        self._hash(state, self._target_w(state), dt_s)
+
+    def warm(self, now_s: float, inlet_c: float) -> None:
         """Hot enough, it stops by itself; cool again, it starts by itself."""
         self.inlet_c = inlet_c
-        self.temperature_c = approach(
-            self.temperature_c, inlet_c + self.rise_c * self.watts / self.rated_w, dt_s, HEAT_TAU_S, NEAR_C
-        )
+        self._heat(now_s, inlet_c, HEAT_TAU_S)
         if not self._tripped and self.temperature_c >= self.group.trip_c:
             self._tripped = True
             self._start_w_per_s = 0.0
@@ -250,6 +261,10 @@ class Miner(Machine):
         elif self._tripped and self.temperature_c <= self.group.trip_c - RECOVERY_C:
             self._tripped = False
             self._soft_start(self.group.wake_s)
+
+    @property
+    def near_trip(self) -> bool:
+        return self._tripped or self.temperature_c >= self.group.trip_c - NEAR_TRIP_C
 
     def power_on(self, now_s: float) -> None:
         super().power_on(now_s)
@@ -285,19 +300,19 @@ class Miner(Machine):
         """Work that comes back takes its watts in one step: the boards never cooled down."""
         has_work = self._has_work
         if has_work and not self._had_work and self.state is MinerState.HASHING:
-            self.watts = self._target_w
+            self.watts = self._target_w(MinerState.HASHING)
         self._had_work = has_work
 
-    def _hash_target(self, target_w: float) -> float:
-        state = self.state
+    def _hash_target(self, state: MinerState, target_w: float) -> float:
         if state is MinerState.HASHING or (
             state is MinerState.STARTING and self.watts >= HASH_FROM * target_w
         ):
             return self.curve(self.watts / self.bias)
         return 0.0
 
-    def _hash(self, target_w: float, dt_s: float) -> None:
+    def _hash(self, state: MinerState, target_w: float, dt_s: float) -> None:
         """Hash falls with the watts and rises after them."""
-        target = self._hash_target(target_w)
+        target = self._hash_target(state, target_w)
         rising = approach(self.rate, target, dt_s, self.group.hash_lag_s, NEAR_THS)
         self.rate = min(target, rising)
+        self.settling = self.rate != target

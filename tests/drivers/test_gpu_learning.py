@@ -52,7 +52,7 @@ class Site:
             for name, gpu in zip(GPUS, self.gpus, strict=True):
                 gpu.set_limit(limit_w)
                 gpu.work(700.0)
-                gpu.move(self.now_s, 0.5)
+                gpu.move(self.now_s)
                 self.learner.limited(name, MODEL, gpu.limit_w / 700, PRIOR)
             self.now_s += 0.5
             if stopped:

@@ -1,245 +1,276 @@
-"""The decision core against the plant in virtual time: no sockets, no event loop, one seed.
+"""One seed: a site, its plant, its operator and all that goes wrong, around the core in virtual time.
 
-The world plays the shell: it polls, stamps, loses and delays what passes between core and plant, and
-judges what happened from the plant's physical truth.
+No sockets, no event loop. Everything that happens is an action at a moment; between moments the plant moves
+and is judged at each of its steps. The same seed gives the same run, whatever the hash seed.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
-from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan, Sample
-from controller.decide.snapshot import State
-from controller.decide.step import step
-from controller.domain.devices import (
-    Acknowledged,
-    DeviceKind,
-    DeviceSpec,
-    Failed,
-    MeterReading,
-    OperatingPoint,
-    Outcome,
-    Quality,
-    Reading,
-    SetPoint,
-)
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal
-from controller.domain.power import Limit, Power
-from controller.domain.site import Node, Policy, Site
-from simulators.config import PlantConfig
-from simulators.physics.miner import Miner
+from controller.decide.invariants import BrokenInvariantError
+from controller.decide.plan import Plan
+from controller.domain.site import Prices
 from simulators.plant import Plant
+from tests.sim import recovery, story
+from tests.sim.clockwork import Clockwork
+from tests.sim.floor import QUEUE, draw_floor
+from tests.sim.gridside import GridSide, Say
+from tests.sim.jobs import Queue
+from tests.sim.judge import Judge
+from tests.sim.possible import Possible
+from tests.sim.process import Decide, Process, checked
+from tests.sim.recovery import Recovery, Use
+from tests.sim.shell import Shell
+from tests.sim.swarm import Knob, Rates, Silence, draw_swarm
+from tests.sim.usable import Usable
 
-UTC_S = 1_700_000_000.0
-POLL_S = 5.0
-RESPONSE_S = 10.0
-"""Time from an event's start to full compliance, as a contract would grant it."""
-RATED_W = 3500
-NODES = ("pdu-0", "pdu-1", "pdu-2")
-SHARES = {"sleep": 0.0, "low": 0.7, "full": 1.0}
-
-
-def plant_config(seed: int, miners: int) -> PlantConfig:
-    per_node = miners // len(NODES)
-    return PlantConfig.model_validate(
-        {
-            "seed": seed,
-            "nodes": [
-                {"id": "site", "load_w": 2000},
-                *({"id": node, "parent": "site", "breaker_w": per_node * RATED_W * 0.95} for node in NODES),
-            ],
-            "meters": [{"id": "site-meter", "node": "site", "unit": 1, "delay_s": 1.5}],
-            "miners": [
-                {
-                    "name": node.replace("pdu", "asic"),
-                    "family": "luxos",
-                    "model": "Antminer S21",
-                    "count": per_node,
-                    "first_address": f"127.1.{at}.1",
-                    "node": node,
-                    "rated_w": RATED_W,
-                    "rated_ths": 200,
-                    "wake_s": 30,
-                    "points": [
-                        {"name": "low", "power_w": RATED_W * 0.7, "ths": 150},
-                        {"name": "full", "power_w": RATED_W, "ths": 200},
-                    ],
-                }
-                for at, node in enumerate(NODES)
-            ],
-        }
-    )
+LIMIT_JUDGED_EVERY_S = 0.5
+JUDGE_LOOKS_EVERY_S = 2.0
+CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
+"""Faults last until so long before the end of a run, and at least for this share of it."""
 
 
-def spec_of(miner: Miner) -> DeviceSpec:
-    return DeviceSpec(
-        id=miner.id,
-        kind=DeviceKind.ASIC,
-        node=miner.node,
-        points=(
-            OperatingPoint(name="sleep", power=Power(30), rate=0.0),
-            OperatingPoint(name="low", power=Power(2450), rate=150.0),
-            OperatingPoint(name="full", power=Power(RATED_W), rate=200.0),
-        ),
-        ceiling=Power(3700),
-        stale_after_s=15.0,
-        dwell_s=30.0,
-        settle_down_s=12.0,
-        settle_up_s=60.0,
-        restart_s=60.0,
-    )
+def nothing(_text: str) -> None:
+    return None
 
 
 @dataclass(slots=True)
-class Verdict:
-    """From the plant alone. `breaches` holds the seconds at which a limit that must hold did not."""
+class Result:
+    """What became of one seed. `died` is what the core itself found wrong with a plan, or how it failed."""
 
-    breaches: list[tuple[float, str, float]] = field(default_factory=list)
-    used: list[float] = field(default_factory=list)
+    seed: int
+    on: tuple[str, ...]
+    breaches: list[str] = field(default_factory=list)
+    first_s: float = 0.0
+    where: str = ""
+    excuses_s: dict[str, float] = field(default_factory=dict)
+    used: float = 0.0
+    recovery_s: float = 0.0
+    recovered: bool = True
+    amiss: str = ""
+    ticks: int = 0
+    core_s: float = 0.0
+    total_s: float = 0.0
+    died: str = ""
 
 
 class World:
-    """One site and its plant. `faults` and `announce_at` are played when `tick` gets there."""
+    """`say` is told what happens, for a transcript; `cpu` times the core, and nothing depends on it."""
 
-    def __init__(self, seed: int, miners: int = 24, cap_share: float = 0.85) -> None:
-        self.random = random.Random(seed)
-        self.plant = Plant(plant_config(seed, miners))
-        self.specs = tuple(spec_of(miner) for miner in self.plant.miners.values())
-        rated_w = miners * RATED_W
-        self.site = Site(
-            name="world",
-            nodes=(
-                Node(
-                    id="site",
-                    limit=Limit(Power(int(rated_w * cap_share))),
-                    fixed=Power(2000),
-                    meter="site-meter",
-                    ramp_up_per_s=Limit(Power(4000)),
-                ),
-                *(
-                    Node(id=node, parent="site", limit=Limit(Power(int(rated_w / len(NODES) * 0.95))))
-                    for node in NODES
-                ),
-            ),
-            policy=Policy(event_lead_s=20.0, retry_s=15.0),
+    def __init__(
+        self,
+        seed: int,
+        duration_s: float,
+        devices: int = 100,
+        *,
+        only: Collection[str] | None = None,
+        say: Say = nothing,
+        cpu: Callable[[], float] = lambda: 0.0,
+        decide: Decide = checked,
+    ) -> None:
+        self.end_s = duration_s
+        self.say = say
+        self.floor = draw_floor(seed, devices)
+        calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
+        self.swarm = draw_swarm(seed, self.floor, calm_s, only)
+        self.plant = Plant(self.floor.plant, seed)
+        self.clock = Clockwork()
+        self.orders: set[str] = set()
+        self.shell = Shell(seed, self.floor, self.plant, self.clock, self.orders.add)
+        self.queue = Queue(seed, QUEUE, self.floor.queued_gpus, self.plant, self.clock)
+        self.process = Process(
+            seed,
+            floor=self.floor,
+            swarm=self.swarm,
+            clock=self.clock,
+            shell=self.shell,
+            queue=self.queue,
+            decided=self._decided,
+            say=say,
+            cpu=cpu,
+            decide=decide,
         )
-        self.state = State()
-        self.readings: dict[str, Sample[Reading]] = {}
-        self.outcomes: dict[str, Sample[Outcome]] = {}
-        self.meters: dict[str, Sample[MeterReading]] = {}
-        self.events: tuple[GridEvent, ...] = ()
-        self.pending: list[tuple[float, SetPoint]] = []
-        self.poll_at = {name: self.random.uniform(0, POLL_S) for name in self.plant.miners}
-        self.faults: list[tuple[float, str, str, bool]] = []
-        self.announce_at: list[tuple[float, dict[str, int]]] = []
-        self.plans: list[Plan] = []
-        self.verdict = Verdict()
+        self.grid = GridSide(self.floor.site, self.swarm.messages, self.clock, self.process.wake, say)
+        self.process.grid = self.grid
+        self.possible = Possible(self.floor, self.plant, self.shell)
+        self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
+        self.usable = Usable(self.floor, self.plant, self.possible)
+        self.use = Use(self.floor.site.root.ramp_up_per_s)
+        self.recovery = Recovery(calm_s)
+        self.plan: Plan | None = None
+        self._known_w = float("inf")
+        self._knobs_on: dict[tuple[str, str], int] = {}
 
-    def announce(self, *, cap_w: int, in_s: float, for_s: float) -> None:
-        start_s = UTC_S + self.plant.now_s + in_s
-        interval = EventInterval(
-            start_utc_s=start_s, end_utc_s=start_s + for_s, signals=(LimitSignal(Power(cap_w)),)
-        )
-        name = f"event-{len(self.events)}"
-        self.events += (GridEvent(id=name, version_utc_s=start_s, source="test", intervals=(interval,)),)
+    def run(self) -> None:
+        """Until the end, or until the core breaks a rule of its own: `BrokenInvariantError`, or worse."""
+        self._arrange()
+        steps, judge = self.plant.steps, self.judge
+        for actions in self.clock.moments(self.end_s):
+            for dt_s in steps(self.clock.now_s):
+                judge.step(dt_s)
+            for action in actions:
+                action()
 
-    def tick(self) -> Plan:
-        """One second of plant time, then one plan."""
-        self.plant.advance(self.plant.now_s + 1.0)
-        now_s = self.plant.now_s
-        self._play(now_s)
-        self._deliver(now_s)
-        self._poll(now_s)
-        inputs = self._inputs(now_s)
-        before = self.state
-        self.state, plan = step(self.site, before, inputs)
-        check(self.site, before, inputs, self.state, plan)
-        self.pending += [(now_s + self.random.uniform(0.1, 1.5), command) for command in plan.commands]
-        self.plans.append(plan)
-        self._judge(now_s)
-        return plan
+    # -- what the seed has in store ---------------------------------------------------------------------
 
-    def _play(self, now_s: float) -> None:
-        for at_s, device, fault, value in self.faults:
-            if now_s - 1.0 < at_s <= now_s:
-                self.plant.set_fault(device, fault, value)
-        for at_s, event in self.announce_at:
-            if now_s - 1.0 < at_s <= now_s:
-                self.announce(**event)
+    def _arrange(self) -> None:
+        swarm, at = self.swarm, self.clock.at
+        for knob in swarm.knobs:
+            at(knob.at_s, partial(self._turn_on, knob))
+            if knob.until_s > knob.at_s:
+                at(knob.until_s, partial(self._turn_off, knob))
+        for silence in swarm.silences:
+            at(silence.at_s, partial(self._silence, silence))
+            at(silence.until_s, partial(self._hear_again, silence))
+        for silence in swarm.operator_silences:
+            at(silence.at_s, partial(self.grid.deafen, 1))
+            at(silence.until_s, partial(self.grid.deafen, -1))
+        for at_s, by_s in swarm.jumps:
+            at(at_s, partial(self._jump, by_s))
+        for at_s, prices in swarm.prices:
+            at(at_s, partial(self._set_prices, prices))
+        for arrival in swarm.jobs:
+            at(arrival.at_s, partial(self.queue.submit, arrival))
+        for message in swarm.messages:
+            for at_s in message.arrives_s:
+                at(at_s, partial(self.grid.hear, message.result))
+        at(swarm.calm_s, self._calm)
+        self.shell.rates = swarm.rates
+        self.queue.lost_commands = swarm.rates.lost_job_commands
+        self.queue.start()
+        if self.judge.has_ramps:
+            self._every(1.0, lambda: self.judge.second(self.orders))
+        self._every(JUDGE_LOOKS_EVERY_S, self.judge.look)
+        self._every(recovery.LOOK_EVERY_S, self._look)
+        self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
+        at(1.0, self.grid.keep_hearing)
+        self.process.start()
 
-    def _inputs(self, now_s: float) -> Inputs:
-        return Inputs(
-            now_s=now_s,
-            utc_s=UTC_S + now_s,
-            specs=self.specs,
-            readings=dict(self.readings),
-            meters=dict(self.meters),
-            outcomes=dict(self.outcomes),
-            events=self.events,
-        )
+    def _every(self, period_s: float, action: Callable[[], None]) -> None:
+        def again() -> None:
+            self.clock.after(period_s, again)
+            action()
 
-    def _poll(self, now_s: float) -> None:
-        for name, meter in self.plant.meters.items():
-            if not meter.faults.dead:
-                power = Power.up(meter.value_w)
-                self.meters[name] = Sample(now_s, MeterReading(meter=name, power=power))
-        for name, miner in self.plant.miners.items():
-            if now_s >= self.poll_at[name]:
-                self.poll_at[name] = now_s + POLL_S
-                if miner.reachable and not miner.faults.hangs and self.random.random() > 0.03:
-                    self.readings[name] = Sample(now_s, _reading(miner, now_s))
+        self.clock.after(period_s, again)
 
-    def _deliver(self, now_s: float) -> None:
-        due = [command for at_s, command in self.pending if at_s <= now_s]
-        self.pending = [(at_s, command) for at_s, command in self.pending if at_s > now_s]
-        for command in due:
-            miner = self.plant.miners[command.device]
-            if not miner.reachable or miner.faults.hangs or self.random.random() < 0.02:
-                self.outcomes[miner.id] = Sample(now_s, Failed("no answer"))
-                continue
-            if command.point.name == "sleep":
-                miner.sleep()
-            else:
-                miner.set_point(command.point.name)
-                miner.wake()
-            if self.random.random() < 0.02:  # carried out, and the answer lost
-                self.outcomes[miner.id] = Sample(now_s, Failed("answer lost"))
-            else:
-                self.outcomes[miner.id] = Sample(now_s, Acknowledged())
+    def _calm(self) -> None:
+        """Whatever lasts ends now; what was knocked over is set up again, as people would do."""
+        self.say("faults end")
+        self.shell.rates = Rates()
+        self.queue.lost_commands = 0.0
+        for node in self.plant.nodes.values():
+            if node.faults.breaker_open:
+                self.plant.set_fault(node.id, "breaker_open", False)
 
-    def _judge(self, now_s: float) -> None:
-        """P1: the true site power against what holds now. What was unseen by anybody is not excused."""
-        cap_w = self.cap_w(now_s)
-        watts = self.plant.site_power_w
-        if watts > cap_w:
-            self.verdict.breaches.append((now_s, "site", watts - cap_w))
-        for node in self.site.nodes[1:]:
-            assert isinstance(node.limit, Limit)
-            over_w = self.plant.node_power_w(node.id) - node.limit.power.watts
-            if over_w > 0:
-                self.verdict.breaches.append((now_s, node.id, over_w))
-        self.verdict.used.append(watts / cap_w)
+    def _turn_on(self, knob: Knob) -> None:
+        self.say(f"fault {knob.fault} = {knob.value} at {knob.part}")
+        self.plant.set_fault(knob.part, knob.fault, knob.value)
+        self.orders.discard(knob.part)
+        key = knob.part, knob.fault
+        self._knobs_on[key] = self._knobs_on.get(key, 0) + 1
 
-    def cap_w(self, now_s: float) -> float:
-        assert isinstance(self.site.root.limit, Limit)
-        caps = [float(self.site.root.limit.power.watts)]
-        for event in self.events:
-            interval = event.intervals[0]
-            if interval.start_utc_s + RESPONSE_S <= UTC_S + now_s < interval.end_utc_s:
-                caps += [float(s.power.watts) for s in interval.signals if isinstance(s, LimitSignal)]
-        return min(caps)
+    def _turn_off(self, knob: Knob) -> None:
+        """What two faults of a kind hold down is free when both are over."""
+        key = knob.part, knob.fault
+        self._knobs_on[key] -= 1
+        if not self._knobs_on[key]:
+            self.say(f"fault {knob.fault} is over at {knob.part}")
+            healthy: bool | float = False if isinstance(knob.value, bool) else 0.0
+            if knob.fault == "reported_power_factor":
+                healthy = 1.0
+            self.plant.set_fault(knob.part, knob.fault, healthy)
+            self.orders.discard(knob.part)
+
+    def _silence(self, silence: Silence) -> None:
+        self.say(f"{len(silence.parts)} machines silent")
+        self.shell.silenced |= silence.parts
+
+    def _hear_again(self, silence: Silence) -> None:
+        self.say(f"{len(silence.parts)} machines back")
+        self.shell.silenced -= silence.parts
+
+    def _jump(self, by_s: float) -> None:
+        self.say(f"the wall clock steps by {by_s} s")
+        self.grid.offset_s += by_s
+
+    def _set_prices(self, prices: Prices) -> None:
+        self.say(f"{prices}")
+        self.process.prices = prices
+
+    # -- judging ------------------------------------------------------------------------------------------
+
+    def _decided(self, plan: Plan) -> None:
+        now_s = self.clock.now_s
+        if plan.ready and self.plan is not None and not self.plan.ready:
+            self.say("ready")
+        if plan.ready:
+            from_s = now_s + self.swarm.response_s
+            self.judge.nodes_from_s = min(self.judge.nodes_from_s, from_s)
+        self.plan = plan
+        self._judge_limit()
+        if self.say is not nothing:
+            self.say(story.plan_line(plan, self.plant, self.judge.due.watts, self.use.now_w))
+
+    def _judge_limit(self) -> None:
+        """Nobody is there to learn of a tighter limit while the controller is away or not ready."""
+        self.grid.note_link()
+        limit_w = self.grid.limit_w()
+        self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
+        self.judge.due.holds(self.clock.now_s, self._known_w)
+
+    def _look(self) -> None:
+        ask, limit_w = self.grid.asked, self.grid.limit_w()
+        prices = self.process.prices
+        usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
+        if ask.target_w < limit_w:
+            usd = 0.0  # a set-point pays for the energy that it asks for
+        most_w = self.usable.most_w(prices, usd, min(limit_w, ask.target_w))
+        share = self.use.look(self.plant, most_w)
+        now_s = self.clock.now_s
+        if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
+            self.use.count(share)
+        elif now_s >= self.swarm.calm_s and self.plan is not None:
+            self.recovery.look(self.plant, self.use.now_w, self.plan)
 
 
-def _reading(miner: Miner, now_s: float) -> Reading:
-    report = miner.report(now_s)
-    setting_w = 30 if report.asleep else round(report.setting_w)
-    return Reading(
-        device=miner.id,
-        draw=Power.up(report.watts),
-        quality=Quality.MEASURED,
-        setting=Limit(Power(setting_w)),
-        rate=report.rate_ths,
-        hottest_c=report.hottest_c,
-    )
+def play(
+    seed: int,
+    duration_s: float,
+    devices: int = 100,
+    *,
+    only: Collection[str] | None = None,
+    say: Say = nothing,
+    cpu: Callable[[], float] = lambda: 0.0,
+    decide: Decide = checked,
+) -> Result:
+    """Run one seed to its end and say what became of it."""
+    began_s = cpu()
+    world = World(seed, duration_s, devices, only=only, say=say, cpu=cpu, decide=decide)
+    result = Result(seed=seed, on=world.swarm.on)
+    try:
+        world.run()
+    except BrokenInvariantError as broken:
+        result.died = f"invariant at {world.clock.now_s:.1f} s: {broken}"
+    except Exception as error:  # noqa: BLE001 - whatever the core raises is this seed's finding
+        result.died = f"{error!r} at {world.clock.now_s:.1f} s"
+    breaches = world.judge.verdict.unexcused
+    result.breaches = [str(breach) for breach in breaches]
+    if not result.died and not world.grid.ends_the_same_in_any_order(random.Random(seed)):
+        result.breaches.append("P5: the same messages in another order left other events")
+    if world.process.reordered:
+        result.breaches.append(f"I7: {world.process.reordered} plans changed with the order of their inputs")
+    first = min(breaches, key=lambda breach: breach.at_s, default=None)
+    result.first_s = world.clock.now_s if first is None else first.at_s
+    result.where = "" if first is None else first.where
+    result.excuses_s = world.judge.verdict.excuses_s
+    result.used = world.use.share
+    result.recovery_s = world.recovery.took_s
+    result.recovered = world.recovery.over_s < world.end_s - recovery.LOOK_EVERY_S
+    result.amiss = world.recovery.amiss
+    result.ticks, result.core_s = world.process.ticks, world.process.core_s
+    result.total_s = cpu() - began_s
+    return result

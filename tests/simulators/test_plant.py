@@ -294,6 +294,35 @@ def test_time_cut_into_other_pieces_ends_in_the_same_steady_state() -> None:
     assert pieces.truth().site_energy_wh == pytest.approx(whole.truth().site_energy_wh, rel=0.05)
 
 
+def test_every_step_is_told_with_how_long_it_took_and_time_at_rest_is_one_step() -> None:
+    site = plant(miners=[miners()])
+    site.advance(10.0)
+
+    at_rest = list(site.steps(20.0))
+    only_miner(site).sleep()
+    falling = list(site.steps(30.0))
+
+    assert sum(at_rest) == pytest.approx(10.0)
+    assert sum(falling) == pytest.approx(10.0)
+    assert len(at_rest) <= 10
+    assert min(falling) == pytest.approx(0.1)
+
+
+def test_a_plant_asked_every_tenth_of_a_second_moves_as_one_that_is_asked_once() -> None:
+    often, once = busy(), busy()
+    for site in (often, once):
+        site.miners["luxos-001"].wake()
+        site.miners["luxos-002"].set_point("325MHz")
+
+    for tenth in range(1, 601):
+        often.advance(20.0 + tenth / 10)
+    once.advance(80.0)
+
+    assert often.site_power_w == pytest.approx(once.site_power_w, rel=1e-9)
+    assert often.truth().site_energy_wh == pytest.approx(once.truth().site_energy_wh, rel=1e-6)
+    assert often.truth().terahashes == pytest.approx(once.truth().terahashes, rel=1e-6)
+
+
 def test_a_time_already_reached_changes_nothing() -> None:
     site = busy()
     before = site.truth()

@@ -205,6 +205,43 @@ def test_a_breaker_trips_the_sooner_the_more_it_carries(
     assert not late.nodes["site"].live
 
 
+def trip_s(site: Plant, within_s: float) -> float:
+    """When the breaker opened, to the tenth of a second."""
+    for tenth in range(1, round(within_s * 10)):
+        site.advance(tenth / 10)
+        if site.truth().breaker_trips:
+            return tenth / 10
+    return within_s
+
+
+@pytest.mark.parametrize(
+    ("times", "soonest_s", "latest_s"), [(2.55, 1, 60), (5.0, 0.1, 15), (10.0, 0.0, 0.1)]
+)
+def test_a_cold_breaker_trips_within_the_band_of_its_type(
+    times: float, soonest_s: float, latest_s: float
+) -> None:
+    load = {"id": "site", "load_w": 1000 * times, "load_wander": 0, "breaker_w": 1000}
+
+    opened_s = trip_s(plant(nodes=[load]), 2 * latest_s + 1)
+
+    assert soonest_s < opened_s <= latest_s
+
+
+def test_a_breaker_that_is_warm_trips_sooner_than_a_cold_one() -> None:
+    def overloaded(warm_for_s: float) -> float:
+        nodes = [{"id": "site", "breaker_w": RATED_W}]
+        site = plant(nodes=nodes, miners=[miners(count=2)])
+        site.miners["luxos-000"].sleep()
+        site.advance(warm_for_s)
+        site.miners["luxos-000"].wake(unsafe=True)
+        before_s = site.now_s
+        while not site.truth().breaker_trips:
+            site.advance(site.now_s + 0.1)
+        return site.now_s - before_s
+
+    assert overloaded(900.0) < 0.9 * overloaded(10.0)
+
+
 def test_below_an_open_breaker_all_is_dark_and_beside_it_nothing_changes() -> None:
     site = plant(
         nodes=[{"id": "site"}, {"id": "a", "parent": "site"}, {"id": "b", "parent": "site"}],

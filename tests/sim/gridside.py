@@ -1,0 +1,140 @@
+"""The site's end of the link to the operator: what was heard, the wall clock it is read by, whether the link
+is up. It outlives the controller's process, as its ledger on disk does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from controller.domain.grid import GridEvent, Link
+from controller.domain.power import Limit
+from controller.domain.site import Site
+from controller.grid.entries import Ledger
+from controller.grid.results import MessageResult, Snapshot
+from tests.sim import operator
+from tests.sim.clockwork import Clockwork
+from tests.sim.operator import UTC_S, Asked, Message, asked
+
+HEARTBEAT_S = 15.0
+"""The operator is lost so long after it was last heard."""
+ASKED_AGAIN_S = 3.0
+"""How soon a snapshot is asked for again while the link is not up."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    ledger: Ledger
+    offset_s: float
+    events: tuple[GridEvent, ...]
+
+
+class GridSide:
+    """`woken` is called when something was heard that may change what is to be done."""
+
+    def __init__(
+        self, site: Site, messages: Collection[Message], clock: Clockwork, woken: Callable[[], None], say: Say
+    ) -> None:
+        self.link = Link.LOST
+        self.offset_s = 0.0
+        """By how much the site's wall clock is wrong."""
+        self._site = site
+        self._messages = messages
+        self._clock = clock
+        self._woken = woken
+        self._say = say
+        self._ledger = Ledger()
+        self._known = _Known(self._ledger, 0.0, ())
+        self._heard: list[MessageResult | Snapshot] = []
+        self._heard_s = 0.0
+        self._sequence = 0
+        self._deaf = 0
+        self._missed: list[MessageResult | Snapshot] = []
+
+    @property
+    def utc_s(self) -> float:
+        """The site's own wall clock."""
+        return UTC_S + self._clock.now_s + self.offset_s
+
+    @property
+    def events(self) -> tuple[GridEvent, ...]:
+        """Those that the controller is told of: in force or to come."""
+        return operator.events(self._ledger, self.utc_s)
+
+    @property
+    def asked(self) -> Asked:
+        """What they ask now. Over ones ask nothing; a wall clock set back brings some of them back."""
+        if self._known.ledger is not self._ledger or self._known.offset_s != self.offset_s:
+            self._known = _Known(self._ledger, self.offset_s, self.events)
+        return asked(self._known.events, self.utc_s)
+
+    def limit_w(self) -> float:
+        """What the site may draw by contract, events and a lost link, at this moment of its own clock.
+
+        Accepted events go on by their schedule when the link is lost; the contract's default holds without.
+        """
+        ask = self.asked
+        contract, lost = self._site.root.limit, self._site.policy.link_lost_limit
+        limit_w = min(ask.limit_w, contract.power.watts if isinstance(contract, Limit) else float("inf"))
+        if self.link is Link.LOST and not ask.is_there and isinstance(lost, Limit):
+            limit_w = min(limit_w, lost.power.watts)
+        return limit_w
+
+    def start(self, after_s: float) -> None:
+        """A new process: nothing counts before a fresh snapshot."""
+        self.link = Link.LOST
+        self._clock.after(after_s, self._hear_snapshot)
+
+    def keep_hearing(self) -> None:
+        """Snapshots, for as long as the world lasts."""
+        self._hear_snapshot()
+        wait_s = ASKED_AGAIN_S if self.link is not Link.UP else operator.SNAPSHOT_EVERY_S
+        self._clock.after(wait_s, self.keep_hearing)
+
+    def deafen(self, by: int) -> None:
+        """The broker falls silent, or comes back and delivers what it kept."""
+        self._deaf += by
+        self._say("broker silent" if self._deaf else "broker back")
+        if not self._deaf:
+            missed, self._missed = self._missed, []
+            for heard in missed:
+                self.hear(heard)
+
+    def hear(self, heard: MessageResult | Snapshot) -> None:
+        if self._deaf:
+            if not isinstance(heard, Snapshot):
+                self._missed.append(heard)
+            return
+        self._heard.append(heard)
+        self._ledger = operator.received(self._ledger, heard, self.utc_s)
+        if isinstance(heard, Snapshot):
+            if self.link is not Link.UP:
+                self._say("link up")
+            self.link = Link.UP
+        else:
+            self._say(f"heard {heard}")
+        self._woken()
+
+    def note_link(self) -> None:
+        if not self._deaf:
+            self._heard_s = self._clock.now_s
+        elif self.link is Link.UP and self._clock.now_s - self._heard_s > HEARTBEAT_S:
+            self._say("link lost")
+            self.link = Link.LOST
+
+    def ends_the_same_in_any_order(self, rnd: random.Random) -> bool:
+        """P5: all that was heard, heard again in other orders and twice, leaves the same events."""
+        once = self.events
+        for _ in range(3):
+            again = Ledger()
+            for heard in rnd.sample(self._heard * 2, 2 * len(self._heard)):
+                again = operator.received(again, heard, self.utc_s)
+            if operator.events(again, self.utc_s) != once:
+                return False
+        return True
+
+    def _hear_snapshot(self) -> None:
+        self._sequence += 1
+        self.hear(operator.snapshot(self._messages, self._clock.now_s, self._sequence))

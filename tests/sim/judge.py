@@ -1,0 +1,243 @@
+"""What must be true of the plant, judged at every step of it from physical truth and from nothing else.
+
+P1: `response_s` after a limit came into force by the site's clock, the site is within it, and every node is
+within its own. P2: no breaker opens by its curve, no miner trips by heat. P3: watts that the controller's own
+orders move keep to the ramp limits. P4: a lost link is a limit like any other, so P1 judges it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from controller.domain.power import Limit
+from controller.domain.site import Site
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.possible import Possible
+
+GAP_S = 10.0
+"""A limit that is passed again so soon is the same breach."""
+NOTICED_S = 15.0
+"""Watts that a machine takes beyond what it was told are seen at its next reading, which may be lost once;
+with two ticks on top, others have come down for it."""
+HOT_MEMORY_S = 240.0
+"""A miner that could not be moved for a moment of so long before it tripped is nobody's fault."""
+RAMP_WINDOWS_S = (10, 60)
+RAMP_SLACK_S = 15.0
+"""Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
+
+
+@dataclass(slots=True)
+class Breach:
+    """`excuse` is empty where it was possible to do better. `over_w` is the most it was passed by."""
+
+    what: str
+    where: str
+    at_s: float
+    until_s: float
+    over_w: float
+    excuse: str = ""
+
+    @property
+    def lasted_s(self) -> float:
+        return self.until_s - self.at_s
+
+    def __str__(self) -> str:
+        excused = f", excused: {self.excuse}" if self.excuse else ""
+        return (
+            f"{self.what} at {self.where} from {self.at_s:.1f} s for {self.lasted_s:.1f} s, "
+            f"{self.over_w:.0f} W over{excused}"
+        )
+
+
+class Due:
+    """The loosest limit of the last `response_s`: what the site must have come down to by now."""
+
+    def __init__(self, response_s: float) -> None:
+        self._response_s = response_s
+        self._lately: deque[tuple[float, float]] = deque([(0.0, math.inf)])
+
+    def holds(self, now_s: float, limit_w: float) -> None:
+        self._lately[-1] = now_s, self._lately[-1][1]  # what held last did so until now
+        while self._lately and self._lately[-1][1] <= limit_w:
+            self._lately.pop()
+        self._lately.append((now_s, limit_w))
+        while len(self._lately) > 1 and self._lately[0][0] < now_s - self._response_s:
+            self._lately.popleft()
+
+    @property
+    def watts(self) -> float:
+        return self._lately[0][1]
+
+
+@dataclass(slots=True)
+class Verdict:
+    breaches: list[Breach] = field(default_factory=list)
+    excuses_s: dict[str, float] = field(default_factory=dict)
+    """Seconds during which a limit was passed and nobody could have helped it, by why."""
+
+    @property
+    def unexcused(self) -> list[Breach]:
+        return [breach for breach in self.breaches if not breach.excuse]
+
+
+class Judge:
+    def __init__(self, floor: Floor, plant: Plant, possible: Possible, response_s: float) -> None:
+        self.verdict = Verdict()
+        self.due = Due(response_s)
+        self.nodes_from_s = math.inf
+        """From here on nodes are judged: the plant begins above its limits, with nobody in charge."""
+        self._plant = plant
+        self._possible = possible
+        self._react_s = NOTICED_S + 2 * floor.site.policy.tick_s
+        self._root = plant.nodes[floor.site.root.id]
+        self._limited = [
+            (plant.nodes[node.id], float(node.limit.power.watts))
+            for node in floor.site.nodes[1:]
+            if isinstance(node.limit, Limit)
+        ]
+        self._trips: dict[str, int] = {node.id: 0 for node in plant.nodes.values()} | dict.fromkeys(
+            plant.miners, 0
+        )
+        self._ramps = [Ramp(floor, plant, limit) for limit in ramp_limits(floor.site)]
+        self._open: dict[tuple[str, str, str], Breach] = {}
+        self._excuse: dict[str, tuple[float, str]] = {}
+
+    @property
+    def has_ramps(self) -> bool:
+        return bool(self._ramps)
+
+    def step(self, dt_s: float) -> None:
+        """All watts were for `dt_s` what they are in the plant now."""
+        now_s = self._plant.now_s
+        if self._root.power_w > self.due.watts:
+            self._passed("cap", self._root.id, self._root.power_w, self.due.watts, dt_s)
+        if now_s >= self.nodes_from_s:
+            for node, limit_w in self._limited:
+                if node.power_w > limit_w:
+                    self._passed("node", node.id, node.power_w, limit_w, dt_s)
+
+    def second(self, orders: Collection[str]) -> None:
+        """Once a second where there are ramps. `orders` are the machines that move because they were told."""
+        now_s = self._plant.now_s
+        for ramp in self._ramps:
+            over_w = ramp.second(orders)
+            if over_w > 0 and now_s >= self.nodes_from_s:
+                self._note("ramp", ramp.node, over_w, "", 1.0)
+
+    def look(self) -> None:
+        """Every few seconds: who cannot be moved, and what has tripped."""
+        self._possible.look()
+        now_s = self._plant.now_s
+        for node in self._plant.nodes.values():
+            if node.trips > self._trips[node.id]:
+                self._trips[node.id] = node.trips
+                rating_w = node.config.breaker_w or 0.0
+                excuse = self._excused(node.id, rating_w) if now_s >= self.nodes_from_s else "start"
+                self._note("breaker", node.id, 0.0, excuse, 0.0)
+        for miner in self._plant.miners.values():
+            if miner.trips > self._trips[miner.id]:
+                self._trips[miner.id] = miner.trips
+                excuse = self._possible.held_by(miner.id, within_s=HOT_MEMORY_S)
+                self._note("heat", miner.id, 0.0, excuse, 0.0)
+
+    def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
+        excuse = self._excused(where, limit_w)
+        self._note(what, where, power_w - limit_w, excuse, dt_s)
+
+    def _excused(self, node: str, limit_w: float) -> str:
+        """Why the node could not have been within its limit; reckoned anew every half second."""
+        now_s = self._plant.now_s
+        at_s, excuse = self._excuse.get(node, (-math.inf, ""))
+        if now_s - at_s >= 0.5:
+            least = self._possible.least(node)
+            excuse = ""
+            power_w = self._plant.nodes[node].power_w
+            if power_w - self._possible.unforeseen_w(node, self._react_s) <= limit_w:
+                excuse = "unforeseen"
+            elif self._possible.claimed_w(node) <= limit_w:
+                excuse = "claims"
+            if least.watts > limit_w:
+                excuse = "+".join(sorted(least.because)) or "load alone"
+            self._excuse[node] = now_s, excuse
+        return excuse
+
+    def _note(self, what: str, where: str, over_w: float, excuse: str, dt_s: float) -> None:
+        now_s = self._plant.now_s
+        key = what, where, excuse
+        breach = self._open.get(key)
+        if breach is None or now_s - dt_s - breach.until_s > GAP_S:
+            breach = Breach(what, where, now_s - dt_s, now_s, over_w, excuse)
+            self._open[key] = breach
+            self.verdict.breaches.append(breach)
+        breach.until_s = now_s
+        breach.over_w = max(breach.over_w, over_w)
+        if excuse:
+            excuses_s = self.verdict.excuses_s
+            excuses_s[f"{what}: {excuse}"] = excuses_s.get(f"{what}: {excuse}", 0.0) + dt_s
+
+
+class Ramp:
+    """P3 at one node, in one direction: the watts that orders have moved below it, over windows of time.
+
+    A window may move its length times the limit, the same for orders that were on their way, and one machine.
+    What machines do by themselves (a boot, a pool that returns, a job that ends) is nobody's ramp.
+    """
+
+    def __init__(self, floor: Floor, plant: Plant, limit: RampLimit) -> None:
+        self.node = limit.node
+        self._per_s_w = limit.per_s_w
+        self._sign = -1.0 if limit.down else 1.0
+        self._largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
+        self._machines = [
+            machine
+            for machine in (*plant.miners.values(), *plant.gpus.values())
+            if limit.node in _way_up(floor.site, machine.node)
+        ]
+        self._before_w = {machine.id: machine.watts for machine in self._machines}
+        self._own_w = 0.0
+        self._past: deque[float] = deque(maxlen=max(RAMP_WINDOWS_S) + 1)
+
+    def second(self, orders: Collection[str]) -> float:
+        """By how many watts the limit was passed in the worst window that ends now."""
+        before_w = self._before_w
+        for machine in self._machines:
+            watts = machine.watts
+            if watts != before_w[machine.id]:
+                if machine.id in orders:
+                    self._own_w += self._sign * (watts - before_w[machine.id])
+                before_w[machine.id] = watts
+        self._past.append(self._own_w)
+        over_w = 0.0
+        for window_s in RAMP_WINDOWS_S:
+            if len(self._past) > window_s:
+                allowed_w = self._per_s_w * (window_s + RAMP_SLACK_S) + self._largest_w
+                over_w = max(over_w, self._own_w - self._past[-1 - window_s] - allowed_w)
+        return over_w
+
+
+@dataclass(frozen=True, slots=True)
+class RampLimit:
+    node: str
+    per_s_w: float
+    down: bool = False
+
+
+def ramp_limits(site: Site) -> list[RampLimit]:
+    found: list[RampLimit] = []
+    for node in site.nodes:
+        for bound, down in ((node.ramp_up_per_s, False), (node.ramp_down_per_s, True)):
+            if isinstance(bound, Limit):
+                found.append(RampLimit(node.id, float(bound.power.watts), down))
+    return found
+
+
+def _way_up(site: Site, node: str) -> list[str]:
+    parents = {place.id: place.parent for place in site.nodes}
+    way = [node]
+    while (above := parents[way[-1]]) is not None:
+        way.append(above)
+    return way

@@ -1,0 +1,149 @@
+"""How far down the machines could be brought at one moment, and what nobody could know, from the plant.
+
+It excuses the controller where nobody could have done better, and only there. Each excuse has a name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from simulators.physics.electrical import Node as PlantNode
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.shell import Shell
+
+OBEYS_AFTER_S = 30.0
+"""A machine that could not be moved counts as such for this long after: to be found, told, and come down."""
+TOLD_SLACK, TOLD_SLACK_W = 0.05, 30.0
+"""So much a machine may draw beyond the nominal power of its point: they differ by their bias."""
+AFTER_SILENCE_S = 120.0
+"""A miner that was silent may have booted and forgotten its limit: that is to be reckoned with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Least:
+    """The least a node could be brought to; `because` is what holds up how many watts."""
+
+    watts: float
+    because: Counter[str]
+
+
+class Possible:
+    """`look` must be called every few seconds: what could not be moved a moment ago is remembered."""
+
+    def __init__(self, floor: Floor, plant: Plant, shell: Shell) -> None:
+        self._plant = plant
+        self._shell = shell
+        self._specs = {spec.id: spec for spec in floor.specs}
+        self._machines: dict[str, Miner | Gpu] = {**plant.miners, **plant.gpus}
+        self._held_s: dict[str, tuple[float, str]] = {}
+        self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
+        self._surplus_s: dict[str, float] = {}
+        self._below = _machines_below(floor, self._machines)
+
+    def look(self) -> None:
+        now_s = self._plant.now_s
+        self._note_surplus()
+        for name, machine in self._machines.items():
+            held_by = self._held_by(name, machine)
+            if held_by:
+                self._held_s[name] = now_s, held_by
+
+    def least(self, node: str) -> Least:
+        """Machines that cannot be moved draw on as they do; all others are at their floor."""
+        because: Counter[str] = Counter()
+        watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
+        for machine in self._below[node]:
+            floor_w = self._floor_w(machine)
+            held_by = self.held_by(machine.id)
+            if held_by and machine.watts > floor_w:
+                because[held_by] += round(machine.watts - floor_w)
+                watts += machine.watts
+            else:
+                watts += floor_w
+        return Least(watts=watts, because=because)
+
+    def unforeseen_w(self, node: str, within_s: float) -> float:
+        """Watts that machines below a node took beyond what they were told, no longer ago than that: a first
+        lie about a limit, a limit that another administrator reset. After a silence that is foreseeable."""
+        self._note_surplus()
+        now_s = self._plant.now_s
+        return sum(
+            machine.watts - self._told_w(machine.id)
+            for machine in self._below[node]
+            if now_s - self._surplus_s.get(machine.id, -math.inf) <= within_s
+        )
+
+    def _told_w(self, name: str) -> float:
+        told = self._shell.told.get(name)
+        return math.inf if told is None else told.most_w(self._plant.now_s) * (1 + TOLD_SLACK) + TOLD_SLACK_W
+
+    def _note_surplus(self) -> None:
+        now_s = self._plant.now_s
+        for name, machine in self._machines.items():
+            silent_s, why = self._held_s.get(name, (-math.inf, ""))
+            booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
+            if booted or machine.watts <= self._told_w(name):
+                self._surplus_s.pop(name, None)
+            else:
+                self._surplus_s.setdefault(name, now_s)
+
+    def claimed_w(self, node: str) -> float:
+        """What a node carries by the honest claims of its machines, each as wrong as its own sensor is; more
+        is not to be known where no working meter of that very node shows it. Infinite where one does."""
+        meter = self._meters.get(node)
+        faults = None if meter is None else self._plant.meters[meter].faults
+        if faults is not None and not (
+            faults.dead or faults.frozen_reads or faults.reported_power_factor != 1
+        ):
+            return math.inf
+        claims = sum(
+            machine.watts / machine.bias if isinstance(machine, Miner) else machine.watts
+            for machine in self._below[node]
+        )
+        return claims + sum(at.load_w for at in self._nodes_below(node) if at.live)
+
+    def held_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
+        """Why a machine cannot be moved, or could not be within the last seconds; empty if it can."""
+        at_s, held_by = self._held_s.get(name, (-math.inf, ""))
+        return held_by if self._plant.now_s - at_s <= within_s else ""
+
+    def _held_by(self, name: str, machine: Miner | Gpu) -> str:
+        if len(self._specs[name].points) == 1:
+            return "watched"
+        if name in self._shell.silenced:
+            return "silent"
+        if isinstance(machine, Gpu):
+            return "liar" if machine.faults.lies_about_limit else "silent" if machine.faults.lost else ""
+        faults = machine.faults
+        if faults.lies_about_stop or faults.lies_about_limit:
+            return "liar"
+        if faults.refuses:
+            return "refusing"
+        return "silent" if faults.hangs or faults.dead or not machine.reachable else ""
+
+    def _floor_w(self, machine: Miner | Gpu) -> float:
+        if isinstance(machine, Gpu):
+            return min(machine.watts, machine.group.min_w)
+        return min(machine.watts, machine.group.standby_w * machine.bias)
+
+    def _nodes_below(self, node: str) -> list[PlantNode]:
+        found = [self._plant.nodes[node]]
+        for at in found:
+            found += at.children
+        return found
+
+
+def _machines_below(floor: Floor, machines: dict[str, Miner | Gpu]) -> dict[str, list[Miner | Gpu]]:
+    parents = {node.id: node.parent for node in floor.site.nodes}
+    below: dict[str, list[Miner | Gpu]] = {node: [] for node in parents}
+    for machine in machines.values():
+        at: str | None = machine.node
+        while at is not None:
+            below[at].append(machine)
+            at = parents[at]
+    return below

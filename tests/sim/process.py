@@ -1,0 +1,175 @@
+"""The controller's process around the decision core: paced ticks that may come late, messages that bring one
+forward, a kill between any two commands, and a new process that knows nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from controller.decide.invariants import check
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.site import Prices, Site
+from tests.sim.clockwork import Clockwork
+from tests.sim.floor import Floor
+from tests.sim.gridside import GridSide, Say
+from tests.sim.jobs import Queue
+from tests.sim.shell import Shell
+from tests.sim.swarm import Kill, Swarm
+
+LEAST_GAP_S = 0.2
+SHUFFLED = 0.01
+"""Share of the ticks that are decided a second time with everything in another order."""
+
+
+Decide = Callable[[Site, State, Inputs], tuple[State, Plan]]
+
+
+def checked(site: Site, before: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A plan as production makes it: one that breaks an invariant is not sent, and ends the process."""
+    after, plan = step(site, before, inputs)
+    check(site, before, inputs, after, plan)
+    return after, plan
+
+
+class Process:
+    """`decided` is called after every tick, before its commands are sent. `cpu` only times the core."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        floor: Floor,
+        swarm: Swarm,
+        clock: Clockwork,
+        shell: Shell,
+        queue: Queue,
+        decided: Callable[[Plan], None],
+        say: Say,
+        cpu: Callable[[], float],
+        decide: Decide = checked,
+    ) -> None:
+        self.ticks = 0
+        self.reordered = 0
+        """Plans that changed with the order of their inputs."""
+        self.core_s = 0.0
+        self.prices: Prices = floor.site.prices
+        self.is_ready = False
+        self.grid: GridSide
+        self._floor = floor
+        self._clock = clock
+        self._shell = shell
+        self._queue = queue
+        self._decided = decided
+        self._decide = decide
+        self._say = say
+        self._cpu = cpu
+        self._random = random.Random(f"{seed}/process")
+        self._kills = list(swarm.kills)
+        self._overruns = list(swarm.overruns)
+        self._state = State()
+        self._life = 0
+        self._due_s = 0.0
+        self._ticked_s = -1.0
+
+    def start(self) -> None:
+        """A new process knows nothing but the events that were stored."""
+        self._say("the controller starts")
+        self._life += 1
+        self._state, self.is_ready = State(), False
+        self._shell.start()
+        self.grid.start(self._random.uniform(1, 5))
+        self._due_s = self._clock.now_s
+        self._clock.after(0.1, self._pace(self._life))
+
+    def wake(self) -> None:
+        """A message may bring the next tick forward."""
+        life = self._life
+
+        def tick() -> None:
+            if life == self._life and self._ticked_s + LEAST_GAP_S <= self._clock.now_s:
+                self._tick()
+
+        self._clock.after(max(0.0, self._ticked_s + LEAST_GAP_S - self._clock.now_s), tick)
+
+    def _pace(self, life: int) -> Callable[[], None]:
+        """The next tick is a period after the last; after one that was late the pace begins anew."""
+
+        def tick() -> None:
+            if life != self._life:
+                return
+            now_s, period_s = self._clock.now_s, self._floor.site.policy.tick_s
+            self._due_s = period_s + (self._due_s if now_s - self._due_s <= period_s else now_s)
+            next_s = self._due_s
+            if self._overruns and self._overruns[0][0] <= now_s:
+                late_s = self._overruns.pop(0)[1]
+                self._say(f"the next tick is late by {late_s:.1f} s")
+                next_s += late_s
+            self._clock.at(next_s, tick)
+            self._tick()
+
+        return tick
+
+    def _tick(self) -> None:
+        now_s = self._clock.now_s
+        self._ticked_s = now_s
+        self.grid.note_link()
+        inputs, before = self._inputs(), self._state
+        began_s = self._cpu()
+        self._state, plan = self._decide(self._floor.site, before, inputs)
+        self.core_s += self._cpu() - began_s
+        self.ticks += 1
+        self.is_ready = plan.ready
+        if self._random.random() < SHUFFLED:
+            self._decide_in_another_order(before, inputs, plan)
+        self._decided(plan)
+        if self._kills and self._kills[0].at_s <= now_s and plan.commands:
+            kill = self._kills.pop(0)
+            for command in plan.commands[: kill.sent]:
+                self._shell.post(command)
+            self._die(kill)
+            return
+        for command in plan.commands:
+            self._shell.post(command)
+        for job_command in plan.job_commands:
+            self._queue.tell(job_command)
+
+    def _die(self, kill: Kill) -> None:
+        self._say(f"the controller is killed after {kill.sent} commands")
+        self._life += 1
+        self.is_ready = False
+        self._shell.stop()
+        self._clock.after(kill.down_s, self.start)
+
+    def _inputs(self) -> Inputs:
+        heard = self._shell.heard
+        return Inputs(
+            now_s=self._clock.now_s,
+            utc_s=self.grid.utc_s,
+            specs=self._floor.specs,
+            readings=dict(heard.readings),
+            meters=dict(heard.meters),
+            zones=dict(heard.zones),
+            outcomes=dict(heard.outcomes),
+            queues=(self._queue.reading,),
+            events=self.grid.events,
+            link=self.grid.link,
+            prices=self.prices,
+        )
+
+    def _decide_in_another_order(self, before: State, inputs: Inputs, plan: Plan) -> None:
+        """I7: whatever came first, the plan is the same."""
+        rnd = self._random
+        mixed = replace(
+            inputs,
+            specs=tuple(rnd.sample(inputs.specs, len(inputs.specs))),
+            readings=dict(rnd.sample(sorted(inputs.readings.items()), len(inputs.readings))),
+            events=tuple(rnd.sample(inputs.events, len(inputs.events))),
+            meters=dict(reversed(list(inputs.meters.items()))),
+        )
+        _, again = self._decide(self._floor.site, before, mixed)
+        if again != plan:
+            self.reordered += 1
+            self._say("another order of the same inputs gave another plan")

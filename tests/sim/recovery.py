@@ -1,0 +1,110 @@
+"""How well the site is used, and how soon all is well again once faults have stopped; from the plant's truth.
+
+`usable` at a moment is the lesser of the cap in force (contract, event, set-point, lost link) and what the
+machines could draw then: every node's limit counts; machines that nobody could raise (hung, dark, without
+work, lying, behind a dead switch, uncooled) count at what they draw; all others at the point that earns most
+at the present prices and that their heat allows, or at the best sum of points that their breaker has room
+for; and it rises no faster than a ramp limit lets it. Nothing
+is taken off for what the controller keeps free by its own choice: margins, watts reserved for machines it
+cannot see, the lowest limit of an idle GPU, the time machines take to start, going down before an event.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from controller.decide.plan import Plan, Truth
+from controller.domain.power import Bound, Limit
+from simulators.physics.miner import MinerState
+from simulators.plant import Plant
+from tests.sim.floor import SLEEP
+
+ENOUGH = 0.95
+ONE_STEP_W = 1000.0
+"""Machines go in steps: a site is as full as it can be with the step of one machine to spare."""
+LOOK_EVERY_S = 5.0
+PROVEN_WITHIN_S = 180.0
+"""A machine may take two minutes to start."""
+POINT_SLACK = 0.06
+POINT_SLACK_W = 60.0
+
+
+@dataclass(slots=True)
+class Use:
+    """Energy used and usable while faults lasted; each moment counts at most as fully used."""
+
+    ramp_up_per_s: Bound
+    used_w: float = 0.0
+    usable_w: float = 0.0
+    now_w: float = 0.0
+    _rising_w: float = math.inf
+
+    def look(self, plant: Plant, most_w: float) -> float:
+        """The share used at this moment, when `most_w` is what the site could draw at once."""
+        ramp = self.ramp_up_per_s
+        if isinstance(ramp, Limit):
+            most_w = min(most_w, self._rising_w + ramp.power.watts * LOOK_EVERY_S)
+        self._rising_w = self.now_w = most_w
+        return min(1.0, plant.site_power_w / most_w) if most_w > 0 else 1.0
+
+    def count(self, share: float) -> None:
+        self.used_w += share * self.now_w
+        self.usable_w += self.now_w
+
+    @property
+    def share(self) -> float:
+        return self.used_w / self.usable_w if self.usable_w else 1.0
+
+
+@dataclass(slots=True)
+class Recovery:
+    """`over_s` is when something was last amiss after the faults, `amiss` what that was."""
+
+    calm_s: float
+    over_s: float = 0.0
+    amiss: str = ""
+    unproven_s: dict[str, float] = field(default_factory=dict)
+    waited_for: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def took_s(self) -> float:
+        return max(0.0, self.over_s - self.calm_s)
+
+    def look(self, plant: Plant, usable_w: float, plan: Plan) -> None:
+        found = [*_amiss(plant, plan), *self._unproven(plant.now_s, plan)]
+        if plant.site_power_w < ENOUGH * usable_w - ONE_STEP_W:
+            found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")
+        for what in found:
+            self.waited_for[what.split()[0]] = plant.now_s - self.calm_s
+        if found:
+            self.over_s, self.amiss = plant.now_s, "; ".join(found[:4])
+
+    def _unproven(self, now_s: float, plan: Plan) -> Iterator[str]:
+        """A command takes its time; one that is still not proven after `PROVEN_WITHIN_S` is amiss."""
+        for grant in plan.grants:
+            if grant.truth is Truth.CONFIRMED:
+                self.unproven_s.pop(grant.device, None)
+            elif now_s - self.unproven_s.setdefault(grant.device, now_s) > PROVEN_WITHIN_S:
+                yield f"truth {grant.truth.value} {grant.device}"
+
+
+def _amiss(plant: Plant, plan: Plan) -> list[str]:
+    """Alarms that stand, machines that do not answer or obey, machines that are not where they should be."""
+    found = [f"alarm {alarm.kind.value} {alarm.subject}: {alarm.detail}" for alarm in plan.alarms]
+    for grant in plan.grants:
+        if grant.truth is not Truth.CONFIRMED:
+            if grant.truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED):
+                found.append(f"truth {grant.truth.value} {grant.device}")
+            continue
+        miner = plant.miners.get(grant.device)
+        if miner is None or miner.moving or miner.state is MinerState.REBOOTING:
+            continue
+        point_w = grant.point.power.watts * miner.bias
+        asleep = miner.state is MinerState.ASLEEP
+        if asleep != (grant.point.name == SLEEP) and grant.point.name != "on":
+            found.append(f"state {grant.device} is {miner.state} at {grant.point.name}")
+        elif not asleep and miner.watts > point_w * (1 + POINT_SLACK) + POINT_SLACK_W:
+            found.append(f"watts {grant.device} draws {miner.watts:.0f} W at {grant.point.name}")
+    return found

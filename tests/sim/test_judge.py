@@ -1,0 +1,119 @@
+"""Whether the judge finds what is wrong: limits, use, recovery, and controllers that are bad on purpose."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.domain.power import NO_LIMIT
+from controller.domain.site import Site
+from tests.sim.clockwork import Clockwork
+from tests.sim.floor import SLEEP
+from tests.sim.judge import Due
+from tests.sim.process import checked
+from tests.sim.usable import best_sum
+from tests.sim.world import Result, play
+
+SEED = 330
+"""A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
+
+
+def bad(change_inputs: dict[str, object], change_plan: dict[str, object]) -> Result:
+    """Ten minutes of a controller that is fine, but for what it is told or what it does."""
+
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        after, plan = checked(site, state, replace(inputs, **change_inputs))  # type: ignore[arg-type]
+        return after, replace(plan, **change_plan)  # type: ignore[arg-type]
+
+    return play(SEED, 600.0, devices=24, only=(), decide=decide)
+
+
+def kinds(result: Result) -> set[str]:
+    return {breach.split()[0] for breach in result.breaches}
+
+
+def test_a_controller_that_commands_nothing_passes_its_limits() -> None:
+    assert "cap" in kinds(bad({}, {"commands": ()}))
+
+
+def test_a_controller_that_hears_no_events_passes_their_limits() -> None:
+    assert "cap" in kinds(bad({"events": ()}, {}))
+
+
+def test_a_controller_that_knows_no_ramp_limit_breaks_it() -> None:
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        root = replace(site.root, ramp_up_per_s=NO_LIMIT)
+        policy = replace(site.policy, starts_per_tick=1000)
+        unbound = replace(site, nodes=(root, *site.nodes[1:]), policy=policy)
+        return checked(unbound, state, inputs)
+
+    assert "ramp" in kinds(play(SEED, 600.0, devices=24, only=(), decide=decide))
+
+
+def test_a_controller_that_leaves_machines_asleep_has_not_recovered() -> None:
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        after, plan = checked(site, state, inputs)
+        sleeps = tuple(command for command in plan.commands if command.point.name == SLEEP)
+        return after, replace(plan, commands=sleeps)
+
+    result = play(SEED, 600.0, devices=24, only=(), decide=decide)
+
+    assert not result.recovered
+
+
+def test_a_tighter_limit_is_due_once_it_has_held_for_the_response_time() -> None:
+    due = Due(response_s=30)
+    seen = []
+    for second in range(100):
+        due.holds(float(second), 1000 if second < 60 else 400)
+        seen.append(due.watts)
+
+    assert seen[89] == 1000
+    assert seen[91] == 400
+
+
+def test_a_looser_limit_holds_at_once_and_a_short_tightening_is_never_due() -> None:
+    due = Due(response_s=30)
+    seen = []
+    for second in range(100):
+        due.holds(float(second), 400 if 50 <= second < 70 else 1000)
+        seen.append(due.watts)
+
+    assert set(seen[31:]) == {1000}
+    assert seen[0] == math.inf
+
+
+@pytest.mark.parametrize(
+    ("machines", "room_w", "best_w"),
+    [
+        ([[30, 700, 1000]] * 3, 3000, 3000),
+        ([[30, 700, 1000]] * 3, 2900, 2700),
+        ([[30, 700, 1000]] * 3, 2000, 1730),
+        ([[30, 700, 1000]] * 3, 20, 90),
+        ([[30, 1000], [30, 600]], 1100, 1030),
+    ],
+)
+def test_a_breaker_carries_the_best_sum_of_points_that_fits(
+    machines: list[list[float]], room_w: float, best_w: float
+) -> None:
+    assert best_sum(machines, room_w) == pytest.approx(best_w, abs=16)
+
+
+def test_actions_come_in_the_order_of_their_moments_and_of_their_asking() -> None:
+    clock, done = Clockwork(), []
+    clock.at(2.0, lambda: done.append("late"))
+    clock.at(1.0, lambda: done.append("first"))
+    clock.at(1.0, lambda: clock.after(0.0, lambda: done.append("next")))
+    for actions in clock.moments(3.0):
+        for action in actions:
+            action()
+
+    assert done == ["first", "next", "late"]
+
+
+def test_a_seed_plays_the_same_way_twice() -> None:
+    assert play(3, 300.0, devices=24) == play(3, 300.0, devices=24)

@@ -1,0 +1,118 @@
+"""What a site could draw at one moment, from the plant's truth: what its use is measured against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from controller.domain.devices import DeviceSpec, ThermalLimits
+from controller.domain.power import Limit
+from controller.domain.site import Prices
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner, MinerState
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.possible import Possible
+
+LOOKED_S = 2.5
+"""How old a look at who cannot be moved may be."""
+STUCK = frozenset({MinerState.DARK, MinerState.TRIPPED, MinerState.REBOOTING, MinerState.IDLE})
+"""What a miner cannot be raised from by anybody."""
+GRAIN_W = 5
+"""Sums of operating points are reckoned in such steps, rounded up."""
+
+
+class Usable:
+    """Machines that nobody could raise count at what they draw, all others at the point that earns most at
+    the present prices and that their heat allows; where a breaker has no room for that, at the best sum of
+    points that it has room for. Every node further up is within its limit, the site within its cap."""
+
+    def __init__(self, floor: Floor, plant: Plant, possible: Possible) -> None:
+        self._plant = plant
+        self._possible = possible
+        self._site = floor.site
+        self._specs = {spec.id: spec for spec in floor.specs}
+        self._zones = {zone.id: zone for zone in floor.site.zones}
+        self._limits = {
+            node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
+            for node in floor.site.nodes
+        }
+
+    def most_w(self, prices: Prices, usd_per_kwh: float, cap_w: float) -> float:
+        carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
+        free: dict[str, list[list[float]]] = {}
+        for gpu in self._plant.gpus.values():
+            carried[gpu.node] += self._gpu_w(gpu)
+        for miner in self._plant.miners.values():
+            points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
+            if points_w:
+                free.setdefault(miner.node, []).append(points_w)
+            else:
+                carried[miner.node] += miner.watts
+        for name, machines in free.items():
+            carried[name] += best_sum(machines, self._limits[name] - carried[name])
+        for node in reversed(self._site.nodes):
+            carried[node.id] = min(carried[node.id], self._limits[node.id])
+            if node.parent is not None:
+                carried[node.parent] += carried[node.id]
+        return min(carried[self._site.root.id], cap_w)
+
+    def _is_fixed(self, machine: Miner | Gpu) -> bool:
+        zone = None if machine.zone is None else self._plant.zones[machine.zone]
+        uncooled = zone is not None and not zone.fans_proven
+        return uncooled or bool(self._possible.held_by(machine.id, within_s=LOOKED_S))
+
+    def _gpu_w(self, gpu: Gpu) -> float:
+        return gpu.watts if self._is_fixed(gpu) or not gpu.powered else min(gpu.demand_w, gpu.rated_w)
+
+    def _points_w(self, spec: DeviceSpec, miner: Miner, prices: Prices, usd_per_kwh: float) -> list[float]:
+        """What a miner could truly draw, up to the best point; nothing if it stays where it is."""
+        lies_asleep = miner.faults.lies_about_resume and miner.state is MinerState.ASLEEP
+        without_work = miner.faults.pool_loss or miner.without_pools
+        if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work:
+            return []
+        allowed_w = self._cool_enough_w(spec, miner)
+        points = [point for point in spec.points if point.power.watts <= allowed_w or point == spec.floor]
+        best = max(
+            points,
+            key=lambda point: (
+                point.rate * prices.usd_per_ths_day / 24 - point.power.in_kw * usd_per_kwh,
+                point.power,
+            ),
+        )
+        return [point.power.watts * miner.bias for point in points if point.power <= best.power]
+
+    def _cool_enough_w(self, spec: DeviceSpec, miner: Miner) -> float:
+        share = _share(miner.temperature_c, spec.thermal)
+        if miner.zone is not None:
+            zone = self._zones[miner.zone]
+            share = max(
+                share, _share(miner.inlet_c, ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c))
+            )
+        lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
+        return lowest_w + (highest_w - lowest_w) * (1 - share)
+
+
+def best_sum(machines: Sequence[Sequence[float]], room_w: float) -> float:
+    """The highest sum of one point of each machine that fits `room_w`; the lowest points if none does.
+
+    Every reachable sum is one bit of a number, so that a machine is as many shifts as it has points.
+    """
+    most_w = sum(points[-1] for points in machines)
+    least_w = sum(points[0] for points in machines)
+    if most_w <= room_w or least_w >= room_w:
+        return most_w if most_w <= room_w else least_w
+    sums = 1
+    for points in machines:
+        reached = 0
+        for watts in points:
+            reached |= sums << math.ceil(watts / GRAIN_W)
+        sums = reached
+    fitting = sums & ((1 << (int(room_w / GRAIN_W) + 1)) - 1)
+    return max(least_w, float((fitting.bit_length() - 1) * GRAIN_W))
+
+
+def _share(value_c: float, limits: ThermalLimits | None) -> float:
+    if limits is None:
+        return 0.0
+    return min(1.0, max(0.0, (value_c - limits.derate_c) / (limits.trip_c - limits.derate_c)))
