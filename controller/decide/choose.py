@@ -71,7 +71,7 @@ class Choosing:
         at_rest = seen.columns.now_w == seen.fleet.floor_w
         self.barred = ~may_run
         self.held = may_run & ~at_rest & ~seen.fleet.gpu
-        self.rests = at_rest & (now_s < seen.columns.may_start_s)
+        self.rests = (at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen)
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
         return self._allocated(working, self.obeys, self.dwells)
@@ -207,6 +207,18 @@ def obeying(seen: Snapshot, now_s: float) -> Flags:
         spec = seen.fleet.specs[row]
         obeys[row] = not truth.doubtful(spec, seen.devices[spec.id], now_s)
     return obeys
+
+
+def sleeping_on(seen: Snapshot) -> Flags:
+    """Which miners were told to start in vain."""
+    known = seen.columns
+    found = np.zeros(len(seen.fleet), dtype=np.bool_)
+    for row in np.flatnonzero(
+        (known.truth == CODE[Truth.LYING]) & (known.now_w > seen.fleet.floor_w)
+    ).tolist():
+        spec = seen.fleet.specs[row]
+        found[row] = truth.sleeps_on(spec, seen.devices[spec.id])
+    return found
 
 
 def bounds(seen: Snapshot) -> Ints:

@@ -11,6 +11,7 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.fleet import Fleet
 from controller.decide.plan import TRUTHS, Truth
 from controller.decide.truth import DeviceState, may_start_s
+from controller.domain.devices import Quality
 
 CODE = {truth: code for code, truth in enumerate(TRUTHS)}
 SEEN = np.array([truth not in (Truth.STALE, Truth.UNREACHABLE) for truth in TRUTHS])
@@ -27,6 +28,7 @@ class Columns:
     truth: NDArray[np.int8]
     worst_w: Ints
     draw_w: Ints
+    measured: Flags
     heard_s: Floats
     since_s: Floats
     may_start_s: Floats
@@ -52,6 +54,7 @@ class Columns:
         self.truth[row] = CODE[state.truth]
         self.worst_w[row] = state.worst.watts
         self.draw_w[row] = state.draw.watts
+        self.measured[row] = state.quality is Quality.MEASURED
         self.heard_s[row] = state.at_s
         self.since_s[row] = state.since_s
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
@@ -67,6 +70,7 @@ def empty(rows: int) -> Columns:
         truth=np.full(rows, CODE[Truth.UNREACHABLE], dtype=np.int8),
         worst_w=np.zeros(rows, dtype=np.int64),
         draw_w=np.zeros(rows, dtype=np.int64),
+        measured=np.zeros(rows, dtype=np.bool_),
         heard_s=np.full(rows, -np.inf),
         since_s=np.full(rows, -np.inf),
         may_start_s=np.full(rows, -np.inf),

@@ -107,7 +107,7 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
     state = wish.state
     assert state.point is not None
     if wish.means is Means.OUTLET:
-        return now_s - max(state.cut_s, state.sent_s) >= retry_s
+        return now_s - max(state.given_up_s, state.sent_s) >= retry_s
     if wish.point.name != state.point.name:
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):

@@ -25,6 +25,8 @@ MEMORY_S = 15.0
 """... and its own reading may be late. A device is read at least this often."""
 METER_ERROR = 0.005
 """A meter may be wrong by this share: following that would have machines going up and down with noise."""
+LEAST_SHARE = 0.5
+"""A meter that shows less than this share of what devices below it claim for sure does not measure them."""
 LEARN_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
@@ -75,12 +77,13 @@ class Seen:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
-    seen of late.
+    seen of late. The meter is `doubted` while it shows what cannot be.
     """
 
     unexplained_w: float = 0.0
     at_s: float = float("-inf")
     recent: tuple[Seen, ...] = ()
+    doubted: bool = False
 
 
 def fresh(
@@ -145,7 +148,18 @@ def _watched(
     metered_w = sample.value.power.watts if sample is not None else None
     lately = (seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S)
     known = replace(known, recent=(*lately, Seen(now_s, below, metered_w)))
-    return known if sample is None else _learn(known, sample)
+    if sample is None:
+        return known
+    known = replace(known, doubted=_doubted(known, sample.value.power.watts))
+    return replace(known, at_s=sample.at_s) if known.doubted else _learn(known, sample)
+
+
+def _doubted(known: NodeMemory, shown_w: int) -> bool:
+    """Whether the meter shows far too little for what is below it.
+
+    One that shows too much is believed, and one that stands still too: so may the watts of a liar.
+    """
+    return shown_w < LEAST_SHARE * min(seen.below.settled_w for seen in known.recent)
 
 
 def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:

@@ -187,7 +187,8 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
             continue
         metered = made.after.metered[node.id]
         if metered is None:
-            detail = f"no fresh reading of {node.id}"
+            doubted = made.after.memory[node.id].doubted
+            detail = f"shows what cannot be at {node.id}" if doubted else f"no fresh reading of {node.id}"
             yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
             continue
         bound = made.limits.due if at == 0 else node.limit

@@ -143,7 +143,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         for node in site.nodes
         if node.meter is not None
     }
-    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, known.in_flight | ~known.seen)
+    # What was measured a moment ago is known also of a device that changes.
+    uncertain = ~known.seen | (known.in_flight & ~known.measured)
+    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
     zones = {
@@ -162,7 +164,10 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         columns=known,
         readings=inputs.readings,
         memory=memory,
-        metered={name: sample.value.power if sample else None for name, sample in meters.items()},
+        metered={
+            name: sample.value.power if sample and not memory[name].doubted else None
+            for name, sample in meters.items()
+        },
         other_w=other_w,
         worst_w=sums.worst_w + other_w,
         zones=zones,

@@ -32,6 +32,8 @@ SETTING_TOLERANCE = 0.02
 """A reported limit within this share of the commanded one is that limit."""
 UNMOVED = 0.97
 """A draw above this share of the worst case shows that nothing has fallen."""
+ABSURD = 2.0
+"""Above this share of its ceiling a device does not draw: it was read in another unit."""
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
@@ -40,8 +42,9 @@ BIAS_FORGOTTEN = 0.02
 HOUR_S = 3600.0
 CUT_AFTER_ATTEMPTS = 3
 CUT_AFTER_SILENT_S = 60.0
-CUT_REST_S = 1800.0
-"""A machine whose power had to be taken is not given it back for so long."""
+GIVE_UP_AFTER_ATTEMPTS = 3
+GIVEN_UP_S = 1800.0
+"""A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
 
 
 class DeviceState(NamedTuple):
@@ -52,16 +55,17 @@ class DeviceState(NamedTuple):
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
     shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
-    `failed_s`. `started_s` are its last starts, and at `cut_s` its outlet was last switched off. `proofs` and
-    `lies` count commands that watts proved and disproved. `bias` is measured over nominal draw, `keeps` the
-    last confirmed worst case. `derate` is the share of its range that its heat takes, `warned` says that a
-    temperature calls for a warning.
+    `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its outlet switched
+    off. `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over nominal
+    draw, `keeps` the last confirmed worst case. `derate` is the share of its range that its heat takes,
+    `warned` says that a temperature calls for a warning.
     """
 
     point: OperatingPoint | None = None
     truth: Truth = Truth.UNREACHABLE
     worst: Power = ZERO
     draw: Power = ZERO
+    quality: Quality = Quality.ESTIMATED
     at_s: float = float("-inf")
     since_s: float = float("-inf")
     sent_s: float = float("-inf")
@@ -70,7 +74,7 @@ class DeviceState(NamedTuple):
     failures: int = 0
     failed_s: float = float("-inf")
     started_s: tuple[float, ...] = ()
-    cut_s: float = float("-inf")
+    given_up_s: float = float("-inf")
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
@@ -99,26 +103,32 @@ def observe(
     outcome: Sample[Outcome] | None,
     now_s: float,
 ) -> DeviceState:
-    """The device's state, given everything heard from it until `now_s`."""
+    """The device's state, given everything heard from it until `now_s`.
+
+    A draw that no such device can have tells nothing: it is as if the device had not been heard.
+    """
     state = _answered(state, outcome)
-    if sample is None:
+    if sample is None or (state.point is None and _absurd(spec, sample.value)):
         return state._replace(truth=Truth.UNREACHABLE, worst=spec.ceiling)
-    if now_s - sample.at_s > spec.stale_after_s:
+    heard_s = state.at_s if _absurd(spec, sample.value) else sample.at_s
+    if now_s - heard_s > spec.stale_after_s:
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         kept = state.keeps if spec.keeps_limit else None
         return state._replace(
             truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
         )
+    if _absurd(spec, sample.value):
+        return _overdue(spec, state, now_s)
     reading = sample.value
     if state.point is None:
         # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
-        first = state._replace(draw=reading.draw, at_s=sample.at_s, since_s=now_s)
+        first = _heard(state, sample)._replace(since_s=now_s)
         return _adopt(spec, first, reading, now_s)
     if not _has(spec, state.point):
-        return _adopt(spec, state._replace(draw=reading.draw, at_s=sample.at_s), reading, now_s)
+        return _adopt(spec, _heard(state, sample), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
-    state = state._replace(draw=reading.draw, at_s=sample.at_s)
+    state = _heard(state, sample)
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
@@ -126,6 +136,14 @@ def observe(
     if sample.at_s <= state.sent_s:
         return state
     return _proven(spec, state, reading, now_s)
+
+
+def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
+    return state._replace(draw=sample.value.draw, quality=sample.value.quality, at_s=sample.at_s)
+
+
+def _absurd(spec: DeviceSpec, reading: Reading) -> bool:
+    return reading.draw.watts > ABSURD * spec.ceiling.watts
 
 
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
@@ -142,14 +160,15 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
+        given_up_s=now_s if point == spec.floor and sleeps_on(spec, state) else state.given_up_s,
     )
 
 
 def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
-    """From when on the device may be started: no more often in an hour than it may be, nor soon after its
-    power was taken.
+    """From when on the device may be started: no more often in an hour than it may be, nor soon after it was
+    given up.
     """
-    rested_s = state.cut_s + CUT_REST_S
+    rested_s = state.given_up_s + GIVEN_UP_S
     if len(state.started_s) < spec.starts_per_hour:
         return rested_s
     return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)
@@ -166,7 +185,26 @@ def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     """The state after its power was taken, which counts for nothing until that was measured."""
-    return commanded(spec, state, spec.floor, now_s)._replace(cut_s=now_s)
+    return commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
+
+
+def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a miner was told to start often enough, said yes, and still draws what it does at its floor.
+
+    Without work it would draw more than that.
+    """
+    return (
+        state.truth is Truth.LYING
+        and state.attempts >= GIVE_UP_AFTER_ATTEMPTS
+        and state.point is not None
+        and _asleep(spec, state.point, state.draw)
+    )
+
+
+def _asleep(spec: DeviceSpec, told: OperatingPoint, draw: Power) -> bool:
+    """Whether a miner told to be above its floor draws no more than there."""
+    above = spec.kind is DeviceKind.ASIC and told.power > spec.floor.power
+    return above and draw.watts <= _with_slack_w(spec.floor.power, TOLERANCE)
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
@@ -285,7 +323,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     worst = max(reading.draw, state.counted(state.point))
     if _agrees(state, state.point, reading):
         if not _arrived(spec, state, reading, now_s):
-            return state._replace(worst=worst)
+            return _overdue(spec, state._replace(worst=worst), now_s)
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
     if reading.quality is Quality.MEASURED and _set_to(state.point, reading):
@@ -299,12 +337,15 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
 
 def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
     """A miner told to draw more is there when its watts are, or have had their time: its pool may be gone.
+    One that then draws what it does asleep never started.
 
     A GPU's limit is no demand: nothing has to follow it up.
     """
     assert state.point is not None
-    if spec.kind is DeviceKind.GPU or now_s - state.asked_s > spec.settle_up_s:
+    if spec.kind is DeviceKind.GPU:
         return True
+    if now_s - state.asked_s > spec.settle_up_s:
+        return not _asleep(spec, state.point, reading.draw)
     return reading.draw.watts >= _least_w(state, state.point)
 
 

@@ -249,6 +249,35 @@ def test_silent_machines_that_draw_nothing_do_not_hide_what_is_unexplained() -> 
     assert tree.unexplained_w() == 5_000
 
 
+# Meters that cannot be believed
+
+
+def test_a_meter_that_shows_far_less_than_what_is_below_it_claims_is_doubted_until_it_shows_more() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {"site": 10_400}, seconds=60)
+    learned_w = tree.unexplained_w()
+
+    tree.see({"site": steady(10_000)}, {"site": 10}, seconds=60)
+    doubted = tree.memory["site"].doubted, tree.unexplained_w()
+    tree.see({"site": steady(10_000)}, {"site": 10_400}, seconds=1)
+
+    assert learned_w > 200
+    assert doubted == (True, learned_w)
+    assert not tree.memory["site"].doubted
+
+
+def test_a_meter_that_follows_a_little_late_is_believed() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(10_000)}, {"site": 10_003}, seconds=20)
+
+    believed = []
+    for second in range(20):
+        tree.see({"site": steady(2_000)}, {"site": (10_000 if second < 4 else 2_000) + second % 3})
+        believed.append(not tree.memory["site"].doubted)
+
+    assert all(believed)
+
+
 # Meters below meters
 
 

@@ -31,7 +31,7 @@ from tests.decide.builders import (
     told,
 )
 from tests.decide.steps import decide
-from tests.decide.world import World, awake
+from tests.decide.world import World, asleep, awake
 
 LARGEST = Power(3_500)
 
@@ -318,3 +318,14 @@ def test_a_silent_machine_has_its_power_taken_only_where_all_others_at_their_low
 
     assert outlets_used(4_000) == set()
     assert outlets_used(3_500) == {"a"}
+
+
+def test_a_miner_that_is_told_to_start_in_vain_is_given_up_and_its_watts_go_to_others() -> None:
+    machines = [asleep(miner("a", settle_up_s=20.0), lies=True), asleep(miner("b", settle_up_s=20.0))]
+    world = World(site(limit_w=4_000, retry_s=5.0), machines)
+    world.machines["a"].tells_setting = False
+
+    world.run(200)
+
+    assert reasons(world.plan)["a"] is Reason.RESTING
+    assert world.watts() == SLEEP.power.watts + FULL.power.watts

@@ -468,3 +468,35 @@ def test_a_device_reckoned_wrongly_is_still_recognised_at_its_nominal_draw() -> 
 
     assert see(over, reading(draw_w=2_240)).truth is Truth.CONFIRMED
     assert see(under, reading(draw_w=2_400)).truth is Truth.CONFIRMED
+
+
+# What cannot be
+
+
+def test_a_draw_in_another_unit_is_as_if_nothing_had_been_heard() -> None:
+    known = device(FULL)
+    absurd = reading(draw_w=3_500_000, setting_w=3_500)
+
+    state = see(known, absurd)
+
+    assert (state.draw, state.worst, state.truth) == (known.draw, known.worst, Truth.CONFIRMED)
+    assert see(known, absurd, now_s=known.at_s + 15.1, heard_s=known.at_s + 15.1).truth is Truth.STALE
+    assert see(DeviceState(), absurd).truth is Truth.UNREACHABLE
+
+
+def test_a_machine_that_said_it_woke_and_sleeps_on_is_a_liar_and_not_there() -> None:
+    asleep = reading(draw_w=31, setting_w=3_500)
+    told_s = NOW_S - 61
+    woken = told(FULL, SLEEP, told_s, truth=Truth.ACKNOWLEDGED)
+
+    early = see(woken._replace(asked_s=NOW_S - 30, sent_s=NOW_S - 30), asleep)
+    late = see(woken, asleep)
+
+    assert early.truth is Truth.ACKNOWLEDGED
+    assert (late.truth, late.lies, late.worst) == (Truth.LYING, 1, Power(3_500))
+
+
+def test_a_machine_whose_pool_is_gone_idles_and_is_there_all_the_same() -> None:
+    woken = told(FULL, SLEEP, NOW_S - 61, truth=Truth.ACKNOWLEDGED)
+
+    assert see(woken, reading(draw_w=420, setting_w=3_500)).truth is Truth.CONFIRMED
