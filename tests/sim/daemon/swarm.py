@@ -93,13 +93,13 @@ def _start_s(choice: random.Random) -> float:
 
 
 def _a_while(
-    choice: random.Random, what: str, subjects: Sequence[str], value: bool | float = True
+    choice: random.Random, what: str, subjects: Sequence[str], value: bool | float = True, calm: float = 0
 ) -> Iterator[Fault]:
     """On each of `subjects`, at a time of its own; over before the calm."""
     for subject in subjects:
         start_s = _start_s(choice)
         yield Fault(start_s, what, subject, value)
-        yield Fault(round(start_s + choice.uniform(*ON_FOR_S), 1), what, subject, type(value)(0))
+        yield Fault(round(start_s + choice.uniform(*ON_FOR_S), 1), what, subject, type(value)(calm))
 
 
 def _until_calm(choice: random.Random, what: str, subjects: Sequence[str]) -> Iterator[Fault]:
@@ -137,6 +137,12 @@ def _slow_answers(choice: random.Random) -> Iterator[Fault]:
 
 def _slow_network(choice: random.Random) -> Iterator[Fault]:
     return _a_while(choice, "slow", _some(choice, HOSTS, 4), round(choice.uniform(0.2, 2), 1))
+
+
+def _wrong_unit(choice: random.Random) -> Iterator[Fault]:
+    """Watts told as kilowatts, or kilowatts as watts."""
+    factor = choice.choice([0.001, 1000.0])
+    return _a_while(choice, "reported_power_factor", _some(choice, MINERS, 2), factor, calm=1)
 
 
 def _dark_site(choice: random.Random) -> Iterator[Fault]:
@@ -178,6 +184,7 @@ KINDS: Mapping[str, Kind] = {
     "reboots": _reboots,
     "slow_answers": _slow_answers,
     "slow_network": _slow_network,
+    "wrong_unit": _wrong_unit,
     "dark": lambda choice: _a_while(choice, "dark", _some(choice, HOSTS)),
     "dark_site": _dark_site,
     "meter_dead": lambda choice: _a_while(choice, "dead", _some(choice, ("main", "a"), 2)),

@@ -49,7 +49,7 @@ def test_one_seed_is_one_world_whatever_the_process_hashes_with() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
 

@@ -14,7 +14,8 @@ import sqlite3
 import tomllib
 import warnings
 from collections import deque
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from string import Template
@@ -33,6 +34,7 @@ from simulators.faces.meters import MeterFace
 from simulators.faces.miners import MinerFaces
 from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
+from simulators.nvml.layout import STATE_VARIABLE
 from simulators.plant import Plant
 from tests.sim.daemon.jobs import GpuJobs
 from tests.sim.daemon.judge import UTC_S, Event, Fault, Judge
@@ -44,6 +46,19 @@ HERE = Path(__file__).parent
 STEP_S = 0.2
 DOWN_S = 3.0
 """How long the service manager takes to start another controller."""
+
+
+@contextmanager
+def _nvml_at(state: Path) -> Iterator[None]:
+    """The simulated NVML library finds its GPUs through the environment."""
+    before = os.environ.get(STATE_VARIABLE)
+    os.environ[STATE_VARIABLE] = str(state)
+    try:
+        yield
+    finally:
+        del os.environ[STATE_VARIABLE]
+        if before is not None:
+            os.environ[STATE_VARIABLE] = before
 
 
 class Watched:
@@ -95,7 +110,6 @@ class World:
         self.jumped_s = 0.0
         self.down_until_s = 0.0
         self._state = create_state(directory / "nvml.state", self.plant.gpus.values())
-        os.environ["WATTSHIFT_NVML_STATE"] = str(directory / "nvml.state")
         self._faces = MinerFaces(self.plant)
         self._gpus = NvmlFace(self._state, lambda: int(self.now_s * 1e9))
         self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
@@ -117,7 +131,8 @@ class World:
             asyncio.Runner(loop_factory=self._loop) as runner,
         ):
             warnings.filterwarnings("ignore", module="pyasic")  # it has not seen every model
-            runner.run(self._run(until_s))
+            with _nvml_at(self.directory / "nvml.state"):
+                runner.run(self._run(until_s))
 
     @property
     def digest(self) -> str:
