@@ -2,12 +2,14 @@
 seed fixes, and nothing of it depends on the kernel, on threads or on how fast this machine is.
 
 Whatever ends in `loop.create_connection` and `loop.create_server` works here: streams, pymodbus, aiohttp's
-server, httpx through anyio. Work for threads is done at once, on the spot.
+server, httpx through anyio; and what ends in `loop.sock_connect`. Work for threads is done at once, on the spot.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import random
 import signal
 import socket
@@ -96,6 +98,12 @@ class MemoryLoop(VirtualLoop):
         client.start()
         return client, near
 
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        """For who speaks over a bare socket: one end of a pair takes its place, the other leads in here."""
+        bridge = _Bridge(self)
+        await self.create_connection(lambda: bridge, *address)
+        bridge.take_the_place_of(sock)
+
     async def create_server(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
     ) -> MemoryServer:
@@ -139,6 +147,50 @@ class _ThreadAware(asyncio.Future[Any]):
                 if late:
                     raise VirtualTimeError(f"a thread did not answer within {THREAD_S:.0f} s")
         super().add_done_callback(fn, context=context)
+
+
+class _Bridge(asyncio.Protocol):
+    """Carries bytes between a bare socket and a transport in memory. Both ends of a pair of Unix sockets are in
+    this process: what one sends the other has at once, so time and order stay those of the network.
+    """
+
+    def __init__(self, loop: MemoryLoop) -> None:
+        self._loop = loop
+        self._near, self._far = socket.socketpair()
+        self._far.setblocking(False)
+        self._transport: Any = None
+
+    def take_the_place_of(self, sock: socket.socket) -> None:
+        os.dup2(self._near.fileno(), sock.fileno())
+        self._near.close()
+        if self._far.fileno() >= 0:
+            self._loop.add_reader(self._far.fileno(), self._readable)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # whoever asked has gone
+            self._far.sendall(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._hang_up()
+
+    def _readable(self) -> None:
+        try:
+            data = self._far.recv(WRITE_LIMIT_BYTES)
+        except ConnectionResetError:
+            data = b""
+        if data:
+            self._transport.write(data)
+        else:
+            self._hang_up()
+            self._transport.close()
+
+    def _hang_up(self) -> None:
+        if self._far.fileno() >= 0:
+            self._loop.remove_reader(self._far.fileno())
+            self._far.close()
 
 
 class MemoryServer(asyncio.Server):
