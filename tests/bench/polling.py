@@ -36,7 +36,7 @@ from tests.bench.discovery import free_ports, serving
 
 AT_ONCE = 20
 BLOCK = 65_536
-PHASES = 6
+PHASES = 12
 PORTS = (80, 443, 4028, 4433, 8080)
 
 Loads = Callable[[bytes], Any]
