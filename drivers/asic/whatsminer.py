@@ -33,8 +33,8 @@ V3_SINCE = 20241100
 
 _DATE = re.compile(r"\d{8}")
 
-STATUS_EVERY = 6
-"""Polls that one answer to `status` is good for, while the machine does what it did."""
+STATUS_EVERY = 12
+"""Polls that one answer about the switch is good for, while the machine does what it did: a minute or so."""
 
 MOVED_SHARE = 0.1
 """A move of the watts by this share of the rating may be somebody's order."""
@@ -42,22 +42,22 @@ MOVED_SHARE = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Switch:
-    """What `status` said, and what the machine did then: `status` costs a connection of its own, and tells
-    only whether somebody switched the machine off, which watts and hash rate show at once."""
+    """What the machine said of being switched on, and what it did then.
 
-    status: Reply
-    summary: Reply
+    To ask it costs as much again as the poll, and tells only whether somebody switched it off, which watts
+    and hash rate show at once.
+    """
+
+    said: Reply
+    watts: float | None
+    hashes: bool
     polls: int = 1
 
-    def still_holds(self, summary: Reply, plate: Plate) -> bool:
+    def still_holds(self, watts: float | None, hashes: bool, plate: Plate) -> bool:
         self.polls += 1
-        if self.polls > STATUS_EVERY:
+        if self.polls > STATUS_EVERY or watts is None or self.watts is None or hashes is not self.hashes:
             return False
-        before, now = (number(told.get("Power")) for told in (self.summary, summary))
-        if before is None or now is None:
-            return False
-        hashed, hashes = (bool(number(told.get("MHS 1m"))) for told in (self.summary, summary))
-        return hashed == hashes and abs(now - before) < MOVED_SHARE * plate.rated_w
+        return abs(watts - self.watts) < MOVED_SHARE * plate.rated_w
 
 
 class Whatsminer:
@@ -90,19 +90,21 @@ class Whatsminer:
         return Hello(mac=mac_address(info["mac"]))
 
     async def read(self) -> Sample:
+        known, self._switch = self._switch, None  # a poll that fails leaves nothing to be remembered
         try:
             summary = (await ask(self._rpc, "summary"))["SUMMARY"][0]
         except RefusedError:
-            self._switch = None
             if not is_off(await self._status()):
                 raise
             # "btminer process is down" (code 14): of a machine that is switched off, that is an answer.
             return stopped_sample(self._plate)
-        if self._switch is None or not self._switch.still_holds(summary, self._plate):
-            self._switch = Switch(status=await self._status(), summary=summary)
-        taken = sample(self._switch.status, summary, self._plate)
-        if not is_off(self._switch.status):
+        power, hashes = number(summary.get("Power")), bool(number(summary.get("MHS 1m")))
+        if known is None or not known.still_holds(power, hashes, self._plate):
+            known = Switch(said=await self._status(), watts=power, hashes=hashes)
+        taken = sample(known.said, summary, self._plate)
+        if not is_off(known.said):
             self._last_limit = taken.reading.setting
+        self._switch = known
         return taken
 
     async def _status(self) -> Reply:

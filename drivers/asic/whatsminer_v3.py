@@ -17,7 +17,7 @@ from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.cgminer import Reply
-from drivers.asic.whatsminer import Whatsminer, stopped_sample
+from drivers.asic.whatsminer import Switch, Whatsminer, stopped_sample
 from drivers.asic.wire import Line, framed, parsed_frame
 from drivers.base import DriverError
 
@@ -41,6 +41,7 @@ class WhatsminerV3:
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._last_limit: Bound = NO_LIMIT
         self._keeps_line = True
+        self._switch: Switch | None = None
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -48,10 +49,11 @@ class WhatsminerV3:
 
     async def hello(self) -> Hello:
         self._last_limit = NO_LIMIT
+        self._switch = None
         return Hello(mac=mac_of(await self._info()))
 
     async def read(self) -> Sample:
-        info, summary = await self._look()
+        info, summary = await self._look(afresh=False)
         if summary is None:
             return replace(stopped_sample(self._plate), mac=mac_of(info))
         return sample(info, summary, self._plate)
@@ -61,7 +63,7 @@ class WhatsminerV3:
             # 20250409.15.REL of an M64 stays off after this one, but not after the v2 API's power_off.
             await self._tell("set.miner.service", "stop")
             return
-        info, summary = await self._look()
+        info, summary = await self._look(afresh=True)
         off = is_off(info)
         # A limit restarts the hashing even where it changes nothing.
         if summary is None or power_limit(summary) != Limit(point.power):
@@ -78,38 +80,50 @@ class WhatsminerV3:
             if not off or not isinstance(known, Limit) or known.power > power:
                 raise
 
-    async def _look(self) -> tuple[Reply, Reply | None]:
-        """What it is and what it does; nothing of the latter where a stopped one has no process to ask."""
+    async def _look(self, *, afresh: bool) -> tuple[Reply, Reply | None]:
+        """What it is and what it does; nothing of the latter where a stopped one has no process to ask.
+
+        Unless `afresh`, what it is may be what it said a while ago.
+        """
+        known, self._switch = self._switch, None  # a poll that fails leaves nothing to be remembered
         line = Line(self._plate.host, PORT)
         try:
-            info = dict((await self._on(line, "get.device.info", INFO))["msg"])
-            summary = await self._summary(line, info)
+            summary, refusal = await self._summary(line)
+            power, hashes = doing(summary or {})
+            if afresh or known is None or not known.still_holds(power, hashes, self._plate):
+                known = Switch(said=await self._second(line), watts=power, hashes=hashes)
         finally:
             line.close()
+        if refusal is not None and not is_off(known.said):
+            raise refusal
+        self._switch = known
         if summary is not None:
             self._last_limit = power_limit(summary)
-        return info, summary
+        return known.said, summary
 
-    async def _summary(self, line: Line, info: Reply) -> Reply | None:
+    async def _summary(self, line: Line) -> tuple[Reply | None, RefusedError | None]:
+        try:
+            return dict((await self._on(line, "get.miner.status", SUMMARY))["msg"]["summary"]), None
+        except RefusedError as refusal:
+            return None, refusal
+
+    async def _second(self, line: Line) -> Reply:
         """Over the same connection, which this firmware keeps for as many frames as a client has; should a
         build answer only the first, it is found out once."""
         if not self._keeps_line:
             line.close()
         try:
-            return dict((await self._on(line, "get.miner.status", SUMMARY))["msg"]["summary"])
+            return dict((await self._on(line, "get.device.info", INFO))["msg"])
         except TimeoutError:
             self._keeps_line = False
             raise
-        except RefusedError:
-            if not is_off(info):
-                raise
-            return None
 
     async def _info(self) -> Reply:
         return dict((await self._ask("get.device.info"))["msg"])
 
     async def _tell(self, command: str, param: str | int) -> None:
         """A refusal may mean no more than a salt that a reboot made worthless just now, so ask twice."""
+        self._switch = None
         try:
             await self._tell_once(command, param)
         except RefusedError:
@@ -148,6 +162,11 @@ def proven(command: str, reply: Reply) -> Reply:
     if code != SUCCESS:
         raise RefusedError(f"{command}: {reply.get('msg')} (code {code:.0f})", int(code))
     return reply
+
+
+def doing(summary: Reply) -> tuple[float | None, bool]:
+    """Its watts, and whether it hashes."""
+    return number(summary.get("power-realtime")), bool(number(summary.get("hash-realtime")))
 
 
 def mac_of(info: Reply) -> str | None:

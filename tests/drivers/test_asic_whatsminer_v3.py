@@ -15,6 +15,7 @@ from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import whatsminer_v3
 from drivers.asic.adapter import RefusedError
 from drivers.asic.identify import Identifier
+from drivers.asic.whatsminer import STATUS_EVERY
 from drivers.asic.whatsminer_v3 import WhatsminerV3, proven, token
 from drivers.asic.wire import framed, is_whole_frame, unframed
 from drivers.base import DriverError
@@ -187,6 +188,31 @@ async def serving(script: V3Script, *, frames: int = 9, then_closes: bool = Fals
         yield
     finally:
         server.close()
+
+
+@pytest.mark.socket
+@remapped
+async def test_v3_is_asked_who_it_is_after_orders_and_after_polls_that_failed_and_else_now_and_then() -> None:
+    script = V3Script()
+    adapter = WhatsminerV3(plate(exchange_s=0.2))
+
+    def asked() -> int:
+        return sum(request == {"cmd": "get.device.info"} for request in script.requests)
+
+    async with serving(script):
+        for _ in range(STATUS_EVERY):
+            await adapter.read()
+        now_and_then = asked()
+        await adapter.change(point("sleep", 25))
+        after = (await adapter.read()).reading
+        after_an_order = asked()
+    with pytest.raises(ConnectionRefusedError):
+        await adapter.read()
+    async with serving(script):
+        await adapter.read()
+
+    assert (now_and_then, after_an_order, asked()) == (1, 2, 3)
+    assert after.setting == Limit(Power(25))
 
 
 @pytest.mark.socket
