@@ -122,6 +122,7 @@ def replay(
     raise typer.Exit(1 if outcome.differing else 0)
 
 
+@app.command()
 def merit(
     url: Annotated[
         str | None,
