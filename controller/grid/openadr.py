@@ -7,15 +7,15 @@ refused whole, with the key and the value named. It never raises, whatever the b
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, ReportRequest
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal
 from controller.grid.intervals import Period, Written, lay_out
 from controller.grid.isotime import Now, duration_s, instant, signed_duration_s, start
+from controller.grid.requests import requests_of
 from controller.grid.results import (
     MAX_AHEAD_S,
     MAX_INTERVALS,
@@ -28,7 +28,8 @@ from controller.grid.results import (
     Rejected,
     Snapshot,
 )
-from controller.grid.signals import deadline_s, report_period_s, slices, units_of, unknown_types
+from controller.grid.rights import check_rights
+from controller.grid.signals import deadline_s, left_out, slices, units_of
 from controller.grid.strictjson import MessageError, decode, shown
 from controller.grid.wire import (
     EventHeadWire,
@@ -42,10 +43,7 @@ from controller.grid.wire import (
 
 SOURCE = "openadr"
 MAX_SNAPSHOT_INTERVALS = 4 * MAX_INTERVALS
-LEAST_REPORT_PERIOD_S = 1.0
 MAX_DELAY_S = 86_400.0
-REPORTED = "DEMAND"
-"""The report payload that this site sends when an event asks for it."""
 
 _LOWEST_PRIORITY = 999_999
 """The lowest that can be asked for: just above `GridEvent`'s default, which is no priority at all."""
@@ -61,7 +59,7 @@ def parse_notification(payload: bytes, *, contract: Contract, now_utc_s: float) 
         notification = read(NotificationWire, raw)
         if notification.object_type != "EVENT":
             raise MessageError(Reason.UNSUPPORTED, f"objectType: {shown(notification.object_type)}")
-        _check_targets("targets", notification.targets, contract)
+        _node("targets", notification.targets, contract)
         match notification.operation:
             case "CREATE" | "UPDATE":
                 return _event(notification.object, contract, now_utc_s)
@@ -121,23 +119,26 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     if times.cancels:
         return Cancelled(id=wire.id, version_utc_s=version_utc_s, stamp=stamp)
     intervals = _intervals(wire, times, contract, version_utc_s)
+    check_rights(intervals, contract.rights)
     limited = any(isinstance(signal, LimitSignal) for piece in intervals for signal in piece.signals)
     delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * _fraction(contract.ven, wire.id)
     default_s = contract.ramp_deadline_s.get(wire.program_id or "", 0.0)
-    reports, unknown_reports = _reports(wire, intervals[0], contract)
+    written = wire.intervals or []
+    reports, unmet = requests_of(wire.report_descriptors or [], written, intervals, contract)
     event = GridEvent(
         id=wire.id,
         version_utc_s=version_utc_s,
         source=SOURCE,
         intervals=tuple(_delayed(piece, delay_s) for piece in intervals),
-        ramp_deadline_s=deadline_s(wire.intervals or [], default_s),
+        ramp_deadline_s=deadline_s(written, default_s),
         name=(wire.event_name or "")[:128],
         reports=reports,
+        node=_node("object.targets", wire.targets, contract),
     )
     if wire.priority is not None:
         event = replace(event, priority=min(wire.priority, _LOWEST_PRIORITY))
-    ignored = (*unknown_types(wire.intervals or []), *unknown_reports, *times.ignored)
-    return Accepted(event=event, stamp=stamp, ignored=ignored[:16])
+    unused = left_out(written, units_of(wire.payload_descriptors or []), contract)
+    return Accepted(event=event, stamp=stamp, ignored=(*unused, *unmet, *times.ignored)[:16])
 
 
 def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[EventHeadWire, float]:
@@ -146,7 +147,7 @@ def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[Ev
     if head.object_type not in (None, "EVENT"):
         raise MessageError(Reason.UNSUPPORTED, f"object.objectType: {shown(head.object_type)}")
     version_utc_s = _stamp("modificationDateTime", head.modification_date_time, now_utc_s)
-    _check_targets("object.targets", head.targets, contract)
+    _node("object.targets", head.targets, contract)
     return head, version_utc_s
 
 
@@ -211,7 +212,8 @@ def _intervals(
         written = tuple(
             Written(
                 period=period,
-                slices=slices(f"intervals.{index}", interval.payloads, units, contract.nameplate),
+                slices=slices(f"intervals.{index}", interval.payloads, units, contract),
+                label=_label(interval.id, index),
             )
             for index, (interval, period) in enumerate(zip(wire.intervals, times.intervals, strict=True))
         )
@@ -234,22 +236,11 @@ def _fraction(ven: str, event_id: str) -> float:
     return int.from_bytes(digest[:6], "big") / (1 << 48)
 
 
-def _reports(
-    wire: EventWire, first: EventInterval, contract: Contract
-) -> tuple[tuple[ReportRequest, ...], tuple[str, ...]]:
-    """The telemetry asked for, and what was asked for that this site does not report.
-
-    The period is `X_REPORT_PERIOD` where an interval carries one. Else `frequency` n > 0 means every n
-    intervals, and 0 or none leaves it to the site.
-    """
-    asked = {descriptor.payload_type: descriptor.frequency for descriptor in wire.report_descriptors or []}
-    unknown = tuple(f"report {payload}" for payload in sorted(asked) if payload != REPORTED)
-    if REPORTED not in asked:
-        return (), unknown
-    every_s = asked[REPORTED] * (first.end_utc_s - first.start_utc_s) if asked[REPORTED] > 0 else math.inf
-    every_s = contract.report_every_s if math.isinf(every_s) else every_s
-    every_s = report_period_s(wire.intervals or [], every_s)
-    return (ReportRequest(payload=REPORTED, every_s=max(every_s, LEAST_REPORT_PERIOD_S)),), unknown
+def _label(written: object, index: int) -> int:
+    """The sender's own number for an interval; where there is none that can be one, its place."""
+    if isinstance(written, int) and not isinstance(written, bool) and -(2**31) <= written < 2**31:
+        return written
+    return index
 
 
 def _stamp(key: str, text: str, now_utc_s: float) -> float:
@@ -262,9 +253,16 @@ def _stamp(key: str, text: str, now_utc_s: float) -> float:
     return utc_s
 
 
-def _check_targets(key: str, targets: list[str] | None, contract: Contract) -> None:
-    if targets and contract.ven not in targets and contract.names.isdisjoint(targets):
+def _node(key: str, targets: list[str] | None, contract: Contract) -> str:
+    """The node that `targets` aim at; empty for the whole site, which is meant wherever it is named."""
+    if not targets or contract.ven in targets or not contract.names.isdisjoint(targets):
+        return ""
+    nodes = sorted(contract.nodes.intersection(targets))
+    if len(nodes) > 1:
+        raise MessageError(Reason.UNSUPPORTED, f"{key}: {shown(nodes)}: one node at a time")
+    if not nodes:
         raise MessageError(Reason.NOT_ADDRESSED, f"{key}: {shown(targets)} do not name {contract.ven}")
+    return nodes[0]
 
 
 def _check_total(results: list[MessageResult]) -> None:

@@ -62,7 +62,8 @@ class Part:
 class SiteReport:
     """One tick's worth of telling. `demand` means nothing while `quality` is MISSING.
 
-    `baseline` is what the site would draw without events; `shed_available` what it could still drop.
+    `baseline` is what the site would draw without events; `shed_available` what it could still drop, and
+    `rise_available` what it could take on within its limits.
     """
 
     now_utc_s: float
@@ -72,6 +73,7 @@ class SiteReport:
     state: OperatingState = OperatingState.RUNNING_NORMAL
     baseline: Power | None = None
     shed_available: Power | None = None
+    rise_available: Power | None = None
     parts: tuple[Part, ...] = ()
     progress: tuple[Progress, ...] = ()
 

@@ -33,6 +33,7 @@ class PayloadWire(_Wire):
 
 
 class IntervalWire(_Wire):
+    id: Any = None
     interval_period: PeriodWire | None = None
     payloads: list[PayloadWire]
 
@@ -45,7 +46,11 @@ class DescriptorWire(_Wire):
 
 class ReportDescriptorWire(_Wire):
     payload_type: Word
+    units: Word | None = None
     frequency: Annotated[int, Field(ge=-1, lt=2**31)] = -1
+    repeat: Annotated[int, Field(ge=-1, lt=2**31)] = 1
+    historical: bool = True
+    report_intervals: Word = "INTERVALS"
 
 
 class EventHeadWire(_Wire):

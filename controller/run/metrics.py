@@ -34,7 +34,16 @@ from controller.decide.plan import AlarmKind, Grant, NodeState, Plan, Reason, Tr
 from controller.decide.timeline import interval_at
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
-from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
+from controller.domain.grid import (
+    AlertSignal,
+    CapacitySignal,
+    CarbonSignal,
+    LimitSignal,
+    Link,
+    PriceSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
 from controller.domain.site import Site
@@ -249,22 +258,42 @@ def _grid(tick: Tick) -> Iterator[Metric]:
 
 def _signals(tick: Tick) -> Iterator[Metric]:
     """What each active event asks for by itself; the cap in force is the least of all limits."""
-    limits: dict[str, int] = {}
-    targets: dict[str, int] = {}
+    limits: dict[tuple[str, str], int] = {}
+    targets: dict[tuple[str, str], int] = {}
+    relative: dict[tuple[str, str], int] = {}
     prices: dict[str, float] = {}
+    carbon: dict[str, float] = {}
+    alerts: dict[tuple[str, str], int] = {}
+    capacities: dict[tuple[str, str], int] = {}
     for event in tick.inputs.events:
-        interval = interval_at(event, tick.inputs.utc_s)
+        interval, place = interval_at(event, tick.inputs.utc_s), (event.id, event.node)
         for signal in interval.signals if interval is not None else ():
             match signal:
                 case LimitSignal(power):
-                    limits[event.id] = min(power.watts, limits.get(event.id, power.watts))
+                    limits[place] = min(power.watts, limits.get(place, power.watts))
                 case TargetSignal(power):
-                    targets[event.id] = power.watts
+                    targets[place] = power.watts
+                case RelativeTargetSignal(power):
+                    relative[place] = power.watts
                 case PriceSignal(usd_per_kwh):
                     prices[event.id] = usd_per_kwh
-    yield _gauge("event_limit_watts", "The limit an active event sets", _keyed(limits), "event")
-    yield _gauge("event_target_watts", "The draw an active event asks for", _keyed(targets), "event")
+                case CarbonSignal(grams_per_kwh):
+                    carbon[event.id] = grams_per_kwh
+                case AlertSignal(alert, _):
+                    alerts[event.id, alert] = 1
+                case CapacitySignal(capacity, power):
+                    capacities[event.id, capacity] = power.watts
+    where = ("event", "node")
+    yield _gauge("event_limit_watts", "The limit an active event sets", limits.items(), *where)
+    yield _gauge("event_target_watts", "The draw an active event asks for", targets.items(), *where)
+    says = "The change of draw an active event asks for"
+    yield _gauge("event_relative_target_watts", says, relative.items(), *where)
     yield _gauge("event_price_usd_per_kwh", "The price an active event sets", _keyed(prices), "event")
+    says = "Emissions of energy by an active event"
+    yield _gauge("event_carbon_grams_per_kwh", says, _keyed(carbon), "event")
+    yield _gauge("event_alert", "A warning of the operator; always 1", alerts.items(), "event", "alert")
+    says = "Import capacity that was subscribed, reserved or is offered"
+    yield _gauge("event_capacity_watts", says, capacities.items(), "event", "capacity")
 
 
 def _queues(tick: Tick) -> Iterator[Metric]:

@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from controller.domain.grid import GridEvent, LimitSignal, PriceSignal, TargetSignal
-from controller.domain.power import ZERO, Power
+from controller.domain.grid import (
+    AlertSignal,
+    CapacitySignal,
+    CarbonSignal,
+    GridEvent,
+    LimitSignal,
+    PriceSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
+from controller.domain.power import Power
 from controller.grid.openadr import parse_heartbeat, parse_notification, parse_snapshot
 from controller.grid.results import MAX_INTERVALS, Accepted, Cancelled, Rejected
 from tests.grid.messages import (
@@ -145,10 +154,29 @@ def check(grid_event: GridEvent, content: dict[str, Any], seed: int) -> None:
                     _check_power(power, said["IMPORT_CAPACITY_LIMIT"], units["IMPORT_CAPACITY_LIMIT"], why)
                 case TargetSignal(power):
                     _check_power(power, said["DISPATCH_SETPOINT"], units["DISPATCH_SETPOINT"], why)
+                case RelativeTargetSignal(power):
+                    unit = units["DISPATCH_SETPOINT_RELATIVE"]
+                    _check_power(
+                        power, said["DISPATCH_SETPOINT_RELATIVE"], unit, why, -CONTRACT.nameplate.watts
+                    )
                 case PriceSignal(usd_per_kwh):
-                    assert usd_per_kwh in said["PRICE"], why
+                    per_kwh = {"KWH": 1, "MWH": 1000}[units["PRICE"]]
+                    assert any(math.isclose(usd_per_kwh * per_kwh, value) for value in said["PRICE"]), why
+                case CarbonSignal(grams_per_kwh):
+                    assert grams_per_kwh in said["GHG"], why
+                case AlertSignal(alert, _):
+                    assert alert in said, why
+                case CapacitySignal(capacity, power):
+                    _check_power(power, said[capacity], units[capacity], why, most_w=10**18)
 
 
-def _check_power(power: Power, said: set[Any], unit: str, why: str) -> None:
-    assert ZERO <= power <= CONTRACT.nameplate, why
+def _check_power(
+    power: Power,
+    said: set[Any],
+    unit: str,
+    why: str,
+    least_w: int = 0,
+    most_w: int = CONTRACT.nameplate.watts,
+) -> None:
+    assert least_w <= power.watts <= most_w, why
     assert any(abs(value * KW_PER_UNIT[unit] * 1000 - power.watts) <= 1 for value in said), why

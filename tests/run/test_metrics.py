@@ -251,9 +251,9 @@ def test_each_active_event_tells_its_own_limit_target_price_and_status() -> None
     )
 
     assert value(both, "events_active") == 2
-    assert value(both, "event_limit_watts", event="dr-7") == 60_000
-    assert value(both, "event_limit_watts", event="bp-1") is None
-    assert value(both, "event_target_watts", event="bp-1") == 58_000
+    assert value(both, "event_limit_watts", event="dr-7", node="") == 60_000
+    assert value(both, "event_limit_watts", event="bp-1", node="") is None
+    assert value(both, "event_target_watts", event="bp-1", node="") == 58_000
     assert value(both, "event_price_usd_per_kwh", event="dr-7") == -0.004
     assert value(both, "event_status", event="dr-7", status="COMPLIANT") == 1
 
