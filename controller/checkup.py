@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
+from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.site import Site
 
@@ -30,8 +31,15 @@ def report(settings: Settings, out: Console) -> None:
         ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
         table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
     out.print(table)
-    link = settings.grid
-    out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
+    operators = [("grid operator", settings.grid)] if settings.grid is not None else []
+    operators += [(f"operator {operator.id}", operator) for operator in settings.operators]
+    for name, link in operators:
+        rights = ", ".join(right for right in Right if right in link.rights)
+        signed = ", signed" if link.signed_by else ""
+        where = f"{link.host}:{link.port} as {link.ven}"
+        out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}")
+    if not operators:
+        out.print("grid operator: none")
 
 
 def status_tables(status: Json) -> Iterator[RenderableType]:

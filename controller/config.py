@@ -27,7 +27,7 @@ from controller.consistency import problems
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
-from controller.run.gridsession import GridConfig
+from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
@@ -188,6 +188,7 @@ class Settings(BaseSettings, DeviceTables):
     api: ApiTable = ApiTable()
     log: LogTable = LogTable()
     grid: GridConfig | None = None
+    operators: tuple[OperatorConfig, ...] = ()
     simulation: SimulationTable = SimulationTable()
 
     @classmethod

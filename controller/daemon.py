@@ -20,6 +20,7 @@ from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.devices import Machines, Polling, outcome_name
 from controller.run.gridbook import StoreError
+from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
@@ -59,8 +60,8 @@ async def serve(settings: Settings) -> None:
     try:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
-        link = _link(settings, clock, journal, nameplate(board.site, machines.specs), wake)
-        if link is not None:
+        links = _links(settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake)
+        for link in links:
             await link.restore()
         api = Api(
             board=board,
@@ -72,7 +73,7 @@ async def serve(settings: Settings) -> None:
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(link) if link is not None else Islanded(),
+            grid=LinkedGrid(*links) if links else Islanded(),
             journal=journal,
             board=board,
             notifier=notifier,
@@ -86,7 +87,7 @@ async def serve(settings: Settings) -> None:
                 group.create_task(journal.run())
                 group.create_task(machines.run())
                 group.create_task(loop.run())
-                if link is not None:
+                for link in links:
                     group.create_task(link.run())
                 notifier.ready()
         except* _StopRequestedError:
@@ -107,15 +108,21 @@ def _make_queue_directories(settings: Settings) -> None:
             raise StartError(f"queue {queue.id!r}: {error}") from error
 
 
-def _link(
-    settings: Settings, clock: Clock, journal: Journal, most: Power, wake: asyncio.Event
-) -> GridLink | None:
-    if settings.grid is None:
-        return None
-    try:
-        return GridLink(settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set)
-    except ValueError as error:  # a certificate or a key that cannot be used
-        raise ConfigError(f"grid: {error}") from error
+def _links(
+    settings: Settings, clock: Clock, journal: Journal, site: Site, most: Power, wake: asyncio.Event
+) -> list[GridLink]:
+    """One link for each operator; `[grid]` is the first."""
+    tables: list[GridConfig] = [settings.grid] if settings.grid is not None else []
+    nodes = [node.id for node in site.nodes[1:]]
+    links = []
+    for table in (*tables, *settings.operators):
+        name = f"operator {table.id}" if isinstance(table, OperatorConfig) else "grid"
+        try:
+            link = GridLink(table, journal, nameplate=most, utc=clock.utc_s, wake=wake.set, nodes=nodes)
+        except ValueError as error:  # a certificate or a key that cannot be used
+            raise ConfigError(f"{name}: {error}") from error
+        links.append(link)
+    return links
 
 
 def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:

@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
 from controller.decide.plan import CapReason, Grant, Inputs, Plan, Reason, Truth
 from controller.domain.devices import DeviceKind
-from controller.domain.grid import GridEvent, Link
+from controller.domain.grid import GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
-from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
+from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.gridlink import GridLink
 
+_COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
 _CAN_RISE = frozenset(
     {Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE}
 )
 """What keeps a machine down and would not keep it from being raised if the grid asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedGrid:
-    """A site with a grid operator; the loop's `GridSide`."""
+class Instructor(Protocol):
+    """Somebody whose events the site obeys beside its grid operators: its own rules and its own people."""
 
-    link: GridLink
+    @property
+    def events(self) -> tuple[GridEvent, ...]: ...
+
+    def observe(self, report: SiteReport) -> None: ...
+
+
+class LinkedGrid:
+    """A site with grid operators, and with rules of its own; the loop's `GridSide`."""
+
+    def __init__(self, *links: GridLink, own: Instructor | None = None) -> None:
+        self._links = links
+        self._own = own
 
     @property
     def state(self) -> Link:
-        return self.link.state
+        """Lost as soon as one operator is whose commands count: what it may want now is not known."""
+        states = [link.state for link in self._links if link.rights & _COMMANDS]
+        if not self._links:
+            return Link.NONE
+        return Link.LOST if Link.LOST in states else Link.UP
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        return self.link.events
+        own = self._own.events if self._own is not None else ()
+        return (*(event for link in self._links for event in link.events), *own)
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
-        self.link.observe(site_report(inputs, plan))
+        report = site_report(inputs, plan)
+        for link in self._links:
+            link.observe(report)
+        if self._own is not None:
+            self._own.observe(report)
 
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
@@ -51,7 +71,16 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
         state=_operating(plan),
         shed_available=max(demand - plan.least, ZERO),
         rise_available=_rise(inputs, plan, demand),
+        granted=plan.nodes[0].granted,
         parts=parts,
+        places=tuple(
+            Place(
+                node=node.node,
+                demand=node.metered if node.metered is not None else node.granted,
+                granted=node.granted,
+            )
+            for node in plan.nodes
+        ),
         progress=tuple(
             Progress(event=standing.event, version_utc_s=standing.version_utc_s, status=standing.status)
             for standing in plan.standings
