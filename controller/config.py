@@ -29,6 +29,7 @@ from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, b
 from controller.domain.site import Node, Policy, Prices, Site, Zone
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
+from controller.run.triggerconfig import ControlTable, TriggersTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
 
@@ -189,6 +190,8 @@ class Settings(BaseSettings, DeviceTables):
     log: LogTable = LogTable()
     grid: GridConfig | None = None
     operators: tuple[OperatorConfig, ...] = ()
+    control: ControlTable | None = None
+    triggers: TriggersTable | None = None
     simulation: SimulationTable = SimulationTable()
 
     @classmethod

@@ -23,6 +23,7 @@ def problems(settings: Settings) -> list[str]:
         *_places(settings),
         *_sensors(settings),
         *_operators(settings),
+        *_triggers(settings),
         *registry.problems(settings),
     ]
 
@@ -109,3 +110,17 @@ def _operators(settings: Settings) -> Iterator[str]:
         for feed in table.feeds:
             if feed.node and feed.node not in below:
                 yield f"{key}.feeds: node {feed.node!r} of feed {feed.tag!r} is none below the site"
+
+
+def _triggers(settings: Settings) -> Iterator[str]:
+    """What is cut is a node below the site, and a frequency has a meter."""
+    if settings.triggers is None:
+        return
+    below = {node.id for node in settings.nodes[1:]}
+    for cut in settings.triggers.cuts:
+        if cut.node and cut.node not in below:
+            yield f"triggers: node {cut.node!r} is none below the site"
+    meters = {meter for sensor in registry.sensed(settings) for meter in sensor.meters}
+    for at, frequency in enumerate(settings.triggers.frequencies):
+        if frequency.meter not in meters:
+            yield f"triggers.frequencies.{at}.meter {frequency.meter!r} is not declared"

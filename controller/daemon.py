@@ -18,6 +18,7 @@ from controller.run import metrics
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
+from controller.run.control import Control, ControlError
 from controller.run.devices import Machines, Polling, outcome_name
 from controller.run.gridbook import StoreError
 from controller.run.gridconfig import GridConfig, OperatorConfig
@@ -26,7 +27,9 @@ from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
+from controller.run.ownrules import OwnRules
 from controller.run.privilege import keep_from_children
+from controller.run.triggerconfig import TriggersTable
 from drivers import registry
 
 log = structlog.get_logger()
@@ -46,7 +49,7 @@ def run(settings: Settings) -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
             runner.run(serve(settings))
-    except (JournalError, StoreError, ApiError) as error:
+    except (JournalError, StoreError, ApiError, ControlError) as error:
         raise StartError(str(error)) from error
 
 
@@ -61,8 +64,12 @@ async def serve(settings: Settings) -> None:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
         links = _links(settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake)
+        own = _own(settings, clock, journal, wake)
         for link in links:
             await link.restore()
+        if own is not None:
+            await own.restore()
+        control = _control(settings, own, board.site, machines, clock)
         api = Api(
             board=board,
             host=settings.api.host,
@@ -73,13 +80,15 @@ async def serve(settings: Settings) -> None:
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(*links) if links else Islanded(),
+            grid=LinkedGrid(*links, own=own) if links or own is not None else Islanded(),
             journal=journal,
             board=board,
             notifier=notifier,
             wake=wake,
         )
         port = await api.start()
+        if control is not None:
+            await control.start()
         log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
         try:
             async with asyncio.TaskGroup() as group:
@@ -89,11 +98,15 @@ async def serve(settings: Settings) -> None:
                 group.create_task(loop.run())
                 for link in links:
                     group.create_task(link.run())
+                if own is not None:
+                    group.create_task(own.run())
                 notifier.ready()
         except* _StopRequestedError:
             log.info("stopping", site=settings.name)
         finally:
             notifier.stopping()
+            if control is not None:
+                await control.stop()
             await api.stop()
     finally:
         await journal.close()
@@ -123,6 +136,24 @@ def _links(
             raise ConfigError(f"{name}: {error}") from error
         links.append(link)
     return links
+
+
+def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> OwnRules | None:
+    """The site's own rules and people, where it has any."""
+    if settings.control is None and settings.triggers is None:
+        return None
+    table = settings.triggers or TriggersTable()
+    return OwnRules(table, journal, utc=clock.utc_s, wake=wake.set)
+
+
+def _control(
+    settings: Settings, own: OwnRules | None, site: Site, machines: Machines, clock: Clock
+) -> Control | None:
+    if settings.control is None or own is None:
+        return None
+    most = nameplate(site, machines.specs)
+    nodes = [node.id for node in site.nodes[1:]]
+    return Control(settings.control.socket, own, nodes=nodes, most=most, utc=clock.utc_s)
 
 
 def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:

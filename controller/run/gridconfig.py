@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from controller.domain.grid import ALL_RIGHTS, Alert, Right
 from controller.grid.dialects import DialectName
@@ -14,6 +14,8 @@ from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_ke
 
 FIRST_DELAY_S = 0.1
 MAX_FILE_BYTES = 64 * 1024
+RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
+"""What the journal calls other things by."""
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -148,6 +150,13 @@ class OperatorConfig(GridConfig):
     """One of the `[[operators]]`: like `[grid]`, with a name. Its events are told apart by it."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+    @field_validator("id")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in RESERVED_IDS:
+            raise ValueError(f"the names {', '.join(sorted(RESERVED_IDS))} are taken")
+        return name
 
 
 _NEEDED: dict[DialectName, frozenset[Right]] = {

@@ -25,7 +25,7 @@ class Instructor(Protocol):
     @property
     def events(self) -> tuple[GridEvent, ...]: ...
 
-    def observe(self, report: SiteReport) -> None: ...
+    def planned(self, inputs: Inputs, report: SiteReport) -> None: ...
 
 
 class LinkedGrid:
@@ -53,7 +53,7 @@ class LinkedGrid:
         for link in self._links:
             link.observe(report)
         if self._own is not None:
-            self._own.observe(report)
+            self._own.planned(inputs, report)
 
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:

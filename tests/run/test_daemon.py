@@ -266,3 +266,28 @@ rated_ths = 200
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
 
     assert daemon.nameplate(settings.site(), specs) == Power(nameplate_w)
+
+
+def test_a_person_curtails_the_running_site_from_the_command_line(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ws-") as short:
+        site = site_file(tmp_path, f'control = {{ socket = "{short}/control.sock" }}')
+        with running(site) as daemon:
+            daemon.told(b"READY=1")
+            port = daemon.logged("started")["api_port"]
+
+            done = curtailed(site, "--kw", "4", "--for", "2h")
+            for _ in range(3):
+                daemon.told(b"WATCHDOG=1")
+            cap = json.loads(asked(port, "/status")[1])
+            listed = curtailed(site)
+            over = curtailed(site, "--end")
+
+        assert "held to 4 kW" in done
+        assert "own:manual" in json.dumps(cap)
+        assert "own:manual" in listed
+        assert "ended: manual" in over
+
+
+def curtailed(site: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "controller", "curtail", "--config", str(site), *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_S).stdout
