@@ -44,6 +44,14 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every dialect (about four minutes)
+	$(BIN)/python -m tests.bench.fuzz --count 1000000
+
+.PHONY: bench-kill
+bench-kill: $(VENV)/.installed tools  ## kill -9 in the middle of events, 1,000 times, against a real broker
+	$(BIN)/python -m tests.bench.kill --kills 1000
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock
