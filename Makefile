@@ -45,11 +45,11 @@ bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy
 	$(BIN)/python -m tests.bench.discovery
 
 .PHONY: fuzz
-fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every dialect (about four minutes)
+fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every dialect: ten to twenty minutes
 	$(BIN)/python -m tests.bench.fuzz --count 1000000
 
 .PHONY: bench-kill
-bench-kill: $(VENV)/.installed tools  ## kill -9 in the middle of events, 1,000 times, against a real broker
+bench-kill: $(VENV)/.installed tools  ## kill -9 in the middle of events, 1,000 times, against a real broker: about eight minutes
 	$(BIN)/python -m tests.bench.kill --kills 1000
 
 lock: $(VENV)/.installed  ## resolve the dependencies again

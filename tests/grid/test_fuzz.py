@@ -6,7 +6,7 @@ import pytest
 
 from tests.grid.fuzzing import Fuzz
 
-MESSAGES = 8000
+MESSAGES = 4000
 
 
 @pytest.mark.parametrize("batch", range(2))
