@@ -64,6 +64,7 @@ async def serve(settings: Settings) -> None:
         wake = asyncio.Event()
         machines = _machines(settings, clock, board, journal)
         links = _links(settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake)
+        board.operators = tuple(links)
         own = _own(settings, clock, journal, wake)
         for link in links:
             await link.restore()

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -25,28 +25,13 @@ from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, SiteReport
+from controller.run.board import LinkStats
 from controller.run.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridsession import GridSession, Publish
 from controller.run.gridspeech import dialect_of
 
 WATCH_PERIOD_S = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkStats:
-    """Counted since the process began. `operator_behind_s` is our clock minus the operator's."""
-
-    connected: bool
-    connects: int
-    received: int
-    refused: int
-    overflowed: int
-    acks_sent: int
-    telemetry_sent: int
-    telemetry_dropped: int
-    store_failures: int
-    operator_behind_s: float
 
 
 class GridLink:

@@ -49,6 +49,7 @@ from controller.domain.power import Limit, NoLimit, Power
 from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
+from controller.run.gridmetrics import operator_metrics
 
 PREFIX = "wattshift_"
 OUTCOMES = ("acknowledged", "refused", "failed")
@@ -89,6 +90,7 @@ class BoardCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         tick = self._board.last
         yield from _controller(self._board, tick)
+        yield from operator_metrics(self._board.operators)
         if tick is None:
             return
         rows = tuple(_rows(tick))
