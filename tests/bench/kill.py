@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import random
 import signal
 import sys
@@ -34,7 +33,7 @@ ANSWERS = frozenset({"RECEIVED", "REJECTED", "EXPIRED"})
 
 @dataclass(slots=True)
 class Tally:
-    """What came out of a run. The last three must be empty."""
+    """What came out of a run. The last four must be empty; `died` are sites that ended before they were killed."""
 
     kills: int = 0
     sent: int = 0
@@ -43,10 +42,11 @@ class Tally:
     lost: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+    died: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.contradicted or self.late)
+        return not (self.lost or self.contradicted or self.late or self.died)
 
 
 async def run(kills: int, seed: int) -> Tally:
@@ -89,8 +89,7 @@ async def _round(
             await _say(rng, operator, tally)
             await asyncio.sleep(rng.uniform(0, 0.3))
     finally:
-        os.kill(process.pid or 0, signal.SIGKILL)
-        await asyncio.to_thread(process.join)
+        await _killed(process, tally)
 
 
 async def _say(rng: random.Random, operator: GridOperator, tally: Tally) -> None:
@@ -127,8 +126,7 @@ async def _settle(
             count = len(operator.acks)
         held = set(json.loads((directory / "in_force.json").read_text()))
     finally:
-        os.kill(process.pid or 0, signal.SIGKILL)
-        await asyncio.to_thread(process.join)
+        await _killed(process, tally)
     received = {ack.event for ack in operator.acks if ack.status == "RECEIVED"}
     now_utc_s = time.time()
     for name, event in operator.events.items():
@@ -165,6 +163,13 @@ def _started(context: ForkServerContext, directory: Path, bus: Broker) -> ForkSe
     return process
 
 
+async def _killed(process: ForkServerProcess, tally: Tally) -> None:
+    process.kill()
+    await asyncio.to_thread(process.join)
+    if process.exitcode != -signal.SIGKILL:
+        tally.died.append(f"after {tally.kills} kills a site ended by itself with {process.exitcode}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
@@ -172,7 +177,7 @@ def main() -> int:
     options = parser.parse_args()
     began_s = time.monotonic()
     tally = asyncio.run(run(options.kills, options.seed))
-    for line in (*tally.lost, *tally.contradicted, *tally.late)[:50]:
+    for line in (*tally.lost, *tally.contradicted, *tally.late, *tally.died)[:50]:
         print(line)
     print(f"{tally.kills} kills in {time.monotonic() - began_s:.0f} s, seed {options.seed}")
     print(
@@ -181,7 +186,7 @@ def main() -> int:
     )
     print(
         f"accepted and lost {len(tally.lost)}, answered in two ways {len(tally.contradicted)}, "
-        f"executed when over {len(tally.late)}"
+        f"executed when over {len(tally.late)}, ended by themselves {len(tally.died)}"
     )
     return int(not tally.is_clean)
 
