@@ -142,6 +142,8 @@ def _target(written: Written) -> Sequence[Signal]:
 
 def _relative_target(written: Written) -> Sequence[Signal]:
     """A change against what the site would draw otherwise: the schema has no sign, the prose needs one."""
+    if not written.contract.follows_relative:
+        raise MessageError(Reason.NOT_AGREED, f"{written.key}: relative set-points are not followed here")
     return (RelativeTargetSignal(_power(written, may_be_negative=True)),)
 
 

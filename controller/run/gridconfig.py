@@ -72,7 +72,8 @@ class GridConfig(BaseModel):
     telemetry_backlog: Annotated[int, Field(ge=1, le=100_000)] = 3600
     ramp_deadline_s: dict[Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
 
-    # what stands for a limit
+    # what is followed, and what stands for a limit
+    relative_setpoints: bool = False
     levels_kw: dict[Level, Kilowatts] = {}
     offsets_kw: dict[Offset, Kilowatts] = {}
     instructions_kw: dict[Annotated[str, Field(min_length=1, max_length=128)], Kilowatts] = {}

@@ -68,6 +68,7 @@ def contract_of(config: GridConfig, nameplate: Power, nodes: Iterable[str]) -> C
         names=frozenset(config.names),
         nodes=frozenset(nodes),
         rights=config.rights,
+        follows_relative=config.relative_setpoints,
         report_every_s=config.report_period_s,
         ramp_deadline_s=config.ramp_deadline_s,
         levels={level: Power.kw(kw) for level, kw in config.levels_kw.items()},

@@ -33,7 +33,7 @@ ANSWERS = frozenset({"RECEIVED", "REJECTED", "EXPIRED"})
 
 @dataclass(slots=True)
 class Tally:
-    """What came out of a run. The last four must be empty; `died` are sites that ended before they were killed."""
+    """What came out of a run. The last four must be empty; `died` are sites that ended by themselves."""
 
     kills: int = 0
     sent: int = 0

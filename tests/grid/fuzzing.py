@@ -28,7 +28,7 @@ from controller.domain.grid import (
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from controller.grid import ledger as ledgers
 from controller.grid.basepoint import BasePoints, StreamRule
-from controller.grid.dialects import Dialect
+from controller.grid.dialects import Dialect, Heard
 from controller.grid.dsx import Agreement, Feed
 from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxlink import DsxFlex
@@ -64,6 +64,7 @@ KW_PER_UNIT = {"KW": 1.0, "MW": 1000.0, "W": 0.001}
 FUZZED = replace(
     CONTRACT,
     nodes=frozenset({"row-a"}),
+    follows_relative=True,
     levels={1: Power.kw(901), 3: Power.kw(101)},
     instructions={"SHED": Power.kw(401)},
     alerts={Alert.GRID_EMERGENCY: Power.kw(301)},
@@ -255,6 +256,17 @@ def _check_power(
     assert any(abs(value * KW_PER_UNIT[unit] * 1000 - power.watts) <= 1 for value in said), why
 
 
+class _Fresh(ZeroHundred):
+    """A dispatcher's line that has heard nothing yet, each time anew: one 0 would answer for all later."""
+
+    def __init__(self, rule: OffRule) -> None:
+        super().__init__("target", rule, began_utc_s=NOW_S)
+
+    def read(self, topic: str, payload: bytes, *, retained: bool, now_utc_s: float) -> tuple[Heard, ...]:
+        fresh = ZeroHundred("target", self._rule, began_utc_s=NOW_S)
+        return fresh.read(topic, payload, retained=retained, now_utc_s=now_utc_s)
+
+
 class Fuzz:
     """Every dialect with a ledger behind it, as a site has them, fed with twisted messages."""
 
@@ -287,7 +299,7 @@ class Fuzz:
             (plain, (f"{events}/create", f"{events}/snapshot", "heartbeat/vtn"), OPENADR),
             (OpenAdr(sender, FUZZED, heartbeat_s=1, trust=trust), (f"{events}/create",), SIGNED),
             (DsxFlex(dsx, period_s=10, rule=BreachRule()), ("grid/v1/isv/acme-energy/loadtarget/set",), DSX),
-            (ZeroHundred("target", off, began_utc_s=NOW_S), ("target",), ZERO_HUNDRED),
+            (_Fresh(off), ("target",), ZERO_HUNDRED),
             (BasePoints("base", stream), ("base",), BASE_POINT),
         )
         self.ledgers = [Ledger() for _ in self._lines]

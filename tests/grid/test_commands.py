@@ -40,6 +40,7 @@ from tests.grid.messages import (
 AGREED = replace(
     CONTRACT,
     nodes=frozenset({"pdu-1", "pdu-2"}),
+    follows_relative=True,
     levels={1: Power.kw(900), 2: Power.kw(500), 3: Power.kw(100)},
     offsets={2: Power.kw(700)},
     instructions={"SHED": Power.kw(400), "SHED_MORE": Power.kw(200)},
@@ -98,6 +99,7 @@ def test_the_normal_level_asks_for_nothing(type_: str) -> None:
         ("CONTROL_LEVEL_OFFSET", -3),
         ("DISPATCH_INSTRUCTION", "SHED"),
         ("CONTROL_SETPOINT", 5),
+        ("DISPATCH_SETPOINT_RELATIVE", -5),
         ("CONTROL_LEVEL_OFFSET_PERCENT", 0.2),
     ],
 )
@@ -236,6 +238,13 @@ def test_two_nodes_at_once_or_a_strange_one_are_refused(targets: list[str], reas
     assert refused(limit(80), descriptors=descriptors, targets=targets) is reason
 
 
+@pytest.mark.parametrize("type_", ["DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE"])
+def test_a_set_point_for_a_node_is_refused_and_not_accepted_without_effect(type_: str) -> None:
+    descriptors = [described(type_)]
+
+    assert refused(payload(type_, 5), descriptors=descriptors, targets=["pdu-1"]) is Reason.UNSUPPORTED
+
+
 # --- rights
 
 SAYS = {
@@ -354,7 +363,6 @@ def test_every_signal_survives_the_store() -> None:
             described("IMPORT_CAPACITY_RESERVATION"),
             described("GHG", "GHG"),
         ],
-        targets=["pdu-1"],
     )
     assert isinstance(result, Accepted)
     entry = Entry(id=result.event.id, content=result)
