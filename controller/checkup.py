@@ -40,6 +40,25 @@ def report(settings: Settings, out: Console) -> None:
         out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}")
     if not operators:
         out.print("grid operator: none")
+    for line in _own_reasons(settings):
+        out.print(line)
+
+
+def _own_reasons(settings: Settings) -> Iterator[str]:
+    """What the site curtails for by itself."""
+    if settings.control is not None:
+        yield f"by hand: wattshift curtail, over {settings.control.socket}"
+    if (triggers := settings.triggers) is None:
+        return
+    for table in triggers.schedules:
+        when = f"{', '.join(table.days)} {table.start}-{table.end} {triggers.timezone}"
+        yield f"schedule {table.id}: {table.limit_kw:g} kW, {when}"
+    for price in triggers.prices:
+        yield f"price {price.id}: {price.limit_kw:g} kW above {price.above_usd_per_kwh:g} USD/kWh"
+    for frequency in triggers.frequencies:
+        yield f"frequency {frequency.id}: {frequency.limit_kw:g} kW below {frequency.below_hz:g} Hz"
+    if (peaks := triggers.peaks) is not None:
+        yield f"peak hours of {peaks.calendar}: {peaks.limit_kw:g} kW from {100 * peaks.probability:g} % on"
 
 
 def status_tables(status: Json) -> Iterator[RenderableType]:

@@ -16,6 +16,7 @@ import structlog
 from controller.domain.grid import EventStatus
 from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
 from controller.grid.ledger import Effect, Verdict
+from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
 from controller.grid.stored import from_text, to_text
@@ -26,7 +27,7 @@ STORE_RETRY_S = 1.0
 
 _SNAPSHOT_KEY = "snapshot"
 _EVENT_KEY = "event/"
-_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot)
+_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
 
 
 class StoreError(Exception):

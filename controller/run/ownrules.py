@@ -99,7 +99,9 @@ class OwnRules:
     async def curtail(self, cut: Cut, end_utc_s: float, who: str) -> None:
         """Curtail from now on. Returns when it is durable; `StoreError` if that is not known in time."""
         self._log.info("own_curtail", limit_w=cut.limit.watts, node=cut.node, until=end_utc_s, who=who)
-        await self._stored("curtail", partial(triggers.curtail, cut=cut, end_utc_s=end_utc_s, who=who))
+        await self._stored(
+            f"curtail {cut.node}", partial(triggers.curtail, cut=cut, end_utc_s=end_utc_s, who=who)
+        )
 
     async def end(self, who: str) -> tuple[str, ...]:
         """End what people asked for; the events that ended."""
@@ -109,8 +111,9 @@ class OwnRules:
         return ended
 
     async def _stored(self, key: str, change: Change) -> None:
+        """Make `change` durable. One that waits under the same key gives way to it, and is not confirmed."""
         durable = asyncio.Event()
-        self._book.put((key, id(durable)), Pending(change=change, then=durable.set))
+        self._book.put(key, Pending(change=change, then=durable.set))
         try:
             async with asyncio.timeout(STORED_WITHIN_S):
                 await durable.wait()

@@ -216,5 +216,17 @@ async def test_a_flood_costs_the_oldest_messages_and_nothing_else() -> None:
     assert "e10" in book.ledger.entries
 
 
+async def test_a_flood_of_load_targets_is_bounded_like_any_other() -> None:
+    book = book_on(Disk(), Settled())
+
+    for number in range(MAX_QUEUED + 9):
+        command = LoadTargets(
+            id=str(number), correlation="c", version_utc_s=1.0, stamp="s", targets=(), source="test"
+        )
+        book.put(command, Pending(change=partial(receive_targets, message=command)))
+
+    assert book.overflowed == 9
+
+
 def _settle_at(utc_s: float, book: Ledger, *, now_utc_s: float, measured: Measured) -> tuple[Ledger, Verdict]:
     return ledger.settle(book, utc_s)
