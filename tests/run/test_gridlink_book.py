@@ -15,6 +15,7 @@ from controller.domain.grid import EventStatus
 from controller.grid import ledger
 from controller.grid.entries import Ledger
 from controller.grid.ledger import Verdict
+from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured
 from controller.run.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
 from tests.grid.messages import NOW_S, event, listed, notice, parsed, snapshot
