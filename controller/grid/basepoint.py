@@ -86,7 +86,7 @@ class BasePoints:
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
         return now_utc_s < self._until_utc_s
 
-    def acknowledgement(self, ack: Ack) -> None:
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> None:
         """The status that goes out with the ticks names the base point that is being followed."""
         return
 

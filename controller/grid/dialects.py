@@ -64,8 +64,9 @@ class Dialect(Protocol):
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
         """Whether the operator is there, as far as this dialect can tell."""
 
-    def acknowledgement(self, ack: Ack) -> Letter | None:
-        """The word to the sender on one version of an event; None where the dialect has none."""
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> Letter | None:
+        """The word to the sender on one version of an event; None where the dialect has none. The time is
+        that of a signature and changes nothing that is said."""
 
     def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
         """What the site has to tell after one tick."""

@@ -80,7 +80,7 @@ class DsxFlex:
         """The contract has no heartbeat of the operator: the broker's answer is all there is."""
         return connected
 
-    def acknowledgement(self, ack: Ack) -> None:
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> None:
         """Commands are fire and forget: the next status is the answer."""
         return
 

@@ -87,8 +87,8 @@ class OpenAdr:
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
         return connected
 
-    def acknowledgement(self, ack: Ack) -> Letter:
-        return self._report(ack_report(self._sender, ack), ack.at_utc_s)
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> Letter:
+        return self._report(ack_report(self._sender, ack), now_utc_s)
 
     def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
         letters: list[Letter] = []

@@ -99,7 +99,7 @@ class ZeroHundred:
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
         return now_utc_s - self._heard_utc_s < self._rule.stale_s
 
-    def acknowledgement(self, ack: Ack) -> None:
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> None:
         """The dialect has no answer."""
         return
 

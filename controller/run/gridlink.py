@@ -225,7 +225,7 @@ class GridLink:
             self._has_mail.clear()
             ack = unsent_but(self._book.ledger, self._published)
             if ack is not None:
-                letter = self._dialect.acknowledgement(ack)
+                letter = self._dialect.acknowledgement(ack, self._utc())
                 if letter is not None:
                     await publish(letter)
                     self._counts["acks"] += 1
