@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.power import Power
@@ -245,6 +247,34 @@ def test_a_target_that_is_over_is_never_executed() -> None:
     book = after(command(target(12.0, 0, 600)), now_s=601)
 
     assert in_force(book, 601) == []
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([None, 5.0, 8.0, 12.0]),
+        st.sampled_from([None, 0.0, 30.0, 90.0]),
+        st.sampled_from([None, 120.0, 600.0]),
+        st.sampled_from([["main-a"], ["main-b"], []]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(STEPS, st.data())
+def test_repetitions_at_any_later_moment_change_nothing(steps: list[Any], data: st.DataObject) -> None:
+    commands = [
+        command(target(mw, start_s, end_s, feed_tags=tags), sent_s=float(at))
+        for at, (mw, start_s, end_s, tags) in enumerate(steps)
+    ]
+    repeated: list[bytes] = []
+    for at, one in enumerate(commands):
+        repeated += [one, *data.draw(st.lists(st.sampled_from(commands[: at + 1]), max_size=3))]
+
+    once, again = after(*commands, now_s=10), after(*repeated, now_s=10)
+
+    assert in_force(again, 10) == in_force(once, 10)
 
 
 # --- telling
