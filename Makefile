@@ -78,6 +78,14 @@ bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML 
 soak: $(VENV)/.installed  ## seeds SEEDS=100 from FIRST=1 on: two virtual hours of faults each, judged from the plant
 	$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) --first $(FIRST)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every dialect: ten to twenty minutes
+	$(BIN)/python -m tests.bench.fuzz --count 1000000
+
+.PHONY: bench-kill
+bench-kill: $(VENV)/.installed tools  ## kill -9 in the middle of events, 1,000 times, against a real broker: about eight minutes
+	$(BIN)/python -m tests.bench.kill --kills 1000
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -152,6 +152,28 @@ def merit(
 
 
 @app.command()
+def curtail(
+    kw: Annotated[
+        float | None, typer.Option(min=0, help="the most that the site, or --node, may draw")
+    ] = None,
+    duration: Annotated[str | None, typer.Option("--for", help="90s, 45m, 2h, 1d")] = None,
+    until: Annotated[str | None, typer.Option(help="18:30, or 2026-11-28T18:30-06:00")] = None,
+    open_end: Annotated[bool, typer.Option("--open", help="until somebody ends it")] = False,
+    node: Annotated[str, typer.Option(help="a node below the site")] = "",
+    end: Annotated[bool, typer.Option("--end", help="end every curtailment that was asked for here")] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Curtail the site by hand; without options, list the site's own events."""
+    from controller import curtail as curtailing
+
+    wish = curtailing.Wish(kw=kw, duration=duration, until=until, open_end=open_end, node=node, end=end)
+    try:
+        curtailing.run(wish, _load(config).control, out)
+    except curtailing.CurtailError as error:
+        _fail(str(error))
+
+
+@app.command()
 def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML library")] = None) -> None:
     """Print a ready site-file block for the GPUs of this host."""
     from drivers.base import DriverError

@@ -15,6 +15,7 @@ from rich.tree import Tree
 
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
+from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
 from controller.domain.site import Site
@@ -39,8 +40,34 @@ def report(settings: Settings, out: Console) -> None:
         unit = MARKETS[ladder.key.price].unit
         prices.add_row(str(ladder.key), sources or "-", f"{ladder.constant:g}", unit)
     out.print(prices)
-    link = settings.grid
-    out.print(f"grid operator: {f'{link.host}:{link.port} as {link.ven}' if link is not None else 'none'}")
+    operators = [("grid operator", settings.grid)] if settings.grid is not None else []
+    operators += [(f"operator {operator.id}", operator) for operator in settings.operators]
+    for name, link in operators:
+        rights = ", ".join(right for right in Right if right in link.rights)
+        signed = ", signed" if link.signed_by else ""
+        where = f"{link.host}:{link.port} as {link.ven}"
+        out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}")
+    if not operators:
+        out.print("grid operator: none")
+    for line in _own_reasons(settings):
+        out.print(line)
+
+
+def _own_reasons(settings: Settings) -> Iterator[str]:
+    """What the site curtails for by itself."""
+    if settings.control is not None:
+        yield f"by hand: wattshift curtail, over {settings.control.socket}"
+    if (triggers := settings.triggers) is None:
+        return
+    for table in triggers.schedules:
+        when = f"{', '.join(table.days)} {table.start}-{table.end} {triggers.timezone}"
+        yield f"schedule {table.id}: {table.limit_kw:g} kW, {when}"
+    for price in triggers.prices:
+        yield f"price {price.id}: {price.limit_kw:g} kW above {price.above_usd_per_kwh:g} USD/kWh"
+    for frequency in triggers.frequencies:
+        yield f"frequency {frequency.id}: {frequency.limit_kw:g} kW below {frequency.below_hz:g} Hz"
+    if (peaks := triggers.peaks) is not None:
+        yield f"peak hours of {peaks.calendar}: {peaks.limit_kw:g} kW from {100 * peaks.probability:g} % on"
 
 
 def status_tables(status: Json) -> Iterator[RenderableType]:

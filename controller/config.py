@@ -31,8 +31,9 @@ from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
 from controller.domain.site import Node, Policy, Service, Site, Zone
 from controller.pricetable import PricesTable, ProfitTable
-from controller.run.gridsession import GridConfig
+from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
+from controller.run.triggerconfig import ControlTable, TriggersTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
 
@@ -221,6 +222,9 @@ class Settings(BaseSettings, DeviceTables):
     api: ApiTable = ApiTable()
     log: LogTable = LogTable()
     grid: GridConfig | None = None
+    operators: tuple[OperatorConfig, ...] = ()
+    control: ControlTable | None = None
+    triggers: TriggersTable | None = None
     simulation: SimulationTable = SimulationTable()
 
     @classmethod

@@ -22,6 +22,8 @@ def problems(settings: Settings) -> list[str]:
         *_ratings(settings.nodes),
         *_places(settings),
         *_sensors(settings),
+        *_operators(settings),
+        *_triggers(settings),
         *registry.problems(settings, settings.prices.prefer),
     ]
 
@@ -89,3 +91,36 @@ def _sensors(settings: Settings) -> Iterator[str]:
         )
         if sensor.meters and stale_s < 3 * sensor.poll_s:
             yield f"{sensor.key}.poll_s {sensor.poll_s}: meter_stale_after_s {stale_s} is less than 3 polls"
+
+
+def _operators(settings: Settings) -> Iterator[str]:
+    """Operators are told apart by id, and by client id where they share a broker; their feeds are nodes."""
+    tables = [("grid", settings.grid)] if settings.grid is not None else []
+    tables += [(f"operators.{at}", table) for at, table in enumerate(settings.operators)]
+    ids = Counter(operator.id for operator in settings.operators)
+    yield from (f"operators: {name!r} is declared {n} times" for name, n in ids.items() if n > 1)
+    clients = Counter((table.host, table.port, table.client_id) for _, table in tables)
+    yield from (
+        f"client_id {client!r} is used {n} times at {host}:{port}: each would throw the other out"
+        for (host, port, client), n in clients.items()
+        if n > 1
+    )
+    below = {node.id for node in settings.nodes[1:]}
+    for key, table in tables:
+        for feed in table.feeds:
+            if feed.node and feed.node not in below:
+                yield f"{key}.feeds: node {feed.node!r} of feed {feed.tag!r} is none below the site"
+
+
+def _triggers(settings: Settings) -> Iterator[str]:
+    """What is cut is a node below the site, and a frequency has a meter."""
+    if settings.triggers is None:
+        return
+    below = {node.id for node in settings.nodes[1:]}
+    for cut in settings.triggers.cuts:
+        if cut.node and cut.node not in below:
+            yield f"triggers: node {cut.node!r} is none below the site"
+    meters = {meter for sensor in registry.sensed(settings) for meter in sensor.meters}
+    for at, frequency in enumerate(settings.triggers.frequencies):
+        if frequency.meter not in meters:
+            yield f"triggers.frequencies.{at}.meter {frequency.meter!r} is not declared"

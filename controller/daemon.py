@@ -18,17 +18,21 @@ from controller.run import metrics
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
+from controller.run.control import Control, ControlError
 from controller.run.devices import Machines, Polling, outcome_name
 from controller.run.gridbook import StoreError
+from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridsession import GridSession
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
+from controller.run.ownrules import OwnRules
 from controller.run.prices import PriceBook
 from controller.run.privilege import keep_from_children
 from controller.run.recording import NotRecorded, Recording, recording_path
+from controller.run.triggerconfig import TriggersTable
 from drivers import registry
 from drivers.registry import Fleet
 
@@ -49,7 +53,7 @@ def run(settings: Settings) -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
             runner.run(serve(settings))
-    except (JournalError, StoreError, ApiError) as error:
+    except (JournalError, StoreError, ApiError, ControlError) as error:
         raise StartError(str(error)) from error
 
 
@@ -80,10 +84,16 @@ async def serve(
             clock=clock,
             troubles=board.price_troubles,
         )
-        most = nameplate(board.site, machines.specs)
-        link = _link(settings, clock, journal, most, wake, session)
-        if link is not None:
+        links = _links(
+            settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake, session
+        )
+        board.operators = tuple(links)
+        own = _own(settings, clock, journal, wake)
+        for link in links:
             await link.restore()
+        if own is not None:
+            await own.restore()
+        control = _control(settings, own, board.site, machines, clock)
         api = Api(
             board=board,
             host=settings.api.host,
@@ -94,7 +104,7 @@ async def serve(
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(link) if link is not None else Islanded(),
+            grid=LinkedGrid(*links, own=own) if links or own is not None else Islanded(),
             journal=journal,
             recorder=recording or NotRecorded(),
             board=board,
@@ -103,6 +113,8 @@ async def serve(
             prices=prices,
         )
         port = await api.start()
+        if control is not None:
+            await control.start()
         log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
         try:
             async with asyncio.TaskGroup() as group:
@@ -113,13 +125,17 @@ async def serve(
                 group.create_task(machines.run())
                 group.create_task(prices.run())
                 group.create_task(loop.run())
-                if link is not None:
+                for link in links:
                     group.create_task(link.run())
+                if own is not None:
+                    group.create_task(own.run())
                 notifier.ready()
         except* _StopRequestedError:
             log.info("stopping", site=settings.name)
         finally:
             notifier.stopping()
+            if control is not None:
+                await control.stop()
             await api.stop()
     finally:
         if recording is not None:
@@ -146,22 +162,53 @@ def _make_queue_directories(settings: Settings) -> None:
             raise StartError(f"queue {queue.id!r}: {error}") from error
 
 
-def _link(
+def _links(
     settings: Settings,
     clock: Clock,
     journal: Journal,
+    site: Site,
     most: Power,
     wake: asyncio.Event,
     session: type[GridSession],
-) -> GridLink | None:
-    if settings.grid is None:
+) -> list[GridLink]:
+    """One link for each operator; `[grid]` is the first."""
+    tables: list[GridConfig] = [settings.grid] if settings.grid is not None else []
+    nodes = [node.id for node in site.nodes[1:]]
+    links = []
+    for table in (*tables, *settings.operators):
+        name = f"operator {table.id}" if isinstance(table, OperatorConfig) else "grid"
+        try:
+            link = GridLink(
+                table,
+                journal,
+                nameplate=most,
+                utc=clock.utc_s,
+                wake=wake.set,
+                nodes=nodes,
+                session=session,
+            )
+        except ValueError as error:  # a certificate or a key that cannot be used
+            raise ConfigError(f"{name}: {error}") from error
+        links.append(link)
+    return links
+
+
+def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> OwnRules | None:
+    """The site's own rules and people, where it has any."""
+    if settings.control is None and settings.triggers is None:
         return None
-    try:
-        return GridLink(
-            settings.grid, journal, nameplate=most, utc=clock.utc_s, wake=wake.set, session=session
-        )
-    except ValueError as error:  # a certificate or a key that cannot be used
-        raise ConfigError(f"grid: {error}") from error
+    table = settings.triggers or TriggersTable()
+    return OwnRules(table, journal, utc=clock.utc_s, wake=wake.set)
+
+
+def _control(
+    settings: Settings, own: OwnRules | None, site: Site, machines: Machines, clock: Clock
+) -> Control | None:
+    if settings.control is None or own is None:
+        return None
+    most = nameplate(site, machines.specs)
+    nodes = [node.id for node in site.nodes[1:]]
+    return Control(settings.control.socket, own, nodes=nodes, most=most, utc=clock.utc_s)
 
 
 def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:

@@ -167,7 +167,8 @@ class ModbusSensor:
     async def _ask(self, client: AsyncModbusTcpClient, point: Point) -> MeterReading | ZoneReading:
         match point:
             case PowerPoint():
-                return power_reading(point, await _registers(client, point))
+                words = await _registers(client, point)
+                return power_reading(point, words, await _frequency(client, point))
             case SunSpecPoint():
                 return await self._sunspec(client, point)
             case ZonePoint():
@@ -233,6 +234,16 @@ class ModbusSensor:
     @property
     def _address(self) -> str:
         return f"{self.id} ({self._config.host}:{self._config.port})"
+
+
+async def _frequency(client: AsyncModbusTcpClient, point: PowerPoint) -> Sequence[int] | None:
+    """The words of the frequency; a register that is refused costs the frequency, never the power."""
+    if point.frequency is None:
+        return None
+    try:
+        return await _registers(client, point.frequency)
+    except DriverError:
+        return None
 
 
 async def _registers(client: AsyncModbusTcpClient, register: Register) -> Sequence[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -18,6 +19,7 @@ from drivers import modbus_maps as maps
 from drivers.base import DriverError
 
 INLET_BELIEVABLE_C = (-50.0, 100.0)
+FREQUENCY_BELIEVABLE_HZ = (40.0, 70.0)
 SUNSPEC_SCALE_MAX = 10
 
 _STRUCT = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
@@ -79,9 +81,11 @@ class Metered(BaseModel):
 
 
 class PowerPoint(Metered, Register):
-    """A meter in one register, given by number or, with a `preset`, by the meter's make."""
+    """A meter in one register, given by number or, with a `preset`, by the meter's make. `frequency` is where
+    it has the grid's, in Hz after its `scale`."""
 
     preset: maps.Preset | None = None
+    frequency: Register | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -146,8 +150,19 @@ def value_of(register: Register, words: Sequence[int]) -> float:
     return float(count * register.scale * register.sign)
 
 
-def power_reading(point: PowerPoint, words: Sequence[int]) -> MeterReading:
-    return _metered(point, value_of(point, words))
+def power_reading(
+    point: PowerPoint, words: Sequence[int], frequency_words: Sequence[int] | None = None
+) -> MeterReading:
+    """A frequency that cannot be one is none: it takes nothing away from the power beside it."""
+    reading = _metered(point, value_of(point, words))
+    if point.frequency is None or frequency_words is None:
+        return reading
+    try:
+        frequency_hz = value_of(point.frequency, frequency_words)
+    except DriverError:
+        return reading
+    low_hz, high_hz = FREQUENCY_BELIEVABLE_HZ
+    return replace(reading, frequency_hz=frequency_hz) if low_hz <= frequency_hz <= high_hz else reading
 
 
 def sunspec_reading(point: SunSpecPoint, found: maps.MeterFound, words: Sequence[int]) -> MeterReading:

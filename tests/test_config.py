@@ -62,6 +62,23 @@ id = "local"
 directory = "/var/lib/wattshift/queue"
 """
 
+OPERATOR = """
+[[operators]]
+id = "iso"
+host = "mqtt.grid.example"
+ven = "plant"
+client_id = "b"
+"""
+
+TRIGGER = """
+[[triggers.frequencies]]
+id = "under"
+meter = "main"
+below_hz = 59.85
+restore_above_hz = 59.95
+limit_kw = 5
+"""
+
 MORE_MINERS = """
 [[miners]]
 id = "row-b"
@@ -394,6 +411,50 @@ WRONG = {
         "[journal]\nkeep_days = nan\n[policy]",
         "journal.keep_days: ",
         "nan",
+    ),
+    "two operators of one name": (
+        "[[modbus]]",
+        OPERATOR + OPERATOR.replace('client_id = "b"', 'client_id = "c"') + "[[modbus]]",
+        "operators: ",
+        "'iso' is declared 2 times",
+    ),
+    "two operators that throw each other out": (
+        "[[modbus]]",
+        OPERATOR.replace('client_id = "b"', 'client_id = "plant-1"') + "[[modbus]]",
+        "client_id ",
+        "'plant-1' is used 2 times at mqtt.grid.example:1883",
+    ),
+    "feed of no node": (
+        "[[modbus]]",
+        OPERATOR
+        + 'dialect = "dsx-flex"\nisv = "acme"\nfeeds = [{ tag = "a", node = "site", maximum_kw = 9 }]\n'
+        + "[[modbus]]",
+        "operators.0.feeds: ",
+        "node 'site' of feed 'a' is none below the site",
+    ),
+    "trigger of no node": (
+        "[[modbus]]",
+        TRIGGER.replace("limit_kw = 5", 'limit_kw = 5\nnode = "roof"') + "[[modbus]]",
+        "triggers: ",
+        "node 'roof' is none below the site",
+    ),
+    "trigger of no meter": (
+        "[[modbus]]",
+        TRIGGER.replace('"main"', '"roof"') + "[[modbus]]",
+        "triggers.frequencies.0.meter ",
+        "'roof' is not declared",
+    ),
+    "trigger that never clears": (
+        "[[modbus]]",
+        TRIGGER.replace("59.95", "59.8") + "[[modbus]]",
+        "triggers.frequencies.0: ",
+        "restore_above_hz lies below below_hz",
+    ),
+    "schedule in no time zone": (
+        "[[modbus]]",
+        '[triggers]\ntimezone = "Mars/Olympus"\n[[modbus]]',
+        "triggers.timezone: ",
+        "no time zone of that name",
     ),
     "log level of no kind": ("[policy]", '[log]\nlevel = "loud"\n[policy]', "log.level: ", "(got 'loud')"),
     "log format of no kind": ("[policy]", '[log]\nformat = "xml"\n[policy]', "log.format: ", "(got 'xml')"),

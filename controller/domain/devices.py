@@ -111,8 +111,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
+    """`frequency_hz` is the grid's, where the meter tells it."""
+
     meter: str
     power: Power
+    frequency_hz: float | None = None
 
 
 class Cooling(StrEnum):

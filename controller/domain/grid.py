@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,28 +24,106 @@ class TargetSignal:
 
 
 @dataclass(frozen=True, slots=True)
+class RelativeTargetSignal:
+    """Draw what would be drawn at that moment without this event, plus `power`, which may be negative."""
+
+    power: Power
+
+
+@dataclass(frozen=True, slots=True)
 class PriceSignal:
     usd_per_kwh: float
 
 
-Signal = LimitSignal | TargetSignal | PriceSignal
+@dataclass(frozen=True, slots=True)
+class CarbonSignal:
+    """Emissions of the energy drawn: information, never a command."""
+
+    grams_per_kwh: float
+
+
+class Alert(StrEnum):
+    """Warnings of a grid operator, in the words of OpenADR."""
+
+    GRID_EMERGENCY = "ALERT_GRID_EMERGENCY"
+    BLACK_START = "ALERT_BLACK_START"
+    POSSIBLE_OUTAGE = "ALERT_POSSIBLE_OUTAGE"
+    FLEX_ALERT = "ALERT_FLEX_ALERT"
+    FIRE = "ALERT_FIRE"
+    FREEZING = "ALERT_FREEZING"
+    WIND = "ALERT_WIND"
+    TSUNAMI = "ALERT_TSUNAMI"
+    AIR_QUALITY = "ALERT_AIR_QUALITY"
+    OTHER = "ALERT_OTHER"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSignal:
+    """Information for people. Where an alert limits the site, a `LimitSignal` stands beside it."""
+
+    alert: Alert
+    text: str
+
+
+class Capacity(StrEnum):
+    """What has been agreed about how much the site may import."""
+
+    SUBSCRIPTION = "IMPORT_CAPACITY_SUBSCRIPTION"
+    RESERVATION = "IMPORT_CAPACITY_RESERVATION"
+    AVAILABLE = "IMPORT_CAPACITY_AVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySignal:
+    """Information: no limit follows from it."""
+
+    capacity: Capacity
+    power: Power
+
+
+Signal = (
+    LimitSignal
+    | TargetSignal
+    | RelativeTargetSignal
+    | PriceSignal
+    | CarbonSignal
+    | AlertSignal
+    | CapacitySignal
+)
+
+
+class Right(StrEnum):
+    """What an operator may do: limit the site, set its draw, set prices, be told how it runs."""
+
+    LIMIT = "limit"
+    TARGET = "target"
+    PRICE = "price"
+    READ = "read"
+
+
+ALL_RIGHTS = frozenset(Right)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInterval:
-    """Signals in force from `start_utc_s` until just before `end_utc_s` (Unix seconds; `inf` = open end)."""
+    """Signals in force from `start_utc_s` until just before `end_utc_s` (Unix seconds; `inf` = open end).
+    `label` is the sender's own number for the interval; it orders nothing."""
 
     start_utc_s: float
     end_utc_s: float
     signals: tuple[Signal, ...]
+    label: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRequest:
-    """A report of `payload` every `every_s` seconds while the event is active."""
+    """A report of `payload` every `every_s` seconds while the event is active, at most `times` of them.
+    `labelled` reports carry the labels of the event's intervals, others are numbered by the site."""
 
     payload: str
     every_s: float
+    times: float = math.inf
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +132,7 @@ class GridEvent:
 
     Intervals ascend and do not overlap; an event without intervals is cancelled. `ramp_deadline_s` is the
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
-    event is about; empty, it is the whole site.
+    signals are about; empty, it is the whole site. `best_effort` may be met late, without breaking work.
     """
 
     id: str
@@ -65,6 +144,7 @@ class GridEvent:
     name: str = ""
     node: str = ""
     reports: tuple[ReportRequest, ...] = ()
+    best_effort: bool = False
 
     @property
     def start_utc_s(self) -> float:

@@ -19,7 +19,8 @@ FINAL = frozenset({EventStatus.COMPLETED, EventStatus.CANCELLED, EventStatus.EXP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """What the sender of an event must be told, once. The same statement always has the same `id`."""
+    """What the sender of an event must be told, once. The same statement always has the same `id`; a version
+    that is cancelled by a snapshot, listed again and cancelled once more is told three things."""
 
     event: str
     status: EventStatus
@@ -33,7 +34,8 @@ class Ack:
     @property
     def id(self) -> str:
         version = self.stamp if self.version_utc_s is None else f"{self.version_utc_s:.6f}"
-        digest = hashlib.sha256(f"{self.event}\n{version}\n{self.status}".encode()).hexdigest()
+        statement = f"{self.event}\n{version}\n{self.status}\n{self.at_utc_s:.6f}"
+        digest = hashlib.sha256(statement.encode()).hexdigest()
         return f"ack-{self.event[:80]}-{self.status.lower()}-{digest[:16]}"
 
 

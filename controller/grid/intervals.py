@@ -32,6 +32,7 @@ class Written:
 
     period: Period
     slices: tuple[tuple[Signal, ...], ...] = ((),)
+    label: int = 0
 
 
 def lay_out(
@@ -86,7 +87,9 @@ def _slices(start_s: float, end_s: float, written: Written) -> list[EventInterva
     step_s = (end_s - start_s) / count
     edges = [start_s + index * step_s if index else start_s for index in range(count)] + [end_s]
     return [
-        EventInterval(start_utc_s=edges[index], end_utc_s=edges[index + 1], signals=signals)
+        EventInterval(
+            start_utc_s=edges[index], end_utc_s=edges[index + 1], signals=signals, label=written.label
+        )
         for index, signals in enumerate(written.slices)
     ]
 

@@ -117,16 +117,16 @@ def receive_snapshot(
     verdict = Verdict(effect=Effect.SNAPSHOT)
     for result in snapshot.results:
         ledger, part = receive(ledger, result, now_utc_s, measured)
-        verdict = _sum(verdict, part)
+        verdict = combined(verdict, part)
     for entry in tuple(ledger.entries.values()):
         was_out, is_out = left_out(entry, old), left_out(entry, ledger.mark)
         if is_out and _runs(entry, now_utc_s) and FINAL.isdisjoint(entry.told):
             ledger, part = _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured)
-            verdict = _sum(verdict, part)
+            verdict = combined(verdict, part)
         elif was_out and lives(entry, ledger.mark, now_utc_s):
             fresh = replace(entry, told=())
             ledger, part = _tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
-            verdict = _sum(verdict, part)
+            verdict = combined(verdict, part)
     return ledger, verdict
 
 
@@ -150,7 +150,7 @@ def advance(
         entry = ledger.entries[progress.event]
         if status not in entry.told:
             ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
-            verdict = _sum(verdict, part)
+            verdict = combined(verdict, part)
     return ledger, verdict
 
 
@@ -164,7 +164,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
                 began = EventStatus.STARTED in entry.told
                 status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
                 ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
-                verdict = _sum(verdict, part)
+                verdict = combined(verdict, part)
         elif entry.keep_until_utc_s <= now_utc_s:
             ledger = _without(ledger, entry.id)
             verdict = replace(verdict, forgotten=verdict.forgotten | {entry.id})
@@ -302,7 +302,7 @@ def _without(ledger: Ledger, event_id: str) -> Ledger:
     return replace(ledger, entries=MappingProxyType(entries))
 
 
-def _sum(verdict: Verdict, part: Verdict) -> Verdict:
+def combined(verdict: Verdict, part: Verdict) -> Verdict:
     return replace(
         verdict,
         acks=verdict.acks + part.acks,

@@ -6,16 +6,16 @@ refused whole, with the key and the value named. It never raises, whatever the b
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, ReportRequest
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.grid.eventtimes import Times, delayed, fraction, times_of
 from controller.grid.intervals import Period, Written, lay_out
-from controller.grid.isotime import Now, duration_s, instant, signed_duration_s, start
+from controller.grid.isotime import instant
+from controller.grid.requests import requests_of
 from controller.grid.results import (
     MAX_AHEAD_S,
     MAX_INTERVALS,
@@ -28,25 +28,22 @@ from controller.grid.results import (
     Rejected,
     Snapshot,
 )
-from controller.grid.signals import deadline_s, report_period_s, slices, units_of, unknown_types
+from controller.grid.rights import check_rights
+from controller.grid.signals import deadline_s, left_out, slices, units_of
 from controller.grid.strictjson import MessageError, decode, shown
 from controller.grid.wire import (
     EventHeadWire,
     EventWire,
     HeartbeatWire,
     NotificationWire,
-    PeriodWire,
     SnapshotWire,
     read,
 )
 
 SOURCE = "openadr"
 MAX_SNAPSHOT_INTERVALS = 4 * MAX_INTERVALS
-LEAST_REPORT_PERIOD_S = 1.0
-MAX_DELAY_S = 86_400.0
-REPORTED = "DEMAND"
-"""The report payload that this site sends when an event asks for it."""
 
+_SetPoint = TargetSignal | RelativeTargetSignal
 _LOWEST_PRIORITY = 999_999
 """The lowest that can be asked for: just above `GridEvent`'s default, which is no priority at all."""
 
@@ -61,7 +58,7 @@ def parse_notification(payload: bytes, *, contract: Contract, now_utc_s: float) 
         notification = read(NotificationWire, raw)
         if notification.object_type != "EVENT":
             raise MessageError(Reason.UNSUPPORTED, f"objectType: {shown(notification.object_type)}")
-        _check_targets("targets", notification.targets, contract)
+        _node("targets", notification.targets, contract)
         match notification.operation:
             case "CREATE" | "UPDATE":
                 return _event(notification.object, contract, now_utc_s)
@@ -117,27 +114,33 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     head, version_utc_s = _head(raw, contract, now_utc_s)
     stamp = head.modification_date_time
     wire = read(EventWire, raw)
-    times = _times(wire)
+    times = times_of(wire)
     if times.cancels:
         return Cancelled(id=wire.id, version_utc_s=version_utc_s, stamp=stamp)
     intervals = _intervals(wire, times, contract, version_utc_s)
+    check_rights(intervals, contract.rights)
+    node = _node("object.targets", wire.targets, contract)
+    if node and any(isinstance(signal, _SetPoint) for piece in intervals for signal in piece.signals):
+        raise MessageError(Reason.UNSUPPORTED, f"object.targets: {node}: set-points are for the whole site")
     limited = any(isinstance(signal, LimitSignal) for piece in intervals for signal in piece.signals)
-    delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * _fraction(contract.ven, wire.id)
+    delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * fraction(contract.ven, wire.id)
     default_s = contract.ramp_deadline_s.get(wire.program_id or "", 0.0)
-    reports, unknown_reports = _reports(wire, intervals[0], contract)
+    written = wire.intervals or []
+    reports, unmet = requests_of(wire.report_descriptors or [], written, intervals, contract)
     event = GridEvent(
         id=wire.id,
         version_utc_s=version_utc_s,
         source=SOURCE,
-        intervals=tuple(_delayed(piece, delay_s) for piece in intervals),
-        ramp_deadline_s=deadline_s(wire.intervals or [], default_s),
+        intervals=tuple(delayed(piece, delay_s) for piece in intervals),
+        ramp_deadline_s=deadline_s(written, default_s),
         name=(wire.event_name or "")[:128],
         reports=reports,
+        node=node,
     )
     if wire.priority is not None:
         event = replace(event, priority=min(wire.priority, _LOWEST_PRIORITY))
-    ignored = (*unknown_types(wire.intervals or []), *unknown_reports, *times.ignored)
-    return Accepted(event=event, stamp=stamp, ignored=ignored[:16])
+    unused = left_out(written, units_of(wire.payload_descriptors or []), contract)
+    return Accepted(event=event, stamp=stamp, ignored=(*unused, *unmet, *times.ignored)[:16])
 
 
 def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[EventHeadWire, float]:
@@ -146,63 +149,12 @@ def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[Ev
     if head.object_type not in (None, "EVENT"):
         raise MessageError(Reason.UNSUPPORTED, f"object.objectType: {shown(head.object_type)}")
     version_utc_s = _stamp("modificationDateTime", head.modification_date_time, now_utc_s)
-    _check_targets("object.targets", head.targets, contract)
+    _node("object.targets", head.targets, contract)
     return head, version_utc_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Times:
-    """Every time an event states, read once."""
-
-    event: Period
-    intervals: tuple[Period, ...]
-    life_s: float | None
-    most_delay_s: float
-    ignored: tuple[str, ...]
-
-    @property
-    def cancels(self) -> bool:
-        """Sentinel start and a stated length of zero, with nothing in the list that says otherwise."""
-        first, *_ = (*self.intervals, Period())
-        start = first.start if self.event.start is None else self.event.start
-        own = [period.duration_s for period in self.intervals] or [None]
-        lengths = [self.event.duration_s if length is None else length for length in own]
-        stated = self.life_s == 0.0 or all(length == 0.0 for length in lengths)
-        return isinstance(start, Now) and stated and not any(lengths)
-
-
-def _times(wire: EventWire) -> _Times:
-    own = [interval.interval_period or PeriodWire() for interval in wire.intervals or []]
-    base = wire.interval_period or PeriodWire()
-    shifts_s = [_shift_s(period) for period in (base, *own)]
-    shift_s = next((shift_s for shift_s in reversed(shifts_s[:2]) if shift_s is not None), 0.0)
-    return _Times(
-        event=_period("intervalPeriod", base),
-        intervals=tuple(_period(f"intervals.{index}", period) for index, period in enumerate(own)),
-        life_s=None if wire.duration is None else duration_s("duration", wire.duration),
-        most_delay_s=shift_s,
-        ignored=("randomizeStart of a later interval",) if any(shifts_s[2:]) else (),
-    )
-
-
-def _period(key: str, wire: PeriodWire) -> Period:
-    return Period(
-        start=None if wire.start is None else start(f"{key}.start", wire.start),
-        duration_s=None if wire.duration is None else duration_s(f"{key}.duration", wire.duration),
-    )
-
-
-def _shift_s(wire: PeriodWire) -> float | None:
-    if wire.randomize_start is None:
-        return None
-    shift_s = abs(signed_duration_s("randomizeStart", wire.randomize_start))
-    if shift_s > MAX_DELAY_S:
-        raise MessageError(Reason.BAD_DURATION, f"randomizeStart: {shift_s:g} s, at most {MAX_DELAY_S:g}")
-    return shift_s
-
-
 def _intervals(
-    wire: EventWire, times: _Times, contract: Contract, version_utc_s: float
+    wire: EventWire, times: Times, contract: Contract, version_utc_s: float
 ) -> tuple[EventInterval, ...]:
     """The event in time. The sentinel start means the moment the operator wrote this version, so that the
     same message means the same hours whenever, and however often, it arrives."""
@@ -211,7 +163,8 @@ def _intervals(
         written = tuple(
             Written(
                 period=period,
-                slices=slices(f"intervals.{index}", interval.payloads, units, contract.nameplate),
+                slices=slices(f"intervals.{index}", interval.payloads, units, contract),
+                label=_label(interval.id, index),
             )
             for index, (interval, period) in enumerate(zip(wire.intervals, times.intervals, strict=True))
         )
@@ -222,34 +175,11 @@ def _intervals(
     return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s)
 
 
-def _delayed(piece: EventInterval, delay_s: float) -> EventInterval:
-    if not delay_s:
-        return piece
-    return replace(piece, start_utc_s=piece.start_utc_s + delay_s, end_utc_s=piece.end_utc_s + delay_s)
-
-
-def _fraction(ven: str, event_id: str) -> float:
-    """A number in 0..1 that belongs to this site and event: the same after a restart, another elsewhere."""
-    digest = hashlib.sha256(f"{ven}\n{event_id}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / (1 << 48)
-
-
-def _reports(
-    wire: EventWire, first: EventInterval, contract: Contract
-) -> tuple[tuple[ReportRequest, ...], tuple[str, ...]]:
-    """The telemetry asked for, and what was asked for that this site does not report.
-
-    The period is `X_REPORT_PERIOD` where an interval carries one. Else `frequency` n > 0 means every n
-    intervals, and 0 or none leaves it to the site.
-    """
-    asked = {descriptor.payload_type: descriptor.frequency for descriptor in wire.report_descriptors or []}
-    unknown = tuple(f"report {payload}" for payload in sorted(asked) if payload != REPORTED)
-    if REPORTED not in asked:
-        return (), unknown
-    every_s = asked[REPORTED] * (first.end_utc_s - first.start_utc_s) if asked[REPORTED] > 0 else math.inf
-    every_s = contract.report_every_s if math.isinf(every_s) else every_s
-    every_s = report_period_s(wire.intervals or [], every_s)
-    return (ReportRequest(payload=REPORTED, every_s=max(every_s, LEAST_REPORT_PERIOD_S)),), unknown
+def _label(written: object, index: int) -> int:
+    """The sender's own number for an interval; where there is none that can be one, its place."""
+    if isinstance(written, int) and not isinstance(written, bool) and -(2**31) <= written < 2**31:
+        return written
+    return index
 
 
 def _stamp(key: str, text: str, now_utc_s: float) -> float:
@@ -262,9 +192,16 @@ def _stamp(key: str, text: str, now_utc_s: float) -> float:
     return utc_s
 
 
-def _check_targets(key: str, targets: list[str] | None, contract: Contract) -> None:
-    if targets and contract.ven not in targets and contract.names.isdisjoint(targets):
+def _node(key: str, targets: list[str] | None, contract: Contract) -> str:
+    """The node that `targets` aim at; empty for the whole site, which is meant wherever it is named."""
+    if not targets or contract.ven in targets or not contract.names.isdisjoint(targets):
+        return ""
+    nodes = sorted(contract.nodes.intersection(targets))
+    if len(nodes) > 1:
+        raise MessageError(Reason.UNSUPPORTED, f"{key}: {shown(nodes)}: one node at a time")
+    if not nodes:
         raise MessageError(Reason.NOT_ADDRESSED, f"{key}: {shown(targets)} do not name {contract.ven}")
+    return nodes[0]
 
 
 def _check_total(results: list[MessageResult]) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.power import ZERO, Bound, Limit, Power
 from controller.grid.entries import Ack
 from controller.grid.isotime import duration, stamp
+from controller.grid.requests import UNITS
 from controller.grid.site import DataQuality, Part
 from controller.grid.telemetry import Average
 
@@ -50,15 +52,15 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
 
 
 def telemetry_report(sender: Sender, average: Average) -> Report:
-    """The mean demand of one report period: the site meter first, its parts for information."""
+    """One report period: the site meter first, its parts for information. Demand, set-point and what can
+    still be shed are always told; the rest where it was asked for and there is a value."""
     payloads = [*_demand(average.demand, average.quality), *_setpoint(average.setpoint)]
     descriptors = [_descriptor("DEMAND", "MEAN"), _descriptor("SETPOINT")]
-    if average.baseline is not None:
-        payloads.append(_payload("BASELINE", average.baseline.in_kw))
-        descriptors.append(_descriptor("BASELINE", "ESTIMATED"))
-    if average.shed_available is not None:
-        payloads.append(_payload("LOAD_SHED_DELTA_AVAILABLE", average.shed_available.in_kw))
-        descriptors.append(_descriptor("LOAD_SHED_DELTA_AVAILABLE", "FORECAST"))
+    for payload_type, reading_type, value in _measures(average):
+        payloads.append(_payload(payload_type, value))
+        descriptors.append(_descriptor(payload_type, reading_type))
+    if "OPERATING_STATE" in average.payloads:
+        payloads.append(_payload("OPERATING_STATE", average.state.value))
     payloads.append(_payload("DATA_QUALITY", average.quality.value))
     length_s = average.end_utc_s - average.start_utc_s
     place = (average.start_utc_s, length_s, average.index)
@@ -66,14 +68,36 @@ def telemetry_report(sender: Sender, average: Average) -> Report:
         _resource(sender.ven, *place, payloads),
         *(_resource(part.name, *place, _part(part)) for part in average.parts),
     ]
-    digest = hashlib.sha256(f"{average.event}\n{average.start_utc_s:.3f}".encode()).hexdigest()
+    asked = ",".join(sorted(average.payloads))
+    digest = hashlib.sha256(f"{average.event}\n{average.start_utc_s:.3f}\n{asked}".encode()).hexdigest()
     report_id = f"tlm-{average.event[:80]}-{digest[:16]}"
     return _report(sender, report_id, "telemetry", average.event, average.end_utc_s, descriptors, resources)
+
+
+def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
+    """Payload type, reading type and value of what goes beside demand and set-point. Up regulation is what
+    the grid gains when the site sheds, down regulation what it can hand to the site."""
+    asked = average.payloads
+    if average.baseline is not None:
+        yield "BASELINE", "ESTIMATED", average.baseline.in_kw
+    if average.shed_available is not None:
+        yield "LOAD_SHED_DELTA_AVAILABLE", "FORECAST", average.shed_available.in_kw
+        if "UP_REGULATION_AVAILABLE" in asked:
+            yield "UP_REGULATION_AVAILABLE", "FORECAST", average.shed_available.in_kw
+    if average.rise_available is not None and "DOWN_REGULATION_AVAILABLE" in asked:
+        yield "DOWN_REGULATION_AVAILABLE", "FORECAST", average.rise_available.in_kw
+    if "USAGE" in asked and average.quality is not DataQuality.MISSING:
+        yield "USAGE", "SUMMED", round(max(average.usage_kwh, 0.0), 6)
 
 
 def status_message(*, online: bool, birth: int, at_utc_s: float) -> bytes:
     """The retained word on whether the site is connected; the Will is the same with `online` false."""
     return _json({"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)})
+
+
+def heartbeat_message(*, seq: int, at_utc_s: float) -> bytes:
+    """The site's controller decides: sent with a tick, never by a timer of its own."""
+    return _json({"seq": seq, "utc": stamp(at_utc_s)})
 
 
 def _report(
@@ -114,7 +138,7 @@ def _resource(
 def _descriptor(payload_type: str, reading_type: str | None = None) -> dict[str, Any]:
     reading = {} if reading_type is None else {"readingType": reading_type}
     kind = {"objectType": "REPORT_PAYLOAD_DESCRIPTOR", "payloadType": payload_type}
-    return {**kind, **reading, "units": "KW"}
+    return {**kind, **reading, "units": UNITS.get(payload_type, "KW")}
 
 
 def _payload(payload_type: str, *values: float | str) -> dict[str, Any]:

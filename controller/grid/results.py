@@ -9,13 +9,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from controller.domain.grid import GridEvent
+from controller.domain.grid import ALL_RIGHTS, Alert, GridEvent, Right
 from controller.domain.power import Power
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_INTERVALS = 4096
 MAX_AHEAD_S = 5.0
 """How far ahead of our clock a sender's stamp may lie before we take it for an error."""
+
+
+REPORTABLE = frozenset(
+    {
+        "DEMAND",
+        "USAGE",
+        "SETPOINT",
+        "OPERATING_STATE",
+        "LOAD_SHED_DELTA_AVAILABLE",
+        "UP_REGULATION_AVAILABLE",
+        "DOWN_REGULATION_AVAILABLE",
+        "DATA_QUALITY",
+    }
+)
+"""The report payloads of OpenADR that every site can fill. BASELINE is one only where a baseline is kept."""
 
 
 class Reason(StrEnum):
@@ -28,6 +43,10 @@ class Reason(StrEnum):
     BAD_SHAPE = "BAD_SHAPE"
     UNSUPPORTED = "UNSUPPORTED"
     NOT_ADDRESSED = "NOT_ADDRESSED"
+    NOT_AGREED = "NOT_AGREED"
+    NOT_AUTHORIZED = "NOT_AUTHORIZED"
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+    STALE = "STALE"
     BAD_TIME = "BAD_TIME"
     FROM_THE_FUTURE = "FROM_THE_FUTURE"
     BAD_DURATION = "BAD_DURATION"
@@ -43,15 +62,29 @@ class Reason(StrEnum):
 class Contract:
     """What a site and its operator agreed on before the first message.
 
-    `names` are further targets that mean this site, beside `ven`. `report_every_s` holds where an event asks
-    for telemetry and names no period; `ramp_deadline_s` is by program, for limits that carry no deadline.
+    `names` are further targets that mean this site, beside `ven`; `nodes` are the places in its electrical
+    tree that an event may be aimed at. `report_every_s` holds where an event asks for telemetry and names no
+    period; `ramp_deadline_s` is by program, for limits that carry no deadline.
+
+    The limits that stand for a word instead of a power: `levels` for SIMPLE, `offsets` for
+    CONTROL_LEVEL_OFFSET, `instructions` for DISPATCH_INSTRUCTION, `alerts` for an alert. What is not in its
+    table was not agreed. `follows_relative`: set-points relative to what the site would draw are followed.
+    `reported` are the report payloads that the site has values for.
     """
 
     ven: str
     nameplate: Power
     names: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+    rights: frozenset[Right] = ALL_RIGHTS
+    follows_relative: bool = False
     report_every_s: float = 60.0
+    reported: frozenset[str] = REPORTABLE
     ramp_deadline_s: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[int, Power] = field(default_factory=dict)
+    offsets: Mapping[int, Power] = field(default_factory=dict)
+    instructions: Mapping[str, Power] = field(default_factory=dict)
+    alerts: Mapping[Alert, Power] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

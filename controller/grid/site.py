@@ -59,10 +59,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A node of the site's tree: what it draws, and what the plan lets it draw."""
+
+    node: str
+    demand: Power
+    granted: Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReport:
     """One tick's worth of telling. `demand` means nothing while `quality` is MISSING.
 
-    `baseline` is what the site would draw without events; `shed_available` what it could still drop.
+    `baseline` is what the site would draw without events; `shed_available` what it could still drop, and
+    `rise_available` what it could take on within its limits. `granted` is what the plan lets it draw.
     """
 
     now_utc_s: float
@@ -72,7 +82,10 @@ class SiteReport:
     state: OperatingState = OperatingState.RUNNING_NORMAL
     baseline: Power | None = None
     shed_available: Power | None = None
+    rise_available: Power | None = None
+    granted: Power | None = None
     parts: tuple[Part, ...] = ()
+    places: tuple[Place, ...] = ()
     progress: tuple[Progress, ...] = ()
 
     @property

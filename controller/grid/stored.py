@@ -12,11 +12,17 @@ from enum import StrEnum
 from typing import Any
 
 from controller.domain.grid import (
+    Alert,
+    AlertSignal,
+    Capacity,
+    CapacitySignal,
+    CarbonSignal,
     EventInterval,
     EventStatus,
     GridEvent,
     LimitSignal,
     PriceSignal,
+    RelativeTargetSignal,
     ReportRequest,
     TargetSignal,
 )
@@ -29,12 +35,14 @@ _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         *(Entry, Mark, Ack, Accepted, Cancelled, Rejected, Measured),
-        *(GridEvent, EventInterval, LimitSignal, TargetSignal, PriceSignal, ReportRequest),
+        *(GridEvent, EventInterval, ReportRequest),
+        *(LimitSignal, TargetSignal, RelativeTargetSignal),
+        *(PriceSignal, CarbonSignal, AlertSignal, CapacitySignal),
         *(Power, Limit, NoLimit),
     )
 }
 _WORDS: dict[str, type[StrEnum]] = {
-    kind.__name__: kind for kind in (EventStatus, Reason, DataQuality, OperatingState)
+    kind.__name__: kind for kind in (EventStatus, Reason, DataQuality, OperatingState, Alert, Capacity)
 }
 
 

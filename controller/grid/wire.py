@@ -17,38 +17,43 @@ Id = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, alias_generator=to_camel)
 
 
-class PeriodWire(_Wire):
+class PeriodWire(Wire):
     start: str | None = None
     duration: str | None = None
     randomize_start: str | None = None
 
 
-class PayloadWire(_Wire):
+class PayloadWire(Wire):
     type: Word
     values: Annotated[list[Any], Field(max_length=MAX_INTERVALS)]
 
 
-class IntervalWire(_Wire):
+class IntervalWire(Wire):
+    id: Any = None
     interval_period: PeriodWire | None = None
     payloads: list[PayloadWire]
 
 
-class DescriptorWire(_Wire):
+class DescriptorWire(Wire):
     payload_type: Word
     units: Word | None = None
     currency: Word | None = None
 
 
-class ReportDescriptorWire(_Wire):
+class ReportDescriptorWire(Wire):
     payload_type: Word
+    units: Word | None = None
     frequency: Annotated[int, Field(ge=-1, lt=2**31)] = -1
+    repeat: Annotated[int, Field(ge=-1, lt=2**31)] = 1
+    historical: bool = True
+    report_intervals: Word = "INTERVALS"
 
 
-class EventHeadWire(_Wire):
+class EventHeadWire(Wire):
     """What is needed to know which version of which event a message is about, and for whom."""
 
     object_type: str | None = None
@@ -68,26 +73,26 @@ class EventWire(EventHeadWire):
     intervals: list[IntervalWire] | None = None
 
 
-class NotificationWire(_Wire):
+class NotificationWire(Wire):
     object_type: str
     operation: str
     targets: list[Word] | None = None
     object: dict[str, Any]
 
 
-class SnapshotWire(_Wire):
+class SnapshotWire(Wire):
     as_of: str
     seq: Annotated[int, Field(ge=0, lt=2**63)]
     ven: str
     events: list[dict[str, Any]]
 
 
-class HeartbeatWire(_Wire):
+class HeartbeatWire(Wire):
     seq: Annotated[int, Field(ge=0, lt=2**63)]
     utc: str
 
 
-WireT = TypeVar("WireT", bound=_Wire)
+WireT = TypeVar("WireT", bound=Wire)
 
 
 def read(model: type[WireT], value: object) -> WireT:

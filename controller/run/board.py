@@ -8,11 +8,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.domain.gpus import GpuDetail
+from controller.domain.grid import Link
 from controller.domain.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStats:
+    """Counted since the process began. `operator_behind_s` is our clock minus the operator's."""
+
+    connected: bool
+    connects: int
+    received: int
+    refused: int
+    overflowed: int
+    acks_sent: int
+    telemetry_sent: int
+    telemetry_dropped: int
+    store_failures: int
+    operator_behind_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +43,18 @@ class Tick:
     utc_s: float
     late_s: float
     took_s: float
+
+
+class Operator(Protocol):
+    """The link to one grid operator, as it is told of."""
+
+    name: str
+
+    @property
+    def state(self) -> Link: ...
+
+    @property
+    def stats(self) -> LinkStats: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +76,7 @@ class Board:
     job_commands: Counter[str] = field(default_factory=Counter)
     price_troubles: dict[str, str] = field(default_factory=dict)
     details: Callable[[], Mapping[str, GpuDetail]] = dict
+    operators: tuple[Operator, ...] = ()
 
     def finished(self, tick: Tick) -> None:
         self.last = tick

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import structlog
 from controller.domain.grid import EventStatus
 from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
 from controller.grid.ledger import Effect, Verdict
+from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
 from controller.grid.stored import from_text, to_text
@@ -25,7 +26,8 @@ STORE_TIMEOUT_S = 5.0
 STORE_RETRY_S = 1.0
 
 _SNAPSHOT_KEY = "snapshot"
-_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot)
+_EVENT_KEY = "event/"
+_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
 
 
 class StoreError(Exception):
@@ -56,6 +58,29 @@ class EventStore(Protocol):
         """The newest record of every key, in any order; `StoreError` if that cannot be known."""
 
 
+class Shelf:
+    """The part of a store that belongs to one operator: several share a store and cannot take each other's
+    events for their own. The empty name is the first operator there was."""
+
+    def __init__(self, store: EventStore, operator: str) -> None:
+        self._store = store
+        self._prefix = f"{operator}/" if operator else ""
+
+    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
+        prefix = self._prefix
+        named = tuple(replace(record, key=prefix + record.key) for record in records)
+        await self._store.record(named, tuple(prefix + key for key in forget))
+
+    async def load(self) -> tuple[Record, ...]:
+        found = await self._store.load()
+        own = [
+            replace(record, key=record.key.removeprefix(self._prefix))
+            for record in found
+            if record.key.startswith(self._prefix)
+        ]
+        return tuple(r for r in own if r.key == _SNAPSHOT_KEY or r.key.startswith(_EVENT_KEY))
+
+
 class Change(Protocol):
     """A step of the ledger, pure: what it would be, and what of that must be durable first."""
 
@@ -75,7 +100,8 @@ class Pending:
 
 
 class GridBook:
-    """`ledger` is what is durable. `settled` is called after every change that told or moved anything."""
+    """`ledger` is what is durable. `settled` is called after every change that told or moved anything. A
+    `quiet` one has an event every few seconds, and logs only what it refused."""
 
     def __init__(
         self,
@@ -86,6 +112,7 @@ class GridBook:
         settled: Callable[[Verdict], None],
         retry_s: float = STORE_RETRY_S,
         timeout_s: float = STORE_TIMEOUT_S,
+        quiet: bool = False,
     ) -> None:
         self.ledger = Ledger()
         self.overflowed = 0
@@ -96,6 +123,7 @@ class GridBook:
         self._settled = settled
         self._retry_s = retry_s
         self._timeout_s = timeout_s
+        self._quiet = quiet
         self._queue: dict[Hashable, Pending] = {}
         self._has_work = asyncio.Event()
         self._store_trouble = ""
@@ -176,6 +204,8 @@ class GridBook:
             fields = {"event_id": ack.event, "version": ack.stamp, "status": ack.status.value}
             if ack.status is EventStatus.REJECTED:
                 self._log.warning("grid_event", **fields, why=" ".join(ack.why))
+            elif self._quiet:
+                self._log.debug("grid_event", **fields)
             else:
                 self._log.info("grid_event", **fields)
         if verdict.effect is Effect.FULL:
@@ -202,4 +232,4 @@ def _mark_record(mark: Mark) -> Record:
 
 
 def _key(event_id: str) -> str:
-    return f"event/{event_id}"
+    return f"{_EVENT_KEY}{event_id}"

@@ -7,43 +7,31 @@ reads `events` and `state` and decides.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
-from controller.grid import ledger, liveness, telemetry
+from controller.grid import ledger, liveness
+from controller.grid.dialects import DialectName, Heard, Letter
 from controller.grid.entries import Ack
 from controller.grid.ledger import Verdict
 from controller.grid.liveness import Liveness
-from controller.grid.openadr import parse_heartbeat, parse_notification, parse_snapshot
-from controller.grid.reports import Report, Sender, ack_report, telemetry_report
-from controller.grid.results import Contract, Heartbeat, Rejected, Snapshot
+from controller.grid.loadtargets import LoadTargets, receive_targets
+from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, SiteReport
-from controller.run.gridbook import EventStore, GridBook, Pending, unsent_but
-from controller.run.gridsession import GridConfig, GridSession, Publish
+from controller.run.board import LinkStats
+from controller.run.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
+from controller.run.gridconfig import GridConfig, OperatorConfig
+from controller.run.gridsession import GridSession, Publish
+from controller.run.gridspeech import dialect_of
 
 WATCH_PERIOD_S = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkStats:
-    """Counted since the process began. `operator_behind_s` is our clock minus the operator's."""
-
-    connected: bool
-    connects: int
-    received: int
-    refused: int
-    overflowed: int
-    acks_sent: int
-    telemetry_sent: int
-    telemetry_dropped: int
-    store_failures: int
-    operator_behind_s: float
 
 
 class GridLink:
@@ -58,42 +46,50 @@ class GridLink:
         utc: Callable[[], float],
         wake: Callable[[], None],
         session: type[GridSession] = GridSession,
+        nodes: Iterable[str] = (),
     ) -> None:
+        self.name = config.id if isinstance(config, OperatorConfig) else ""
+        self.rights = config.rights
+        self._mark = f"{self.name}:" if self.name else ""
         self._config = config
         self._utc = utc
         self._wake = wake
-        self._sender = Sender(client_id=config.client_id, ven=config.ven)
-        self._contract = Contract(
-            ven=config.ven,
-            nameplate=nameplate,
-            names=frozenset(config.names),
-            report_every_s=config.report_period_s,
-            ramp_deadline_s=config.ramp_deadline_s,
+        self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc())
+        self._session = session(
+            config,
+            subscriptions=self._dialect.subscriptions,
+            standing=self._dialect.standing,
+            read=self._arrived,
+            write=self._write_all,
+            utc=utc,
         )
-        self._session = session(config, read=self._arrived, write=self._write_all, utc=utc)
-        self._book = GridBook(store, utc=utc, measured=self._measured, settled=self._settled)
+        shelf = Shelf(store, self.name)
+        quiet = config.dialect is DialectName.BASE_POINT
+        self._book = GridBook(shelf, utc=utc, measured=self._measured, settled=self._settled, quiet=quiet)
         self._in_force: tuple[GridEvent, ...] = ()
         floor_utc_s = utc() - config.snapshot_max_age_s
         self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, floor_utc_s=floor_utc_s)
         self._behind_s = 0.0
         self._site: SiteReport | None = None
-        self._windows = telemetry.NO_WINDOWS
-        self._telemetry: deque[Report] = deque(maxlen=config.telemetry_backlog)
+        self._link = Link.LOST
+        self._alive_until_s = -math.inf
+        self._letters: deque[Letter] = deque(maxlen=config.telemetry_backlog)
         self._has_mail = asyncio.Event()
         self._published: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._counts = dict.fromkeys(("received", "refused", "acks", "telemetry", "dropped"), 0)
         self._restored = False
-        self._log = structlog.get_logger("grid").bind(ven=config.ven)
+        self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
 
     @property
     def state(self) -> Link:
-        return self._liveness.link
+        return self._liveness.link if self._dialect.beats else self._link
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        """The events in force or to come: accepted, durable, not cancelled, not over."""
-        return ledger.events(self._book.ledger, self._utc())
+        """The events in force or to come: accepted, durable, not cancelled, not over. With a named operator
+        their ids begin with its name."""
+        return tuple(self._marked(event) for event in self._own_events())
 
     @property
     def stats(self) -> LinkStats:
@@ -115,7 +111,8 @@ class GridLink:
         if not self._restored:
             await self._book.restore()
             self._restored = True
-            self._in_force = self.events
+            self._dialect.restored(self._book.ledger, self._utc())
+            self._in_force = self._own_events()
             self._log.info("grid_restored", in_force=len(self._in_force))
 
     async def run(self) -> None:
@@ -129,57 +126,54 @@ class GridLink:
     def observe(self, report: SiteReport) -> None:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
         self._site = report
-        self._windows, averages = telemetry.observe(self._windows, self.events, report)
-        for average in averages:
-            self._counts["dropped"] += len(self._telemetry) == self._telemetry.maxlen
-            self._telemetry.append(telemetry_report(self._sender, average))
-            self._has_mail.set()
+        for letter in self._dialect.observed(self._own_events(), report):
+            self._post(letter)
         for progress in report.progress:
-            entry = self._book.ledger.entries.get(progress.event)
-            if entry is not None and progress.status not in entry.told:
-                change = partial(ledger.advance, progress=progress)
-                self._book.put(progress, Pending(change=change))
+            if not progress.event.startswith(self._mark):
+                continue
+            own = replace(progress, event=progress.event.removeprefix(self._mark))
+            entry = self._book.ledger.entries.get(own.event)
+            if entry is not None and own.status not in entry.told:
+                self._book.put(own, Pending(change=partial(ledger.advance, progress=own)))
+
+    def _post(self, letter: Letter) -> None:
+        """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before."""
+        if letter.qos == 0:
+            if not self._session.connected:
+                return
+            kept = (other for other in self._letters if (other.topic, other.qos) != (letter.topic, 0))
+            self._letters = deque(kept, maxlen=self._letters.maxlen)
+        self._counts["dropped"] += len(self._letters) == self._letters.maxlen
+        self._letters.append(letter)
+        self._has_mail.set()
 
     def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
         """One message from the broker, on any topic and of any content."""
         self._counts["received"] += 1
-        ours = ["events", "vens", self._config.ven]
-        match topic.removeprefix(self._config.prefix).split("/"):
-            case ["heartbeat", "vtn"] if not retained:  # a retained one was true once, not now
-                self._heartbeat(payload)
-            case [*where, "snapshot"] if where == ours:
-                self._snapshot(payload)
-            case [*where, "create" | "update" | "delete"] if where == ours:
-                self._notification(payload)
-
-    def _notification(self, payload: bytes) -> None:
-        result = parse_notification(payload, contract=self._contract, now_utc_s=self._utc())
-        if isinstance(result, Rejected):
-            self._refused("event", result)
-            if result.id is None:
-                return
-        else:
-            self._readable("event")
-        self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
-
-    def _snapshot(self, payload: bytes) -> None:
-        match parse_snapshot(payload, contract=self._contract, now_utc_s=self._utc()):
-            case Rejected() as rejected:
-                self._refused("snapshot", rejected)
-            case Snapshot() as snapshot:
-                self._readable("snapshot")
-                change = partial(ledger.receive_snapshot, snapshot=snapshot)
-                self._book.put(snapshot, Pending(change=change, then=partial(self._listed, snapshot)))
-
-    def _heartbeat(self, payload: bytes) -> None:
+        name = topic.removeprefix(self._config.prefix)
         now_utc_s = self._utc()
-        match parse_heartbeat(payload, now_utc_s=now_utc_s):
-            case Rejected() as rejected:
-                self._refused("heartbeat", rejected)
-            case Heartbeat() as beat:
-                self._readable("heartbeat")
-                self._behind_s = now_utc_s - beat.utc_s
-                self._judged(liveness.heard(self._liveness, beat, _elapsed_s()))
+        for heard in self._dialect.read(name, payload, retained=retained, now_utc_s=now_utc_s):
+            self._take(heard, now_utc_s)
+
+    def _take(self, heard: Heard, now_utc_s: float) -> None:
+        result = heard.result
+        if isinstance(result, Rejected):
+            self._refused(heard.kind, result)
+            if result.id is not None:
+                self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            return
+        self._readable(heard.kind)
+        match result:
+            case Accepted() | Cancelled():
+                self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            case Snapshot():
+                change = partial(ledger.receive_snapshot, snapshot=result)
+                self._book.put(result, Pending(change=change, then=partial(self._listed, result)))
+            case LoadTargets():
+                self._book.put(result, Pending(change=partial(receive_targets, message=result)))
+            case Heartbeat():
+                self._behind_s = now_utc_s - result.utc_s
+                self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
 
     def _listed(self, snapshot: Snapshot) -> None:
         self._judged(liveness.listed(self._liveness, snapshot, _elapsed_s()))
@@ -191,11 +185,35 @@ class GridLink:
             log("grid_link", state=now.link.value)
             self._wake()
 
+    def _look(self, now_utc_s: float) -> None:
+        """The state of a link whose dialect has no heartbeat: a connection that broke may come back within
+        the time that a heartbeat would have."""
+        if self._session.connected:
+            self._alive_until_s = _elapsed_s() + self._config.heartbeat_timeout_s
+        is_connected = _elapsed_s() < self._alive_until_s
+        before = self._link
+        self._link = Link.UP if self._dialect.is_alive(now_utc_s, is_connected) else Link.LOST
+        if self._link is not before:
+            log = self._log.warning if self._link is Link.LOST else self._log.info
+            log("grid_link", state=self._link.value)
+            self._wake()
+
+    def _own_events(self) -> tuple[GridEvent, ...]:
+        return ledger.events(self._book.ledger, self._utc())
+
+    def _marked(self, event: GridEvent) -> GridEvent:
+        if not self._mark:
+            return event
+        return replace(event, id=self._mark + event.id, source=self.name)
+
+    def _named(self) -> dict[str, str]:
+        return {"operator": self.name} if self.name else {}
+
     def _settled(self, verdict: Verdict) -> None:
         """The ledger moved: wake the loop if that changes what holds."""
         if verdict.acks:
             self._has_mail.set()
-        before, self._in_force = self._in_force, self.events
+        before, self._in_force = self._in_force, self._own_events()
         if self._in_force != before:
             self._wake()
 
@@ -204,22 +222,23 @@ class GridLink:
 
     async def _write_all(self, publish: Publish) -> None:
         """Send what there is to say, acknowledgements first, for as long as this connection lasts."""
-        topic = self._config.topic(f"reports/vens/{self._config.ven}/create")
         while True:
             self._has_mail.clear()
             ack = unsent_but(self._book.ledger, self._published)
             if ack is not None:
-                await publish(topic, ack_report(self._sender, ack).payload)
-                self._counts["acks"] += 1
+                letter = self._dialect.acknowledgement(ack, self._utc())
+                if letter is not None:
+                    await publish(letter)
+                    self._counts["acks"] += 1
                 self._published.add(ack.id)
                 pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
                 self._book.put(("confirm", ack.id), pending)
-            elif self._telemetry:
-                report = self._telemetry[0]
-                await publish(topic, report.payload)
+            elif self._letters:
+                letter = self._letters[0]
+                await publish(letter)
                 self._counts["telemetry"] += 1
-                if self._telemetry and self._telemetry[0] is report:
-                    self._telemetry.popleft()
+                if self._letters and self._letters[0] is letter:
+                    self._letters.popleft()
             else:
                 await self._has_mail.wait()
 
@@ -230,7 +249,12 @@ class GridLink:
     async def _watch(self) -> None:
         """Notice silence, and close what is over."""
         while True:
+            now_utc_s = self._utc()
+            for heard in self._dialect.passed(now_utc_s):
+                self._take(heard, now_utc_s)
             self._judged(liveness.at(self._liveness, _elapsed_s()))
+            if not self._dialect.beats:
+                self._look(now_utc_s)
             self._book.put("settle", Pending(change=ledger.settle))
             await asyncio.sleep(WATCH_PERIOD_S)
 

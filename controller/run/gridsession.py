@@ -9,85 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Protocol, Self
+from typing import Protocol
 
 import aiomqtt
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from controller.grid.reports import status_message
+from controller.grid.dialects import Letter
 from controller.run.cancellation import obey_cancellation
+from controller.run.gridconfig import FIRST_DELAY_S, GridConfig, tls_context
 
 CALL_TIMEOUT_S = 5.0
 FAREWELL_TIMEOUT_S = 1.0
 MAX_INCOMING = 4096
 REFUSED_CODE = 0x80
-FIRST_DELAY_S = 0.1
-
-_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-
-
-class GridConfig(BaseModel):
-    """The `[grid]` table of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    ven: _Word
-    client_id: _Word
-    names: tuple[_Word, ...] = ()
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/)*$", max_length=200)] = ""
-    username: str | None = None
-    password: SecretStr | None = None
-    tls: bool = False
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    keepalive_s: Annotated[int, Field(ge=2, le=60)] = 5
-    reconnect_max_s: Annotated[float, Field(ge=FIRST_DELAY_S, le=60)] = 5.0
-    heartbeat_timeout_s: Annotated[float, Field(ge=1, le=3600)] = 15.0
-    snapshot_max_age_s: Annotated[float, Field(ge=1, le=3600)] = 90.0
-    report_period_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
-    telemetry_backlog: Annotated[int, Field(ge=1, le=100_000)] = 3600
-    ramp_deadline_s: dict[_Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
-
-    @model_validator(mode="after")
-    def _belongs_together(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
-        if not self.tls and (self.tls_ca or self.tls_cert):
-            raise ValueError("tls_ca and tls_cert need tls = true")
-        if self.password is not None and self.username is None:
-            raise ValueError("password needs a username")
-        return self
-
-    def topic(self, name: str) -> str:
-        return f"{self.prefix}{name}"
-
-
-def tls_context(config: GridConfig) -> ssl.SSLContext | None:
-    """The TLS settings of `config`, read from disk once; `ValueError` names the file that cannot be used."""
-    if not config.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=config.tls_ca)
-        if config.tls_cert is not None:
-            context.load_cert_chain(config.tls_cert, config.tls_key)
-    except OSError as error:
-        raise ValueError(f"tls_ca={config.tls_ca} tls_cert={config.tls_cert}: {error}") from None
-    return context
 
 
 class Publish(Protocol):
-    """Send at QoS 1; returns when the broker has it, raises `aiomqtt.MqttError` if that is not known."""
+    """Send; returns when the broker has it, raises `aiomqtt.MqttError` if that is not known."""
 
-    async def __call__(self, topic: str, payload: bytes) -> None: ...
+    async def __call__(self, letter: Letter) -> None: ...
 
 
 Read = Callable[[str, bytes, bool], None]
@@ -97,11 +40,28 @@ Write = Callable[[Publish], Coroutine[None, None, None]]
 """Runs for the life of one connection and publishes what there is to say."""
 
 
+class Standing(Protocol):
+    """The retained word on whether the site is connected, by the number of the connection; None for none."""
+
+    def __call__(self, *, online: bool, birth: int, at_utc_s: float) -> Letter | None: ...
+
+
 class GridSession:
-    def __init__(self, config: GridConfig, *, read: Read, write: Write, utc: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: GridConfig,
+        *,
+        subscriptions: tuple[str, ...],
+        standing: Standing,
+        read: Read,
+        write: Write,
+        utc: Callable[[], float],
+    ) -> None:
         self.connects = 0
         self.connected = False
         self._config = config
+        self._subscriptions = subscriptions
+        self._standing = standing
         self._tls = tls_context(config)
         self._read = read
         self._write = write
@@ -131,22 +91,21 @@ class GridSession:
 
     async def _connect_once(self) -> None:
         self._birth += 1
-        status = self._config.topic(f"vens/{self._config.ven}/status")
-        async with _entered(self._client(status)) as client:
+        async with _entered(self._client()) as client:
             obey_cancellation()
-            codes = await client.subscribe([(topic, 1) for topic in self._topics()])
+            topics = [(self._config.topic(name), 1) for name in self._subscriptions]
+            codes = await client.subscribe(topics)
             if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
                 raise aiomqtt.MqttError(f"subscription refused: {codes}")
-            await client.publish(status, self._status(online=True), qos=1, retain=True)
+            await self._say(client, online=True, within_s=CALL_TIMEOUT_S)
             obey_cancellation()
             self._up()
             try:
-                write = partial(self._write, _publisher(client))
+                write = partial(self._write, self._publisher(client))
                 raise await _first_trouble(partial(self._read_all, client), write)
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError):
-                    offline = self._status(online=False)
-                    await client.publish(status, offline, qos=1, retain=True, timeout=FAREWELL_TIMEOUT_S)
+                    await self._say(client, online=False, within_s=FAREWELL_TIMEOUT_S)
                 raise
             finally:
                 self.connected = False
@@ -157,9 +116,34 @@ class GridSession:
             if isinstance(message.payload, bytes | bytearray):
                 self._read(message.topic.value, bytes(message.payload), bool(message.retain))
 
-    def _client(self, status: str) -> aiomqtt.Client:
+    async def _say(self, client: aiomqtt.Client, *, online: bool, within_s: float) -> None:
+        """Tell whether the site is connected, where the dialect has a word for it."""
+        letter = self._standing(online=online, birth=self._birth, at_utc_s=self._utc())
+        if letter is not None:
+            topic = self._config.topic(letter.topic)
+            await client.publish(
+                topic, letter.payload, qos=letter.qos, retain=letter.retain, timeout=within_s
+            )
+
+    def _publisher(self, client: aiomqtt.Client) -> Publish:
+        async def publish(letter: Letter) -> None:
+            topic = self._config.topic(letter.topic)
+            await client.publish(topic, letter.payload, qos=letter.qos, retain=letter.retain)
+            obey_cancellation()
+
+        return publish
+
+    def _client(self) -> aiomqtt.Client:
         """A new client each time: its Will carries the number of the connection it belongs to."""
         config = self._config
+        last = self._standing(online=False, birth=self._birth, at_utc_s=self._utc())
+        will = None
+        if last is not None:
+            will = aiomqtt.Will(config.topic(last.topic), last.payload, qos=last.qos, retain=last.retain)
+        try:
+            password = config.secret()
+        except ValueError as error:  # it may be there at the next try
+            raise aiomqtt.MqttError(str(error)) from None
         return aiomqtt.Client(
             config.host,
             config.port,
@@ -167,22 +151,14 @@ class GridSession:
             protocol=aiomqtt.ProtocolVersion.V311,
             clean_session=False,
             username=config.username,
-            password=None if config.password is None else config.password.get_secret_value(),
+            password=password,
             tls_context=self._tls,
             keepalive=config.keepalive_s,
             timeout=CALL_TIMEOUT_S,
             max_queued_incoming_messages=MAX_INCOMING,
-            will=aiomqtt.Will(status, self._status(online=False), qos=1, retain=True),
+            will=will,
             logger=self._library_log,
         )
-
-    def _topics(self) -> list[str]:
-        events = f"events/vens/{self._config.ven}"
-        names = [f"{events}/{word}" for word in ("create", "update", "delete", "snapshot")]
-        return [self._config.topic(name) for name in (*names, "heartbeat/vtn")]
-
-    def _status(self, *, online: bool) -> bytes:
-        return status_message(online=online, birth=self._birth, at_utc_s=self._utc())
 
     def _up(self) -> None:
         self.connected = True
@@ -214,22 +190,23 @@ class _LastWord(logging.Handler):
 @asynccontextmanager
 async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
     """`async with client`, which also closes a connection that the broker never answered: left open, a late
-    answer would bring a second session to life under our own id."""
+    answer would bring a second session to life under our own id.
+
+    Cancelled while it connects, aiomqtt would fail in paho's callbacks and leave its socket open until the
+    keepalive ends: it is left to connect until the socket is closed. A thread opens that socket, so there may
+    be none to close yet: a moment is given to it.
+    """
+    entering = asyncio.ensure_future(client.__aenter__())
     try:
-        await client.__aenter__()
+        await asyncio.shield(entering)
         yield client
     finally:
         client.timeout = FAREWELL_TIMEOUT_S
+        await asyncio.wait([entering], timeout=FAREWELL_TIMEOUT_S)
         with suppress(aiomqtt.MqttError):
             await client.__aexit__(None, None, None)
-
-
-def _publisher(client: aiomqtt.Client) -> Publish:
-    async def publish(topic: str, payload: bytes) -> None:
-        await client.publish(topic, payload, qos=1)
-        obey_cancellation()
-
-    return publish
+        entering.cancel()
+        await asyncio.wait([entering])
 
 
 async def _first_trouble(*parts: Callable[[], Coroutine[None, None, None]]) -> aiomqtt.MqttError:

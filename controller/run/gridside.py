@@ -3,32 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
-from controller.decide.plan import CapReason, Grant, Inputs, Plan, Truth
+from controller.decide.plan import CapReason, Grant, Inputs, Plan, Reason, Truth
 from controller.domain.devices import DeviceKind
-from controller.domain.grid import GridEvent, Link
-from controller.domain.power import Power, total
-from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
+from controller.domain.grid import GridEvent, Link, Right
+from controller.domain.power import ZERO, Limit, Power, total
+from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.gridlink import GridLink
 
+_COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
+_CAN_RISE = frozenset(
+    {Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE}
+)
+"""What keeps a machine down and would not keep it from being raised if the grid asked."""
 
-@dataclass(frozen=True, slots=True)
+
+class Instructor(Protocol):
+    """Somebody whose events the site obeys beside its grid operators: its own rules and its own people."""
+
+    @property
+    def events(self) -> tuple[GridEvent, ...]: ...
+
+    def planned(self, inputs: Inputs, report: SiteReport) -> None: ...
+
+
 class LinkedGrid:
-    """A site with a grid operator; the loop's `GridSide`."""
+    """A site with grid operators, and with rules of its own; the loop's `GridSide`."""
 
-    link: GridLink
+    def __init__(self, *links: GridLink, own: Instructor | None = None) -> None:
+        self._links = links
+        self._own = own
 
     @property
     def state(self) -> Link:
-        return self.link.state
+        """Lost as soon as one operator is whose commands count: what it may want now is not known."""
+        states = [link.state for link in self._links if link.rights & _COMMANDS]
+        if not self._links:
+            return Link.NONE
+        return Link.LOST if Link.LOST in states else Link.UP
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        return self.link.events
+        own = self._own.events if self._own is not None else ()
+        return (*(event for link in self._links for event in link.events), *own)
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
-        self.link.observe(site_report(inputs, plan))
+        report = site_report(inputs, plan)
+        for link in self._links:
+            link.observe(report)
+        if self._own is not None:
+            self._own.planned(inputs, report)
 
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
@@ -44,13 +69,44 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
         setpoint=plan.cap,
         quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
         state=_operating(plan),
-        shed_available=max(demand - plan.least, Power(0)),
+        shed_available=max(demand - plan.least, ZERO),
+        rise_available=_rise(inputs, plan, demand),
+        granted=plan.nodes[0].granted,
         parts=parts,
+        places=tuple(
+            Place(
+                node=node.node,
+                demand=node.metered if node.metered is not None else node.granted,
+                granted=node.granted,
+            )
+            for node in plan.nodes
+        ),
         progress=tuple(
             Progress(event=standing.event, version_utc_s=standing.version_utc_s, status=standing.status)
             for standing in plan.standings
         ),
     )
+
+
+def _rise(inputs: Inputs, plan: Plan, demand: Power) -> Power:
+    """How much more the site could draw now: machines that are seen and obey, up to their highest point, and
+    only as far as the limit of their own node and of the site leaves room."""
+    room = {
+        node.node: node.limit.power - node.worst if isinstance(node.limit, Limit) else None
+        for node in plan.nodes
+    }
+    grants = {grant.device: grant for grant in plan.grants}
+    wanted: dict[str, Power] = {}
+    for spec in inputs.specs:
+        grant = grants.get(spec.id)
+        if grant is not None and grant.reason in _CAN_RISE:
+            more = max(spec.points[-1].power - grant.worst, ZERO)
+            wanted[spec.node] = wanted.get(spec.node, ZERO) + more
+    rises = (more if (left := room.get(node)) is None else min(more, left) for node, more in wanted.items())
+    rise = max(total(rises), ZERO)
+    cap = [plan.cap.power - demand] if isinstance(plan.cap, Limit) else []
+    site = room[plan.nodes[0].node]
+    return max(min([rise, *cap, *([] if site is None else [site])]), ZERO)
 
 
 def _operating(plan: Plan) -> OperatingState:

@@ -37,7 +37,16 @@ from controller.decide.timeline import interval_at
 from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
 from controller.domain.gpus import GpuDetail
-from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
+from controller.domain.grid import (
+    AlertSignal,
+    CapacitySignal,
+    CarbonSignal,
+    LimitSignal,
+    Link,
+    PriceSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
 from controller.domain.prices import Price
@@ -45,6 +54,7 @@ from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.gpumetrics import LIMITS, dcgm_metrics, gpu_metrics
+from controller.run.gridmetrics import operator_metrics
 
 PREFIX = "wattshift_"
 OUTCOMES = ("acknowledged", "refused", "failed")
@@ -99,6 +109,7 @@ class BoardCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         tick = self._board.last
         yield from _controller(self._board, tick)
+        yield from operator_metrics(self._board.operators)
         if tick is None:
             return
         rows = tuple(_rows(tick))
@@ -273,22 +284,42 @@ def _grid(tick: Tick) -> Iterator[Metric]:
 
 def _signals(tick: Tick) -> Iterator[Metric]:
     """What each active event asks for by itself; the cap in force is the least of all limits."""
-    limits: dict[str, int] = {}
-    targets: dict[str, int] = {}
+    limits: dict[tuple[str, str], int] = {}
+    targets: dict[tuple[str, str], int] = {}
+    relative: dict[tuple[str, str], int] = {}
     prices: dict[str, float] = {}
+    carbon: dict[str, float] = {}
+    alerts: dict[tuple[str, str], int] = {}
+    capacities: dict[tuple[str, str], int] = {}
     for event in tick.inputs.events:
-        interval = interval_at(event, tick.inputs.utc_s)
+        interval, place = interval_at(event, tick.inputs.utc_s), (event.id, event.node)
         for signal in interval.signals if interval is not None else ():
             match signal:
                 case LimitSignal(power):
-                    limits[event.id] = min(power.watts, limits.get(event.id, power.watts))
+                    limits[place] = min(power.watts, limits.get(place, power.watts))
                 case TargetSignal(power):
-                    targets[event.id] = power.watts
+                    targets[place] = power.watts
+                case RelativeTargetSignal(power):
+                    relative[place] = power.watts
                 case PriceSignal(usd_per_kwh):
                     prices[event.id] = usd_per_kwh
-    yield _gauge("event_limit_watts", "The limit an active event sets", _keyed(limits), "event")
-    yield _gauge("event_target_watts", "The draw an active event asks for", _keyed(targets), "event")
+                case CarbonSignal(grams_per_kwh):
+                    carbon[event.id] = grams_per_kwh
+                case AlertSignal(alert, _):
+                    alerts[event.id, alert] = 1
+                case CapacitySignal(capacity, power):
+                    capacities[event.id, capacity] = power.watts
+    where = ("event", "node")
+    yield _gauge("event_limit_watts", "The limit an active event sets", limits.items(), *where)
+    yield _gauge("event_target_watts", "The draw an active event asks for", targets.items(), *where)
+    says = "The change of draw an active event asks for"
+    yield _gauge("event_relative_target_watts", says, relative.items(), *where)
     yield _gauge("event_price_usd_per_kwh", "The price an active event sets", _keyed(prices), "event")
+    says = "Emissions of energy by an active event"
+    yield _gauge("event_carbon_grams_per_kwh", says, _keyed(carbon), "event")
+    yield _gauge("event_alert", "A warning of the operator; always 1", alerts.items(), "event", "alert")
+    says = "Import capacity that was subscribed, reserved or is offered"
+    yield _gauge("event_capacity_watts", says, capacities.items(), "event", "capacity")
 
 
 def _prices(now: tuple[PriceNow, ...]) -> Iterator[Metric]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from controller.run.gridsession import GridConfig, tls_context
+from controller.run.gridconfig import GridConfig, tls_context
 
 pytestmark = pytest.mark.socket
 
@@ -31,7 +31,7 @@ CONNACK = b"\x20\x02\x00\x00"
 WELCOME = "welcome"
 CLOSED = "closed"
 
-OPERATOR = "grid-operator"
+OPERATOR, RETAIL, ISV = "grid-operator", "retail-operator", "acme-energy"
 SITE = "site-tx1"
 CREATE = f"events/vens/{SITE}/create"
 SNAPSHOT = f"events/vens/{SITE}/snapshot"
@@ -104,7 +104,7 @@ def authority(
     )
     made.make("ca")
     made.make("broker", "localhost", "127.0.0.1")
-    for name in (OPERATOR, SITE, "site-tx2", "site-stolen"):
+    for name in (OPERATOR, RETAIL, ISV, SITE, "site-tx2", "site-stolen"):
         made.make("client", name)
     return made
 
@@ -177,8 +177,31 @@ async def test_a_site_hears_nothing_that_is_meant_for_another_site(broker: Broke
 
 
 @pytest.mark.parametrize(
+    ("speaker", "topic", "listener"),
+    [
+        (OPERATOR, "heartbeat/vtn", SITE),
+        (SITE, f"heartbeat/vens/{SITE}", OPERATOR),
+        (RETAIL, f"retail/events/vens/{SITE}/create", SITE),
+        (SITE, f"retail/reports/vens/{SITE}/create", RETAIL),
+        (ISV, "grid/v1/isv/acme-energy/loadtarget/set", SITE),
+        (SITE, f"grid/v1/dsx-flex-agent/{SITE}/powerstate/status", ISV),
+        (SITE, f"grid/v1/dsx-flex-agent/{SITE}/powerbreach", ISV),
+    ],
+)
+async def test_everybody_can_say_its_part(broker: Broker, speaker: str, topic: str, listener: str) -> None:
+    async with broker.client(speaker) as mouth, broker.client(listener) as ears:
+        await ears.subscribe(topic, qos=1)
+        await mouth.publish(topic, b"said", qos=1)
+
+        assert await heard(ears, 1) == [(topic, b"said")]
+
+
+@pytest.mark.parametrize(
     ("speaker", "topic"),
     [
+        (RETAIL, CREATE),
+        (ISV, CREATE),
+        ("site-tx2", f"heartbeat/vens/{SITE}"),
         ("site-tx2", CREATE),
         (SITE, CREATE),
         ("site-tx2", f"reports/vens/{SITE}/create"),
@@ -188,7 +211,7 @@ async def test_a_site_hears_nothing_that_is_meant_for_another_site(broker: Broke
     ],
 )
 async def test_nobody_can_speak_in_the_name_of_another(broker: Broker, speaker: str, topic: str) -> None:
-    listener = OPERATOR if topic.startswith(("reports", "vens")) else SITE
+    listener = OPERATOR if topic.startswith(("reports", "vens", "heartbeat/vens")) else SITE
     marker = (f"reports/vens/{SITE}/create", SITE) if listener == OPERATOR else (CREATE, OPERATOR)
 
     async with (

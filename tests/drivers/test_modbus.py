@@ -429,3 +429,22 @@ async def test_a_cancelled_read_leaves_no_task_and_the_next_one_works(after_s: f
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert again == (MeterReading(meter="m1", power=Power(42)),)
+
+
+@pytest.mark.parametrize(("count", "hz"), [(5985, 59.85), (0, None), (0xFFFF, None), (7100, None)])
+async def test_a_meter_tells_the_frequency_and_never_one_that_cannot_be(count: int, hz: float | None) -> None:
+    point = power_point(frequency={"address": 9, "type": "uint16", "scale": 0.01})
+    async with modbus_server(device(1, {0: [5000], 9: [count]})) as port:
+        [reading] = await sensor(port, point).read()
+
+    assert isinstance(reading, MeterReading)
+    assert reading.power == Power(5000)
+    assert reading.frequency_hz == (None if hz is None else pytest.approx(hz))
+
+
+async def test_a_frequency_that_is_refused_takes_nothing_from_the_power() -> None:
+    point = power_point(frequency={"address": 900, "type": "uint16", "scale": 0.01})
+    async with modbus_server(device(1, {0: [5000]})) as port:
+        [reading] = await sensor(port, point).read()
+
+    assert reading == MeterReading(meter="m1", power=Power(5000))

@@ -405,12 +405,15 @@ def test_an_ack_stays_until_it_is_confirmed() -> None:
     assert confirm(ledger, ack, NOW_S)[1].touched == frozenset()
 
 
-def test_the_id_of_an_ack_depends_on_event_version_and_status_alone() -> None:
+def test_each_statement_has_an_id_of_its_own_and_keeps_it() -> None:
+    """A version may be cancelled by a snapshot, listed again and cancelled once more."""
     first = after(limit(), now_s=NOW_S).entries["a"].unsent[0]
+    again = after(limit(), now_s=NOW_S).entries["a"].unsent[0]
     later = after(limit(), now_s=NOW_S + 50).entries["a"].unsent[0]
     newer = after(limit(version=2)).entries["a"].unsent[0]
 
-    assert first.id == later.id
+    assert first.id == again.id
+    assert first.id != later.id
     assert len({first.id, newer.id, replace(first, status=S.STARTED).id, replace(first, event="b").id}) == 4
 
 

@@ -198,3 +198,31 @@ def test_the_status_message_names_its_connection() -> None:
     content = json.loads(status_message(online=False, birth=17, at_utc_s=NOW_S))
 
     assert content == {"online": False, "bdSeq": 17, "asOf": "2026-11-23T17:00:00.000Z"}
+
+
+def test_what_was_asked_for_is_told_beside_what_always_is() -> None:
+    asked = frozenset({"USAGE", "OPERATING_STATE", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE"})
+    average = replace(
+        AVERAGE, payloads=asked, rise_available=Power(500_000), state=OperatingState.RUNNING_CURTAILED
+    )
+
+    content = opened(telemetry_report(SENDER, average))
+
+    told = values(content["resources"][0])
+    assert told["USAGE"] == [pytest.approx(11_890.2 * 10 / 3600, abs=1e-6)]
+    assert told["OPERATING_STATE"] == ["RUNNING_CURTAILED"]
+    assert (told["UP_REGULATION_AVAILABLE"], told["DOWN_REGULATION_AVAILABLE"]) == ([9_400.0], [500.0])
+    units = {item["payloadType"]: item["units"] for item in content["payloadDescriptors"]}
+    assert (units["USAGE"], units["UP_REGULATION_AVAILABLE"]) == ("KWH", "KW")
+
+
+def test_energy_that_was_not_measured_is_not_told() -> None:
+    average = replace(AVERAGE, payloads=frozenset({"USAGE"}), quality=DataQuality.MISSING)
+
+    assert "USAGE" not in values(opened(telemetry_report(SENDER, average))["resources"][0])
+
+
+def test_two_reports_of_one_instant_are_two_reports() -> None:
+    one, other = (replace(AVERAGE, payloads=frozenset({name})) for name in ("USAGE", "DEMAND"))
+
+    assert telemetry_report(SENDER, one).id != telemetry_report(SENDER, other).id

@@ -102,3 +102,60 @@ def test_a_clock_that_was_set_back_begins_a_new_period() -> None:
     found = averages([tick(now_s) for now_s in (100, 101, 50, 55, 60)], asking())
 
     assert spans(found) == [(50, 60)]
+
+
+# --- what is asked for
+
+
+def wanting(*requests: ReportRequest, labels: tuple[int, ...] = (0,)) -> GridEvent:
+    """An event of one interval of 10 s for each label."""
+    pieces = tuple(
+        EventInterval(start_utc_s=at * 10.0, end_utc_s=at * 10.0 + 10, signals=(), label=label)
+        for at, label in enumerate(labels)
+    )
+    return GridEvent(id="a", version_utc_s=1, source="test", intervals=pieces, reports=requests)
+
+
+def test_requests_of_one_period_share_a_report_and_others_have_their_own() -> None:
+    event = wanting(
+        ReportRequest(payload="DEMAND", every_s=5),
+        ReportRequest(payload="USAGE", every_s=5),
+        ReportRequest(payload="OPERATING_STATE", every_s=10),
+        labels=(0, 1),
+    )
+
+    found = averages([tick(now_s) for now_s in range(11)], event)
+
+    assert [(average.end_utc_s, sorted(average.payloads)) for average in found] == [
+        (5, ["DEMAND", "USAGE"]),
+        (10, ["DEMAND", "USAGE"]),
+        (10, ["OPERATING_STATE"]),
+    ]
+
+
+def test_no_more_reports_are_sent_than_were_asked_for() -> None:
+    event = wanting(ReportRequest(payload="DEMAND", every_s=2, times=3))
+
+    assert spans(averages([tick(now_s) for now_s in range(12)], event)) == [(0, 2), (2, 4), (4, 6)]
+
+
+def test_one_report_of_the_whole_event_comes_at_its_end() -> None:
+    event = wanting(ReportRequest(payload="DEMAND", every_s=20, times=1), labels=(0, 1))
+
+    assert spans(averages([tick(now_s) for now_s in range(25)], event)) == [(0, 19)]
+
+
+def test_reports_carry_the_labels_of_the_events_intervals_where_that_was_asked() -> None:
+    request = ReportRequest(payload="DEMAND", every_s=5, labelled=True)
+
+    found = averages([tick(now_s) for now_s in range(20)], wanting(request, labels=(7, -3)))
+
+    assert [average.index for average in found] == [7, 7, -3]
+
+
+def test_energy_is_the_mean_over_the_period() -> None:
+    event = wanting(ReportRequest(payload="USAGE", every_s=10), labels=(0, 1))
+
+    [average] = averages([tick(now_s, 3_600_000) for now_s in range(11)], event)
+
+    assert average.usage_kwh == 10.0

@@ -320,3 +320,57 @@ rated_ths = 200
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
 
     assert daemon.nameplate(settings.site(), specs) == Power(nameplate_w)
+
+
+def test_a_person_curtails_the_running_site_from_the_command_line(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ws-") as short:
+        site = site_file(tmp_path, f'control = {{ socket = "{short}/control.sock" }}')
+        with running(site) as daemon:
+            daemon.told(b"READY=1")
+            port = daemon.logged("started")["api_port"]
+
+            done = curtailed(site, "--kw", "4", "--for", "2h")
+            for _ in range(3):
+                daemon.told(b"WATCHDOG=1")
+            cap = json.loads(asked(port, "/status")[1])
+            listed = curtailed(site)
+            over = curtailed(site, "--end")
+
+        assert "held to 4 kW" in done
+        assert "own:manual" in json.dumps(cap)
+        assert "own:manual" in listed
+        assert "ended: manual" in over
+
+
+def test_several_operators_are_each_told_of_and_none_keeps_the_site_from_starting(tmp_path: Path) -> None:
+    operators = """
+[[operators]]
+id = "iso"
+host = "127.0.0.1"
+port = 1
+ven = "empty"
+client_id = "a"
+[[operators]]
+id = "dispatch"
+dialect = "zero-hundred"
+host = "127.0.0.1"
+port = 1
+ven = "empty"
+client_id = "b"
+topic_in = "target"
+off_kw = 5
+"""
+    with running(site_file(tmp_path, operators)) as daemon:
+        daemon.told(b"READY=1")
+        port = daemon.logged("started")["api_port"]
+        daemon.told(b"WATCHDOG=1")
+        metrics = asked(port, "/metrics")[1]
+
+    assert 'wattshift_operator_up{operator="iso"} 0.0' in metrics
+    assert 'wattshift_operator_up{operator="dispatch"} 1.0' in metrics  # it has its time to be heard
+    assert 'wattshift_link_up{link="grid"} 0.0' in metrics
+
+
+def curtailed(site: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "controller", "curtail", "--config", str(site), *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_S).stdout

@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from controller.domain.grid import EventStatus, LimitSignal, Link
 from controller.domain.power import Limit, Power
 from controller.grid.site import Progress, SiteReport
+from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridConfig
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator

@@ -15,6 +15,7 @@ from controller.domain.grid import EventStatus
 from controller.grid import ledger
 from controller.grid.entries import Ledger
 from controller.grid.ledger import Verdict
+from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured
 from controller.run.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
 from tests.grid.messages import NOW_S, event, listed, notice, parsed, snapshot
@@ -214,6 +215,18 @@ async def test_a_flood_costs_the_oldest_messages_and_nothing_else() -> None:
     assert done == ["confirm"]
     assert "e9" not in book.ledger.entries
     assert "e10" in book.ledger.entries
+
+
+async def test_a_flood_of_load_targets_is_bounded_like_any_other() -> None:
+    book = book_on(Disk(), Settled())
+
+    for number in range(MAX_QUEUED + 9):
+        command = LoadTargets(
+            id=str(number), correlation="c", version_utc_s=1.0, stamp="s", targets=(), source="test"
+        )
+        book.put(command, Pending(change=partial(receive_targets, message=command)))
+
+    assert book.overflowed == 9
 
 
 def _settle_at(utc_s: float, book: Ledger, *, now_utc_s: float, measured: Measured) -> tuple[Ledger, Verdict]:

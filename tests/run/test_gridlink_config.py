@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import subprocess
 import time
@@ -14,11 +15,13 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from controller.domain.power import Power
+from controller.run.gridconfig import GridConfig, OperatorConfig, tls_context
 from controller.run.gridlink import GridLink
-from controller.run.gridsession import CALL_TIMEOUT_S, GridConfig, tls_context
+from controller.run.gridsession import CALL_TIMEOUT_S
 from simulators.broker import broker, mosquitto_binary
 from tests.run.disks import Disk
 
+FEED: dict[str, Any] = {"tag": "main-a", "maximum_kw": 100}
 MINIMAL: dict[str, Any] = {"host": "broker.example", "ven": "site-tx1", "client_id": "ctl"}
 
 
@@ -50,6 +53,28 @@ def test_host_site_and_client_are_all_that_is_needed() -> None:
         {"password": "x"},
         {"tls_ca": "ca.pem"},
         {"tls": True, "tls_cert": "client.pem"},
+        {"rights": ["command"]},
+        {"levels_kw": {0: 5}},
+        {"levels_kw": {4: 5}},
+        {"levels_kw": {1: -5}},
+        {"offsets_kw": {11: 5}},
+        {"alerts_kw": {"ALERT_HUNGER": 5}},
+        {"signing_key": "site.pem"},
+        {"signature_max_age_s": 0},
+        {"username": "ctl", "password": "x", "password_file": "y"},
+        {"dialect": "smoke-signals"},
+        {"dialect": "dsx-flex"},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": []},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED, FEED]},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED | {"minimum_kw": 101}]},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED], "rights": ["read"]},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED], "breach_actions": ["PANIC"]},
+        {"dialect": "zero-hundred", "topic_in": "maestro/target"},
+        {"dialect": "zero-hundred", "topic_in": "maestro/#", "off_kw": 5},
+        {"dialect": "zero-hundred", "topic_in": "maestro/target", "off_kw": 5, "rights": ["price"]},
+        {"dialect": "base-point"},
+        {"dialect": "base-point", "topic_in": "a", "rights": ["limit"]},
+        {"dialect": "base-point", "topic_in": "a", "rights": ["target"], "silent_kw": 5},
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
@@ -61,6 +86,23 @@ def test_the_password_is_in_no_text() -> None:
     config = GridConfig(**MINIMAL, username="ctl", password="hunter2")
 
     assert "hunter2" not in repr(config) + str(config) + config.model_dump_json()
+
+
+@pytest.mark.parametrize("name", ["", "Grid", "own", "grid", "event", "snapshot", "a b", "a/b", "a:b"])
+def test_an_operator_needs_a_name_that_the_journal_does_not_use(name: str) -> None:
+    with pytest.raises(ValidationError):
+        OperatorConfig(**MINIMAL, id=name)
+
+
+def test_a_password_file_is_read_anew_and_named_when_it_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    config = GridConfig(**MINIMAL, username="ctl", password_file=path)
+    with pytest.raises(ValueError, match="password"):
+        config.secret()
+
+    path.write_text("hunter2\n")
+
+    assert config.secret() == "hunter2"
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -88,6 +130,7 @@ async def test_both_sides_prove_who_they_are(tmp_path: Path) -> None:
 
     with capture_logs() as logs:
         links = await _three_links(tmp_path, settings)
+    gc.collect()  # here, where the sockets that paho leaves are expected
 
     assert [link.stats.connects for link in links] == [1, 0, 0]
     lost = [log["why"] for log in logs if log["event"] == "grid_broker_lost"]

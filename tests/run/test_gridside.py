@@ -12,8 +12,8 @@ from controller.domain.grid import EventStatus, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
 from controller.run.board import Tick
+from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridConfig
 from controller.run.gridside import LinkedGrid, site_report
 from tests.run import boards
 from tests.run.disks import Disk
@@ -112,3 +112,24 @@ def test_the_loop_sees_the_links_events_and_state() -> None:
     side.planned(tick.inputs, tick.plan)
 
     assert (side.events, side.state) == ((), Link.LOST)
+
+
+@pytest.mark.parametrize(
+    ("cap_w", "metered_w", "rise_w"),
+    [(60_000, 52_000, 8_000), (52_000, 52_000, 0), (51_000, 52_000, 0)],
+)
+def test_what_can_still_be_taken_on_ends_at_the_cap(cap_w: int, metered_w: int, rise_w: int) -> None:
+    devices = [boards.device(f"s19-{number}", draw_w=3000, worst_w=0) for number in range(20)]
+
+    report = report_of(boards.tick(*devices, nodes=(root(metered_w=metered_w),), cap=Limit(Power(cap_w))))
+
+    assert report.rise_available == Power(rise_w)
+
+
+def test_a_machine_that_is_not_seen_is_nothing_to_raise() -> None:
+    miner, gpu = pair(truth=Truth.STALE, reason=Reason.STALE, worst_w=0)
+    gpu = replace(gpu, grant=replace(gpu.grant, reason=Reason.STALE))
+
+    report = report_of(boards.tick(miner, gpu, nodes=(root(metered_w=1),)))
+
+    assert report.rise_available == ZERO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import dataclass, replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,14 +14,25 @@ from controller.decide.step import step
 from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
-from controller.run.board import Board, Tick
+from controller.run.board import Board, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics import Detail, group_of, render
 from tests.run.boards import NOW_S, UTC_S, board, busy_board, device, event, node, site, standing, tick
 
 Labels = frozenset[tuple[str, str]]
 BASE_UNITS = (
-    *("watts", "celsius", "seconds", "ratio", "total", "info", "per_second", "per_hour", "per_kwh"),
+    *(
+        "grams_per_kwh",
+        "watts",
+        "celsius",
+        "seconds",
+        "ratio",
+        "total",
+        "info",
+        "per_second",
+        "per_hour",
+        "per_kwh",
+    ),
     *("per_ths_day", "per_kw_hour"),
 )
 UNITLESS = {
@@ -36,6 +48,8 @@ UNITLESS = {
     "device_reason",
     "events_active",
     "event_status",
+    "event_alert",
+    "operator_up",
     "jobs",
     "queue_gpus",
     "queue_gpus_held",
@@ -255,9 +269,9 @@ def test_each_active_event_tells_its_own_limit_target_price_and_status() -> None
     )
 
     assert value(both, "events_active") == 2
-    assert value(both, "event_limit_watts", event="dr-7") == 60_000
-    assert value(both, "event_limit_watts", event="bp-1") is None
-    assert value(both, "event_target_watts", event="bp-1") == 58_000
+    assert value(both, "event_limit_watts", event="dr-7", node="") == 60_000
+    assert value(both, "event_limit_watts", event="bp-1", node="") is None
+    assert value(both, "event_target_watts", event="bp-1", node="") == 58_000
     assert value(both, "event_price_usd_per_kwh", event="dr-7") == -0.004
     assert value(both, "event_status", event="dr-7", status="COMPLIANT") == 1
 
@@ -376,3 +390,32 @@ def test_a_plan_of_the_real_core_can_be_told_at_once() -> None:
     assert value(running, "device_truth", device="dgx-0", truth="unreachable") == 1
     assert value(running, "node_limit_watts", node="grid-connection") == 80_000
     assert value(running, "site_cap_watts", reason="rating") == 80_000
+
+
+def test_each_operator_tells_whether_it_is_there_and_what_went_wrong() -> None:
+    stats = LinkStats(
+        connected=True,
+        connects=3,
+        received=90,
+        refused=2,
+        overflowed=0,
+        acks_sent=5,
+        telemetry_sent=7,
+        telemetry_dropped=1,
+        store_failures=0,
+        operator_behind_s=0.25,
+    )
+    both = board(tick())
+    both.operators = (Watched("", Link.UP, stats), Watched("dsx", Link.LOST, replace(stats, refused=9)))
+
+    assert value(both, "operator_up", operator="grid") == 1
+    assert value(both, "operator_up", operator="dsx") == 0
+    assert value(both, "operator_messages_refused_total", operator="dsx") == 9
+    assert value(both, "operator_clock_behind_seconds", operator="grid") == 0.25
+
+
+@dataclass
+class Watched:
+    name: str
+    state: Link
+    stats: LinkStats

@@ -12,7 +12,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, PriceSignal, Signal, TargetSignal
+from controller.domain.grid import (
+    AlertSignal,
+    CapacitySignal,
+    CarbonSignal,
+    EventInterval,
+    GridEvent,
+    LimitSignal,
+    PriceSignal,
+    RelativeTargetSignal,
+    Signal,
+    TargetSignal,
+)
 from controller.domain.power import Power
 from controller.grid import ledger as grid_ledger
 from controller.grid.entries import Ledger
@@ -170,6 +181,8 @@ def asked(events: Collection[GridEvent], utc_s: float) -> Asked:
                             targets.append(power.watts)
                         case PriceSignal(usd_per_kwh):
                             prices.append(usd_per_kwh)
+                        case RelativeTargetSignal() | CarbonSignal() | AlertSignal() | CapacitySignal():
+                            pass  # never sent here
     return Asked(
         limit_w=min(limits),
         target_w=targets[0] if targets else math.inf,

@@ -2,7 +2,8 @@
 seed fixes, and nothing of it depends on the kernel, on threads or on how fast this machine is.
 
 Whatever ends in `loop.create_connection` and `loop.create_server` works here: streams, pymodbus, aiohttp's
-server, httpx through anyio; and what ends in `loop.sock_connect`. Work for threads is done at once, on the spot.
+server, httpx through anyio; and what ends in `loop.sock_connect`. Work for threads is done at once, on
+the spot.
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ class _ThreadAware(asyncio.Future[Any]):
 
 
 class _Bridge(asyncio.Protocol):
-    """Carries bytes between a bare socket and a transport in memory. Both ends of a pair of Unix sockets are in
-    this process: what one sends the other has at once, so time and order stay those of the network.
+    """Carries bytes between a bare socket and a transport in memory. Both ends of a pair of Unix sockets are
+    in this process: what one sends the other has at once, so time and order stay those of the network.
     """
 
     def __init__(self, loop: MemoryLoop) -> None:

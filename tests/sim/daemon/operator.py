@@ -15,7 +15,8 @@ from typing import Any
 
 import aiomqtt
 
-from controller.run.gridsession import GridConfig, GridSession, Read, Write
+from controller.grid.dialects import Letter
+from controller.run.gridsession import GridSession
 from simulators.gridmessages import Ack, new_event, payload, read_report, stamp, to_json, window
 
 LATENCY_S = (0.002, 0.03)
@@ -65,9 +66,6 @@ def session_with(broker: Broker) -> type[GridSession]:
     """The controller's side of the line, for `serve`."""
 
     class Joined(GridSession):
-        def __init__(self, config: GridConfig, *, read: Read, write: Write, utc: Callable[[], float]) -> None:
-            super().__init__(config, read=read, write=write, utc=utc)
-
         async def run(self) -> None:
             while True:
                 await asyncio.sleep(RECONNECT_S)
@@ -96,11 +94,11 @@ def session_with(broker: Broker) -> type[GridSession]:
                 topic, content, _ = broker.waiting.popleft()
                 self._read(topic, content, False)
 
-        async def _publish(self, topic: str, payload: bytes) -> None:
+        async def _publish(self, letter: Letter) -> None:
             await broker.pause()
             if not broker.is_up:
                 raise aiomqtt.MqttError("the broker is away")
-            broker.received.append((topic, payload))
+            broker.received.append((letter.topic, letter.payload))
             await broker.pause()
             if not broker.is_up:
                 raise aiomqtt.MqttError("whether the broker has it is not known")

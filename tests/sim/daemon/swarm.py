@@ -19,9 +19,9 @@ WITH_JOBS = 0.5
 RECOVERED = 0.93
 """Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
 LASTING = ("lies_about_resume", "lies_about_limit")
-"""A machine that said yes to a higher limit and took no more keeps its watts reserved, as one with a dead board
-does; one that said it woke is given up after minutes, when these worlds are over. Both are judged for safety
-alone."""
+"""A machine that said yes to a higher limit and took no more keeps its watts reserved, as one with a dead
+board does; one that said it woke is given up after minutes, when these worlds are over. Both are judged for
+safety alone."""
 
 Kind = Callable[[random.Random], Iterator[Fault]]
 

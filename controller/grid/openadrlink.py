@@ -1,0 +1,125 @@
+"""OpenADR 3.1 over MQTT as a dialect: its topics, its reports, its heartbeats in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.domain.grid import GridEvent, Right
+from controller.grid import telemetry
+from controller.grid.dialects import Heard, Letter
+from controller.grid.entries import Ack, Ledger
+from controller.grid.openadr import parse_heartbeat, parse_notification, parse_snapshot
+from controller.grid.reports import (
+    Report,
+    Sender,
+    ack_report,
+    heartbeat_message,
+    status_message,
+    telemetry_report,
+)
+from controller.grid.results import Contract, Rejected
+from controller.grid.signatures import Signer, Trust, opened, signed
+from controller.grid.site import SiteReport
+from controller.grid.strictjson import MessageError
+
+EVENT_WORDS = ("create", "update", "delete")
+EVERYBODY = "all"
+"""The reader that a signed heartbeat names: it is for every site at once."""
+
+
+class OpenAdr:
+    """Our heartbeat goes out with a tick of the loop, so that a controller that hangs falls silent."""
+
+    beats = True
+
+    def __init__(
+        self,
+        sender: Sender,
+        contract: Contract,
+        *,
+        heartbeat_s: float,
+        trust: Trust | None = None,
+        signer: Signer | None = None,
+    ) -> None:
+        self._sender = sender
+        self._contract = contract
+        self._heartbeat_s = heartbeat_s
+        self._trust = trust
+        self._signer = signer
+        self._windows = telemetry.NO_WINDOWS
+        self._beat_utc_s = float("-inf")
+        self._beats = 0
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        events = f"events/vens/{self._contract.ven}"
+        return (*(f"{events}/{word}" for word in (*EVENT_WORDS, "snapshot")), "heartbeat/vtn")
+
+    def restored(self, ledger: Ledger, now_utc_s: float) -> None:
+        return None
+
+    def read(self, topic: str, payload: bytes, *, retained: bool, now_utc_s: float) -> tuple[Heard, ...]:
+        contract = self._contract
+        match topic.split("/"):
+            case ["heartbeat", "vtn"] if not retained:  # a retained one was true once, not now
+                content = self._opened(payload, EVERYBODY, now_utc_s)
+                if isinstance(content, Rejected):
+                    return (Heard(kind="heartbeat", result=content),)
+                return (Heard(kind="heartbeat", result=parse_heartbeat(content, now_utc_s=now_utc_s)),)
+            case ["events", "vens", contract.ven, "snapshot"]:
+                content = self._opened(payload, contract.ven, now_utc_s)
+                if isinstance(content, Rejected):
+                    return (Heard(kind="snapshot", result=content),)
+                snapshot = parse_snapshot(content, contract=contract, now_utc_s=now_utc_s)
+                return (Heard(kind="snapshot", result=snapshot),)
+            case ["events", "vens", contract.ven, word] if word in EVENT_WORDS:
+                content = self._opened(payload, contract.ven, now_utc_s)
+                if isinstance(content, Rejected):
+                    return (Heard(kind="event", result=content),)
+                event = parse_notification(content, contract=contract, now_utc_s=now_utc_s)
+                return (Heard(kind="event", result=event),)
+            case _:
+                return ()
+
+    def passed(self, now_utc_s: float) -> tuple[Heard, ...]:
+        return ()
+
+    def is_alive(self, now_utc_s: float, connected: bool) -> bool:
+        return connected
+
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> Letter:
+        return self._report(ack_report(self._sender, ack), now_utc_s)
+
+    def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
+        letters: list[Letter] = []
+        if report.now_utc_s - self._beat_utc_s >= self._heartbeat_s or report.now_utc_s < self._beat_utc_s:
+            self._beat_utc_s = report.now_utc_s
+            self._beats += 1
+            beat = heartbeat_message(seq=self._beats, at_utc_s=report.now_utc_s)
+            letters.append(Letter(topic=f"heartbeat/vens/{self._contract.ven}", payload=beat, qos=0))
+        if Right.READ in self._contract.rights:
+            self._windows, averages = telemetry.observe(self._windows, events, report)
+            letters += [
+                self._report(telemetry_report(self._sender, average), report.now_utc_s)
+                for average in averages
+            ]
+        return tuple(letters)
+
+    def standing(self, *, online: bool, birth: int, at_utc_s: float) -> Letter:
+        status = status_message(online=online, birth=birth, at_utc_s=at_utc_s)
+        return Letter(topic=f"vens/{self._contract.ven}/status", payload=status, retain=True)
+
+    def _opened(self, payload: bytes, reader: str, now_utc_s: float) -> bytes | Rejected:
+        if self._trust is None:
+            return payload
+        trust = Trust(keys=self._trust.keys, max_age_s=self._trust.max_age_s, reader=reader)
+        try:
+            return opened(payload, trust, now_utc_s=now_utc_s)
+        except MessageError as refusal:
+            return Rejected(reason=refusal.reason, detail=refusal.detail)
+
+    def _report(self, report: Report, now_utc_s: float) -> Letter:
+        payload = report.payload
+        if self._signer is not None:
+            payload = signed(payload, self._signer, now_utc_s=now_utc_s).encode("ascii")
+        return Letter(topic=f"reports/vens/{self._contract.ven}/create", payload=payload)

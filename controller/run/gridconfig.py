@@ -1,0 +1,210 @@
+"""The tables of a site file that name grid operators: where they are, how they speak, what they may do."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from controller.domain.grid import ALL_RIGHTS, Alert, Right
+from controller.grid.dialects import DialectName
+from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
+
+FIRST_DELAY_S = 0.1
+MAX_FILE_BYTES = 64 * 1024
+RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
+"""What the journal calls other things by."""
+
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=200)]
+Kilowatts = Annotated[float, Field(ge=0, le=10_000_000)]
+Level = Annotated[int, Field(ge=1, le=3)]
+Offset = Annotated[int, Field(ge=-10, le=10)]
+
+
+class FeedTable(BaseModel):
+    """A power feed by the operator's name for it; without `node` it is the whole site."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    tag: Tag
+    node: str = ""
+    minimum_kw: Kilowatts = 0.0
+    maximum_kw: Kilowatts
+    default_kw: Kilowatts | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.minimum_kw <= (self.default_kw or self.maximum_kw) <= self.maximum_kw:
+            raise ValueError(f"feed {self.tag}: minimum_kw <= default_kw <= maximum_kw is needed")
+        return self
+
+
+class GridConfig(BaseModel):
+    """The `[grid]` table of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    ven: Word
+    client_id: Word
+    dialect: DialectName = DialectName.OPENADR
+    rights: frozenset[Right] = ALL_RIGHTS
+    names: tuple[Word, ...] = ()
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/)*$", max_length=200)] = ""
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    keepalive_s: Annotated[int, Field(ge=2, le=60)] = 5
+    reconnect_max_s: Annotated[float, Field(ge=FIRST_DELAY_S, le=60)] = 5.0
+    heartbeat_timeout_s: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    heartbeat_s: Annotated[float, Field(ge=0.5, le=3600)] = 2.0
+    snapshot_max_age_s: Annotated[float, Field(ge=1, le=3600)] = 90.0
+    report_period_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    telemetry_backlog: Annotated[int, Field(ge=1, le=100_000)] = 3600
+    ramp_deadline_s: dict[Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
+
+    # what is followed, and what stands for a limit
+    relative_setpoints: bool = False
+    levels_kw: dict[Level, Kilowatts] = {}
+    offsets_kw: dict[Offset, Kilowatts] = {}
+    instructions_kw: dict[Annotated[str, Field(min_length=1, max_length=128)], Kilowatts] = {}
+    alerts_kw: dict[Alert, Kilowatts] = {}
+
+    # signatures, end to end
+    signed_by: dict[Annotated[str, Field(min_length=1, max_length=128)], Path] = {}
+    signature_max_age_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
+    signing_key: Path | None = None
+    signing_key_id: Word | None = None
+
+    # dsx-flex
+    isv: Word | None = None
+    feeds: tuple[FeedTable, ...] = ()
+    feed_deadline_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    breach_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
+    breach_actions: tuple[
+        Annotated[str, Field(pattern="^(SHUTDOWN_NODES|SHUTDOWN_RACKS|CUT_DATA_FEEDS|TRIP_BREAKERS)$")], ...
+    ] = ()
+
+    # zero-hundred and base-point
+    topic_in: Topic | None = None
+    off_kw: Kilowatts | None = None
+    stale_s: Annotated[float, Field(ge=1, le=86_400)] = 240.0
+    valid_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    silent_kw: Kilowatts | None = None
+    target_deadline_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    priority: Annotated[int, Field(ge=0, le=999_999)] = 5
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if not self.tls and (self.tls_ca or self.tls_cert):
+            raise ValueError("tls_ca and tls_cert need tls = true")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file: one of them")
+        if self.username is None and (self.password or self.password_file):
+            raise ValueError("password needs a username")
+        if (self.signing_key is None) != (self.signing_key_id is None):
+            raise ValueError("signing_key and signing_key_id go together")
+        return self
+
+    @model_validator(mode="after")
+    def _dialect_has_what_it_needs(self) -> Self:
+        match self.dialect:
+            case DialectName.DSX_FLEX if self.isv is None or not self.feeds:
+                raise ValueError("dialect dsx-flex needs isv and feeds")
+            case DialectName.ZERO_HUNDRED if self.topic_in is None or self.off_kw is None:
+                raise ValueError("dialect zero-hundred needs topic_in and off_kw")
+            case DialectName.BASE_POINT if self.topic_in is None:
+                raise ValueError("dialect base-point needs topic_in")
+        missing = sorted(_NEEDED[self.dialect] - self.rights)
+        if self.dialect is DialectName.BASE_POINT and self.silent_kw is not None:
+            missing += sorted({Right.LIMIT} - self.rights)
+        if missing:
+            raise ValueError(f"dialect {self.dialect} needs the right to {', '.join(missing)}")
+        if len({feed.tag for feed in self.feeds}) != len(self.feeds):
+            raise ValueError("feeds: a tag is declared twice")
+        return self
+
+    def topic(self, name: str) -> str:
+        return f"{self.prefix}{name}"
+
+    def secret(self) -> str | None:
+        """The password for the broker, read anew for each connection; `ValueError` names the file."""
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            return None
+        return _read(self.password_file).decode("utf-8", errors="replace").strip()
+
+
+class OperatorConfig(GridConfig):
+    """One of the `[[operators]]`: like `[grid]`, with a name. Its events are told apart by it."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+    @field_validator("id")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in RESERVED_IDS:
+            raise ValueError(f"the names {', '.join(sorted(RESERVED_IDS))} are taken")
+        return name
+
+
+_NEEDED: dict[DialectName, frozenset[Right]] = {
+    DialectName.OPENADR: frozenset(),
+    DialectName.DSX_FLEX: frozenset({Right.LIMIT}),
+    DialectName.ZERO_HUNDRED: frozenset({Right.LIMIT}),
+    DialectName.BASE_POINT: frozenset({Right.TARGET}),
+}
+
+
+def tls_context(config: GridConfig) -> ssl.SSLContext | None:
+    """The TLS settings of `config`, read from disk once; `ValueError` names the file that cannot be used."""
+    if not config.tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=config.tls_ca)
+        if config.tls_cert is not None:
+            context.load_cert_chain(config.tls_cert, config.tls_key)
+    except OSError as error:
+        raise ValueError(f"tls_ca={config.tls_ca} tls_cert={config.tls_cert}: {error}") from None
+    return context
+
+
+def trusted_keys(config: GridConfig) -> dict[str, PublicKey]:
+    """The keys of the operator by id; `ValueError` names the file that cannot be used."""
+    keys: dict[str, PublicKey] = {}
+    for key_id, path in config.signed_by.items():
+        try:
+            keys[key_id] = public_key(_read(path))
+        except ValueError as error:
+            raise ValueError(f"signed_by.{key_id}={path}: {error}") from None
+    return keys
+
+
+def own_signer(config: GridConfig) -> Signer | None:
+    if config.signing_key is None or config.signing_key_id is None:
+        return None
+    try:
+        key: PrivateKey = private_key(_read(config.signing_key))
+    except ValueError as error:
+        raise ValueError(f"signing_key={config.signing_key}: {error}") from None
+    return Signer(key=key, key_id=config.signing_key_id)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise ValueError(f"{path}: {error}") from None

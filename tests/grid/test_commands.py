@@ -1,0 +1,370 @@
+"""What the payloads of OpenADR command: levels, relative set-points, alerts, capacities, nodes and rights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.domain.grid import (
+    Alert,
+    AlertSignal,
+    Capacity,
+    CapacitySignal,
+    CarbonSignal,
+    GridEvent,
+    LimitSignal,
+    PriceSignal,
+    RelativeTargetSignal,
+    ReportRequest,
+    Right,
+)
+from controller.domain.power import Power
+from controller.grid.results import Accepted, Contract, Reason, Rejected
+from controller.grid.stored import from_text, to_text
+from tests.grid.messages import (
+    CONTRACT,
+    NOW_S,
+    PRICE_USD,
+    event,
+    interval,
+    limit,
+    notice,
+    parsed,
+    payload,
+    price,
+)
+
+AGREED = replace(
+    CONTRACT,
+    nodes=frozenset({"pdu-1", "pdu-2"}),
+    follows_relative=True,
+    levels={1: Power.kw(900), 2: Power.kw(500), 3: Power.kw(100)},
+    offsets={2: Power.kw(700)},
+    instructions={"SHED": Power.kw(400), "SHED_MORE": Power.kw(200)},
+    alerts={Alert.GRID_EMERGENCY: Power.kw(300)},
+)
+
+
+def described(payload_type: str, units: str | None = "KW") -> dict[str, Any]:
+    return {"payloadType": payload_type} | ({} if units is None else {"units": units})
+
+
+def answer(
+    *payloads: dict[str, Any],
+    descriptors: list[dict[str, Any]] | None = None,
+    contract: Contract = AGREED,
+    **changes: Any,
+) -> Accepted | Rejected:
+    content = event(payloadDescriptors=descriptors or [], intervals=[interval(*payloads)], **changes)
+    result = parsed(notice(content), contract=contract)
+    assert isinstance(result, Accepted | Rejected)
+    return result
+
+
+def obeyed(*payloads: dict[str, Any], **options: Any) -> GridEvent:
+    result = answer(*payloads, **options)
+    assert isinstance(result, Accepted), result
+    return result.event
+
+
+def refused(*payloads: dict[str, Any], **options: Any) -> Reason:
+    result = answer(*payloads, **options)
+    assert isinstance(result, Rejected), result
+    return result.reason
+
+
+# --- words instead of watts
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "kw"),
+    [("SIMPLE", 1, 900), ("SIMPLE", 3, 100), ("CONTROL_LEVEL_OFFSET", 2, 700)],
+)
+def test_a_level_is_the_limit_that_was_agreed_for_it(type_: str, value: int, kw: int) -> None:
+    assert obeyed(payload(type_, value)).intervals[0].signals == (LimitSignal(Power.kw(kw)),)
+
+
+@pytest.mark.parametrize("type_", ["SIMPLE", "CONTROL_LEVEL_OFFSET"])
+def test_the_normal_level_asks_for_nothing(type_: str) -> None:
+    assert obeyed(payload(type_, 0), contract=CONTRACT).intervals[0].signals == ()
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("SIMPLE", 1),
+        ("CONTROL_LEVEL_OFFSET", -3),
+        ("DISPATCH_INSTRUCTION", "SHED"),
+        ("CONTROL_SETPOINT", 5),
+        ("DISPATCH_SETPOINT_RELATIVE", -5),
+        ("CONTROL_LEVEL_OFFSET_PERCENT", 0.2),
+    ],
+)
+def test_a_command_without_an_agreed_meaning_is_refused_and_not_ignored(type_: str, value: Any) -> None:
+    assert refused(payload(type_, value), contract=CONTRACT) is Reason.NOT_AGREED
+
+
+@pytest.mark.parametrize("value", [4, -1, 1.0, True, "1", None, 10**30])
+def test_a_level_that_is_none_is_refused(value: Any) -> None:
+    assert refused(payload("SIMPLE", value)) is Reason.BAD_VALUE
+
+
+def test_of_several_instructions_the_lowest_limit_holds() -> None:
+    assert obeyed(payload("DISPATCH_INSTRUCTION", "SHED", "SHED_MORE")).intervals[0].signals == (
+        LimitSignal(Power.kw(200)),
+    )
+
+
+def test_an_instruction_with_one_unknown_word_is_refused_whole() -> None:
+    assert refused(payload("DISPATCH_INSTRUCTION", "SHED", "dance")) is Reason.NOT_AGREED
+
+
+# --- relative set-points
+
+
+@pytest.mark.parametrize(("value", "watts"), [(-250.5, -250_500), (0, 0), (40, 40_000)])
+def test_a_relative_set_point_may_be_negative(value: float, watts: int) -> None:
+    type_ = "DISPATCH_SETPOINT_RELATIVE"
+
+    found = obeyed(payload(type_, value), descriptors=[described(type_)])
+
+    assert found.intervals[0].signals == (RelativeTargetSignal(Power(watts)),)
+
+
+@pytest.mark.parametrize("value", [-60_001, 60_001, -1e300])
+def test_a_change_by_more_than_the_whole_site_is_refused(value: float) -> None:
+    type_ = "DISPATCH_SETPOINT_RELATIVE"
+
+    assert refused(payload(type_, value), descriptors=[described(type_)]) is Reason.ABOVE_NAMEPLATE
+
+
+# --- alerts and capacities
+
+
+def test_an_alert_limits_the_site_where_that_was_agreed() -> None:
+    found = answer(payload("ALERT_GRID_EMERGENCY", "sorry"))
+
+    assert isinstance(found, Accepted)
+    assert found.event.intervals[0].signals == (
+        AlertSignal(Alert.GRID_EMERGENCY, "sorry"),
+        LimitSignal(Power.kw(300)),
+    )
+    assert found.ignored == ()
+
+
+def test_the_sender_hears_that_an_alert_limits_nothing_here() -> None:
+    found = answer(payload("ALERT_BLACK_START", "now"), payload("ALERT_WIND", "gusts"))
+
+    assert isinstance(found, Accepted)
+    assert found.event.intervals[0].signals == (
+        AlertSignal(Alert.BLACK_START, "now"),
+        AlertSignal(Alert.WIND, "gusts"),
+    )
+    assert found.ignored == ("ALERT_BLACK_START",)
+
+
+def test_a_subscription_is_kept_and_limits_nothing() -> None:
+    type_ = "IMPORT_CAPACITY_SUBSCRIPTION"
+
+    found = obeyed(payload(type_, 90_000), descriptors=[described(type_)])
+
+    assert found.intervals[0].signals == (CapacitySignal(Capacity.SUBSCRIPTION, Power.kw(90_000)),)
+
+
+@pytest.mark.parametrize("units", [None, "KWH", "PERCENT"])
+def test_a_capacity_without_a_unit_of_power_is_refused(units: str | None) -> None:
+    type_ = "IMPORT_CAPACITY_RESERVATION"
+
+    assert refused(payload(type_, 5), descriptors=[described(type_, units)]) in (
+        Reason.NO_UNITS,
+        Reason.BAD_UNITS,
+    )
+
+
+# --- series
+
+
+def test_two_series_of_different_length_meet_at_every_edge_of_both() -> None:
+    found = obeyed(
+        price(0.1, 0.2),
+        payload("GHG", 300, 400, 500),
+        descriptors=[PRICE_USD, described("GHG", "GHG")],
+    )
+
+    assert [(round(piece.start_utc_s - NOW_S), piece.signals) for piece in found.intervals] == [
+        (0, (PriceSignal(0.1), CarbonSignal(300.0))),
+        (600, (PriceSignal(0.1), CarbonSignal(300.0))),
+        (1200, (PriceSignal(0.1), CarbonSignal(400.0))),
+        (1800, (PriceSignal(0.2), CarbonSignal(400.0))),
+        (2400, (PriceSignal(0.2), CarbonSignal(500.0))),
+        (3000, (PriceSignal(0.2), CarbonSignal(500.0))),
+    ]
+
+
+def test_series_whose_edges_never_meet_in_reason_are_refused() -> None:
+    descriptors = [PRICE_USD, described("GHG", "GHG")]
+
+    reason = refused(price(*[0.1] * 997), payload("GHG", *[5] * 991), descriptors=descriptors)
+
+    assert reason is Reason.TOO_MANY_INTERVALS
+
+
+# --- places
+
+
+def test_an_event_may_aim_at_a_node_of_the_site() -> None:
+    found = obeyed(limit(80), descriptors=[described("IMPORT_CAPACITY_LIMIT")], targets=["pdu-1"])
+
+    assert found.node == "pdu-1"
+
+
+@pytest.mark.parametrize("targets", [["pdu-1", "site-tx1"], [], None])
+def test_where_the_site_is_named_the_whole_site_is_meant(targets: list[str] | None) -> None:
+    found = obeyed(limit(80), descriptors=[described("IMPORT_CAPACITY_LIMIT")], targets=targets)
+
+    assert found.node == ""
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [(["pdu-1", "pdu-2"], Reason.UNSUPPORTED), (["pdu-9"], Reason.NOT_ADDRESSED)],
+)
+def test_two_nodes_at_once_or_a_strange_one_are_refused(targets: list[str], reason: Reason) -> None:
+    descriptors = [described("IMPORT_CAPACITY_LIMIT")]
+
+    assert refused(limit(80), descriptors=descriptors, targets=targets) is reason
+
+
+@pytest.mark.parametrize("type_", ["DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE"])
+def test_a_set_point_for_a_node_is_refused_and_not_accepted_without_effect(type_: str) -> None:
+    descriptors = [described(type_)]
+
+    assert refused(payload(type_, 5), descriptors=descriptors, targets=["pdu-1"]) is Reason.UNSUPPORTED
+
+
+# --- rights
+
+SAYS = {
+    Right.LIMIT: (limit(5), described("IMPORT_CAPACITY_LIMIT")),
+    Right.TARGET: (payload("DISPATCH_SETPOINT", 5), described("DISPATCH_SETPOINT")),
+    Right.PRICE: (price(0.1), PRICE_USD),
+}
+
+
+@pytest.mark.parametrize("right", SAYS)
+def test_an_operator_may_do_what_it_has_the_right_to_and_nothing_else(right: Right) -> None:
+    said, descriptor = SAYS[right]
+    allowed = replace(AGREED, rights=frozenset({right}))
+    forbidden = replace(AGREED, rights=frozenset(Right) - {right})
+
+    assert obeyed(said, descriptors=[descriptor], contract=allowed).intervals[0].signals
+    assert refused(said, descriptors=[descriptor], contract=forbidden) is Reason.NOT_AUTHORIZED
+
+
+def test_an_alert_that_limits_needs_the_right_to_limit() -> None:
+    contract = replace(AGREED, rights=frozenset({Right.PRICE}))
+
+    assert refused(payload("ALERT_GRID_EMERGENCY", "x"), contract=contract) is Reason.NOT_AUTHORIZED
+    assert obeyed(payload("ALERT_WIND", "x"), contract=contract).intervals[0].signals
+
+
+def test_without_the_right_to_read_nothing_is_reported() -> None:
+    contract = replace(AGREED, rights=frozenset({Right.LIMIT}))
+    said, descriptor = SAYS[Right.LIMIT]
+
+    found = answer(
+        said, descriptors=[descriptor], contract=contract, reportDescriptors=[{"payloadType": "DEMAND"}]
+    )
+
+    assert isinstance(found, Accepted)
+    assert found.event.reports == ()
+    assert found.ignored == ("report DEMAND: no right to read",)
+
+
+# --- reports asked for
+
+
+def asked(*descriptors: dict[str, Any], contract: Contract = AGREED, **changes: Any) -> Accepted:
+    said, descriptor = SAYS[Right.LIMIT]
+    found = answer(
+        said, descriptors=[descriptor], reportDescriptors=list(descriptors), contract=contract, **changes
+    )
+    assert isinstance(found, Accepted)
+    return found
+
+
+def test_every_payload_is_reported_at_its_own_rate() -> None:
+    found = asked(
+        {"payloadType": "DEMAND", "frequency": 0},
+        {"payloadType": "USAGE", "units": "KWH", "frequency": 1, "repeat": -1},
+        {"payloadType": "OPERATING_STATE", "reportIntervals": "OPEN_INTERVALS"},
+    )
+
+    assert found.event.reports == (
+        ReportRequest(payload="DEMAND", every_s=10, times=math.inf, labelled=True),
+        ReportRequest(payload="OPERATING_STATE", every_s=3600, times=1, labelled=False),
+        ReportRequest(payload="USAGE", every_s=3600, times=math.inf, labelled=True),
+    )
+
+
+def test_what_is_not_reported_is_named_with_the_reason() -> None:
+    found = asked(
+        {"payloadType": "BASELINE"},
+        {"payloadType": "DEMAND", "units": "MW"},
+        {"payloadType": "USAGE", "historical": False},
+    )
+
+    assert found.event.reports == ()
+    assert found.ignored == ("report BASELINE", "report DEMAND in MW", "report USAGE as a forecast")
+
+
+def test_a_baseline_is_reported_where_one_is_kept() -> None:
+    contract = replace(AGREED, reported=AGREED.reported | {"BASELINE"})
+
+    assert asked({"payloadType": "BASELINE"}, contract=contract).event.reports != ()
+
+
+def test_the_report_of_an_event_without_end_comes_all_the_same() -> None:
+    found = asked({"payloadType": "DEMAND"}, intervalPeriod={"start": "0001-01-01", "duration": "P9999Y"})
+
+    assert found.event.reports == (ReportRequest(payload="DEMAND", every_s=10, labelled=True),)
+
+
+# --- labels, and what survives the process
+
+
+def test_intervals_keep_the_numbers_of_their_sender() -> None:
+    intervals = [limit(5), limit(6), limit(7)]
+    content = event(
+        intervals=[
+            {"id": number, "payloads": [said]} for number, said in zip((7, -2, None), intervals, strict=True)
+        ]
+    )
+
+    result = parsed(notice(content))
+
+    assert isinstance(result, Accepted)
+    assert [piece.label for piece in result.event.intervals] == [7, -2, 2]
+
+
+def test_every_signal_survives_the_store() -> None:
+    from controller.grid.entries import Entry
+
+    result = answer(
+        payload("ALERT_GRID_EMERGENCY", "x"),
+        payload("DISPATCH_SETPOINT_RELATIVE", -5),
+        payload("IMPORT_CAPACITY_RESERVATION", 5),
+        payload("GHG", 1, 2),
+        descriptors=[
+            described("DISPATCH_SETPOINT_RELATIVE"),
+            described("IMPORT_CAPACITY_RESERVATION"),
+            described("GHG", "GHG"),
+        ],
+    )
+    assert isinstance(result, Accepted)
+    entry = Entry(id=result.event.id, content=result)
+
+    assert from_text(to_text(entry)) == entry
