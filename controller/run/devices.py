@@ -30,7 +30,8 @@ from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
 from controller.run.turns import Lane, ReadTurn, backoff_s
-from drivers.base import Detailed, Driver, DriverError, JobQueue, OtherMachineError, Sensor
+from controller.run.voice import Voice
+from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
 
 log = structlog.get_logger()
 
@@ -62,32 +63,6 @@ class Heard:
     zones: dict[str, Sample[ZoneReading]] = field(default_factory=dict)
     outcomes: dict[str, Sample[Outcome]] = field(default_factory=dict)
     queues: dict[str, QueueReading] = field(default_factory=dict)
-
-
-class Voice:
-    """Logs the change from answering to silent and back, once each, and that another machine answers."""
-
-    def __init__(self, subject: str) -> None:
-        self._subject = subject
-        self._stranger = ""
-        self.is_silent = False
-
-    def silent(self, error: Exception) -> None:
-        why = repr(error)
-        if isinstance(error, OtherMachineError):
-            # Told also of a machine that was silent before, as one is while it is exchanged.
-            if why != self._stranger:
-                log.error("another_machine", subject=self._subject, why=why)
-            self._stranger = why
-        elif not self.is_silent:
-            log.warning("silent", subject=self._subject, why=why)
-        self.is_silent = True
-
-    def heard(self) -> None:
-        if self.is_silent:
-            log.info("answers_again", subject=self._subject)
-        self.is_silent = False
-        self._stranger = ""
 
 
 class DeviceTask:
