@@ -15,7 +15,8 @@ from controller.decide.economics import prices_now
 from controller.decide.plan import PriceNow
 from controller.domain.prices import Ladder, PriceKey, PriceReading
 from controller.run.clock import Clock
-from controller.run.devices import Polling, Voice
+from controller.run.devices import Polling
+from controller.run.voice import Voice
 from drivers.base import PriceSource
 
 log = structlog.get_logger()
