@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,6 +21,8 @@ from simulators.broker import broker
 from simulators.nvml.build import library
 
 READY_S = 60.0
+DAY_AHEAD = (45, 45, 45, 45)
+"""USD per MWh."""
 STOP_S = 10.0
 
 
@@ -70,6 +73,7 @@ async def staged(directory: Path, templates: Traversable | None = None) -> Async
     default.
     """
     (directory / "queue").mkdir(parents=True, exist_ok=True)
+    _write_prices(directory / "prices.csv")
     state = directory / "nvml.state"
     environment = {**os.environ, "WATTSHIFT_NVML_STATE": str(state)}
     async with broker() as bus:
@@ -92,6 +96,14 @@ async def staged(directory: Path, templates: Traversable | None = None) -> Async
                 broker=bus.kind,
                 environment=environment,
             )
+
+
+def _write_prices(path: Path) -> None:
+    """What a market would have published: energy by the hour, from an hour ago on."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    times = (hour + timedelta(hours=ahead) for ahead in range(len(DAY_AHEAD)))
+    rows = (f"{time:%Y-%m-%dT%H:%M:%SZ},{usd}" for time, usd in zip(times, DAY_AHEAD, strict=True))
+    path.write_text("\n".join(("time,value", *rows)) + "\n", encoding="utf-8")
 
 
 @asynccontextmanager
