@@ -97,7 +97,7 @@ def _lowers(wish: Wish) -> bool:
         return True
     state, counts = wish.state, wish.state.counted(wish.point)
     assert state.point is not None
-    if wish.point.name == state.point.name and state.draw < counts:
+    if wish.point.is_at(state.point) and state.draw < counts:
         return counts < state.worst
     return wish.point.power <= state.point.power and counts <= state.worst
 
@@ -108,7 +108,7 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
     assert state.point is not None
     if wish.means is Means.OUTLET:
         return now_s - max(state.given_up_s, state.sent_s) >= retry_s
-    if wish.point.name != state.point.name:
+    if not wish.point.is_at(state.point):
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):
         return False  # there, or on its way: one that does not come becomes a liar, and is asked again

@@ -59,13 +59,10 @@ class Fleet:
 
     def index_of(self, row: int, point: OperatingPoint | None) -> int:
         """Which of a device's points `point` is; -1 for none, and for one that it no longer has."""
-        if point is None:
-            return -1
-        points = self.specs[row].points
-        for at, own in enumerate(points):
-            if own is point:
+        for at, own in enumerate(self.specs[row].points if point is not None else ()):
+            if own.is_at(point):
                 return at
-        return points.index(point) if point in points else -1
+        return -1
 
     def made_of(self, specs: Sequence[DeviceSpec]) -> bool:
         """Whether nothing was added, removed or changed since these rows were laid out."""

@@ -148,7 +148,7 @@ def _absurd(spec: DeviceSpec, reading: Reading) -> bool:
 
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
-    again = state.point is not None and state.point.name == point.name
+    again = point.is_at(state.point)
     starts = not again and state.point == spec.floor and point.power > spec.floor.power
     return state._replace(
         point=point,
@@ -247,7 +247,7 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
 
 def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
     """Whether a device still has a point: a spec may become narrower."""
-    return any(point is own for own in spec.points) or point in spec.points
+    return any(own.is_at(point) for own in spec.points)
 
 
 def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:

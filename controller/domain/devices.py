@@ -25,6 +25,12 @@ class OperatingPoint:
     power: Power
     rate: float
 
+    def is_at(self, other: OperatingPoint | None) -> bool:
+        """Whether both are one state of the device: what it produces there may be known better by now."""
+        return other is self or (
+            other is not None and other.name == self.name and other.power.watts == self.power.watts
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalLimits:

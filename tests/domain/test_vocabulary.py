@@ -71,3 +71,12 @@ def test_a_cancelled_event_lasts_no_time() -> None:
 
 def test_a_more_flexible_job_may_lose_more_and_a_rigid_one_nothing() -> None:
     assert [tier.allowed_loss for tier in FlexTier] == [0.0, 0.10, 0.25, 0.50]
+
+
+def test_a_point_whose_rate_is_known_better_by_now_is_the_same_and_one_of_other_watts_is_not() -> None:
+    point = OperatingPoint(name="low", power=Power(2_400), rate=150.0)
+
+    assert point.is_at(replace(point, rate=151.0))
+    assert not point.is_at(replace(point, power=Power(2_390)))
+    assert not point.is_at(replace(point, name="eco"))
+    assert not point.is_at(None)

@@ -75,6 +75,7 @@ class MemoryLoop(VirtualLoop):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
+        self._bridges: list[_Bridge] = []
 
     async def create_connection(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
@@ -102,8 +103,14 @@ class MemoryLoop(VirtualLoop):
     async def sock_connect(self, sock: Any, address: Any) -> None:
         """For who speaks over a bare socket: one end of a pair takes its place, the other leads in here."""
         bridge = _Bridge(self)
+        self._bridges.append(bridge)
         await self.create_connection(lambda: bridge, *address)
         bridge.take_the_place_of(sock)
+
+    def close(self) -> None:
+        for bridge in self._bridges:
+            bridge.close()
+        super().close()
 
     async def create_server(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
@@ -187,6 +194,10 @@ class _Bridge(asyncio.Protocol):
         else:
             self._hang_up()
             self._transport.close()
+
+    def close(self) -> None:
+        self._near.close()
+        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._far.fileno() >= 0:
