@@ -59,7 +59,7 @@ class Choosing:
     def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, now_s: float) -> None:
         self.seen = seen
         self.valuation = valuation
-        self.room_w = limits.room_w(seen.other_w)
+        self.room_w = limits.aimed_room_w(seen.other_w)
         self.obeys = obeying(seen, now_s)
         self.most_w = bounds(seen)
         self.dwells = now_s - seen.columns.since_s < seen.fleet.dwell_s

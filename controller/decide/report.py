@@ -151,7 +151,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         worst_w=worst_w,
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
-        feasible=made.chosen.allocation.room_w >= 0,
+        feasible=_lacking_w(made) <= 0,
     )
 
 
@@ -178,9 +178,9 @@ def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
 
 
 def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
-    room_w = made.chosen.allocation.room_w
-    for at in np.flatnonzero(room_w < 0).tolist():
-        detail = f"all at their lowest is {Power(-int(room_w[at]))} too much"
+    lacking_w = _lacking_w(made)
+    for at in np.flatnonzero(lacking_w > 0).tolist():
+        detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
         yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
     for at, node in enumerate(site.nodes):
         if node.meter is None:
@@ -200,6 +200,13 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
         if unexplained > node.fixed + bound.power.scaled(UNEXPLAINED_SHARE):
             detail = f"{unexplained} that no device accounts for"
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
+
+
+def _lacking_w(made: Decision) -> Ints:
+    """By how much each node is too small for the lowest that everything below it can be brought to."""
+    lacking_w = -made.chosen.allocation.room_w
+    lacking_w[0] -= made.limits.goal_w - made.limits.aim_w
+    return lacking_w
 
 
 def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:

@@ -13,13 +13,14 @@ from controller.decide.columns import CODE
 from controller.decide.commands import Orders
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
+from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.value import Valuation
-from controller.domain.power import Limit, Power
+from controller.domain.power import Power
 from controller.domain.site import Site
 
 
@@ -29,6 +30,8 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     grid = grid_now(inputs.events, inputs.utc_s, link, site)
     seen = look(site, state, inputs)
     limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
+    spare = step_margin(state.margin, limits, seen, site.policy, inputs.now_s)
+    limits = kept_free(limits, spare, seen)
     state = _readiness(site, state, inputs, seen, limits)
     valuation = _valuation(site, inputs, grid)
     chosen = choose(seen, limits, inputs.queues, state.placed, valuation, inputs.now_s)
@@ -72,6 +75,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         placed=jobs.queued(chosen.kept),
         ramps=orders.saved,
         reach=_reach(limits, plan),
+        margin=spare,
         mirror=after.mirror(),
     )
     return state, plan
@@ -90,7 +94,7 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
 
 def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
     metered = seen.metered.get(site.root.id)
-    return metered is not None and isinstance(limits.cap, Limit) and metered > limits.cap.power
+    return metered is not None and metered.watts > limits.bound_w[0]
 
 
 def _valuation(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
@@ -113,9 +117,8 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
 
 
 def _reach(limits: Limits, plan: Plan) -> Reach:
-    worst = plan.nodes[0].worst
-    within = min(worst, limits.cap.power) if isinstance(limits.cap, Limit) else worst
-    return Reach(power=within, at_s=plan.now_s)
+    within_w = min(int(plan.nodes.worst_w[0]), int(limits.bound_w[0]))
+    return Reach(power=Power(within_w), at_s=plan.now_s)
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
