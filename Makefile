@@ -48,6 +48,13 @@ bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy
 bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
 	$(BIN)/python -m tests.bench.step
 
+.PHONY: bench-capstep bench-regulation
+bench-capstep: $(VENV)/.installed  ## half of 10,000 machines off at once: seconds until the site is below the cap
+	$(BIN)/python -m tests.bench.capstep
+
+bench-regulation: $(VENV)/.installed  ## following a regulation signal, with and without GPUs: the score; SIGNAL= a csv
+	$(BIN)/python -m tests.bench.regulation $(SIGNAL)
+
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -37,6 +37,7 @@ class Chosen:
     most_w: Ints
     dwells: Flags
     rests: Flags
+    follows: Flags
     offers: Offers
     at: Ints
     allocation: Allocation
@@ -53,18 +54,39 @@ class Chosen:
         return missed / (missed + abs(self.earns)) if missed else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Freedom:
+    """What may be done with each device now: whether it obeys, the most that heat allows, whether it is left
+    alone because it changed a moment ago, may not be started again yet, or stays where it is.
+    """
+
+    obeys: Flags
+    most_w: Ints
+    dwells: Flags
+    rests: Flags
+    pinned: Flags
+
+
+def freedom(seen: Snapshot, now_s: float) -> Freedom:
+    at_rest = seen.columns.now_w == seen.fleet.floor_w
+    return Freedom(
+        obeys=obeying(seen, now_s),
+        most_w=bounds(seen),
+        dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
+        rests=at_rest & (now_s < seen.columns.may_start_s),
+        pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
+    )
+
+
 class Choosing:
     """One tick's choice in the making: what does not change while jobs are tried on one GPU and another."""
 
-    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, now_s: float) -> None:
+    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, may: Freedom) -> None:
         self.seen = seen
         self.valuation = valuation
         self.room_w = limits.aimed_room_w(seen.other_w)
-        self.obeys = obeying(seen, now_s)
-        self.most_w = bounds(seen)
-        self.dwells = now_s - seen.columns.since_s < seen.fleet.dwell_s
-        at_rest = seen.columns.now_w == seen.fleet.floor_w
-        self.rests = at_rest & (now_s < seen.columns.may_start_s)
+        self.obeys, self.most_w = may.obeys, may.most_w
+        self.dwells, self.rests, self.pinned = may.dwells, may.rests, may.pinned
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
         return self._allocated(working, self.obeys, self.dwells)
@@ -78,7 +100,16 @@ class Choosing:
     ) -> tuple[Offers, Allocation]:
         fleet, known = self.seen.fleet, self.seen.columns
         most_w = np.where(self.rests, fleet.floor_w, self.most_w)
-        found = value.offers(fleet, known, working, self.valuation, obeys=obeys, most_w=most_w, dwells=dwells)
+        found = value.offers(
+            fleet,
+            known,
+            working,
+            self.valuation,
+            obeys=obeys,
+            most_w=most_w,
+            dwells=dwells,
+            pinned=self.pinned,
+        )
         menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
         return found, allocate(menu, self.room_w, self.seen.tree)
 
@@ -89,13 +120,13 @@ def choose(
     queues: Sequence[QueueReading],
     placed: Mapping[str, tuple[str, ...]],
     valuation: Valuation,
-    now_s: float,
+    may: Freedom,
 ) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
 
     `placed` are the GPUs that queued jobs were given before.
     """
-    choosing = Choosing(seen, limits, valuation, now_s)
+    choosing = Choosing(seen, limits, valuation, may)
     usable = _usable(choosing) if queues else {}
     too_much = _too_hot(choosing, usable)
 
@@ -115,6 +146,7 @@ def choose(
                 most_w=choosing.most_w,
                 dwells=choosing.dwells,
                 rests=choosing.rests,
+                follows=choosing.pinned,
                 offers=found,
                 at=at,
                 allocation=allocation,

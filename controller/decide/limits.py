@@ -30,6 +30,20 @@ class StepMargin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """What following a set-point remembers. `off_w` is what the meter shows beyond the model; `modelled` has
+    when and what the model said of late; `moves` counts the set-point's changes, old ones for less.
+    """
+
+    at_s: float = 0.0
+    goal_w: int | None = None
+    off_w: float = 0.0
+    meter_s: float = float("-inf")
+    modelled: tuple[tuple[float, float], ...] = ()
+    moves: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """The time of a tick on both clocks, and how far the site reached before it."""
 
@@ -40,11 +54,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """`bound_w` is what each node must not pass, `usable_w` what may be used of it: the bound less the margin.
+    """`bound_w` is what each node must not pass, `usable_w` what may be used of it: that less the margin.
 
-    `cap` is what the root goes by, a set-point included; `due` is what it must not pass at this moment, before
-    an event begins. `goal_w` is what the root should come to: what it may use, or a set-point below that.
-    `aim_w` is what it is planned with now, so that it comes there: never above what it may use.
+    `cap` is what the root goes by, a set-point included; `due` is what it must not pass at this moment,
+    before an event begins. `goal_w` is what the root should come to: what it may use, or a set-point below
+    that. `aim_w` is what it is planned with now, so that it comes there: never above what it may use.
     """
 
     cap: Bound

@@ -1,7 +1,7 @@
 """What a sudden step down sheds beyond the step, so that it is over in time whatever a few machines do.
 
-A draw that decays never reaches an exact target, and of many machines some refuse, do not answer or lie: that is
-seen only seconds later. A step that is announced has that time, and needs no more than the usual margin.
+A draw that decays never reaches an exact target, and of many machines some refuse, do not answer or lie: that
+is seen only seconds later. A step that is announced has that time, and needs no more than the usual margin.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (fleet.isolated, Reason.ISOLATED),
         (fleet.draining, Reason.DRAINING),
         (idle, Reason.IDLE),
+        (chosen.follows, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
         ((chosen.most_w < fleet.top_w) & at_highest, Reason.THERMAL),

@@ -11,7 +11,7 @@ from controller.decide import columns, nodes, thermal, truth
 from controller.decide.columns import Columns
 from controller.decide.fleet import Flags, Fleet, Floats, Ints, fleet_of
 from controller.decide.jobs import Sent
-from controller.decide.limits import Moment, Reach, StepMargin, rated_w
+from controller.decide.limits import Follow, Moment, Reach, StepMargin, rated_w
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
@@ -64,6 +64,7 @@ class State:
     ramps: Saved = field(default_factory=Saved)
     reach: Reach | None = None
     margin: StepMargin = field(default_factory=StepMargin)
+    follow: Follow = field(default_factory=Follow)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def moment(self, inputs: Inputs) -> Moment:

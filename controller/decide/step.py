@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.decide import commands, jobs, truth, value
-from controller.decide.choose import choose, wishes
+from controller.decide.choose import choose, freedom, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders
+from controller.decide.following import set_course, swung
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
 from controller.decide.margin import kept_free, step_margin
@@ -34,7 +35,12 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     limits = kept_free(limits, spare, seen)
     state = _readiness(site, state, inputs, seen, limits)
     valuation = _valuation(site, inputs, grid)
-    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, inputs.now_s)
+    meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
+    may = freedom(seen, inputs.now_s)
+    course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
+    limits = course.limits
+    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, course.may)
+    chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     wanted = wishes(seen, chosen)
     pace = _pace(site, state, inputs, seen)
     if state.ready_s is None:
@@ -76,6 +82,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         ramps=orders.saved,
         reach=_reach(limits, plan),
         margin=spare,
+        follow=course.follow,
         mirror=after.mirror(),
     )
     return state, plan

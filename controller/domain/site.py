@@ -66,7 +66,8 @@ class Policy:
 
     `margin` is the share of every limit that stays unused: a first-order decay never reaches an exact
     target. `step_margin` is the share of a sudden step down that is shed beyond it until the step is over:
-    some machines are slow, and some do not obey. `switch_horizon_s` is the time over which the cost of a change must be earned back.
+    some machines are slow, and some do not obey. `switch_horizon_s` is the time over which the cost of a
+    change must be earned back.
     """
 
     tick_s: float = 1.0

@@ -50,8 +50,8 @@ METER = "main"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Makeup:
-    """What a plant is made of. `bias` is true draw over nameplate, less 1, with an individual `spread`; the
-    shares are of machines that are never heard, that never answer a command, say no, or say yes and do nothing.
+    """What a plant is made of. `bias` is true draw over nameplate, less 1, with an individual `spread`;
+    shares are of machines that are never heard, never answer a command, say no, or say yes and do nothing.
     """
 
     asics: int = 10_000
@@ -136,7 +136,7 @@ class BigPlant:
         return float(self.watts(self.now_s).sum())
 
     def send(self, commands: Iterable[SetPoint]) -> None:
-        """Fan commands out from now on, in their order; each has its effect and its answer when it gets there."""
+        """Fan commands out from now on, in their order; each has its effect and answer when it gets there."""
         self._sent_s = max(self._sent_s, self.now_s)
         for command in commands:
             self._sent_s += 1 / FAN_OUT_PER_S
@@ -207,7 +207,7 @@ class BigPlant:
 
 
 def _asic(makeup: Makeup, at: int) -> DeviceSpec:
-    """On or off. Silence is noticed after three polls, a change must show within the slowest stop or start."""
+    """On or off. A stop shows within twice the slowest's time: it is then down to a fraction of a percent."""
     return DeviceSpec(
         id=f"a{at:05}",
         kind=DeviceKind.ASIC,
@@ -218,7 +218,7 @@ def _asic(makeup: Makeup, at: int) -> DeviceSpec:
         ),
         ceiling=Power(round(makeup.asic_w * 1.1)),
         dwell_s=makeup.dwell_s,
-        settle_down_s=15.0,
+        settle_down_s=20.0,
         settle_up_s=200.0,
     )
 

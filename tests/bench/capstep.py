@@ -1,7 +1,7 @@
-"""Half of the site off: how long 10,000 machines take to be at or below a new cap, and whether they stay there.
+"""Half of the site off: how long 10,000 machines take to be at or below a new cap, and if they stay there.
 
-Run with `make bench-capstep`. The plant is `tests/bench/bigplant.py`; true power is judged every 0.1 s, against
-the cap and no tolerance. The clock is virtual, so what the deciding itself costs is told beside it.
+Run with `make bench-capstep`. The plant is `tests/bench/bigplant.py`; true power is judged every 0.1 s,
+against the cap and no tolerance. The clock is virtual, so what the deciding itself costs is told beside it.
 """
 
 from __future__ import annotations
@@ -73,16 +73,17 @@ def main() -> None:
     parser.add_argument("--notice", type=float, nargs="*", default=[0.0, 15.0])
     given = parser.parse_args()
     print(
-        f"{given.devices} machines, cap at 50 %; seconds after the event begins; used: the last minute's draw over\n"
-        "the cap; the CPU is that of the event's tick and of a usual one, and is not in the times"
+        f"{given.devices} machines, cap at 50 %; seconds after the event begins; used: the last minute's\n"
+        "draw over the cap; the CPU is that of the event's tick and of a usual one, and is not in the times"
     )
     print("notice_s  seed  within_s  last_over_s  kwh_over   used  commands  event_ms  tick_ms")
     for notice_s in given.notice:
         for seed in range(given.seeds):
             got = cap_step(seed, devices=given.devices, notice_s=notice_s)
             print(
-                f"{notice_s:>8.0f} {seed:>5} {got.within_s:>9.1f} {got.last_over_s:>12.1f} {got.kwh_over:>9.2f}"
-                f" {got.used:>6.3f} {got.commands:>9} {1000 * got.event_cpu_s:>9.0f} {1000 * got.tick_cpu_s:>8.0f}",
+                f"{notice_s:>8.0f} {seed:>5} {got.within_s:>9.1f} {got.last_over_s:>12.1f}"
+                f" {got.kwh_over:>9.2f} {got.used:>6.3f} {got.commands:>9}"
+                f" {1000 * got.event_cpu_s:>9.0f} {1000 * got.tick_cpu_s:>8.0f}",
                 flush=True,
             )
 

@@ -1,4 +1,4 @@
-"""A big plant under the real core in virtual time: every tick is decided, checked, and its commands fan out."""
+"""A big plant under the real core in virtual time: every tick is decided and checked, commands fan out."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Rig:
         self.cpu_s: list[float] = []
         self.plan: Plan | None = None
 
-    def until(self, until_s: float) -> None:
+    def until(self, until_s: float, look_s: float = LOOK_S) -> None:
         """Let time go on without a tick."""
         plant = self.plant
-        steps = max(1, round((until_s - plant.now_s) / LOOK_S))
+        steps = max(1, round((until_s - plant.now_s) / look_s))
         began_s = plant.now_s
         for at in range(1, steps + 1):
             plant.advance(began_s + (until_s - began_s) * at / steps)
@@ -81,7 +81,9 @@ class Rig:
             self.tick()
 
 
-def event(name: str, signal: Signal, start_s: float, end_s: float = float("inf"), version: int = 0) -> GridEvent:
+def event(
+    name: str, signal: Signal, start_s: float, end_s: float = float("inf"), version: int = 0
+) -> GridEvent:
     interval = EventInterval(start_utc_s=UTC_S + start_s, end_utc_s=UTC_S + end_s, signals=(signal,))
     return GridEvent(id=name, version_utc_s=UTC_S + version, source="bench", intervals=(interval,))
 
