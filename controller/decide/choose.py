@@ -178,14 +178,16 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.obeys & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
+    rows = np.flatnonzero(obeying)
+    offer = found.start[rows] + chosen.allocation.index[rows]
+    merits = (found.worth[offer] / np.maximum(1, found.watts[offer])).tolist()
     wanted: list[Wish] = []
-    for row in np.flatnonzero(obeying).tolist():
+    for row, merit, at, node in zip(
+        rows.tolist(), merits, chosen.at[rows].tolist(), fleet.node[rows].tolist(), strict=True
+    ):
         spec = fleet.specs[row]
-        offer = int(found.start[row] + chosen.allocation.index[row])
-        merit = float(found.worth[offer]) / max(1, int(found.watts[offer]))
-        point = spec.points[chosen.at[row]]
-        way = seen.tree.paths[fleet.node[row]]
-        wanted.append(Wish(spec=spec, state=seen.devices[spec.id], point=point, merit=merit, way=way))
+        way = seen.tree.paths[node]
+        wanted.append(Wish(spec, seen.devices[spec.id], spec.points[at], merit, way))
     for row in np.flatnonzero(~chosen.obeys & known.seen & (known.now_w >= 0)).tolist():
         spec = fleet.specs[row]
         state = seen.devices[spec.id]

@@ -213,8 +213,7 @@ def _watched(
 def _counts_w(seen: Snapshot, may: Freedom) -> Floats:
     """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
     known = seen.columns
-    at_its_point = may.obeys & (known.in_flight | seen.fleet.gpu)
-    return np.where(at_its_point, counted_w(np.maximum(known.now_w, 0), known.bias), known.draw_w)
+    return np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.draw_w)
 
 
 def _drawn_w(seen: Snapshot, may: Freedom, at_s: float, *, landed: bool = False) -> Floats:

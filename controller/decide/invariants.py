@@ -88,8 +88,13 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
     """I5: no device is raised from where it is seen sooner than its dwell after it was changed."""
     for command in plan.commands:
         name, spec = command.device, fleet.specs[fleet.row[command.device]]
-        known = before.devices.get(name, DeviceState())
-        seen = truth.observe(spec, known, inputs.readings.get(name), inputs.outcomes.get(name), inputs.now_s)
+        if command.point == spec.floor:
+            continue  # lower than anything it may be seen at
+        known, sample = before.devices.get(name, DeviceState()), inputs.readings.get(name)
+        news = sample is None or sample.at_s > known.at_s
+        if not news and known.point is not None and command.point.power <= known.point.power:
+            continue  # lower than it was, and nothing was heard of it since
+        seen = truth.observe(spec, known, sample, inputs.outcomes.get(name), inputs.now_s)
         higher = seen.point is not None and command.point.power > seen.point.power
         if higher and inputs.now_s - seen.since_s < spec.dwell_s:
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"

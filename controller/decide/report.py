@@ -67,7 +67,9 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         least=least,
         commands=tuple(SetPoint(device=wish.spec.id, point=wish.point) for wish in told),
         raised=tuple(
-            wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
+            wish.spec.id
+            for wish in made.orders.raises
+            if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
@@ -174,7 +176,7 @@ def _standings(made: Decision, least: Power) -> tuple[Standing, ...]:
 
 def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     yield from _node_alarms(site, made)
-    yield from _device_alarms(site, inputs, made.after)
+    yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made.after)
 
 
@@ -210,8 +212,11 @@ def _lacking_w(made: Decision) -> Ints:
     return lacking_w
 
 
-def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    for row in np.flatnonzero(after.columns.truth != CODE[Truth.CONFIRMED]).tolist():
+def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    after, lying = made.after, made.after.columns.truth == CODE[Truth.LYING]
+    # One that obeyed, and was told something only now, is given its time.
+    doubted = lying | (~made.chosen.obeys & (after.columns.truth != CODE[Truth.CONFIRMED]))
+    for row in np.flatnonzero(doubted).tolist():
         spec = after.fleet.specs[row]
         device = after.devices[spec.id]
         if after.fleet.isolated[row] and not device.seen:

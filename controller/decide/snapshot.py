@@ -119,8 +119,7 @@ class Snapshot:
         if not changes:
             return self
         after = self.columns.copy()
-        for name, state in changes.items():
-            after.put(self.fleet, self.fleet.row[name], state)
+        after.put_all(self.fleet, changes)
         return replace(self, devices={**self.devices, **changes}, columns=after)
 
     def mirror(self) -> Mirror:

@@ -126,11 +126,12 @@ def observe(
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
     again = state.point is not None and state.point.name == point.name
-    starts = not again and state.point == spec.floor and point.power > spec.floor.power
+    starts = not again and point.power.watts > spec.floor.power.watts and state.point == spec.floor
+    counts = state.counted(point)
     return state._replace(
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
-        worst=max(state.worst, state.counted(point)),
+        worst=counts if counts.watts > state.worst.watts else state.worst,
         since_s=state.since_s if again else now_s,
         asked_s=state.asked_s if again else now_s,
         sent_s=now_s,
