@@ -128,16 +128,26 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
     again = state.point is not None and state.point.name == point.name
     starts = not again and point.power.watts > spec.floor.power.watts and state.point == spec.floor
     counts = state.counted(point)
-    return state._replace(
+    return DeviceState(  # thousands in the tick of an event: half the cost of `_replace`
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
         worst=counts if counts.watts > state.worst.watts else state.worst,
+        draw=state.draw,
+        at_s=state.at_s,
         since_s=state.since_s if again else now_s,
-        asked_s=state.asked_s if again else now_s,
         sent_s=now_s,
+        asked_s=state.asked_s if again else now_s,
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
+        failed_s=state.failed_s,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
+        proofs=state.proofs,
+        lies=state.lies,
+        reasserts=state.reasserts,
+        bias=state.bias,
+        keeps=state.keeps,
+        derate=state.derate,
+        warned=state.warned,
     )
 
 

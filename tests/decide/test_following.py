@@ -80,7 +80,7 @@ def moving(target_w: int) -> Follow:
 def test_without_a_set_point_nothing_is_remembered_and_the_aim_is_the_limit() -> None:
     free = course(*all_full(*MINERS), None, before=moving(9_000))
 
-    assert (free.follow, free.limits.aim_w, free.may.pinned.any()) == (Follow(), free.limits.goal_w, False)
+    assert (free.follow, free.limits.aim_w, int(free.may.pinned.sum())) == (Follow(), free.limits.goal_w, 0)
 
 
 def test_a_machine_on_its_way_up_counts_as_what_it_will_draw_so_that_no_other_is_started_for_it() -> None:
