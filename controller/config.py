@@ -146,6 +146,7 @@ class ZoneTable(Table):
 class PolicyTable(Table):
     tick_s: float = Field(default=1.0, ge=0.1, le=60)
     margin_percent: float = Field(default=1.0, ge=0, lt=50)
+    step_margin_percent: float = Field(default=8.0, ge=0, lt=50)
     event_lead_s: float = Field(default=20.0, ge=0, le=3600)
     starts_per_tick: int = Field(default=1000, ge=1)
     meter_stale_after_s: float = Field(default=5.0, gt=0)
@@ -165,6 +166,7 @@ class PolicyTable(Table):
         return Policy(
             tick_s=self.tick_s,
             margin=self.margin_percent / 100,
+            step_margin=self.step_margin_percent / 100,
             event_lead_s=self.event_lead_s,
             starts_per_tick=self.starts_per_tick,
             meter_stale_after_s=self.meter_stale_after_s,

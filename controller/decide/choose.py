@@ -39,6 +39,7 @@ class Chosen:
     most_w: Ints
     dwells: Flags
     rests: Flags
+    follows: Flags
     offers: Offers
     at: Ints
     allocation: Allocation
@@ -56,22 +57,48 @@ class Chosen:
         return missed / (missed + abs(self.earns)) if missed else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Freedom:
+    """What may be done with each device at `now_s`: whether it obeys, and the most that heat allows; whether
+    it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
+    is `barred` from running for money, or `held` to it although another point would earn more.
+    """
+
+    now_s: float
+    obeys: Flags
+    most_w: Ints
+    dwells: Flags
+    rests: Flags
+    pinned: Flags
+    barred: Flags
+    held: Flags
+
+
+def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
+    """`may_run` are the devices whose running pays."""
+    at_rest = seen.columns.now_w == seen.fleet.floor_w
+    return Freedom(
+        now_s=now_s,
+        obeys=obeying(seen, now_s),
+        most_w=bounds(seen),
+        dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
+        rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
+        pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
+        barred=~may_run,
+        held=may_run & ~at_rest & ~seen.fleet.gpu,
+    )
+
+
 class Choosing:
     """One tick's choice in the making: what does not change while jobs are tried on one GPU and another."""
 
-    def __init__(
-        self, seen: Snapshot, limits: Limits, valuation: Valuation, may_run: Flags, now_s: float
-    ) -> None:
+    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, may: Freedom) -> None:
         self.seen = seen
         self.valuation = valuation
-        self.room_w = limits.room_w(seen.other_w)
-        self.obeys = obeying(seen, now_s)
-        self.most_w = bounds(seen)
-        self.dwells = now_s - seen.columns.since_s < seen.fleet.dwell_s
-        at_rest = seen.columns.now_w == seen.fleet.floor_w
-        self.barred = ~may_run
-        self.held = may_run & ~at_rest & ~seen.fleet.gpu
-        self.rests = (at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen)
+        self.room_w = limits.aimed_room_w(seen.other_w)
+        self.obeys, self.most_w = may.obeys, may.most_w
+        self.dwells, self.rests, self.pinned = may.dwells, may.rests, may.pinned
+        self.barred, self.held = may.barred, may.held
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
         return self._allocated(working, self.obeys, self.dwells)
@@ -85,7 +112,16 @@ class Choosing:
     ) -> tuple[Offers, Allocation]:
         fleet, known = self.seen.fleet, self.seen.columns
         most_w = np.where(self.rests | (self.barred & ~dwells), fleet.floor_w, self.most_w)
-        found = value.offers(fleet, known, working, self.valuation, obeys=obeys, most_w=most_w, dwells=dwells)
+        found = value.offers(
+            fleet,
+            known,
+            working,
+            self.valuation,
+            obeys=obeys,
+            most_w=most_w,
+            dwells=dwells,
+            pinned=self.pinned,
+        )
         found = found.lifted(profit.lifts(found.start, found.worth, self.held & obeys))
         menu = Menu(
             node=fleet.node,
@@ -113,14 +149,13 @@ def choose(
     queues: Sequence[QueueReading],
     placed: Mapping[str, tuple[str, ...]],
     valuation: Valuation,
-    may_run: Flags,
-    now_s: float,
+    may: Freedom,
 ) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
 
-    `placed` are the GPUs that queued jobs were given before; `may_run` are the devices whose running pays.
+    `placed` are the GPUs that queued jobs were given before.
     """
-    choosing = Choosing(seen, limits, valuation, may_run, now_s)
+    choosing = Choosing(seen, limits, valuation, may)
     usable = _usable(choosing) if queues else {}
     too_much = _too_hot(choosing, usable)
 
@@ -140,13 +175,14 @@ def choose(
                 most_w=choosing.most_w,
                 dwells=choosing.dwells,
                 rests=choosing.rests,
+                follows=choosing.pinned,
                 offers=found,
                 at=at,
                 allocation=allocation,
                 kept=tuple(kept),
                 aside=tuple(job for job in aside.values() if job not in kept),
                 forgiven=_forgiven(choosing, limits, working),
-                cut=_to_cut(choosing, limits, allocation, now_s),
+                cut=_to_cut(choosing, limits, allocation, may.now_s),
                 least=Power(int(found.watts[found.start[:-1]].sum())),
                 earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
             )
@@ -174,14 +210,16 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.obeys & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
+    rows = np.flatnonzero(obeying)
+    offer = found.start[rows] + chosen.allocation.index[rows]
+    merits = (found.worth[offer] / np.maximum(1, found.watts[offer])).tolist()
     wanted: list[Wish] = []
-    for row in np.flatnonzero(obeying).tolist():
+    for row, merit, at, node in zip(
+        rows.tolist(), merits, chosen.at[rows].tolist(), fleet.node[rows].tolist(), strict=True
+    ):
         spec = fleet.specs[row]
-        offer = int(found.start[row] + chosen.allocation.index[row])
-        merit = float(found.worth[offer]) / max(1, int(found.watts[offer]))
-        point = spec.points[chosen.at[row]]
-        way = seen.tree.paths[fleet.node[row]]
-        wanted.append(Wish(spec=spec, state=seen.devices[spec.id], point=point, merit=merit, way=way))
+        way = seen.tree.paths[node]
+        wanted.append(Wish(spec, seen.devices[spec.id], spec.points[at], merit, way))
     for row in np.flatnonzero(~chosen.obeys & known.seen & (known.now_w >= 0)).tolist():
         spec = fleet.specs[row]
         state = seen.devices[spec.id]
@@ -189,9 +227,8 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
             continue
         if spec.id in chosen.forgiven:
             state = truth.forgiven(spec, state)
-        assert state.point is not None
         way = seen.tree.paths[fleet.node[row]]
-        wanted.append(Wish(spec=spec, state=state, point=state.point, merit=0.0, way=way))
+        wanted.append(Wish(spec=spec, state=state, point=truth.own_point(spec, state), merit=0.0, way=way))
     for name in sorted(chosen.cut):
         spec, way = seen.spec(name), seen.tree.paths[fleet.node[fleet.row[name]]]
         state = seen.devices[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -61,6 +62,23 @@ class Columns:
         self.bias[row] = state.bias
         self.derate[row] = state.derate
         self.warned[row] = state.warned
+
+    def put_all(self, fleet: Fleet, states: Mapping[str, DeviceState]) -> None:
+        """The same for many at once."""
+        rows = [fleet.row[name] for name in states]
+        known = tuple(states.values())
+        self.at[rows] = [fleet.index_of(row, it.point) for row, it in zip(rows, known, strict=True)]
+        self.now_w[rows] = [-1 if it.point is None else it.point.power.watts for it in known]
+        self.truth[rows] = [CODE[it.truth] for it in known]
+        self.worst_w[rows] = [it.worst.watts for it in known]
+        self.draw_w[rows] = [it.draw.watts for it in known]
+        self.heard_s[rows] = [it.at_s for it in known]
+        self.since_s[rows] = [it.since_s for it in known]
+        starts = zip(rows, known, strict=True)
+        self.may_start_s[rows] = [may_start_s(fleet.specs[row], it) for row, it in starts]
+        self.bias[rows] = [it.bias for it in known]
+        self.derate[rows] = [it.derate for it in known]
+        self.warned[rows] = [it.warned for it in known]
 
 
 def empty(rows: int) -> Columns:

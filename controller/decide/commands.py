@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
@@ -19,8 +20,7 @@ UNANSWERED_RETRY_S = 2.0
 """A command that got no answer may just have been lost: it is sent again soon, at first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """A device, where it should be, and how much that is worth per watt (who is raised first).
 
     `way` are the indices of the nodes above it, from its own up to the root. By its outlet it only ever
@@ -47,15 +47,17 @@ class Orders:
 
 def order(wishes: Sequence[Wish], room_w: Sequence[int], pace: Pace, now_s: float, retry_s: float) -> Orders:
     """`room_w` is each node's limit less the worst case of everything below it."""
-    due = [wish for wish in wishes if _due(wish, now_s, retry_s)]
-    lowers, waiting, fall = _lowered([wish for wish in due if _lowers(wish)], room_w, pace)
+    down: list[Wish] = []
+    up: list[Wish] = []
+    for wish in wishes:
+        if _due(wish, now_s, retry_s):
+            (down if _lowers(wish) else up).append(wish)
+    lowers, waiting, fall = _lowered(down, room_w, pace)
     rise = Purse(pace.rise_w)
     room = list(room_w)
     raises: list[Wish] = []
     started = 0
-    for wish in sorted(due, key=lambda wish: (-wish.merit, wish.spec.id)):
-        if _lowers(wish):
-            continue
+    for wish in sorted(up, key=lambda wish: (-wish.merit, wish.spec.id)):
         step = max(0, wish.state.counted(wish.point).watts - wish.state.worst.watts)
         starting = wish.state.point == wish.spec.floor
         if pace.held:
@@ -78,9 +80,12 @@ def _lowered(
 ) -> tuple[tuple[Wish, ...], dict[str, Reason], Purse]:
     """What may be lowered now. A ramp down holds back only what no limit above asks for."""
     fall = Purse(pace.fall_w)
+    ordered = sorted(wishes, key=lambda wish: (-_freed(wish), wish.spec.id))
     lowers: list[Wish] = []
     waiting: dict[str, Reason] = {}
-    for wish in sorted(wishes, key=lambda wish: (-_freed(wish), wish.spec.id)):
+    if not pace.fall_w:
+        return tuple(ordered), waiting, fall
+    for wish in ordered:
         if any(room_w[node] < 0 for node in wish.way):
             fall.take(wish.way, _freed(wish))
             lowers.append(wish)
@@ -97,9 +102,9 @@ def _lowers(wish: Wish) -> bool:
         return True
     state, counts = wish.state, wish.state.counted(wish.point)
     assert state.point is not None
-    if wish.point.is_at(state.point) and state.draw < counts:
-        return counts < state.worst
-    return wish.point.power <= state.point.power and counts <= state.worst
+    if wish.point.is_at(state.point) and state.draw.watts < counts.watts:
+        return counts.watts < state.worst.watts
+    return wish.point.power.watts <= state.point.power.watts and counts.watts <= state.worst.watts
 
 
 def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
@@ -119,4 +124,4 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
 
 
 def _freed(wish: Wish) -> int:
-    return (wish.state.worst - wish.state.counted(wish.point)).watts
+    return wish.state.worst.watts - wish.state.counted(wish.point).watts

@@ -39,6 +39,7 @@ class Fleet:
     stale_after_s: Floats
     dwell_s: Floats
     settle_down_s: Floats
+    settle_up_s: Floats
     restart_s: Floats
     start: Ints
     owner: Ints
@@ -89,6 +90,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
         dwell_s=np.array([spec.dwell_s for spec in specs], dtype=np.float64),
         settle_down_s=np.array([spec.settle_down_s for spec in specs], dtype=np.float64),
+        settle_up_s=np.array([spec.settle_up_s for spec in specs], dtype=np.float64),
         restart_s=np.array([spec.restart_s for spec in specs], dtype=np.float64),
         start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
         owner=np.repeat(np.arange(len(specs)), counts),

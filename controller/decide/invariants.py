@@ -36,7 +36,7 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
         broken.insert(0, f"I6: grants for {granted}, devices {[spec.id for spec in fleet.specs]}")
     else:
         broken += _unseen_count_at_their_worst(fleet, after, plan)
-        broken += _within_limits(ground, before, inputs, fleet, plan) if plan.ready else ()
+        broken += _within_limits(ground, before, inputs, fleet, after, plan) if plan.ready else ()
     if broken:
         raise BrokenInvariantError("; ".join(broken))
 
@@ -89,8 +89,13 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
     """I5: no device is raised from where it is seen sooner than its dwell after it was changed."""
     for command in plan.commands:
         name, spec = command.device, fleet.specs[fleet.row[command.device]]
-        known = before.devices.get(name, DeviceState())
-        seen = truth.observe(spec, known, inputs.readings.get(name), inputs.outcomes.get(name), inputs.now_s)
+        if command.point == spec.floor:
+            continue  # lower than anything it may be seen at
+        known, sample = before.devices.get(name, DeviceState()), inputs.readings.get(name)
+        news = sample is None or sample.at_s > known.at_s
+        if not news and known.point is not None and command.point.power <= known.point.power:
+            continue  # lower than it was, and nothing was heard of it since
+        seen = truth.observe(spec, known, sample, inputs.outcomes.get(name), inputs.now_s)
         higher = seen.point is not None and command.point.power > seen.point.power
         if higher and inputs.now_s - seen.since_s < spec.dwell_s:
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
@@ -99,7 +104,9 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
             yield f"I5: {name} started more than {spec.starts_per_hour} times in an hour"
 
 
-def _within_limits(ground: Ground, before: State, inputs: Inputs, fleet: Fleet, plan: Plan) -> Iterator[str]:
+def _within_limits(
+    ground: Ground, before: State, inputs: Inputs, fleet: Fleet, after: State, plan: Plan
+) -> Iterator[str]:
     """I1: grants fit every node, or the plan says infeasible and all that obeys is at its lowest.
 
     I4: wherever something is raised, the worst case of everything still fits.
@@ -115,7 +122,8 @@ def _within_limits(ground: Ground, before: State, inputs: Inputs, fleet: Fleet, 
     nodes = plan.nodes
     over = (usable_w != UNLIMITED_W) & (nodes.granted_w > usable_w)
     for at in np.flatnonzero(over).tolist():
-        high = [fleet.specs[row].id for row in np.flatnonzero(_high(tree, fleet, plan, at)).tolist()]
+        rows = np.flatnonzero(_high(tree, fleet, plan, at)).tolist()
+        high = [fleet.specs[row].id for row in rows if not _lower_still(fleet, row, after)]
         if nodes.feasible[at] or high:
             granted = f"{nodes.granted_w[at]} W of {usable_w[at]} W"
             yield f"I1: {tree.ids[at]} grants {granted}; not at their lowest: {high}"
@@ -130,3 +138,10 @@ def _high(tree: Tree, fleet: Fleet, plan: Plan, node: int) -> Flags:
     below = (tree.way[fleet.node] == node).any(axis=1)
     high: Flags = below & (plan.grants.at != 0) & ~CANNOT_BE_TOLD[plan.grants.reason]
     return high
+
+
+def _lower_still(fleet: Fleet, row: int, after: State) -> bool:
+    """Whether a device is at a point that it no longer has, below all those that it has."""
+    spec = fleet.specs[row]
+    point = after.devices[spec.id].point
+    return point is not None and point not in spec.points and point.power < spec.floor.power

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +22,28 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepMargin:
+    """Watts that are kept free at the root for a sudden step down, and when."""
+
+    watts: float = 0.0
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """What following a set-point remembers. `off_w` is what the meter shows beyond the model; `modelled` has
+    when and what the model said of late; `moves` counts the set-point's changes, old ones for less.
+    """
+
+    at_s: float = 0.0
+    goal_w: int | None = None
+    off_w: float = 0.0
+    meter_s: float = float("-inf")
+    modelled: tuple[tuple[float, float], ...] = ()
+    moves: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """The time of a tick on both clocks, and how far the site reached before it."""
 
@@ -33,10 +54,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """`bound_w` is what each node goes by, `usable_w` what is planned with: the bound less the margin.
+    """`bound_w` is what each node must not pass, `usable_w` what may be used of it: that less the margin.
 
-    `cap` is the root's bound; `due` is what the root must not pass at this moment: not yet what an event will
-    ask for, nor what its ramp still leads down to.
+    `cap` is what the root goes by, a set-point included; `due` is what it must not pass at this moment: not
+    yet what an event will ask for, nor what its ramp still leads down to. `goal_w` is what the root should
+    come to: what it may use, or a set-point below that. `aim_w` is what it is planned with now, so that it
+    comes there: never above what it may use.
     """
 
     cap: Bound
@@ -45,9 +68,25 @@ class Limits:
     cap_event: str
     bound_w: Ints
     usable_w: Ints
+    goal_w: int
+    aim_w: int
+
+    @property
+    def follows(self) -> bool:
+        """Whether a set-point is to be met, and no limit is in its way."""
+        return self.cap_reason is CapReason.TARGET
+
+    def aimed_at(self, watts: int) -> Limits:
+        return replace(self, aim_w=min(watts, int(self.usable_w[0])))
+
+    def aimed_room_w(self, load_w: Ints) -> Ints:
+        """What each node has left for the plan when it carries `load_w`."""
+        room_w = self.room_w(load_w)
+        room_w[0] = self.aim_w - (0 if self.aim_w == UNLIMITED_W else load_w[0])
+        return room_w
 
     def room_w(self, load_w: Ints) -> Ints:
-        """What each node has left when it carries `load_w`; negative when that is too much already."""
+        """What each node may still take when it carries `load_w`; negative when that is too much already."""
         return self.usable_w - np.where(self.usable_w == UNLIMITED_W, 0, load_w)
 
 
@@ -62,15 +101,15 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
     asked = _ramped(site, grid, moment)
     cap = tightest(root.limit, asked)
     by_grid = isinstance(asked, Limit) and cap == asked
+    follows = by_grid and grid.cap_reason is CapReason.TARGET
     bound_w = rated.copy()
-    bound_w[0] = _watts(cap)
+    bound_w[0] = _watts(tightest(root.limit, grid.limit) if follows else cap)
     if grid.nodes:
         for at, node in enumerate(site.nodes):
             bound_w[at] = min(bound_w[at], _watts(grid.nodes.get(node.id, NO_LIMIT)))
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
-    if by_grid and grid.cap_reason is CapReason.TARGET:
-        # A set-point is to be met, not to be kept away from; limits above it keep their margin.
-        usable_w[0] = min(_watts(cap), _less_margin_w(tightest(root.limit, grid.limit), margin))
+    # A set-point is to be met, not to be kept away from; limits above it keep their margin.
+    goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])
     rated_is_cap = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,
@@ -79,6 +118,8 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
         cap_event=grid.cap_event if by_grid else "",
         bound_w=bound_w,
         usable_w=usable_w,
+        goal_w=goal_w,
+        aim_w=goal_w,
     )
 
 
@@ -91,10 +132,6 @@ def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
         return grid.cap
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
     return Limit(max(grid.cap.power, reach.power - fallen))
-
-
-def _less_margin_w(limit: Bound, margin: float) -> int:
-    return math.floor(limit.power.watts * (1 - margin)) if isinstance(limit, Limit) else UNLIMITED_W
 
 
 def _watts(bound: Bound) -> int:

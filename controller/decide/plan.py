@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """changed a moment ago, and is left alone until its dwell is over"""
     RESTING = "resting"
     """was started as often as it may be in an hour"""
+    FOLLOWING = "following"
+    """a GPU that moves with the set-point, for what slower machines do not meet"""
     DRAINING = "draining"
     """below a node that is to be switched off"""
     ISOLATED = "isolated"

@@ -67,7 +67,9 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         least=least,
         commands=tuple(SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told),
         raised=tuple(
-            wish.spec.id for wish in told if made.after.devices[wish.spec.id].worst > wish.state.worst
+            wish.spec.id
+            for wish in made.orders.raises
+            if made.after.devices[wish.spec.id].worst > wish.state.worst
         ),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
@@ -125,6 +127,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (fleet.isolated, Reason.ISOLATED),
         (fleet.draining, Reason.DRAINING),
         (idle, Reason.IDLE),
+        (chosen.follows, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
         ((chosen.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
@@ -151,7 +154,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         worst_w=worst_w,
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
-        feasible=made.chosen.allocation.room_w >= 0,
+        feasible=_lacking_w(made) <= 0,
     )
 
 
@@ -173,14 +176,14 @@ def _standings(made: Decision, cap: Bound, least: Power) -> tuple[Standing, ...]
 
 def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     yield from _node_alarms(site, made)
-    yield from _device_alarms(site, inputs, made.after)
+    yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made.after)
 
 
 def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
-    room_w = made.chosen.allocation.room_w
-    for at in np.flatnonzero(room_w < 0).tolist():
-        detail = f"all at their lowest is {Power(-int(room_w[at]))} too much"
+    lacking_w = _lacking_w(made)
+    for at in np.flatnonzero(lacking_w > 0).tolist():
+        detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
         yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
     for at, node in enumerate(site.nodes):
         if node.meter is None:
@@ -203,8 +206,18 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
 
 
-def _device_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    for row in np.flatnonzero(after.columns.truth != CODE[Truth.CONFIRMED]).tolist():
+def _lacking_w(made: Decision) -> Ints:
+    """By how much each node is too small for the lowest that everything below it can be brought to."""
+    lacking_w = -made.chosen.allocation.room_w
+    lacking_w[0] -= made.limits.goal_w - made.limits.aim_w
+    return lacking_w
+
+
+def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    after, lying = made.after, made.after.columns.truth == CODE[Truth.LYING]
+    # One that obeyed, and was told something only now, is given its time.
+    doubted = lying | (~made.chosen.obeys & (after.columns.truth != CODE[Truth.CONFIRMED]))
+    for row in np.flatnonzero(doubted).tolist():
         spec = after.fleet.specs[row]
         device = after.devices[spec.id]
         if after.fleet.isolated[row] and not device.seen:

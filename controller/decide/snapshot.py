@@ -12,7 +12,7 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.jobs import Sent
-from controller.decide.limits import Moment, Reach, rated_w
+from controller.decide.limits import Follow, Moment, Reach, StepMargin, rated_w
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
@@ -66,6 +66,8 @@ class State:
     ramps: Saved = field(default_factory=Saved)
     reach: Reach | None = None
     verdicts: Verdicts | None = None
+    margin: StepMargin = field(default_factory=StepMargin)
+    follow: Follow = field(default_factory=Follow)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
 
     def moment(self, inputs: Inputs) -> Moment:
@@ -120,8 +122,7 @@ class Snapshot:
         if not changes:
             return self
         after = self.columns.copy()
-        for name, state in changes.items():
-            after.put(self.fleet, self.fleet.row[name], state)
+        after.put_all(self.fleet, changes)
         return replace(self, devices={**self.devices, **changes}, columns=after)
 
     def mirror(self) -> Mirror:

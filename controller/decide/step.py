@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.decide import commands, economics, jobs, profit, truth, value
-from controller.decide.choose import choose, wishes
+from controller.decide.choose import choose, freedom, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
+from controller.decide.following import set_course, swung
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
+from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
@@ -21,7 +23,7 @@ from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.truth import DeviceState
 from controller.domain.devices import Means
-from controller.domain.power import Limit, Power
+from controller.domain.power import Power
 from controller.domain.site import Site
 
 
@@ -31,11 +33,18 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     grid = grid_now(inputs.events, inputs.utc_s, link, site)
     seen = look(site, state, inputs)
     limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
+    spare = step_margin(state.margin, limits, seen, site.policy, inputs.now_s)
+    limits = kept_free(limits, spare, seen)
     state = _readiness(site, state, inputs, seen, limits)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
     may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
-    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, may_run, inputs.now_s)
+    meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
+    may = freedom(seen, may_run, inputs.now_s)
+    course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
+    limits = course.limits
+    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, course.may)
+    chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     wanted = wishes(seen, chosen)
     pace = _pace(site, state, inputs, seen)
     if state.ready_s is None:
@@ -75,6 +84,8 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         ramps=orders.saved,
         reach=_reach(limits, plan),
         verdicts=verdicts,
+        margin=spare,
+        follow=course.follow,
         mirror=after.mirror(),
     )
     return state, plan
@@ -93,7 +104,7 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
 
 def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
     metered = seen.metered.get(site.root.id)
-    return metered is not None and isinstance(limits.cap, Limit) and metered > limits.cap.power
+    return metered is not None and metered.watts > limits.bound_w[0]
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:
@@ -131,9 +142,8 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
 
 
 def _reach(limits: Limits, plan: Plan) -> Reach:
-    worst = plan.nodes[0].worst
-    within = min(worst, limits.cap.power) if isinstance(limits.cap, Limit) else worst
-    return Reach(power=within, at_s=plan.now_s)
+    within_w = min(int(plan.nodes.worst_w[0]), int(limits.bound_w[0]))
+    return Reach(power=Power(within_w), at_s=plan.now_s)
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:

@@ -149,11 +149,12 @@ def _absurd(spec: DeviceSpec, reading: Reading) -> bool:
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
     again = point.is_at(state.point)
-    starts = not again and state.point == spec.floor and point.power > spec.floor.power
+    starts = not again and point.power.watts > spec.floor.power.watts and state.point == spec.floor
+    counts = state.counted(point)
     return state._replace(
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
-        worst=max(state.worst, state.counted(point)),
+        worst=counts if counts.watts > state.worst.watts else state.worst,
         since_s=state.since_s if again else now_s,
         asked_s=state.asked_s if again else now_s,
         sent_s=now_s,
@@ -233,6 +234,13 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
         default=spec.floor,
     )
     return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
+
+
+def own_point(spec: DeviceSpec, state: DeviceState) -> OperatingPoint:
+    """Where the device was told to be; where it no longer has that point, the next lower that it has."""
+    told = state.point if state.point is not None else spec.floor
+    lower = [own for own in spec.points if own.is_at(told) or own.power < told.power]
+    return lower[-1] if lower else spec.floor
 
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:

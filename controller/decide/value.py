@@ -92,11 +92,13 @@ def offers(
     obeys: Flags,
     most_w: Ints,
     dwells: Flags,
+    pinned: Flags,
 ) -> Offers:
     """The points that devices may be given, and their worth. `most_w` is what heat allows each.
 
-    A device is always offered its lowest point. One that dwells is offered nothing above where it is. A GPU
-    without a job has its lowest limit; one with a job also those at which the job has its least throughput.
+    A device is always offered its lowest point, a `pinned` one only where it is. One that dwells is offered
+    nothing above where it is. A GPU without a job has its lowest limit; one with a job also those at which
+    the job has its least throughput.
     """
     owner, power_w = fleet.owner, fleet.power_w
     rank = np.arange(len(owner)) - fleet.start[owner]
@@ -112,6 +114,7 @@ def offers(
     worth += np.where(dwells[owner] & here, DWELLING, 0.0)
     may = at_floor | ((power_w <= most_w[owner]) & (rank >= jobs.least[owner]))
     may &= ~dwells[owner] | (power_w <= known.now_w[owner])
+    may = np.where(pinned[owner], here, may)
     may = np.where(obeys[owner], may, at_floor)
     taken = owner[may]
     free = obeys[taken]

@@ -91,11 +91,14 @@ class Policy:
     """The site's own choices; configs/site.example.toml says what each means to an operator.
 
     `margin` is the share of every limit that stays unused: a first-order decay never reaches an exact
-    target. `switch_horizon_s` is the time over which the cost of a change must be earned back.
+    target. `step_margin` is the share of a sudden step down that is shed beyond it until the step is over:
+    some machines are slow, and some do not obey. `switch_horizon_s` is the time over which the cost of a
+    change must be earned back.
     """
 
     tick_s: float = 1.0
     margin: float = 0.01
+    step_margin: float = 0.08
     event_lead_s: float = 20.0
     starts_per_tick: int = 1000
     meter_stale_after_s: float = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,7 +100,7 @@ def test_a_raise_back_within_what_a_device_may_draw_anyway_still_waits_while_the
 
 
 def test_what_a_device_counts_for_now_is_what_a_raise_adds_to() -> None:
-    hungry = replace(wish("a", LOW, FULL), state=device(LOW, worst_w=2_600))
+    hungry = wish("a", LOW, FULL)._replace(state=device(LOW, worst_w=2_600))
 
     fits = say(hungry, room_w=(900, 900), pace=Pace(rise_w={SITE: 1_000.0}))
 

@@ -50,11 +50,19 @@ def test_the_margin_is_kept_from_every_limit_and_rounded_down() -> None:
     assert kept.bound_w.tolist() == [7_777, 4_000]
 
 
-@pytest.mark.parametrize(("target_w", "usable_w"), [(8_000, 8_000), (9_950, 9_900)])
+@pytest.mark.parametrize(("target_w", "goal_w"), [(8_000, 8_000), (9_950, 9_900)])
 def test_a_set_point_is_met_and_the_rating_above_it_still_keeps_its_margin(
-    target_w: int, usable_w: int
+    target_w: int, goal_w: int
 ) -> None:
-    assert limits(target_w, CapReason.TARGET).usable_w[0] == usable_w
+    follows = limits(target_w, CapReason.TARGET)
+
+    assert (follows.goal_w, follows.usable_w[0], follows.bound_w[0]) == (goal_w, 9_900, 10_000)
+
+
+def test_no_aim_passes_what_may_be_used() -> None:
+    follows = limits(8_000, CapReason.TARGET)
+
+    assert (follows.aimed_at(9_000).aim_w, follows.aimed_at(9_950).aim_w) == (9_000, 9_900)
 
 
 def test_the_moment_holds_the_site_to_its_rating_even_without_an_event() -> None:

@@ -98,7 +98,7 @@ def test_the_same_inputs_in_any_order_give_the_same_plan(seed: int) -> None:
 def test_a_plant_that_obeys_is_within_every_limit_at_every_moment_and_comes_to_rest(seed: int) -> None:
     world = world_of(seed)
 
-    world.run(240)
+    world.run(300)
     changes = world.changes()
     plan = world.run(60)
 

@@ -38,6 +38,7 @@ def offered(
     usd_per_kwh: float = 0.05,
     usd_per_ths_day: float = 0.05,
     dwelling: bool = False,
+    pinned: bool = False,
 ) -> Offers:
     here = site()
     fleet = fleet_of(here, tree_of(here), [spec])
@@ -51,6 +52,7 @@ def offered(
         obeys=np.array([True]),
         most_w=fleet.top_w,
         dwells=np.array([dwelling]),
+        pinned=np.array([pinned]),
     )
 
 

@@ -1,0 +1,232 @@
+"""Meeting a set-point: miners take the slow part, GPUs the rest. A soft aim: no hard limit is touched here.
+
+The law is feed-forward on what every machine that is on its way is expected to draw, plus an integral on what
+the meter shows beyond that. When the site is short and the set-point keeps moving, a few more machines are
+started than are needed, as a start takes minutes; what is too much when they arrive is trimmed by stopping
+others, which takes seconds. Nothing is stopped that changed a moment ago: a set-point is not a limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.choose import Freedom
+from controller.decide.columns import counted_w
+from controller.decide.limits import Follow, Limits
+from controller.decide.plan import Sample
+from controller.decide.snapshot import Snapshot
+from controller.decide.value import floor_index
+from controller.domain.devices import MeterReading
+from controller.domain.jobs import JobState, QueueReading
+
+FALL_SHARE = 0.1
+"""Time constant of a stop, as a share of the time in which it must show."""
+RISE_SHARES = (0.1, 0.6)
+"""A start shows nothing for the first share of the time in which it must show, and ramps for the second."""
+AHEAD_S = 4.0
+"""A miner that is told to stop now is mostly stopped then."""
+SWING_AHEAD_S = 1.5
+"""GPUs are set for the time until they can be set again."""
+METER_LATE_S = 2.0
+GAIN = 0.05
+"""Share of a meter reading's difference from the model that is believed at once."""
+OFF_SHARE = 0.1
+"""The meter corrects the model by no more than this share of the set-point."""
+SHORT_SHARE, OVER_SHARE = 0.001, 0.002
+"""So little off a set-point, miners are left alone: the meter's noise is about as much."""
+SWING_SHARE = 0.25
+"""... and as long as GPUs are within this share of their way from the middle to an end."""
+OVER_START, OVER_MOST = 8.0, 0.1
+"""Asked for beyond what is short, as a multiple of that and as a share of the set-point at most, while the
+set-point keeps moving: of a start that takes two minutes, little shows in the seconds that count.
+"""
+MOVES, MOVING_S = 3.0, 60.0
+"""A set-point that changed so often within about that time keeps moving."""
+LEAST_S, LONG_AGO_S = 0.1, 3600.0
+KEPT_S = 10.0
+"""The model is remembered for as long as a meter reading may be late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Swing:
+    """GPUs that follow the set-point, each between the least that its job needs and the most it may have."""
+
+    gpus: Flags
+    least_w: Ints
+    most_w: Ints
+
+    @property
+    def middle_w(self) -> float:
+        return float((self.least_w + self.most_w)[self.gpus].sum()) / 2
+
+    @property
+    def half_w(self) -> float:
+        return float((self.most_w - self.least_w)[self.gpus].sum()) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Course:
+    """How the set-point is met in this plan: what is planned with, what each device may do, who swings."""
+
+    limits: Limits
+    follow: Follow
+    may: Freedom
+    swing: Swing
+
+
+def set_course(
+    before: Follow,
+    seen: Snapshot,
+    limits: Limits,
+    may: Freedom,
+    queues: Iterable[QueueReading],
+    meter: Sample[MeterReading] | None,
+    now_s: float,
+) -> Course:
+    """Aim at the set-point of `limits`. What was learned of the site ends with the set-point."""
+    swing = _swing(seen, limits, may, queues)
+    if not limits.follows:
+        return Course(limits=limits, follow=Follow(), may=may, swing=swing)
+    other_w = float(seen.other_w[0])
+    modelled_w = other_w + float(_drawn_w(seen, may, now_s).sum())
+    follow = _watched(before, limits.goal_w, modelled_w, meter, now_s)
+    wanted_w = limits.goal_w - follow.off_w - other_w - swing.middle_w
+    slow = ~swing.gpus
+    soon_w = float(_drawn_w(seen, may, now_s + AHEAD_S, landed=True)[slow].sum())
+    settled_w = float(_counts_w(seen, may)[slow].sum())
+    change_w = _change_w(wanted_w - soon_w, wanted_w - settled_w, limits.goal_w, swing, follow)
+    limits, may = _aimed(seen, limits, replace(may, pinned=swing.gpus), change_w)
+    return Course(limits=limits, follow=follow, may=may, swing=swing)
+
+
+def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
+    """`at` with the GPUs put where, with what the miners are expected to draw, the set-point is met.
+
+    Who has the most gives first, and who has the least takes first.
+    """
+    swing, limits = course.swing, course.limits
+    free = np.flatnonzero(swing.gpus & ~course.may.dwells)
+    if not len(free):
+        return at
+    counts_w = _counts_w(seen, course.may)
+    slow_w = float(_drawn_w(seen, course.may, now_s + SWING_AHEAD_S)[~swing.gpus].sum())
+    wanted_w = limits.goal_w - course.follow.off_w - float(seen.other_w[0]) - slow_w
+    change_w = wanted_w - float(counts_w[swing.gpus].sum())
+    if abs(change_w) <= SHORT_SHARE * limits.goal_w:
+        return at
+    now_w = seen.columns.now_w[free]
+    up = change_w > 0
+    order = np.argsort(now_w if up else -now_w, kind="stable")
+    end_w = (swing.most_w if up else swing.least_w)[free[order]]
+    moves_w = np.abs(end_w - now_w[order])
+    left_w = np.maximum(0.0, abs(change_w) - (np.cumsum(moves_w) - moves_w))
+    moved_w = np.minimum(moves_w, left_w)
+    after = at.copy()
+    for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
+        if moved == 0:
+            break
+        after[row] = _nearest(seen, row, watts + moved if up else watts - moved)
+    return after
+
+
+def _nearest(seen: Snapshot, row: int, watts: float) -> int:
+    points = seen.fleet.specs[row].points
+    return min(range(len(points)), key=lambda at: abs(points[at].power.watts - watts))
+
+
+def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:
+    """GPUs at work that have what their job needs, below nodes that need nothing of them."""
+    fleet, known = seen.fleet, seen.columns
+    least_w = np.full(len(fleet), np.iinfo(np.int64).max)
+    most_w = np.minimum(may.most_w, fleet.top_w)
+    for queue in queues if limits.follows else ():
+        for status in queue.jobs:
+            rows = [fleet.row[gpu] for gpu in status.gpus if gpu in fleet.row]
+            for row in rows if status.state is JobState.RUNNING else ():
+                spec = fleet.specs[row]
+                least_w[row] = spec.points[floor_index(spec, status.job)].power.watts
+    over = np.append(limits.room_w(seen.worst_w) < 0, False)
+    strained = over[seen.tree.way[fleet.node]].any(axis=1)
+    gpus = fleet.gpu & may.obeys & ~strained & (known.now_w >= least_w) & (known.now_w <= most_w)
+    return Swing(gpus=gpus, least_w=least_w, most_w=most_w)
+
+
+def _change_w(short_w: float, unsettled_w: float, goal_w: int, swing: Swing, follow: Follow) -> float:
+    """What miners should be asked for, beyond what they were asked for. `short_w` is what they will soon lack
+    (negative: have too much), `unsettled_w` what they would lack if everything had arrived.
+    """
+    slack_w = SWING_SHARE * swing.half_w
+    if short_w > max(SHORT_SHARE * goal_w, slack_w):
+        beyond_w = min(OVER_START * short_w, OVER_MOST * goal_w)
+        return max(0.0, unsettled_w + _moving(follow) * beyond_w)
+    if short_w < -max(OVER_SHARE * goal_w, slack_w):
+        return short_w
+    return 0.0
+
+
+def _moving(follow: Follow) -> float:
+    """0 for a set-point that stands, 1 for one that keeps moving; a single step is not that."""
+    return min(1.0, max(0.0, follow.moves - 1) / MOVES)
+
+
+def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tuple[Limits, Freedom]:
+    """Plan with what is asked for now and the change. Who changed a moment ago is left alone, and who is
+    still starting as well, as long as others can be stopped.
+    """
+    fleet, known = seen.fleet, seen.columns
+    counts_w = np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.worst_w)
+    lowest_w = np.where(may.obeys, np.minimum(counts_w, counted_w(fleet.floor_w, known.bias)), counts_w)
+    aim_w = int(seen.other_w[0] + counts_w.sum()) + math.floor(change_w)
+    arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
+
+    def least_w(kept: Flags) -> int:
+        return int(seen.other_w[0] + np.where(kept | may.pinned, counts_w, lowest_w).sum())
+
+    kept = may.dwells | arriving
+    if least_w(kept) > aim_w:
+        kept = may.dwells
+    return limits.aimed_at(max(aim_w, least_w(kept))), replace(may, dwells=kept)
+
+
+def _watched(
+    before: Follow, goal_w: int, modelled_w: float, meter: Sample[MeterReading] | None, now_s: float
+) -> Follow:
+    """What is remembered now: the model of late, what the meter shows beyond it, how often the goal moved."""
+    elapsed_s = max(0.0, now_s - before.at_s)
+    moves = before.moves * math.exp(-elapsed_s / MOVING_S) + (before.goal_w not in (None, goal_w))
+    lately = (*(past for past in before.modelled if now_s - past[0] <= KEPT_S), (now_s, modelled_w))
+    off_w, meter_s = before.off_w, before.meter_s
+    if meter is not None and meter.at_s > meter_s:
+        meter_s = meter.at_s
+        then_s = np.array([past[0] for past in lately])
+        then_w = float(np.interp(meter_s - METER_LATE_S, then_s, [past[1] for past in lately]))
+        off_w += GAIN * (meter.value.power.watts - then_w - off_w)
+        off_w = min(max(off_w, -OFF_SHARE * goal_w), OFF_SHARE * goal_w)
+    return Follow(at_s=now_s, goal_w=goal_w, off_w=off_w, meter_s=meter_s, modelled=lately, moves=moves)
+
+
+def _counts_w(seen: Snapshot, may: Freedom) -> Floats:
+    """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
+    known = seen.columns
+    return np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.draw_w)
+
+
+def _drawn_w(seen: Snapshot, may: Freedom, at_s: float, *, landed: bool = False) -> Floats:
+    """What each device is expected to draw at a time; `landed` takes every stop to be over."""
+    fleet, known = seen.fleet, seen.columns
+    end_w, from_w = _counts_w(seen, may), known.draw_w.astype(np.float64)
+    seen_s = np.maximum(known.heard_s, at_s - LONG_AGO_S)
+    since_s = np.maximum(0.0, at_s - np.maximum(seen_s, known.since_s))
+    left = 0.0 if landed else np.exp(-since_s / np.maximum(FALL_SHARE * fleet.settle_down_s, LEAST_S))
+    falling_w = end_w + (from_w - end_w) * left
+    quiet_until_s = known.since_s + RISE_SHARES[0] * fleet.settle_up_s
+    ramped_s = np.maximum(0.0, at_s - np.maximum(seen_s, quiet_until_s))
+    rise_s = np.maximum(RISE_SHARES[1] * fleet.settle_up_s, LEAST_S)
+    rising_w = np.minimum(end_w, from_w + end_w * ramped_s / rise_s)
+    moving_w = np.where(end_w < from_w, falling_w, rising_w)
+    return np.where(fleet.gpu, end_w, moving_w)

@@ -1,0 +1,236 @@
+"""A set-point is met by miners and GPUs together, without churn, and never at the cost of a limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.decide.choose import freedom
+from controller.decide.following import Course, set_course
+from controller.decide.limits import Follow, Moment, limits_now
+from controller.decide.plan import CapReason, Inputs, Plan, Reason, Sample, Truth
+from controller.decide.snapshot import State, look
+from controller.decide.timeline import GridNow
+from controller.domain.devices import DeviceSpec, MeterReading
+from controller.domain.jobs import FlexTier
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.bench.regulation import follow, regd_like, score
+from tests.decide.builders import (
+    FULL,
+    GPU_POINTS,
+    NOW_S,
+    SLEEP,
+    UTC_S,
+    at_point,
+    bound,
+    device,
+    event,
+    gpu,
+    inputs,
+    job,
+    miner,
+    node,
+    queue,
+    reading,
+    running,
+    site,
+)
+from tests.decide.steps import decide
+from tests.decide.strategies import bounded
+from tests.decide.world import Queue, World, asleep, awake
+
+MINERS = tuple(miner(f"m{at}", settle_down_s=10.0, settle_up_s=100.0) for at in range(4))
+
+
+def course(
+    state: State,
+    asked: Inputs,
+    target_w: int | None,
+    *,
+    here: Site | None = None,
+    metered_w: int | None = None,
+    before: Follow | None = None,
+) -> Course:
+    here = site(meter="main") if here is None else here
+    grid = GridNow(cap=bound(target_w), cap_reason=CapReason.TARGET if target_w else CapReason.NONE)
+    seen = look(here, state, asked)
+    limits = limits_now(here, seen.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    meter = None
+    if metered_w is not None:
+        meter = Sample(NOW_S, MeterReading(meter="main", power=Power(metered_w)))
+    may = freedom(seen, np.ones(len(seen.fleet), dtype=np.bool_), NOW_S)
+    return set_course(before or Follow(), seen, limits, may, asked.queues, meter, NOW_S)
+
+
+def all_full(*specs: DeviceSpec) -> tuple[State, Inputs]:
+    state = running({spec.id: device(spec.points[-1]) for spec in specs})
+    return state, inputs(*specs, readings=[at_point(spec, spec.points[-1]) for spec in specs])
+
+
+def moving(target_w: int) -> Follow:
+    """What is remembered of a set-point that has long been moving."""
+    return Follow(at_s=NOW_S - 1, goal_w=target_w, moves=50.0)
+
+
+def test_without_a_set_point_nothing_is_remembered_and_the_aim_is_the_limit() -> None:
+    free = course(*all_full(*MINERS), None, before=moving(9_000))
+
+    assert (free.follow, free.limits.aim_w, int(free.may.pinned.sum())) == (Follow(), free.limits.goal_w, 0)
+
+
+def test_a_machine_on_its_way_up_counts_as_what_it_will_draw_so_that_no_other_is_started_for_it() -> None:
+    state, _ = all_full(*MINERS)
+    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=30, since_s=NOW_S - 5, sent_s=NOW_S - 5)
+    state = replace(state, devices={**state.devices, "m3": climbing})
+    said = [at_point(spec, FULL) for spec in MINERS[:3]] + [reading("m3", 30)]
+
+    still = course(state, inputs(*MINERS, readings=said), 14_000)
+
+    assert still.limits.aim_w == 14_000
+
+
+def test_while_a_set_point_keeps_moving_more_is_started_than_is_short() -> None:
+    asleep_all = running({spec.id: device(SLEEP) for spec in MINERS})
+    asked = inputs(*MINERS, readings=[at_point(spec, SLEEP) for spec in MINERS])
+
+    stands = course(asleep_all, asked, 5_000)
+    moves = course(asleep_all, asked, 5_000, before=moving(4_900))
+
+    assert (stands.limits.aim_w, moves.limits.aim_w) == (5_000, 5_500)
+
+
+def test_what_is_too_much_now_is_stopped_though_a_machine_that_is_starting_is_left_to_arrive() -> None:
+    state, _ = all_full(*MINERS)
+    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=1_500, since_s=NOW_S - 90, sent_s=NOW_S - 90)
+    state = replace(state, devices={**state.devices, "m3": climbing})
+    said = [at_point(spec, FULL) for spec in MINERS[:3]] + [reading("m3", 1_500)]
+
+    down = course(state, inputs(*MINERS, readings=said), 8_000)
+    far_down = course(state, inputs(*MINERS, readings=said), 200)
+
+    assert down.limits.aim_w < 14_000
+    assert down.may.dwells.tolist() == [False, False, False, True]
+    assert far_down.may.dwells.tolist() == [False] * 4
+
+
+def test_a_set_point_stops_nothing_that_changed_a_moment_ago() -> None:
+    specs = tuple(replace(spec, dwell_s=60.0) for spec in MINERS)
+    state = running({spec.id: device(FULL, since_s=NOW_S - 30) for spec in specs})
+    said = [at_point(spec, FULL) for spec in specs]
+
+    _, plan = decide(site(), state, inputs(*specs, readings=said, events=(event(target_w=5_000),)))
+
+    assert plan.commands == ()
+
+
+def test_what_the_meter_shows_beyond_the_model_is_taken_off_the_aim_a_little_at_a_time() -> None:
+    state, asked = all_full(*MINERS)
+
+    once = course(state, asked, 20_000, metered_w=14_400)
+    again = course(state, asked, 20_000, metered_w=14_400, before=once.follow)
+    wild = course(state, asked, 20_000, metered_w=90_000)
+
+    assert once.follow.off_w == pytest.approx(20.0)
+    assert again.follow.off_w == once.follow.off_w  # the same reading teaches nothing twice
+    assert wild.follow.off_w == 2_000.0
+
+
+def test_an_aim_never_passes_what_a_limit_leaves() -> None:
+    asleep_all = running({spec.id: device(SLEEP) for spec in MINERS})
+    asked = inputs(*MINERS, readings=[at_point(spec, SLEEP) for spec in MINERS])
+    here = site(limit_w=5_200, margin=0.01)
+
+    aimed = course(asleep_all, asked, 5_140, here=here, before=moving(5_000))
+
+    assert aimed.limits.aim_w == 5_148
+
+
+def gpus_at(at: int, count: int = 4) -> tuple[State, tuple[DeviceSpec, ...]]:
+    specs = tuple(gpu(f"g{index}") for index in range(count))
+    return running({spec.id: device(GPU_POINTS[at]) for spec in specs}), specs
+
+
+def tick(at: int, target_w: int, here: Site | None = None) -> Plan:
+    state, specs = gpus_at(at)
+    jobs = Queue("q", tuple(spec.id for spec in specs))
+    for spec in specs:
+        jobs.submit(job(f"j-{spec.id}", flex=FlexTier.BROAD))
+    statuses = [
+        replace(status, state=status.state.RUNNING, gpus=(spec.id,))
+        for status, spec in zip(jobs.jobs.values(), specs, strict=True)
+    ]
+    waiting = replace(statuses[0], job=job("waits"), state=statuses[0].state.QUEUED, gpus=())
+    said = [at_point(spec, GPU_POINTS[at]) for spec in specs]
+    held = queue(*statuses, waiting, gpus=[spec.id for spec in specs])
+    asked = inputs(*specs, readings=said, queues=(held,), events=(event(target_w=target_w),))
+    _, plan = decide(site() if here is None else here, state, asked)
+    return plan
+
+
+def test_gpus_at_work_take_what_is_left_of_a_set_point() -> None:
+    up, down = tick(2, 2_100), tick(2, 1_390)
+
+    assert sum(grant.point.power.watts for grant in up.grants) == 2_100
+    assert sum(grant.point.power.watts for grant in down.grants) == 1_400
+    assert {grant.reason for grant in up.grants} == {Reason.FOLLOWING}
+    assert up.job_commands == ()
+
+
+def test_gpus_keep_what_their_jobs_need_whatever_the_set_point() -> None:
+    plan = tick(2, 100)
+
+    assert {grant.point.power.watts for grant in plan.grants} == {300}
+
+
+def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
+    assert tick(2, 1_601).commands == ()
+
+
+def test_gpus_follow_no_set_point_below_a_place_that_is_over_its_limit() -> None:
+    plan = tick(4, 2_400, here=site(node("pdu"), limit_w=2_399))
+
+    assert Reason.FOLLOWING not in {grant.reason for grant in plan.grants}
+
+
+@bounded(8)
+@given(st.integers(0, 10_000))
+def test_no_set_point_passes_a_limit_and_one_that_stands_ends_without_changes(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    specs = [miner(f"m{at}", dwell_s=5.0, settle_up_s=30.0) for at in range(8)]
+    made = [(awake if draw.random() < 0.5 else asleep)(spec, rise_s=15.0, share=1.02) for spec in specs]
+    world = World(
+        site(limit_w=20_000, margin=0.01, meter="main"), made, seed=seed, meter_lag_s=2.0, noise=0.002
+    )
+    world.run(60)
+    for _ in range(5):
+        world.events = (event(target_w=int(draw.integers(0, 30_000))),)
+        world.run(int(draw.integers(2, 20)))
+    target_w = int(draw.integers(1_000, 19_000))
+    world.events = (event(target_w=target_w),)
+    world.run(200)
+    changes = world.changes()
+
+    world.run(100)
+
+    assert world.breaches == []
+    assert world.changes() == changes
+    assert target_w - 2_500 <= world.watts() <= target_w * 1.01
+
+
+def test_a_moving_set_point_is_followed_well_enough_to_be_paid_for_and_dwell_is_kept() -> None:
+    got = follow(regd_like(900), asics=150, gpu_share=0.14, seed=3)
+
+    assert got.score.total >= 0.93
+    assert got.worst_dwell_s >= 0.0
+
+
+def test_a_perfect_response_scores_one_and_a_late_one_less() -> None:
+    signal = regd_like(2_400)[::5]
+
+    assert score(signal, signal).total == pytest.approx(1.0)
+    assert score(signal[6:], signal[:-6]).total < 0.9

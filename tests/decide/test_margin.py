@@ -1,0 +1,97 @@
+"""A sudden step sheds a little more than itself, and gives it back."""
+
+from __future__ import annotations
+
+from controller.decide.plan import Plan
+from controller.decide.snapshot import State
+from controller.domain.devices import DeviceSpec
+from controller.domain.jobs import FlexTier, JobState, JobStatus
+from tests.decide.builders import (
+    FULL,
+    GPU_POINTS,
+    NOW_S,
+    SLEEP,
+    at_point,
+    device,
+    event,
+    gpu,
+    inputs,
+    job,
+    miner,
+    queue,
+    running,
+    site,
+)
+from tests.decide.steps import decide
+
+MINERS = tuple(miner(f"m{at:02}", dwell_s=60.0) for at in range(40))
+
+
+def stepped(
+    limit_w: int, specs: tuple[DeviceSpec, ...] = MINERS, *, ahead_s: float = 0.0
+) -> tuple[State, Plan]:
+    state = running({spec.id: device(FULL) for spec in specs})
+    said = [at_point(spec, FULL) for spec in specs]
+    asked = inputs(*specs, readings=said, events=(event(limit_w=limit_w, start_s=NOW_S + ahead_s),))
+    return decide(site(event_lead_s=20.0), state, asked)
+
+
+def left_w(plan: Plan) -> int:
+    return sum(grant.point.power.watts for grant in plan.grants)
+
+
+def test_a_sudden_step_sheds_a_share_of_itself_beyond_it() -> None:
+    _, plan = stepped(70_000)
+
+    assert left_w(plan) <= 70_000 - 0.08 * 70_000
+
+
+def test_a_step_that_is_announced_sheds_no_more_than_it_asks_for() -> None:
+    _, plan = stepped(70_000, ahead_s=15.0)
+
+    assert 70_000 - 3_500 < left_w(plan) <= 70_000
+
+
+def test_a_small_step_and_one_of_few_machines_shed_no_more_than_they_ask_for() -> None:
+    _, small = stepped(130_000)
+    _, few = stepped(14_000, MINERS[:8])
+
+    assert left_w(small) > 130_000 - 3_500
+    assert left_w(few) > 14_000 - 1_200
+
+
+def test_what_was_shed_too_much_is_given_back() -> None:
+    state, _ = stepped(70_000)
+    later_s = NOW_S + 400
+    at_rest = {
+        name: one._replace(worst=one.point.power, draw=one.point.power, truth=one.truth.CONFIRMED)
+        for name, one in state.devices.items()
+        if one.point is not None
+    }
+    said = [at_point(spec, one.point or SLEEP) for spec, one in zip(MINERS, at_rest.values(), strict=True)]
+    asked = inputs(*MINERS, now_s=later_s, readings=said, events=(event(limit_w=70_000),))
+
+    after, plan = decide(site(), running(at_rest, margin=state.margin), asked)
+
+    assert after.margin.watts == 0.0
+    assert sum(grant.wanted.power.watts for grant in plan.grants) > 70_000 - 1_200
+
+
+def test_no_job_gives_way_to_what_is_shed_beyond_a_step() -> None:
+    gpus = tuple(gpu(f"g{at}") for at in range(2))
+    state = running(
+        {spec.id: device(FULL) for spec in MINERS} | {spec.id: device(GPU_POINTS[5]) for spec in gpus}
+    )
+    said = [at_point(spec, spec.points[-1]) for spec in (*MINERS, *gpus)]
+    rigid = [
+        JobStatus(job=job(f"j{spec.id}", flex=FlexTier.RIGID), state=JobState.RUNNING, gpus=(spec.id,))
+        for spec in gpus
+    ]
+    held = queue(*rigid, gpus=[spec.id for spec in gpus])
+    limit_w = 2 * 700 + 40 * 30
+    asked = inputs(*MINERS, *gpus, readings=said, queues=(held,), events=(event(limit_w=limit_w),))
+
+    _, plan = decide(site(), state, asked)
+
+    assert plan.job_commands == ()
+    assert left_w(plan) == limit_w
