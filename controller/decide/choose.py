@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import jobs, profit, thermal, truth, value
+from controller.decide import doubt, jobs, profit, value
 from controller.decide.allocate import Allocation, Menu, allocate
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import CODE, ON_ITS_WAY
+from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import Wish
+from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.plan import Truth
@@ -55,38 +56,6 @@ class Chosen:
         """How far `earns` can at most lie below the best possible, as a fraction of that."""
         missed = max(0.0, self.allocation.bound - self.allocation.value)
         return missed / (missed + abs(self.earns)) if missed else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Freedom:
-    """What may be done with each device at `now_s`: whether it obeys, and the most that heat allows; whether
-    it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
-    is `barred` from running for money, or `held` to it although another point would earn more.
-    """
-
-    now_s: float
-    obeys: Flags
-    most_w: Ints
-    dwells: Flags
-    rests: Flags
-    pinned: Flags
-    barred: Flags
-    held: Flags
-
-
-def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
-    """`may_run` are the devices whose running pays."""
-    at_rest = seen.columns.now_w == seen.fleet.floor_w
-    return Freedom(
-        now_s=now_s,
-        obeys=obeying(seen, now_s),
-        most_w=bounds(seen),
-        dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
-        rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
-        pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
-        barred=~may_run,
-        held=may_run & ~at_rest & ~seen.fleet.gpu,
-    )
 
 
 class Choosing:
@@ -226,47 +195,14 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
         if spec.id in chosen.cut:
             continue
         if spec.id in chosen.forgiven:
-            state = truth.forgiven(spec, state)
+            state = doubt.forgiven(spec, state)
         way = seen.tree.paths[fleet.node[row]]
-        wanted.append(Wish(spec=spec, state=state, point=truth.own_point(spec, state), merit=0.0, way=way))
+        wanted.append(Wish(spec=spec, state=state, point=doubt.own_point(spec, state), merit=0.0, way=way))
     for name in sorted(chosen.cut):
         spec, way = seen.spec(name), seen.tree.paths[fleet.node[fleet.row[name]]]
         state = seen.devices[name]
         wanted.append(Wish(spec=spec, state=state, point=spec.floor, merit=0.0, way=way, means=Means.OUTLET))
     return tuple(wanted)
-
-
-def obeying(seen: Snapshot, now_s: float) -> Flags:
-    """Which devices can be planned with: seen, and doing what they were told or still within their time."""
-    known = seen.columns
-    obeys = known.seen & (known.now_w >= 0)
-    for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
-        spec = seen.fleet.specs[row]
-        obeys[row] = not truth.doubtful(spec, seen.devices[spec.id], now_s)
-    return obeys
-
-
-def sleeping_on(seen: Snapshot) -> Flags:
-    """Which miners were told to start in vain."""
-    known = seen.columns
-    found = np.zeros(len(seen.fleet), dtype=np.bool_)
-    for row in np.flatnonzero(
-        (known.truth == CODE[Truth.LYING]) & (known.now_w > seen.fleet.floor_w)
-    ).tolist():
-        spec = seen.fleet.specs[row]
-        found[row] = truth.sleeps_on(spec, seen.devices[spec.id])
-    return found
-
-
-def bounds(seen: Snapshot) -> Ints:
-    """The most that heat allows each device; where cooling is not proven, no more than it has.
-
-    What is to be switched off, or should be, is allowed its floor.
-    """
-    fleet, now_w = seen.fleet, seen.columns.now_w
-    most_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, seen.derate)
-    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, most_w)
-    return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
 
 
 def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -> frozenset[str]:
@@ -279,7 +215,7 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
     doubtful = known.seen & (known.now_w >= 0) & ~choosing.obeys
     spare_w = limits.room_w(seen.worst_w)
     may_be_at = {
-        row: truth.forgiven(spec, seen.devices[spec.id]).point
+        row: doubt.forgiven(spec, seen.devices[spec.id]).point
         for row in np.flatnonzero(doubtful).tolist()
         if all(spare_w[node] >= 0 for node in seen.tree.paths[fleet.node[row]])
         for spec in (fleet.specs[row],)
@@ -307,7 +243,7 @@ def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: f
         spec = fleet.specs[row]
         missing_w = spare_w if known.seen[row] else allocation.room_w
         pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
-        if pressing and truth.in_vain(spec, seen.devices[spec.id], now_s):
+        if pressing and doubt.in_vain(spec, seen.devices[spec.id], now_s):
             found.add(spec.id)
     return frozenset(found)
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.device import DeviceState
+from controller.decide.doubt import may_start_s
 from controller.decide.fleet import Fleet
 from controller.decide.plan import TRUTHS, Truth
-from controller.decide.truth import DeviceState, may_start_s
 from controller.domain.devices import Quality
 
 CODE = {truth: code for code, truth in enumerate(TRUTHS)}

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from controller.decide.device import DeviceState
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
-from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 
 MAX_BACKOFF = 3

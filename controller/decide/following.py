@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.choose import Freedom
 from controller.decide.columns import counted_w
+from controller.decide.freedom import Freedom
 from controller.decide.limits import Follow, Limits
 from controller.decide.plan import Sample
 from controller.decide.snapshot import Snapshot

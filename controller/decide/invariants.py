@@ -9,13 +9,14 @@ import numpy as np
 from controller.decide import thermal, truth
 from controller.decide.arrays import Flags
 from controller.decide.columns import CODE
+from controller.decide.device import DeviceState
+from controller.decide.doubt import may_start_s
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import Ground, State, ground_of
 from controller.decide.timeline import grid_now, link_since
 from controller.decide.tree import Tree, sum_up
-from controller.decide.truth import DeviceState
 from controller.domain.site import Site
 
 CANNOT_BE_TOLD = np.array(
@@ -100,7 +101,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
         if higher and inputs.now_s - seen.since_s < spec.dwell_s:
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
         starts = higher and seen.point == spec.floor
-        if starts and inputs.now_s < truth.may_start_s(spec, seen):
+        if starts and inputs.now_s < may_start_s(spec, seen):
             yield f"I5: {name} started more than {spec.starts_per_hour} times in an hour"
 
 

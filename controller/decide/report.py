@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import economics, jobs, nodes, thermal, truth
+from controller.decide import doubt, economics, jobs, nodes, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
@@ -225,7 +225,7 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         if not device.seen:
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
             yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=spec.id, detail=heard)
-        elif device.truth is Truth.LYING or truth.doubtful(spec, device, inputs.now_s):
+        elif device.truth is Truth.LYING or doubt.doubtful(spec, device, inputs.now_s):
             told = device.point.name if device.point is not None else "nothing"
             detail = f"told {told}, draws {device.draw}"
             yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=spec.id, detail=detail)

@@ -10,6 +10,7 @@ import numpy as np
 from controller.decide import columns, nodes, thermal, truth
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns
+from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, Moment, Reach, StepMargin, rated_w
@@ -18,7 +19,6 @@ from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
 from controller.decide.tree import Tree, sum_up, tree_of
-from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceSpec, Reading
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.decide import commands, economics, jobs, profit, truth, value
-from controller.decide.choose import choose, freedom, wishes
+from controller.decide.choose import choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
+from controller.decide.device import DeviceState
 from controller.decide.following import set_course, swung
+from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits, Reach, limits_now
 from controller.decide.margin import kept_free, step_margin
@@ -21,7 +23,6 @@ from controller.decide.profit import Verdicts
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
-from controller.decide.truth import DeviceState
 from controller.domain.devices import Means
 from controller.domain.power import Power
 from controller.domain.site import Site

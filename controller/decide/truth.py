@@ -7,9 +7,8 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
+from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
+from controller.decide.doubt import asleep_at, doubtful, sleeps_on
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
     Acknowledged,
@@ -24,14 +23,8 @@ from controller.domain.devices import (
 )
 from controller.domain.power import ZERO, Limit, NoLimit, Power
 
-TOLERANCE = 0.10
-"""A draw within this share of a point's power counts as being at that point."""
-TOLERANCE_W = 30
-"""... plus this, for points near zero (sleep)."""
 SETTING_TOLERANCE = 0.02
 """A reported limit within this share of the commanded one is that limit."""
-UNMOVED = 0.97
-"""A draw above this share of the worst case shows that nothing has fallen."""
 ABSURD = 2.0
 """Above this share of its ceiling a device does not draw: it was read in another unit."""
 BIAS_RANGE = (0.85, 1.15)
@@ -39,61 +32,6 @@ BIAS_RANGE = (0.85, 1.15)
 BIAS_GAIN = 0.2
 BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
-HOUR_S = 3600.0
-CUT_AFTER_ATTEMPTS = 3
-CUT_AFTER_SILENT_S = 60.0
-GIVE_UP_AFTER_ATTEMPTS = 3
-GIVEN_UP_S = 1800.0
-"""A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
-
-
-class DeviceState(NamedTuple):
-    """A named tuple, which is replaced several times faster than a dataclass: thousands are in every tick.
-
-    `point` is what the device was last told, or was found at; None until its first reading.
-
-    `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
-    point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
-    shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
-    `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its outlet switched
-    off. `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over nominal
-    draw, `keeps` the last confirmed worst case. `derate` is the share of its range that its heat takes,
-    `warned` says that a temperature calls for a warning.
-    """
-
-    point: OperatingPoint | None = None
-    truth: Truth = Truth.UNREACHABLE
-    worst: Power = ZERO
-    draw: Power = ZERO
-    quality: Quality = Quality.ESTIMATED
-    at_s: float = float("-inf")
-    since_s: float = float("-inf")
-    sent_s: float = float("-inf")
-    asked_s: float = float("-inf")
-    attempts: int = 0
-    failures: int = 0
-    failed_s: float = float("-inf")
-    started_s: tuple[float, ...] = ()
-    given_up_s: float = float("-inf")
-    proofs: int = 0
-    lies: int = 0
-    reasserts: int = 0
-    bias: float = 1.0
-    keeps: Power | None = None
-    derate: float = 0.0
-    warned: bool = False
-
-    @property
-    def seen(self) -> bool:
-        return self.truth not in (Truth.STALE, Truth.UNREACHABLE)
-
-    @property
-    def in_flight(self) -> bool:
-        return self.truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED)
-
-    def counted(self, point: OperatingPoint) -> Power:
-        """What `point` is reckoned to draw on this very device."""
-        return point.power if self.bias == 1.0 else Power.up(point.power.watts * self.bias)
 
 
 def observe(
@@ -165,82 +103,9 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
     )
 
 
-def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
-    """From when on the device may be started: no more often in an hour than it may be, nor soon after it was
-    given up.
-    """
-    rested_s = state.given_up_s + GIVEN_UP_S
-    if len(state.started_s) < spec.starts_per_hour:
-        return rested_s
-    return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)
-
-
-def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
-    """Whether words have been tried often enough on a device that has an outlet."""
-    if not spec.has_outlet or state.point is None:
-        return False
-    if state.seen:
-        return state.attempts >= CUT_AFTER_ATTEMPTS and doubtful(spec, state, now_s)
-    return now_s - state.at_s > spec.stale_after_s + CUT_AFTER_SILENT_S
-
-
 def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     """The state after its power was taken, which counts for nothing until that was measured."""
     return commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
-
-
-def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Whether a miner was told to start often enough, said yes, and still draws what it does at its floor.
-
-    Without work it would draw more than that.
-    """
-    return (
-        state.truth is Truth.LYING
-        and state.attempts >= GIVE_UP_AFTER_ATTEMPTS
-        and state.point is not None
-        and _asleep(spec, state.point, state.draw)
-    )
-
-
-def _asleep(spec: DeviceSpec, told: OperatingPoint, draw: Power) -> bool:
-    """Whether a miner told to be above its floor draws no more than there."""
-    above = spec.kind is DeviceKind.ASIC and told.power > spec.floor.power
-    return above and draw.watts <= _with_slack_w(spec.floor.power, TOLERANCE)
-
-
-def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
-    """Asked to draw less, and it refused, or twice gave no answer, or had its time and did not come down."""
-    if state.point is None or state.truth is Truth.CONFIRMED or not state.seen:
-        return False
-    if state.worst <= state.counted(state.point):
-        return False
-    if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
-        return True
-    # Half of its time is over and not a watt is gone: waiting for the rest would cost others their time.
-    unmoved = state.draw.watts >= UNMOVED * state.worst.watts
-    if unmoved and state.at_s - state.asked_s > spec.settle_down_s / 2:
-        return True
-    return now_s - state.asked_s > spec.settle_down_s
-
-
-def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
-    """Nobody needs its watts any more: a doubtful device is taken to be at the highest point it may be at.
-
-    What it may draw stays what it was, so that no other plan was made with too little.
-    """
-    at = max(
-        (point for point in spec.points if state.counted(point) <= state.worst),
-        key=lambda point: point.power,
-        default=spec.floor,
-    )
-    return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
-
-
-def own_point(spec: DeviceSpec, state: DeviceState) -> OperatingPoint:
-    """Where the device was told to be; where it no longer has that point, the next lower that it has."""
-    told = state.point if state.point is not None else spec.floor
-    lower = [own for own in spec.points if own.is_at(told) or own.power < told.power]
-    return lower[-1] if lower else spec.floor
 
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
@@ -248,7 +113,7 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     reach = reading.setting.power if isinstance(reading.setting, Limit) else reading.draw
     slack = SETTING_TOLERANCE if isinstance(reading.setting, Limit) else TOLERANCE
     for point in spec.points:
-        if reach.watts <= _with_slack_w(point.power, slack):
+        if reach.watts <= with_slack_w(point.power, slack):
             return point
     return spec.points[-1]
 
@@ -262,7 +127,7 @@ def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Rea
     """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
     reach = max(reading.draw, state.counted(at))
     match reading.setting:
-        case Limit(power) if power.watts > _with_slack_w(at.power, SETTING_TOLERANCE):
+        case Limit(power) if power.watts > with_slack_w(at.power, SETTING_TOLERANCE):
             return max(reach, min(power, spec.ceiling))
         case Limit() | NoLimit():
             return reach
@@ -353,7 +218,7 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     if spec.kind is DeviceKind.GPU:
         return True
     if now_s - state.asked_s > spec.settle_up_s:
-        return not _asleep(spec, state.point, reading.draw)
+        return not asleep_at(spec, state.point, reading.draw)
     return reading.draw.watts >= _least_w(state, state.point)
 
 
@@ -370,7 +235,7 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
 
 def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
-    if reading.draw.watts > _with_slack_w(max(point.power, state.counted(point)), TOLERANCE):
+    if reading.draw.watts > with_slack_w(max(point.power, state.counted(point)), TOLERANCE):
         return False
     match reading.setting:
         case Limit():
@@ -410,7 +275,3 @@ def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
         return state
     return state._replace(bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))
-
-
-def _with_slack_w(power: Power, share: float) -> int:
-    return math.ceil(power.watts * (1 + share)) + (TOLERANCE_W if share == TOLERANCE else 1)

@@ -32,9 +32,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from controller.decide import thermal
+from controller.decide.device import DeviceState
 from controller.decide.plan import AlarmKind, Grant, NodeState, Plan, PriceNow, Reason, Truth
 from controller.decide.timeline import interval_at
-from controller.decide.truth import DeviceState
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
 from controller.domain.gpus import GpuDetail
 from controller.domain.grid import (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.decide.device import DeviceState
 from controller.decide.plan import (
     REASONS,
     TRUTHS,
@@ -24,7 +25,6 @@ from controller.decide.plan import (
     Truth,
 )
 from controller.decide.snapshot import State
-from controller.decide.truth import DeviceState
 from controller.domain.devices import (
     Cooling,
     DeviceKind,

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from controller.decide.commands import Orders, Wish, order
+from controller.decide.device import DeviceState
 from controller.decide.pace import Pace
 from controller.decide.plan import Reason, Truth
-from controller.decide.truth import DeviceState, commanded
+from controller.decide.truth import commanded
 from controller.domain.devices import OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.decide.choose import freedom
 from controller.decide.following import Course, set_course
+from controller.decide.freedom import freedom
 from controller.decide.limits import Follow, Moment, limits_now
 from controller.decide.plan import CapReason, Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State, look

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from controller.decide import truth
+from controller.decide.device import DeviceState
+from controller.decide.doubt import doubtful, forgiven
 from controller.decide.plan import Sample, Truth
-from controller.decide.truth import DeviceState, doubtful, forgiven, found_at, observe
+from controller.decide.truth import found_at, observe
 from controller.domain.devices import (
     Acknowledged,
     DeviceSpec,
@@ -324,6 +326,14 @@ def test_forgiving_never_changes_what_a_device_counts_for() -> None:
 
     assert forgiven(gpu(), idle._replace(truth=Truth.REFUSED)).worst == Power(700)
     assert forgiven(miner(), between._replace(truth=Truth.REFUSED)).worst == Power(2_500)
+
+
+def test_a_miner_that_stopped_late_is_not_taken_to_be_where_it_was() -> None:
+    late = told(SLEEP, FULL, worst=Power(3_500), draw=Power(40), truth=Truth.LYING)
+    still = told(SLEEP, FULL, worst=Power(3_500), draw=Power(3_480), truth=Truth.LYING)
+
+    assert (forgiven(miner(), late).point, forgiven(miner(), late).worst) == (SLEEP, Power(3_500))
+    assert forgiven(miner(), still).point == FULL
 
 
 # Staying there

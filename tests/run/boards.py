@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.decide.device import DeviceState
 from controller.decide.plan import (
     Alarm,
     AlarmKind,
@@ -19,7 +20,6 @@ from controller.decide.plan import (
     Truth,
 )
 from controller.decide.snapshot import State
-from controller.decide.truth import DeviceState
 from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,

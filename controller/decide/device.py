@@ -1,0 +1,69 @@
+"""What is remembered of a device from tick to tick."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from controller.decide.plan import Truth
+from controller.domain.devices import OperatingPoint, Quality
+from controller.domain.power import ZERO, Power
+
+TOLERANCE = 0.10
+"""A draw within this share of a point's power counts as being at that point."""
+TOLERANCE_W = 30
+"""... plus this, for points near zero (sleep)."""
+
+
+class DeviceState(NamedTuple):
+    """A named tuple, which is replaced several times faster than a dataclass: thousands are in every tick.
+
+    `point` is what the device was last told, or was found at; None until its first reading.
+
+    `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
+    point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not
+    shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last of them at
+    `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its outlet switched
+    off. `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over nominal
+    draw, `keeps` the last confirmed worst case. `derate` is the share of its range that its heat takes,
+    `warned` says that a temperature calls for a warning.
+    """
+
+    point: OperatingPoint | None = None
+    truth: Truth = Truth.UNREACHABLE
+    worst: Power = ZERO
+    draw: Power = ZERO
+    quality: Quality = Quality.ESTIMATED
+    at_s: float = float("-inf")
+    since_s: float = float("-inf")
+    sent_s: float = float("-inf")
+    asked_s: float = float("-inf")
+    attempts: int = 0
+    failures: int = 0
+    failed_s: float = float("-inf")
+    started_s: tuple[float, ...] = ()
+    given_up_s: float = float("-inf")
+    proofs: int = 0
+    lies: int = 0
+    reasserts: int = 0
+    bias: float = 1.0
+    keeps: Power | None = None
+    derate: float = 0.0
+    warned: bool = False
+
+    @property
+    def seen(self) -> bool:
+        return self.truth not in (Truth.STALE, Truth.UNREACHABLE)
+
+    @property
+    def in_flight(self) -> bool:
+        return self.truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED)
+
+    def counted(self, point: OperatingPoint) -> Power:
+        """What `point` is reckoned to draw on this very device."""
+        return point.power if self.bias == 1.0 else Power.up(point.power.watts * self.bias)
+
+
+def with_slack_w(power: Power, share: float) -> int:
+    """The most watts that still count as `power`."""
+    return math.ceil(power.watts * (1 + share)) + (TOLERANCE_W if share == TOLERANCE else 1)

@@ -1,0 +1,91 @@
+"""Who does not do what it was told, how long that is put up with, and what it is then taken for."""
+
+from __future__ import annotations
+
+from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
+from controller.decide.plan import Truth
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.power import Power
+
+UNMOVED = 0.97
+"""A draw above this share of the worst case shows that nothing has fallen."""
+HOUR_S = 3600.0
+CUT_AFTER_ATTEMPTS = 3
+CUT_AFTER_SILENT_S = 60.0
+GIVE_UP_AFTER_ATTEMPTS = 3
+GIVEN_UP_S = 1800.0
+"""A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
+
+
+def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Asked to draw less, and it refused, or twice gave no answer, or had its time and did not come down."""
+    if state.point is None or state.truth is Truth.CONFIRMED or not state.seen:
+        return False
+    if state.worst <= state.counted(state.point):
+        return False
+    if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
+        return True
+    # Half of its time is over and not a watt is gone: waiting for the rest would cost others their time.
+    unmoved = state.draw.watts >= UNMOVED * state.worst.watts
+    if unmoved and state.at_s - state.asked_s > spec.settle_down_s / 2:
+        return True
+    return now_s - state.asked_s > spec.settle_down_s
+
+
+def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Whether words have been tried often enough on a device that has an outlet."""
+    if not spec.has_outlet or state.point is None:
+        return False
+    if state.seen:
+        return state.attempts >= CUT_AFTER_ATTEMPTS and doubtful(spec, state, now_s)
+    return now_s - state.at_s > spec.stale_after_s + CUT_AFTER_SILENT_S
+
+
+def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a miner was told to start often enough, said yes, and still draws what it does at its floor.
+
+    Without work it would draw more than that.
+    """
+    return (
+        state.truth is Truth.LYING
+        and state.attempts >= GIVE_UP_AFTER_ATTEMPTS
+        and state.point is not None
+        and asleep_at(spec, state.point, state.draw)
+    )
+
+
+def asleep_at(spec: DeviceSpec, told: OperatingPoint, draw: Power) -> bool:
+    """Whether a miner told to be above its floor draws no more than there."""
+    above = spec.kind is DeviceKind.ASIC and told.power > spec.floor.power
+    return above and draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)
+
+
+def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
+    """Nobody needs its watts any more: a doubtful device is taken to be at the highest point it may be at, a
+    miner at the lowest that covers its draw: to have it be where it was would start one that stopped late.
+
+    What it may draw stays what it was, so that no other plan was made with too little.
+    """
+    may_be = [point for point in spec.points if state.counted(point) <= state.worst] or [spec.floor]
+    at = may_be[-1]
+    if spec.kind is DeviceKind.ASIC:
+        covers = (point for point in may_be if state.draw.watts <= with_slack_w(point.power, TOLERANCE))
+        at = next(covers, at)
+    return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
+
+
+def own_point(spec: DeviceSpec, state: DeviceState) -> OperatingPoint:
+    """Where the device was told to be; where it no longer has that point, the next lower that it has."""
+    told = state.point if state.point is not None else spec.floor
+    lower = [own for own in spec.points if own.is_at(told) or own.power < told.power]
+    return lower[-1] if lower else spec.floor
+
+
+def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
+    """From when on the device may be started: no more often in an hour than it may be, nor soon after it was
+    given up.
+    """
+    rested_s = state.given_up_s + GIVEN_UP_S
+    if len(state.started_s) < spec.starts_per_hour:
+        return rested_s
+    return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)

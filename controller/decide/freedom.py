@@ -1,0 +1,78 @@
+"""What may be done with each device now, whatever it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.decide import doubt, thermal
+from controller.decide.arrays import Flags, Ints
+from controller.decide.columns import CODE
+from controller.decide.plan import Truth
+from controller.decide.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Freedom:
+    """What may be done with each device at `now_s`: whether it obeys, and the most that heat allows; whether
+    it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
+    is `barred` from running for money, or `held` to it although another point would earn more.
+    """
+
+    now_s: float
+    obeys: Flags
+    most_w: Ints
+    dwells: Flags
+    rests: Flags
+    pinned: Flags
+    barred: Flags
+    held: Flags
+
+
+def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
+    """`may_run` are the devices whose running pays."""
+    at_rest = seen.columns.now_w == seen.fleet.floor_w
+    return Freedom(
+        now_s=now_s,
+        obeys=obeying(seen, now_s),
+        most_w=bounds(seen),
+        dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
+        rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
+        pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
+        barred=~may_run,
+        held=may_run & ~at_rest & ~seen.fleet.gpu,
+    )
+
+
+def obeying(seen: Snapshot, now_s: float) -> Flags:
+    """Which devices can be planned with: seen, and doing what they were told or still within their time."""
+    known = seen.columns
+    obeys = known.seen & (known.now_w >= 0)
+    for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
+        spec = seen.fleet.specs[row]
+        obeys[row] = not doubt.doubtful(spec, seen.devices[spec.id], now_s)
+    return obeys
+
+
+def sleeping_on(seen: Snapshot) -> Flags:
+    """Which miners were told to start in vain."""
+    known = seen.columns
+    found = np.zeros(len(seen.fleet), dtype=np.bool_)
+    for row in np.flatnonzero(
+        (known.truth == CODE[Truth.LYING]) & (known.now_w > seen.fleet.floor_w)
+    ).tolist():
+        spec = seen.fleet.specs[row]
+        found[row] = doubt.sleeps_on(spec, seen.devices[spec.id])
+    return found
+
+
+def bounds(seen: Snapshot) -> Ints:
+    """The most that heat allows each device; where cooling is not proven, no more than it has.
+
+    What is to be switched off, or should be, is allowed its floor.
+    """
+    fleet, now_w = seen.fleet, seen.columns.now_w
+    most_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, seen.derate)
+    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, most_w)
+    return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
