@@ -5,17 +5,18 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from controller.decide import commands, economics, jobs, profit, truth, value
-from controller.decide.choose import choose, wishes
+from controller.decide.choose import Chosen, choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
 from controller.decide.device import DeviceState
 from controller.decide.following import set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
-from controller.decide.limits import Limits, Reach, limits_now
+from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
@@ -28,38 +29,33 @@ from controller.domain.power import Power
 from controller.domain.site import Site
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Aim:
+    """Where the site should go, and what the next tick must know of how that was found."""
+
+    limits: Limits
+    chosen: Chosen
+    verdicts: Verdicts
+    margin: StepMargin
+    follow: Follow
+
+
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
     link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
     grid = grid_now(inputs.events, inputs.utc_s, link, site)
     seen = look(site, state, inputs)
-    limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
-    spare = step_margin(state.margin, limits, seen, site.policy, inputs.now_s)
-    limits = kept_free(limits, spare, seen)
-    state = _readiness(site, state, inputs, seen, limits)
-    valuation = economics.valuation_now(site, inputs, grid)
-    verdicts = _verdicts(site, state, inputs, seen, grid)
-    may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
-    meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
-    may = freedom(seen, may_run, inputs.now_s)
-    course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
-    limits = course.limits
-    chosen = choose(seen, limits, inputs.queues, state.placed, valuation, course.may)
-    chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
-    wanted = wishes(seen, chosen)
-    pace = _pace(site, state, inputs, seen)
-    if state.ready_s is None:
-        orders = Orders(lowers=(), raises=(), waiting={})
-    else:
-        room_w = limits.room_w(seen.worst_w).tolist()
-        orders = commands.order(wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
+    aim = _aim(site, state, inputs, grid, seen)
+    state = _readiness(site, state, inputs, seen, aim.limits)
+    wanted = wishes(seen, aim.chosen)
+    orders = _orders(site, state, inputs, seen, aim, wanted)
     told = (*orders.lowers, *orders.raises)
     changes = {wish.spec.id: wish.state for wish in wanted if wish.state is not seen.devices[wish.spec.id]}
     changes |= {wish.spec.id: _told(wish, inputs.now_s) for wish in told}
     after = seen.changed(changes)
     job_orders, sent = jobs.commands(
-        chosen.kept if state.ready_s is not None else (),
-        chosen.aside if state.ready_s is not None else (),
+        aim.chosen.kept if state.ready_s is not None else (),
+        aim.chosen.aside if state.ready_s is not None else (),
         lambda gpu, placement: _ready_for(after, gpu, placement),
         state.jobs,
         inputs.now_s,
@@ -67,9 +63,9 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     )
     made = Decision(
         grid=grid,
-        limits=limits,
+        limits=aim.limits,
         after=after,
-        chosen=chosen,
+        chosen=aim.chosen,
         orders=orders,
         job_commands=job_orders,
         ready=state.ready_s is not None,
@@ -81,15 +77,41 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         nodes=seen.memory,
         zones=seen.zones,
         jobs=sent,
-        placed=jobs.queued(chosen.kept),
+        placed=jobs.queued(aim.chosen.kept),
         ramps=orders.saved,
-        reach=_reach(limits, plan),
-        verdicts=verdicts,
-        margin=spare,
-        follow=course.follow,
+        reach=_reach(aim.limits, plan),
+        verdicts=aim.verdicts,
+        margin=aim.margin,
+        follow=aim.follow,
         mirror=after.mirror(),
     )
     return state, plan
+
+
+def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
+    limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
+    margin = step_margin(state.margin, limits, seen, site.policy, inputs.now_s)
+    limits = kept_free(limits, margin, seen)
+    valuation = economics.valuation_now(site, inputs, grid)
+    verdicts = _verdicts(site, state, inputs, seen, grid)
+    may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
+    may = freedom(seen, may_run, inputs.now_s)
+    meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
+    course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
+    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may)
+    chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
+    return Aim(limits=course.limits, chosen=chosen, verdicts=verdicts, margin=margin, follow=course.follow)
+
+
+def _orders(
+    site: Site, state: State, inputs: Inputs, seen: Snapshot, aim: Aim, wanted: Sequence[Wish]
+) -> Orders:
+    """Nothing before the site was taken over."""
+    if state.ready_s is None:
+        return Orders(lowers=(), raises=(), waiting={})
+    room_w = aim.limits.room_w(seen.worst_w).tolist()
+    pace = _pace(site, state, inputs, seen)
+    return commands.order(wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
 
 
 def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
