@@ -34,7 +34,7 @@ test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile -rs
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
 
 .PHONY: tools
 tools:  ## the Debian packages that tests use; installed where allowed, named where not
