@@ -197,7 +197,7 @@ def test_gpus_follow_no_set_point_below_a_place_that_is_over_its_limit() -> None
     assert Reason.FOLLOWING not in {grant.reason for grant in plan.grants}
 
 
-@bounded(8)
+@bounded(4)
 @given(st.integers(0, 10_000))
 def test_no_set_point_passes_a_limit_and_one_that_stands_ends_without_changes(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -206,7 +206,8 @@ def test_no_set_point_passes_a_limit_and_one_that_stands_ends_without_changes(se
     world = World(
         site(limit_w=20_000, margin=0.01, meter="main"), made, seed=seed, meter_lag_s=2.0, noise=0.002
     )
-    world.run(60)
+    world.run(60)  # it may begin above its limit, with nobody in charge
+    world.breaches.clear()
     for _ in range(5):
         world.events = (event(target_w=int(draw.integers(0, 30_000))),)
         world.run(int(draw.integers(2, 20)))
