@@ -7,6 +7,8 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
 from controller.decide.doubt import asleep_at, doubtful, sleeps_on
 from controller.decide.plan import Sample, Truth
@@ -43,20 +45,18 @@ def observe(
 ) -> DeviceState:
     """The device's state, given everything heard from it until `now_s`.
 
-    A draw that no such device can have tells nothing: it is as if the device had not been heard.
+    A draw that no such device can have says no more than that the device is there: it counts at its ceiling.
     """
     state = _answered(state, outcome)
-    if sample is None or (state.point is None and _absurd(spec, sample.value)):
+    if sample is None:
         return state._replace(truth=Truth.UNREACHABLE, worst=spec.ceiling)
-    heard_s = state.at_s if _absurd(spec, sample.value) else sample.at_s
-    if now_s - heard_s > spec.stale_after_s:
+    if now_s - sample.at_s > spec.stale_after_s:
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         kept = state.keeps if spec.keeps_limit else None
         return state._replace(
             truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
         )
-    if _absurd(spec, sample.value):
-        return _overdue(spec, state, now_s)
+    sample = _believable(spec, sample)
     reading = sample.value
     if state.point is None:
         # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
@@ -80,8 +80,11 @@ def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
     return state._replace(draw=sample.value.draw, quality=sample.value.quality, at_s=sample.at_s)
 
 
-def _absurd(spec: DeviceSpec, reading: Reading) -> bool:
-    return reading.draw.watts > ABSURD * spec.ceiling.watts
+def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
+    reading = sample.value
+    if reading.draw.watts <= ABSURD * spec.ceiling.watts:
+        return sample
+    return Sample(sample.at_s, replace(reading, draw=spec.ceiling, quality=Quality.ESTIMATED))
 
 
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:

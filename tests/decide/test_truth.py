@@ -483,15 +483,17 @@ def test_a_device_reckoned_wrongly_is_still_recognised_at_its_nominal_draw() -> 
 # What cannot be
 
 
-def test_a_draw_in_another_unit_is_as_if_nothing_had_been_heard() -> None:
-    known = device(FULL)
+def test_a_draw_in_another_unit_counts_as_the_ceiling_and_the_machine_is_still_told_what_to_do() -> None:
     absurd = reading(draw_w=3_500_000, setting_w=3_500)
 
-    state = see(known, absurd)
+    state = see(device(FULL), absurd)
+    first = see(DeviceState(), absurd)
+    lowered = see(told(SLEEP, FULL), absurd)
 
-    assert (state.draw, state.worst, state.truth) == (known.draw, known.worst, Truth.CONFIRMED)
-    assert see(known, absurd, now_s=known.at_s + 15.1, heard_s=known.at_s + 15.1).truth is Truth.STALE
-    assert see(DeviceState(), absurd).truth is Truth.UNREACHABLE
+    assert (state.draw, state.worst, state.truth) == (Power(3_700), Power(3_700), Truth.CONFIRMED)
+    assert (first.point, first.worst) == (FULL, Power(3_700))
+    assert lowered.worst == Power(3_700)
+    assert see(device(FULL), reading(draw_w=7_400, setting_w=3_500)).draw == Power(7_400)
 
 
 def test_a_machine_that_said_it_woke_and_sleeps_on_is_a_liar_and_not_there() -> None:
