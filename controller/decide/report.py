@@ -207,9 +207,12 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
 
 
 def _lacking_w(made: Decision) -> Ints:
-    """By how much each node is too small for the lowest that everything below it can be brought to."""
+    """By how much each node is too small for the lowest that everything below it can be brought to.
+
+    The root is what it may be used for: a set-point below what can be reached is missed, and no limit is.
+    """
     lacking_w = -made.chosen.allocation.room_w
-    lacking_w[0] -= made.limits.goal_w - made.limits.aim_w
+    lacking_w[0] -= made.limits.usable_w[0] - made.limits.aim_w
     return lacking_w
 
 
