@@ -13,7 +13,7 @@ HOUR_S = 3600.0
 CUT_AFTER_ATTEMPTS = 3
 CUT_AFTER_SILENT_S = 60.0
 GIVE_UP_AFTER_ATTEMPTS = 3
-GIVEN_UP_S = 1800.0
+GIVEN_UP_S = 900.0
 """A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
 
 
