@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from simulators.faces.connection import Connection, Listener
+from simulators.faces.particulars import POOL_SHARES
 from simulators.physics.miner import MinerReport
 
 JsonObject = dict[str, Any]
 EPOCH_S = 1_790_000_000
 """Unix time at which every simulated miner's clock stood when the plant began."""
 PARTIAL_S = 1.0
+POOL = "stratum+tcp://pool.example:3333"
+STRATUM_DIFFICULTY = 262_144.0
 INVALID_JSON = 23
 
 
@@ -79,6 +82,25 @@ def command_of(request: JsonObject) -> str:
     """Clients write `command`; those of the Whatsminer write `cmd` as well."""
     command = request.get("command", request.get("cmd", ""))
     return command if isinstance(command, str) else ""
+
+
+def pool(
+    user: str, *, alive: bool, url: str = POOL, number: int = 0, working: bool | None = None
+) -> JsonObject:
+    """One of `pools`. Work comes from the one that is `working`, by default any that is alive."""
+    active = alive if working is None else working
+    return {
+        **POOL_SHARES,
+        "POOL": number,
+        "URL": url,
+        "User": user,
+        "Status": "Alive" if alive else "Dead",
+        "Priority": number,
+        "Stratum Active": active,
+        "Stratum URL": url.rpartition("//")[2] if active else "",
+        "Stratum Difficulty": STRATUM_DIFFICULTY if active else 0.0,
+        "Work Difficulty": STRATUM_DIFFICULTY if active else 0.0,
+    }
 
 
 def chains(report: MinerReport, *, boards: int, chips: int, sensors_read: bool) -> JsonObject:

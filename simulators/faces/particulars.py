@@ -42,6 +42,38 @@ DEVICE_SHARES = MappingProxyType[str, object](
 )
 """Of one of its boards."""
 
+POOL_SHARES = MappingProxyType[str, object](
+    {
+        "Quota": 1,
+        "Long Poll": "N",
+        "Getworks": 27,
+        "Accepted": 4210,
+        "Rejected": 3,
+        "Works": 41_775_104,
+        "Discarded": 0,
+        "Stale": 0,
+        "Get Failures": 0,
+        "Remote Failures": 0,
+        "Last Share Time": 0,
+        "Diff1 Shares": 0,
+        "Proxy Type": "",
+        "Proxy": "",
+        "Difficulty Accepted": 829_210_624.0,
+        "Difficulty Rejected": 32_768.0,
+        "Difficulty Stale": 0.0,
+        "Last Share Difficulty": 262_144.0,
+        "Has Stratum": True,
+        "Has GBT": False,
+        "Best Share": 19_649_871,
+        "Pool Rejected%": 0.07,
+        "Pool Stale%": 0.0,
+        "Bad Work": 0,
+        "Current Block Height": 900_000,
+        "Current Block Version": 536_870_912,
+    }
+)
+"""Of one of its pools, as cgminer lists them."""
+
 LUXOS_CONFIG = MappingProxyType[str, object](
     {
         "ASC Count": 3,
@@ -96,6 +128,28 @@ LUXOS_SUMMARY = MappingProxyType[str, object](
         "Work Utility": 2_570_548.05,
     }
 )
+
+LUXOS_STATS = MappingProxyType[str, object](
+    {
+        "STATS": 0,
+        "ID": "LUX0",
+        "Calls": 0,
+        "Wait": 0,
+        "Max": 0,
+        "Min": 99_999_999,
+        "Mode": 2,
+        "rate_unit": "GH",
+        "no_matching_work": 0,
+        "miner_version": "LUX",
+        **{f"temp_{part}4": "0-0-0-0" for part in ("pcb", "chip", "pic")},
+        "chain_acn4": 0,
+        "chain_acs4": "",
+        "chain_hw4": 0,
+        "chain_rate4": "",
+        "freq4": 0,
+    }
+)
+"""With the fourth board that none of them has."""
 
 LUXOS_DEVICE = MappingProxyType[str, object](
     {

@@ -12,6 +12,7 @@ import pytest
 from drivers.asic.digest import DigestClient
 from drivers.asic.jsonhttp import request as http
 from tests.simulators.shapes import KINDS, SHAPES, Shape
+from tests.simulators.shapes_aftermarket import AFTERMARKET
 from tests.simulators.wires import ADDRESS, PORTS, ask, served
 
 pytestmark = pytest.mark.socket
@@ -19,7 +20,10 @@ pytestmark = pytest.mark.socket
 AURADINE_HTTP = PORTS[8080]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=[shape.id for shape in SHAPES])
+ALL = (*SHAPES, *AFTERMARKET)
+
+
+@pytest.mark.parametrize("shape", ALL, ids=[shape.id for shape in ALL])
 async def test_a_face_answers_every_field_that_the_real_machine_is_known_to_answer(shape: Shape) -> None:
     async with served(shape.family):
         record = at(await reply_to(shape), shape.path)
