@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from simulators.faces.cgminer import STRATUM_DIFFICULTY, JsonObject, chains, mac_of, pool
-from simulators.faces.particulars import LUXOS_CONFIG, LUXOS_DEVICE, LUXOS_STATS, LUXOS_SUMMARY
+from simulators.faces.particulars_aftermarket import LUXOS_CONFIG, LUXOS_DEVICE, LUXOS_STATS, LUXOS_SUMMARY
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 VERSION = "2026.1.12.103022"

@@ -12,7 +12,8 @@ import pytest
 from drivers.asic.digest import DigestClient
 from drivers.asic.jsonhttp import request as http
 from tests.simulators.shapes import KINDS, SHAPES, Shape
-from tests.simulators.shapes_aftermarket import AFTERMARKET
+from tests.simulators.shapes_luxos import LUXOS_SHAPES, POOLS
+from tests.simulators.shapes_vnish import VNISH_SHAPES
 from tests.simulators.wires import ADDRESS, PORTS, ask, served
 
 pytestmark = pytest.mark.socket
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.socket
 AURADINE_HTTP = PORTS[8080]
 
 
-ALL = (*SHAPES, *AFTERMARKET)
+ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES)
 
 
 @pytest.mark.parametrize("shape", ALL, ids=[shape.id for shape in ALL])
@@ -46,6 +47,12 @@ async def reply_to(shape: Shape) -> Any:
         case "antminer":
             client = DigestClient(ADDRESS, PORTS[80], "root", "root")
             return await client.get(urlparse(command).path, deadline_s=2.0)
+        case "vnish" if command.startswith("/"):
+            unlocked = (
+                await http(ADDRESS, PORTS[80], "/api/v1/unlock", post={"pw": "admin"}, deadline_s=2.0)
+            ).body
+            headers = {"Authorization": unlocked["token"]}
+            return (await http(ADDRESS, PORTS[80], command, headers=headers, deadline_s=2.0)).body
         case "auradine" if command.startswith("/"):
             login = {"command": "token", "user": "admin", "password": "admin"}
             token = (await http(ADDRESS, AURADINE_HTTP, "/token", post=login, deadline_s=2.0)).body

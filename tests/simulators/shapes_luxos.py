@@ -1,4 +1,4 @@
-"""Machines under another maker's firmware, and the pools of all: names and kinds alone, as in `shapes`."""
+"""What LuxOS answers, and the pools of the families whose own maker's firmware is in `shapes`."""
 
 from __future__ import annotations
 
@@ -148,5 +148,3 @@ LUXOS_SHAPES = (
         },
     ),
 )
-
-AFTERMARKET = (*POOLS, *LUXOS_SHAPES)
