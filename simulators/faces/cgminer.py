@@ -117,6 +117,26 @@ def chains(report: MinerReport, *, boards: int, chips: int, sensors_read: bool) 
     return entries
 
 
+def boards_as_stock(
+    report: MinerReport, *, boards: int, chips: int, sensors_read: bool, mhz: int
+) -> JsonObject:
+    """Bitmain's `stats` of each: `temp` is the warmest of the board and `temp2_` of its chips."""
+    chip = round(report.hottest_c) if sensors_read else 0
+    board = max(0, chip - 8)
+    pic = f"{board - 14}-{board - 10}-{board - 12}-{board - 13}" if chip else "0-0-0-0"
+    stats = chains(report, boards=boards, chips=chips, sensors_read=sensors_read)
+    for number in range(1, boards + 1):
+        stats |= {
+            f"temp{number}": board,
+            f"temp2_{number}": chip,
+            f"temp_pic{number}": pic,
+            f"chain_hw{number}": 0,
+            f"chain_acs{number}": "o" * chips,
+            f"freq{number}": mhz,
+        }
+    return stats
+
+
 def mac_of(serial: str) -> str:
     """A locally administered address."""
     octets = ["02", *(serial[at : at + 2] for at in range(0, 10, 2))]

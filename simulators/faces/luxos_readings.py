@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from simulators.faces.cgminer import STRATUM_DIFFICULTY, JsonObject, chains, mac_of, pool
+from simulators.faces.cgminer import STRATUM_DIFFICULTY, JsonObject, boards_as_stock, mac_of, pool
 from simulators.faces.particulars_aftermarket import LUXOS_CONFIG, LUXOS_DEVICE, LUXOS_STATS, LUXOS_SUMMARY
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
@@ -83,30 +83,18 @@ class LuxosReadings:
             "temp_num": BOARDS,
             "temp_max": 0 if report.asleep else round(report.hottest_c),
             **dict.fromkeys(("frequency", "total_freqavg"), self._frequency(report.setting_w)),
-            **chains(report, boards=BOARDS, chips=CHIPS_PER_BOARD, sensors_read=not report.asleep),
-            **self._board_stats(report),
+            **boards_as_stock(
+                report,
+                boards=BOARDS,
+                chips=CHIPS_PER_BOARD,
+                sensors_read=not report.asleep,
+                mhz=self._frequency(report.setting_w),
+            ),
             "fan_num": FANS,
             **{f"fan{fan['ID'] + 1}": fan["RPM"] for fan in self._fan_list()},
         }
         header = {"BMMiner": VERSION, "LUXminer": VERSION, "Type": self._miner.group.model, "Miner": VERSION}
         return self._ok(70, "LUXminer stats", STATS=[header, stats])
-
-    def _board_stats(self, report: MinerReport) -> JsonObject:
-        """As stock firmware has them: `temp` is the warmest of the board and `temp2_` of its chips."""
-        chip = 0 if report.asleep else round(report.hottest_c)
-        board = max(0, chip - 8)
-        pic = f"{board - 14}-{board - 10}-{board - 12}-{board - 13}" if chip else "0-0-0-0"
-        stats: JsonObject = {}
-        for number in range(1, BOARDS + 1):
-            stats |= {
-                f"temp{number}": board,
-                f"temp2_{number}": chip,
-                f"temp_pic{number}": pic,
-                f"chain_hw{number}": 0,
-                f"chain_acs{number}": "o" * CHIPS_PER_BOARD,
-                f"freq{number}": self._frequency(report.setting_w),
-            }
-        return stats
 
     def _frequency(self, setting_w: float) -> int:
         """Of the chips at that point, in MHz."""

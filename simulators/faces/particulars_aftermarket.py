@@ -95,6 +95,12 @@ LUXOS_DEVICE = MappingProxyType[str, object](
     }
 )
 
+MARA_STATS = MappingProxyType[str, object](
+    {**LUXOS_STATS, "ID": "BTM_SOC0", "miner_version": "uart_trans.1.3", "fan_num": 4, "temp_num": 3}
+)
+
+MARA_SUMMARY = MappingProxyType[str, object]({**SHARES, "Best Share": 19_649_871})
+
 VNISH_BUILD = MappingProxyType[str, str](
     {
         "fw_name": "Vnish",

@@ -13,6 +13,7 @@ from drivers.asic.digest import DigestClient
 from drivers.asic.jsonhttp import request as http
 from tests.simulators.shapes import KINDS, SHAPES, Shape
 from tests.simulators.shapes_luxos import LUXOS_SHAPES, POOLS
+from tests.simulators.shapes_marafw import MARA_SHAPES
 from tests.simulators.shapes_vnish import VNISH_SHAPES
 from tests.simulators.wires import ADDRESS, PORTS, ask, served
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.socket
 AURADINE_HTTP = PORTS[8080]
 
 
-ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES)
+ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES, *MARA_SHAPES)
 
 
 @pytest.mark.parametrize("shape", ALL, ids=[shape.id for shape in ALL])
@@ -44,7 +45,7 @@ async def reply_to(shape: Shape) -> Any:
         case "whatsminer-v3":
             message = {"cmd": command} | ({"param": parameter} if parameter else {})
             return json.loads(await framed(json.dumps(message).encode()))
-        case "antminer":
+        case "antminer" | "marafw" if command.startswith("/"):
             client = DigestClient(ADDRESS, PORTS[80], "root", "root")
             return await client.get(urlparse(command).path, deadline_s=2.0)
         case "vnish" if command.startswith("/"):
