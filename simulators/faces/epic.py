@@ -16,6 +16,8 @@ from simulators.physics.miner import Miner, MinerReport, MinerState
 BOARDS = 3
 CHIPS_PER_BOARD = 114
 SENSOR_SPREAD_C = 12
+HISTORY_S = 900
+"""Every quarter of an hour it writes down what it hashed since the last one."""
 BOARD_COOLER_C = 14
 VERSION = "PowerPlay-BMS v1.38.3"
 POWER_TUNE = "PowerTune"
@@ -214,6 +216,7 @@ class EpicApi:
         connected = report.state is not MinerState.IDLE
         user = f"site.{self._miner.id}"
         fan = 0 if report.asleep else 4800
+        now, mhs = EPOCH_S + int(self._now_s()), round(report.rate_ths * 1e6, 2)
         return {
             "Status": {
                 "Operating State": "Idling" if report.asleep else _OPERATING_STATE[report.state],
@@ -239,12 +242,15 @@ class EpicApi:
                 "Startup Timestamp": EPOCH_S,
                 "Startup String": "",
                 "Uptime": int(report.uptime_s),
-                "WorkReceived": 0,
+                "Last Work Timestamp": now,
+                "WorkReceived": 27,
                 "Active HBs": 0 if report.asleep else BOARDS,
-                "Average MHs": round(report.rate_ths * 1e6, 2),
-                "Accepted": 0,
-                "Rejected": 0,
-                "Submitted": 0,
+                "Average MHs": mhs,
+                "LastAverageMHs": {"Hashrate": mhs, "Timestamp": now - now % HISTORY_S},
+                "Accepted": 4210,
+                "Rejected": 3,
+                "Submitted": 4213,
+                "Last Accepted Share Timestamp": now,
                 "Difficulty": 65_536.0,
             },
             "HBs": [] if report.asleep else [self._board(report, board) for board in range(BOARDS)],

@@ -95,6 +95,33 @@ LUXOS_DEVICE = MappingProxyType[str, object](
     }
 )
 
+BOS_SUMMARY = MappingProxyType[str, object](
+    {
+        **SHARES,
+        "Best Share": 19_649_871,
+        "Device Hardware%": 0.0,
+        "Device Rejected%": 0.07,
+        "Difficulty Stale": 0.0,
+        "Discarded": 0,
+        "Found Blocks": 0,
+        "Get Failures": 0,
+        "Getworks": 27,
+        "Local Work": 41_775_104,
+        "Network Blocks": 0,
+        "Pool Rejected%": 0.07,
+        "Pool Stale%": 0.0,
+        "Remote Failures": 0,
+        "Stale": 0,
+        "Work Utility": 2_570_548.05,
+    }
+)
+
+BOS_DEVICE = MappingProxyType[str, object]({**DEVICE_SHARES, "Name": "", "Temperature": 0.0})
+
+BOS_TUNER_CHAIN = MappingProxyType[str, object](
+    {"Iteration": 0, "LoadedProfileCreatedOn": 1_780_000_000, "StageElapsed": 600, "TuningElapsed": 3600}
+)
+
 MARA_STATS = MappingProxyType[str, object](
     {**LUXOS_STATS, "ID": "BTM_SOC0", "miner_version": "uart_trans.1.3", "fan_num": 4, "temp_num": 3}
 )

@@ -12,6 +12,7 @@ import pytest
 from drivers.asic.digest import DigestClient
 from drivers.asic.jsonhttp import request as http
 from tests.simulators.shapes import KINDS, SHAPES, Shape
+from tests.simulators.shapes_braiins import BRAIINS_SHAPES, EPIC_SHAPES
 from tests.simulators.shapes_luxos import LUXOS_SHAPES, POOLS
 from tests.simulators.shapes_marafw import MARA_SHAPES
 from tests.simulators.shapes_vnish import VNISH_SHAPES
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.socket
 AURADINE_HTTP = PORTS[8080]
 
 
-ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES, *MARA_SHAPES)
+ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES, *MARA_SHAPES, *BRAIINS_SHAPES, *EPIC_SHAPES)
 
 
 @pytest.mark.parametrize("shape", ALL, ids=[shape.id for shape in ALL])
@@ -48,6 +49,8 @@ async def reply_to(shape: Shape) -> Any:
         case "antminer" | "marafw" if command.startswith("/"):
             client = DigestClient(ADDRESS, PORTS[80], "root", "root")
             return await client.get(urlparse(command).path, deadline_s=2.0)
+        case "epic":
+            return (await http(ADDRESS, PORTS[4028], command, deadline_s=2.0)).body
         case "vnish" if command.startswith("/"):
             unlocked = (
                 await http(ADDRESS, PORTS[80], "/api/v1/unlock", post={"pw": "admin"}, deadline_s=2.0)
