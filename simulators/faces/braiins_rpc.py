@@ -40,6 +40,10 @@ class Firmware:
         return 0 if warming_up else round(report.watts)
 
     @property
+    def nominal_ths(self) -> float:
+        return self.miner.curve(self.report.setting_w)
+
+    @property
     def hertz(self) -> int:
         """Of the chips under the target in force."""
         return round(RATED_HZ * self.report.setting_w / self.miner.rated_w)
@@ -103,7 +107,7 @@ class BraiinsRpc:
     def _devs(self) -> JsonObject:
         report = self._firmware.report
         rates = dict.fromkeys(RATES, round(report.rate_ths * 1e6 / BOARDS, 2))
-        nominal = round(self._firmware.miner.curve(report.setting_w) * 1e6 / BOARDS, 2)
+        nominal = round(self._firmware.nominal_ths * 1e6 / BOARDS, 2)
         devs = [
             {
                 **BOS_DEVICE,
