@@ -38,7 +38,7 @@ test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 
 .PHONY: tools
 tools:  ## the Debian packages that tests use; installed where allowed, named where not
-	@deploy/tools.sh mosquitto:mosquitto mosquitto_pub:mosquitto-clients prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd
+	@deploy/tools.sh mosquitto:mosquitto mosquitto_pub:mosquitto-clients prometheus:prometheus promtool:prometheus cc:gcc openssl:openssl systemd-analyze:systemd snmpwalk:snmp mbpoll:mbpoll
 
 .PHONY: bench-discovery
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them

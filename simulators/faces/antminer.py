@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import EPOCH_S, JsonObject, chains, command_of, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonObject, chains, command_of, mac_of, pool, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
 from simulators.faces.particulars import ANTMINER_CONF
 from simulators.physics.miner import Miner, MinerReport, MinerState
@@ -258,17 +258,15 @@ class AntminerApi:
     def _pools(self) -> JsonObject:
         idle = self._report.state is MinerState.IDLE
         pools = [
-            {
-                "POOL": number,
-                "URL": pool.get("url", ""),
-                "User": pool.get("user", ""),
-                "Status": "Dead" if idle or not pool.get("url") else "Alive",
-                "Stratum Active": number == 0 and not idle,
-                "Accepted": 0,
-                "Rejected": 0,
-            }
-            for number, pool in enumerate(self._conf["pools"])
-            if isinstance(pool, dict)
+            pool(
+                str(entry.get("user", "")),
+                alive=not idle and bool(entry.get("url")),
+                url=str(entry.get("url", "")),
+                number=number,
+                working=number == 0 and not idle,
+            )
+            for number, entry in enumerate(self._conf["pools"])
+            if isinstance(entry, dict)
         ]
         return self._ok(7, f"{len(pools)} Pool(s)", POOLS=pools)
 

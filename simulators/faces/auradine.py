@@ -6,10 +6,10 @@ import json
 import secrets
 from collections.abc import Callable
 
-from simulators.faces.cgminer import JsonObject, command_of, mac_of, status
+from simulators.faces.cgminer import JsonObject, command_of, mac_of, pool, status
 from simulators.faces.http import HttpAnswer, HttpRequest
 from simulators.faces.particulars import SHARES
-from simulators.physics.miner import Miner, MinerReport
+from simulators.physics.miner import Miner, MinerReport, MinerState
 
 FIRMWARE = "FluxOS-2026-03.02-5c0ffee"
 GCMINER = "GCMiner-2026-03.02-5c0ffee"
@@ -257,14 +257,8 @@ class AuradineApi:
         return self._ok(104, "ASC Count", ASCCount=[counts])
 
     def _pools(self) -> JsonObject:
-        pool = {
-            "POOL": 0,
-            "URL": "stratum+tcp://pool.example:3333",
-            "User": f"site.{self._miner.id}",
-            "Status": "Alive",
-            "Stratum Active": True,
-        }
-        return self._ok(7, "1 Pool(s)", POOLS=[pool])
+        alive = self._report.state is not MinerState.IDLE
+        return self._ok(7, "1 Pool(s)", POOLS=[pool(f"site.{self._miner.id}", alive=alive)])
 
     def _ok(self, code: int, message: str, **body: list[JsonObject]) -> JsonObject:
         return {"STATUS": self._status(code, message), **body, "id": 1}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulators.config import AVALON_LEVELS
-from simulators.faces.cgminer import EPOCH_S, JsonConnection, JsonObject, command_of, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonConnection, JsonObject, command_of, mac_of, pool, status
 from simulators.faces.connection import Listener
 from simulators.faces.particulars import AVALON_MODULE, DEVICE_SHARES
 from simulators.physics.miner import Miner, MinerReport, MinerState
@@ -257,17 +257,7 @@ class AvalonApi:
 
     def _pools(self) -> JsonObject:
         alive = self._report.state is not MinerState.IDLE
-        pool: JsonObject = {
-            "POOL": 0,
-            "URL": "stratum+tcp://pool.example:3333",
-            "Status": "Alive" if alive else "Dead",
-            "Priority": 0,
-            "User": f"site.{self._miner.id}",
-            "Stratum Active": alive,
-            "Accepted": 0,
-            "Rejected": 0,
-        }
-        return self._list(7, "1 Pool(s)", POOLS=[pool])
+        return self._list(7, "1 Pool(s)", POOLS=[pool(f"site.{self._miner.id}", alive=alive)])
 
     def _list(self, code: int, message: str, **body: list[JsonObject]) -> JsonObject:
         return {"STATUS": self._status(code, message), **body, "id": 1}

@@ -5,29 +5,23 @@ It serves the messages that pyasic ships. Its watts are its own estimate, and 0 
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
 
-from simulators.faces.braiins_rpc import BOARDS, CHIPS_PER_BOARD, VERSION, Firmware
-from simulators.faces.cgminer import mac_of
+from simulators.faces.braiins_config import BraiinsConfiguration
+from simulators.faces.braiins_messages import celsius, shares, v1, watts, work
+from simulators.faces.braiins_rpc import BOARDS, CHIPS_PER_BOARD, FAN_RPM, FANS, VERSION, Firmware
+from simulators.faces.cgminer import EPOCH_S, POOL, mac_of
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
-_root = logging.getLogger()
-_before = (_root.level, list(_root.handlers))
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # deprecations inside pyasic, at import
-    from pyasic.web.braiins_os.proto.braiins.bos import v1
-_root.setLevel(_before[0])  # which pyasic changes
-_root.handlers[:] = _before[1]
-
-FANS = 4
 TOKEN_LIFE_S = 3600.0
 MAX_TOKENS = 32
+TUNED_AT = datetime.fromtimestamp(EPOCH_S, UTC)
+"""When the tuner finished with the profile in force."""
 LOGIN = "/braiins.bos.v1.AuthenticationService/Login"
 
 
@@ -38,7 +32,7 @@ class BraiinsGrpc:
         self._firmware = firmware
         self._services = [
             service(firmware)
-            for service in (_Miner, _Performance, _Actions, _Cooling, _Pools, _Configuration)
+            for service in (_Miner, _Performance, _Actions, _Cooling, _Pools, BraiinsConfiguration)
         ]
         self._tokens: dict[str, float] = {}
         self._logins = 0
@@ -113,46 +107,55 @@ class _Miner(v1.MinerServiceBase):  # type: ignore[misc]  # pyasic has no types
             system_uptime_s=int(report.uptime_s),
             status=_status_of(report),
             kernel_version="5.10.0",
-            psu_info=v1.PsuInfo(serial_number=f"PSU{miner.serial}", model_name="APW121215b"),
+            psu_info=v1.PsuInfo(
+                version=0x75,
+                fw_version=4,
+                serial_number=f"PSU{miner.serial}",
+                model_name="APW121215b",
+                min_voltage=v1.Voltage(volt=11.877),
+                max_voltage=v1.Voltage(volt=15.182),
+            ),
             control_board_soc_family=v1.ControlBoardSocFamily.BBB,
             serial_number=miner.serial,
         )
 
     async def get_miner_stats(self, _: Any) -> Any:
-        report = self._firmware.report
-        warming_up = report.state is MinerState.STARTING and not report.rate_ths
-        watts = 0 if warming_up else round(report.watts)
-        efficiency = watts / report.rate_ths if report.rate_ths else 0.0
+        report, estimate_w = self._firmware.report, self._firmware.estimate_w
+        efficiency = estimate_w / report.rate_ths if report.rate_ths else 0.0
         return v1.GetMinerStatsResponse(
-            pool_stats=v1.PoolStats(last_difficulty=65_536),
-            miner_stats=_work(report.rate_ths),
+            pool_stats=shares(),
+            miner_stats=work(report.rate_ths, self._firmware.nominal_ths),
             power_stats=v1.MinerPowerStats(
-                approximated_consumption=v1.Power(watt=watts),
+                approximated_consumption=watts(estimate_w),
                 efficiency=v1.PowerEfficiency(joule_per_terahash=efficiency),
             ),
         )
 
     async def get_hashboards(self, _: Any) -> Any:
+        return v1.GetHashboardsResponse(hashboards=[self._board(at) for at in range(1, BOARDS + 1)])
+
+    def _board(self, number: int) -> Any:
+        """Each is a degree cooler than the one before it; air comes in at one end and leaves at the other."""
         report = self._firmware.report
-        boards = [
-            v1.Hashboard(
-                id=str(number),
-                enabled=True,
-                chips_count=CHIPS_PER_BOARD,
-                current_voltage=v1.Voltage(volt=13.4),
-                current_frequency=v1.Frequency(hertz=545e6),
-                highest_chip_temp=v1.TemperatureSensor(
-                    id=number,
-                    location=v1.SensorLocation.CHIP,
-                    temperature=v1.Temperature(degree_c=round(report.hottest_c, 1) - (number - 1)),
-                ),
-                board_temp=v1.Temperature(degree_c=round(report.hottest_c, 1) - 14),
-                stats=_work(report.rate_ths / BOARDS),
-                serial_number=f"{self._firmware.miner.serial}{number}",
-            )
-            for number in range(1, BOARDS + 1)
-        ]
-        return v1.GetHashboardsResponse(hashboards=boards)
+        chip = v1.TemperatureSensor(
+            id=number, location=v1.SensorLocation.CHIP, temperature=celsius(report.hottest_c - (number - 1))
+        )
+        return v1.Hashboard(
+            id=str(number),
+            enabled=True,
+            chips_count=CHIPS_PER_BOARD,
+            current_voltage=v1.Voltage(volt=0.0 if report.asleep else 13.4),
+            current_frequency=v1.Frequency(hertz=float(self._firmware.hertz)),
+            highest_chip_temp=chip,
+            board_temp=celsius(report.hottest_c - 14),
+            stats=work(report.rate_ths / BOARDS, self._firmware.nominal_ths / BOARDS),
+            model="BHB42601",
+            lowest_inlet_temp=celsius(report.inlet_c),
+            highest_outlet_temp=celsius(max(report.inlet_c, report.hottest_c - 20)),
+            serial_number=f"{self._firmware.miner.serial}{number}",
+            board_name="BHB42601",
+            chip_type="BM1362",
+        )
 
     async def get_errors(self, _: Any) -> Any:
         return v1.GetErrorsResponse()
@@ -163,14 +166,20 @@ class _Performance(v1.PerformanceServiceBase):  # type: ignore[misc]  # pyasic h
         self._firmware = firmware
 
     async def get_active_performance_mode(self, _: Any) -> Any:
-        target = v1.PowerTargetMode(power_target=v1.Power(watt=round(self._firmware.report.setting_w)))
+        target = v1.PowerTargetMode(power_target=watts(self._firmware.report.setting_w))
         return v1.PerformanceMode(tuner_mode=v1.TunerPerformanceMode(power_target=target))
 
     async def get_tuner_state(self, _: Any) -> Any:
-        target = v1.Power(watt=round(self._firmware.report.setting_w))
+        target = watts(self._firmware.report.setting_w)
+        profile = v1.PowerTargetProfile(
+            created=TUNED_AT,
+            target=target,
+            measured_hashrate=v1.GigaHashrate(gigahash_per_second=self._firmware.nominal_ths * 1000),
+            estimated_power_consumption=target,
+        )
         return v1.GetTunerStateResponse(
             overall_tuner_state=v1.TunerState.STABLE,
-            power_target_mode_state=v1.PowerTargetModeState(current_target=target),
+            power_target_mode_state=v1.PowerTargetModeState(profile=profile, current_target=target),
         )
 
     async def set_power_target(self, request: Any) -> Any:
@@ -217,11 +226,13 @@ class _Cooling(v1.CoolingServiceBase):  # type: ignore[misc]  # pyasic has no ty
 
     async def get_cooling_state(self, _: Any) -> Any:
         report = self._firmware.report
-        rpm = 0 if report.asleep else 4800
-        hottest = v1.Temperature(degree_c=round(report.hottest_c, 1))
+        rpm, ratio = (0, 0.0) if report.asleep else (FAN_RPM, 0.8)
+        hottest = celsius(report.hottest_c)
         return v1.GetCoolingStateResponse(
-            fans=[v1.FanState(position=place, rpm=rpm, target_speed_ratio=0.8) for place in range(FANS)],
-            highest_temperature=v1.TemperatureSensor(location=v1.SensorLocation.CHIP, temperature=hottest),
+            fans=[v1.FanState(position=place, rpm=rpm, target_speed_ratio=ratio) for place in range(FANS)],
+            highest_temperature=v1.TemperatureSensor(
+                id=1, location=v1.SensorLocation.CHIP, temperature=hottest
+            ),
         )
 
 
@@ -233,57 +244,15 @@ class _Pools(v1.PoolServiceBase):  # type: ignore[misc]  # pyasic has no types
         alive = self._firmware.report.state is not MinerState.IDLE
         pool = v1.Pool(
             uid="pool-0",
-            url="stratum+tcp://pool.example:3333",
+            url=POOL,
             user=f"site.{self._firmware.miner.id}",
             enabled=True,
             alive=alive,
             active=alive,
-            stats=v1.PoolStats(accepted_shares=1, last_difficulty=65_536),
+            stats=shares(),
         )
         return v1.GetPoolGroupsResponse(
             pool_groups=[v1.PoolGroup(name="Default", quota=v1.Quota(value=1), pools=[pool])]
-        )
-
-
-class _Configuration(v1.ConfigurationServiceBase):  # type: ignore[misc]  # pyasic has no types
-    def __init__(self, firmware: Firmware) -> None:
-        self._firmware = firmware
-
-    async def get_constraints(self, _: Any) -> Any:
-        miner = self._firmware.miner
-        most = v1.Power(watt=round(miner.rated_w))
-        target = v1.PowerConstraints(
-            default=most, min=v1.Power(watt=round(miner.group.lowest_limit_w)), max=most
-        )
-        return v1.GetConstraintsResponse(
-            tuner_constraints=v1.TunerConstraints(
-                power_target=target,
-                enabled=v1.BooleanConstraint(default=True),
-                default_mode=v1.TunerMode.POWER_TARGET,
-            )
-        )
-
-    async def get_miner_configuration(self, _: Any) -> Any:
-        pool = v1.PoolConfiguration(
-            uid="pool-0", url="stratum+tcp://pool.example:3333", user=f"site.{self._firmware.miner.id}"
-        )
-        group = v1.PoolGroupConfiguration(
-            uid="group-0", name="Default", quota=v1.Quota(value=1), pools=[pool]
-        )
-        cooling = v1.CoolingAutoMode(
-            target_temperature=v1.Temperature(degree_c=60),
-            hot_temperature=v1.Temperature(degree_c=80),
-            dangerous_temperature=v1.Temperature(degree_c=self._firmware.miner.group.trip_c),
-        )
-        return v1.GetMinerConfigurationResponse(
-            pool_groups=[group],
-            temperature=v1.CoolingConfiguration(auto=cooling),
-            tuner=v1.TunerConfiguration(
-                enabled=True,
-                tuner_mode=v1.TunerMode.POWER_TARGET,
-                power_target=v1.Power(watt=round(self._firmware.report.setting_w)),
-            ),
-            dps=v1.DpsConfiguration(enabled=False),
         )
 
 
@@ -296,13 +265,3 @@ def _status_of(report: MinerReport) -> Any:
     if report.asleep:
         return v1.MinerStatus.PAUSED
     return v1.MinerStatus.SUSPENDED if report.state is MinerState.TRIPPED else v1.MinerStatus.NORMAL
-
-
-def _work(rate_ths: float) -> Any:
-    rate = v1.GigaHashrate(gigahash_per_second=round(rate_ths * 1000, 3))
-    spans = ("5_s", "15_s", "30_s", "1_m", "5_m", "15_m", "30_m", "1_h", "24_h")
-    return v1.WorkSolverStats(
-        real_hashrate=v1.RealHashrate(**{f"last_{span}": rate for span in spans}, since_restart=rate),
-        nominal_hashrate=rate,
-        error_hashrate=v1.MegaHashrate(megahash_per_second=1.5),
-    )

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from simulators.faces.connection import Connection, Listener
+from simulators.faces.particulars import POOL_SHARES
 from simulators.physics.miner import MinerReport
 
 JsonObject = dict[str, Any]
 EPOCH_S = 1_790_000_000
 """Unix time at which every simulated miner's clock stood when the plant began."""
 PARTIAL_S = 1.0
+POOL = "stratum+tcp://pool.example:3333"
+STRATUM_DIFFICULTY = 262_144.0
 INVALID_JSON = 23
 
 
@@ -81,6 +84,25 @@ def command_of(request: JsonObject) -> str:
     return command if isinstance(command, str) else ""
 
 
+def pool(
+    user: str, *, alive: bool, url: str = POOL, number: int = 0, working: bool | None = None
+) -> JsonObject:
+    """One of `pools`. Work comes from the one that is `working`, by default any that is alive."""
+    active = alive if working is None else working
+    return {
+        **POOL_SHARES,
+        "POOL": number,
+        "URL": url,
+        "User": user,
+        "Status": "Alive" if alive else "Dead",
+        "Priority": number,
+        "Stratum Active": active,
+        "Stratum URL": url.rpartition("//")[2] if active else "",
+        "Stratum Difficulty": STRATUM_DIFFICULTY if active else 0.0,
+        "Work Difficulty": STRATUM_DIFFICULTY if active else 0.0,
+    }
+
+
 def chains(report: MinerReport, *, boards: int, chips: int, sensors_read: bool) -> JsonObject:
     """The boards as `stats` lists them: rate in GH/s as text, temperatures of four sensors in one text."""
     hot, warm = round(report.hottest_c), round(report.hottest_c) - 8
@@ -93,6 +115,26 @@ def chains(report: MinerReport, *, boards: int, chips: int, sensors_read: bool) 
         entries[f"temp_chip{number}"] = chip
         entries[f"temp_pcb{number}"] = board
     return entries
+
+
+def boards_as_stock(
+    report: MinerReport, *, boards: int, chips: int, sensors_read: bool, mhz: int
+) -> JsonObject:
+    """Bitmain's `stats` of each: `temp` is the warmest of the board and `temp2_` of its chips."""
+    chip = round(report.hottest_c) if sensors_read else 0
+    board = max(0, chip - 8)
+    pic = f"{board - 14}-{board - 10}-{board - 12}-{board - 13}" if chip else "0-0-0-0"
+    stats = chains(report, boards=boards, chips=chips, sensors_read=sensors_read)
+    for number in range(1, boards + 1):
+        stats |= {
+            f"temp{number}": board,
+            f"temp2_{number}": chip,
+            f"temp_pic{number}": pic,
+            f"chain_hw{number}": 0,
+            f"chain_acs{number}": "o" * chips,
+            f"freq{number}": mhz,
+        }
+    return stats
 
 
 def mac_of(serial: str) -> str:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import EPOCH_S, JsonObject, mac_of
+from simulators.faces.cgminer import JsonObject, mac_of
+from simulators.faces.epic_summary import BOARD_COOLER_C, BOARDS, EpicSummary
 from simulators.faces.http import HttpAnswer, HttpRequest
 from simulators.physics.curve import Curve
-from simulators.physics.miner import Miner, MinerReport, MinerState
+from simulators.physics.miner import Miner, MinerReport
 
-BOARDS = 3
 CHIPS_PER_BOARD = 114
 SENSOR_SPREAD_C = 12
-BOARD_COOLER_C = 14
-VERSION = "PowerPlay-BMS v1.38.3"
 POWER_TUNE = "PowerTune"
 HASHRATE_TUNERS = ("VoltageOptimizer", "ChipTune")
 PAGE = b"<!doctype html><html><head><title>Miner Web Dashboard</title></head><body></body></html>"
@@ -34,7 +32,7 @@ class EpicApi:
     def __init__(self, miner: Miner, now_s: Callable[[], float]) -> None:
         self._miner = miner
         self._now_s = now_s
-        self._last_command: str | None = None
+        self._status = EpicSummary(miner, now_s)
         self._algorithm = HASHRATE_TUNERS[0]
         self._throttle: JsonObject = {"Min Throttle Target": 50, "Throttle Step": 5}
         self._enabled = True
@@ -94,7 +92,7 @@ class EpicApi:
                 self._miner.wake()
             case _:
                 return _no("MissingParam")
-        self._last_command = str(state).lower()
+        self._status.last_command = str(state).lower()
         return _yes()
 
     def _enable_tuner(self, enabled: object) -> JsonObject:
@@ -119,7 +117,7 @@ class EpicApi:
         return _yes()
 
     def _reboot(self, _: object) -> JsonObject:
-        self._last_command = None
+        self._status.last_command = None
         self._miner.reboot(self._now_s())
         return _yes()
 
@@ -158,6 +156,10 @@ class EpicApi:
             "Current Algorithm": self._algorithm,
             "Algorithms": self._targets(),
         }
+
+    def _summary(self) -> JsonObject:
+        tuned = self._targets() if self._enabled else {}
+        return self._status.summary({"Running": self._enabled, "Algorithm": tuned})
 
     def _capabilities(self) -> JsonObject:
         serial = self._miner.serial
@@ -208,101 +210,6 @@ class EpicApi:
             {"Index": board, "Data": [round(hot - board - spread * place, 1) for place in range(sensors)]}
             for board in range(BOARDS)
         ]
-
-    def _summary(self) -> JsonObject:
-        report = self._report
-        connected = report.state is not MinerState.IDLE
-        user = f"site.{self._miner.id}"
-        fan = 0 if report.asleep else 4800
-        return {
-            "Status": {
-                "Operating State": "Idling" if report.asleep else _OPERATING_STATE[report.state],
-                "Last Command": self._last_command,
-                "Last Command Result": None,
-                "Last Error": "ShutdownTempReached" if report.state is MinerState.TRIPPED else None,
-            },
-            "Hostname": self._miner.id,
-            "PresetInfo": {"Target Power": 0},
-            "Software": VERSION,
-            "OS Type": "linux",
-            "Mining": {"Coin": "BTC", "Algorithm": "SHA256"},
-            "Stratum": {
-                "Config Id": 0,
-                "Current Pool": "pool.example:3333",
-                "Current User": user,
-                "IsPoolConnected": connected,
-                "Average Latency": 20.0,
-                "Worker Unique Id": False,
-                "Worker Unique Id Variant": "MacAddress",
-            },
-            "Session": {
-                "Startup Timestamp": EPOCH_S,
-                "Startup String": "",
-                "Uptime": int(report.uptime_s),
-                "WorkReceived": 0,
-                "Active HBs": 0 if report.asleep else BOARDS,
-                "Average MHs": round(report.rate_ths * 1e6, 2),
-                "Accepted": 0,
-                "Rejected": 0,
-                "Submitted": 0,
-                "Difficulty": 65_536.0,
-            },
-            "HBs": [] if report.asleep else [self._board(report, board) for board in range(BOARDS)],
-            "HBStatus": [
-                {"Index": board, "Enabled": not report.asleep, "Detected": True} for board in range(BOARDS)
-            ],
-            "Fans": {"Fans Speed": 70, "Fan Mode": {"Auto": {"Target Temperature": 60, "Idle Speed": 20}}},
-            "Fans Rpm": {f"Fans Speed {place}": fan for place in range(1, 5)},
-            "Misc": {
-                "Locate Miner State": False,
-                "Shutdown Temp": self._miner.group.trip_c,
-                "Critical Temp": self._miner.group.trip_c + 5,
-            },
-            "StratumConfigs": [{"pool": "stratum+tcp://pool.example:3333", "login": user, "password": "x"}],
-            "PerpetualTune": {
-                "Running": self._enabled,
-                "Algorithm": self._targets() if self._enabled else {},
-            },
-            "Power Supply Stats": {
-                "Input Voltage": 230.0,
-                "Output Voltage": 0.0 if report.asleep else 13.4,
-                "Input Current": round(report.watts / 230, 2),
-                "Output Current": 0.0 if report.asleep else round(report.watts * 0.94 / 13.4, 2),
-                "Input Power": round(report.watts, 2),
-                "Output Power": 0.0 if report.asleep else round(report.watts * 0.94, 2),
-                "Target Voltage": 13_400,
-                "Temperature": [45],
-            },
-            "HwConfig": {"Boards Target Clock": [{"Index": board, "Data": 545.0} for board in range(BOARDS)]},
-            "IdleOnConnectionLost": True,
-        }
-
-    def _board(self, report: MinerReport, board: int) -> JsonObject:
-        watts = report.watts / BOARDS
-        return {
-            "Index": board,
-            "Input Voltage": 13.4,
-            "Output Voltage": 13.4,
-            "Input Current": round(watts / 13.4, 2),
-            "Output Current": round(watts / 13.4, 2),
-            "Input Power": round(watts, 2),
-            "Output Power": round(watts, 2),
-            "Temperature": round(report.hottest_c, 1) - BOARD_COOLER_C,
-            "Core Clock": [545.0],
-            "Core Clock Avg": 545.0,
-            "Hashrate": [round(report.rate_ths * 1e6 / BOARDS, 2), 100.0, 0.0],
-        }
-
-
-_OPERATING_STATE = {
-    MinerState.HASHING: "Mining",
-    MinerState.STARTING: "Initializing",
-    MinerState.ASLEEP: "Idling",
-    MinerState.IDLE: "Idling",
-    MinerState.TRIPPED: "Idling",
-    MinerState.REBOOTING: "Initializing",
-    MinerState.DARK: "Initializing",
-}
 
 
 def _yes() -> JsonObject:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, status
 from simulators.faces.http import HttpAnswer, HttpRequest, digest_challenge, digest_proves
-from simulators.physics.miner import Miner, MinerReport
+from simulators.faces.marafw_readings import MaraReadings
+from simulators.physics.miner import Miner
 
 REALM = "antMiner Configuration"
 API = "/kaonsu/v1/"
-FIRMWARE = "2026.03.2"
 SLEEP = "Sleep"
 WORK_MODES = ("Auto", "Fixed", "Stock", SLEEP)
-BOARDS = 3
-CHIPS_PER_BOARD = 114
 HISTORY_ENTRIES = 32
 INVALID_COMMAND = 14
 
@@ -41,6 +39,7 @@ class MaraApi:
             "fan": {"fan-mode": "Auto"},
         }
         self._history: list[JsonObject] = []
+        self._readings = MaraReadings(miner, now_s)
 
     def serve(self, request: HttpRequest) -> HttpAnswer:
         if not self._proves(request):
@@ -54,9 +53,14 @@ class MaraApi:
         if request.method == "POST":
             return self._post(name, request.body)
         pages: dict[str, Callable[[], object]] = {
-            "brief": self._brief,
-            "overview": self._overview,
-            "hashboards": self._hashboards,
+            "brief": lambda: self._readings.brief(work_mode=self._config["mode"]["work-mode-selector"]),
+            "overview": self._readings.overview,
+            "hashboards": self._readings.hashboards,
+            "fans": self._readings.fans,
+            "pools": self._readings.pools,
+            "details": self._readings.details,
+            "event_chart": lambda: {"event_flags": []},
+            "locate_miner": lambda: {"blinking": False},
             "miner_config": lambda: self._config,
             "network_config": lambda: {"hostname": self._miner.id},
             "log": lambda: self._history,
@@ -103,59 +107,22 @@ class MaraApi:
         else:
             self._miner.wake()
 
-    # -- readings ---------------------------------------------------------------------------------------
-
-    @property
-    def _report(self) -> MinerReport:
-        return self._miner.report(self._now_s())
-
-    def _brief(self) -> JsonObject:
-        report = self._report
-        return {
-            "elapsed": int(report.uptime_s),
-            "hashrate_realtime": round(report.rate_ths, 3),
-            "hashrate_average": round(report.rate_ths, 3),
-            "hashrate_ideal": round(self._miner.group.rated_ths * 1000, 1),
-            "power_consumption_estimated": round(report.watts),
-            "status": "Sleeping" if report.asleep else "Mining",
-        }
-
-    def _overview(self) -> JsonObject:
-        return {
-            "model": self._miner.group.model,
-            "mac": mac_of(self._miner.serial),
-            "version_firmware": FIRMWARE,
-            "control_board": "AMLogic",
-        }
-
-    def _hashboards(self) -> JsonObject:
-        report = self._report
-        hot = round(report.hottest_c)
-        boards = [
-            {
-                "index": index,
-                "hashrate_average": round(report.rate_ths * 1000 / BOARDS, 2),
-                "temperature_pcb": [hot - 12] * 4,
-                "temperature_chip": [hot] * 4,
-                "asic_num": CHIPS_PER_BOARD,
-                "serial_number": f"{self._miner.serial}{index}",
-            }
-            for index in range(BOARDS)
-        ]
-        return {"hashboards": boards}
-
     # -- TCP 4028 ---------------------------------------------------------------------------------------
 
     def answer(self, request: JsonObject) -> JsonObject:
-        model = self._miner.group.model
-        reads: dict[str, JsonObject] = {
-            "version": {"VERSION": [{"BMMiner": f"kaonsu {FIRMWARE}", "Type": model, "Model": model}]},
-            "summary": {"SUMMARY": [{"GHS 5s": round(self._report.rate_ths * 1000, 2)}]},
+        reads = {
+            "version": self._readings.version,
+            "summary": self._readings.summary,
+            "stats": self._readings.stats,
+            "devs": self._readings.devs,
+            "pools": self._readings.rpc_pools,
         }
         command = command_of(request)
         if command not in reads:
             return self.failure(INVALID_COMMAND, "Invalid command")
-        return {"STATUS": status(22, command, when_s=self._now_s()), **reads[command], "id": 1}
+        code, message, records = reads[command]()
+        verdict = status(code, message, when_s=self._now_s(), description="cgminer 1.0.0")
+        return {"STATUS": verdict, command.upper(): records, "id": 1}
 
     def failure(self, code: int, message: str) -> JsonObject:
         return {"STATUS": status(code, message, when_s=self._now_s(), kind="E"), "id": 1}

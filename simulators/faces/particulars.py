@@ -42,72 +42,37 @@ DEVICE_SHARES = MappingProxyType[str, object](
 )
 """Of one of its boards."""
 
-LUXOS_CONFIG = MappingProxyType[str, object](
+POOL_SHARES = MappingProxyType[str, object](
     {
-        "ASC Count": 3,
-        "ActualPowerTarget": 0,
-        "BcastAddr": "127.255.255.255",
-        "ControlBoardType": "AM335X",
-        "Cooling": "Air",
-        "DHCP": True,
-        "DNS Servers": "",
-        "Device Code": "",
-        "FPGABuildIdHex": "0",
-        "FPGABuildIdStr": "",
-        "FeeStatus": "",
-        "Gateway": "127.0.0.254",
-        "GreenLed": "on",
-        "Hotplug": "None",
-        "IdealPowerTarget": 0,
-        "ImmersionMode": False,
-        "IsPowerTargetEnabled": False,
-        "IsSingleVoltage": True,
-        "IsTuning": False,
-        "Log Interval": 5,
-        "LogFileLevel": "info",
-        "Netmask": "255.0.0.0",
-        "OS": "Linux",
-        "PGA Count": 0,
-        "PIC": "",
-        "PSUHwVersion": "0x75",
-        "PSULabel": "APW12",
-        "Pool Count": 1,
-        "PowerLimit": 0,
-        "Strategy": "Failover",
-        "UpdateOnStartup": "false",
-        "UpdateOnTimeout": "false",
-        "UpdateOnUser": "true",
-        "UpdateSource": "",
-        "UpdateTimeout": 0,
-    }
-)
-
-LUXOS_SUMMARY = MappingProxyType[str, object](
-    {
-        **SHARES,
-        "Best Session Share": 19_649_871,
-        "Best Share": 19_649_871,
-        "Difficulty Stale": 0.0,
-        "Discarded": 0,
+        "Quota": 1,
+        "Long Poll": "N",
         "Getworks": 27,
+        "Accepted": 4210,
+        "Rejected": 3,
+        "Works": 41_775_104,
+        "Discarded": 0,
+        "Stale": 0,
+        "Get Failures": 0,
+        "Remote Failures": 0,
+        "Last Share Time": 0,
+        "Diff1 Shares": 0,
+        "Proxy Type": "",
+        "Proxy": "",
+        "Difficulty Accepted": 829_210_624.0,
+        "Difficulty Rejected": 32_768.0,
+        "Difficulty Stale": 0.0,
+        "Last Share Difficulty": 262_144.0,
+        "Has Stratum": True,
+        "Has GBT": False,
+        "Best Share": 19_649_871,
         "Pool Rejected%": 0.07,
         "Pool Stale%": 0.0,
-        "Stale": 0,
-        "Work Utility": 2_570_548.05,
+        "Bad Work": 0,
+        "Current Block Height": 900_000,
+        "Current Block Version": 536_870_912,
     }
 )
-
-LUXOS_DEVICE = MappingProxyType[str, object](
-    {
-        **DEVICE_SHARES,
-        "ControllerIPVersionHex": "0",
-        "ControllerIPVersionStr": "",
-        "Hardware Error MHS 15m": 0,
-        "IsRamping": False,
-        "IsUserShutdown": False,
-        "Name": "LUX",
-    }
-)
+"""Of one of its pools, as cgminer lists them."""
 
 WHATSMINER_SUMMARY = MappingProxyType[str, object](
     {

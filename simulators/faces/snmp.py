@@ -1,7 +1,8 @@
 """Rack PDUs as SNMP agents, one for each PDU of the plant: every outlet's watts and state, and its switch.
 
 They answer SNMP v2c under the PDU's community and v3 (SHA, AES-128) to its user, in the places and with the
-traps of the public MIBs: an APC takes 1 for on and 2 for off, and says 2 for on and 1 for off.
+traps of the public MIBs: an APC takes 1 for on and 2 for off, and says 2 for on and 1 for off. What every
+agent has stands around them: the system group before, its engine after, which is where a walk finds its end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pysnmp.entity.engine import SnmpEngine
 from pysnmp.entity.rfc3413.cmdrsp import GetCommandResponder, NextCommandResponder, SetCommandResponder
 from pysnmp.entity.rfc3413.context import SnmpContext
 from pysnmp.error import PySnmpError
-from pysnmp.proto.rfc1902 import Gauge32, Integer32, ObjectName
+from pysnmp.proto.rfc1902 import Gauge32, Integer32, ObjectIdentifier, ObjectName, OctetString, TimeTicks
 from pysnmp.proto.rfc1905 import EndOfMibView, NoSuchInstance
 from pysnmp.smi.error import NotWritableError, WrongValueError
 
@@ -28,6 +29,9 @@ from simulators.plant import Plant
 
 APC = (1, 3, 6, 1, 4, 1, 318, 1, 1, 26)
 RARITAN = (1, 3, 6, 1, 4, 1, 13742, 6)
+SYSTEM = (1, 3, 6, 1, 2, 1, 1)
+ENGINE = (1, 3, 6, 1, 6, 3, 10, 2, 1)
+SNMP_MAX_MESSAGE_BYTES = 1500
 EVERYTHING = (1, 3, 6)
 V2C, V3 = 2, 3
 
@@ -53,6 +57,7 @@ class PduFace:
         bound.bind(self.address)
         self.address = bound.getsockname()
         self._engine = engine = SnmpEngine()
+        self._mib.engine_id = bytes(engine.snmpEngineID)
         transport = UdpTransport().open_server_mode(sock=bound)
         access.add_transport(engine, DOMAIN_NAME, transport)
         self._let_in(engine)
@@ -86,6 +91,7 @@ class _Mib:
         self._plant = plant
         self._pdu = pdu
         self._values, self._switches = TREES[pdu.config.model]
+        self.engine_id = b""
 
     def read_variables(self, *binds: Any, **_: Any) -> list[Any]:
         values = self._now()
@@ -120,7 +126,29 @@ class _Mib:
     def _now(self) -> Values:
         if self._pdu.faults.dead:
             raise PySnmpError("a dead agent answers nothing")
-        return dict(self._values(self._pdu))
+        uptime_s = self._plant.now_s
+        return dict(
+            (*_system(self._pdu, uptime_s), *self._values(self._pdu), *_engine(self.engine_id, uptime_s))
+        )
+
+
+def _system(pdu: Pdu, uptime_s: float) -> Iterator[tuple[Oid, Any]]:
+    """The system group of RFC 3418; its uptime counts hundredths of a second and wraps."""
+    product, description = PRODUCTS[pdu.config.model]
+    yield (*SYSTEM, 1, 0), OctetString(description)
+    yield (*SYSTEM, 2, 0), ObjectIdentifier(product)
+    yield (*SYSTEM, 3, 0), TimeTicks(int(uptime_s * 100) % 2**32)
+    yield (*SYSTEM, 4, 0), OctetString("")
+    yield (*SYSTEM, 5, 0), OctetString(pdu.id)
+    yield (*SYSTEM, 6, 0), OctetString("")
+
+
+def _engine(engine_id: bytes, uptime_s: float) -> Iterator[tuple[Oid, Any]]:
+    """Who speaks, in the words of RFC 3411: id, boots, seconds since the last one, largest message."""
+    yield (*ENGINE, 1, 0), OctetString(engine_id)
+    yield (*ENGINE, 2, 0), Integer32(1)
+    yield (*ENGINE, 3, 0), Integer32(int(uptime_s))
+    yield (*ENGINE, 4, 0), Integer32(SNMP_MAX_MESSAGE_BYTES)
 
 
 def _apc_values(pdu: Pdu) -> Iterator[tuple[Oid, Any]]:
@@ -156,3 +184,9 @@ TREES: Mapping[PduModel, tuple[Callable[[Pdu], Iterator[tuple[Oid, Any]]], Calla
     PduModel.APC_RPDU2: (_apc_values, _apc_switches),
     PduModel.RARITAN_PX: (_raritan_values, _raritan_switches),
 }
+
+PRODUCTS: Mapping[PduModel, tuple[Oid, str]] = {
+    PduModel.APC_RPDU2: ((1, 3, 6, 1, 4, 1, 318, 1, 3, 4, 6), "APC Web/SNMP Management Card"),
+    PduModel.RARITAN_PX: (RARITAN, "Raritan PX"),
+}
+"""What each says that it is: `sysObjectID`, `sysDescr`."""

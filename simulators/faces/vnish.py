@@ -9,17 +9,14 @@ import json
 import secrets
 from collections.abc import Callable
 
-from simulators.faces.cgminer import JsonObject, mac_of
+from simulators.faces.cgminer import JsonObject
 from simulators.faces.http import HttpAnswer, HttpRequest
-from simulators.physics.miner import Miner, MinerReport, MinerState
+from simulators.faces.vnish_pages import VnishPages
+from simulators.physics.miner import Miner, MinerReport
 
-VERSION = "1.2.6"
 API = "/api/v1/"
 TOKEN_LIFE_S = 1800.0
 MAX_TOKENS = 16
-BOARDS = 3
-BOARD_COOLER_C = 15
-UNTUNED_W = 1000
 PAGE = b"<!doctype html><html><head><title>AnthillOS</title></head><body></body></html>"
 
 
@@ -31,13 +28,7 @@ class VnishApi:
         self._now_s = now_s
         self._tokens: dict[str, float] = {}
         self._boots = miner.boots
-        self._presets = {f"{point.power_w:.0f}": point for point in miner.points.values()}
-        self._overclock: JsonObject = {
-            "modded_psu": False,
-            "globals": {"volt": 1380, "freq": 645},
-            "chains": [{"freq": 645, "disabled": False} for _ in range(BOARDS)],
-            "preset_switcher": {"enabled": False, "top_preset": None, "rise_temp": 55, "decrease_temp": 75},
-        }
+        self._pages = VnishPages(miner, now_s)
 
     # -- HTTP -------------------------------------------------------------------------------------------
 
@@ -50,11 +41,11 @@ class VnishApi:
         if request.method == "POST" and name == "unlock":
             return self._unlock(request.body)
         open_to_all: dict[str, Callable[[], object]] = {
-            "info": self._info,
-            "status": self._status_pane,
-            "perf-summary": self._perf_summary,
-            "chains": list,
-            "chains/factory-info": self._factory_info,
+            "info": self._pages.info,
+            "status": self._pages.status_pane,
+            "perf-summary": self._pages.perf_summary,
+            "chains": self._pages.chains,
+            "chains/factory-info": self._pages.factory_info,
         }
         if request.method == "GET" and name in open_to_all:
             return _json(open_to_all[name]())
@@ -88,9 +79,9 @@ class VnishApi:
 
     def _read(self, name: str) -> HttpAnswer:
         pages: dict[str, Callable[[], object]] = {
-            "summary": self._web_summary,
-            "settings": self._settings,
-            "autotune/presets": self._preset_list,
+            "summary": self._pages.summary,
+            "settings": self._pages.settings,
+            "autotune/presets": self._pages.preset_list,
         }
         return _json(pages[name]()) if name in pages else _refusal(404, "Not found")
 
@@ -130,8 +121,9 @@ class VnishApi:
         miner = posted.get("miner")
         overclock = miner.get("overclock") if isinstance(miner, dict) else None
         if isinstance(overclock, dict):
-            self._overclock |= {key: overclock[key] for key in self._overclock if key in overclock}
-            preset = self._presets.get(str(overclock.get("preset")))
+            known = self._pages.overclock
+            known |= {key: overclock[key] for key in known if key in overclock}
+            preset = self._pages.presets.get(str(overclock.get("preset")))
             if preset is not None:
                 self._miner.set_point(preset.name)
         return _json({"restart_required": False, "reboot_required": False})
@@ -140,123 +132,9 @@ class VnishApi:
         self._miner.reboot(self._now_s())
         return _json({"after": 3})
 
-    # -- readings ---------------------------------------------------------------------------------------
-
     @property
     def _report(self) -> MinerReport:
         return self._miner.report(self._now_s())
-
-    def _network(self) -> JsonObject:
-        mac = mac_of(self._miner.serial)
-        return {"mac": mac, "dhcp": True, "ip": self._miner.address, "hostname": self._miner.id}
-
-    def _info(self) -> JsonObject:
-        return {
-            "miner": self._miner.group.model,
-            "model": self._miner.group.model.removeprefix("Antminer ").replace(" ", "").lower(),
-            "fw_name": "Vnish",
-            "fw_version": VERSION,
-            "platform": "xil",
-            "install_type": "nand",
-            "algorithm": "sha256d",
-            "hr_measure": "GH/s",
-            "system": {"os": "GNU/Linux", "network_status": self._network(), "uptime": "0:06"},
-            "serial": "N/A",
-        }
-
-    def _miner_status(self) -> JsonObject:
-        report = self._report
-        state = "stopped" if report.asleep else _STATES[report.state]
-        return {"miner_state": state, "miner_state_time": int(report.uptime_s)}
-
-    def _status_pane(self) -> JsonObject:
-        flags = {"find_miner": False, "restart_required": False, "reboot_required": False, "unlocked": False}
-        return self._miner_status() | flags
-
-    def _perf_summary(self) -> JsonObject:
-        current = self._preset(self._preset_name(), tuned=True)
-        return {"current_preset": current, "preset_switcher": self._overclock["preset_switcher"]}
-
-    def _factory_info(self) -> JsonObject:
-        return {"hr_stock": round(self._miner.group.rated_ths * 1000), "psu_model": None, "chains": None}
-
-    def _preset_name(self) -> str:
-        point = self._report.point
-        return next(name for name, preset in self._presets.items() if preset.name == point)
-
-    def _preset(self, name: str, *, tuned: bool) -> JsonObject:
-        ths = self._presets[name].ths if name in self._presets else self._miner.group.rated_ths / 3
-        return {
-            "name": name,
-            "pretty": f"{name} watt ~ {ths:.0f} TH",
-            "status": "tuned" if tuned else "untuned",
-            "modded_psu_required": False,
-        }
-
-    def _preset_list(self) -> list[JsonObject]:
-        manual = {
-            "name": "disabled",
-            "pretty": "Disabled",
-            "status": "untuned",
-            "modded_psu_required": False,
-        }
-        tuned = [self._preset(name, tuned=True) for name in self._presets]
-        return [manual, self._preset(str(UNTUNED_W), tuned=False), *tuned]
-
-    def _settings(self) -> JsonObject:
-        overclock = {**self._overclock, "preset": self._preset_name()}
-        return {"miner": {"overclock": overclock, "pools": []}, "regional": {}, "ui": {}}
-
-    def _web_summary(self) -> JsonObject:
-        report = self._report
-        hot = 0 if report.asleep else round(report.hottest_c)
-        ghs = report.rate_ths * 1000
-        summary = {
-            "miner_status": self._miner_status(),
-            "miner_type": miner_type(self._miner),
-            "hr_stock": round(self._miner.group.rated_ths * 1000, 2),
-            "average_hashrate": round(report.rate_ths, 2),
-            "instant_hashrate": round(report.rate_ths, 2),
-            "hr_realtime": round(ghs, 2),
-            "hr_nominal": round(self._miner.curve(report.setting_w) * 1000, 2),
-            "pcb_temp": _span(hot - BOARD_COOLER_C),
-            "chip_temp": _span(hot),
-            "power_consumption": round(report.watts),
-            "power_usage": round(report.watts),
-            "power_efficiency": round(report.watts / report.rate_ths, 1) if report.rate_ths else 0.0,
-            "pools": self._web_pools(),
-            "cooling": self._cooling(),
-            "chains": [] if report.asleep else [self._chain(at, ghs, hot) for at in range(1, BOARDS + 1)],
-        }
-        return {"miner": summary}
-
-    def _chain(self, number: int, ghs: float, hot: int) -> JsonObject:
-        return {
-            "id": number,
-            "frequency": 645.0,
-            "hashrate_rt": round(ghs / BOARDS, 2),
-            "pcb_temp": _span(hot - BOARD_COOLER_C - number),
-            "chip_temp": _span(hot - number + 1),
-            "status": {"state": "mining"},
-        }
-
-    def _web_pools(self) -> list[JsonObject]:
-        working = "offline" if self._report.state is MinerState.IDLE else "working"
-        own = {"id": 0, "url": "pool.example:3333", "user": f"site.{self._miner.id}", "status": working}
-        return [own, {"id": 1, "url": "DevFee", "user": "DevFee", "status": "working"}]
-
-    def _cooling(self) -> JsonObject:
-        rpm = 0 if self._report.asleep else 4800
-        fans = [{"id": index, "rpm": rpm, "status": "ok", "max_rpm": 6000} for index in range(4)]
-        return {"fan_num": 4, "fans": fans, "fan_duty": 0 if self._report.asleep else 70}
-
-
-def miner_type(miner: Miner) -> str:
-    return f"{miner.group.model} (Vnish {VERSION})"
-
-
-def _span(hottest: int) -> JsonObject:
-    return {"min": max(0, hottest - 6), "max": max(0, hottest)}
 
 
 def _object(body: bytes) -> JsonObject:
@@ -273,14 +151,3 @@ def _json(body: object) -> HttpAnswer:
 
 def _refusal(status_code: int, why: str) -> HttpAnswer:
     return HttpAnswer(status=status_code, body=json.dumps({"err": why}).encode())
-
-
-_STATES = {
-    MinerState.HASHING: "mining",
-    MinerState.STARTING: "initializing",
-    MinerState.ASLEEP: "stopped",
-    MinerState.IDLE: "mining",
-    MinerState.TRIPPED: "failure",
-    MinerState.REBOOTING: "restarting",
-    MinerState.DARK: "restarting",
-}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, joined, mac_of, status
+from simulators.faces.cgminer import EPOCH_S, JsonObject, command_of, joined, mac_of, pool, status
 from simulators.faces.md5crypt import md5crypt
 from simulators.faces.particulars import WHATSMINER_DEVICE, WHATSMINER_PSU, WHATSMINER_SUMMARY
 from simulators.physics.miner import Miner, MinerReport, MinerState
@@ -238,17 +238,8 @@ class WhatsminerApi:
 
     def _pools(self) -> JsonObject:
         alive = self._report.state is not MinerState.IDLE
-        pool = {
-            "POOL": 1,
-            "URL": "stratum+tcp://pool.example:3333",
-            "Status": "Alive" if alive else "Dead",
-            "Priority": 0,
-            "User": f"site.{self._miner.id}",
-            "Stratum Active": alive,
-            "Accepted": 0,
-            "Rejected": 0,
-        }
-        return self._list(7, "1 Pool(s)", POOLS=[pool])
+        first = {**pool(f"site.{self._miner.id}", alive=alive), "POOL": 1}
+        return self._list(7, "1 Pool(s)", POOLS=[first])
 
     def _get_version(self) -> JsonObject:
         return self._message(OK, {"api_ver": "2.0.5", "fw_ver": FIRMWARE, "platform": "H616", "chip": "K44"})

@@ -8,10 +8,18 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from betterproto import Casing
+from grpclib.client import Channel
 
 from drivers.asic.digest import DigestClient
 from drivers.asic.jsonhttp import request as http
+from simulators.faces.braiins_messages import v1
 from tests.simulators.shapes import KINDS, SHAPES, Shape
+from tests.simulators.shapes_braiins import BRAIINS_SHAPES, EPIC_SHAPES
+from tests.simulators.shapes_grpc import MESSAGES
+from tests.simulators.shapes_luxos import LUXOS_SHAPES, POOLS
+from tests.simulators.shapes_marafw import MARA_SHAPES
+from tests.simulators.shapes_vnish import VNISH_SHAPES
 from tests.simulators.wires import ADDRESS, PORTS, ask, served
 
 pytestmark = pytest.mark.socket
@@ -19,7 +27,10 @@ pytestmark = pytest.mark.socket
 AURADINE_HTTP = PORTS[8080]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=[shape.id for shape in SHAPES])
+ALL = (*SHAPES, *POOLS, *LUXOS_SHAPES, *VNISH_SHAPES, *MARA_SHAPES, *BRAIINS_SHAPES, *EPIC_SHAPES, *MESSAGES)
+
+
+@pytest.mark.parametrize("shape", ALL, ids=[shape.id for shape in ALL])
 async def test_a_face_answers_every_field_that_the_real_machine_is_known_to_answer(shape: Shape) -> None:
     async with served(shape.family):
         record = at(await reply_to(shape), shape.path)
@@ -39,9 +50,19 @@ async def reply_to(shape: Shape) -> Any:
         case "whatsminer-v3":
             message = {"cmd": command} | ({"param": parameter} if parameter else {})
             return json.loads(await framed(json.dumps(message).encode()))
-        case "antminer":
+        case "antminer" | "marafw" if command.startswith("/"):
             client = DigestClient(ADDRESS, PORTS[80], "root", "root")
             return await client.get(urlparse(command).path, deadline_s=2.0)
+        case "braiins" if "/" in command:
+            return await called(*command.split("/"))
+        case "epic":
+            return (await http(ADDRESS, PORTS[4028], command, deadline_s=2.0)).body
+        case "vnish" if command.startswith("/"):
+            unlocked = (
+                await http(ADDRESS, PORTS[80], "/api/v1/unlock", post={"pw": "admin"}, deadline_s=2.0)
+            ).body
+            headers = {"Authorization": unlocked["token"]}
+            return (await http(ADDRESS, PORTS[80], command, headers=headers, deadline_s=2.0)).body
         case "auradine" if command.startswith("/"):
             login = {"command": "token", "user": "admin", "password": "admin"}
             token = (await http(ADDRESS, AURADINE_HTTP, "/token", post=login, deadline_s=2.0)).body
@@ -49,6 +70,22 @@ async def reply_to(shape: Shape) -> Any:
             return (await http(ADDRESS, AURADINE_HTTP, command, headers=headers, deadline_s=2.0)).body
         case _:
             return await ask(command)
+
+
+async def called(service: str, method: str) -> dict[str, Any]:
+    """The reply over gRPC, with only what is on the wire."""
+    path = f"/braiins.bos.v1.{service}/{method}"
+    request = getattr(v1, f"{service}Base")().__mapping__()[path].request_type()
+    name = re.sub(r"(?<=.)(?=[A-Z])", "_", method).lower()
+    channel = Channel(ADDRESS, PORTS[50_051])
+    try:
+        login = v1.LoginRequest(username="root", password="root")
+        token = (await v1.AuthenticationServiceStub(channel).login(login)).token
+        stub = getattr(v1, f"{service}Stub")(channel)
+        reply = await getattr(stub, name)(request, metadata={"authorization": token})
+        return dict(reply.to_pydict(casing=Casing.SNAKE, include_default_values=False))
+    finally:
+        channel.close()
 
 
 async def framed(message: bytes) -> bytes:

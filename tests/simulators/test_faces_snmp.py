@@ -162,7 +162,7 @@ async def test_its_values_can_be_walked_in_order() -> None:
     async with client_of(with_pdu()) as client:
         walked = [await client.after(APC), await client.after(f"{WATTS}.4"), await client.after(f"{WATTS}.5")]
 
-    assert walked == [f"{APC}.4.3.1.5.1", f"{WATTS}.5", f"{WATTS}.5"]
+    assert walked == [f"{APC}.4.3.1.5.1", f"{WATTS}.5", "1.3.6.1.6.3.10.2.1.1.0"]
 
 
 @pytest.mark.parametrize(

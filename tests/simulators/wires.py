@@ -15,7 +15,7 @@ from tests.simulators.plants import HOME, config, miners
 
 ADDRESS = f"{HOME}.1"
 DEADLINE_S = 5.0
-PORTS = {80: 18_280, 4028: 14_228, 4433: 14_633, 8080: 18_281}
+PORTS = {80: 18_280, 4028: 14_228, 4433: 14_633, 8080: 18_281, 50_051: 15_251}
 
 
 @asynccontextmanager
