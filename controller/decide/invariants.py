@@ -102,7 +102,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
         starts = higher and seen.point == spec.floor
         if starts and inputs.now_s < may_start_s(spec, seen):
-            yield f"I5: {name} started more than {spec.starts_per_hour} times in an hour"
+            yield f"I5: {name} started {may_start_s(spec, seen) - inputs.now_s:.1f} s before it may be"
 
 
 def _within_limits(

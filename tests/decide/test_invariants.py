@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from controller.decide.device import DeviceState
 from controller.decide.invariants import BrokenInvariantError, check
 from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
@@ -161,6 +162,30 @@ def test_i5_no_device_is_raised_within_its_dwell() -> None:
 
     with breaks("I5: b raised 59.0 s after its last change"):
         replace(made, before=moved).with_plan(commands=(SetPoint(device="b", point=FULL),)).check()
+
+
+@pytest.mark.parametrize(
+    ("known", "starts_per_hour", "early_s"),
+    [
+        (device(SLEEP, started_s=(NOW_S - 3_590,)), 1, "10.0"),
+        (device(SLEEP, given_up_s=NOW_S - 60), 1_000, "1740.0"),
+    ],
+)
+def test_i5_no_device_is_started_more_often_than_it_may_be_or_while_it_is_given_up(
+    known: DeviceState, starts_per_hour: int, early_s: str
+) -> None:
+    made = passed(20_000, at=SLEEP)
+    specs = (replace(made.inputs.specs[0], starts_per_hour=starts_per_hour), made.inputs.specs[1])
+    worn = replace(
+        made,
+        before=replace(made.before, devices={**made.before.devices, "a": known}),
+        inputs=replace(made.inputs, specs=specs),
+    ).with_plan(commands=(SetPoint(device="a", point=FULL),))
+
+    with breaks(f"I5: a started {early_s} s before it may be"):
+        worn.check()
+    later_s = float(early_s)
+    replace(worn, inputs=replace(worn.inputs, now_s=NOW_S + later_s)).check()
 
 
 def test_i5_a_device_may_be_lowered_within_its_dwell() -> None:
