@@ -135,6 +135,13 @@ def test_i2_a_hot_device_may_always_be_brought_to_its_floor() -> None:
     replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=SLEEP),), raised=("a",)).check()
 
 
+def test_i2_a_hot_device_may_be_lowered_to_any_point() -> None:
+    made = passed(at=LOW)
+    hot = replace(made.after, devices={**made.after.devices, "a": device(LOW, derate=1.0)})
+
+    replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=LOW),)).check()
+
+
 @pytest.mark.parametrize("truth", [Truth.STALE, Truth.UNREACHABLE])
 def test_i3_what_is_unseen_counts_at_its_ceiling(truth: Truth) -> None:
     with breaks("I3: a is unseen and counts 3699 W, not 3700 W"):
@@ -154,6 +161,18 @@ def test_i3_what_keeps_its_limit_counts_at_the_last_confirmed_one() -> None:
     silent.with_grant("a", truth=Truth.STALE, power=Power(2_450)).check()
     with breaks("I3"):
         silent.with_grant("a", truth=Truth.STALE, power=Power(2_449)).check()
+    with breaks("I3"):
+        silent.with_grant("a", truth=Truth.UNREACHABLE, power=Power(2_450)).check()
+
+
+def test_i3_what_keeps_its_limit_and_never_confirmed_one_counts_at_its_ceiling() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], keeps_limit=True), made.inputs.specs[1])
+    silent = replace(made, inputs=replace(made.inputs, specs=specs))
+    unproven = replace(silent.after, devices={**made.after.devices, "a": device(LOW, Truth.STALE)})
+
+    with breaks("I3: a is unseen and counts 3699 W, not 3700 W"):
+        replace(silent, after=unproven).with_grant("a", truth=Truth.STALE, power=Power(3_699)).check()
 
 
 def test_i5_no_device_is_raised_within_its_dwell() -> None:
