@@ -117,6 +117,22 @@ def test_what_a_meter_shows_beyond_the_worst_case_counts_at_once() -> None:
     assert tree.own["site"] == Power(900)
 
 
+def test_a_nodes_own_fixed_load_is_part_of_what_its_meter_shows_and_is_not_counted_twice() -> None:
+    tree = Tree(site(meter="mains", fixed_w=1_000))
+
+    tree.see({"site": steady(4_000)}, {"site": 5_500})
+
+    assert (tree.unexplained_w(), tree.own["site"]) == (1_500, Power(1_500))
+
+
+def test_the_fixed_load_of_a_node_below_explains_what_a_meter_above_shows() -> None:
+    tree = Tree(site(node("hall", fixed_w=300), meter="mains"))
+
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    assert tree.own == {"site": Power(600), "hall": Power(300)}
+
+
 def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> None:
     tree = Tree(METERED)
     claims_less = Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)
@@ -264,6 +280,16 @@ def test_a_meter_that_shows_far_less_than_what_is_below_it_claims_is_doubted_unt
     assert learned_w > 200
     assert doubted == (True, learned_w)
     assert not tree.memory["site"].doubted
+
+
+def test_a_meter_that_shows_half_of_what_is_below_it_is_believed() -> None:
+    tree = Tree(METERED)
+
+    tree.see({"site": steady(4_000)}, {"site": 2_000})
+    believed = tree.memory["site"].doubted
+    tree.see({"site": steady(4_000)}, {"site": 1_999})
+
+    assert (believed, tree.memory["site"].doubted) == (False, True)
 
 
 def test_a_meter_that_follows_a_little_late_is_believed() -> None:

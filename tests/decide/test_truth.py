@@ -752,3 +752,48 @@ def test_a_fifth_of_what_a_reading_shows_is_learned_and_never_more_than_the_most
 
 def test_asleep_a_fiftieth_of_what_was_learned_is_forgotten_with_each_reading() -> None:
     assert see(device(SLEEP, bias=1.1), at_point(miner(), SLEEP)).bias == pytest.approx(1.098)
+
+
+# How near is there
+
+
+@pytest.mark.parametrize(
+    ("draw_w", "setting_w", "stays"),
+    [
+        (3_881, 3_500, True),
+        (3_882, 3_500, False),
+        (3_120, None, True),
+        (3_119, None, False),
+        (3_400, 3_571, True),
+        (3_400, 3_572, False),
+        (3_400, 3_429, True),
+        (3_400, 3_428, False),
+    ],
+)
+def test_a_confirmed_device_stays_there_within_the_tolerances_of_its_draw_and_its_limit(
+    draw_w: int, setting_w: int | None, stays: bool
+) -> None:
+    state = see(device(FULL), reading(draw_w=draw_w, setting_w=setting_w))
+
+    assert (state.truth is Truth.CONFIRMED, state.reasserts) == (stays, 0 if stays else 1)
+
+
+@pytest.mark.parametrize(("draw_w", "bias"), [(2_975, 0.97), (2_974, 1.0)])
+def test_a_miner_is_reckoned_with_less_down_to_a_draw_that_shows_it_broken(draw_w: int, bias: float) -> None:
+    assert see(device(FULL), reading(draw_w=draw_w, setting_w=3_500)).bias == pytest.approx(bias)
+
+
+@pytest.mark.parametrize(("ago_s", "bias"), [(60.0, 1.0), (60.1, 0.98)])
+def test_a_miner_is_reckoned_with_less_only_after_all_of_its_time_to_rise(ago_s: float, bias: float) -> None:
+    risen = device(FULL, asked_s=NOW_S - ago_s)
+
+    assert see(risen, reading(draw_w=3_150, setting_w=3_500)).bias == pytest.approx(bias)
+
+
+def test_a_gpu_that_is_off_teaches_nothing() -> None:
+    off = OperatingPoint(name="off", power=Power(0), rate=0.0)
+    spec = gpu(points=(off, *GPU_POINTS))
+
+    state = see(device(off, bias=1.1), reading("g", draw_w=20, setting_w=0), spec=spec)
+
+    assert (state.truth, state.bias) == (Truth.CONFIRMED, pytest.approx(1.098))
