@@ -52,6 +52,29 @@ def test_who_has_not_lost_a_watt_in_half_of_its_time_is_doubted(ago_s: float, ex
     assert not doubtful(miner(), asked._replace(draw=Power(3_394)), NOW_S)
 
 
+@pytest.mark.parametrize("truth", [Truth.LYING, Truth.REFUSED])
+def test_who_lies_or_refuses_is_doubted_at_once_and_only_when_asked_for_less(truth: Truth) -> None:
+    asked = device(SLEEP, truth, worst_w=3_500, draw_w=1_000, asked_s=NOW_S)
+
+    assert doubtful(miner(), asked, NOW_S)
+    assert not doubtful(miner(), asked._replace(worst=Power(30)), NOW_S)
+    assert not doubtful(miner(), asked._replace(point=FULL), NOW_S)
+
+
+@pytest.mark.parametrize(("ago_s", "expected"), [(10.0, False), (10.1, True)])
+def test_who_is_on_its_way_down_is_doubted_after_all_of_its_time(ago_s: float, expected: bool) -> None:
+    falling = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=1_000, asked_s=NOW_S - ago_s)
+
+    assert doubtful(miner(), falling, NOW_S) is expected
+
+
+def test_nobody_silent_or_told_nothing_is_doubted() -> None:
+    silent = device(SLEEP, Truth.STALE, worst_w=3_700, asked_s=NOW_S - 100, failures=3)
+
+    assert not doubtful(miner(), silent, NOW_S)
+    assert not doubtful(miner(), device(None, Truth.COMMANDED, worst_w=3_700, failures=3), NOW_S)
+
+
 # The outlet
 
 

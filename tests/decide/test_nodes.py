@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.decide.nodes import (
@@ -141,6 +143,33 @@ def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> N
     tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * LEARN_S))
 
     assert 260 <= tree.unexplained_w() <= 300
+
+
+def test_of_a_meter_heard_for_the_first_time_no_more_is_learned_than_in_one_time_constant() -> None:
+    tree = Tree(METERED)
+
+    tree.see({"site": Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)}, {"site": 4_500})
+
+    assert tree.unexplained_w() == round((1 - math.exp(-1)) * (4_500 * 0.995 - 4_000))
+
+
+def test_load_that_comes_and_goes_within_the_memory_is_not_unlearned_in_between() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    for metered_w in (4_000, 4_000, 4_900) * 10:
+        tree.see({"site": steady(4_000)}, {"site": metered_w})
+
+    assert tree.unexplained_w() == 900
+
+
+def test_a_start_that_the_meter_shows_late_unlearns_nothing() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(3_000)}, {"site": 3_900})
+
+    tree.see({"site": steady(4_000)}, {"site": 3_900}, seconds=10)
+
+    assert tree.unexplained_w() == 900
 
 
 def test_unexplained_load_below_the_fixed_load_adds_nothing_to_it() -> None:
