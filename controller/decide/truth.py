@@ -94,7 +94,7 @@ def _absurd(spec: DeviceSpec, reading: Reading) -> bool:
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
     again = point.is_at(state.point)
-    starts = not again and point.power.watts > spec.floor.power.watts and state.point == spec.floor
+    starts = point.power.watts > spec.floor.power.watts and state.point == spec.floor
     counts = state.counted(point)
     return state._replace(
         point=point,
