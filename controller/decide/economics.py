@@ -149,13 +149,11 @@ def _priced_queue(queue: QueueReading, prices: Prices, models: Mapping[str, str]
 
 
 def _priced_job(status: JobStatus, prices: Prices, models: Mapping[str, str], waiting: float) -> JobStatus:
-    match status.job.priced_by:
-        case PricedBy.OWNER:
-            return status
-        case PricedBy.SITE:
-            usd = _cheapest(status.gpus, prices, models) if status.gpus else waiting
-            job: Job = replace(status.job, usd_per_gpu_hour=usd)
-            return replace(status, job=job)
+    if status.job.priced_by is PricedBy.OWNER:
+        return status
+    usd = _cheapest(status.gpus, prices, models) if status.gpus else waiting
+    job: Job = replace(status.job, usd_per_gpu_hour=usd)
+    return replace(status, job=job)
 
 
 def _cheapest(gpus: Collection[str], prices: Prices, models: Mapping[str, str]) -> float:

@@ -64,7 +64,7 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
         spec = fleet.specs[fleet.row[command.device]]
         if command.point not in spec.points:
             yield f"I2: {command.device} has no point {command.point.name}"
-        if command.device not in raised or command.point == spec.floor:
+        if command.device not in raised:
             continue
         zone = after.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
         share = max(after.devices[spec.id].derate, zone)
@@ -79,9 +79,9 @@ def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iter
     unseen = ((grants.truth == stale) | (grants.truth == unreachable)) & ~fleet.isolated
     for row in np.flatnonzero(unseen & (grants.power_w < fleet.ceiling_w)).tolist():
         spec = fleet.specs[row]
-        keeps = after.devices[spec.id].keeps
-        kept = spec.keeps_limit and keeps is not None and grants.truth[row] == stale
-        least_w = keeps.watts if kept and keeps is not None else fleet.ceiling_w[row]
+        may_keep = spec.keeps_limit and grants.truth[row] == stale
+        keeps = after.devices[spec.id].keeps if may_keep else None
+        least_w = fleet.ceiling_w[row] if keeps is None else keeps.watts
         if grants.power_w[row] < least_w:
             yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"
 
@@ -102,7 +102,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
             yield f"I5: {name} raised {inputs.now_s - seen.since_s:.1f} s after its last change"
         starts = higher and seen.point == spec.floor
         if starts and inputs.now_s < may_start_s(spec, seen):
-            yield f"I5: {name} started more than {spec.starts_per_hour} times in an hour"
+            yield f"I5: {name} started {may_start_s(spec, seen) - inputs.now_s:.1f} s before it may be"
 
 
 def _within_limits(

@@ -22,6 +22,9 @@ from controller.domain.jobs import (
     QueueReading,
 )
 
+BEGUN_BY = {JobState.QUEUED: JobAction.START, JobState.SUSPENDED: JobAction.RESUME}
+"""What a job that has its watts is told, where it does not run yet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
@@ -170,14 +173,9 @@ def commands(
             suspend = placement.status.job.on_shortage is not OnShortage.REQUEUE
             orders.append(_order(placement, JobAction.SUSPEND if suspend else JobAction.REQUEUE))
     for placement in kept:
-        if all(ready(gpu, placement) for gpu in placement.gpus):
-            match placement.status.state:
-                case JobState.QUEUED:
-                    orders.append(_order(placement, JobAction.START))
-                case JobState.SUSPENDED:
-                    orders.append(_order(placement, JobAction.RESUME))
-                case JobState.RUNNING | JobState.DONE | JobState.FAILED:
-                    pass
+        action = BEGUN_BY.get(placement.status.state)
+        if action is not None and all(ready(gpu, placement) for gpu in placement.gpus):
+            orders.append(_order(placement, action))
     fresh = tuple(
         order
         for order in orders

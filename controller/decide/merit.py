@@ -19,6 +19,11 @@ from controller.domain.power import Power
 
 UNSHEDDABLE = frozenset({Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING})
 """Who does not do as it is told has no place in the order: its watts are taken from others."""
+LEFT = {
+    OnShortage.PROTECT: "protected job",
+    OnShortage.SUSPEND: "suspended job",
+    OnShortage.REQUEUE: "requeued job",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +156,9 @@ def _points(spec: DeviceSpec, work: Work | None) -> tuple[OperatingPoint, ...]:
 
 def _output(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
     """USD per hour of what a device produces at `point`."""
-    match spec.kind:
-        case DeviceKind.ASIC:
-            return point.rate * valuation.prices.usd_per_ths_day / 24
-        case DeviceKind.GPU:
-            return point.rate * work.job.usd_per_gpu_hour if work is not None else 0.0
+    if spec.kind is DeviceKind.ASIC:
+        return point.rate * valuation.prices.usd_per_ths_day / 24
+    return point.rate * work.job.usd_per_gpu_hour if work is not None else 0.0
 
 
 def _earned(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
@@ -204,10 +207,4 @@ def _leaving(
     if work is None or work.state is not JobState.RUNNING:
         return restart_usd, "restart" if restart_usd > 0 else ""
     lost_usd = restart_usd + premium_usd_per_hour * valuation.horizon_s / 3600
-    match work.job.on_shortage:
-        case OnShortage.PROTECT:
-            return math.inf, "protected job"
-        case OnShortage.SUSPEND:
-            return lost_usd, "suspended job"
-        case OnShortage.REQUEUE:
-            return lost_usd, "requeued job"
+    return math.inf if _protected(work) else lost_usd, LEFT[work.job.on_shortage]

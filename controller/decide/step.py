@@ -146,11 +146,9 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
 
 
 def _told(wish: Wish, now_s: float) -> DeviceState:
-    match wish.means:
-        case Means.COMMAND:
-            return truth.commanded(wish.spec, wish.state, wish.point, now_s)
-        case Means.OUTLET:
-            return truth.cut(wish.spec, wish.state, now_s)
+    if wish.means is Means.OUTLET:
+        return truth.cut(wish.spec, wish.state, now_s)
+    return truth.commanded(wish.spec, wish.state, wish.point, now_s)
 
 
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:

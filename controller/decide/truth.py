@@ -7,6 +7,7 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
@@ -23,8 +24,13 @@ from controller.domain.devices import (
     Reading,
     Refused,
 )
-from controller.domain.power import ZERO, Limit, NoLimit, Power
+from controller.domain.power import ZERO, Limit, Power
 
+ANSWERED: Mapping[type[Acknowledged | Refused], Truth] = {
+    Acknowledged: Truth.ACKNOWLEDGED,
+    Refused: Truth.REFUSED,
+}
+"""What an answer makes of a command."""
 SETTING_TOLERANCE = 0.02
 """A reported limit within this share of the commanded one is that limit."""
 ABSURD = 2.0
@@ -90,7 +96,7 @@ def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven."""
     again = point.is_at(state.point)
-    starts = not again and point.power.watts > spec.floor.power.watts and state.point == spec.floor
+    starts = point.power.watts > spec.floor.power.watts and state.point == spec.floor
     counts = state.counted(point)
     return state._replace(
         point=point,
@@ -129,25 +135,20 @@ def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
 def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:
     """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
     reach = max(reading.draw, state.counted(at))
-    match reading.setting:
-        case Limit(power) if power.watts > with_slack_w(at.power, SETTING_TOLERANCE):
-            return max(reach, min(power, spec.ceiling))
-        case Limit() | NoLimit():
-            return reach
+    limit = reading.setting
+    if isinstance(limit, Limit) and limit.power.watts > with_slack_w(at.power, SETTING_TOLERANCE):
+        return max(reach, min(limit.power, spec.ceiling))
+    return reach
 
 
 def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceState:
     if outcome is None or outcome.at_s < max(state.sent_s, state.asked_s) or not state.in_flight:
         return state
-    match outcome.value:
-        case Acknowledged():
-            return state._replace(truth=Truth.ACKNOWLEDGED)
-        case Refused():
-            return state._replace(truth=Truth.REFUSED)
-        case Failed() if outcome.at_s > state.failed_s:
-            return state._replace(truth=Truth.COMMANDED, failures=state.failures + 1, failed_s=outcome.at_s)
-        case Failed():
-            return state
+    if not isinstance(outcome.value, Failed):
+        return state._replace(truth=ANSWERED[type(outcome.value)])
+    if outcome.at_s <= state.failed_s:
+        return state
+    return state._replace(truth=Truth.COMMANDED, failures=state.failures + 1, failed_s=outcome.at_s)
 
 
 def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
@@ -240,20 +241,17 @@ def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool
     """Both the watts and the reported limit, where there is one, are those of `point`."""
     if reading.draw.watts > with_slack_w(max(point.power, state.counted(point)), TOLERANCE):
         return False
-    match reading.setting:
-        case Limit():
-            return _set_to(point, reading)
-        case NoLimit():
-            return reading.draw.watts >= _least_w(state, point)
+    if isinstance(reading.setting, Limit):
+        return _set_to(point, reading)
+    return reading.draw.watts >= _least_w(state, point)
 
 
 def _set_to(point: OperatingPoint, reading: Reading) -> bool:
     """Whether the device reports the limit of `point` as its own."""
-    match reading.setting:
-        case Limit(power):
-            return abs(power.watts - point.power.watts) <= SETTING_TOLERANCE * point.power.watts + 1
-        case NoLimit():
-            return False
+    if not isinstance(reading.setting, Limit):
+        return False
+    off_w = abs(reading.setting.power.watts - point.power.watts)
+    return off_w <= SETTING_TOLERANCE * point.power.watts + 1
 
 
 def _least_w(state: DeviceState, point: OperatingPoint) -> float:

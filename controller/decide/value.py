@@ -23,6 +23,8 @@ RETUNE_GPU_S = 2.0
 """Output lost when a device that is already working goes to another point."""
 PROTECTED = 1e6
 """USD per hour: more than any site earns, so a protected job is left only where nothing else helps."""
+LEAVING_SHARE = {OnShortage.SUSPEND: 0.1, OnShortage.REQUEUE: 0.5}
+"""What setting a job aside costs, as a share of what it earns: a suspended one goes on where it was."""
 DWELLING = 1e3
 """USD per hour: a device changed a moment ago is left alone unless a limit leaves no other way."""
 
@@ -167,10 +169,6 @@ def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
 
 def _leaving(job: Job) -> float:
     """What setting a running job aside costs, as a premium on keeping it."""
-    match job.on_shortage:
-        case OnShortage.PROTECT:
-            return PROTECTED
-        case OnShortage.SUSPEND:
-            return 0.1 * job.usd_per_gpu_hour
-        case OnShortage.REQUEUE:
-            return 0.5 * job.usd_per_gpu_hour
+    if job.on_shortage is OnShortage.PROTECT:
+        return PROTECTED
+    return LEAVING_SHARE[job.on_shortage] * job.usd_per_gpu_hour

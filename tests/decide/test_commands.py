@@ -11,7 +11,7 @@ from controller.decide.device import DeviceState
 from controller.decide.pace import Pace
 from controller.decide.plan import Reason, Truth
 from controller.decide.truth import commanded
-from controller.domain.devices import OperatingPoint
+from controller.domain.devices import Means, OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner
 
@@ -193,3 +193,78 @@ def test_asking_again_for_a_raise_is_a_raise() -> None:
     assert (held.lowers, held.waiting) == ((), {"a": Reason.HELD})
     assert (over.lowers, over.waiting) == ((), {"a": Reason.WAITING})
     assert names(free.raises) == ["a"]
+
+
+HELD = Pace(held=True)
+
+
+def test_told_the_same_again_who_may_still_draw_more_is_lowered() -> None:
+    falling = commanded(miner(), device(FULL), LOW, NOW_S - 500)._replace(draw=Power(2_000))
+
+    assert names(say(again("a", falling, LOW), pace=HELD).lowers) == ["a"]
+
+
+def test_told_the_same_again_who_draws_all_that_it_counts_for_adds_nothing() -> None:
+    there = commanded(miner(), device(SLEEP), FULL, NOW_S - 500)._replace(draw=Power(3_500))
+
+    assert names(say(again("a", there, FULL), pace=HELD).lowers) == ["a"]
+
+
+def test_a_lower_point_is_a_lowering_up_to_what_a_device_may_draw_and_a_raise_above_that() -> None:
+    def falling(worst_w: int) -> DeviceState:
+        return device(FULL, Truth.COMMANDED, worst_w=worst_w, draw_w=400)
+
+    assert names(say(again("a", falling(2_400), LOW), pace=HELD).lowers) == ["a"]
+    assert say(again("a", falling(2_399), LOW), pace=HELD).waiting == {"a": Reason.HELD}
+
+
+# The ramp down
+
+
+def test_no_more_watts_are_lowered_than_the_ramp_allows_where_no_limit_asks_for_it() -> None:
+    wishes = (wish("a", FULL, SLEEP), wish("b", FULL, SLEEP))
+
+    orders = say(*wishes, room_w=(0, 0), pace=Pace(fall_w={SITE: 4_000.0}))
+
+    assert (names(orders.lowers), orders.waiting) == (["a"], {"b": Reason.RAMPING})
+    assert orders.saved.fall_w == {SITE: 530.0}
+
+
+@pytest.mark.parametrize("room_w", [(-1, 10**9), (10**9, -1), (-1, -1)])
+def test_below_any_node_whose_limit_is_passed_no_ramp_holds_a_lowering_back(room_w: tuple[int, int]) -> None:
+    wishes = (wish("a", FULL, SLEEP), wish("b", FULL, SLEEP))
+
+    orders = say(*wishes, room_w=room_w, pace=Pace(fall_w={SITE: 4_000.0}))
+
+    assert (names(orders.lowers), orders.waiting) == (["a", "b"], {})
+    assert orders.saved.fall_w == {SITE: -2_940.0}
+
+
+# The outlet
+
+
+@pytest.mark.parametrize(
+    ("sent_ago_s", "given_up_ago_s", "due"),
+    [(20.0, 500.0, True), (19.9, 500.0, False), (500.0, 20.0, True), (500.0, 19.9, False)],
+)
+def test_an_outlet_is_switched_at_once_and_again_only_after_a_pause(
+    sent_ago_s: float, given_up_ago_s: float, due: bool
+) -> None:
+    liar = device(
+        SLEEP,
+        Truth.LYING,
+        worst_w=3_500,
+        draw_w=3_500,
+        sent_s=NOW_S - sent_ago_s,
+        given_up_s=NOW_S - given_up_ago_s,
+    )
+
+    orders = say(again("a", liar)._replace(means=Means.OUTLET), pace=HELD)
+
+    assert names(orders.lowers) == (["a"] if due else [])
+
+
+def test_taking_its_power_is_a_lowering_whatever_a_device_counts_for() -> None:
+    silent = device(SLEEP, Truth.STALE, worst_w=20, draw_w=20)
+
+    assert names(say(again("a", silent)._replace(means=Means.OUTLET), pace=HELD).lowers) == ["a"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from controller.decide.device import DeviceState
 from controller.decide.invariants import BrokenInvariantError, check
 from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
@@ -127,11 +128,35 @@ def test_i2_a_device_in_a_hot_zone_is_not_raised_above_the_derate_of_the_zone() 
         spoilt.with_plan(commands=(SetPoint(device="a", point=FULL),), raised=("a",)).check()
 
 
+def test_i2_a_zone_that_was_never_heard_of_bounds_nothing() -> None:
+    made = passed()
+    specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
+    unheard = replace(made, inputs=replace(made.inputs, specs=specs))
+
+    unheard.with_plan(commands=(SetPoint(device="a", point=FULL),), raised=("a",)).check()
+
+
+def test_a_state_without_what_it_was_made_with_is_judged_all_the_same() -> None:
+    made = passed()
+    bare = replace(made, after=replace(made.after, mirror=None))
+
+    bare.check()
+    with breaks("I6"):
+        without_a_grant(bare).check()
+
+
 def test_i2_a_hot_device_may_always_be_brought_to_its_floor() -> None:
     made = passed(at=SLEEP, limit_w=60)
     hot = replace(made.after, devices={**made.after.devices, "a": device(SLEEP, derate=1.0)})
 
     replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=SLEEP),), raised=("a",)).check()
+
+
+def test_i2_a_hot_device_may_be_lowered_to_any_point() -> None:
+    made = passed(at=LOW)
+    hot = replace(made.after, devices={**made.after.devices, "a": device(LOW, derate=1.0)})
+
+    replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=LOW),)).check()
 
 
 @pytest.mark.parametrize("truth", [Truth.STALE, Truth.UNREACHABLE])
@@ -153,6 +178,18 @@ def test_i3_what_keeps_its_limit_counts_at_the_last_confirmed_one() -> None:
     silent.with_grant("a", truth=Truth.STALE, power=Power(2_450)).check()
     with breaks("I3"):
         silent.with_grant("a", truth=Truth.STALE, power=Power(2_449)).check()
+    with breaks("I3"):
+        silent.with_grant("a", truth=Truth.UNREACHABLE, power=Power(2_450)).check()
+
+
+def test_i3_what_keeps_its_limit_and_never_confirmed_one_counts_at_its_ceiling() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], keeps_limit=True), made.inputs.specs[1])
+    silent = replace(made, inputs=replace(made.inputs, specs=specs))
+    unproven = replace(silent.after, devices={**made.after.devices, "a": device(LOW, Truth.STALE)})
+
+    with breaks("I3: a is unseen and counts 3699 W, not 3700 W"):
+        replace(silent, after=unproven).with_grant("a", truth=Truth.STALE, power=Power(3_699)).check()
 
 
 def test_i5_no_device_is_raised_within_its_dwell() -> None:
@@ -161,6 +198,67 @@ def test_i5_no_device_is_raised_within_its_dwell() -> None:
 
     with breaks("I5: b raised 59.0 s after its last change"):
         replace(made, before=moved).with_plan(commands=(SetPoint(device="b", point=FULL),)).check()
+
+
+@pytest.mark.parametrize(
+    ("known", "starts_per_hour", "early_s"),
+    [
+        (device(SLEEP, started_s=(NOW_S - 3_590,)), 1, "10.0"),
+        (device(SLEEP, given_up_s=NOW_S - 60), 1_000, "1740.0"),
+    ],
+)
+def test_i5_no_device_is_started_more_often_than_it_may_be_or_while_it_is_given_up(
+    known: DeviceState, starts_per_hour: int, early_s: str
+) -> None:
+    made = passed(20_000, at=SLEEP)
+    specs = (replace(made.inputs.specs[0], starts_per_hour=starts_per_hour), made.inputs.specs[1])
+    worn = replace(
+        made,
+        before=replace(made.before, devices={**made.before.devices, "a": known}),
+        inputs=replace(made.inputs, specs=specs),
+    ).with_plan(commands=(SetPoint(device="a", point=FULL),))
+
+    with breaks(f"I5: a started {early_s} s before it may be"):
+        worn.check()
+    later_s = float(early_s)
+    replace(worn, inputs=replace(worn.inputs, now_s=NOW_S + later_s)).check()
+
+
+def known_b(made: Pass, known: DeviceState) -> Pass:
+    return replace(made, before=replace(made.before, devices={**made.before.devices, "b": known}))
+
+
+def telling_b(made: Pass, point: OperatingPoint) -> Pass:
+    return made.with_plan(commands=(SetPoint(device="b", point=point),))
+
+
+def test_i5_no_device_of_which_nothing_new_was_heard_is_raised_within_its_dwell() -> None:
+    moved = known_b(passed(20_000), device(LOW, since_s=NOW_S - 59, at_s=NOW_S))
+
+    with breaks("I5: b raised 59.0 s after its last change"):
+        telling_b(moved, FULL).check()
+
+
+def test_i5_a_device_seen_lower_than_it_was_told_is_not_raised_within_its_dwell() -> None:
+    moved = known_b(passed(20_000, at=SLEEP), device(FULL, since_s=NOW_S - 59))
+
+    with breaks("I5: b raised 59.0 s after its last change"):
+        telling_b(moved, LOW).check()
+
+
+def test_i5_a_dwell_that_is_just_over_or_the_same_point_again_breaks_nothing() -> None:
+    made = passed(20_000)
+
+    telling_b(known_b(made, device(LOW, since_s=NOW_S - 60)), FULL).check()
+    telling_b(known_b(made, device(LOW, since_s=NOW_S - 1)), LOW).check()
+
+
+def test_i5_a_device_that_runs_may_be_raised_however_often_it_was_started() -> None:
+    worn = device(LOW, started_s=(NOW_S - 61,), given_up_s=NOW_S - 61)
+    made = known_b(passed(20_000), worn)
+    specs = (made.inputs.specs[0], replace(made.inputs.specs[1], starts_per_hour=1))
+
+    telling_b(replace(made, inputs=replace(made.inputs, specs=specs)), FULL).check()
 
 
 def test_i5_a_device_may_be_lowered_within_its_dwell() -> None:
@@ -215,6 +313,30 @@ def test_i1_a_plan_that_does_not_fit_must_say_so() -> None:
 def test_i1_an_infeasible_node_has_everything_that_obeys_at_its_lowest() -> None:
     with breaks(r"not at their lowest: \['a'\]"):
         too_much().with_grant("a", point=LOW).check()
+
+
+@pytest.mark.parametrize(("point", "obeys"), [(None, False), (3_000, False), (10, True)])
+def test_i1_only_a_point_that_is_gone_and_lies_below_all_others_is_lower_than_the_lowest(
+    point: int | None, obeys: bool
+) -> None:
+    gone = None if point is None else OperatingPoint(name="gone", power=Power(point), rate=1.0)
+    made = too_much().with_grant("a", point=LOW)
+    after = replace(made.after, devices={**made.after.devices, "a": device(gone)})
+    there = replace(made, after=after)
+
+    if obeys:
+        there.check()
+    else:
+        with breaks(r"not at their lowest: \['a'\]"):
+            there.check()
+
+
+def test_i1_what_stands_at_the_root_is_below_it_also_where_there_are_nodes_below() -> None:
+    made = passed(100, at=SLEEP, below=(node("pdu"),))
+    root = replace(made.plan.nodes[0], granted=Power(101), feasible=False)
+
+    with breaks(r"not at their lowest: \['a'\]"):
+        made.with_plan(nodes=nodes_of(root, made.plan.nodes[1])).with_grant("a", point=LOW).check()
 
 
 @pytest.mark.parametrize("reason", [Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.decide.limits import Limits, Moment, limits_now, rated_w
+from controller.decide.limits import Limits, Moment, Reach, limits_now, rated_w
 from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT
+from controller.domain.power import NO_LIMIT, Power
 from tests.decide.builders import NOW_S, UTC_S, bound, node, site
 
 
@@ -48,6 +48,7 @@ def test_the_margin_is_kept_from_every_limit_and_rounded_down() -> None:
 
     assert kept.usable_w.tolist() == [7_699, 3_960]
     assert kept.bound_w.tolist() == [7_777, 4_000]
+    assert (kept.goal_w, kept.aim_w) == (7_699, 7_699)
 
 
 @pytest.mark.parametrize(("target_w", "goal_w"), [(8_000, 8_000), (9_950, 9_900)])
@@ -57,6 +58,24 @@ def test_a_set_point_is_met_and_the_rating_above_it_still_keeps_its_margin(
     follows = limits(target_w, CapReason.TARGET)
 
     assert (follows.goal_w, follows.usable_w[0], follows.bound_w[0]) == (goal_w, 9_900, 10_000)
+
+
+def test_only_a_set_point_below_every_limit_is_followed() -> None:
+    assert limits(8_000, CapReason.TARGET).follows
+    assert not limits(12_000, CapReason.TARGET).follows
+    assert not limits(8_000, CapReason.EVENT).follows
+
+
+@pytest.mark.parametrize(("asked_w", "bound_w"), [(3_000, 3_000), (5_000, 4_000)])
+def test_a_node_is_held_to_the_lower_of_its_rating_and_what_an_event_asks_there(
+    asked_w: int, bound_w: int
+) -> None:
+    here = site(node("pdu", limit_w=4_000), node("shelf"), limit_w=10_000)
+    grid = GridNow(nodes={"pdu": bound(asked_w)})
+
+    found = limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+
+    assert found.bound_w.tolist() == [10_000, bound_w, UNLIMITED_W]
 
 
 def test_no_aim_passes_what_may_be_used() -> None:
@@ -76,3 +95,46 @@ def test_room_is_what_a_load_leaves_and_negative_where_it_is_too_much() -> None:
     room = free.room_w(np.array([9_000, 4_500]))
 
     assert room.tolist() == [UNLIMITED_W, -500]
+
+
+def test_an_aim_leaves_the_root_less_room_and_no_other_node() -> None:
+    load_w = np.array([5_000, 1_000])
+
+    aimed = limits(8_000, CapReason.TARGET, margin=0.0).aimed_at(6_000)
+    free = limits(None, rating_w=None, margin=0.0)
+
+    assert aimed.room_w(load_w).tolist() == [5_000, 3_000]
+    assert aimed.aimed_room_w(load_w).tolist() == [1_000, 3_000]
+    assert free.aimed_room_w(load_w).tolist() == [UNLIMITED_W, 3_000]
+
+
+RAMPED = site(limit_w=50_000, ramp_down_w=1_000)
+
+
+def cap_on_the_ramp(grid: GridNow, *, reached_s: float = NOW_S - 2.0) -> Limits:
+    """The limits of a site that could draw 30 kW at `reached_s`."""
+    reach = Reach(power=Power(30_000), at_s=reached_s)
+    return limits_now(RAMPED, rated_w(RAMPED), grid, Moment(now_s=NOW_S, utc_s=UTC_S, reach=reach))
+
+
+def sudden(cap_w: int | None, reason: CapReason = CapReason.EVENT, *, due_by_s: float = 60.0) -> GridNow:
+    due_by_utc_s = UTC_S + due_by_s
+    return GridNow(cap=bound(cap_w), due=bound(cap_w), cap_reason=reason, due_by_utc_s=due_by_utc_s)
+
+
+def test_on_its_ramp_a_site_is_held_to_its_rating_and_at_the_end_of_it_to_the_event() -> None:
+    falling, there = cap_on_the_ramp(sudden(10_000)), cap_on_the_ramp(sudden(29_000))
+
+    assert (falling.cap, falling.due) == (bound(28_000), bound(50_000))
+    assert (there.cap, there.due) == (bound(29_000), bound(29_000))
+
+
+def test_a_ramp_is_for_events_in_their_time_only() -> None:
+    assert cap_on_the_ramp(sudden(10_000, CapReason.TARGET)).cap == bound(10_000)
+    assert cap_on_the_ramp(sudden(10_000, CapReason.LINK_LOST)).cap == bound(10_000)
+    assert cap_on_the_ramp(sudden(10_000, due_by_s=0.0)).cap == bound(10_000)
+    assert cap_on_the_ramp(sudden(None, CapReason.NONE)).cap == bound(50_000)
+
+
+def test_a_clock_that_went_back_raises_no_cap() -> None:
+    assert cap_on_the_ramp(sudden(10_000), reached_s=NOW_S + 5).cap == bound(30_000)

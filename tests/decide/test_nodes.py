@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.decide.nodes import (
@@ -117,6 +119,22 @@ def test_what_a_meter_shows_beyond_the_worst_case_counts_at_once() -> None:
     assert tree.own["site"] == Power(900)
 
 
+def test_a_nodes_own_fixed_load_is_part_of_what_its_meter_shows_and_is_not_counted_twice() -> None:
+    tree = Tree(site(meter="mains", fixed_w=1_000))
+
+    tree.see({"site": steady(4_000)}, {"site": 5_500})
+
+    assert (tree.unexplained_w(), tree.own["site"]) == (1_500, Power(1_500))
+
+
+def test_the_fixed_load_of_a_node_below_explains_what_a_meter_above_shows() -> None:
+    tree = Tree(site(node("hall", fixed_w=300), meter="mains"))
+
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    assert tree.own == {"site": Power(600), "hall": Power(300)}
+
+
 def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> None:
     tree = Tree(METERED)
     claims_less = Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)
@@ -125,6 +143,33 @@ def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> N
     tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * LEARN_S))
 
     assert 260 <= tree.unexplained_w() <= 300
+
+
+def test_of_a_meter_heard_for_the_first_time_no_more_is_learned_than_in_one_time_constant() -> None:
+    tree = Tree(METERED)
+
+    tree.see({"site": Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)}, {"site": 4_500})
+
+    assert tree.unexplained_w() == round((1 - math.exp(-1)) * (4_500 * 0.995 - 4_000))
+
+
+def test_load_that_comes_and_goes_within_the_memory_is_not_unlearned_in_between() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(4_000)}, {"site": 4_900})
+
+    for metered_w in (4_000, 4_000, 4_900) * 10:
+        tree.see({"site": steady(4_000)}, {"site": metered_w})
+
+    assert tree.unexplained_w() == 900
+
+
+def test_a_start_that_the_meter_shows_late_unlearns_nothing() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(3_000)}, {"site": 3_900})
+
+    tree.see({"site": steady(4_000)}, {"site": 3_900}, seconds=10)
+
+    assert tree.unexplained_w() == 900
 
 
 def test_unexplained_load_below_the_fixed_load_adds_nothing_to_it() -> None:
@@ -264,6 +309,16 @@ def test_a_meter_that_shows_far_less_than_what_is_below_it_claims_is_doubted_unt
     assert learned_w > 200
     assert doubted == (True, learned_w)
     assert not tree.memory["site"].doubted
+
+
+def test_a_meter_that_shows_half_of_what_is_below_it_is_believed() -> None:
+    tree = Tree(METERED)
+
+    tree.see({"site": steady(4_000)}, {"site": 2_000})
+    believed = tree.memory["site"].doubted
+    tree.see({"site": steady(4_000)}, {"site": 1_999})
+
+    assert (believed, tree.memory["site"].doubted) == (False, True)
 
 
 def test_a_meter_that_follows_a_little_late_is_believed() -> None:

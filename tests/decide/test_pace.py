@@ -51,6 +51,14 @@ def test_a_ramp_gives_its_watts_per_second_and_saves_a_little_of_what_was_not_us
     assert pace(here, empty, NOW_S + 1_000).rise_w == {0: 10_000}
 
 
+def test_a_ramp_has_given_nothing_in_the_first_tick_nor_where_the_clock_went_back() -> None:
+    here = site(ramp_up_w=2_000)
+
+    assert pace(here, Saved()).rise_w == {0: 0}
+    assert pace(here, Saved(at_s=NOW_S - 0.5)).rise_w == {0: 1_000}
+    assert pace(here, Saved(at_s=NOW_S + 3, rise_w={0: 500.0})).rise_w == {0: 500}
+
+
 def test_a_slow_ramp_saves_up_for_one_change_of_the_largest_machine() -> None:
     here = site(ramp_up_w=10)
 

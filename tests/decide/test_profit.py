@@ -213,6 +213,19 @@ def test_a_machine_that_is_to_run_is_lifted_just_above_its_floor_and_no_higher()
     assert worth[2] + lift[0] > worth[0] > worth[1] + lift[0]
 
 
+def test_a_machine_that_earns_as_much_asleep_is_lifted_all_the_same() -> None:
+    lift = lifts(np.array([0, 2]), np.array([-0.01, -0.01]), np.array([True]))
+
+    assert lift.tolist() == [pytest.approx(1e-6)]
+
+
+def test_a_standing_machine_that_earns_its_cost_to_the_cent_may_run_from_the_start() -> None:
+    fleet = np.array([40.0])
+    even = {"usd_per_ths_day": 0.06, "usd_per_kwh": 40.0 * (0.06 / 24)}
+
+    assert judge(None, fleet, np.array([False]), 0.0, thresholds=BAND, **even).may_run.tolist() == [True]
+
+
 def test_nobody_needs_no_lift() -> None:
     assert lifts(np.array([0]), np.zeros(0), np.zeros(0, np.bool_)).tolist() == []
 

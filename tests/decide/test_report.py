@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from controller.decide.device import DeviceState
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State
-from controller.domain.devices import MeterReading
+from controller.domain.devices import MeterReading, ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
@@ -173,6 +174,33 @@ def test_a_doubtful_device_is_an_alarm_with_what_it_was_told_and_what_it_draws()
 
 
 # Reasons
+
+
+CHIP = ThermalLimits(derate_c=80.0, trip_c=90.0, warn_c=75.0)
+BOARD = ThermalLimits(derate_c=70.0, trip_c=85.0)
+
+
+def hot(hottest_c: float, board_c: float | None = None, state: DeviceState | None = None) -> Plan:
+    spec = miner(thermal=CHIP, board_thermal=BOARD)
+    said = replace(at_point(spec, LOW), hottest_c=hottest_c, board_c=board_c)
+    _, plan = decide(METERED, running({"m": state or device(LOW)}), inputs(spec, readings=[said]))
+    return plan
+
+
+def test_a_device_at_its_warning_temperature_is_an_alarm_with_every_temperature_it_told() -> None:
+    assert AlarmKind.HOT not in kinds(hot(74.9))
+    assert detail(hot(75.0), AlarmKind.HOT) == "75 of 90 C"
+    assert detail(hot(75.0, 60.0), AlarmKind.HOT) == "75 of 90 C, 60 of 85 C"
+
+
+def test_a_hot_device_that_fell_silent_is_silent_and_no_longer_hot() -> None:
+    spec = miner(thermal=CHIP)
+    late = {"m": Sample(NOW_S - 16, replace(at_point(spec, LOW), hottest_c=89.0))}
+    known = running({"m": device(LOW, warned=True, at_s=NOW_S - 16)})
+
+    _, plan = decide(METERED, known, replace(inputs(spec), readings=late))
+
+    assert (AlarmKind.DEVICE_SILENT in kinds(plan), AlarmKind.HOT in kinds(plan)) == (True, False)
 
 
 def test_a_device_that_a_node_stops_names_it() -> None:

@@ -62,15 +62,24 @@ def test_a_hot_device_that_does_not_tell_its_temperature_once_keeps_its_derate()
     assert device_derate(miner(thermal=HOT), reading(), 0.7) == 0.7
 
 
-def test_a_machine_that_sleeps_and_tells_no_temperature_is_cool() -> None:
-    assert device_derate(miner(thermal=HOT), reading(draw_w=45), 1.0) == 0.0
+@pytest.mark.parametrize(("draw_w", "share"), [(45, 0.0), (60, 0.0), (61, 1.0)])
+def test_a_machine_that_tells_no_temperature_is_cool_up_to_twice_what_it_draws_asleep(
+    draw_w: int, share: float
+) -> None:
+    assert device_derate(miner(thermal=HOT), reading(draw_w=draw_w), 1.0) == share
+
+
+def test_a_gpu_that_tells_no_temperature_keeps_its_derate_however_little_it_draws() -> None:
+    assert device_derate(gpu(thermal=HOT), reading("g", draw_w=60), 0.7) == 0.7
 
 
 def test_a_zone_that_is_not_heard_keeps_what_it_had() -> None:
     late = Sample(NOW_S - 61, zone_reading("hall", inlet_c=20.0))
+    just_in_time = Sample(NOW_S - 60, zone_reading("hall", inlet_c=20.0))
 
     assert zone_derate(HALL, None, 0.4, NOW_S) == 0.4
     assert zone_derate(HALL, late, 0.4, NOW_S) == 0.4
+    assert zone_derate(HALL, just_in_time, 0.4, NOW_S) == 0.0
 
 
 def test_a_warm_zone_derates() -> None:
@@ -84,6 +93,7 @@ def test_a_warm_zone_derates() -> None:
     [
         (None, False),
         (Sample(NOW_S, zone_reading("hall")), True),
+        (Sample(NOW_S - 60, zone_reading("hall")), True),
         (Sample(NOW_S - 61, zone_reading("hall")), False),
         (Sample(NOW_S, zone_reading("hall", cooling=Cooling.NOT_PROVEN)), False),
     ],
@@ -135,12 +145,26 @@ def test_a_device_is_warned_of_from_the_warning_temperature_of_any_of_its_sensor
     assert warned(spec, said) is expected
 
 
+def test_a_sensor_without_a_warning_temperature_warns_of_nothing() -> None:
+    said = replace(reading(hottest_c=60.0), board_c=79.0)
+
+    assert not warned(miner(thermal=CHIP, board_thermal=BOARD), said)
+
+
 def test_hot_coolant_derates_a_zone_whose_air_is_cool() -> None:
     wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
     said = replace(zone_reading("hall", inlet_c=20.0), coolant_c=50.0)
 
     assert zone_derate(wet, Sample(NOW_S, said), 0.0, NOW_S) == pytest.approx(0.5)
     assert zone_derate(HALL, Sample(NOW_S, said), 0.0, NOW_S) == 0.0
+
+
+def test_a_zone_that_does_not_tell_its_coolant_derates_by_its_air() -> None:
+    wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
+
+    assert zone_derate(wet, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), 0.0, NOW_S) == pytest.approx(
+        0.5
+    )
 
 
 def test_limits_whose_derating_begins_at_the_trip_are_refused() -> None:

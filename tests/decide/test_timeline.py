@@ -202,3 +202,62 @@ def test_a_link_counts_as_lost_only_once_the_controller_had_time_to_hear_of_it()
     assert link_since(Link.LOST, 19.9, policy) is Link.UP
     assert link_since(Link.LOST, 20.0, policy) is Link.LOST
     assert link_since(Link.NONE, 0.0, policy) is Link.NONE
+
+
+# Ramps and nodes
+
+
+def on_ramp(now_s: float, *events: GridEvent, ramp_w: int | None = 1_000) -> GridNow:
+    """A site with a hall and a row, each with a ramp down of `ramp_w`, that prepares 20 s ahead."""
+    here = site(node("hall", ramp_down_w=ramp_w), node("row"), ramp_down_w=ramp_w, event_lead_s=20.0)
+    return grid_now(events, SHIFT_S + now_s, Link.UP, here)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "cap_w"), [(20.0, 60_500), (79.5, 1_000), (80.0, 500), (99.0, 500), (200.0, None)]
+)
+def test_on_a_ramp_a_limit_to_come_is_further_away_by_what_the_ramp_leads_until_its_lead_time(
+    now_s: float, cap_w: int | None
+) -> None:
+    coming = event(limit_w=500, start_s=100.0, end_s=200.0)
+
+    assert on_ramp(now_s, coming).cap == bound(cap_w)
+    assert on_ramp(now_s, coming, ramp_w=None).cap == bound(cap_w if now_s >= 80.0 else None)
+
+
+def test_a_limit_ages_away_is_no_number_too_large_for_a_power() -> None:
+    coming = event(limit_w=500, start_s=1e12)
+
+    assert on_ramp(NOW_S, coming).cap == bound(500 + 10**12)
+
+
+def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:
+    there = event(limit_w=500, start_s=100.0, end_s=200.0, node="row")
+
+    assert (on_ramp(100.0, there).cap, on_ramp(100.0, there).nodes) == (NO_LIMIT, {"row": bound(500)})
+    assert on_ramp(20.0, there).nodes == {}
+    assert on_ramp(200.0, there).nodes == {}
+
+
+def test_a_node_with_a_ramp_goes_along_its_own() -> None:
+    there = event(limit_w=500, start_s=100.0, node="hall")
+
+    assert on_ramp(20.0, there).nodes == {"hall": bound(60_500)}
+
+
+def test_an_event_at_the_root_is_one_for_the_site() -> None:
+    grid = on_ramp(NOW_S, event(limit_w=500, node="site"))
+
+    assert (grid.cap, grid.nodes) == (bound(500), {})
+
+
+def test_an_event_is_due_in_full_its_ramp_deadline_after_its_start_and_each_interval_for_itself() -> None:
+    first, second = (
+        interval(100.0, 200.0, LimitSignal(Power(900))),
+        interval(200.0, 300.0, LimitSignal(Power(500))),
+    )
+    stepped = replace(event(ramp_deadline_s=30.0), intervals=(first, second))
+
+    assert at(150.0, stepped).due_by_utc_s == SHIFT_S + 130.0
+    assert at(200.0, stepped).due_by_utc_s == SHIFT_S + 230.0
+    assert at(300.0, stepped).due_by_utc_s == float("-inf")

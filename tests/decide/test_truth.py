@@ -512,3 +512,291 @@ def test_a_machine_whose_pool_is_gone_idles_and_is_there_all_the_same() -> None:
     woken = told(FULL, SLEEP, NOW_S - 61, truth=Truth.ACKNOWLEDGED)
 
     assert see(woken, reading(draw_w=420, setting_w=3_500)).truth is Truth.CONFIRMED
+
+
+# What is remembered, to the watt and the second
+
+
+def test_what_a_reading_says_and_when_it_came_is_remembered() -> None:
+    said = reading(draw_w=3_480, setting_w=3_500, quality=Quality.MEASURED)
+
+    state = see(device(FULL), said)
+
+    assert (state.draw, state.quality, state.at_s) == (Power(3_480), Quality.MEASURED, NOW_S)
+
+
+def test_a_device_found_for_the_first_time_dwells_from_now_and_is_kept_as_found() -> None:
+    state = see(DeviceState(attempts=3), at_point(miner(), LOW), heard_s=NOW_S - 3)
+
+    assert (state.since_s, state.asked_s, state.keeps, state.attempts) == (NOW_S, NOW_S, Power(2_400), 0)
+
+
+def test_a_known_device_of_which_no_reading_is_left_is_unreachable() -> None:
+    state = see(device(LOW), None)
+
+    assert (state.truth, state.worst) == (Truth.UNREACHABLE, Power(3_700))
+
+
+def test_a_reading_that_was_seen_before_teaches_nothing_more() -> None:
+    assert see(device(FULL, at_s=NOW_S), reading(draw_w=3_600, setting_w=3_500)).bias == 1.0
+
+
+def test_a_device_counted_silent_is_back_once_it_may_be_silent_for_longer() -> None:
+    silent = device(FULL, Truth.STALE, worst_w=3_700, at_s=NOW_S - 16)
+
+    state = see(silent, at_point(miner(), FULL), spec=miner(stale_after_s=20.0), heard_s=NOW_S - 16)
+
+    assert (state.truth, state.worst) == (Truth.CONFIRMED, Power(3_500))
+
+
+@pytest.mark.parametrize(("draw_w", "believed"), [(7_400, True), (7_401, False)])
+def test_a_draw_of_twice_the_ceiling_is_believed_and_a_watt_more_is_not(draw_w: int, believed: bool) -> None:
+    state = see(device(FULL), reading(draw_w=draw_w, setting_w=3_500))
+
+    assert (state.draw == Power(draw_w)) is believed
+
+
+@pytest.mark.parametrize(("setting_w", "point"), [(2_449, LOW), (2_450, FULL)])
+def test_a_reported_limit_is_that_of_a_point_up_to_two_percent_above_it(
+    setting_w: int, point: OperatingPoint
+) -> None:
+    assert found_at(miner(), reading(draw_w=2_400, setting_w=setting_w)) == point
+
+
+@pytest.mark.parametrize(("setting_w", "worst_w"), [(3_571, 3_500), (3_572, 3_572)])
+def test_a_limit_counts_in_full_only_where_it_is_not_that_of_the_point(setting_w: int, worst_w: int) -> None:
+    assert see(DeviceState(), reading(draw_w=3_400, setting_w=setting_w)).worst == Power(worst_w)
+
+
+# Commands
+
+
+def test_a_reading_of_the_moment_of_the_command_proves_nothing() -> None:
+    assert see(told(SLEEP, FULL, NOW_S), at_point(miner(), SLEEP)).truth is Truth.COMMANDED
+
+
+@pytest.mark.parametrize(
+    ("before", "goal", "starts"), [(SLEEP, LOW, True), (LOW, FULL, False), (FULL, SLEEP, False)]
+)
+def test_only_going_up_from_the_floor_is_a_start(
+    before: OperatingPoint, goal: OperatingPoint, starts: bool
+) -> None:
+    state = truth.commanded(miner(), device(before), goal, NOW_S)
+
+    assert state.started_s == ((NOW_S,) if starts else ())
+
+
+def test_a_machine_told_its_floor_or_the_same_start_again_is_not_started_again() -> None:
+    started = truth.commanded(miner(), device(SLEEP), LOW, NOW_S)
+
+    assert truth.commanded(miner(), device(SLEEP), SLEEP, NOW_S).started_s == ()
+    assert truth.commanded(miner(), started, LOW, NOW_S + 20).started_s == (NOW_S,)
+
+
+def test_as_many_starts_are_remembered_as_a_machine_may_have_in_an_hour_and_the_last_of_them() -> None:
+    worn = device(SLEEP, started_s=(1.0, 2.0, 3.0))
+
+    assert truth.commanded(miner(starts_per_hour=3), worn, FULL, NOW_S).started_s == (2.0, 3.0, NOW_S)
+
+
+def test_a_liar_told_to_go_elsewhere_is_given_a_new_chance_and_who_did_not_lie_stays_no_liar() -> None:
+    liar = told(SLEEP, FULL, truth=Truth.LYING)
+
+    assert truth.commanded(miner(), liar, LOW, NOW_S).truth is Truth.COMMANDED
+    assert truth.commanded(miner(), told(SLEEP, FULL), SLEEP, NOW_S).truth is Truth.COMMANDED
+
+
+def test_lost_answers_are_counted_for_one_command_and_its_repetitions_only() -> None:
+    lost = told(SLEEP, FULL, failures=2)
+
+    assert truth.commanded(miner(), lost, SLEEP, NOW_S).failures == 2
+    assert truth.commanded(miner(), lost, LOW, NOW_S).failures == 0
+    assert truth.commanded(miner(), device(FULL, failures=2), FULL, NOW_S).failures == 0
+
+
+def test_a_miner_that_sleeps_on_is_given_up_when_it_is_told_its_floor_and_not_before() -> None:
+    sleeping = told(FULL, SLEEP, truth=Truth.LYING, attempts=3, draw=Power(30), given_up_s=1.0)
+
+    assert truth.commanded(miner(), sleeping, SLEEP, NOW_S).given_up_s == NOW_S
+    assert truth.commanded(miner(), sleeping, FULL, NOW_S).given_up_s == 1.0
+    assert truth.commanded(miner(), device(FULL, given_up_s=1.0), SLEEP, NOW_S).given_up_s == 1.0
+
+
+def test_a_device_whose_power_is_taken_is_given_up_and_counts_for_what_it_drew_until_it_is_measured() -> None:
+    state = truth.cut(miner(), told(SLEEP, FULL, truth=Truth.LYING), NOW_S)
+
+    assert (state.given_up_s, state.point, state.worst) == (NOW_S, SLEEP, Power(3_500))
+
+
+# Answers
+
+
+def test_an_answer_of_the_moment_of_the_command_is_an_answer_to_it() -> None:
+    state = see(told(SLEEP, FULL), at_point(miner(), FULL), outcome=Acknowledged(), outcome_s=NOW_S - 2)
+
+    assert state.truth is Truth.ACKNOWLEDGED
+
+
+def test_a_refusal_is_remembered_as_one() -> None:
+    state = see(told(SLEEP, FULL), at_point(miner(), FULL), outcome=Refused("no"))
+
+    assert (state.truth, state.worst) == (Truth.REFUSED, Power(3_500))
+
+
+def test_an_answer_changes_nothing_of_a_device_that_was_asked_for_nothing() -> None:
+    state = see(device(FULL), at_point(miner(), FULL), outcome=Refused("no"))
+
+    assert (state.truth, state.proofs) == (Truth.CONFIRMED, 0)
+
+
+def test_a_lost_answer_counts_once_however_often_it_is_looked_at_and_undoes_an_earlier_yes() -> None:
+    acknowledged = told(SLEEP, FULL, truth=Truth.ACKNOWLEDGED)
+
+    once = see(acknowledged, at_point(miner(), FULL), outcome=Failed("timeout"))
+    twice = see(once, at_point(miner(), FULL), outcome=Failed("timeout"))
+    later = see(
+        twice, at_point(miner(), FULL), outcome=Failed("timeout"), outcome_s=NOW_S + 1, now_s=NOW_S + 1
+    )
+
+    assert (once.truth, once.failures, once.failed_s) == (Truth.COMMANDED, 1, NOW_S)
+    assert (twice.failures, later.failures) == (1, 2)
+
+
+# Coming back, being changed by hand, being on the way
+
+
+def test_a_device_back_from_silence_that_draws_more_than_its_point_counts_at_that() -> None:
+    silent = device(FULL, Truth.STALE, worst_w=3_700, attempts=2, keeps=Power(3_500))
+
+    state = see(silent, reading(draw_w=3_550, setting_w=3_500))
+
+    assert (state.worst, state.keeps, state.attempts, state.asked_s) == (
+        Power(3_550),
+        Power(3_500),
+        0,
+        NOW_S,
+    )
+
+
+def test_a_device_back_from_silence_is_taken_to_be_where_its_watts_put_it() -> None:
+    silent = device(GPU_POINTS[4], Truth.STALE, worst_w=700)
+
+    state = see(silent, reading("g", draw_w=520), spec=gpu())
+
+    assert (state.point, state.worst) == (GPU_POINTS[3], Power(520))
+
+
+def test_a_limit_lowered_by_hand_is_new_and_one_that_came_back_is_asserted_without_a_pause() -> None:
+    lowered = see(device(FULL), at_point(miner(), LOW))
+    returned = see(device(LOW, sent_s=NOW_S - 1), at_point(miner(), FULL))
+
+    assert lowered.asked_s == NOW_S
+    assert (returned.asked_s, returned.sent_s, returned.reasserts) == (NOW_S, -INF, 1)
+
+
+def test_a_proven_change_is_what_a_device_keeps_and_ends_the_asking() -> None:
+    state = see(told(LOW, FULL, attempts=3), reading(draw_w=2_420, setting_w=2_400))
+
+    assert (state.truth, state.keeps, state.attempts, state.proofs) == (
+        Truth.CONFIRMED,
+        Power(2_420),
+        0,
+        1,
+    )
+
+
+def test_a_miner_on_its_way_up_counts_for_where_it_goes_and_no_more() -> None:
+    rising = told(FULL, LOW, worst=Power(3_700))
+
+    assert see(rising, reading(draw_w=2_900, setting_w=3_500)).worst == Power(3_500)
+
+
+@pytest.mark.parametrize(("quality", "worst_w"), [(Quality.MEASURED, 2_000), (Quality.ESTIMATED, 3_500)])
+def test_watts_on_their_way_down_are_free_only_where_they_are_measured(
+    quality: Quality, worst_w: int
+) -> None:
+    state = see(told(SLEEP, FULL), reading(draw_w=2_000, setting_w=30, quality=quality))
+
+    assert (state.truth, state.worst) == (Truth.COMMANDED, Power(worst_w))
+
+
+def test_a_device_in_its_time_counts_for_what_it_drew_whatever_other_limit_it_shows() -> None:
+    assert see(told(SLEEP, FULL), at_point(miner(), LOW)).worst == Power(3_500)
+
+
+def test_a_doubtful_device_counts_at_the_limit_it_shows_also_where_it_draws_less() -> None:
+    refused = told(SLEEP, FULL, NOW_S - 11, truth=Truth.REFUSED)
+
+    assert see(refused, reading(draw_w=1_500, setting_w=2_400)).worst == Power(2_400)
+
+
+@pytest.mark.parametrize(("draw_w", "there"), [(3_119, False), (3_120, True)])
+def test_a_raised_miner_is_there_from_a_tenth_and_thirty_watts_below_its_point(
+    draw_w: int, there: bool
+) -> None:
+    assert (see(told(FULL, SLEEP), reading(draw_w=draw_w)).truth is Truth.CONFIRMED) is there
+
+
+def test_a_raised_miner_has_all_of_its_time() -> None:
+    idling = reading(draw_w=420, setting_w=3_500)
+
+    assert see(told(FULL, SLEEP, NOW_S - 60), idling).truth is Truth.COMMANDED
+
+
+def test_a_fifth_of_what_a_reading_shows_is_learned_and_never_more_than_the_most() -> None:
+    learned = see(device(FULL), reading(draw_w=3_570, setting_w=3_500)).bias
+    absurdly_hungry = device(GPU_POINTS[0], bias=1.15)
+    more = see(absurdly_hungry, reading("g", draw_w=250, setting_w=200), spec=gpu())
+
+    assert learned == pytest.approx(1.004)
+    assert more.bias == pytest.approx(1.15)
+
+
+def test_asleep_a_fiftieth_of_what_was_learned_is_forgotten_with_each_reading() -> None:
+    assert see(device(SLEEP, bias=1.1), at_point(miner(), SLEEP)).bias == pytest.approx(1.098)
+
+
+# How near is there
+
+
+@pytest.mark.parametrize(
+    ("draw_w", "setting_w", "stays"),
+    [
+        (3_881, 3_500, True),
+        (3_882, 3_500, False),
+        (3_120, None, True),
+        (3_119, None, False),
+        (3_400, 3_571, True),
+        (3_400, 3_572, False),
+        (3_400, 3_429, True),
+        (3_400, 3_428, False),
+    ],
+)
+def test_a_confirmed_device_stays_there_within_the_tolerances_of_its_draw_and_its_limit(
+    draw_w: int, setting_w: int | None, stays: bool
+) -> None:
+    state = see(device(FULL), reading(draw_w=draw_w, setting_w=setting_w))
+
+    assert (state.truth is Truth.CONFIRMED, state.reasserts) == (stays, 0 if stays else 1)
+
+
+@pytest.mark.parametrize(("draw_w", "bias"), [(2_975, 0.97), (2_974, 1.0)])
+def test_a_miner_is_reckoned_with_less_down_to_a_draw_that_shows_it_broken(draw_w: int, bias: float) -> None:
+    assert see(device(FULL), reading(draw_w=draw_w, setting_w=3_500)).bias == pytest.approx(bias)
+
+
+@pytest.mark.parametrize(("ago_s", "bias"), [(60.0, 1.0), (60.1, 0.98)])
+def test_a_miner_is_reckoned_with_less_only_after_all_of_its_time_to_rise(ago_s: float, bias: float) -> None:
+    risen = device(FULL, asked_s=NOW_S - ago_s)
+
+    assert see(risen, reading(draw_w=3_150, setting_w=3_500)).bias == pytest.approx(bias)
+
+
+def test_a_gpu_that_is_off_teaches_nothing() -> None:
+    off = OperatingPoint(name="off", power=Power(0), rate=0.0)
+    spec = gpu(points=(off, *GPU_POINTS))
+
+    state = see(device(off, bias=1.1), reading("g", draw_w=20, setting_w=0), spec=spec)
+
+    assert state.truth is Truth.CONFIRMED
+    assert state.bias == pytest.approx(1.098)

@@ -1,0 +1,175 @@
+"""Who does not do as it is told: how long that is put up with, and what the device is then taken for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.device import DeviceState
+from controller.decide.doubt import (
+    asleep_at,
+    doubtful,
+    forgiven,
+    in_vain,
+    may_start_s,
+    own_point,
+    sleeps_on,
+)
+from controller.decide.plan import Truth
+from controller.domain.devices import OperatingPoint
+from controller.domain.power import Power
+from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, miner
+
+OUTLET = miner(has_outlet=True)
+
+
+def unmoved(truth: Truth = Truth.LYING, *, attempts: int = 3) -> DeviceState:
+    """A miner told to sleep that still draws what it did."""
+    return device(SLEEP, truth, worst_w=3_500, draw_w=3_500, attempts=attempts, asked_s=NOW_S - 60)
+
+
+def awaited(truth: Truth = Truth.LYING, *, attempts: int = 3, draw_w: int = 30) -> DeviceState:
+    """A miner told to run that draws `draw_w`."""
+    return device(FULL, truth, worst_w=3_500, draw_w=draw_w, attempts=attempts)
+
+
+# Doubt
+
+
+@pytest.mark.parametrize(("failures", "expected"), [(0, False), (1, False), (2, True)])
+def test_one_lost_answer_is_no_doubt_and_two_are(failures: int, expected: bool) -> None:
+    asked = device(SLEEP, Truth.COMMANDED, worst_w=3_500, asked_s=NOW_S, failures=failures)
+
+    assert doubtful(miner(), asked, NOW_S) is expected
+
+
+@pytest.mark.parametrize(("ago_s", "expected"), [(5.0, False), (5.1, True)])
+def test_who_has_not_lost_a_watt_in_half_of_its_time_is_doubted(ago_s: float, expected: bool) -> None:
+    asked = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=3_395, at_s=NOW_S, asked_s=NOW_S - ago_s)
+
+    assert doubtful(miner(), asked, NOW_S) is expected
+    assert not doubtful(miner(), asked._replace(draw=Power(3_394)), NOW_S)
+
+
+@pytest.mark.parametrize("truth", [Truth.LYING, Truth.REFUSED])
+def test_who_lies_or_refuses_is_doubted_at_once_and_only_when_asked_for_less(truth: Truth) -> None:
+    asked = device(SLEEP, truth, worst_w=3_500, draw_w=1_000, asked_s=NOW_S)
+
+    assert doubtful(miner(), asked, NOW_S)
+    assert not doubtful(miner(), asked._replace(worst=Power(30)), NOW_S)
+    assert not doubtful(miner(), asked._replace(point=FULL), NOW_S)
+
+
+@pytest.mark.parametrize(("ago_s", "expected"), [(10.0, False), (10.1, True)])
+def test_who_is_on_its_way_down_is_doubted_after_all_of_its_time(ago_s: float, expected: bool) -> None:
+    falling = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=1_000, asked_s=NOW_S - ago_s)
+
+    assert doubtful(miner(), falling, NOW_S) is expected
+
+
+def test_nobody_silent_or_told_nothing_is_doubted() -> None:
+    silent = device(SLEEP, Truth.STALE, worst_w=3_700, asked_s=NOW_S - 100, failures=3)
+
+    assert not doubtful(miner(), silent, NOW_S)
+    assert not doubtful(miner(), device(None, Truth.COMMANDED, worst_w=3_700, failures=3), NOW_S)
+
+
+# The outlet
+
+
+def test_words_are_in_vain_only_after_the_third_at_a_device_in_doubt() -> None:
+    assert in_vain(OUTLET, unmoved(), NOW_S)
+    assert not in_vain(OUTLET, unmoved(attempts=2), NOW_S)
+    assert not in_vain(OUTLET, unmoved(Truth.CONFIRMED), NOW_S)
+
+
+def test_without_an_outlet_or_anything_it_was_told_words_are_never_in_vain() -> None:
+    assert not in_vain(miner(), unmoved(), NOW_S)
+    assert not in_vain(OUTLET, device(None, Truth.UNREACHABLE, at_s=float("-inf")), NOW_S)
+
+
+@pytest.mark.parametrize(("silent_s", "expected"), [(75.0, False), (75.1, True)])
+def test_words_to_a_silent_device_are_in_vain_a_minute_after_it_fell_silent(
+    silent_s: float, expected: bool
+) -> None:
+    silent = device(LOW, Truth.STALE, at_s=NOW_S - silent_s)
+
+    assert in_vain(OUTLET, silent, NOW_S) is expected
+
+
+# Sleeping on
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (awaited(), True),
+        (awaited(attempts=2), False),
+        (awaited(Truth.ACKNOWLEDGED), False),
+        (awaited(draw_w=400), False),
+        (device(SLEEP, Truth.LYING, attempts=3), False),
+        (device(None, Truth.LYING, attempts=3), False),
+    ],
+)
+def test_a_miner_sleeps_on_that_lied_three_times_about_starting_and_draws_what_it_does_asleep(
+    state: DeviceState, expected: bool
+) -> None:
+    assert sleeps_on(miner(), state) is expected
+
+
+@pytest.mark.parametrize(("draw_w", "expected"), [(0, True), (63, True), (64, False)])
+def test_asleep_is_what_draws_no_more_than_its_floor_and_the_tolerance(draw_w: int, expected: bool) -> None:
+    assert asleep_at(miner(), LOW, Power(draw_w)) is expected
+
+
+def test_a_gpu_with_little_to_do_is_not_asleep() -> None:
+    assert not asleep_at(gpu(), GPU_POINTS[5], Power(60))
+
+
+# What it is taken for
+
+
+def test_a_forgiven_miner_that_draws_more_than_any_point_it_may_be_at_is_at_the_highest_of_these() -> None:
+    beyond = device(SLEEP, Truth.LYING, worst_w=2_500, draw_w=2_900, attempts=4)
+
+    after = forgiven(miner(), beyond)
+
+    assert (after.point, after.truth, after.attempts) == (LOW, Truth.CONFIRMED, 0)
+
+
+def test_a_forgiven_device_that_counts_for_less_than_any_point_is_at_its_floor() -> None:
+    assert forgiven(miner(), device(FULL, Truth.LYING, worst_w=10, draw_w=10)).point == SLEEP
+
+
+@pytest.mark.parametrize(
+    ("told", "own"),
+    [
+        (None, SLEEP),
+        (FULL, FULL),
+        (LOW, LOW),
+        (OperatingPoint(name="gone", power=Power(3_000), rate=180.0), LOW),
+        (OperatingPoint(name="gone", power=Power(9_000), rate=300.0), FULL),
+        (OperatingPoint(name="gone", power=Power(10), rate=0.0), SLEEP),
+    ],
+)
+def test_a_point_that_a_device_no_longer_has_is_the_next_lower_that_it_has(
+    told: OperatingPoint | None, own: OperatingPoint
+) -> None:
+    assert own_point(miner(), device(told)) == own
+
+
+# Starting again
+
+
+def test_a_device_given_up_rests_for_half_an_hour() -> None:
+    assert may_start_s(miner(), device(SLEEP, given_up_s=NOW_S)) == NOW_S + 1_800
+
+
+def test_a_device_started_as_often_as_it_may_be_waits_until_the_first_of_these_is_an_hour_old() -> None:
+    spec = replace(miner(), starts_per_hour=2)
+    worn = device(SLEEP, started_s=(NOW_S - 3_000, NOW_S - 60))
+
+    assert may_start_s(spec, worn._replace(started_s=worn.started_s[1:])) == float("-inf")
+    assert may_start_s(spec, worn) == NOW_S + 600
+    assert may_start_s(spec, worn._replace(given_up_s=NOW_S)) == NOW_S + 1_800
