@@ -246,6 +246,15 @@ def test_i5_a_device_seen_lower_than_it_was_told_is_not_raised_within_its_dwell(
         telling_b(moved, LOW).check()
 
 
+def test_i5_a_device_that_was_never_heard_has_its_dwell_from_what_is_known_of_it() -> None:
+    made = passed(20_000)
+    unheard = replace(made, inputs=replace(made.inputs, readings={}))
+
+    telling_b(known_b(unheard, device(None, Truth.UNREACHABLE)), FULL).check()
+    with breaks("I5: b raised 59.0 s after its last change"):
+        telling_b(known_b(unheard, device(LOW, since_s=NOW_S - 59)), FULL).check()
+
+
 def test_i5_a_dwell_that_is_just_over_or_the_same_point_again_breaks_nothing() -> None:
     made = passed(20_000)
 

@@ -352,6 +352,19 @@ def test_a_queue_may_name_a_gpu_the_site_does_not_have() -> None:
     assert [(order.job, order.gpus) for order in plan.job_commands] == [("b", ("g0",))]
 
 
+def test_a_suspended_job_on_a_gpu_that_the_site_does_not_have_is_not_resumed() -> None:
+    aside = replace(working(job(), "g0", "elsewhere"), state=JobState.SUSPENDED)
+    state = running({"g0": device(GPU_POINTS[5])})
+
+    _, plan = decide(
+        site(),
+        state,
+        inputs(gpu("g0"), readings=[at_point(gpu("g0"), GPU_POINTS[5])], queues=(queue(aside),)),
+    )
+
+    assert plan.job_commands == ()
+
+
 def test_a_job_that_one_gpu_cannot_feed_is_tried_on_the_others() -> None:
     gpus = Queue("q", ("g0", "g1", "g2"))
     gpus.submit(job(flex=FlexTier.RIGID))

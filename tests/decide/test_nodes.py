@@ -157,7 +157,7 @@ def test_load_that_comes_and_goes_within_the_memory_is_not_unlearned_in_between(
     tree = Tree(METERED)
     tree.see({"site": steady(4_000)}, {"site": 4_900})
 
-    for metered_w in (4_000, 4_000, 4_900) * 10:
+    for metered_w in (4_900, 4_000, 4_000) * 10:
         tree.see({"site": steady(4_000)}, {"site": metered_w})
 
     assert tree.unexplained_w() == 900

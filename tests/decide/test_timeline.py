@@ -225,6 +225,10 @@ def test_on_a_ramp_a_limit_to_come_is_further_away_by_what_the_ramp_leads_until_
     assert on_ramp(now_s, coming, ramp_w=None).cap == bound(cap_w if now_s >= 80.0 else None)
 
 
+def test_of_a_watt_of_ramp_that_is_not_whole_nothing_may_be_drawn() -> None:
+    assert on_ramp(79.5, event(limit_w=500, start_s=100.0), ramp_w=1).cap == bound(500)
+
+
 def test_a_limit_ages_away_is_no_number_too_large_for_a_power() -> None:
     coming = event(limit_w=500, start_s=1e12)
 

@@ -678,6 +678,14 @@ def test_a_device_back_from_silence_that_draws_more_than_its_point_counts_at_tha
     )
 
 
+def test_a_device_back_from_silence_with_a_limit_above_its_point_counts_at_that_limit() -> None:
+    silent = device(FULL, Truth.STALE, worst_w=3_700)
+
+    state = see(silent, reading(draw_w=3_480, setting_w=3_600))
+
+    assert (state.truth, state.worst, state.keeps) == (Truth.CONFIRMED, Power(3_600), Power(3_600))
+
+
 def test_a_device_back_from_silence_is_taken_to_be_where_its_watts_put_it() -> None:
     silent = device(GPU_POINTS[4], Truth.STALE, worst_w=700)
 
