@@ -162,8 +162,8 @@ def test_a_point_that_a_device_no_longer_has_is_the_next_lower_that_it_has(
 # Starting again
 
 
-def test_a_device_given_up_rests_for_half_an_hour() -> None:
-    assert may_start_s(miner(), device(SLEEP, given_up_s=NOW_S)) == NOW_S + 1_800
+def test_a_device_given_up_rests_for_a_quarter_of_an_hour() -> None:
+    assert may_start_s(miner(), device(SLEEP, given_up_s=NOW_S)) == NOW_S + 900
 
 
 def test_a_device_started_as_often_as_it_may_be_waits_until_the_first_of_these_is_an_hour_old() -> None:
@@ -172,4 +172,4 @@ def test_a_device_started_as_often_as_it_may_be_waits_until_the_first_of_these_i
 
     assert may_start_s(spec, worn._replace(started_s=worn.started_s[1:])) == float("-inf")
     assert may_start_s(spec, worn) == NOW_S + 600
-    assert may_start_s(spec, worn._replace(given_up_s=NOW_S)) == NOW_S + 1_800
+    assert may_start_s(spec, worn._replace(given_up_s=NOW_S)) == NOW_S + 900

@@ -204,7 +204,7 @@ def test_i5_no_device_is_raised_within_its_dwell() -> None:
     ("known", "starts_per_hour", "early_s"),
     [
         (device(SLEEP, started_s=(NOW_S - 3_590,)), 1, "10.0"),
-        (device(SLEEP, given_up_s=NOW_S - 60), 1_000, "1740.0"),
+        (device(SLEEP, given_up_s=NOW_S - 60), 1_000, "840.0"),
     ],
 )
 def test_i5_no_device_is_started_more_often_than_it_may_be_or_while_it_is_given_up(
