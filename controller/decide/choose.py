@@ -173,12 +173,13 @@ def choose(
 
 
 def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
-    """Where each device should be that is not there, or has not yet shown that it is.
+    """Where each device should be that is not there, or has not yet shown that it is. One that is only
+    watched has no other point to go to.
 
     A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where it may be.
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
-    obeying = chosen.obeys & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
+    obeying = chosen.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
     rows = np.flatnonzero(obeying)
     offer = found.start[rows] + chosen.allocation.index[rows]
     merits = (found.worth[offer] / np.maximum(1, found.watts[offer])).tolist()
@@ -189,7 +190,7 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
         spec = fleet.specs[row]
         way = seen.tree.paths[node]
         wanted.append(Wish(spec, seen.devices[spec.id], spec.points[at], merit, way))
-    for row in np.flatnonzero(~chosen.obeys & known.seen & (known.now_w >= 0)).tolist():
+    for row in np.flatnonzero(~chosen.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)).tolist():
         spec = fleet.specs[row]
         state = seen.devices[spec.id]
         if spec.id in chosen.cut:

@@ -55,6 +55,11 @@ class Fleet:
         return self.power_w[self.start[:-1]]
 
     @property
+    def has_choice(self) -> Flags:
+        """Which devices have more than one point."""
+        return np.diff(self.start) > 1
+
+    @property
     def top_w(self) -> Ints:
         return self.power_w[self.start[1:] - 1]
 

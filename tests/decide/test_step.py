@@ -377,6 +377,18 @@ def test_gpus_that_draw_more_than_their_limit_are_planned_with_what_they_draw() 
     assert 9_500 < world.watts() <= 10_000
 
 
+def test_a_device_that_is_only_watched_is_told_nothing_whatever_it_draws() -> None:
+    watched = miner("w", points=(FULL,), keeps_limit=False)
+    said = reading("w", 90)
+
+    _, plan = decide(site(), running({"w": device(FULL)}), inputs(watched, readings=[said]))
+    _, later = decide(
+        site(limit_w=1_000), running({"w": device(FULL, Truth.LYING)}), inputs(watched, readings=[said])
+    )
+
+    assert (plan.commands, later.commands) == ((), ())
+
+
 # Heat
 
 

@@ -71,6 +71,7 @@ class Process:
         self._overruns = list(swarm.overruns)
         self._state = State()
         self._life = 0
+        self._is_up = False
         self._due_s = 0.0
         self._ticked_s = -1.0
 
@@ -78,6 +79,7 @@ class Process:
         """A new process knows nothing but the events that were stored."""
         self._say("the controller starts")
         self._life += 1
+        self._is_up = True
         self._state, self.is_ready = State(), False
         self._shell.start()
         self.grid.start(self._random.uniform(1, 5))
@@ -85,7 +87,9 @@ class Process:
         self._clock.after(0.1, self._pace(self._life))
 
     def wake(self) -> None:
-        """A message may bring the next tick forward."""
+        """A message may bring the next tick forward, where there is a controller to hear it."""
+        if not self._is_up:
+            return
         life = self._life
 
         def tick() -> None:
@@ -139,7 +143,7 @@ class Process:
     def _die(self, kill: Kill) -> None:
         self._say(f"the controller is killed after {kill.sent} commands")
         self._life += 1
-        self.is_ready = False
+        self._is_up = self.is_ready = False
         self._shell.stop()
         self._clock.after(kill.down_s, self.start)
 
