@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from drivers.gpu_curve import KNOWN, Curve, Measured, Workload, at, fitted, known
 
-DATA = Path("/work/shared/data")
+DATA = Path(os.environ.get("WATTSHIFT_DATA") or Path(__file__).parents[3] / "shared" / "data")
 PRIOR = known("NVIDIA H100 80GB HBM3", Workload.LLM_TRAINING)
 CAPS = (0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 
