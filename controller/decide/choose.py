@@ -36,11 +36,7 @@ class Chosen:
     premiums that keep jobs and dwelling devices where they are.
     """
 
-    obeys: Flags
-    most_w: Ints
-    dwells: Flags
-    rests: Flags
-    follows: Flags
+    may: Freedom
     offers: Offers
     at: Ints
     allocation: Allocation
@@ -65,22 +61,20 @@ class Choosing:
         self.seen = seen
         self.valuation = valuation
         self.room_w = limits.aimed_room_w(seen.other_w)
-        self.obeys, self.most_w = may.obeys, may.most_w
-        self.dwells, self.rests, self.pinned = may.dwells, may.rests, may.pinned
-        self.barred, self.held = may.barred, may.held
+        self.may = may
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
-        return self._allocated(working, self.obeys, self.dwells)
+        return self._allocated(working, self.may.obeys, self.may.dwells)
 
     def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
         all_seen = self.seen.columns.seen & (self.seen.columns.now_w >= 0)
-        return self._allocated(working, all_seen, np.zeros_like(self.dwells))
+        return self._allocated(working, all_seen, np.zeros_like(self.may.dwells))
 
     def _allocated(
         self, working: Mapping[str, Work], obeys: Flags, dwells: Flags
     ) -> tuple[Offers, Allocation]:
         fleet, known = self.seen.fleet, self.seen.columns
-        most_w = np.where(self.rests | (self.barred & ~dwells), fleet.floor_w, self.most_w)
+        most_w = np.where(self.may.rests | (self.may.barred & ~dwells), fleet.floor_w, self.may.most_w)
         found = value.offers(
             fleet,
             known,
@@ -89,9 +83,9 @@ class Choosing:
             obeys=obeys,
             most_w=most_w,
             dwells=dwells,
-            pinned=self.pinned,
+            pinned=self.may.pinned,
         )
-        found = found.lifted(profit.lifts(found.start, found.worth, self.held & obeys))
+        found = found.lifted(profit.lifts(found.start, found.worth, self.may.held & obeys))
         menu = Menu(
             node=fleet.node,
             start=found.start,
@@ -136,15 +130,11 @@ def choose(
     while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
         working = jobs.work_of(kept)
         found, allocation = choosing.allocated(working)
-        at = np.where(choosing.obeys, found.point[found.start[:-1] + allocation.index], -1)
+        at = np.where(choosing.may.obeys, found.point[found.start[:-1] + allocation.index], -1)
         short = [job for job in kept if not all(_has_enough(choosing, at, gpu, job) for gpu in job.gpus)]
         if not short:
             return Chosen(
-                obeys=choosing.obeys,
-                most_w=choosing.most_w,
-                dwells=choosing.dwells,
-                rests=choosing.rests,
-                follows=choosing.pinned,
+                may=may,
                 offers=found,
                 at=at,
                 allocation=allocation,
@@ -179,7 +169,7 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
     A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where it may be.
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
-    obeying = chosen.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
+    obeying = chosen.may.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
     rows = np.flatnonzero(obeying)
     offer = found.start[rows] + chosen.allocation.index[rows]
     merits = (found.worth[offer] / np.maximum(1, found.watts[offer])).tolist()
@@ -190,7 +180,9 @@ def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
         spec = fleet.specs[row]
         way = seen.tree.paths[node]
         wanted.append(Wish(spec, seen.devices[spec.id], spec.points[at], merit, way))
-    for row in np.flatnonzero(~chosen.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)).tolist():
+    for row in np.flatnonzero(
+        ~chosen.may.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)
+    ).tolist():
         spec = fleet.specs[row]
         state = seen.devices[spec.id]
         if spec.id in chosen.cut:
@@ -213,7 +205,7 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
-    doubtful = known.seen & (known.now_w >= 0) & ~choosing.obeys
+    doubtful = known.seen & (known.now_w >= 0) & ~choosing.may.obeys
     spare_w = limits.room_w(seen.worst_w)
     may_be_at = {
         row: doubt.forgiven(spec, seen.devices[spec.id]).point
@@ -240,7 +232,7 @@ def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: f
     fleet, known = seen.fleet, seen.columns
     spare_w = limits.room_w(seen.worst_w)
     found = set()
-    for row in np.flatnonzero(fleet.has_outlet & ~choosing.obeys).tolist():
+    for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys).tolist():
         spec = fleet.specs[row]
         missing_w = spare_w if known.seen[row] else allocation.room_w
         pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
@@ -253,7 +245,7 @@ def _usable(choosing: Choosing) -> dict[str, bool]:
     """The GPUs that a job may be given, and whether each comes up as it is told."""
     seen = choosing.seen
     found: dict[str, bool] = {}
-    for row in np.flatnonzero(seen.fleet.gpu & choosing.obeys).tolist():
+    for row in np.flatnonzero(seen.fleet.gpu & choosing.may.obeys).tolist():
         name = seen.fleet.specs[row].id
         state = seen.devices[name]
         found[name] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
@@ -276,9 +268,9 @@ def _too_hot(choosing: Choosing, gpus: Iterable[str]) -> dict[str, Power]:
     found: dict[str, Power] = {}
     for gpu in gpus:
         row = fleet.row[gpu]
-        if choosing.most_w[row] < fleet.top_w[row]:
+        if choosing.may.most_w[row] < fleet.top_w[row]:
             points = fleet.specs[row].points[1:]
-            found[gpu] = next(p.power for p in points if p.power.watts > choosing.most_w[row])
+            found[gpu] = next(p.power for p in points if p.power.watts > choosing.may.most_w[row])
     return found
 
 
@@ -307,5 +299,5 @@ def _has_enough(choosing: Choosing, at: Ints, gpu: str, placement: Placement) ->
     row = fleet.row.get(gpu)
     if row is None or at[row] < 0:
         return True
-    waits = bool(choosing.dwells[row] and at[row] == known.at[row])
+    waits = bool(choosing.may.dwells[row] and at[row] == known.at[row])
     return waits or fleet.specs[row].points[at[row]].power >= _least(choosing.seen, gpu, placement.status.job)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from controller.decide.plan import Grant, Plan, Reason
 from controller.decide.value import RETUNE_ASIC_S, RETUNE_GPU_S, Valuation, Work, floor_index
-from controller.decide.value import _leaving as leaving_of
+from controller.decide.value import leaving as leaving_of
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.jobs import JobState, OnShortage, QueueReading
 from controller.domain.power import Power

@@ -90,8 +90,8 @@ def _grants(inputs: Inputs, made: Decision) -> Grants:
         row=fleet.row,
         nodes=after.tree.ids,
         at=known.at,
-        wanted=np.where(chosen.obeys, chosen.at, known.at),
-        power_w=np.where(chosen.obeys, counted_w(now_w, known.bias), known.worst_w),
+        wanted=np.where(chosen.may.obeys, chosen.at, known.at),
+        power_w=np.where(chosen.may.obeys, counted_w(now_w, known.bias), known.worst_w),
         worst_w=known.worst_w,
         draw_w=known.draw_w,
         age_s=inputs.now_s - known.heard_s,
@@ -120,19 +120,19 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (fleet.isolated & ~known.seen, Reason.ISOLATED),
         (known.truth == CODE[Truth.UNREACHABLE], Reason.UNREACHABLE),
         (known.truth == CODE[Truth.STALE], Reason.STALE),
-        (~chosen.obeys & (known.truth == CODE[Truth.LYING]), Reason.LYING),
-        (~chosen.obeys, Reason.REFUSING),
+        (~chosen.may.obeys & (known.truth == CODE[Truth.LYING]), Reason.LYING),
+        (~chosen.may.obeys, Reason.REFUSING),
         (np.full(len(fleet), not made.ready), Reason.HELD),
         (waiting >= 0, waiting),
         (fleet.isolated, Reason.ISOLATED),
         (fleet.draining, Reason.DRAINING),
         (idle, Reason.IDLE),
-        (chosen.follows, Reason.FOLLOWING),
+        (chosen.may.pinned, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
-        ((chosen.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
-        (chosen.rests, Reason.RESTING),
-        (chosen.dwells & at_highest, Reason.DWELLING),
+        ((chosen.may.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
+        (chosen.may.rests, Reason.RESTING),
+        (chosen.may.dwells & at_highest, Reason.DWELLING),
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
     for case, why in reversed(cases):  # the first that holds is the one
@@ -219,7 +219,7 @@ def _lacking_w(made: Decision) -> Ints:
 def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     after, lying = made.after, made.after.columns.truth == CODE[Truth.LYING]
     # One that obeyed, and was told something only now, is given its time.
-    doubted = lying | (~made.chosen.obeys & (after.columns.truth != CODE[Truth.CONFIRMED]))
+    doubted = lying | (~made.chosen.may.obeys & (after.columns.truth != CODE[Truth.CONFIRMED]))
     for row in np.flatnonzero(doubted).tolist():
         spec = after.fleet.specs[row]
         device = after.devices[spec.id]

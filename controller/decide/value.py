@@ -151,7 +151,7 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
         if row is None:
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
-        found.premium[row] = _leaving(work.job) if work.state is JobState.RUNNING else 0.0
+        found.premium[row] = leaving(work.job) if work.state is JobState.RUNNING else 0.0
         found.least[row] = max(1, floor_index(fleet.specs[row], work.job))
     return found
 
@@ -167,7 +167,7 @@ def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
     return np.minimum(1.0, lost_s / valuation.horizon_s)  # it loses what it makes, and no more
 
 
-def _leaving(job: Job) -> float:
+def leaving(job: Job) -> float:
     """What setting a running job aside costs, as a premium on keeping it."""
     if job.on_shortage is OnShortage.PROTECT:
         return PROTECTED
