@@ -219,6 +219,8 @@ class World:
         """Nobody is there to learn of a tighter limit while the controller is away or not ready."""
         self.grid.note_link()
         limit_w = self.grid.limit_w()
+        if not self.process.is_ready:
+            self.judge.away_s = self.clock.now_s
         self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
         self.judge.due.holds(self.clock.now_s, self._known_w)
 
