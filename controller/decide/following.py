@@ -179,7 +179,7 @@ def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tup
     still starting as well, as long as others can be stopped.
     """
     fleet, known = seen.fleet, seen.columns
-    counts_w = np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.worst_w)
+    counts_w = np.where(may.obeys, known.here_w, known.worst_w)
     lowest_w = np.where(may.obeys, np.minimum(counts_w, counted_w(fleet.floor_w, known.bias)), counts_w)
     aim_w = int(seen.other_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
@@ -213,7 +213,7 @@ def _watched(
 def _counts_w(seen: Snapshot, may: Freedom) -> Floats:
     """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
     known = seen.columns
-    return np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.draw_w)
+    return np.where(may.obeys, known.here_w, known.draw_w)
 
 
 def _drawn_w(seen: Snapshot, may: Freedom, at_s: float, *, landed: bool = False) -> Floats:
