@@ -152,6 +152,51 @@ def merit(
 
 
 @app.command()
+def report(
+    event: Annotated[
+        str | None, typer.Argument(help="its id; without one the known events are listed")
+    ] = None,
+    site: Annotated[Path | None, typer.Argument(help="the site file, as --config")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="this journal; then the site file may be missing")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    operator: Annotated[str | None, typer.Option(help="whose event it is; own: the site's")] = None,
+    version: Annotated[str | None, typer.Option(help="only this version: its time, ISO 8601")] = None,
+    baseline: Annotated[str | None, typer.Option(help="else the operator's, else meter-before")] = None,
+    interval: Annotated[str | None, typer.Option(help="60s, 5m, 15m, 1h")] = None,
+    node: Annotated[str | None, typer.Option(help="whose meter counts, else the site's")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="else [settlement].time_zone")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, openadr or html")] = "table",
+    file: Annotated[Path | None, typer.Option("--out", help="write it there")] = None,
+) -> None:
+    """The evidence of an event: what was asked, drawn and given up, and whether the site complied."""
+    from controller import report as reporting
+
+    if form not in list(reporting.Format):
+        _fail(f"--format {form}: one of {', '.join(reporting.Format)}")
+    chosen = site or (config if journal is None else None)
+    settings = None if chosen is None else _load(chosen)
+    wish = reporting.Wish(
+        event=event,
+        settings=settings,
+        journal=journal,
+        operator=operator,
+        version=version,
+        baseline=baseline,
+        interval=interval,
+        node=node,
+        time_zone=time_zone,
+        format=reporting.Format(form),
+        out=file,
+    )
+    try:
+        reporting.run(wish, out)
+    except reporting.ReportError as error:
+        _fail(str(error))
+
+
+@app.command()
 def curtail(
     kw: Annotated[
         float | None, typer.Option(min=0, help="the most that the site, or --node, may draw")

@@ -34,6 +34,7 @@ from controller.pricetable import PricesTable, ProfitTable
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
 from controller.run.triggerconfig import ControlTable, TriggersTable
+from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
 
@@ -227,6 +228,7 @@ class Settings(BaseSettings, DeviceTables):
     operators: tuple[OperatorConfig, ...] = ()
     control: ControlTable | None = None
     triggers: TriggersTable | None = None
+    settlement: SettlementTable = SettlementTable()
     simulation: SimulationTable = SimulationTable()
 
     @classmethod

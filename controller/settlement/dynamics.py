@@ -27,8 +27,8 @@ class Ramp:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dynamics:
     """None is what the readings do not show. `before_w` is the mean of the minute before the site could have
-    begun to go down; `response_s` counts from the event's start, or from its receipt if that was later, to the
-    first reading that complied. `over_w` and `over_s` are of the time in which compliance was due."""
+    begun to go down. `response_s` counts from the event's start, or from its receipt if that was later, to
+    the first reading that complied. `over_w` and `over_s` are of the time in which compliance was due."""
 
     before_w: float | None
     response_s: float | None

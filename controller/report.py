@@ -1,0 +1,294 @@
+"""`wattshift report`: the evidence of one event, as people and programs want it, from the journal alone."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from controller.config import Settings
+from controller.curtail import CurtailError, seconds_of
+from controller.domain.power import Power
+from controller.domain.site import Policy
+from controller.grid.isotime import stamp
+from controller.grid.reports import Sender
+from controller.run import history as reading
+from controller.run.gathering import OWN, Question, gather, known_events
+from controller.run.gridconfig import GridConfig
+from controller.run.history import EventRow, History, HistoryError
+from controller.settlement.course import CourseError
+from controller.settlement.evidence import Evidence
+from controller.settlement.figures import figures_of, kw_of, local, number
+from controller.settlement.methods import FirmServiceLevel, MeterBefore, Method
+from controller.settlement.openadr import as_openadr
+from controller.settlement.page import as_html
+from controller.settlement.performance import Compliance, PerformanceError
+from controller.settlement.records import as_csv, as_json
+from controller.settlementtable import DAY_S, SettlementTable
+
+MOST_LINES = 60
+STYLES = {Compliance.NOT_COMPLIANT: "red", Compliance.UNKNOWN: "yellow", Compliance.RAMPING: "dim"}
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    OPENADR = "openadr"
+    HTML = "html"
+
+
+class ReportError(Exception):
+    """The report cannot be made; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """The options of the command as they were given: a site file, a journal, or both."""
+
+    event: str | None
+    settings: Settings | None
+    journal: Path | None
+    operator: str | None = None
+    version: str | None = None
+    baseline: str | None = None
+    interval: str | None = None
+    node: str | None = None
+    time_zone: str | None = None
+    format: Format = Format.TABLE
+    out: Path | None = None
+
+
+def run(wish: Wish, console: Console) -> None:
+    """Print the report, or write it to a file whole or not at all. Without an event, list those known."""
+    try:
+        with reading.opened(_journal(wish)) as history:
+            if wish.event is None:
+                console.print(_listing(history))
+                return
+            evidence = gather(history, question_of(wish, history))
+    except (CourseError, HistoryError, PerformanceError) as error:
+        raise ReportError(str(error)) from error
+    if wish.format is Format.TABLE and wish.out is None:
+        for part in tables(evidence):
+            console.print(part)
+        return
+    text = _text(wish, evidence)
+    if wish.out is None:
+        console.file.write(text)
+    else:
+        _write(wish.out, text)
+
+
+def question_of(wish: Wish, history: History) -> Question:
+    """`ReportError` names the option that cannot be meant."""
+    event = _full_id(wish, history)
+    operator = event.rpartition(":")[0]
+    settings = wish.settings
+    table = settings.settlement if settings is not None else SettlementTable()
+    if wish.time_zone is not None:
+        try:
+            table = SettlementTable(**{**table.model_dump(), "time_zone": wish.time_zone})
+        except ValueError:
+            raise ReportError(f"--time-zone {wish.time_zone}: no such time zone") from None
+    config = _config_of(settings, operator)
+    interval_s = _interval_s(wish.interval, table.interval_s)
+    policy = settings.policy.policy() if settings is not None else Policy()
+    return Question(
+        event=event,
+        node=wish.node or (settings.nodes[0].id if settings is not None else _only_node(history)),
+        terms=table.terms(interval_s, None if config is None else config.firm_service_level_kw),
+        calendar=table.calendar(interval_s),
+        baseline_calendar=table.calendar(table.baseline_interval_s),
+        method=_method(wish.baseline, table, config),
+        now_utc_s=time.time(),
+        version_utc_s=_version(wish.version),
+        site=settings.name if settings is not None else _journal(wish).stem,
+        zone_name=table.time_zone,
+        program=version("wattshift"),
+        meter_holds_s=policy.meter_stale_after_s,
+        lead_s=policy.event_lead_s,
+    )
+
+
+def tables(evidence: Evidence) -> Iterator[RenderableType]:
+    """The numbers, then the intervals; of many the first and those that need an explanation."""
+    yield Text(f"{evidence.site}  event {evidence.course.event}", style="bold")
+    grid = Table.grid(padding=(0, 2))
+    for figure in figures_of(evidence):
+        grid.add_row(Text(figure.name), Text(figure.value))
+    yield grid
+    heads = ("from", "s", "mean kW", "peak kW", "limit kW", "target kW", "baseline kW", "less kW")
+    table = Table(*heads, "verdict", "quality", box=None)
+    for column in table.columns[1 : len(heads)]:
+        column.justify = "right"
+    shown = evidence.intervals[:MOST_LINES]
+    shown += tuple(item for item in evidence.intervals[MOST_LINES:] if item.compliance in STYLES)[:MOST_LINES]
+    for item in shown:
+        verdict = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
+        table.add_row(
+            local(item.span.start_utc_s, evidence, "%m-%d %H:%M:%S"),
+            f"{round(item.span.length_s, 3):g}",
+            number(item.mean_w),
+            number(item.measure.peak_w),
+            kw_of(item.limit),
+            kw_of(item.target),
+            kw_of(item.baseline),
+            number(item.reduction_w),
+            Text(verdict, style=STYLES.get(item.compliance, "")),
+            item.quality.value,
+        )
+    yield table
+    if len(shown) < len(evidence.intervals):
+        yield Text(
+            f"{len(evidence.intervals) - len(shown)} more intervals: --format csv or json", style="dim"
+        )
+    for note in evidence.notes:
+        yield Text(note, style="dim")
+
+
+def _listing(history: History) -> Table | str:
+    found = known_events(history)
+    if not found:
+        return "no event is known"
+    table = Table("event", "status", "told", "start", "end", "versions", box=None)
+    for row, versions in found:
+        event = row.version
+        times = ("", "") if event is None else (_short(event.start_utc_s), _short(event.end_utc_s))
+        table.add_row(Text(row.id), row.status, _short(row.utc_s), *times, str(versions))
+    return table
+
+
+def _short(utc_s: float) -> str:
+    return "open" if math.isinf(utc_s) else stamp(utc_s)[:19] + "Z"
+
+
+def _text(wish: Wish, evidence: Evidence) -> str:
+    match wish.format:
+        case Format.CSV:
+            return as_csv(evidence)
+        case Format.JSON:
+            return as_json(evidence)
+        case Format.HTML:
+            return as_html(evidence)
+        case Format.OPENADR:
+            return as_openadr(evidence, _sender(wish, evidence.course.operator))
+        case Format.TABLE:
+            console = Console(markup=False, emoji=False, highlight=False, width=160, color_system=None)
+            with console.capture() as captured:
+                for part in tables(evidence):
+                    console.print(part)
+            return captured.get()
+
+
+def _sender(wish: Wish, operator: str) -> Sender:
+    if operator == OWN:
+        raise ReportError("--format openadr: an event of the site's own has no operator to be told")
+    config = _config_of(wish.settings, operator)
+    if config is None:
+        raise ReportError("--format openadr needs the site file: it names the site at its operator")
+    return Sender(client_id=config.client_id, ven=config.ven)
+
+
+def _journal(wish: Wish) -> Path:
+    if wish.journal is not None:
+        return wish.journal
+    if wish.settings is None:
+        raise ReportError("a site file or --journal is needed")
+    return wish.settings.journal.path
+
+
+def _full_id(wish: Wish, history: History) -> str:
+    """The event as plans and metrics name it. An id that only one operator used needs no operator's name."""
+    assert wish.event is not None
+    if wish.operator is not None:
+        prefix = "" if wish.operator in ("", "grid") else f"{wish.operator}:"
+        return wish.event if prefix and wish.event.startswith(prefix) else f"{prefix}{wish.event}"
+    if history.event(wish.event):
+        return wish.event
+    named = sorted(_named_alike(wish.event, history))
+    if len(named) > 1:
+        raise ReportError(f"{wish.event}: of several operators; say one of {', '.join(named)}")
+    return named[0] if named else wish.event
+
+
+def _named_alike(event: str, history: History) -> set[str]:
+    rows: list[EventRow] = [row for row, _ in known_events(history) if row.event == event]
+    return {row.id for row in rows}
+
+
+def _config_of(settings: Settings | None, operator: str) -> GridConfig | None:
+    if settings is None or operator == OWN:
+        return None
+    if not operator:
+        return settings.grid
+    return next((table for table in settings.operators if table.id == operator), None)
+
+
+def _method(name: str | None, table: SettlementTable, config: GridConfig | None) -> Method:
+    """The one that is asked for, else the contract's, else the one that needs no history."""
+    methods = table.methods()
+    level_kw = None if config is None else config.firm_service_level_kw
+    if level_kw is not None:
+        level = FirmServiceLevel(level=Power.kw(level_kw))
+        methods[level.name] = level
+    wanted = name or (None if config is None else config.baseline) or MeterBefore().name
+    if wanted not in methods:
+        raise ReportError(f"--baseline {wanted}: one of {', '.join(sorted(methods))}")
+    return methods[wanted]
+
+
+def _interval_s(text: str | None, otherwise: int) -> int:
+    if text is None:
+        return otherwise
+    try:
+        seconds = seconds_of(text)
+    except CurtailError:
+        seconds = math.nan
+    if not seconds >= 1 or seconds != int(seconds) or DAY_S % int(seconds):
+        raise ReportError(
+            f"--interval {text}: whole seconds that divide a day are needed, such as 60s, 5m or 1h"
+        )
+    return int(seconds)
+
+
+def _version(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ReportError(f"--version {text}: a time such as 2026-11-28T14:05:00Z is needed") from None
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _only_node(history: History) -> str:
+    """Without a site file: the only metered node there is."""
+    nodes = history.nodes()
+    if len(nodes) == 1:
+        return nodes[0]
+    raise ReportError(f"--node is needed without a site file: one of {', '.join(nodes) or 'none is metered'}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Beside it first, so that whoever reads the file sees all of it or none."""
+    handle = -1
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(name).chmod(0o640)
+        Path(name).replace(path)
+    except OSError as error:
+        raise ReportError(f"--out {path}: {error}") from error
