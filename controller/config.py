@@ -182,6 +182,8 @@ class PolicyTable(Table):
 class JournalTable(Table):
     path: Path = Path("/var/lib/wattshift/journal.db")
     keep_days: float = Field(default=400.0, gt=0)
+    usage_keep_days: float = Field(default=400.0, gt=0)
+    events_keep_days: float = Field(default=3650.0, gt=0)
     record: bool = True
     record_keep_days: float = Field(default=7.0, gt=0, le=400)
     record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)

@@ -70,7 +70,13 @@ async def serve(
     clock = clock or Clock()
     notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
-    journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
+    journal = Journal(
+        settings.journal.path,
+        settings.journal.keep_days,
+        clock.utc_s,
+        usage_keep_days=settings.journal.usage_keep_days,
+        events_keep_days=settings.journal.events_keep_days,
+    )
     await journal.open()
     recording = _recording(settings, board) if settings.journal.record else None
     try:

@@ -65,6 +65,7 @@ CREATE TABLE IF NOT EXISTS parts (
 CREATE TABLE IF NOT EXISTS grid (
     key TEXT PRIMARY KEY, version_utc_s REAL NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS parts_by_name ON parts (name, seal);
 CREATE INDEX IF NOT EXISTS samples_in_time ON samples (utc_us);
 CREATE INDEX IF NOT EXISTS usage_in_time ON usage (node, utc_us);
 CREATE INDEX IF NOT EXISTS events_in_time ON events (utc_us);
@@ -95,6 +96,13 @@ class Bookkeeping:
     """`rows` of `subject` were taken over from an older schema, and are sealed since then only."""
 
 
+NOT_CLOSED = "not closed in order: what was not written yet is missing"
+"""The detail of a start after a controller that had no time to close the journal."""
+EXCERPT = "excerpt"
+"""The table by which an exported file says that it is one, and up to which id rows of each are left out."""
+LAST_SEAL = "last seal"
+
+
 def prepare(db: sqlite3.Connection) -> None:
     """Make or upgrade the tables. What an upgrade cannot take over at once it renames: see `old_tables`."""
     db.execute("PRAGMA journal_mode = WAL")
@@ -103,12 +111,10 @@ def prepare(db: sqlite3.Connection) -> None:
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"schema {found} is newer than this program's {SCHEMA_VERSION}")
-    renamed = ""
-    if found < SCHEMA_VERSION:
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        renamed = "".join(
-            f"ALTER TABLE {name} RENAME TO old_{name};\n" for name in OLD_TABLES if name in tables
-        )
+    if found == SCHEMA_VERSION:
+        return  # nothing is written: a controller must be able to start on a full disk
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    renamed = "".join(f"ALTER TABLE {name} RENAME TO old_{name};\n" for name in OLD_TABLES if name in tables)
     version = f"PRAGMA user_version = {SCHEMA_VERSION};"
     try:
         db.executescript(f"BEGIN IMMEDIATE;\n{renamed}{SCHEMA}{version}\nCOMMIT;")

@@ -92,8 +92,8 @@ async def publish_by_hand(stage: Stage, payload: str) -> None:
 
 def commands_since(stage: Stage, utc_s: float) -> list[tuple[Any, ...]]:
     with sqlite3.connect(stage.directory / "journal.db") as db:
-        query = "SELECT device, point, kind, detail FROM commands WHERE utc_s >= ?"
-        return db.execute(query, (utc_s,)).fetchall()
+        query = "SELECT device, point, kind, detail FROM commands WHERE utc_us >= ?"
+        return db.execute(query, (utc_s * 1e6,)).fetchall()
 
 
 async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_kill_9(stage: Stage) -> None:
