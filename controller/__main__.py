@@ -167,6 +167,7 @@ def report(
     interval: Annotated[str | None, typer.Option(help="60s, 5m, 15m, 1h")] = None,
     node: Annotated[str | None, typer.Option(help="whose meter counts, else the site's")] = None,
     time_zone: Annotated[str | None, typer.Option(help="else [settlement].time_zone")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="check the journal's seals as well")] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json, openadr or html")] = "table",
     file: Annotated[Path | None, typer.Option("--out", help="write it there")] = None,
 ) -> None:
@@ -187,6 +188,7 @@ def report(
         interval=interval,
         node=node,
         time_zone=time_zone,
+        verify=verify,
         format=reporting.Format(form),
         out=file,
     )

@@ -24,16 +24,17 @@ from controller.domain.site import Policy
 from controller.grid.isotime import stamp
 from controller.grid.reports import Sender
 from controller.run import history as reading
+from controller.run.audit import AuditError, audit
 from controller.run.gathering import OWN, Question, gather, known_events
 from controller.run.gridconfig import GridConfig
 from controller.run.history import EventRow, History, HistoryError
 from controller.settlement.course import CourseError
-from controller.settlement.evidence import Evidence
+from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
 from controller.settlement.figures import figures_of, kw_of, local, number
 from controller.settlement.methods import FirmServiceLevel, MeterBefore, Method
 from controller.settlement.openadr import as_openadr
 from controller.settlement.page import as_html
-from controller.settlement.performance import Compliance, PerformanceError
+from controller.settlement.performance import Compliance, Judged, PerformanceError
 from controller.settlement.records import as_csv, as_json
 from controller.settlementtable import DAY_S, SettlementTable
 
@@ -66,6 +67,7 @@ class Wish:
     interval: str | None = None
     node: str | None = None
     time_zone: str | None = None
+    verify: bool = False
     format: Format = Format.TABLE
     out: Path | None = None
 
@@ -77,8 +79,8 @@ def run(wish: Wish, console: Console) -> None:
             if wish.event is None:
                 console.print(_listing(history))
                 return
-            evidence = gather(history, question_of(wish, history))
-    except (CourseError, HistoryError, PerformanceError) as error:
+            evidence = gather(history, question_of(wish, history), _audited(wish))
+    except (AuditError, CourseError, HistoryError, PerformanceError) as error:
         raise ReportError(str(error)) from error
     if wish.format is Format.TABLE and wish.out is None:
         for part in tables(evidence):
@@ -129,33 +131,41 @@ def tables(evidence: Evidence) -> Iterator[RenderableType]:
     for figure in figures_of(evidence):
         grid.add_row(Text(figure.name), Text(figure.value))
     yield grid
-    heads = ("from", "s", "mean kW", "peak kW", "limit kW", "target kW", "baseline kW", "less kW")
-    table = Table(*heads, "verdict", "quality", box=None)
-    for column in table.columns[1 : len(heads)]:
-        column.justify = "right"
     shown = evidence.intervals[:MOST_LINES]
     shown += tuple(item for item in evidence.intervals[MOST_LINES:] if item.compliance in STYLES)[:MOST_LINES]
-    for item in shown:
-        verdict = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
-        table.add_row(
-            local(item.span.start_utc_s, evidence, "%m-%d %H:%M:%S"),
-            f"{round(item.span.length_s, 3):g}",
-            number(item.mean_w),
-            number(item.measure.peak_w),
-            kw_of(item.limit),
-            kw_of(item.target),
-            kw_of(item.baseline),
-            number(item.reduction_w),
-            Text(verdict, style=STYLES.get(item.compliance, "")),
-            item.quality.value,
-        )
-    yield table
+    yield _interval_table(evidence, shown)
     if len(shown) < len(evidence.intervals):
         yield Text(
             f"{len(evidence.intervals) - len(shown)} more intervals: --format csv or json", style="dim"
         )
     for note in evidence.notes:
         yield Text(note, style="dim")
+
+
+def _interval_table(evidence: Evidence, shown: tuple[Judged, ...]) -> Table:
+    """Columns without a single value are left out: a terminal is narrow."""
+    form = "%H:%M:%S" if evidence.course.span.length_s < DAY_S else "%m-%d %H:%M:%S"
+    columns: list[tuple[str, list[str]]] = [
+        ("from", [local(item.span.start_utc_s, evidence, form) for item in shown]),
+        ("s", [f"{round(item.span.length_s, 3):g}" for item in shown]),
+        ("mean kW", [number(item.mean_w) for item in shown]),
+        ("peak", [number(item.measure.peak_w) for item in shown]),
+        ("limit", [kw_of(item.limit) for item in shown]),
+        ("target", [kw_of(item.target) for item in shown]),
+        ("baseline", [kw_of(item.baseline) for item in shown]),
+        ("less", [number(item.reduction_w) for item in shown]),
+        ("quality", [item.quality.value for item in shown]),
+    ]
+    table = Table(box=None)
+    for head, cells in columns:
+        if any(cells):
+            table.add_column(head, justify="left" if head in ("from", "quality") else "right", no_wrap=True)
+    table.add_column("verdict")
+    kept = [cells for _, cells in columns if any(cells)]
+    for item, row in zip(shown, zip(*kept, strict=True), strict=True):
+        verdict = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
+        table.add_row(*row, Text(verdict, style=STYLES.get(item.compliance, "")))
+    return table
 
 
 def _listing(history: History) -> Table | str:
@@ -199,6 +209,18 @@ def _sender(wish: Wish, operator: str) -> Sender:
     if config is None:
         raise ReportError("--format openadr needs the site file: it names the site at its operator")
     return Sender(client_id=config.client_id, ven=config.ven)
+
+
+def _audited(wish: Wish) -> Audit:
+    """The whole chain, which takes a while; else nothing is said of it."""
+    if not wish.verify:
+        return NOT_CHECKED
+    found = audit(_journal(wish))
+    verdict = "verified" if found.is_verified else "broken"
+    detail = (
+        f"{found.seals} seals" if found.is_verified else f"{found.fault_count} faults: see wattshift audit"
+    )
+    return Audit(verdict=verdict, head="" if found.last is None else str(found.last), detail=detail)
 
 
 def _journal(wish: Wish) -> Path:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from controller.decide.plan import AlarmKind, Reason
-from controller.domain.grid import EventStatus
-from controller.run.history import EventRow, History, HistoryError
+from controller.run.history import EventRow, History
 from controller.run.journalschema import Bookkeeping
 from controller.settlement.baseline import baseline_of
 from controller.settlement.course import Course, Told, asking, course_of, in_force
@@ -115,17 +114,13 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=_commands(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=_notes(course, meter),
+        notes=(*_notes(course, meter), *_losses(history, around)),
     )
 
 
 def told(row: EventRow) -> Told:
-    try:
-        status = EventStatus(row.status)
-    except ValueError as error:
-        raise HistoryError(f"event {row.id!r}: {error}") from error
     return Told(
-        utc_s=row.utc_s, status=status, version_utc_s=row.version_utc_s, event=row.version, why=row.why
+        utc_s=row.utc_s, status=row.status, version_utc_s=row.version_utc_s, event=row.version, why=row.why
     )
 
 
@@ -269,6 +264,13 @@ def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
     if len(course.versions) > 1:
         notes.append(f"{len(course.versions)} versions were accepted; each interval names the one in force")
     return tuple(notes)
+
+
+def _losses(history: History, around: Span) -> Iterator[str]:
+    """What the journal itself says of rows that are not in it."""
+    for row in history.bookkeeping(around.start_utc_s, around.end_utc_s):
+        if row.what == Bookkeeping.LOST:
+            yield f"the journal lost {row.rows or 0} rows of {row.subject}: {row.detail}"
 
 
 def known_events(history: History) -> list[tuple[EventRow, int]]:

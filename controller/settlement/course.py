@@ -22,6 +22,9 @@ from controller.domain.grid import (
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.settlement.metering import Span
 
+AMENDED = "AMENDED"
+"""The same version came again with another content, which counts from then on."""
+
 
 class CourseError(Exception):
     """There is no such course: the message says what is known instead."""
@@ -29,19 +32,21 @@ class CourseError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """One thing that happened to an event. A version that became known comes with what was read then."""
+    """One thing that happened to an event. A version that became known comes with what was read then.
+    `status` is a word of `EventStatus`, or `AMENDED`."""
 
     utc_s: float
-    status: EventStatus
+    status: str
     version_utc_s: float | None = None
     event: GridEvent | None = None
     why: str = ""
 
 
 class Ending(StrEnum):
-    """How an event ended, or has not yet. Only the last two say that the site had nothing to do."""
+    """How an event ended, or has not yet. `OVER`: its time is over, and no controller was there to say so."""
 
     RUNNING = "running"
+    OVER = "over"
     COMPLETED = "completed"
     CANCELLED = "cancelled_by_operator"
     EXPIRED = "expired"
@@ -139,9 +144,7 @@ def course_of(
     for span, event in _in_force(history, now_utc_s):
         if version_utc_s in (None, event.version_utc_s):
             phases += _phases(event, span, phases[-1] if phases else None)
-    ending, ended_utc_s = _ending(history)
-    if ending is Ending.RUNNING and not known:
-        ending = Ending.REJECTED
+    ending, ended_utc_s = _ending(history, now_utc_s)
     named = [row.event for row in known if row.event and version_utc_s in (None, row.event.version_utc_s)]
     received_utc_s = next((row.utc_s for row in known if row.event in named), history[0].utc_s)
     return Course(
@@ -188,8 +191,9 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
     event: GridEvent | None = None
     since_utc_s = -math.inf
     for row in history:
-        is_new = row.event is not None and row.status is EventStatus.RECEIVED
-        if not is_new and row.status is not EventStatus.CANCELLED:
+        is_new = row.event is not None and row.status == EventStatus.RECEIVED
+        is_new = is_new or (row.event is not None and row.status == AMENDED and event is not None)
+        if not is_new and row.status != EventStatus.CANCELLED:
             continue
         if event is not None and since_utc_s < min(row.utc_s, now_utc_s):
             yield Span(since_utc_s, min(row.utc_s, now_utc_s)), event
@@ -212,11 +216,14 @@ def _phases(event: GridEvent, held: Span, before: Phase | None) -> Iterator[Phas
         yield before
 
 
-def _ending(history: Sequence[Told]) -> tuple[Ending, float | None]:
+def _ending(history: Sequence[Told], now_utc_s: float) -> tuple[Ending, float | None]:
     """The last word counts: an event that was cancelled and came back runs again."""
     for row in reversed(history):
         if row.status in _ENDS:
-            return _ENDS[row.status], row.utc_s
+            return _ENDS[EventStatus(row.status)], row.utc_s
         if row.status in (EventStatus.RECEIVED, EventStatus.STARTED, EventStatus.COMPLIANT):
             break
-    return Ending.RUNNING, None
+    newest = [row.event for row in history if row.event is not None][-1:]
+    if not newest:
+        return Ending.REJECTED, None
+    return (Ending.OVER if newest[0].end_utc_s <= now_utc_s else Ending.RUNNING), None

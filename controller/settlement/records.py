@@ -65,7 +65,7 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         "history": [
             {
                 "utc": stamp(row.utc_s),
-                "status": row.status.value,
+                "status": row.status,
                 "version_utc": _stamp(row.version_utc_s),
                 "why": row.why,
             }

@@ -8,7 +8,7 @@ import pytest
 
 from controller.domain.grid import EventStatus, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import Limit, Power
-from controller.settlement.course import Ask, CourseError, Ending, Phase, Told, asking, in_force
+from controller.settlement.course import AMENDED, Ask, CourseError, Ending, Phase, Told, asking, in_force
 from controller.settlement.metering import Span
 from tests.settlement.builders import course, event, limit, received
 
@@ -89,13 +89,26 @@ def test_an_event_that_comes_back_after_it_was_cancelled_leaves_a_gap() -> None:
     found = course(received(0, content), cancelled(120), received(150, content), now_utc_s=1000)
 
     assert [p.span for p in found.phases] == [Span(100, 120), Span(150, 200)]
-    assert found.ending is Ending.RUNNING
+    assert found.ending is Ending.OVER
 
 
 def test_an_event_without_an_end_lasts_until_now() -> None:
     found = course(received(0, event((100, math.inf, limit(600)))), now_utc_s=500)
 
-    assert found.span == Span(100, 500)
+    assert (found.span, found.ending) == (Span(100, 500), Ending.RUNNING)
+
+
+def test_the_same_version_with_another_content_counts_from_when_it_came() -> None:
+    first, amended = event((100, 200, limit(600))), event((100, 200, limit(400)))
+
+    found = course(
+        received(0, first), Told(utc_s=150, status=AMENDED, version_utc_s=0.0, event=amended), now_utc_s=1000
+    )
+
+    assert [(p.span, p.ask) for p in found.phases] == [
+        (Span(100, 150), LIMIT_600),
+        (Span(150, 200), LIMIT_400),
+    ]
 
 
 def test_an_event_that_came_when_it_was_over_asked_for_nothing() -> None:

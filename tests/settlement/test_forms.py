@@ -95,7 +95,7 @@ def test_the_json_carries_units_in_its_keys_and_instants_in_utc() -> None:
     told = json.loads(as_json(evidence(*usual())))
 
     assert told["format"] == FORMAT
-    assert (told["event"], told["site"], told["ending"]) == ("dr-7", "container-7", "running")
+    assert (told["event"], told["site"], told["ending"]) == ("dr-7", "container-7", "over")
     assert told["start_utc"] == "2026-11-18T22:00:00.000Z"
     assert told["baseline"] == {
         "method": "10-of-10",
