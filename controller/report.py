@@ -6,40 +6,34 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from controller.config import Settings
 from controller.curtail import CurtailError, seconds_of
 from controller.domain.power import Power
 from controller.domain.site import Policy
-from controller.grid.isotime import stamp
 from controller.grid.reports import Sender
+from controller.reporttable import listing, tables
 from controller.run import history as reading
 from controller.run.audit import AuditError, audit
-from controller.run.gathering import OWN, Question, gather, known_events
+from controller.run.baselines import OWN, Agreement
+from controller.run.gathering import Question, gather, known_events
 from controller.run.gridconfig import GridConfig
 from controller.run.history import EventRow, History, HistoryError
 from controller.settlement.course import CourseError
 from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
-from controller.settlement.figures import figures_of, kw_of, local, number
 from controller.settlement.methods import FirmServiceLevel, MeterBefore, Method
 from controller.settlement.openadr import as_openadr
 from controller.settlement.page import as_html
-from controller.settlement.performance import Compliance, Judged, PerformanceError
+from controller.settlement.performance import PerformanceError
 from controller.settlement.records import as_csv, as_json
 from controller.settlementtable import DAY_S, SettlementTable
-
-MOST_LINES = 60
-STYLES = {Compliance.NOT_COMPLIANT: "red", Compliance.UNKNOWN: "yellow", Compliance.RAMPING: "dim"}
 
 
 class Format(StrEnum):
@@ -77,7 +71,7 @@ def run(wish: Wish, console: Console) -> None:
     try:
         with reading.opened(_journal(wish)) as history:
             if wish.event is None:
-                console.print(_listing(history))
+                console.print(listing(known_events(history)))
                 return
             evidence = gather(history, question_of(wish, history), _audited(wish))
     except (AuditError, CourseError, HistoryError, PerformanceError) as error:
@@ -107,81 +101,24 @@ def question_of(wish: Wish, history: History) -> Question:
     config = _config_of(settings, operator)
     interval_s = _interval_s(wish.interval, table.interval_s)
     policy = settings.policy.policy() if settings is not None else Policy()
+    node = wish.node or (settings.nodes[0].id if settings is not None else _only_node(history))
     return Question(
         event=event,
-        node=wish.node or (settings.nodes[0].id if settings is not None else _only_node(history)),
+        agreement=Agreement(
+            method=_method(wish.baseline, table, config),
+            calendar=table.calendar(table.baseline_interval_s),
+            node=node,
+            meter_holds_s=policy.meter_stale_after_s,
+        ),
         terms=table.terms(interval_s, None if config is None else config.firm_service_level_kw),
         calendar=table.calendar(interval_s),
-        baseline_calendar=table.calendar(table.baseline_interval_s),
-        method=_method(wish.baseline, table, config),
         now_utc_s=time.time(),
         version_utc_s=_version(wish.version),
         site=settings.name if settings is not None else _journal(wish).stem,
         zone_name=table.time_zone,
         program=version("wattshift"),
-        meter_holds_s=policy.meter_stale_after_s,
         lead_s=policy.event_lead_s,
     )
-
-
-def tables(evidence: Evidence) -> Iterator[RenderableType]:
-    """The numbers, then the intervals; of many the first and those that need an explanation."""
-    yield Text(f"{evidence.site}  event {evidence.course.event}", style="bold")
-    grid = Table.grid(padding=(0, 2))
-    for figure in figures_of(evidence):
-        grid.add_row(Text(figure.name), Text(figure.value))
-    yield grid
-    shown = evidence.intervals[:MOST_LINES]
-    shown += tuple(item for item in evidence.intervals[MOST_LINES:] if item.compliance in STYLES)[:MOST_LINES]
-    yield _interval_table(evidence, shown)
-    if len(shown) < len(evidence.intervals):
-        yield Text(
-            f"{len(evidence.intervals) - len(shown)} more intervals: --format csv or json", style="dim"
-        )
-    for note in evidence.notes:
-        yield Text(note, style="dim")
-
-
-def _interval_table(evidence: Evidence, shown: tuple[Judged, ...]) -> Table:
-    """Columns without a single value are left out: a terminal is narrow."""
-    form = "%H:%M:%S" if evidence.course.span.length_s < DAY_S else "%m-%d %H:%M:%S"
-    columns: list[tuple[str, list[str]]] = [
-        ("from", [local(item.span.start_utc_s, evidence, form) for item in shown]),
-        ("s", [f"{round(item.span.length_s, 3):g}" for item in shown]),
-        ("mean kW", [number(item.mean_w) for item in shown]),
-        ("peak", [number(item.measure.peak_w) for item in shown]),
-        ("limit", [kw_of(item.limit) for item in shown]),
-        ("target", [kw_of(item.target) for item in shown]),
-        ("baseline", [kw_of(item.baseline) for item in shown]),
-        ("less", [number(item.reduction_w) for item in shown]),
-        ("quality", [item.quality.value for item in shown]),
-    ]
-    table = Table(box=None)
-    for head, cells in columns:
-        if any(cells):
-            table.add_column(head, justify="left" if head in ("from", "quality") else "right", no_wrap=True)
-    table.add_column("verdict")
-    kept = [cells for _, cells in columns if any(cells)]
-    for item, row in zip(shown, zip(*kept, strict=True), strict=True):
-        verdict = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
-        table.add_row(*row, Text(verdict, style=STYLES.get(item.compliance, "")))
-    return table
-
-
-def _listing(history: History) -> Table | str:
-    found = known_events(history)
-    if not found:
-        return "no event is known"
-    table = Table("event", "status", "told", "start", "end", "versions", box=None)
-    for row, versions in found:
-        event = row.version
-        times = ("", "") if event is None else (_short(event.start_utc_s), _short(event.end_utc_s))
-        table.add_row(Text(row.id), row.status, _short(row.utc_s), *times, str(versions))
-    return table
-
-
-def _short(utc_s: float) -> str:
-    return "open" if math.isinf(utc_s) else stamp(utc_s)[:19] + "Z"
 
 
 def _text(wish: Wish, evidence: Evidence) -> str:

@@ -53,7 +53,8 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
 
 def telemetry_report(sender: Sender, average: Average) -> Report:
     """One report period: the site meter first, its parts for information. Demand, set-point and what can
-    still be shed are always told; the rest where it was asked for and there is a value."""
+    still be shed are always told; the rest where it was asked for and there is a value. A baseline that was
+    asked for and is not known is named as missing."""
     payloads = [*_demand(average.demand, average.quality), *_setpoint(average.setpoint)]
     descriptors = [_descriptor("DEMAND", "MEAN"), _descriptor("SETPOINT")]
     for payload_type, reading_type, value in _measures(average):
@@ -61,6 +62,8 @@ def telemetry_report(sender: Sender, average: Average) -> Report:
         descriptors.append(_descriptor(payload_type, reading_type))
     if "OPERATING_STATE" in average.payloads:
         payloads.append(_payload("OPERATING_STATE", average.state.value))
+    if "BASELINE" in average.payloads and average.baseline is None:
+        payloads.append(_payload("X_MISSING", "BASELINE"))
     payloads.append(_payload("DATA_QUALITY", average.quality.value))
     length_s = average.end_utc_s - average.start_utc_s
     place = (average.start_utc_s, length_s, average.index)

@@ -5,37 +5,20 @@ It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from controller.decide.plan import AlarmKind, Reason
+from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import EventRow, History
 from controller.run.journalschema import Bookkeeping
-from controller.settlement.baseline import baseline_of
-from controller.settlement.course import Course, Told, asking, course_of, in_force
+from controller.settlement.course import Course, course_of
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
-from controller.settlement.likedays import History as Past
-from controller.settlement.metering import Metering, Reading, Span, held
-from controller.settlement.methods import (
-    Baseline,
-    Lack,
-    MatchDay,
-    MeterBefore,
-    Method,
-    NoBaseline,
-    SameDay,
-    XOfY,
-)
+from controller.settlement.metering import Metering, Span
 from controller.settlement.performance import Excuse, Terms, judged
 
-OWN = "own"
-"""What the journal calls the site's own rules and people: their events disturb no operator's like days."""
-MINUTE_S = 60.0
-DAY_S = 86_400.0
-CLOCK_S = 3600.0
 AROUND_S = 3600.0
 """How long before and after an event its meter is shown, and its return looked for."""
 LINK_LOST = AlarmKind.LINK_LOST.value
@@ -47,24 +30,17 @@ OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Which event is asked for, and by which agreements it is judged.
-
-    `node` is where an event without a node of its own is metered. A sample of the meter holds for
-    `meter_holds_s` at most; the site goes down `lead_s` before an event.
-    """
+    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event."""
 
     event: str
-    node: str
+    agreement: Agreement
     terms: Terms
     calendar: Calendar
-    baseline_calendar: Calendar
-    method: Method
     now_utc_s: float
     version_utc_s: float | None
     site: str
     zone_name: str
     program: str
-    meter_holds_s: float
     lead_s: float
 
 
@@ -73,19 +49,20 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     finely, `HistoryError` if the journal cannot be read."""
     rows = history.event(question.event)
     operator = rows[0].operator if rows else ""
+    known = [told(row) for row in rows]
     course = course_of(
         question.event,
         operator,
-        [told(row) for row in rows],
+        known,
         now_utc_s=question.now_utc_s,
         version_utc_s=question.version_utc_s,
     )
-    node = course.node or question.node
+    node = course.node or question.agreement.node
     after_utc_s = course.span.end_utc_s + AROUND_S
     around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
-    meter = metered(history, node, around, question.meter_holds_s)
+    meter = metered(history, node, around, question.agreement.meter_holds_s)
     others = tuple(disturbances(history, question.now_utc_s))
-    baseline = baseline_now(history, question, course, node, meter, others)
+    baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
     next_utc_s = min(
         (span.start_utc_s for span in others if span.start_utc_s >= course.span.end_utc_s),
         default=after_utc_s,
@@ -100,7 +77,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         course=course,
         terms=question.terms,
         baseline=baseline,
-        baseline_interval_s=question.baseline_calendar.interval_s,
+        baseline_interval_s=question.agreement.calendar.interval_s,
         intervals=judged(
             course, meter, baseline, question.terms, question.calendar, tuple(_excuses(history, course))
         ),
@@ -116,98 +93,6 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         audit=audit,
         notes=(*_notes(course, meter), *_losses(history, around)),
     )
-
-
-def told(row: EventRow) -> Told:
-    return Told(
-        utc_s=row.utc_s, status=row.status, version_utc_s=row.version_utc_s, event=row.version, why=row.why
-    )
-
-
-def metered(history: History, node: str, around: Span, holds_s: float) -> Metering:
-    """What the node's meter showed: every tick of the site, the minutes of a node below it."""
-    window = (node, around.start_utc_s, around.end_utc_s)
-    samples = [
-        (row.utc_s, None if row.metered is None else row.metered.watts) for row in history.samples(*window)
-    ]
-    if len(samples) > around.length_s / MINUTE_S * 2:  # more than the one a minute of other nodes
-        return held(samples, holds_s)
-    minutes = Metering.of(_minutes(history, [around], node))
-    return minutes if minutes.readings else held(samples, holds_s)
-
-
-def disturbances(history: History, now_utc_s: float, *, but: Iterable[str] = (OWN,)) -> Iterator[Span]:
-    """When events of grid operators moved the site, whatever their end was."""
-    left_out = frozenset(but)
-    by_event: dict[str, list[Told]] = {}
-    for row in history.events():
-        if row.operator not in left_out:
-            by_event.setdefault(row.id, []).append(told(row))
-    for rows in by_event.values():
-        found = ((event, span) for span, event in in_force(rows, now_utc_s))
-        yield from (span for _, span in asking(found))
-
-
-def baseline_now(
-    history: History,
-    question: Question,
-    course: Course,
-    node: str,
-    meter: Metering,
-    others: tuple[Span, ...],
-) -> Baseline | NoBaseline:
-    method, calendar = question.method, question.baseline_calendar
-    if not course.phases:
-        detail = "the event never asked the site for anything"
-        return NoBaseline(method=method.name, lack=Lack.NO_SUCH_THING, detail=detail)
-    usage = meter
-    if not isinstance(method, MeterBefore):
-        usage = Metering.of(_minutes(history, wanted(method, calendar, course.span), node))
-    past = Past(
-        calendar=calendar, usage=usage, event=course.span, others=others, now_utc_s=question.now_utc_s
-    )
-    return baseline_of(method, past)
-
-
-def wanted(method: Method, calendar: Calendar, event: Span) -> list[Span]:
-    """The times that a method looks at: of a year of minutes, an hour or two of some days."""
-    grain_s = float(calendar.interval_s)
-    match method:
-        case XOfY():
-            window = method.adjustment
-            before_s = 0.0 if window is None else window.window_s + window.gap_s
-            return _of_days(calendar, event, method.look_back_days, before_s + grain_s, grain_s)
-        case MatchDay():
-            whole = calendar.span_of(calendar.day_of(event.start_utc_s))
-            before_s = event.start_utc_s - whole.start_utc_s + grain_s
-            after_s = max(whole.end_utc_s - event.end_utc_s, 0.0) + grain_s
-            return _of_days(calendar, event, method.look_back_days, before_s, after_s)
-        case SameDay():
-            reach_s = method.skip_s + max(method.before_s, method.after_s)
-            return [Span(event.start_utc_s - reach_s, event.end_utc_s + reach_s)]
-        case _:
-            return [event]
-
-
-def _of_days(calendar: Calendar, event: Span, days: int, before_s: float, after_s: float) -> list[Span]:
-    """The same hours of every day, with an hour more on both sides for a change of the clock in between."""
-    day = calendar.day_of(event.start_utc_s)
-    whole = Span(event.start_utc_s - before_s - CLOCK_S, event.end_utc_s + after_s + CLOCK_S)
-    if whole.length_s >= DAY_S:
-        return [Span(whole.start_utc_s - days * DAY_S, whole.end_utc_s)]
-    midnight_utc_s = calendar.span_of(day).start_utc_s
-    spans = []
-    for days_ago in range(days + 1):
-        earlier_s = midnight_utc_s - calendar.span_of(day - timedelta(days=days_ago)).start_utc_s
-        spans.append(Span(whole.start_utc_s - earlier_s, whole.end_utc_s - earlier_s))
-    return spans
-
-
-def _minutes(history: History, spans: Iterable[Span], node: str) -> Iterator[Reading]:
-    for span in spans:
-        for row in history.usage(node, span.start_utc_s - MINUTE_S, span.end_utc_s):
-            minute = Span(row.minute_utc_s, row.minute_utc_s + MINUTE_S)
-            yield Reading(minute, row.mean.watts, min(row.measured_s, MINUTE_S))
 
 
 def _excuses(history: History, course: Course) -> Iterator[Excuse]:
