@@ -18,14 +18,12 @@ from controller.domain.power import Power
 from controller.run.baselines import Agreement, baseline_for, told
 from controller.run.history import HistoryError, opened
 from controller.settlement.course import CourseError, ask_of
-from controller.settlement.metering import Span
 from controller.settlement.methods import Baseline, Lack, NoBaseline
 
 DEADLINE_S = 20.0
 RETRY_S = 30.0
 MOST_TRIES = 10
 MOST_KEPT = 256
-NOW_S = 1.0
 PASSING = frozenset({Lack.METER, Lack.NOT_IN_TIME})
 """What may be better half a minute later: the journal is written behind, and its disk may be slow."""
 
@@ -71,7 +69,7 @@ class LiveBaselines:
             self._has_work.set()
         if answer is None or not isinstance(answer.found, Baseline):
             return None
-        return answer.found.over(Span(utc_s, utc_s + NOW_S)) or answer.found.over(Span(utc_s - NOW_S, utc_s))
+        return answer.found.at(utc_s)
 
     async def run(self) -> None:
         """Compute what is asked for, one after the other, until cancelled."""

@@ -140,6 +140,12 @@ class Baseline:
     days: tuple[date, ...] = ()
     detail: str = ""
 
+    def at(self, utc_s: float) -> Power | None:
+        for step in self.steps:
+            if step.span.start_utc_s <= utc_s < step.span.end_utc_s:
+                return step.power
+        return None
+
     def over(self, span: Span) -> Power | None:
         """The mean over a span that the steps cover wholly, rounded down: a baseline never overstates what
         was given up."""
