@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 from controller.run.history import EventRow, History
 from controller.settlement.baseline import baseline_of
@@ -92,10 +93,16 @@ def metered(history: History, node: str, around: Span, holds_s: float) -> Meteri
             (row.utc_s, None if row.metered is None else row.metered.watts)
             for row in history.samples(*window)
         ]
-    if len(samples) > around.length_s / MINUTE_S * 2:  # more than the one a minute of other nodes
+    if _is_fine([utc_s for utc_s, _ in samples]):
         return held(samples, holds_s)
     minutes = Metering.of(_minutes(history, [around], node))
     return minutes if minutes.readings else held(samples, holds_s)
+
+
+def _is_fine(times: Sequence[float]) -> bool:
+    """Whether they are the ticks of the site, and not the one sample a minute of a node below it."""
+    steps = sorted(later - earlier for earlier, later in pairwise(times))
+    return bool(steps) and steps[len(steps) // 2] <= MINUTE_S / 2
 
 
 def disturbances(history: History, now_utc_s: float, *, but: Iterable[str] = (OWN,)) -> Iterator[Span]:

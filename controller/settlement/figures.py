@@ -78,7 +78,7 @@ def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str
     back = "not seen" if dynamics.restore_s is None else f"{dynamics.restore_s:.1f} s after the end"
     yield "restored to 95 %", back
     grain_s = dynamics.grain_s
-    yield "readings every", UNKNOWN if grain_s is None else f"{grain_s:g} s"
+    yield "readings every", UNKNOWN if grain_s is None else f"{round(grain_s, 2):g} s"
 
 
 def _share(told: Summary) -> str:
@@ -120,4 +120,6 @@ def _ramp(ramp: Ramp | None) -> str:
 def _audit(evidence: Evidence) -> str:
     audit = evidence.audit
     verdict = audit.verdict.replace("_", " ")
-    return ", ".join(part for part in (verdict, audit.detail, audit.head) if part)
+    number, _, digest = audit.head.partition(":")
+    head = f"newest {number}:{digest[:16]}" if digest else ""
+    return ", ".join(part for part in (verdict, audit.detail, head) if part)

@@ -15,6 +15,8 @@ WHOLE_SHARE = 0.99
 """An interval measured for this share of its length is as good as whole."""
 LEAST_SHARE = 0.8
 """One measured for less than this says nothing about itself."""
+COARSE_S = 10.0
+"""A reading longer than this that reaches out of an interval tells only roughly what was drawn inside."""
 
 
 class Quality(StrEnum):
@@ -57,10 +59,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A span as the meter saw it. `mean_w` and `peak_w` are of what was measured, None where nothing was."""
+    """A span as the meter saw it. `mean_w` and `peak_w` are of what was measured, None where nothing was;
+    `rough_s` of the `measured_s` are from coarse readings that reach out of the span."""
 
     span: Span
     measured_s: float
+    rough_s: float
     mean_w: float | None
     peak_w: float | None
 
@@ -69,7 +73,8 @@ class Measure:
         share = self.measured_s / self.span.length_s
         if self.mean_w is None or share < LEAST_SHARE:
             return Quality.MISSING
-        return Quality.OK if share >= WHOLE_SHARE else Quality.ESTIMATED
+        is_whole = share >= WHOLE_SHARE and self.rough_s <= (1 - WHOLE_SHARE) * self.span.length_s
+        return Quality.OK if is_whole else Quality.ESTIMATED
 
     @property
     def used_kwh(self) -> float | None:
@@ -103,7 +108,7 @@ class Metering:
 
     def measure(self, span: Span) -> Measure:
         """`span` from the readings in it, each by the share of it that falls inside."""
-        energy_ws, measured_s = 0.0, 0.0
+        energy_ws, measured_s, rough_s = 0.0, 0.0, 0.0
         peak_w: float | None = None
         for reading in self.within(span):
             inside = reading.span.clipped(span)
@@ -112,9 +117,17 @@ class Metering:
             seconds = reading.measured_s * inside.length_s / reading.span.length_s
             energy_ws += reading.watts * seconds
             measured_s += seconds
+            if inside != reading.span and reading.span.length_s > COARSE_S:
+                rough_s += seconds
             peak_w = reading.watts if peak_w is None else max(peak_w, reading.watts)
         mean_w = energy_ws / measured_s if measured_s > 0 else None
-        return Measure(span=span, measured_s=min(measured_s, span.length_s), mean_w=mean_w, peak_w=peak_w)
+        return Measure(
+            span=span,
+            measured_s=min(measured_s, span.length_s),
+            rough_s=rough_s,
+            mean_w=mean_w,
+            peak_w=peak_w,
+        )
 
     def mean_w(self, span: Span) -> float | None:
         """The mean of a span that was measured well enough, else None."""

@@ -328,7 +328,7 @@ def test_nothing_from_outside_becomes_markup() -> None:
 
     assert {tag for tag, _ in read.elements} <= PLAIN
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
-    assert " ".join(read.text).count(HOSTILE) >= 8
+    assert " ".join(read.text).count(HOSTILE) >= 7
 
 
 def test_of_many_intervals_the_page_shows_those_that_need_an_explanation() -> None:

@@ -184,6 +184,15 @@ def test_a_sample_holds_until_the_next_and_never_longer_than_it_may(gaps: list[f
     )
 
 
+def test_the_mean_of_a_minute_is_an_estimate_for_a_part_of_it() -> None:
+    meter = Metering.of([Reading(Span(0, 60), 100.0, 60), Reading(Span(60, 120), 200.0, 60)])
+
+    found = [meter.measure(span) for span in (Span(0, 120), Span(30, 90), Span(10, 20))]
+
+    assert [measure.quality for measure in found] == [Quality.OK, Quality.ESTIMATED, Quality.ESTIMATED]
+    assert [measure.mean_w for measure in found] == [150.0, 150.0, 100.0]
+
+
 def test_what_is_hardly_measured_says_nothing_and_what_is_nearly_whole_is_an_estimate() -> None:
     meter = held(((float(n), 1000) for n in range(79)), most_s=1.0)
 
