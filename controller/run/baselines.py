@@ -57,18 +57,19 @@ def baseline_for(
         detail = "the event never asked the site for anything"
         return NoBaseline(method=method.name, lack=Lack.NO_SUCH_THING, detail=detail)
     node = course.node or agreement.node
+    others = tuple(disturbances(history, now_utc_s))
+    nothing = Past(
+        calendar=calendar, usage=Metering.of(()), event=course.span, others=others, now_utc_s=now_utc_s
+    )
+    at_first = baseline_of(method, nothing)
+    if isinstance(at_first, NoBaseline) and at_first.lack is Lack.NOT_OVER:
+        return at_first  # nothing need be read for it yet
     looked_at = wanted(method, calendar, course.span)
     if isinstance(method, MeterBefore):
         usage = metered(history, node, looked_at[0], agreement.meter_holds_s)
     else:
         usage = Metering.of(_minutes(history, looked_at, node))
-    past = Past(
-        calendar=calendar,
-        usage=usage,
-        event=course.span,
-        others=tuple(disturbances(history, now_utc_s)),
-        now_utc_s=now_utc_s,
-    )
+    past = Past(calendar=calendar, usage=usage, event=course.span, others=others, now_utc_s=now_utc_s)
     return baseline_of(method, past)
 
 

@@ -12,9 +12,9 @@ from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of, kw_of, local, number
 from controller.settlement.performance import Compliance, Judged
 
-MOST_ROWS = 20
+MOST_ROWS = 13
 """Of intervals on the page: those that did not comply come first. All are in the CSV and the JSON."""
-MOST_NOTES = 4
+MOST_NOTES = 3
 
 _TEMPLATES = Environment(
     loader=PackageLoader("controller.settlement", "templates"),

@@ -16,7 +16,7 @@ from controller.settlement.evidence import Evidence
 from controller.settlement.metering import Metering, Span
 from controller.settlement.methods import Baseline
 
-WIDTH, HEIGHT = 720.0, 290.0
+WIDTH, HEIGHT = 720.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 8.0, 26.0
 COLUMNS = 500
 """Readings are drawn as the lowest and the highest of so many columns: a peak is never averaged away."""
