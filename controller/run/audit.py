@@ -154,8 +154,9 @@ class _Auditor:
                 continue
             seal = Seal(seq=seq, previous=previous, first_us=first_us, last_us=last_us, parts=tuple(own))
             yield seal, told
-        if part is not None:
+        while part is not None:
             self._fault(f"rows under a seal that is not there: {part[0]!r}", str(part[1]))
+            part = parts.fetchone()
 
     def _check_seal(self, seal: Seal, told: str) -> None:
         found = self._found

@@ -74,8 +74,12 @@ def line(row: Iterable[object]) -> bytes:
 
 
 def writable(row: Row) -> Row:
-    """`row` as a file can hold it: text that is no Unicode (a lone surrogate) has a question mark there."""
-    return tuple(
-        value.encode(errors="replace").decode() if isinstance(value, str) and not value.isascii() else value
-        for value in row
-    )
+    """`row` as a file gives it back: integers, text and None. Where text is no Unicode (a lone surrogate) it
+    has a question mark."""
+    return tuple(value if type(value) is int or value is None else _text(value) for value in row)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"evidence is whole numbers and text, not {value!r}")
+    return str(value) if value.isascii() else value.encode(errors="replace").decode()
