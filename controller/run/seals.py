@@ -73,6 +73,18 @@ def line(row: Iterable[object]) -> bytes:
     return _encode(tuple(row)).encode() + b"\n"
 
 
+def digest_of(rows: Iterable[Iterable[object]]) -> tuple[int, str]:
+    """How many rows there are, and their SHA-256; an empty text where one has no written form."""
+    count, digest, is_written = 0, hashlib.sha256(), True
+    for row in rows:
+        count += 1
+        try:
+            digest.update(line(row))
+        except (TypeError, ValueError):  # bytes, or text that is no Unicode
+            is_written = False
+    return count, digest.hexdigest() if is_written else ""
+
+
 def writable(row: Row) -> Row:
     """`row` as a file gives it back: integers, text and None. Where text is no Unicode (a lone surrogate) it
     has a question mark."""
