@@ -123,6 +123,28 @@ def replay(
 
 
 @app.command()
+def audit(
+    file: Annotated[
+        Path, typer.Argument(help="the site file that says where the journal is")
+    ] = DEFAULT_CONFIG,
+    journal: Annotated[Path | None, typer.Option(help="verify this file; no site file is needed")] = None,
+    anchor: Annotated[list[str] | None, typer.Option(help="SEQ:HASH of a seal noted elsewhere")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the finding as JSON")] = False,
+    export: Annotated[
+        tuple[str, str, Path] | None,
+        typer.Option(help="then cut out what was written between two times, as a file of its own"),
+    ] = None,
+) -> None:
+    """Verify that the journal is as it was written; exit 1 where it is not, 2 where it cannot be read."""
+    from controller import audit as auditing
+
+    request = auditing.Request(
+        site_file=file, journal=journal, anchors=anchor or (), as_json=as_json, cut=export
+    )
+    raise typer.Exit(auditing.run(request, out, err))
+
+
+@app.command()
 def merit(
     url: Annotated[
         str | None,

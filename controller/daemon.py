@@ -96,6 +96,7 @@ async def serve(
             settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake, session
         )
         board.operators = tuple(links)
+        board.journal = lambda: journal.stats
         own = _own(settings, clock, journal, wake)
         for link in links:
             await link.restore()
@@ -113,7 +114,9 @@ async def serve(
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(*links, own=own, baselines=baselines) if links or own is not None else Islanded(),
+            grid=LinkedGrid(*links, own=own, anchor=lambda: journal.anchor, baselines=baselines)
+            if links or own is not None
+            else Islanded(),
             journal=journal,
             recorder=recording or NotRecorded(),
             board=board,

@@ -152,9 +152,10 @@ def status_message(*, online: bool, birth: int, at_utc_s: float) -> bytes:
     return _json({"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)})
 
 
-def heartbeat_message(*, seq: int, at_utc_s: float) -> bytes:
-    """The site's controller decides: sent with a tick, never by a timer of its own."""
-    return _json({"seq": seq, "utc": stamp(at_utc_s)})
+def heartbeat_message(*, seq: int, at_utc_s: float, seal: str = "") -> bytes:
+    """The site's controller decides: sent with a tick, never by a timer of its own. `seal` is the newest of
+    the site's journal, for whoever wants to hold the site to it later."""
+    return _json({"seq": seq, "utc": stamp(at_utc_s)} | ({"seal": seal} if seal else {}))
 
 
 def _report(

@@ -7,13 +7,11 @@ wrote the chain anew from there on. That shows only against anchors: seals that 
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controller.run.history import HistoryError, connection
 from controller.run.journalschema import (
     COLUMNS,
     EVIDENCE,
@@ -24,8 +22,9 @@ from controller.run.journalschema import (
     old_tables,
     seconds,
 )
+from controller.run.readonly import HistoryError, connection
 from controller.run.retention import SEALS
-from controller.run.seals import GENESIS, Anchor, Part, Seal, line
+from controller.run.seals import GENESIS, Anchor, Part, Seal, digest_of
 
 FAULTS_TOLD = 20
 
@@ -57,8 +56,8 @@ class Loss:
 
 @dataclass(slots=True, kw_only=True)
 class Audit:
-    """What was found. `faults` are the first of `fault_count`; `rows` counts what was verified, by table, and
-    `pruned` up to which id retention dropped rows of a table (and seals)."""
+    """What was found. `faults` are the first of `fault_count`; `rows` counts what was verified, by table,
+    `left_out` the rows under these seals that are gone by retention, and `pruned` says up to which id."""
 
     path: Path
     seals: int = 0
@@ -68,6 +67,7 @@ class Audit:
     last_utc_s: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
     pruned: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
     unclosed: int = 0
     is_excerpt: bool = False
@@ -112,6 +112,7 @@ class _Auditor:
         self._found = Audit(path=path)
         self._first_ids: dict[str, int] = {}
         self._next_ids: dict[str, int] = {}
+        self._follows = ""
 
     def run(self, anchors: Sequence[Anchor]) -> Audit:
         found = self._found
@@ -128,7 +129,7 @@ class _Auditor:
             for part in seal.parts:
                 self._check_part(part, seal)
             for other in wanted.pop(seal.seq, ()):
-                self._check_anchor(seal, told, other)
+                self._check_anchor(Anchor(seal.seq, other), told, seal)
         self._check_end(excerpt, wanted)
         self._check_strays()
         self._tell_losses()
@@ -154,8 +155,9 @@ class _Auditor:
                 continue
             seal = Seal(seq=seq, previous=previous, first_us=first_us, last_us=last_us, parts=tuple(own))
             yield seal, told
-        if part is not None:
+        while part is not None:
             self._fault(f"rows under a seal that is not there: {part[0]!r}", str(part[1]))
+            part = parts.fetchone()
 
     def _check_seal(self, seal: Seal, told: str) -> None:
         found = self._found
@@ -163,6 +165,7 @@ class _Auditor:
         last = found.last
         if last is None:
             found.first, found.first_utc_s = Anchor(seal.seq, told), seconds(seal.first_us)
+            self._follows = seal.previous
             begins = found.pruned.get(SEALS, 0) + 1
             if seal.seq != begins:
                 self._fault(f"the chain begins at seal {seal.seq}, not at {begins}", "seals", seal)
@@ -188,13 +191,16 @@ class _Auditor:
             self._fault(f"rows {first} to {part.first_id - 1} are under no seal", name, seal)
         self._next_ids[name] = part.last_id + 1
         if part.last_id <= gone:
+            self._found.left_out[name] = self._found.left_out.get(name, 0) + part.last_id - part.first_id + 1
             return
+        if part.first_id <= gone:
+            self._fault(f"rows up to {gone} are said to be gone, amid a seal", name, seal)
         self._first_ids.setdefault(name, part.first_id)
         rows = self._db.execute(
             f"SELECT id, {', '.join(COLUMNS[name])} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id",  # noqa: S608 our own names
             (part.first_id, part.last_id),
         )
-        there, digest = _digest(rows)
+        there, digest = digest_of(rows)
         missing = part.last_id - part.first_id + 1 - there
         if missing:
             self._fault(f"{missing} of rows {part.first_id} to {part.last_id} are missing", name, seal)
@@ -203,11 +209,11 @@ class _Auditor:
         else:
             self._found.rows[name] += there
 
-    def _check_anchor(self, seal: Seal, told: str, other: str) -> None:
-        if told == other:
-            self._found.confirmed.append(Anchor(seal.seq, other))
+    def _check_anchor(self, anchor: Anchor, told: str, seal: Seal | None = None) -> None:
+        if told == anchor.hash:
+            self._found.confirmed.append(anchor)
         else:
-            self._fault(f"seal {seal.seq} is another than the anchor", "seals", seal)
+            self._fault(f"seal {anchor.seq} is another than the anchor", "seals", seal)
 
     def _check_end(self, excerpt: Mapping[str, int], wanted: Mapping[int, Iterable[str]]) -> None:
         """Anchors of seals that are not here: dropped by retention, or cut off at the end?"""
@@ -216,8 +222,12 @@ class _Auditor:
         if excerpt and last != excerpt.get(LAST_SEAL):
             self._fault(f"the excerpt ends at seal {last}, not at {excerpt.get(LAST_SEAL)}", "seals")
         for seq, hashes in sorted(wanted.items()):
-            if seq < first or excerpt:
-                found.beyond += [Anchor(seq, told) for told in sorted(hashes)]
+            anchors = [Anchor(seq, told) for told in sorted(hashes)]
+            if seq == first - 1:  # the first seal here names it
+                for anchor in anchors:
+                    self._check_anchor(anchor, self._follows)
+            elif seq < first or excerpt:
+                found.beyond += anchors
             elif seq > last:
                 self._fault(f"the chain ends at seal {last}, before the anchor of seal {seq}", "seals")
 
@@ -256,7 +266,8 @@ class _Auditor:
         )
         pruned = {str(name): int(last_id) for name, last_id in rows}
         for name, through in excerpt.items():
-            pruned[name] = max(pruned.get(name, 0), through)
+            if name != LAST_SEAL:
+                pruned[name] = max(pruned.get(name, 0), through)
         return pruned
 
     def _excerpt(self) -> dict[str, int]:
@@ -270,18 +281,6 @@ class _Auditor:
         window = (None, None) if seal is None else (seconds(seal.first_us), seconds(seal.last_us))
         seq = None if seal is None else seal.seq
         self._found.note(Fault(what=what, table=table, seal=seq, first_utc_s=window[0], last_utc_s=window[1]))
-
-
-def _digest(rows: Iterable[tuple[object, ...]]) -> tuple[int, str]:
-    """How many there are, and their SHA-256; none where one has no written form."""
-    count, digest, is_written = 0, hashlib.sha256(), True
-    for row in rows:
-        count += 1
-        try:
-            digest.update(line(row))
-        except (TypeError, ValueError):  # bytes, or text that is none
-            is_written = False
-    return count, digest.hexdigest() if is_written else ""
 
 
 def _hash_of(seal: Seal) -> str:

@@ -18,14 +18,9 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.entries import Entry
 from controller.grid.results import Accepted
 from controller.grid.stored import from_text
-from controller.run.journalschema import SCHEMA_VERSION, microseconds, seconds
-
-BUSY_S = 1.0
-MINUTE_S = 60.0
-
-
-class HistoryError(Exception):
-    """The journal cannot be read; the message names the file."""
+from controller.run.journalschema import microseconds, seconds
+from controller.run.readonly import HistoryError as HistoryError
+from controller.run.readonly import connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,36 +267,6 @@ def opened(path: Path) -> Iterator[History]:
         yield History(path, db)
     finally:
         db.close()
-
-
-def connection(path: Path) -> sqlite3.Connection:
-    """A read-only connection to a journal of this schema; `HistoryError` if it is none."""
-    if not path.is_file():
-        raise HistoryError(f"{path}: no such file")
-    try:
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
-    except sqlite3.Error as error:
-        raise HistoryError(f"{path}: {error}") from error
-    try:
-        _check(path, db)
-    except HistoryError:
-        db.close()
-        raise
-    return db
-
-
-def _check(path: Path, db: sqlite3.Connection) -> None:
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error as error:
-        raise HistoryError(f"{path}: {error}") from error
-    if "samples" not in tables:
-        raise HistoryError(f"{path}: not a journal")
-    if version < SCHEMA_VERSION:
-        raise HistoryError(f"{path}: schema {version} is upgraded when a controller of this version opens it")
-    if version > SCHEMA_VERSION:
-        raise HistoryError(f"{path}: schema {version}, this program reads {SCHEMA_VERSION}")
 
 
 def _window(from_utc_s: float, to_utc_s: float) -> tuple[int, int]:

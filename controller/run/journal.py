@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +22,7 @@ from controller.decide.plan import Alarm, Plan
 from controller.domain.devices import Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit
+from controller.run.board import JournalStats
 from controller.run.devices import outcome_name
 from controller.run.gridbook import Record, StoreError
 from controller.run.happenings import Happening, StreamedPoint
@@ -51,14 +51,6 @@ T = TypeVar("T")
 
 class JournalError(Exception):
     """The journal cannot be opened or written; the message names the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class JournalStats:
-    """Since the process began: rows of evidence that could not be kept, and those that wait now."""
-
-    lost_rows: int
-    waiting_rows: int
 
 
 class Journal:
@@ -94,7 +86,9 @@ class Journal:
 
     @property
     def stats(self) -> JournalStats:
-        return JournalStats(lost_rows=self._waiting.lost_rows, waiting_rows=len(self._waiting))
+        return JournalStats(
+            lost_rows=self._waiting.lost_rows, waiting_rows=len(self._waiting), is_failing=self._failing
+        )
 
     async def open(self) -> None:
         await self._call(self._file.open)

@@ -73,9 +73,25 @@ def line(row: Iterable[object]) -> bytes:
     return _encode(tuple(row)).encode() + b"\n"
 
 
+def digest_of(rows: Iterable[Iterable[object]]) -> tuple[int, str]:
+    """How many rows there are, and their SHA-256; an empty text where one has no written form."""
+    count, digest, is_written = 0, hashlib.sha256(), True
+    for row in rows:
+        count += 1
+        try:
+            digest.update(line(row))
+        except (TypeError, ValueError):  # bytes, or text that is no Unicode
+            is_written = False
+    return count, digest.hexdigest() if is_written else ""
+
+
 def writable(row: Row) -> Row:
-    """`row` as a file can hold it: text that is no Unicode (a lone surrogate) has a question mark there."""
-    return tuple(
-        value.encode(errors="replace").decode() if isinstance(value, str) and not value.isascii() else value
-        for value in row
-    )
+    """`row` as a file gives it back: integers, text and None. Where text is no Unicode (a lone surrogate) it
+    has a question mark."""
+    return tuple(value if type(value) is int or value is None else _text(value) for value in row)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"evidence is whole numbers and text, not {value!r}")
+    return str(value) if value.isascii() else value.encode(errors="replace").decode()
