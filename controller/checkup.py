@@ -51,7 +51,7 @@ def report(settings: Settings, out: Console) -> None:
     if not operators:
         out.print("grid operator: none")
     settled = settings.settlement
-    out.print(f"settled by the calendar of {settled.time_zone}, every {settled.interval_s} s")
+    out.print(f"settled by the calendar of {settled.zone.key}, every {settled.interval_s} s")
     for line in _own_reasons(settings):
         out.print(line)
 

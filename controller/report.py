@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 import time
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from controller.settlement.page import as_html
 from controller.settlement.performance import PerformanceError
 from controller.settlement.records import as_csv, as_json
 from controller.settlementtable import DAY_S, SettlementTable
+
+OPENADR_ID = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 class Format(StrEnum):
@@ -115,7 +118,7 @@ def question_of(wish: Wish, history: History) -> Question:
         now_utc_s=time.time(),
         version_utc_s=_version(wish.version),
         site=settings.name if settings is not None else _journal(wish).stem,
-        zone_name=table.time_zone,
+        zone_name=table.zone.key,
         program=version("wattshift"),
         lead_s=policy.event_lead_s,
     )
@@ -145,6 +148,9 @@ def _sender(wish: Wish, operator: str) -> Sender:
     config = _config_of(wish.settings, operator)
     if config is None:
         raise ReportError("--format openadr needs the site file: it names the site at its operator")
+    assert wish.event is not None
+    if OPENADR_ID.fullmatch(wish.event.rpartition(":")[2]) is None:
+        raise ReportError(f"--format openadr: {wish.event} is no id that an event of OpenADR can have")
     return Sender(client_id=config.client_id, ven=config.ven)
 
 

@@ -83,7 +83,7 @@ class BaselineTable(Table):
 
 
 class SettlementTable(Table):
-    time_zone: str = "UTC"
+    time_zone: str | None = None
     holidays: tuple[date, ...] = ()
     interval_s: Annotated[int, Field(ge=1, le=DAY_S)] = 60
     baseline_interval_s: Annotated[int, Field(ge=MINUTE_S, le=DAY_S)] = 900
@@ -95,9 +95,9 @@ class SettlementTable(Table):
 
     @field_validator("time_zone")
     @classmethod
-    def _is_known(cls, name: str) -> str:
+    def _is_known(cls, name: str | None) -> str | None:
         try:
-            ZoneInfo(name)
+            ZoneInfo(name or "UTC")
         except (OSError, ValueError, ZoneInfoNotFoundError):
             raise ValueError("a time zone such as America/Chicago is needed") from None
         return name
@@ -120,7 +120,7 @@ class SettlementTable(Table):
 
     @property
     def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
+        return ZoneInfo(self.time_zone or "UTC")
 
     def methods(self) -> dict[str, Method]:
         """Every baseline that can be asked for by name."""

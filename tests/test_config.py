@@ -470,6 +470,12 @@ WRONG = {
         "grid.baseline 'best-guess' is none of 10-of-10, ",
         "middle-8-of-10",
     ),
+    "baseline of days that are nobody's": (
+        'host = "mqtt.grid.example"',
+        'host = "mqtt.grid.example"\nbaseline = "10-of-10"',
+        "grid.baseline '10-of-10' compares days: ",
+        "settlement.time_zone says whose",
+    ),
     "settlement in no time zone": (
         "[[modbus]]",
         '[settlement]\ntime_zone = "Mars/Olympus"\n[[modbus]]',

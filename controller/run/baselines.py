@@ -32,6 +32,7 @@ OWN = "own"
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 CLOCK_S = 3600.0
+KNOWN_FOR_S = 500 * DAY_S
 FINE_S = 2 * DAY_S
 """What is longer is read by the minute: the ticks of a month would not fit the memory of a small machine."""
 
@@ -57,7 +58,7 @@ def baseline_for(
         detail = "the event never asked the site for anything"
         return NoBaseline(method=method.name, lack=Lack.NO_SUCH_THING, detail=detail)
     node = course.node or agreement.node
-    others = tuple(disturbances(history, now_utc_s))
+    others = tuple(disturbances(history, course.span.start_utc_s, now_utc_s))
     nothing = Past(
         calendar=calendar, usage=Metering.of(()), event=course.span, others=others, now_utc_s=now_utc_s
     )
@@ -106,12 +107,12 @@ def _is_fine(times: Sequence[float]) -> bool:
     return bool(steps) and steps[len(steps) // 2] <= MINUTE_S / 2
 
 
-def disturbances(history: History, now_utc_s: float, *, but: Iterable[str] = (OWN,)) -> Iterator[Span]:
-    """When events of grid operators moved the site, whatever their end was."""
-    left_out = frozenset(but)
+def disturbances(history: History, start_utc_s: float, now_utc_s: float) -> Iterator[Span]:
+    """When events of grid operators moved the site until now, whatever their end was. Of those that became
+    known more than `KNOWN_FOR_S` before `start_utc_s` nothing is read."""
     by_event: dict[str, list[Told]] = {}
-    for row in history.events():
-        if row.operator not in left_out:
+    for row in history.events(start_utc_s - KNOWN_FOR_S, now_utc_s):
+        if row.operator != OWN:
             by_event.setdefault(row.id, []).append(told(row))
     for rows in by_event.values():
         found = ((event, span) for span, event in in_force(rows, now_utc_s))

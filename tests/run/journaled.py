@@ -46,14 +46,17 @@ class Site:
     def __post_init__(self) -> None:
         self.journal = Journal(self.path, 400.0, lambda: self.now_utc_s)
 
-    def draws(self, kw: Iterable[float | None], step_s: float = 1.0) -> None:
-        """Ticks of the controller, each with what the meter shows."""
+    def draws(
+        self, kw: Iterable[float | None], step_s: float = 1.0, *, below_kw: float | None = None
+    ) -> None:
+        """Ticks of the controller, each with what the meter shows, and that of a row below it."""
         quiet = boards.tick().plan
         for watts in kw:
             node = boards.node(
                 "site", limit=Limit(Power(200_000)), metered_w=None if watts is None else round(watts * 1000)
             )
-            plan = replace(quiet, now_s=self.now_utc_s, nodes=nodes_of(node))
+            row = [] if below_kw is None else [boards.node("row-a", metered_w=round(below_kw * 1000))]
+            plan = replace(quiet, now_s=self.now_utc_s, nodes=nodes_of(node, *row))
             self.journal.planned(plan)
             self.now_utc_s += step_s
 
@@ -85,7 +88,12 @@ class Site:
 
 
 def accepted(
-    event_id: str, *, start_utc_s: float = START_UTC_S, kw: float = LIMIT_KW, version_utc_s: float = 1.0
+    event_id: str,
+    *,
+    start_utc_s: float = START_UTC_S,
+    kw: float = LIMIT_KW,
+    version_utc_s: float = 1.0,
+    node: str = "",
 ) -> Accepted:
     interval = EventInterval(
         start_utc_s=start_utc_s, end_utc_s=start_utc_s + EVENT_S, signals=(LimitSignal(Power.kw(kw)),)
@@ -96,6 +104,7 @@ def accepted(
         source="utility",
         intervals=(interval,),
         ramp_deadline_s=10,
+        node=node,
     )
     return Accepted(event=event, stamp=stamp(version_utc_s))
 
