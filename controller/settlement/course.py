@@ -187,17 +187,26 @@ def ask_of(interval: EventInterval) -> Ask:
 
 
 def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
-    """From its receipt until the next version, the cancellation, or now. One that came too late never was."""
+    """From its receipt until the next version, the cancellation, or now. One that came too late never was.
+    One that a snapshot left out and a later one lists again comes back as it was."""
+    newest: GridEvent | None = None
     event: GridEvent | None = None
     since_utc_s = -math.inf
     for row in history:
-        is_new = row.event is not None and row.status == EventStatus.RECEIVED
-        is_new = is_new or (row.event is not None and row.status == AMENDED and event is not None)
-        if not is_new and row.status != EventStatus.CANCELLED:
-            continue
-        if event is not None and since_utc_s < min(row.utc_s, now_utc_s):
-            yield Span(since_utc_s, min(row.utc_s, now_utc_s)), event
-        event, since_utc_s = (row.event if is_new else None), row.utc_s
+        newest = row.event or newest
+        match row.status:
+            case EventStatus.RECEIVED:
+                following = newest
+            case EventStatus.CANCELLED:
+                following = None
+            case _ if row.status == AMENDED and event is not None:
+                following = newest
+            case _:
+                continue
+        until_utc_s = min(row.utc_s, now_utc_s)
+        if event is not None and since_utc_s < until_utc_s:
+            yield Span(since_utc_s, until_utc_s), event
+        event, since_utc_s = following, row.utc_s
     if event is not None and since_utc_s < now_utc_s:
         yield Span(since_utc_s, now_utc_s), event
 

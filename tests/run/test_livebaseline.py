@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,15 +14,17 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import GridEvent, PriceSignal, Right
 from controller.domain.power import Limit, Power
+from controller.grid.results import Accepted
 from controller.grid.site import SiteReport
 from controller.run import livebaseline
 from controller.run.baselines import Agreement
 from controller.run.gridconfig import GridConfig
 from controller.run.gridside import LinkedGrid
-from controller.run.gridspeech import contract_of
+from controller.run.gridspeech import contract_of, dialect_of
 from controller.run.livebaseline import LiveBaselines
 from controller.settlement.days import Calendar
 from controller.settlement.methods import KNOWN
+from tests.grid.messages import NOW_S, VEN, event, notice
 from tests.run import boards
 from tests.run.journaled import CHICAGO, EVENT_S, START_UTC_S, Site, accepted, lived
 from tests.virtualtime import in_virtual_time
@@ -180,3 +183,35 @@ def test_a_baseline_is_offered_to_an_operator_only_where_the_contract_names_one(
     config = GridConfig(host="h", ven="v", client_id="c", baseline=baseline)
 
     assert ("BASELINE" in contract_of(config, Power.kw(100), ()).reported) is is_told
+
+
+def reported(baseline: Power | None) -> dict[str, list[object]]:
+    """What an operator whose contract names a baseline reads in the first report that its event asks for."""
+    config = GridConfig(host="h", ven=VEN, client_id="c", baseline="meter-before")
+    dialect = dialect_of(config, nameplate=Power.kw(60_000), nodes=(), utc_s=NOW_S)
+    asks = [{"objectType": "REPORT_DESCRIPTOR", "payloadType": "BASELINE", "frequency": 0, "repeat": -1}]
+    message = notice(event(reportDescriptors=asks))
+    [heard] = dialect.read(f"events/vens/{VEN}/create", message, retained=False, now_utc_s=NOW_S)
+    assert isinstance(heard.result, Accepted)
+    letters = [
+        letter
+        for second in range(0, 62, 2)
+        for letter in dialect.observed(
+            [heard.result.event],
+            SiteReport(now_utc_s=NOW_S + second, demand=Power.kw(50), baseline=baseline),
+        )
+        if letter.topic.startswith("reports/")
+    ]
+    content = json.loads(letters[0].payload)["object"]
+    return {item["type"]: item["values"] for item in content["resources"][0]["intervals"][0]["payloads"]}
+
+
+def test_an_operator_that_asks_for_the_baseline_reads_it_in_its_report() -> None:
+    assert reported(Power.kw(90))["BASELINE"] == [90.0]
+
+
+def test_an_operator_that_asks_for_a_baseline_that_is_not_known_reads_that_and_no_zero() -> None:
+    told = reported(None)
+
+    assert "BASELINE" not in told
+    assert told["X_MISSING"] == ["BASELINE"]

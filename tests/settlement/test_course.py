@@ -92,6 +92,15 @@ def test_an_event_that_comes_back_after_it_was_cancelled_leaves_a_gap() -> None:
     assert found.ending is Ending.OVER
 
 
+def test_an_event_that_is_listed_again_comes_back_as_it_was_without_being_told_anew() -> None:
+    content = event((100, 200, limit(600)))
+    again = Told(utc_s=150, status=EventStatus.RECEIVED, version_utc_s=0.0)
+
+    found = course(received(0, content), cancelled(120), again, now_utc_s=1000)
+
+    assert [p.span for p in found.phases] == [Span(100, 120), Span(150, 200)]
+
+
 def test_an_event_without_an_end_lasts_until_now() -> None:
     found = course(received(0, event((100, math.inf, limit(600)))), now_utc_s=500)
 
