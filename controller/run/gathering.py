@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from controller.decide.plan import AlarmKind, Reason
 from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
-from controller.run.history import EventRow, History
+from controller.run.history import CommandRow, EventRow, History
 from controller.run.journalschema import Bookkeeping
 from controller.settlement.course import Course, course_of
 from controller.settlement.days import Calendar
@@ -117,15 +117,19 @@ def _commands(history: History, course: Course, lead_s: float) -> Commands:
     if not course.phases:
         return Commands()
     start_utc_s = max(course.span.start_utc_s - lead_s, min(course.received_utc_s, course.span.start_utc_s))
+    follows = any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
     counts = dict.fromkeys(("commanded", "acknowledged", "refused", "failed"), 0)
+    last_w: dict[str, int] = {}
     first_utc_s: float | None = None
-    for row in history.commands(start_utc_s, course.span.end_utc_s):
+    for row in history.commands(start_utc_s - AROUND_S, course.span.end_utc_s):
         if row.kind not in counts:
             continue
-        counts[row.kind] += 1
-        ours = row.kind == "commanded" and row.detail.partition(" ")[0] in OUR_REASONS
-        if ours and first_utc_s is None:
-            first_utc_s = row.utc_s
+        if row.utc_s >= start_utc_s:
+            counts[row.kind] += 1
+            if first_utc_s is None and _is_answer(row, last_w.get(row.device), follows=follows):
+                first_utc_s = row.utc_s
+        if row.kind == "commanded":
+            last_w[row.device] = row.power.watts
     lying = sum(
         row.kind == AlarmKind.DEVICE_LYING and row.is_raised
         for row in history.alarms(start_utc_s, course.span.end_utc_s)
@@ -138,6 +142,13 @@ def _commands(history: History, course: Course, lead_s: float) -> Commands:
         lying=lying,
         first_utc_s=first_utc_s,
     )
+
+
+def _is_answer(row: CommandRow, before_w: int | None, *, follows: bool) -> bool:
+    """Whether a limit or a set-point is the reason of a command. To a limit only going down is an answer;
+    where it is not known from where, it counts as down."""
+    is_ours = row.kind == "commanded" and row.detail.partition(" ")[0] in OUR_REASONS
+    return is_ours and (follows or before_w is None or row.power.watts < before_w)
 
 
 def _notes(course: Course, meter: Metering) -> tuple[str, ...]:

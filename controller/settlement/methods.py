@@ -154,7 +154,7 @@ class Baseline:
             if (inside := step.span.clipped(span)) is not None:
                 energy_ws += step.power.watts * inside.length_s
                 covered_s += inside.length_s
-        if covered_s < span.length_s - 1e-3:
+        if covered_s <= 0 or covered_s < span.length_s - 1e-3:
             return None
         return Power.down(energy_ws / covered_s + 1e-6)
 

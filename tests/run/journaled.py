@@ -78,10 +78,10 @@ class Site:
         task.cancel()
         await asyncio.wait([task])
 
-    def commands(self) -> None:
+    def commands(self, watts: int = 2000) -> None:
         """One command that follows from the limit, and its answer."""
         device = boards.device("s19-1", reason=Reason.LIMITED, limited_by="pdu-1")
-        told = SetPoint(device="s19-1", point=device.grant.point)
+        told = SetPoint(device="s19-1", point=replace(device.grant.point, power=Power(watts)))
         plan = replace(boards.tick(device).plan, now_s=self.now_utc_s, commands=(told,), nodes=nodes_of())
         self.journal.planned(plan)
         self.journal.answered(told, Acknowledged())

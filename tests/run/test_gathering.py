@@ -18,6 +18,7 @@ from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence
 from controller.settlement.metering import Quality
 from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
+from controller.settlement.page import as_html
 from controller.settlement.performance import Compliance, Terms
 from tests.run.journaled import CHICAGO, DAY, EVENT_S, START_UTC_S, Site, accepted, utc_s
 
@@ -33,7 +34,9 @@ async def living(directory: Path, *, from_utc_s: float = START_UTC_S - 60) -> As
     await site.journal.close()
 
 
-def evidence_of(site: Site, event: str = "dr-7", *, method: str = "meter-before") -> Evidence:
+def evidence_of(
+    site: Site, event: str = "dr-7", *, method: str = "meter-before", version_utc_s: float | None = None
+) -> Evidence:
     calendar = Calendar(zone=CHICAGO, interval_s=60)
     question = Question(
         event=event,
@@ -46,7 +49,7 @@ def evidence_of(site: Site, event: str = "dr-7", *, method: str = "meter-before"
         terms=Terms(interval_s=60),
         calendar=calendar,
         now_utc_s=START_UTC_S + 2 * 86_400,
-        version_utc_s=None,
+        version_utc_s=version_utc_s,
         site="container-7",
         zone_name="America/Chicago",
         program="0.1.0",
@@ -170,6 +173,32 @@ async def test_an_event_that_was_never_measured_says_so(tmp_path: Path) -> None:
     assert {item.compliance for item in found.intervals} == {Compliance.RAMPING, Compliance.UNKNOWN}
     assert found.summary.quality is Quality.MISSING
     assert any("not read in the event" in note for note in found.notes)
+
+
+async def test_a_version_that_never_was_in_force_has_a_report_without_intervals(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"), accepted("dr-7", kw=50, version_utc_s=2.0))
+        site.draws([50.0] * 400)
+
+    found = evidence_of(site, version_utc_s=1.0)
+
+    assert found.intervals == ()
+    assert "never asked the site" in as_html(found)
+
+
+async def test_the_first_command_is_one_that_lowers(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([100.0] * 20)
+        for at, watts in ((20, 2000), (45, 2500), (50, 1900), (55, 1000)):
+            site.now_utc_s = START_UTC_S - 60 + at
+            site.commands(watts)
+        site.draws([50.0] * 300)
+
+    found = evidence_of(site).commands
+
+    assert found.first_utc_s == START_UTC_S - 10
+    assert (found.sent, found.acknowledged) == (3, 3)
 
 
 async def test_every_event_is_listed_once_with_its_newest_word_and_its_versions(tmp_path: Path) -> None:

@@ -359,6 +359,16 @@ def test_a_peak_of_one_second_is_in_the_plot_of_a_day() -> None:
     assert min(heights) < 35 < 200 < max(heights)
 
 
+def test_an_event_that_asked_for_nothing_has_a_report_in_every_form() -> None:
+    told, meter = usual()
+    nothing = evidence(replace(told, phases=()), meter)
+
+    assert json.loads(as_json(nothing))["intervals"] == []
+    assert rows_of(as_csv(nothing)) == []
+    check_report(json.loads(as_openadr(nothing, SENDER)))
+    assert "none was judged" in as_html(nothing)
+
+
 @pytest.mark.parametrize("signal", [TargetSignal(Power.kw(50)), limit(60), limit(0)])
 def test_every_kind_of_event_has_a_plot_inside_its_frame(signal: Any) -> None:
     content = event((START_UTC_S, START_UTC_S + 60, signal))

@@ -17,7 +17,18 @@ from controller.settlement.days import Calendar
 from controller.settlement.likedays import History
 from controller.settlement.metering import Metering, Quality, Reading, Span, held
 from controller.settlement.methods import KNOWN, Adjustment, Baseline, Pick, Shift, XOfY
-from tests.settlement.builders import CHICAGO, calendar
+from controller.settlement.performance import Terms
+from tests.settlement.builders import (
+    CHICAGO,
+    START_UTC_S,
+    calendar,
+    course,
+    event,
+    evidence,
+    limit,
+    received,
+    seconds,
+)
 
 HOUR_S = 3600
 DAY = date(2026, 11, 18)
@@ -182,6 +193,33 @@ def test_a_sample_holds_until_the_next_and_never_longer_than_it_may(gaps: list[f
     assert sum(reading.span.length_s for reading in meter.readings) == pytest.approx(
         sum(min(gap, most_s) for gap in gaps) + most_s
     )
+
+
+@given(
+    kw=st.lists(st.none() | st.integers(0, 200), min_size=10, max_size=60),
+    interval_s=st.sampled_from([1, 5, 20, 60, 300]),
+    start_s=st.integers(0, 90),
+    ramp_s=st.integers(0, 400),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_intervals_of_an_event_cover_it_once_and_add_up_to_what_was_measured(
+    kw: list[int | None], interval_s: int, start_s: int, ramp_s: int
+) -> None:
+    meter = seconds(START_UTC_S, [w for w in kw for _ in range(10)])
+    asked = event((START_UTC_S + start_s, START_UTC_S + start_s + 300, limit(100)), ramp_s=ramp_s)
+    told = course(received(0, asked), now_utc_s=START_UTC_S + 9000)
+
+    found = evidence(told, meter, terms=Terms(interval_s=interval_s))
+
+    parts = [item.span for item in found.intervals]
+    assert (parts[0].start_utc_s, parts[-1].end_utc_s) == (told.span.start_utc_s, told.span.end_utc_s)
+    assert all(one.end_utc_s == other.start_utc_s for one, other in pairwise(parts))
+    whole = meter.measure(told.span)
+    measured_s = sum(item.measure.measured_s for item in found.intervals)
+    energy_ws = sum((item.measure.mean_w or 0.0) * item.measure.measured_s for item in found.intervals)
+    assert measured_s == pytest.approx(whole.measured_s)
+    assert energy_ws == pytest.approx((whole.mean_w or 0.0) * whole.measured_s, rel=1e-6, abs=1e-3)
+    assert sum(found.summary.counts.values()) == len(parts)
 
 
 def test_the_mean_of_a_minute_is_an_estimate_for_a_part_of_it() -> None:
