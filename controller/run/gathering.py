@@ -86,6 +86,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             meter,
             question.terms,
             lead_s=question.lead_s,
+            others=others,
             restore_until_utc_s=min(after_utc_s, next_utc_s, question.now_utc_s),
         ),
         commands=_commands(history, course, question.lead_s),
@@ -116,8 +117,9 @@ def _excuses(history: History, course: Course) -> Iterator[Excuse]:
 def _commands(history: History, course: Course, lead_s: float) -> Commands:
     if not course.phases:
         return Commands()
-    start_utc_s = max(course.span.start_utc_s - lead_s, min(course.received_utc_s, course.span.start_utc_s))
     follows = any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
+    early_s = 0.0 if follows else lead_s  # only to a limit a site goes before its time
+    start_utc_s = max(course.span.start_utc_s - early_s, min(course.received_utc_s, course.span.start_utc_s))
     counts = dict.fromkeys(("commanded", "acknowledged", "refused", "failed"), 0)
     last_w: dict[str, int] = {}
     first_utc_s: float | None = None

@@ -5,6 +5,7 @@ Times are as fine as the readings are; whoever prints them says how fine that is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.domain.power import Limit, tightest
@@ -41,14 +42,21 @@ class Dynamics:
 
 
 def dynamics_of(
-    course: Course, meter: Metering, terms: Terms, *, lead_s: float, restore_until_utc_s: float
+    course: Course,
+    meter: Metering,
+    terms: Terms,
+    *,
+    lead_s: float,
+    restore_until_utc_s: float,
+    others: Sequence[Span] = (),
 ) -> Dynamics:
-    """`lead_s`: a site goes down so long before an event, so its level is read before that. Its return is
-    looked for until `restore_until_utc_s`."""
+    """`lead_s`: a site goes down so long before an event, so its level is read before that, where none of the
+    `others` moved it. Its return is looked for until `restore_until_utc_s`."""
     if not course.phases:
         return _NOTHING
     first = course.phases[0]
-    before_w = meter.mean_w(_span(first.span.start_utc_s - lead_s - 60, 60))
+    minute = _span(first.span.start_utc_s - lead_s - 60, 60)
+    before_w = None if any(other.overlaps(minute) for other in others) else meter.mean_w(minute)
     met = _first_met(course, meter, terms)
     over_w, over_s = _overshoot(course, meter, terms)
     since = Span(first.span.start_utc_s - lead_s - 60, course.span.end_utc_s)
