@@ -14,6 +14,7 @@ from pathlib import Path
 
 from controller.domain.grid import EventStatus
 from controller.run.chain import Chain
+from controller.run.excerpt import Excerpt
 from controller.run.gridbook import Record
 from controller.run.happenings import Happening, StreamedPoint
 from controller.run.journalschema import NOT_CLOSED, Bookkeeping, microseconds, prepare
@@ -111,6 +112,13 @@ class JournalFile:
             return
         for name, row in rows:
             self._waiting.lose(name, row)
+
+    def archived(self, excerpt: Excerpt) -> None:
+        """Write down that there is such a file; retention may drop what is in it."""
+        row = (Bookkeeping.ARCHIVED, excerpt.path.name, excerpt.first_seal, excerpt.last_seal, None)
+        with self._transaction() as (db, known, now_us):
+            known.chain.append(db, [("bookkeeping", (now_us, *row, excerpt.sha256))], now_us)
+            known.retention.archived = excerpt.last_seal
 
     def load(self) -> tuple[Record, ...]:
         rows = self._connection().execute("SELECT key, version_utc_s, status, text FROM grid")

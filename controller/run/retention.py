@@ -23,11 +23,13 @@ SEALS = "seals"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How long rows are kept, in days: `history` for commands, samples, alarms and set-points of streams."""
+    """How long rows are kept, in days: `history` for commands, samples, alarms and set-points of streams.
+    With `archives` nothing goes before it is in the archive."""
 
     history: float
     usage: float
     events: float
+    archives: bool = False
 
     def of(self, name: str) -> float:
         match name:
@@ -43,10 +45,12 @@ class Keep:
 
 class Retention:
     """Make a new one after an error of the database: it reads how far the chain says that rows are gone. A
-    UTC day goes once all of it is too old."""
+    UTC day goes once all of it is too old, and with an archive once it is in there."""
 
     def __init__(self, db: sqlite3.Connection, keep: Keep) -> None:
         self._keep = keep
+        copied = "SELECT coalesce(max(last_id), 0) FROM bookkeeping WHERE what = ?"
+        self.archived: int = db.execute(copied, (Bookkeeping.ARCHIVED,)).fetchone()[0]
         said = "SELECT subject, max(last_id) FROM bookkeeping WHERE what = ? GROUP BY subject"
         self._pruned = {str(name): int(last) for name, last in db.execute(said, (Bookkeeping.PRUNED,))}
         self._looked_us = 0
@@ -76,12 +80,13 @@ class Retention:
         through = self._pruned.get(name, 0)
         first = _first_kept(db, name, through)
         rows = 0
-        for last_id, last_us in db.execute(
-            "SELECT parts.last_id, seals.last_us FROM parts JOIN seals ON seals.seq = parts.seal"
+        for seal, last_id, last_us in db.execute(
+            "SELECT seals.seq, parts.last_id, seals.last_us FROM parts JOIN seals ON seals.seq = parts.seal"
             " WHERE parts.name = ? AND parts.seal >= ? ORDER BY parts.seal",
             (name, first),
         ):
-            if last_us >= self._before_us(name, now_us) or rows >= PRUNED_AT_ONCE:
+            is_kept = last_us >= self._before_us(name, now_us)
+            if is_kept or rows >= PRUNED_AT_ONCE or (self._keep.archives and seal > self.archived):
                 break
             rows, through = rows + last_id - through, last_id
         if not rows:

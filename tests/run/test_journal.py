@@ -21,7 +21,9 @@ from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
 from controller.run.audit import audit
 from controller.run.gridbook import Record, StoreError
+from controller.run.happenings import Happening
 from controller.run.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
+from controller.run.journalfile import EVENTS_AT_ONCE, EVENTS_PER_S
 from controller.run.journalschema import SCHEMA_VERSION, microseconds
 from controller.run.retention import PRUNED_AT_ONCE
 from tests.run import boards
@@ -224,6 +226,26 @@ async def test_a_disk_that_does_not_answer_in_time_is_a_refusal_that_says_so(tmp
 
     await keeping.close()
     assert [row[0] for row in rows_of(path, "SELECT key FROM grid")] == ["event/a"], "it came through late"
+
+
+async def test_a_flood_of_events_costs_their_history_and_says_so_but_never_the_events(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    rows = EVENTS_AT_ONCE // 4
+    flood = [Happening(utc_s=UTC_S, event="x", version_utc_s=None, status="REJECTED")] * rows
+    own = (Happening(utc_s=UTC_S, event="dr-7", version_utc_s=UTC_S, status="RECEIVED", text="{}"),)
+    async with opened(path, wall=wall) as keeping:
+        for number in range(4):
+            await keeping.record((record(f"event/{number}"),), (), tuple(flood))
+        await keeping.record((record("event/dr-7"),), (), own)
+        wall.utc_s += EVENTS_AT_ONCE / EVENTS_PER_S
+        await keeping.record((), (), tuple(flood))
+        kept = await keeping.load()
+
+    found = audit(path)
+    assert len(kept) == 5
+    assert found.rows["events"] == 3 * rows + 1, "refusals use up half of what there is"
+    assert [(loss.table, loss.rows) for loss in found.losses] == [("events", 2 * rows)]
+    assert found.is_verified
 
 
 async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:
