@@ -106,15 +106,23 @@ async def test_records_are_read_back_as_they_were_the_newest_of_each_key(tmp_pat
 WRITER = """
 import asyncio, sys, time
 from pathlib import Path
+from controller.decide.plan import Alarm, AlarmKind
 from controller.run.gridbook import Record
+from controller.run.happenings import Happening
 from controller.run.journal import Journal
 
 async def main():
     journal = Journal(Path(sys.argv[1]), 1.0, time.time)
     await journal.open()
+    behind = asyncio.create_task(journal.run())
+    alarm = Alarm(kind=AlarmKind.COOLING, subject="hall", detail="not proven")
     for number in range(int(sys.argv[2])):
         record = Record(key=f"event/{number}", version_utc_s=0.0, status="", text="x" * 3000)
-        await journal.record((record,))
+        told = Happening(
+            utc_s=time.time(), event=str(number), version_utc_s=0.0, status="RECEIVED", text="x" * 3000
+        )
+        journal.alarm(alarm, raised=True)
+        await journal.record((record,), (), (told,))
         print(number, flush=True)
     await asyncio.sleep(60)
 
@@ -138,7 +146,9 @@ def test_whatever_was_recorded_is_there_after_the_process_was_killed(tmp_path: P
         async with opened(path) as after:
             return {found.key for found in await after.load()}
 
-    assert audit(path).is_verified
+    found = audit(path)
+    assert found.is_verified
+    assert found.rows["events"] >= len(promised)
     assert asyncio.run(kept()) >= {f"event/{number}" for number in promised}
     assert audit(path).is_verified
 
