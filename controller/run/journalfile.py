@@ -137,7 +137,7 @@ class JournalFile:
         )
 
     def _write(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
-        """Run `write` in a transaction, and again if somebody else has been at the file since the last one."""
+        """Run `write` in a transaction, and again if somebody else was at the file since the last one."""
         try:
             self._write_once(write)
         except sqlite3.IntegrityError:
