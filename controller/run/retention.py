@@ -18,6 +18,9 @@ PRUNED_AT_ONCE = 10_000
 SEALS_AT_ONCE = 1_000
 DAY_US = 86_400_000_000
 EVERY_US = 60_000_000
+QUIET_US = 3_600_000_000
+"""After a start, and after a leap of the clock by as much, nothing is dropped for this long: a clock that is
+wrong for a moment must not cost years of evidence."""
 SEALS = "seals"
 
 
@@ -53,11 +56,18 @@ class Retention:
         self.archived: int = db.execute(copied, (Bookkeeping.ARCHIVED,)).fetchone()[0]
         said = "SELECT subject, max(last_id) FROM bookkeeping WHERE what = ? GROUP BY subject"
         self._pruned = {str(name): int(last) for name, last in db.execute(said, (Bookkeeping.PRUNED,))}
+        self._seen_us = 0
+        self._quiet_until_us = 0
         self._looked_us = 0
         self._is_behind = True
 
     def bite(self, db: sqlite3.Connection, chain: Chain, now_us: int) -> None:
         """Drop some of what is too old, and write down what. The caller commits."""
+        if not 0 <= now_us - self._seen_us < QUIET_US:
+            self._quiet_until_us = now_us + QUIET_US
+        self._seen_us = now_us
+        if now_us < self._quiet_until_us:
+            return
         if not self._is_behind and 0 <= now_us - self._looked_us < EVERY_US:
             return
         self._looked_us = now_us

@@ -44,7 +44,7 @@ async def days(site: Site, file: JournalFile, archive: Archive | None, count: in
     for _ in range(count):
         for _ in range(3):
             site.second(file)
-        site.utc_s += DAY_S
+        site.next_days(file)
         if archive is not None:
             await archive.catch_up()
 
@@ -55,7 +55,7 @@ async def test_every_finished_day_is_a_file_that_follows_the_one_before(tmp_path
         await days(site, file, archive_of(site, file), 5)
 
     names = [path.name for path in files(site)]
-    assert [name[:19] for name in names] == [f"journal-2027-01-{day}-" for day in (15, 16, 17, 18)]
+    assert [name[:19] for name in names] == [f"journal-2027-01-{day}-" for day in (15, 16, 17, 18, 19)]
     follows = None
     for path in files(site):
         found = audit(path, [] if follows is None else [follows])
@@ -88,7 +88,7 @@ async def test_nothing_is_dropped_before_it_is_archived_and_everything_is_there_
 
     archived = sum(audit(path).rows["samples"] for path in files(site))
     assert kept == 8 * 3
-    assert after == 3 * 3, "two days and today"
+    assert after == 2 * 3, "the last two days"
     assert archived == 8 * 3
     assert audit(site.path).is_verified
 

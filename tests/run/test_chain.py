@@ -382,7 +382,8 @@ def a_week(path: Path) -> Site:
             site.event(file, f"day-{day}")
             for _ in range(3):
                 site.second(file)
-            site.utc_s += DAY_S - 3
+            site.utc_s -= 3
+            site.next_days(file)
         site.second(file)
     return site
 
@@ -397,6 +398,16 @@ def test_what_is_too_old_goes_by_table_and_the_chain_still_verifies(tmp_path: Pa
     assert found.first is not None
     assert found.first.seq == 1
     assert audit(site.path, seals(site.path)).confirmed == seals(site.path)
+
+
+def test_a_clock_that_is_wrong_for_a_while_costs_no_row(tmp_path: Path) -> None:
+    site = Site(tmp_path / "journal.db", keep=Keep(history=2.0, usage=2.0, events=2.0))
+    with site.running() as file:
+        for minute in range(120):
+            site.second(file)
+            site.utc_s += 59.0 + (5000 * DAY_S if minute == 70 else -5000 * DAY_S if minute == 100 else 0.0)
+
+    assert verified(site.path).rows["samples"] == 120
 
 
 def test_rows_that_come_back_after_they_were_dropped_are_found(tmp_path: Path) -> None:
@@ -423,7 +434,7 @@ def test_seals_go_at_last_and_what_is_left_says_where_it_begins(tmp_path: Path) 
     with later.running() as file:
         for _ in range(5):
             later.second(file)
-            later.utc_s += DAY_S
+            later.next_days(file)
 
     found = verified(site.path)
     assert found.first is not None

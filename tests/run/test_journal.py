@@ -25,7 +25,7 @@ from controller.run.happenings import Happening
 from controller.run.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
 from controller.run.journalfile import EVENTS_AT_ONCE, EVENTS_PER_S
 from controller.run.journalschema import SCHEMA_VERSION, microseconds
-from controller.run.retention import PRUNED_AT_ONCE
+from controller.run.retention import PRUNED_AT_ONCE, QUIET_US
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
 from tests.virtualtime import in_virtual_time
@@ -439,6 +439,10 @@ async def test_what_is_too_old_is_dropped_and_grid_records_are_not(tmp_path: Pat
             await asyncio.sleep(1.1)
             wall.utc_s += DAY_S
         await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
 
         tables = ("samples", "commands", "alarms")
         kept = [[row[0] for row in rows_of(path, f"SELECT utc_us FROM {table}")] for table in tables]  # noqa: S608 our own names
@@ -462,6 +466,9 @@ async def test_years_of_old_rows_go_in_bites_so_that_a_grid_event_never_waits_fo
 
     left = []
     async with opened(path, wall=wall) as keeping, written_behind(keeping):
+        for _ in range(2):
+            wall.utc_s += QUIET_US / 2e6
+            await asyncio.sleep(1.01)
         for _ in range(4):
             ((count,),) = rows_of(path, "SELECT count(*) FROM alarms")
             left.append(count)
