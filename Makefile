@@ -56,6 +56,10 @@ bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,
 bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes and in CPU
 	$(BIN)/python -m tests.bench.recording
 
+.PHONY: bench-journal
+bench-journal: $(VENV)/.installed  ## what sealing a second of evidence costs, in CPU and bytes, and an audit of it
+	$(BIN)/python -m tests.bench.journal
+
 SEEDS ?= 100
 FIRST ?= 0
 .PHONY: soak-daemon

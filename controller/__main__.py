@@ -132,7 +132,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="the finding as JSON")] = False,
     export: Annotated[
         tuple[str, str, Path] | None,
-        typer.Option(help="then cut out what was written between two times, as a file of its own"),
+        typer.Option(metavar="FROM TO FILE", help="then cut out what was written between two times"),
     ] = None,
 ) -> None:
     """Verify that the journal is as it was written; exit 1 where it is not, 2 where it cannot be read."""

@@ -184,6 +184,7 @@ class JournalTable(Table):
     keep_days: float = Field(default=400.0, gt=0)
     usage_keep_days: float = Field(default=400.0, gt=0)
     events_keep_days: float = Field(default=3650.0, gt=0)
+    archive: Path | None = None
     record: bool = True
     record_keep_days: float = Field(default=7.0, gt=0, le=400)
     record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)

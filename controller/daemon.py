@@ -78,6 +78,7 @@ async def serve(
         clock.utc_s,
         usage_keep_days=settings.journal.usage_keep_days,
         events_keep_days=settings.journal.events_keep_days,
+        archive=settings.journal.archive,
     )
     await journal.open()
     recording = _recording(settings, board) if settings.journal.record else None

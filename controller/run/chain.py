@@ -117,9 +117,12 @@ class Chain:
             row = (seal.seq, seal.previous, seal.first_us, now_us, grown.hash)
             db.execute("INSERT INTO seals VALUES (?, ?, ?, ?, ?)", row)
         else:
-            grows = "UPDATE seals SET last_us = ?, hash = ? WHERE seq = ? AND hash = ?"
+            grows = (
+                "UPDATE seals SET last_us = ?, hash = ? WHERE seq = ? AND hash = ?"
+                " AND seq = (SELECT max(seq) FROM seals)"
+            )
             if db.execute(grows, (now_us, grown.hash, seal.seq, seal.hash)).rowcount != 1:
-                raise sqlite3.IntegrityError(f"seal {seal.seq} was changed by somebody else")
+                raise sqlite3.IntegrityError(f"somebody else wrote to seal {seal.seq}, or after it")
         seal.hash = grown.hash
 
 

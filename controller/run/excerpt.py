@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.run.audit import audit
+from controller.run.audit import AuditError, audit
 from controller.run.journalschema import (
     EVIDENCE,
     EXCERPT,
@@ -21,6 +21,7 @@ from controller.run.journalschema import (
 )
 from controller.run.readonly import HistoryError, connection
 from controller.run.retention import SEALS
+from controller.run.seals import Anchor
 
 BLOCK_BYTES = 1 << 20
 
@@ -81,11 +82,27 @@ def cut(journal: Path, seals: tuple[int, int], file: Path) -> Excerpt:
         digest = _durable(unfinished)
         unfinished.rename(file)
         _sync(file.parent)
-    except (sqlite3.Error, OSError) as error:
+    except (AuditError, sqlite3.Error, OSError) as error:
         raise ExcerptError(_named(file, error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return Excerpt(path=file, first_seal=seals[0], last_seal=seals[1], sha256=digest)
+
+
+def adopted(journal: Path, seals: tuple[int, int], file: Path) -> Excerpt:
+    """A file that exists, if it is what `cut` would have made."""
+    try:
+        with closing(connection(journal)) as db:
+            last = db.execute("SELECT seq, hash FROM seals WHERE seq = ?", (seals[1],)).fetchone()
+        with closing(connection(file)) as db:  # pages that no row needs are not looked at by an audit
+            is_sound = db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        found = audit(file, [Anchor(*last)])
+        is_whole = is_sound and found.is_verified and found.first is not None and found.first.seq == seals[0]
+        if not is_whole or found.last != Anchor(*last):
+            raise ExcerptError(f"{file}: it is not seals {seals[0]} to {seals[1]} of {journal}")
+        return Excerpt(path=file, first_seal=seals[0], last_seal=seals[1], sha256=_durable(file))
+    except (HistoryError, AuditError, sqlite3.Error, OSError) as error:
+        raise ExcerptError(_named(file, error)) from error
 
 
 def _copy(journal: Path, seals: tuple[int, int], file: Path) -> None:

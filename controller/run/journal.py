@@ -22,8 +22,10 @@ from controller.decide.plan import Alarm, Plan
 from controller.domain.devices import Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit
+from controller.run.archive import Archive
 from controller.run.board import JournalStats
 from controller.run.devices import outcome_name
+from controller.run.excerpt import Excerpt, ExcerptError
 from controller.run.gridbook import Record, StoreError
 from controller.run.happenings import Happening, StreamedPoint
 from controller.run.journalfile import JournalFile
@@ -64,6 +66,7 @@ class Journal:
         *,
         usage_keep_days: float = USAGE_KEEP_DAYS,
         events_keep_days: float = EVENTS_KEEP_DAYS,
+        archive: Path | None = None,
         busy_s: float = BUSY_S,
         deadline_s: float = WRITE_DEADLINE_S,
     ) -> None:
@@ -72,7 +75,15 @@ class Journal:
         self._utc = utc
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._waiting = Waiting(BUFFERED_ROWS)
-        keep = Keep(history=keep_days, usage=usage_keep_days, events=events_keep_days)
+        keep = Keep(
+            history=keep_days,
+            usage=usage_keep_days,
+            events=events_keep_days,
+            archives=archive is not None,
+        )
+        self._archive = None
+        if archive is not None:
+            self._archive = Archive(path, archive, utc=utc, written=self._archived)
         self._file = JournalFile(path, keep=keep, utc=utc, waiting=self._waiting, busy_s=busy_s)
         self._minutes = MinuteMeter()
         self._failing = False
@@ -87,7 +98,10 @@ class Journal:
     @property
     def stats(self) -> JournalStats:
         return JournalStats(
-            lost_rows=self._waiting.lost_rows, waiting_rows=len(self._waiting), is_failing=self._failing
+            lost_rows=self._waiting.lost_rows,
+            waiting_rows=len(self._waiting),
+            is_failing=self._failing,
+            is_archive_failing=self._archive is not None and self._archive.is_failing,
         )
 
     async def open(self) -> None:
@@ -105,7 +119,13 @@ class Journal:
             self._thread.shutdown(wait=False)
 
     async def run(self) -> None:
-        """Write behind until cancelled."""
+        """Write behind, and archive, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write_behind())
+            if self._archive is not None:
+                group.create_task(self._archive.run())
+
+    async def _write_behind(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             try:
@@ -170,6 +190,12 @@ class Journal:
             return await self._call(self._file.load)
         except JournalError as error:
             raise StoreError(str(error)) from error
+
+    async def _archived(self, excerpt: Excerpt) -> None:
+        try:
+            await self._call(partial(self._file.archived, excerpt))
+        except JournalError as error:
+            raise ExcerptError(str(error)) from error
 
     def _tell_anchor(self) -> None:
         anchor, now_utc_s = self.anchor, self._utc()

@@ -7,13 +7,14 @@ file is forgotten and read anew, so that a write that failed halfway leaves no f
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.domain.grid import EventStatus
 from controller.run.chain import Chain
+from controller.run.excerpt import Excerpt
 from controller.run.gridbook import Record
 from controller.run.happenings import Happening, StreamedPoint
 from controller.run.journalschema import NOT_CLOSED, Bookkeeping, microseconds, prepare
@@ -78,11 +79,14 @@ class JournalFile:
     def flush(self, *last: Named) -> None:
         """Write what waits, and `last`; drop a bite of what is too old, move one of what is to be moved."""
         rows, lost = self._waiting.take()
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
+            known.chain.append(db, [*rows, *lost_rows(lost, now_us), *last], now_us)
+            known.moving.bite(db, known.chain, now_us)
+            known.retention.bite(db, known.chain, now_us)
+
         try:
-            with self._transaction() as (db, known, now_us):
-                known.chain.append(db, [*rows, *lost_rows(lost, now_us), *last], now_us)
-                known.moving.bite(db, known.chain, now_us)
-                known.retention.bite(db, known.chain, now_us)
+            self._write(write)
         except sqlite3.Error:
             self._waiting.put_back(rows, lost)
             raise
@@ -98,7 +102,8 @@ class JournalFile:
         budget = self._budget.spent(len(rows), microseconds(self._utc()))
         refusals = sum(isinstance(one, Happening) and one.status == EventStatus.REJECTED for one in history)
         is_flood = budget.left < (budget.most * UNREADABLE_SHARE if refusals else 0)
-        with self._transaction() as (db, known, now_us):
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
             db.executemany(
                 "INSERT OR REPLACE INTO grid VALUES (?, ?, ?, ?)",
                 [(record.key, record.version_utc_s, record.status, record.text) for record in records],
@@ -106,11 +111,23 @@ class JournalFile:
             db.executemany("DELETE FROM grid WHERE key = ?", [(key,) for key in forget])
             if not is_flood:
                 known.chain.append(db, rows, now_us)
+
+        self._write(write)
         if not is_flood:
             self._budget = budget
             return
         for name, row in rows:
             self._waiting.lose(name, row)
+
+    def archived(self, excerpt: Excerpt) -> None:
+        """Write down that there is such a file; retention may drop what is in it."""
+        row = (Bookkeeping.ARCHIVED, excerpt.path.name, excerpt.first_seal, excerpt.last_seal, None)
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
+            known.chain.append(db, [("bookkeeping", (now_us, *row, excerpt.sha256))], now_us)
+            known.retention.archived = excerpt.last_seal
+
+        self._write(write)
 
     def load(self) -> tuple[Record, ...]:
         rows = self._connection().execute("SELECT key, version_utc_s, status, text FROM grid")
@@ -119,19 +136,22 @@ class JournalFile:
             for key, version, status, text in rows
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, _Known, int]]:
-        db = self._connection()
+    def _write(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
+        """Run `write` in a transaction, and again if somebody else was at the file since the last one."""
         try:
-            with db:
-                if self._known is None:
-                    self._known = _Known(Chain(db), Retention(db, self._keep), Moving(db))
-                known = self._known
-                yield db, known, microseconds(self._utc())
-        except BaseException:
-            self._known = None
-            raise
-        self.anchor = known.chain.closed
+            self._write_once(write)
+        except sqlite3.IntegrityError:
+            self._write_once(write)
+
+    def _write_once(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
+        db = self._connection()
+        known, self._known = self._known, None  # what is known holds again once this is committed
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            if known is None:
+                known = _Known(Chain(db), Retention(db, self._keep), Moving(db))
+            write(db, known, microseconds(self._utc()))
+        self._known, self.anchor = known, known.chain.closed
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:

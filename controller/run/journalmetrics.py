@@ -20,3 +20,8 @@ def journal_metrics(stats: JournalStats) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         PREFIX + "failing", "1 while the journal cannot be written", value=int(stats.is_failing)
     )
+    yield GaugeMetricFamily(
+        PREFIX + "archive_failing",
+        "1 while finished days cannot be archived",
+        value=int(stats.is_archive_failing),
+    )

@@ -18,16 +18,21 @@ PRUNED_AT_ONCE = 10_000
 SEALS_AT_ONCE = 1_000
 DAY_US = 86_400_000_000
 EVERY_US = 60_000_000
+QUIET_US = 3_600_000_000
+"""After a start, and after a leap of the clock by as much, nothing is dropped for this long: a clock that is
+wrong for a moment must not cost years of evidence."""
 SEALS = "seals"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How long rows are kept, in days: `history` for commands, samples, alarms and set-points of streams."""
+    """How long rows are kept, in days: `history` for commands, samples, alarms and set-points of streams.
+    With `archives` nothing goes before it is in the archive."""
 
     history: float
     usage: float
     events: float
+    archives: bool = False
 
     def of(self, name: str) -> float:
         match name:
@@ -43,17 +48,26 @@ class Keep:
 
 class Retention:
     """Make a new one after an error of the database: it reads how far the chain says that rows are gone. A
-    UTC day goes once all of it is too old."""
+    UTC day goes once all of it is too old, and with an archive once it is in there."""
 
     def __init__(self, db: sqlite3.Connection, keep: Keep) -> None:
         self._keep = keep
+        copied = "SELECT coalesce(max(last_id), 0) FROM bookkeeping WHERE what = ?"
+        self.archived: int = db.execute(copied, (Bookkeeping.ARCHIVED,)).fetchone()[0]
         said = "SELECT subject, max(last_id) FROM bookkeeping WHERE what = ? GROUP BY subject"
         self._pruned = {str(name): int(last) for name, last in db.execute(said, (Bookkeeping.PRUNED,))}
+        self._seen_us = 0
+        self._quiet_until_us = 0
         self._looked_us = 0
         self._is_behind = True
 
     def bite(self, db: sqlite3.Connection, chain: Chain, now_us: int) -> None:
         """Drop some of what is too old, and write down what. The caller commits."""
+        if not 0 <= now_us - self._seen_us < QUIET_US:
+            self._quiet_until_us = now_us + QUIET_US
+        self._seen_us = now_us
+        if now_us < self._quiet_until_us:
+            return
         if not self._is_behind and 0 <= now_us - self._looked_us < EVERY_US:
             return
         self._looked_us = now_us
@@ -76,12 +90,13 @@ class Retention:
         through = self._pruned.get(name, 0)
         first = _first_kept(db, name, through)
         rows = 0
-        for last_id, last_us in db.execute(
-            "SELECT parts.last_id, seals.last_us FROM parts JOIN seals ON seals.seq = parts.seal"
+        for seal, last_id, last_us in db.execute(
+            "SELECT seals.seq, parts.last_id, seals.last_us FROM parts JOIN seals ON seals.seq = parts.seal"
             " WHERE parts.name = ? AND parts.seal >= ? ORDER BY parts.seal",
             (name, first),
         ):
-            if last_us >= self._before_us(name, now_us) or rows >= PRUNED_AT_ONCE:
+            is_kept = last_us >= self._before_us(name, now_us)
+            if is_kept or rows >= PRUNED_AT_ONCE or (self._keep.archives and seal > self.archived):
                 break
             rows, through = rows + last_id - through, last_id
         if not rows:

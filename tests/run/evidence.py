@@ -56,6 +56,13 @@ class Site:
         file.flush()
         self.utc_s += 1.0
 
+    def next_days(self, file: JournalFile, count: int = 1) -> None:
+        """Let days pass as a clock does, in steps, and retention have its turns."""
+        until_s = self.utc_s + count * 86_400
+        while self.utc_s < until_s:
+            self.utc_s = min(until_s, self.utc_s + 3000)
+            file.flush()
+
     def event(self, file: JournalFile, event: str, status: str = "RECEIVED", text: str = "") -> None:
         happening = Happening(
             utc_s=self.utc_s, event=event, version_utc_s=self.utc_s - 1, status=status, text=text

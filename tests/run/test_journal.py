@@ -21,9 +21,11 @@ from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
 from controller.run.audit import audit
 from controller.run.gridbook import Record, StoreError
+from controller.run.happenings import Happening
 from controller.run.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
+from controller.run.journalfile import EVENTS_AT_ONCE, EVENTS_PER_S
 from controller.run.journalschema import SCHEMA_VERSION, microseconds
-from controller.run.retention import PRUNED_AT_ONCE
+from controller.run.retention import PRUNED_AT_ONCE, QUIET_US
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
 from tests.virtualtime import in_virtual_time
@@ -104,15 +106,23 @@ async def test_records_are_read_back_as_they_were_the_newest_of_each_key(tmp_pat
 WRITER = """
 import asyncio, sys, time
 from pathlib import Path
+from controller.decide.plan import Alarm, AlarmKind
 from controller.run.gridbook import Record
+from controller.run.happenings import Happening
 from controller.run.journal import Journal
 
 async def main():
     journal = Journal(Path(sys.argv[1]), 1.0, time.time)
     await journal.open()
+    behind = asyncio.create_task(journal.run())
+    alarm = Alarm(kind=AlarmKind.COOLING, subject="hall", detail="not proven")
     for number in range(int(sys.argv[2])):
         record = Record(key=f"event/{number}", version_utc_s=0.0, status="", text="x" * 3000)
-        await journal.record((record,))
+        told = Happening(
+            utc_s=time.time(), event=str(number), version_utc_s=0.0, status="RECEIVED", text="x" * 3000
+        )
+        journal.alarm(alarm, raised=True)
+        await journal.record((record,), (), (told,))
         print(number, flush=True)
     await asyncio.sleep(60)
 
@@ -136,7 +146,9 @@ def test_whatever_was_recorded_is_there_after_the_process_was_killed(tmp_path: P
         async with opened(path) as after:
             return {found.key for found in await after.load()}
 
-    assert audit(path).is_verified
+    found = audit(path)
+    assert found.is_verified
+    assert found.rows["events"] >= len(promised)
     assert asyncio.run(kept()) >= {f"event/{number}" for number in promised}
     assert audit(path).is_verified
 
@@ -224,6 +236,26 @@ async def test_a_disk_that_does_not_answer_in_time_is_a_refusal_that_says_so(tmp
 
     await keeping.close()
     assert [row[0] for row in rows_of(path, "SELECT key FROM grid")] == ["event/a"], "it came through late"
+
+
+async def test_a_flood_of_events_costs_their_history_and_says_so_but_never_the_events(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    rows = EVENTS_AT_ONCE // 4
+    flood = [Happening(utc_s=UTC_S, event="x", version_utc_s=None, status="REJECTED")] * rows
+    own = (Happening(utc_s=UTC_S, event="dr-7", version_utc_s=UTC_S, status="RECEIVED", text="{}"),)
+    async with opened(path, wall=wall) as keeping:
+        for number in range(4):
+            await keeping.record((record(f"event/{number}"),), (), tuple(flood))
+        await keeping.record((record("event/dr-7"),), (), own)
+        wall.utc_s += EVENTS_AT_ONCE / EVENTS_PER_S
+        await keeping.record((), (), tuple(flood))
+        kept = await keeping.load()
+
+    found = audit(path)
+    assert len(kept) == 5
+    assert found.rows["events"] == 3 * rows + 1, "refusals use up half of what there is"
+    assert [(loss.table, loss.rows) for loss in found.losses] == [("events", 2 * rows)]
+    assert found.is_verified
 
 
 async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:
@@ -407,6 +439,10 @@ async def test_what_is_too_old_is_dropped_and_grid_records_are_not(tmp_path: Pat
             await asyncio.sleep(1.1)
             wall.utc_s += DAY_S
         await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
 
         tables = ("samples", "commands", "alarms")
         kept = [[row[0] for row in rows_of(path, f"SELECT utc_us FROM {table}")] for table in tables]  # noqa: S608 our own names
@@ -430,6 +466,9 @@ async def test_years_of_old_rows_go_in_bites_so_that_a_grid_event_never_waits_fo
 
     left = []
     async with opened(path, wall=wall) as keeping, written_behind(keeping):
+        for _ in range(2):
+            wall.utc_s += QUIET_US / 2e6
+            await asyncio.sleep(1.01)
         for _ in range(4):
             ((count,),) = rows_of(path, "SELECT count(*) FROM alarms")
             left.append(count)

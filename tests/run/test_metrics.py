@@ -52,6 +52,7 @@ UNITLESS = {
     "operator_up",
     "journal_rows_waiting",
     "journal_failing",
+    "journal_archive_failing",
     "jobs",
     "queue_gpus",
     "queue_gpus_held",
