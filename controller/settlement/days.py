@@ -48,18 +48,14 @@ class Calendar:
         return DayKind.SATURDAY if is_saturday else DayKind.SUNDAY_OR_HOLIDAY
 
     def intervals_of(self, day: date) -> Iterator[Span]:
-        whole = self.span_of(day)
-        start_utc_s = whole.start_utc_s
-        while start_utc_s < whole.end_utc_s:
-            yield Span(start_utc_s, min(start_utc_s + self.interval_s, whole.end_utc_s))
-            start_utc_s += self.interval_s
+        yield from self._intervals(day, self.span_of(day))
 
     def intervals_in(self, span: Span) -> tuple[Span, ...]:
         """The intervals that have a part in `span`, whole."""
         day, last = self.day_of(span.start_utc_s), self.day_of(span.end_utc_s)
         found: list[Span] = []
         while day <= last:
-            found += [interval for interval in self.intervals_of(day) if interval.overlaps(span)]
+            found += self._intervals(day, span)
             day += timedelta(days=1)
         return tuple(found)
 
@@ -80,6 +76,17 @@ class Calendar:
             if is_shown and utc_s not in starts:
                 starts.append(utc_s)
         return tuple(Span(utc_s, utc_s + interval.length_s) for utc_s in starts)
+
+    def _intervals(self, day: date, wanted: Span) -> Iterator[Span]:
+        """Those of a day that have a part in `wanted`."""
+        whole = self.span_of(day)
+        passed = max(int((wanted.start_utc_s - whole.start_utc_s) // self.interval_s), 0)
+        start_utc_s = whole.start_utc_s + passed * self.interval_s
+        while start_utc_s < min(whole.end_utc_s, wanted.end_utc_s):
+            interval = Span(start_utc_s, min(start_utc_s + self.interval_s, whole.end_utc_s))
+            if interval.overlaps(wanted):
+                yield interval
+            start_utc_s += self.interval_s
 
     def _midnight_utc_s(self, day: date) -> float:
         return datetime.combine(day, time(), self.zone).timestamp()
