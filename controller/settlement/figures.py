@@ -104,7 +104,7 @@ def _baseline(evidence: Evidence) -> str:
     if not isinstance(baseline, Baseline):
         return f"{baseline.method}: none, {baseline.lack.value.replace('_', ' ')}: {baseline.detail}"
     mean = baseline.over(evidence.course.span)
-    days = f", {len(baseline.days)} days" if baseline.days else ""
+    days = f", of {len(baseline.days)} like days" if baseline.days else ""
     moved = f", adjusted {baseline.detail}" if baseline.detail else ""
     return f"{baseline.method}: {kw(None if mean is None else mean.watts)} on the mean{days}{moved}"
 
