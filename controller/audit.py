@@ -49,12 +49,12 @@ def run(request: Request, out: Console, err: Console) -> int:
         for line in lines(found):
             out.print(line, soft_wrap=True)
     code = EXIT_VERIFIED if found.is_verified else EXIT_BROKEN
-    if found.is_verified and request.cut is not None:
+    if request.cut is not None:  # what was sealed before a fault is as good as ever
         try:
             cut = _cut(path, request.cut)
         except (ExcerptError, RecordingError) as error:
             err.print(str(error), style="red", soft_wrap=True)
-            code = EXIT_UNREADABLE
+            code = code or EXIT_UNREADABLE
         else:
             told["written"] = {"file": str(cut.path), "sha256": cut.sha256}
             if not request.as_json:
@@ -81,6 +81,8 @@ def lines(found: Audit) -> Iterator[str]:
         yield f"dropped   {'seals' if name == SEALS else f'rows of {name}'} up to {through}, by retention"
     for name, count in sorted(found.left_out.items() if found.is_excerpt else ()):
         yield f"left out  {count} rows of {name} that these seals cover: gone before, as the file says"
+    if found.archived:
+        yield f"archived  {found.archived} files, with their SHA-256 in the table bookkeeping"
     for name in found.unmoved:
         yield f"unsealed  rows of {name} from an older version wait to be taken over"
     for loss in found.losses:
@@ -116,6 +118,7 @@ def as_json(found: Audit) -> dict[str, object]:
             {"utc_s": loss.utc_s, "table": loss.table, "rows": loss.rows, "detail": loss.detail}
             for loss in found.losses
         ],
+        "archived_files": found.archived,
         "starts_after_unclosed": found.unclosed,
         "anchors_confirmed": [str(anchor) for anchor in found.confirmed],
         "anchors_beyond": [str(anchor) for anchor in found.beyond],

@@ -164,9 +164,18 @@ def test_nothing_is_cut_out_of_what_is_broken_or_over_a_file_that_exists(
 
     assert command("--journal", journal, "--export", *window, taken).exit_code == 2
     assert command("--journal", broken(journal), "--export", *window, new).exit_code == 1
+    assert not new.exists()
     assert command("--journal", journal, "--export", "2020-01-01", "2020-01-02", new).exit_code == 2
     assert command("--journal", journal, "--export", "noon", "2020-01-02", new).exit_code == 2
     assert (taken.read_text(), sorted(tmp_path.iterdir())) == ("mine", [taken])
+
+
+def test_what_lies_before_a_fault_can_still_be_cut_out(tmp_path: Path, journal: Path) -> None:
+    file = tmp_path / "before.db"
+
+    done = command("--journal", broken(journal), "--export", "2027-01-15T08:00", "2027-01-15T08:02", file)
+
+    assert (done.exit_code, audit(file).is_verified) == (1, True)
 
 
 def test_an_excerpt_is_verified_by_somebody_else_as_far_as_it_goes(tmp_path: Path, journal: Path) -> None:

@@ -21,6 +21,8 @@ from controller.run.readonly import HistoryError, connection
 from controller.run.retention import DAY_US
 
 LOOK_EVERY_S = 600.0
+PAUSE_S = 5.0
+"""Between two files: a site that begins to archive has years of days, and a loop beside it to keep pace."""
 
 
 class Archive:
@@ -33,12 +35,14 @@ class Archive:
         *,
         utc: Callable[[], float],
         written: Callable[[Excerpt], Awaitable[None]],
+        pause_s: float = PAUSE_S,
     ) -> None:
         self.is_failing = False
         self._journal = journal
         self._directory = directory
         self._utc = utc
         self._written = written
+        self._pause_s = pause_s
         self._log = structlog.get_logger("archive")
 
     async def run(self) -> None:
@@ -53,6 +57,7 @@ class Archive:
             while (excerpt := await asyncio.to_thread(self._next)) is not None:
                 await self._written(excerpt)
                 self._log.info("journal_archived", path=str(excerpt.path), sha256=excerpt.sha256)
+                await asyncio.sleep(self._pause_s)
         except ExcerptError as error:
             if not self.is_failing:
                 self._log.error("journal_not_archived", why=str(error))

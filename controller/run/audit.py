@@ -57,7 +57,8 @@ class Loss:
 @dataclass(slots=True, kw_only=True)
 class Audit:
     """What was found. `faults` are the first of `fault_count`; `rows` counts what was verified, by table,
-    `left_out` the rows under these seals that are gone by retention, and `pruned` says up to which id."""
+    `left_out` the rows under these seals that are gone by retention, and `pruned` says up to which id.
+    `archived` files hold older days, and `unclosed` starts followed a controller that had not closed it."""
 
     path: Path
     seals: int = 0
@@ -69,6 +70,7 @@ class Audit:
     pruned: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
+    archived: int = 0
     unclosed: int = 0
     is_excerpt: bool = False
     unmoved: tuple[str, ...] = ()
@@ -248,11 +250,13 @@ class _Auditor:
 
     def _tell_losses(self) -> None:
         for utc_us, what, subject, rows, detail in self._db.execute(
-            "SELECT utc_us, what, subject, rows, detail FROM bookkeeping WHERE what IN (?, ?) ORDER BY id",
-            (Bookkeeping.LOST, Bookkeeping.STARTED),
+            "SELECT utc_us, what, subject, rows, detail FROM bookkeeping WHERE what IN (?, ?, ?) ORDER BY id",
+            (Bookkeeping.LOST, Bookkeeping.STARTED, Bookkeeping.ARCHIVED),
         ):
             if what == Bookkeeping.STARTED:
                 self._found.unclosed += detail == NOT_CLOSED
+            elif what == Bookkeeping.ARCHIVED:
+                self._found.archived += 1
             elif _types((utc_us, rows)) == (int, int):
                 loss = Loss(utc_s=seconds(utc_us), table=str(subject), rows=rows, detail=str(detail))
                 self._found.losses.append(loss)

@@ -1,15 +1,18 @@
 """Takes over the rows of schema 1, a bite at a time while the controller runs: an upgrade needs no pause and
-no second copy of the disk. They are sealed as of then; what happened to them before nobody can prove.
+no second copy of the disk. They are sealed as of then; what happened to them before nobody can prove. From
+the samples of every second comes the energy by the minute that such a journal did not have.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from controller.run.chain import Chain
-from controller.run.journalschema import COLUMNS, Bookkeeping, old_tables
+from controller.run.journalschema import COLUMNS, Bookkeeping, old_tables, seconds
 from controller.run.seals import Row
+from controller.run.usage import Drawn, MinuteMeter
 
 MOVED_AT_ONCE = 5_000
 
@@ -25,6 +28,7 @@ class Moving:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._tables = list(old_tables(db))
+        self._meters: dict[object, MinuteMeter] = {}
 
     @property
     def is_done(self) -> bool:
@@ -37,11 +41,23 @@ class Moving:
         name = self._tables[0]
         taken = db.execute(_TAKE[name], (MOVED_AT_ONCE,)).fetchall()
         rows: list[tuple[str, Row]] = [(name, tuple(row[1:])) for row in taken]
-        if rows:
+        if name == "samples":
+            rows += [("usage", row) for row in self._usage(taken, is_all=len(taken) < MOVED_AT_ONCE)]
+        if taken:
             db.execute(f"DELETE FROM old_{name} WHERE rowid <= ?", (taken[-1][0],))  # noqa: S608 our own names
             detail = "of schema 1, not sealed before"
-            what: Row = (now_us, Bookkeeping.MOVED, name, None, None, len(rows), detail)
+            what: Row = (now_us, Bookkeeping.MOVED, name, None, None, len(taken), detail)
             chain.append(db, [*rows, ("bookkeeping", what)], now_us)
         if len(taken) < MOVED_AT_ONCE:
             db.execute(f"DROP TABLE old_{name}")
             del self._tables[0]
+
+    def _usage(self, samples: Iterable[Sequence[Any]], *, is_all: bool) -> Iterator[Row]:
+        """The minutes that these samples end; with the last of them, all that there is."""
+        for _, utc_us, node, metered_w, limit_w, *_ in samples:
+            readings = {} if metered_w is None else {str(node): Drawn(metered_w, limit_w)}
+            utc_s = seconds(utc_us)
+            yield from self._meters.setdefault(node, MinuteMeter()).read(utc_s, utc_s, readings)
+        if is_all:
+            for meter in self._meters.values():
+                yield from meter.close()

@@ -19,7 +19,9 @@ LONGEST_S = 5.0
 """Of a pause longer than this between two ticks nothing was measured."""
 
 
-class _Reading(NamedTuple):
+class Drawn(NamedTuple):
+    """What the meter of a node shows, and its limit; None where it has none."""
+
     metered_w: float
     limit_w: float | None
 
@@ -33,7 +35,7 @@ class _Sums:
     limit_ws: float = 0.0
     limited_s: float = 0.0
 
-    def add(self, mean: _Reading, for_s: float) -> None:
+    def add(self, mean: Drawn, for_s: float) -> None:
         self.energy_ws += mean.metered_w * for_s
         self.measured_s += for_s
         if mean.limit_w is not None:
@@ -48,15 +50,18 @@ class MinuteMeter:
 
     _minute: int | None = None
     _now_s: float = 0.0
-    _before: Mapping[str, _Reading] = field(default_factory=dict)
+    _before: Mapping[str, Drawn] = field(default_factory=dict)
     _sums: dict[str, _Sums] = field(default_factory=dict)
     _ids: tuple[str, ...] = ()
     _places: Mapping[str, int] = field(default_factory=dict)
 
     def tick(self, now_s: float, utc_s: float, nodes: NodeStates) -> list[Row]:
-        readings = self._readings(nodes)
+        return self.read(now_s, utc_s, self._readings(nodes))
+
+    def read(self, now_s: float, utc_s: float, readings: Mapping[str, Drawn]) -> list[Row]:
+        """The same of readings by node; one that is not fresh is left out."""
         elapsed_s = now_s - self._now_s
-        means: dict[str, _Reading] = {}
+        means: dict[str, Drawn] = {}
         if 0 < elapsed_s <= LONGEST_S:
             both = readings.keys() & self._before.keys()
             means = {node: _mean(self._before[node], readings[node]) for node in both}
@@ -86,23 +91,23 @@ class MinuteMeter:
         self._minute, self._sums = minute, {}
         return rows
 
-    def _readings(self, nodes: NodeStates) -> Mapping[str, _Reading]:
+    def _readings(self, nodes: NodeStates) -> Mapping[str, Drawn]:
         if nodes.ids is not self._ids:
             self._ids, self._places = nodes.ids, {node: at for at, node in enumerate(nodes.ids)}
         readings = {}
         for node, metered in nodes.metered.items():
             if metered is not None:
                 limit_w = int(nodes.limit_w[self._places[node]])
-                readings[node] = _Reading(metered.watts, None if limit_w == UNLIMITED_W else limit_w)
+                readings[node] = Drawn(metered.watts, None if limit_w == UNLIMITED_W else limit_w)
         return readings
 
 
-def _mean(before: _Reading, after: _Reading) -> _Reading:
+def _mean(before: Drawn, after: Drawn) -> Drawn:
     """A limit that came or went between the two counts as the later says, for all of the time."""
     limit_w = after.limit_w
     if before.limit_w is not None and limit_w is not None:
         limit_w = (before.limit_w + limit_w) / 2
-    return _Reading((before.metered_w + after.metered_w) / 2, limit_w)
+    return Drawn((before.metered_w + after.metered_w) / 2, limit_w)
 
 
 def _row(minute: int, node: str, sums: _Sums) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 from contextlib import closing
@@ -33,7 +34,8 @@ def archive_of(site: Site, file: JournalFile) -> Archive:
     async def written(excerpt: Excerpt) -> None:
         file.archived(excerpt)
 
-    return Archive(site.path, site.path.with_name("archive"), utc=lambda: site.utc_s, written=written)
+    directory = site.path.with_name("archive")
+    return Archive(site.path, directory, utc=lambda: site.utc_s, written=written, pause_s=0.0)
 
 
 def files(site: Site) -> list[Path]:
@@ -147,10 +149,13 @@ async def test_a_running_journal_archives_by_itself(tmp_path: Path) -> None:
         await days(site, file, None, 1)
     keeping = Journal(site.path, 2.0, lambda: site.utc_s, archive=tmp_path / "archive")
     await keeping.open()
-    archive = keeping._archive
-    assert archive is not None
 
-    await archive.catch_up()
+    async with asyncio.timeout(10):
+        catching_up = asyncio.create_task(keeping.run())
+        while not audit(site.path).archived:  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.05)
+    catching_up.cancel()
+    await asyncio.wait([catching_up])
     await keeping.close()
 
     (path,) = files(site)

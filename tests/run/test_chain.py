@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from controller.run.audit import Audit, audit
 from controller.run.chain import ROWS_A_SEAL
+from controller.run.history import opened
 from controller.run.journalschema import COLUMNS, EVIDENCE
 from controller.run.moving import MOVED_AT_ONCE
 from controller.run.retention import Keep
@@ -504,6 +505,31 @@ def test_an_older_journal_is_taken_over_in_bites_and_nothing_of_it_is_lost(tmp_p
     assert [granted_w for _, granted_w in moved] == list(range(2 * MOVED_AT_ONCE + 7))
     assert moved[-1][0] == int(UTC_S - 1) * 1_000_000 + 123_456
     assert said == (len(moved) + 2,)
+
+
+def test_a_takeover_makes_the_energy_by_the_minute_that_was_not_kept_then(tmp_path: Path) -> None:
+    site = Site(tmp_path / "journal.db")
+    with closing(sqlite3.connect(site.path)) as db, db:
+        db.executescript(SCHEMA_1)
+        rows = [(UTC_S + at, "site", 3000 + (at >= 60) * 600, 9000) for at in range(181)]
+        del rows[130:150]
+        rows += [(UTC_S + at, "pdu", 1000, 2000) for at in range(0, 181, 60)]
+        db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, 0, 0)", sorted(rows))
+
+    with site.running() as file:
+        for _ in range(3):
+            file.flush()
+
+    verified(site.path)
+    with opened(site.path) as history:
+        usage = list(history.usage("site", UTC_S, UTC_S + 3600))
+        assert history.nodes() == ("site",), "what was sampled once a minute tells no energy"
+    assert [(row.minute_utc_s - UTC_S, row.measured_s) for row in usage] == [
+        (0, 60.0),
+        (60, 60.0),
+        (120, 39.0),
+    ]
+    assert [row.energy_ws for row in usage] == [60 * 3000 + 300, 60 * 3600, 39 * 3600]
 
 
 def test_a_takeover_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
