@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from controller.domain.devices import DeviceSpec, ThermalLimits
+from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits
 from controller.domain.power import Limit
 from controller.domain.site import Prices
 from simulators.physics.gpu import Gpu
@@ -32,13 +32,21 @@ class Usable:
         self._possible = possible
         self._site = floor.site
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._zones = {zone.id: zone for zone in floor.site.zones}
+        self._zones = {
+            zone.id: ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c) for zone in floor.site.zones
+        }
+        self._best: dict[tuple[str, int], list[float]] = {}
+        """Of each miner and how many of its points its heat allows: the watts up to the best of these."""
+        self._best_at: tuple[Prices, float] | None = None
+        """The prices for which that is so."""
         self._limits = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
 
     def most_w(self, prices: Prices, usd_per_kwh: float, cap_w: float) -> float:
+        if self._best_at != (prices, usd_per_kwh):
+            self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
         free: dict[str, list[list[float]]] = {}
         for gpu in self._plant.gpus.values():
@@ -72,7 +80,15 @@ class Usable:
         if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work:
             return []
         allowed_w = self._cool_enough_w(spec, miner)
-        points = [point for point in spec.points if point.power.watts <= allowed_w or point == spec.floor]
+        count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
+        key = spec.id, count
+        if key not in self._best:
+            self._best[key] = self._up_to_best(spec.points[:count], miner, prices, usd_per_kwh)
+        return self._best[key]
+
+    def _up_to_best(
+        self, points: Sequence[OperatingPoint], miner: Miner, prices: Prices, usd_per_kwh: float
+    ) -> list[float]:
         best = max(
             points,
             key=lambda point: (
@@ -85,10 +101,7 @@ class Usable:
     def _cool_enough_w(self, spec: DeviceSpec, miner: Miner) -> float:
         share = _share(miner.temperature_c, spec.thermal)
         if miner.zone is not None:
-            zone = self._zones[miner.zone]
-            share = max(
-                share, _share(miner.inlet_c, ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c))
-            )
+            share = max(share, _share(miner.inlet_c, self._zones[miner.zone]))
         lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
         return lowest_w + (highest_w - lowest_w) * (1 - share)
 
