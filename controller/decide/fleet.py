@@ -23,7 +23,8 @@ class Fleet:
     """`node` and `zone` are indices (zone -1: none). The points of row i are those from `start[i]` to just
     before `start[i + 1]`, ascending in watts; `owner` is the row of each point and `rank` its place
     among those of its device. `ths_per_kw` is each miner's best, NaN for what is none. `draining` and
-    `isolated` are devices below a node that is. Who `has_choice` has more than one point.
+    `isolated` are devices below a node that is. Who `has_choice` has more than one point; `last` is
+    the place of its highest.
     """
 
     given: tuple[DeviceSpec, ...]
@@ -49,6 +50,7 @@ class Fleet:
     floor_w: Ints
     top_w: Ints
     has_choice: Flags
+    last: Ints
     rank: Ints
 
     def __len__(self) -> int:
@@ -99,6 +101,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         floor_w=power_w[start[:-1]],
         top_w=power_w[start[1:] - 1],
         has_choice=counts > 1,
+        last=counts - 1,
         rank=np.arange(len(owner)) - start[owner],
     )
 
