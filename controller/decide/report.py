@@ -105,7 +105,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     after, chosen = made.after, made.chosen
     fleet, known = after.fleet, after.columns
     highest = chosen.offers.highest
-    at_top = known.at == np.diff(fleet.start) - 1
+    at_top = known.at == fleet.last
     at_highest = known.at == highest
     blocked = chosen.allocation.blocked_by
     limited = (blocked >= 0) & (known.at != chosen.offers.best)
@@ -135,7 +135,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
     for case, why in reversed(cases):  # the first that holds is the one
-        found = np.where(case, REASON_CODE[why] if isinstance(why, Reason) else why, found)
+        np.copyto(found, REASON_CODE[why] if isinstance(why, Reason) else why, where=case)
     return found, np.where(found == REASON_CODE[Reason.LIMITED], blocked, -1)
 
 

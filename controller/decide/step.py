@@ -88,6 +88,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         margin=aim.margin,
         follow=aim.follow,
         mirror=after.mirror(),
+        recall=aim.chosen.recall,
     )
     return state, plan
 
@@ -102,7 +103,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     may = freedom(seen, may_run, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
-    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may)
+    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     return Aim(limits=course.limits, chosen=chosen, verdicts=verdicts, margin=margin, follow=course.follow)
 
