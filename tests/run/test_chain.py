@@ -411,6 +411,43 @@ def test_a_clock_that_is_wrong_for_a_while_costs_no_row(tmp_path: Path) -> None:
     assert verified(site.path).rows["samples"] == 120
 
 
+def test_what_was_written_while_the_clock_was_ahead_goes_with_what_follows_it(tmp_path: Path) -> None:
+    site = Site(tmp_path / "journal.db", keep=Keep(history=2.0, usage=2.0, events=2.0))
+    with site.running() as file:
+        site.second(file)
+        site.utc_s += 5000 * DAY_S
+        site.second(file)
+        site.utc_s -= 5000 * DAY_S
+        site.next_days(file, 2)
+        site.second(file)
+        site.next_days(file, 2)
+        assert verified(site.path).rows["samples"] == 2, "the first is too old, what follows it is not"
+        site.next_days(file, 2)
+
+    assert verified(site.path).rows["samples"] == 0
+
+
+def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
+    """Not even when all rows and seals of a table are gone, and the controller was restarted."""
+    site = Site(tmp_path / "journal.db", keep=Keep(history=2.0, usage=2.0, events=2.0))
+    with site.running() as file:
+        site.event(file, "dr-1")
+        site.second(file)
+        for _ in range(8):
+            site.next_days(file)
+            site.second(file)
+    assert verified(site.path).rows["events"] == 0
+    with closing(sqlite3.connect(site.path)) as db:
+        assert db.execute("SELECT count(*) FROM parts WHERE name = 'events'").fetchone() == (0,)
+
+    after = Site(site.path, utc_s=site.utc_s, keep=site.keep)
+    with after.running() as file:
+        after.event(file, "dr-2")
+        after.second(file)
+
+    assert verified(site.path).rows["events"] == 1
+
+
 def test_rows_that_come_back_after_they_were_dropped_are_found(tmp_path: Path) -> None:
     site = a_week(tmp_path / "journal.db")
     with closing(sqlite3.connect(site.path)) as db, db:
