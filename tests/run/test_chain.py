@@ -293,6 +293,7 @@ def test_a_writer_that_was_killed_leaves_a_whole_chain_and_the_next_one_says_so(
     for _ in range(70):
         site.second(killed)
     site.waiting.add("samples", (1, "site", 1, 1, 1, 1))  # never written
+    site.killed(killed)
     last = seals(site.path)
     verified(site.path)
 
@@ -574,6 +575,7 @@ def test_a_takeover_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None
     of_schema_1(site.path, samples=2 * MOVED_AT_ONCE)
     killed = site.started()
     killed.flush()
+    site.killed(killed)
 
     after = Site(site.path, utc_s=site.utc_s + 1)
     with after.running() as file:
@@ -581,3 +583,54 @@ def test_a_takeover_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None
             after.second(file)
 
     assert verified(site.path).rows["samples"] == 2 * MOVED_AT_ONCE + 3
+
+
+# -- a long life ---------------------------------------------------------------------------------------------
+
+
+def live(path: Path, seed: int, steps: int) -> None:
+    """A journal through whatever may befall it: days, restarts, kills, wrong clocks, a locked file."""
+    dice = random.Random(seed)
+    keep = Keep(
+        history=dice.choice([1.0, 3.0]), usage=dice.choice([1.0, 5.0]), events=dice.choice([1.0, 9.0])
+    )
+    site = Site(path, keep=keep)
+    file, known = site.started(), []
+    for step in range(steps):
+        match dice.choice(["run", "run", "days", "kill", "stop", "clock", "locked", "event", "nothing"]):
+            case "run":
+                for _ in range(dice.randint(1, 70)):
+                    site.second(file)
+            case "days":
+                site.next_days(file, dice.randint(1, 4))
+            case "kill":
+                site.killed(file)
+                file = site.started()
+            case "stop":
+                file.finish()
+                site.utc_s += dice.choice([1.0, 5000.0, 30 * DAY_S])
+                file = site.started()
+            case "clock":
+                site.utc_s += dice.choice([-3.0, -4000.0, 4000.0, -2 * DAY_S, 20 * DAY_S, -20 * DAY_S])
+            case "locked":
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    site.waiting.add("alarms", (1, "cooling", "hall", 1, ""))
+                    with pytest.raises(sqlite3.OperationalError):
+                        file.flush()
+                    other.execute("ROLLBACK")
+            case "event":
+                site.event(file, f"event-{step}")
+                site.point(file, 1000)
+            case _:
+                file.flush()
+        known += [file.anchor] if file.anchor is not None else []
+        found = audit(path, known)
+        assert found.is_verified, f"seed {seed}, step {step}: {found.faults}"
+        assert not verifier.faults(str(path)), f"seed {seed}, step {step}"
+    file.finish()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_life_of_a_journal_looks_like_tampering(tmp_path: Path, seed: int) -> None:
+    live(tmp_path / "journal.db", seed, steps=40)
