@@ -302,13 +302,15 @@ class NodeStates(Sequence[NodeState]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where an event in force stands; `possible` is the least the site can be brought to."""
+    """Where an event in force stands; `possible` is the least the site can be brought to. `drawn_before` is
+    what the event's relative set-points are relative to, and must survive the process."""
 
     event: str
     version_utc_s: float
     status: EventStatus
     cap: Bound
     possible: Power
+    drawn_before: Power | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,7 @@ def _standings(made: Decision, cap: Bound, least: Power) -> tuple[Standing, ...]
             status=EventStatus.COMPLIANT if holds or _only_prices(event) else EventStatus.STARTED,
             cap=cap,
             possible=least,
+            drawn_before=event.drawn_before,
         )
         for event in made.grid.active
     )

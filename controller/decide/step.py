@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from controller.decide import commands, economics, jobs, profit, truth, value
+from controller.decide import commands, economics, jobs, profit, relative, truth, value
 from controller.decide.choose import Chosen, choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
@@ -21,11 +21,12 @@ from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
+from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.domain.devices import Means
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 
 
@@ -43,7 +44,8 @@ class Aim:
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
     link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
-    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    before = relative.begun(state.before, inputs.events, inputs.utc_s, inputs.now_s)
+    grid = grid_now(before.told(inputs.events), inputs.utc_s, link, site)
     seen = look(site, state, inputs)
     aim = _aim(site, state, inputs, grid, seen)
     state = _readiness(site, state, inputs, seen, aim.limits)
@@ -83,6 +85,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
+        before=_drawn(before, grid, seen, state.ready_s is not None, inputs.now_s),
         mirror=after.mirror(),
     )
     return state, plan
@@ -160,6 +163,15 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         largest=Power(int(seen.fleet.top_w.max(initial=0))),
         held=seen.network_suspect(site.policy.network_fault_share),
     )
+
+
+def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: float) -> Before:
+    """What the site draws by itself. Without a meter it is what devices claim, once they were all asked."""
+    metered = seen.metered.get(seen.tree.ids[0])
+    if isinstance(grid.target, Limit) or (metered is None and not ready):
+        return before
+    watts = metered.watts if metered is not None else int(seen.other_w[0] + seen.columns.draw_w.sum())
+    return relative.drawn(before, Drawn(now_s, watts, metered is not None))
 
 
 def _reach(limits: Limits, plan: Plan) -> Reach:

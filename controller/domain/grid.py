@@ -25,7 +25,7 @@ class TargetSignal:
 
 @dataclass(frozen=True, slots=True)
 class RelativeTargetSignal:
-    """Draw what would be drawn at that moment without this event, plus `power`, which may be negative."""
+    """Draw what was drawn before the event began, plus `power`, which may be negative."""
 
     power: Power
 
@@ -133,6 +133,7 @@ class GridEvent:
     Intervals ascend and do not overlap; an event without intervals is cancelled. `ramp_deadline_s` is the
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
     signals are about; empty, it is the whole site. `best_effort` may be met late, without breaking work.
+    `drawn_before` is what relative set-points are relative to, once that is known; no message says it.
     """
 
     id: str
@@ -145,6 +146,17 @@ class GridEvent:
     node: str = ""
     reports: tuple[ReportRequest, ...] = ()
     best_effort: bool = False
+    drawn_before: Power | None = None
+
+    @property
+    def relative_from_utc_s(self) -> float:
+        """When the event begins to ask for a change of draw; infinite if it never does."""
+        starts = (
+            piece.start_utc_s
+            for piece in self.intervals
+            if any(isinstance(signal, RelativeTargetSignal) for signal in piece.signals)
+        )
+        return min(starts, default=math.inf)
 
     @property
     def start_utc_s(self) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from controller.domain.grid import EventStatus
+from controller.domain.power import Power
 from controller.grid.results import Accepted, Cancelled, Rejected
 from controller.grid.site import UNMEASURED, Measured
 
@@ -45,6 +46,7 @@ class Entry:
     whose version could not be read or believed.
 
     `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
+    `drawn_before` is what the site drew before it began to follow the event, whatever its version.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Entry:
     told: tuple[EventStatus, ...] = ()
     unsent: tuple[Ack, ...] = ()
     keep_until_utc_s: float = 0.0
+    drawn_before: Power | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

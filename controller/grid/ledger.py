@@ -65,9 +65,9 @@ class Verdict:
 
 
 def events(ledger: Ledger, now_utc_s: float) -> tuple[GridEvent, ...]:
-    """The events in force or to come, by id."""
+    """The events in force or to come, by id, with what they are relative to."""
     return tuple(
-        entry.content.event
+        replace(entry.content.event, drawn_before=entry.drawn_before)
         for _, entry in sorted(ledger.entries.items())
         if isinstance(entry.content, Accepted) and lives(entry, ledger.mark, now_utc_s)
     )
@@ -100,7 +100,9 @@ def receive(
     refused = entry.refused
     if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
         refused = None
-    entry = replace(entry, content=result, refused=refused, told=(status,))
+    goes_on = lives(entry, ledger.mark, now_utc_s) and _asks_for_a_change(result, now_utc_s)
+    before = entry.drawn_before if goes_on else None
+    entry = replace(entry, content=result, refused=refused, told=(status,), drawn_before=before)
     effects = {EventStatus.CANCELLED: Effect.CANCELLED, EventStatus.EXPIRED: Effect.EXPIRED}
     effect = effects.get(status, Effect.NEW if known is None else Effect.UPDATED)
     return _put(ledger, entry, effect, acks, now_utc_s)
@@ -121,7 +123,8 @@ def receive_snapshot(
     for entry in tuple(ledger.entries.values()):
         was_out, is_out = left_out(entry, old), left_out(entry, ledger.mark)
         if is_out and _runs(entry, now_utc_s) and FINAL.isdisjoint(entry.told):
-            ledger, part = _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured)
+            over = replace(entry, drawn_before=None)
+            ledger, part = _tell(ledger, over, EventStatus.CANCELLED, now_utc_s, measured)
             verdict = combined(verdict, part)
         elif was_out and lives(entry, ledger.mark, now_utc_s):
             fresh = replace(entry, told=())
@@ -152,6 +155,23 @@ def advance(
             ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
             verdict = combined(verdict, part)
     return ledger, verdict
+
+
+def keep_drawn(
+    ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """The loop froze what an event is relative to: it has to survive the process. The first word counts."""
+    entry = ledger.entries.get(progress.event)
+    if (
+        entry is None
+        or entry.drawn_before is not None
+        or not isinstance(entry.content, Accepted)
+        or entry.content.event.version_utc_s != progress.version_utc_s
+        or not FINAL.isdisjoint(entry.told)
+    ):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    entry = replace(entry, drawn_before=progress.drawn_before)
+    return _with(ledger, entry), Verdict(effect=Effect.STATUS, touched=frozenset({entry.id}))
 
 
 def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) -> tuple[Ledger, Verdict]:
@@ -286,6 +306,11 @@ def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: f
     if isinstance(content, Accepted) and not _runs(entry, now_utc_s):
         return EventStatus.EXPIRED
     return EventStatus.RECEIVED if lives(entry, mark, now_utc_s) else EventStatus.CANCELLED
+
+
+def _asks_for_a_change(content: Accepted | Cancelled, now_utc_s: float) -> bool:
+    """Whether the site is to follow a relative set-point of this version by now."""
+    return isinstance(content, Accepted) and content.event.relative_from_utc_s <= now_utc_s
 
 
 def _runs(entry: Entry, now_utc_s: float) -> bool:

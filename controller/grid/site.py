@@ -42,11 +42,13 @@ UNMEASURED = Measured()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the site is with one version of an event: STARTED, COMPLIANT or COMPLETED."""
+    """How far the site is with one version of an event: STARTED, COMPLIANT or COMPLETED. `drawn_before` is
+    what it drew before it began to follow the event, where that matters."""
 
     event: str
     version_utc_s: float
     status: EventStatus
+    drawn_before: Power | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

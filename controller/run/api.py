@@ -176,7 +176,7 @@ class Api:
     def _merit(self, tick: Tick) -> web.Response:
         """Every device in the order in which it is shed, and the price of energy that order goes by."""
         inputs, site = tick.inputs, self._board.site
-        grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site)
+        grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, inputs.link, site)
         valuation = valuation_now(site, inputs, grid)
         merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues)
         return web.json_response(

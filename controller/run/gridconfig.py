@@ -73,7 +73,7 @@ class GridConfig(BaseModel):
     ramp_deadline_s: dict[Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
 
     # what is followed, and what stands for a limit
-    relative_setpoints: bool = False
+    relative_setpoints: bool = True
     levels_kw: dict[Level, Kilowatts] = {}
     offsets_kw: dict[Offset, Kilowatts] = {}
     instructions_kw: dict[Annotated[str, Field(min_length=1, max_length=128)], Kilowatts] = {}

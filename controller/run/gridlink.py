@@ -133,6 +133,9 @@ class GridLink:
                 continue
             own = replace(progress, event=progress.event.removeprefix(self._mark))
             entry = self._book.ledger.entries.get(own.event)
+            if entry is not None and entry.drawn_before is None and own.drawn_before is not None:
+                pending = Pending(change=partial(ledger.keep_drawn, progress=own))
+                self._book.put(("drawn before", own.event), pending)
             if entry is not None and own.status not in entry.told:
                 self._book.put(own, Pending(change=partial(ledger.advance, progress=own)))
 

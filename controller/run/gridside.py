@@ -82,7 +82,12 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
             for node in plan.nodes
         ),
         progress=tuple(
-            Progress(event=standing.event, version_utc_s=standing.version_utc_s, status=standing.status)
+            Progress(
+                event=standing.event,
+                version_utc_s=standing.version_utc_s,
+                status=standing.status,
+                drawn_before=standing.drawn_before,
+            )
             for standing in plan.standings
         ),
     )

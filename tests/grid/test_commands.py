@@ -99,7 +99,6 @@ def test_the_normal_level_asks_for_nothing(type_: str) -> None:
         ("CONTROL_LEVEL_OFFSET", -3),
         ("DISPATCH_INSTRUCTION", "SHED"),
         ("CONTROL_SETPOINT", 5),
-        ("DISPATCH_SETPOINT_RELATIVE", -5),
         ("CONTROL_LEVEL_OFFSET_PERCENT", 0.2),
     ],
 )
@@ -139,6 +138,24 @@ def test_a_change_by_more_than_the_whole_site_is_refused(value: float) -> None:
     type_ = "DISPATCH_SETPOINT_RELATIVE"
 
     assert refused(payload(type_, value), descriptors=[described(type_)]) is Reason.ABOVE_NAMEPLATE
+
+
+def test_an_interval_with_two_kinds_of_set_point_is_refused() -> None:
+    kinds = ("DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE")
+
+    reason = refused(*(payload(kind, 5) for kind in kinds), descriptors=[described(kind) for kind in kinds])
+
+    assert reason is Reason.BAD_VALUE
+
+
+def test_a_site_may_refuse_relative_set_points() -> None:
+    type_ = "DISPATCH_SETPOINT_RELATIVE"
+    content = event(payloadDescriptors=[described(type_)], intervals=[interval(payload(type_, -5))])
+
+    result = parsed(notice(content), contract=replace(AGREED, follows_relative=False))
+
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.NOT_AGREED
 
 
 # --- alerts and capacities
@@ -355,7 +372,6 @@ def test_every_signal_survives_the_store() -> None:
 
     result = answer(
         payload("ALERT_GRID_EMERGENCY", "x"),
-        payload("DISPATCH_SETPOINT_RELATIVE", -5),
         payload("IMPORT_CAPACITY_RESERVATION", 5),
         payload("GHG", 1, 2),
         descriptors=[

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, ReportRequest
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    ReportRequest,
+)
 from controller.domain.power import Power
 from controller.grid.entries import Ack, Ledger
 from controller.grid.ledger import (
@@ -23,6 +30,7 @@ from controller.grid.ledger import (
     advance,
     confirm,
     events,
+    keep_drawn,
     receive,
     receive_snapshot,
     settle,
@@ -467,3 +475,64 @@ def test_a_ledger_full_of_events_in_force_takes_no_more() -> None:
 
     assert ledger == before
     assert verdict == Verdict(effect=Effect.FULL)
+
+
+# --- what relative set-points are relative to
+
+
+def change(version: float = 1, start_s: float = NOW_S - 10, end_s: float = NOW_S + 100) -> Accepted:
+    piece = EventInterval(
+        start_utc_s=start_s, end_utc_s=end_s, signals=(RelativeTargetSignal(Power.kw(-10)),)
+    )
+    made = GridEvent(id="a", version_utc_s=version, source="test", intervals=(piece,))
+    return Accepted(event=made, stamp=f"v{version}")
+
+
+def drawn(ledger: Ledger, kw: int = 500, version: float = 1) -> Ledger:
+    progress = Progress(event="a", version_utc_s=version, status=S.STARTED, drawn_before=Power.kw(kw))
+    return keep_drawn(ledger, progress, NOW_S)[0]
+
+
+def relative_to(ledger: Ledger) -> list[Power | None]:
+    return [event.drawn_before for event in events(ledger, NOW_S)]
+
+
+def test_what_the_site_drew_before_an_event_is_kept_once_and_goes_on_with_its_versions() -> None:
+    ledger = drawn(drawn(after(change())), kw=400)
+
+    assert relative_to(ledger) == [Power.kw(500)]
+    assert relative_to(take(ledger, change(version=2))[0]) == [Power.kw(500)]
+    assert relative_to(take(ledger, limit(version=2, start_s=NOW_S))[0]) == [None]
+
+
+def test_of_another_version_or_of_an_event_that_is_over_nothing_is_kept() -> None:
+    assert relative_to(drawn(after(change()), version=2)) == [None]
+    assert drawn(after(cancel())).entries["a"].drawn_before is None
+    assert drawn(Ledger()) == Ledger()
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (change(version=2, start_s=NOW_S + 5),),
+        (cancel(version=2), change(version=3)),
+        (cancel(version=1), change(version=3)),
+        (listing(as_of=10), listing(change(), as_of=11)),
+    ],
+    ids=["put off", "cancelled and made anew", "cancelled in its own version", "left out and listed again"],
+)
+def test_an_event_that_did_not_go_on_is_relative_to_nothing_that_was(between: tuple[Message, ...]) -> None:
+    ledger = drawn(after(change()))
+
+    for message in between:
+        ledger, _ = take(ledger, message)
+
+    assert relative_to(ledger) == [None]
+
+
+def test_a_renewed_event_that_had_run_out_is_relative_to_nothing_that_was() -> None:
+    ledger = drawn(after(change(end_s=NOW_S + 1)))
+
+    ledger, _ = receive(ledger, change(version=2), NOW_S + 2)
+
+    assert relative_to(ledger) == [None]
