@@ -302,8 +302,9 @@ class NodeStates(Sequence[NodeState]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where an event in force stands; `possible` is the least the site can be brought to. `drawn_before` is
-    what the event's relative set-points are relative to, and must survive the process."""
+    """Where an event in force stands: STARTED, COMPLIANT or INFEASIBLE. `possible` is the least that its
+    place can be brought to, or the draw nearest to what it asks for and cannot have. `drawn_before` is what
+    its relative set-points are relative to, and must survive the process."""
 
     event: str
     version_utc_s: float

@@ -13,7 +13,7 @@ from controller.decide.choose import Chosen, choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
 from controller.decide.device import DeviceState
-from controller.decide.following import set_course, swung
+from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
@@ -36,6 +36,7 @@ class Aim:
 
     limits: Limits
     chosen: Chosen
+    swing: Swing
     verdicts: Verdicts
     margin: StepMargin
     follow: Follow
@@ -68,6 +69,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         limits=aim.limits,
         after=after,
         chosen=aim.chosen,
+        swing=aim.swing,
         orders=orders,
         job_commands=job_orders,
         ready=state.ready_s is not None,
@@ -103,7 +105,14 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may)
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
-    return Aim(limits=course.limits, chosen=chosen, verdicts=verdicts, margin=margin, follow=course.follow)
+    return Aim(
+        limits=course.limits,
+        chosen=chosen,
+        swing=course.swing,
+        verdicts=verdicts,
+        margin=margin,
+        follow=course.follow,
+    )
 
 
 def _orders(

@@ -35,7 +35,8 @@ class GridNow:
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
     met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
-    with the cap is owed from `due_by_utc_s` on. `nodes` are limits of places within the site.
+    with the cap is owed from `due_by_utc_s` on. `target_event` asks for the `target`. `nodes` are limits of
+    places within the site.
     """
 
     cap: Bound = NO_LIMIT
@@ -45,6 +46,7 @@ class GridNow:
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
+    target_event: str = ""
     usd_per_kwh: float | None = None
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
@@ -91,6 +93,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         cap_reason=reason,
         cap_event=name,
         target=_lowest(targets)[0],
+        target_event=_lowest(targets)[2],
         usd_per_kwh=prices[0] if prices else None,
         nodes=_at_nodes(ordered, utc_s, site),
         active=active,

@@ -38,12 +38,14 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedNow:
-    """A feed between two ticks: its targets by version, what binds it and since when, where it is going."""
+    """A feed between two ticks: its targets by version, what binds it and since when, where it is going, and
+    whether what it will come to, or is at, is within its target."""
 
     versions: frozenset[tuple[str, float]] = frozenset()
     constraint: Bound = NO_LIMIT
     since_utc_s: float = 0.0
     ramp: Change | None = None
+    compliant: bool = True
     breach: Breach = NO_BREACH
 
 
@@ -151,7 +153,7 @@ class DsxFlex:
             "calculated_load": power_unit(place.granted),
             "in_flight": now.ramp is not None,
             "event": change.value,
-            "compliant": not isinstance(bound, Limit) or place.granted <= bound.power,
+            "compliant": now.compliant,
         }
         if isinstance(bound, Limit):
             state["power_event_start_time"] = stamp(now.since_utc_s)
@@ -172,7 +174,8 @@ class DsxFlex:
 def place_of(feed: Feed, report: SiteReport) -> Place:
     """Where the feed is in the report; a node that is not there is told as drawing all that it may."""
     if not feed.node:
-        return Place(node="", demand=report.demand, granted=report.granted or report.demand)
+        granted = report.demand if report.granted is None else report.granted
+        return Place(node="", demand=report.demand, granted=granted)
     for place in report.places:
         if place.node == feed.node:
             return place
@@ -189,7 +192,8 @@ def _moved(
         changes.append(Change.TARGET_SET)
     active = _active(own, now_utc_s)
     constraint: Bound = NO_LIMIT if active is None else Limit(_limit_at(active, now_utc_s))
-    after = replace(before, versions=versions, constraint=constraint)
+    compliant = _is_within(min(place.granted, place.demand), constraint)
+    after = replace(before, versions=versions, constraint=constraint, compliant=compliant)
     if constraint != before.constraint:
         ramp = Change.START_RAMP_DOWN if _is_tighter(constraint, before.constraint) else Change.START_RAMP_UP
         after = replace(after, ramp=ramp, since_utc_s=now_utc_s)
@@ -202,11 +206,9 @@ def _moved(
     ):
         after = replace(after, ramp=None)
         changes.append(Change.END_RAMP_UP)
+    if not changes and compliant is not before.compliant:
+        changes.append(Change.PERIODIC)  # no word for it, and not to wait for the next heartbeat
     return after, changes
-
-
-def _has_risen(place: Place) -> bool:
-    return place.demand.watts >= place.granted.watts * (1 - SETTLED_SHARE)
 
 
 def _active(own: Sequence[GridEvent], now_utc_s: float) -> GridEvent | None:

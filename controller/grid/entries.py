@@ -21,7 +21,8 @@ FINAL = frozenset({EventStatus.COMPLETED, EventStatus.CANCELLED, EventStatus.EXP
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
     """What the sender of an event must be told, once. The same statement always has the same `id`; a version
-    that is cancelled by a snapshot, listed again and cancelled once more is told three things."""
+    that is cancelled by a snapshot, listed again and cancelled once more is told three things. `possible` is
+    what the site can come to instead of what it cannot."""
 
     event: str
     status: EventStatus
@@ -29,6 +30,7 @@ class Ack:
     version_utc_s: float | None
     stamp: str | None
     measured: Measured = UNMEASURED
+    possible: Power | None = None
     why: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -41,12 +43,21 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """The sender was told at `told_utc_s` that no more than `possible` can be had of what it asks for."""
+
+    possible: Power
+    told_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One event id: the newest version that counts, a newer one that was refused, and a refused message
     whose version could not be read or believed.
 
     `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
-    `drawn_before` is what the site drew before it began to follow the event, whatever its version.
+    `shortfall` is what it was told cannot be had, as long as that stands. `drawn_before` is what the site
+    drew before it began to follow the event, whatever its version.
     """
 
     id: str
@@ -56,6 +67,7 @@ class Entry:
     told: tuple[EventStatus, ...] = ()
     unsent: tuple[Ack, ...] = ()
     keep_until_utc_s: float = 0.0
+    shortfall: Shortfall | None = None
     drawn_before: Power | None = None
 
 

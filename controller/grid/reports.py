@@ -18,6 +18,10 @@ from controller.grid.requests import UNITS
 from controller.grid.site import DataQuality, Part
 from controller.grid.telemetry import Average
 
+EVENT_STATE, POSSIBLE = "X_EVENT_STATE", "X_POSSIBLE"
+"""Private types: where the event stands at the end of a report period, and the draw nearest to what it asks
+for where that cannot be had."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
@@ -34,13 +38,15 @@ class Report:
 
 
 def ack_report(sender: Sender, ack: Ack) -> Report:
-    """The status of one version of an event, with the site as it was at that instant."""
+    """The status of one version of an event, with the site as it was at that instant. INFEASIBLE comes with
+    the draw that is possible."""
     payloads = [_payload("X_EVENT_STATUS", ack.status.value, *ack.why)]
     if ack.stamp is not None:
         payloads.append(_payload("X_EVENT_VERSION", ack.stamp))
     if ack.ignored:
         payloads.append(_payload("X_IGNORED", *ack.ignored))
     payloads += [
+        *_possible(ack.possible),
         _payload("OPERATING_STATE", ack.measured.state.value),
         *_demand(ack.measured.demand, ack.measured.quality),
         *_setpoint(ack.measured.setpoint),
@@ -48,6 +54,7 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
     ]
     resource = _resource(sender.ven, ack.at_utc_s, 0.0, 0, payloads)
     descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
+    descriptors += [_descriptor(POSSIBLE)] if ack.possible is not None else []
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
 
 
@@ -59,6 +66,10 @@ def telemetry_report(sender: Sender, average: Average) -> Report:
     for payload_type, reading_type, value in _measures(average):
         payloads.append(_payload(payload_type, value))
         descriptors.append(_descriptor(payload_type, reading_type))
+    if average.status is not None:
+        payloads.append(_payload(EVENT_STATE, average.status.value))
+    payloads += _possible(average.possible)
+    descriptors += [_descriptor(POSSIBLE)] if average.possible is not None else []
     if "OPERATING_STATE" in average.payloads:
         payloads.append(_payload("OPERATING_STATE", average.state.value))
     payloads.append(_payload("DATA_QUALITY", average.quality.value))
@@ -157,6 +168,10 @@ def _demand(demand: Power, quality: DataQuality) -> list[dict[str, Any]]:
 
 def _setpoint(setpoint: Bound) -> list[dict[str, Any]]:
     return [_payload("SETPOINT", setpoint.power.in_kw)] if isinstance(setpoint, Limit) else []
+
+
+def _possible(possible: Power | None) -> list[dict[str, Any]]:
+    return [] if possible is None else [_payload(POSSIBLE, possible.in_kw)]
 
 
 def _part(part: Part) -> list[dict[str, Any]]:

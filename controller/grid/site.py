@@ -42,12 +42,14 @@ UNMEASURED = Measured()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the site is with one version of an event: STARTED, COMPLIANT or COMPLETED. `drawn_before` is
-    what it drew before it began to follow the event, where that matters."""
+    """How far the site is with one version of an event: STARTED, COMPLIANT, INFEASIBLE or COMPLETED. With
+    INFEASIBLE, `possible` is the draw nearest to what was asked for that the site can come to. `drawn_before`
+    is what it drew before it began to follow the event, where that matters."""
 
     event: str
     version_utc_s: float
     status: EventStatus
+    possible: Power | None = None
     drawn_before: Power | None = None
 
 

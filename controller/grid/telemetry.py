@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from controller.domain.grid import EventInterval, GridEvent, ReportRequest
+from controller.domain.grid import EventInterval, EventStatus, GridEvent, ReportRequest
 from controller.domain.power import NO_LIMIT, Bound, Power
 from controller.grid.site import DataQuality, OperatingState, Part, SiteReport
 
@@ -19,7 +19,8 @@ _SLACK_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Average:
-    """The site over one report period of one event. `index` numbers the period, `payloads` were asked."""
+    """The site over one report period of one event. `index` numbers the period, `payloads` were asked;
+    `status` and `possible` are where the event stood at its end."""
 
     event: str
     index: int
@@ -33,6 +34,8 @@ class Average:
     shed_available: Power | None = None
     rise_available: Power | None = None
     parts: tuple[Part, ...] = ()
+    status: EventStatus | None = None
+    possible: Power | None = None
     payloads: frozenset[str] = frozenset()
 
     @property
@@ -145,6 +148,7 @@ def _average(event_id: str, window: Window, last: SiteReport) -> Average:
     whole = window.measured == window.reports and not window.estimated
     quality = DataQuality.OK if whole else DataQuality.ESTIMATED
     label = window.period.label
+    stands = next((one for one in last.progress if one.event == event_id), None)
     return Average(
         event=event_id,
         index=window.index if label is None else label,
@@ -158,5 +162,7 @@ def _average(event_id: str, window: Window, last: SiteReport) -> Average:
         shed_available=last.shed_available,
         rise_available=last.rise_available,
         parts=last.parts,
+        status=None if stands is None else stands.status,
+        possible=None if stands is None else stands.possible,
         payloads=window.period.payloads,
     )

@@ -104,7 +104,12 @@ class Api:
                 "prices": self._prices(tick),
                 "jobs": _jobs(tick),
                 "events": [
-                    {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
+                    {
+                        "event": s.event,
+                        "status": s.status.value,
+                        "least_w": plan.least.watts,
+                        "possible_w": s.possible.watts,
+                    }
                     for s in plan.standings
                 ],
                 "alarms": [

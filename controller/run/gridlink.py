@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -17,14 +17,14 @@ import structlog
 
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
-from controller.grid import ledger, liveness
+from controller.grid import advancing, ledger, liveness
 from controller.grid.dialects import DialectName, Heard, Letter
 from controller.grid.entries import Ack
 from controller.grid.ledger import Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
-from controller.grid.site import UNMEASURED, Measured, SiteReport
+from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.run.board import LinkStats
 from controller.run.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
 from controller.run.gridconfig import GridConfig, OperatorConfig
@@ -125,19 +125,25 @@ class GridLink:
 
     def observe(self, report: SiteReport) -> None:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
-        self._site = report
+        self._site = report = replace(report, progress=tuple(self._own_progress(report)))
         for letter in self._dialect.observed(self._own_events(), report):
             self._post(letter)
-        for progress in report.progress:
-            if not progress.event.startswith(self._mark):
-                continue
-            own = replace(progress, event=progress.event.removeprefix(self._mark))
+        for own in report.progress:
             entry = self._book.ledger.entries.get(own.event)
-            if entry is not None and entry.drawn_before is None and own.drawn_before is not None:
-                pending = Pending(change=partial(ledger.keep_drawn, progress=own))
+            if entry is None:
+                continue
+            if entry.drawn_before is None and own.drawn_before is not None:
+                pending = Pending(change=partial(advancing.keep_drawn, progress=own))
                 self._book.put(("drawn before", own.event), pending)
-            if entry is not None and own.status not in entry.told:
-                self._book.put(own, Pending(change=partial(ledger.advance, progress=own)))
+            if advancing.is_news(entry, own, report.now_utc_s):
+                key = ("progress", own.event, own.version_utc_s, own.status)
+                self._book.put(key, Pending(change=partial(advancing.advance, progress=own)))
+
+    def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
+        """Of the events of this operator, by the ids that it knows them by."""
+        for progress in report.progress:
+            if progress.event.startswith(self._mark):
+                yield replace(progress, event=progress.event.removeprefix(self._mark))
 
     def _post(self, letter: Letter) -> None:
         """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before."""

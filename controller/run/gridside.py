@@ -7,7 +7,7 @@ from typing import Protocol
 
 from controller.decide.plan import CapReason, Grant, Inputs, Plan, Reason, Truth
 from controller.domain.devices import DeviceKind
-from controller.domain.grid import GridEvent, Link, Right
+from controller.domain.grid import EventStatus, GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.gridlink import GridLink
@@ -86,6 +86,7 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
                 event=standing.event,
                 version_utc_s=standing.version_utc_s,
                 status=standing.status,
+                possible=standing.possible if standing.status is EventStatus.INFEASIBLE else None,
                 drawn_before=standing.drawn_before,
             )
             for standing in plan.standings

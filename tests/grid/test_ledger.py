@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from controller.domain.grid import (
     ReportRequest,
 )
 from controller.domain.power import Power
-from controller.grid.entries import Ack, Ledger
+from controller.grid.advancing import advance, keep_drawn
+from controller.grid.entries import Ack, Entry, Ledger
 from controller.grid.ledger import (
     COMPLETION_GRACE_S,
     KEEP_S,
@@ -27,16 +29,15 @@ from controller.grid.ledger import (
     MAX_UNSENT,
     Effect,
     Verdict,
-    advance,
     confirm,
     events,
-    keep_drawn,
     receive,
     receive_snapshot,
     settle,
 )
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected, Snapshot
 from controller.grid.site import DataQuality, Measured, Progress
+from controller.grid.stored import from_text, to_text
 
 NOW_S = 1_000_000.0
 Message = MessageResult | Snapshot
@@ -536,3 +537,80 @@ def test_a_renewed_event_that_had_run_out_is_relative_to_nothing_that_was() -> N
     ledger, _ = receive(ledger, change(version=2), NOW_S + 2)
 
     assert relative_to(ledger) == [None]
+
+
+# --- what cannot be had
+
+
+def says(status: EventStatus, kw: float | None = None, version: float = 1) -> Progress:
+    possible = None if kw is None else Power.kw(kw)
+    return Progress(event="a", version_utc_s=version, status=status, possible=possible)
+
+
+def heard(ledger: Ledger, *said: tuple[float, Progress]) -> list[tuple[float, EventStatus, Power | None]]:
+    """What the sender is told, and when, of progress that the loop makes at those times."""
+    found = []
+    for after_s, progress in said:
+        ledger, verdict = advance(ledger, progress, NOW_S + after_s)
+        found += [(after_s, ack.status, ack.possible) for ack in verdict.acks]
+    return found
+
+
+def test_what_cannot_be_had_is_told_at_once_with_what_can() -> None:
+    told_now = heard(after(limit()), (0, says(S.INFEASIBLE, 20)), (1, says(S.INFEASIBLE, 20)))
+
+    assert told_now == [(0, S.STARTED, None), (0, S.INFEASIBLE, Power.kw(20))]
+
+
+def test_what_can_be_had_again_is_told_again_though_it_had_been_told_before() -> None:
+    told_all = heard(
+        after(limit()),
+        (0, says(S.STARTED)),
+        (1, says(S.COMPLIANT)),
+        (2, says(S.INFEASIBLE, 20)),
+        (12, says(S.COMPLIANT)),
+        (13, says(S.COMPLIANT)),
+        (14, says(S.INFEASIBLE, 20)),
+        (24, says(S.STARTED)),
+    )
+
+    statuses = [S.STARTED, S.COMPLIANT, S.INFEASIBLE, S.COMPLIANT, S.INFEASIBLE, S.STARTED]
+    assert [status for _, status, _ in told_all] == statuses
+
+
+def test_a_new_number_is_told_when_it_is_another_one_and_not_before_a_while() -> None:
+    first = (0, says(S.INFEASIBLE, 20))
+
+    assert [at for at, *_ in heard(after(limit()), first, (9.9, says(S.INFEASIBLE, 40)))] == [0, 0]
+    assert [at for at, *_ in heard(after(limit()), first, (10, says(S.INFEASIBLE, 20.9)))] == [0, 0]
+    assert heard(after(limit()), first, (10, says(S.INFEASIBLE, 40)))[-1] == (10, S.INFEASIBLE, Power.kw(40))
+
+
+def test_a_new_version_is_told_anew_and_an_event_that_is_over_nothing() -> None:
+    ledger, _ = advance(after(limit(end_s=NOW_S + 1000)), says(S.INFEASIBLE, 20), NOW_S)
+
+    again, _ = take(ledger, limit(version=2, end_s=NOW_S + 1000))
+    over, _ = take(ledger, cancel())
+
+    assert heard(again, (1, says(S.STARTED, version=2))) == [(1, S.STARTED, None)]
+    assert heard(over, (20, says(S.STARTED))) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, 20, 21, 30]), st.floats(0, 5)), max_size=60), st.booleans())
+def test_however_it_wavers_the_sender_is_told_every_ten_seconds_at_most_and_in_the_end_the_truth(
+    said: list[tuple[float | None, float]], restarts: bool
+) -> None:
+    ledger, after_s, acks = after(limit(end_s=NOW_S + 10_000)), 0.0, []
+    for kw, step_s in [*said, (None, 10.0)]:
+        after_s += step_s
+        progress = says(S.COMPLIANT) if kw is None else says(S.INFEASIBLE, kw)
+        ledger, verdict = advance(ledger, progress, NOW_S + after_s)
+        acks += list(verdict.acks)
+        entry = from_text(to_text(ledger.entries["a"])) if restarts else ledger.entries["a"]
+        assert isinstance(entry, Entry)
+        ledger = replace(ledger, entries={"a": entry})
+
+    shorts = [ack.at_utc_s for ack in acks if ack.status is S.INFEASIBLE]
+    assert acks[-1].status is S.COMPLIANT
+    assert all(later - sooner >= 10 for sooner, later in pairwise(shorts))
+    assert len(ledger.entries["a"].told) <= 4

@@ -51,6 +51,7 @@ REPORT_TYPES = {
     "LOAD_SHED_DELTA_AVAILABLE",
     "OPERATING_STATE",
     "DATA_QUALITY",
+    "X_POSSIBLE",
 }
 
 
@@ -69,7 +70,9 @@ def values(resource: dict[str, Any]) -> dict[str, list[Any]]:
     [
         ack_report(SENDER, ACK),
         ack_report(SENDER, replace(ACK, measured=UNMEASURED, stamp=None, version_utc_s=None, why=("a", "b"))),
+        ack_report(SENDER, replace(ACK, status=EventStatus.INFEASIBLE, possible=Power(620))),
         telemetry_report(SENDER, AVERAGE),
+        telemetry_report(SENDER, replace(AVERAGE, status=EventStatus.INFEASIBLE, possible=Power(0))),
         telemetry_report(
             SENDER,
             replace(

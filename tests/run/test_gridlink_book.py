@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import EventStatus
 from controller.domain.power import Power
-from controller.grid import ledger
+from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.ledger import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
@@ -175,7 +175,7 @@ async def test_a_restart_finds_what_an_event_in_force_is_relative_to() -> None:
 
     async with working(book):
         book.put(result, Pending(change=partial(ledger.receive, result=result)))
-        book.put("drawn", Pending(change=partial(ledger.keep_drawn, progress=progress)))
+        book.put("drawn", Pending(change=partial(advancing.keep_drawn, progress=progress)))
         await until(lambda: disk.writes == 2)
     after = book_on(disk)
     await after.restore()
