@@ -304,7 +304,8 @@ class NodeStates(Sequence[NodeState]):
 class Standing:
     """Where an event in force stands: STARTED, COMPLIANT or INFEASIBLE. `possible` is the least that its
     place can be brought to, or the draw nearest to what it asks for and cannot have. `drawn_before` is what
-    its relative set-points are relative to, and must survive the process."""
+    its relative set-points are relative to, and must survive the process. `outranked`, it asks for a
+    set-point that is not followed, for another one comes first."""
 
     event: str
     version_utc_s: float
@@ -312,6 +313,7 @@ class Standing:
     cap: Bound
     possible: Power
     drawn_before: Power | None = None
+    outranked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

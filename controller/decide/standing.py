@@ -53,6 +53,7 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
             cap=held_to,
             possible=possible,
             drawn_before=event.drawn_before,
+            outranked=_is_outranked(event, grid, utc_s),
         )
 
 
@@ -72,7 +73,8 @@ def _judged(
     signals = interval.signals if interval is not None else ()
     limit = min((one.power for one in signals if isinstance(one, LimitSignal)), default=None)
     steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
-    target = grid.target.power if isinstance(grid.target, Limit) and event.id == grid.target_event else None
+    asks = event.id in grid.target_events[:1]
+    target = grid.target.power if asks and isinstance(grid.target, Limit) else None
     metered = means.after.metered.get(means.after.tree.ids[place])
     within = limit is None or (metered is not None and metered <= limit)
     met = not steers or (target is not None and metered is not None and _is_met(metered, target))
@@ -87,6 +89,13 @@ def _judged(
         if not _is_met(nearest, target):
             return EventStatus.INFEASIBLE, nearest
     return EventStatus.STARTED, least
+
+
+def _is_outranked(event: GridEvent, grid: GridNow, utc_s: float) -> bool:
+    interval = interval_at(event, utc_s)
+    signals = interval.signals if interval is not None else ()
+    steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
+    return steers and isinstance(grid.target, Limit) and event.id not in grid.target_events
 
 
 def _is_met(draw: Power, target: Power) -> bool:

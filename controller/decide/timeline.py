@@ -35,8 +35,8 @@ class GridNow:
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
     met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
-    with the cap is owed from `due_by_utc_s` on. `target_event` asks for the `target`. `nodes` are limits of
-    places within the site.
+    with the cap is owed from `due_by_utc_s` on. `target_events` make the `target`, the first of them asks for
+    it. `nodes` are limits of places within the site.
     """
 
     cap: Bound = NO_LIMIT
@@ -46,7 +46,7 @@ class GridNow:
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
-    target_event: str = ""
+    target_events: tuple[str, ...] = ()
     usd_per_kwh: float | None = None
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
@@ -80,7 +80,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         if (interval := interval_at(event, utc_s))
         for signal in interval.signals
     ]
-    targets = _target(now)
+    targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
     due = [(one.power, CapReason.EVENT, event.id) for one, event in now if isinstance(one, LimitSignal)]
     fallback = [] if due or targets else _fallback(link, site.policy)
@@ -93,7 +93,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         cap_reason=reason,
         cap_event=name,
         target=_lowest(targets)[0],
-        target_event=_lowest(targets)[2],
+        target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
         nodes=_at_nodes(ordered, utc_s, site),
         active=active,
@@ -101,20 +101,23 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     )
 
 
-def _target(now: list[tuple[Signal, GridEvent]]) -> list[Candidate]:
-    """The target that holds: the first of `now`. A relative one with no known ground asks for nothing."""
+def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple[str, ...]]:
+    """The target that holds, the first of `now`, and the events that make it, one on top of the other. A
+    relative one with no known ground asks for nothing."""
     held: list[Candidate] = []
+    made_by: tuple[str, ...] = ()
     for signal, event in reversed(now):
         match signal:
             case TargetSignal(power):
-                held = [(power, CapReason.TARGET, event.id)]
+                held, made_by = [(power, CapReason.TARGET, event.id)], (event.id,)
             case RelativeTargetSignal(change):
                 ground = held[0][0] if held else event.drawn_before
                 if ground is not None:
                     held = [(max(ground + change, ZERO), CapReason.TARGET, event.id)]
+                    made_by = (event.id, *made_by)
             case _:
                 pass
-    return held
+    return held, made_by
 
 
 def _limits(

@@ -116,14 +116,30 @@ class EventInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCycle:
+    """Reports at the ends of an event's intervals: the first at that of `first` (counted from 0), then every
+    `every` of them, each on the last `count` intervals (0: on all since the report before)."""
+
+    first: int
+    every: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRequest:
-    """A report of `payload` every `every_s` seconds while the event is active, at most `times` of them.
-    `labelled` reports carry the labels of the event's intervals, others are numbered by the site."""
+    """A report of `payload` every `every_s` seconds while the event is active, or with the event's intervals
+    where there is a `cycle`; at most `times` of them. `labelled` reports carry the labels of the event's
+    intervals, others are numbered by the site. It is about a `node` of the site, or about all of it and each
+    of its parts; `alone`, without the parts.
+    """
 
     payload: str
-    every_s: float
+    every_s: float = math.inf
     times: float = math.inf
     labelled: bool = False
+    cycle: ReportCycle | None = None
+    node: str = ""
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from controller.domain.grid import (
     LimitSignal,
     PriceSignal,
     RelativeTargetSignal,
+    ReportCycle,
     ReportRequest,
     TargetSignal,
 )
@@ -35,7 +36,7 @@ _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         *(Entry, Mark, Ack, Shortfall, Accepted, Cancelled, Rejected, Measured),
-        *(GridEvent, EventInterval, ReportRequest),
+        *(GridEvent, EventInterval, ReportRequest, ReportCycle),
         *(LimitSignal, TargetSignal, RelativeTargetSignal),
         *(PriceSignal, CarbonSignal, AlertSignal, CapacitySignal),
         *(Power, Limit, NoLimit),

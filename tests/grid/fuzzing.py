@@ -97,6 +97,24 @@ OPENADR = (
             reportDescriptors=[{"payloadType": "USAGE", "frequency": 1, "repeat": -1}],
         )
     ),
+    notice(
+        event(
+            intervals=[interval(limit(at), duration="PT10S") for at in (5, 6, 7)],
+            reportDescriptors=[
+                {
+                    "payloadType": "DEMAND",
+                    "readingType": "MEAN",
+                    "startInterval": 1,
+                    "numIntervals": 2,
+                    "frequency": 1,
+                    "repeat": 3,
+                    "historical": True,
+                    "targets": ["row-a", "site-tx1"],
+                    "aggregate": False,
+                }
+            ],
+        )
+    ),
     notice(event(), "DELETE"),
     notice(event(intervalPeriod={"start": "0001-01-01", "duration": "PT0S"}), "UPDATE"),
     snapshot(event(), event(id="dr-8")),
