@@ -5,6 +5,7 @@ The status is also the heartbeat, so it is sent with ticks of the loop and falls
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,8 +14,17 @@ from typing import Any
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.dialects import Heard, Letter
-from controller.grid.dsx import BREACH, STATUS, Agreement, Feed, event_message, parse_load_targets, power_unit
+from controller.grid.dsx import (
+    BREACH,
+    STATUS,
+    Agreement,
+    Feed,
+    event_message,
+    parse_load_targets,
+    power_unit,
+)
 from controller.grid.dsxbreach import NO_BREACH, Breach, BreachRule, Held, breach_data, watched
+from controller.grid.dsxenforcement import Enforcement, parse_enforcement
 from controller.grid.entries import Ack, Ledger
 from controller.grid.isotime import stamp
 from controller.grid.loadtargets import feed_of
@@ -61,10 +71,13 @@ class DsxFlex:
         self._signer = signer
         self._feeds: dict[str, FeedNow] = {feed.tag: FeedNow() for feed in agreement.feeds}
         self._told_utc_s = float("-inf")
+        self._enforcements: deque[Enforcement] = deque(maxlen=64)
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return (f"grid/v1/isv/{self._agreement.isv}/loadtarget/set",)
+        commands = f"grid/v1/isv/{self._agreement.isv}/loadtarget/set"
+        infra = self._agreement.infra
+        return (commands, f"grid/v1/infra/{infra}/powerbreach/enforcement") if infra else (commands,)
 
     def restored(self, ledger: Ledger, now_utc_s: float) -> None:
         return None
@@ -72,8 +85,19 @@ class DsxFlex:
     def read(self, topic: str, payload: bytes, *, retained: bool, now_utc_s: float) -> tuple[Heard, ...]:
         if topic not in self.subscriptions:
             return ()
+        if topic != self.subscriptions[0]:
+            return self._enforced(payload, now_utc_s)
         result = parse_load_targets(payload, agreement=self._agreement, now_utc_s=now_utc_s)
         return (Heard(kind="load target", result=result),)
+
+    def _enforced(self, payload: bytes, now_utc_s: float) -> tuple[Heard, ...]:
+        """It is information, once each: what machines draw then, their readings and the meter show."""
+        result = parse_enforcement(payload, agreement=self._agreement, now_utc_s=now_utc_s)
+        if isinstance(result, Enforcement):
+            if result in self._enforcements:
+                return ()
+            self._enforcements.append(result)
+        return (Heard(kind="enforcement", result=result),)
 
     def passed(self, now_utc_s: float) -> tuple[Heard, ...]:
         return ()

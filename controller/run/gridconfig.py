@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -88,6 +89,9 @@ class GridConfig(BaseModel):
     # dsx-flex
     isv: Word | None = None
     feeds: tuple[FeedTable, ...] = ()
+    infra: Word | None = None
+    infra_signed_by: dict[Annotated[str, Field(min_length=1, max_length=128)], Path] = {}
+    signatures_dated: bool = True
     feed_deadline_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     breach_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
     breach_actions: tuple[
@@ -113,6 +117,8 @@ class GridConfig(BaseModel):
             raise ValueError("password and password_file: one of them")
         if self.username is None and (self.password or self.password_file):
             raise ValueError("password needs a username")
+        if self.infra_signed_by and self.infra is None:
+            raise ValueError("infra_signed_by needs infra")
         if (self.signing_key is None) != (self.signing_key_id is None):
             raise ValueError("signing_key and signing_key_id go together")
         return self
@@ -181,14 +187,14 @@ def tls_context(config: GridConfig) -> ssl.SSLContext | None:
     return context
 
 
-def trusted_keys(config: GridConfig) -> dict[str, PublicKey]:
-    """The keys of the operator by id; `ValueError` names the file that cannot be used."""
+def trusted_keys(files: Mapping[str, Path], table: str = "signed_by") -> dict[str, PublicKey]:
+    """The keys of a sender by id; `ValueError` names the file that cannot be used."""
     keys: dict[str, PublicKey] = {}
-    for key_id, path in config.signed_by.items():
+    for key_id, path in files.items():
         try:
             keys[key_id] = public_key(_read(path))
         except ValueError as error:
-            raise ValueError(f"signed_by.{key_id}={path}: {error}") from None
+            raise ValueError(f"{table}.{key_id}={path}: {error}") from None
     return keys
 
 

@@ -19,6 +19,7 @@ from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
 from controller.grid.dialects import DialectName, Heard, Letter
+from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack
 from controller.grid.ledger import Verdict
 from controller.grid.liveness import Liveness
@@ -32,6 +33,7 @@ from controller.run.gridsession import GridSession, Publish
 from controller.run.gridspeech import dialect_of
 
 WATCH_PERIOD_S = 0.5
+COUNTED = ("received", "refused", "acks", "telemetry", "dropped", "enforcements")
 
 
 class GridLink:
@@ -77,7 +79,7 @@ class GridLink:
         self._has_mail = asyncio.Event()
         self._published: set[str] = set()
         self._troubles: dict[str, str] = {}
-        self._counts = dict.fromkeys(("received", "refused", "acks", "telemetry", "dropped"), 0)
+        self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
         self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
 
@@ -104,6 +106,7 @@ class GridLink:
             telemetry_dropped=self._counts["dropped"],
             store_failures=self._book.store_failures,
             operator_behind_s=self._behind_s,
+            enforcements=self._counts["enforcements"],
         )
 
     async def restore(self) -> None:
@@ -180,9 +183,26 @@ class GridLink:
                 self._book.put(result, Pending(change=change, then=partial(self._listed, result)))
             case LoadTargets():
                 self._book.put(result, Pending(change=partial(receive_targets, message=result)))
+            case Enforcement():
+                self._enforced(result)
             case Heartbeat():
                 self._behind_s = now_utc_s - result.utc_s
                 self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
+
+    def _enforced(self, done: Enforcement) -> None:
+        """Somebody else moved our machines: people have to know, and why."""
+        self._counts["enforcements"] += 1
+        log = self._log.warning if done.code == "success" else self._log.error
+        log(
+            "grid_enforcement",
+            breach=done.breach,
+            feed=done.feed,
+            action=done.action,
+            code=done.code,
+            applied=done.applied,
+            failed=" ".join(done.failed),
+            detail=done.detail,
+        )
 
     def _listed(self, snapshot: Snapshot) -> None:
         self._judged(liveness.listed(self._liveness, snapshot, _elapsed_s()))
