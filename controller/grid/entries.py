@@ -73,7 +73,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """The newest snapshot: what was not in it, and is not newer than it, is cancelled.
+    """The newest snapshot: what was not in it, and is older than it, is cancelled. What was made in the very
+    moment of it may have been made after it: the next one says.
 
     Snapshots are ordered by the operator's clock, then by `seq`: an operator that starts counting again
     is heard all the same.
@@ -99,7 +100,7 @@ def left_out(entry: Entry, mark: Mark | None) -> bool:
         mark is not None
         and entry.content is not None
         and entry.id not in mark.ids
-        and version_of(entry.content) <= mark.as_of_utc_s
+        and version_of(entry.content) < mark.as_of_utc_s
     )
 
 

@@ -18,6 +18,7 @@ import structlog
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
+from controller.grid import skew as skews
 from controller.grid.dialects import DialectName, Heard, Letter
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack
@@ -67,11 +68,14 @@ class GridLink:
         )
         shelf = Shelf(store, self.name)
         quiet = config.dialect is DialectName.BASE_POINT
-        self._book = GridBook(shelf, utc=utc, measured=self._measured, settled=self._settled, quiet=quiet)
+        self._book = GridBook(
+            shelf, utc=self._book_utc, measured=self._measured, settled=self._settled, quiet=quiet
+        )
         self._in_force: tuple[GridEvent, ...] = ()
         floor_utc_s = utc() - config.snapshot_max_age_s
         self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, floor_utc_s=floor_utc_s)
         self._behind_s = 0.0
+        self._skew = skews.NO_SKEW
         self._site: SiteReport | None = None
         self._link = Link.LOST
         self._alive_until_s = -math.inf
@@ -90,8 +94,9 @@ class GridLink:
     @property
     def events(self) -> tuple[GridEvent, ...]:
         """The events in force or to come: accepted, durable, not cancelled, not over. With a named operator
-        their ids begin with its name."""
-        return tuple(self._marked(event) for event in self._own_events())
+        their ids begin with its name. Their times are those of our own clock, as far as it is known how it
+        differs from the operator's."""
+        return tuple(self._marked(skews.moved(event, self._skew)) for event in self._own_events())
 
     @property
     def stats(self) -> LinkStats:
@@ -186,8 +191,17 @@ class GridLink:
             case Enforcement():
                 self._enforced(result)
             case Heartbeat():
-                self._behind_s = now_utc_s - result.utc_s
+                self._timed(now_utc_s - result.utc_s)
                 self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
+
+    def _timed(self, behind_s: float) -> None:
+        self._behind_s = behind_s
+        before, self._skew = self._skew, skews.heard(self._skew, behind_s)
+        if self._skew.ahead_s != before.ahead_s:
+            far = abs(self._skew.ahead_s) >= skews.WORTH_TELLING_S
+            log = self._log.warning if far else self._log.info
+            log("grid_clock", ours_ahead_s=round(self._skew.ahead_s, 3))
+            self._wake()
 
     def _enforced(self, done: Enforcement) -> None:
         """Somebody else moved our machines: people have to know, and why."""
@@ -227,8 +241,12 @@ class GridLink:
             log("grid_link", state=self._link.value)
             self._wake()
 
+    def _book_utc(self) -> float:
+        """What is over, and was told so, is so by the operator's clock where ours is ahead."""
+        return self._utc() - self._skew.late_s
+
     def _own_events(self) -> tuple[GridEvent, ...]:
-        return ledger.events(self._book.ledger, self._utc())
+        return ledger.events(self._book.ledger, self._book_utc())
 
     def _marked(self, event: GridEvent) -> GridEvent:
         if not self._mark:

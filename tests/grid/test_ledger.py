@@ -614,3 +614,11 @@ def test_however_it_wavers_the_sender_is_told_every_ten_seconds_at_most_and_in_t
     assert acks[-1].status is S.COMPLIANT
     assert all(later - sooner >= 10 for sooner, later in pairwise(shorts))
     assert len(ledger.entries["a"].told) <= 4
+
+
+def test_an_event_made_in_the_very_moment_of_a_snapshot_that_lacks_it_is_left_to_the_next_one() -> None:
+    ledger, first = take(after(listing(as_of=10)), limit(version=10))
+    ledger, second = take(ledger, listing(as_of=10.001, seq=2))
+
+    assert told(first.acks) == [("a", 10, S.RECEIVED)]
+    assert told(second.acks) == [("a", 10, S.CANCELLED)]
