@@ -68,7 +68,7 @@ def _state(ack: Ack) -> OperatingState:
 def telemetry_report(sender: Sender, average: Average, *more: Average) -> Report:
     """One report period, or several of one event and place: the site meter first, its parts for information.
     Of the site demand, set-point and what can still be shed are always told; the rest where it was asked for
-    and there is a value."""
+    and there is a value. A baseline that was asked for and is not known is named as missing."""
     periods = (average, *more)
     own = [_period_of(one, len(periods)) | {"payloads": list(_told(one))} for one in periods]
     resources = [_several(average.node or sender.ven, average, own)]
@@ -113,6 +113,8 @@ def _told(average: Average) -> Iterator[dict[str, Any]]:
     yield from _possible(average.possible)
     if "OPERATING_STATE" in average.payloads:
         yield _payload("OPERATING_STATE", average.state.value)
+    if "BASELINE" in average.payloads and average.baseline is None:
+        yield _payload("X_MISSING", "BASELINE")
     yield _payload("DATA_QUALITY", average.quality.value)
 
 
