@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -21,6 +22,7 @@ RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=200)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
 Kilowatts = Annotated[float, Field(ge=0, le=10_000_000)]
 Level = Annotated[int, Field(ge=1, le=3)]
 Offset = Annotated[int, Field(ge=-10, le=10)]
@@ -49,7 +51,7 @@ class GridConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     ven: Word
     client_id: Word
@@ -100,6 +102,8 @@ class GridConfig(BaseModel):
 
     # zero-hundred and base-point
     topic_in: Topic | None = None
+    second_host: Host | None = None
+    second_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     off_kw: Kilowatts | None = None
     stale_s: Annotated[float, Field(ge=1, le=86_400)] = 240.0
     valid_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
@@ -132,6 +136,10 @@ class GridConfig(BaseModel):
                 raise ValueError("dialect zero-hundred needs topic_in and off_kw")
             case DialectName.BASE_POINT if self.topic_in is None:
                 raise ValueError("dialect base-point needs topic_in")
+        if self.second_host is not None and self.dialect is not DialectName.ZERO_HUNDRED:
+            raise ValueError(f"second_host: dialect {self.dialect} has one broker")
+        if self.second_host == self.host:
+            raise ValueError("second_host: another host than host is needed")
         missing = sorted(_NEEDED[self.dialect] - self.rights)
         if self.dialect is DialectName.BASE_POINT and self.silent_kw is not None:
             missing += sorted({Right.LIMIT} - self.rights)
@@ -140,6 +148,15 @@ class GridConfig(BaseModel):
         if len({feed.tag for feed in self.feeds}) != len(self.feeds):
             raise ValueError("feeds: a tag is declared twice")
         return self
+
+    def brokers(self) -> tuple[Self, ...]:
+        """This operator by each of its brokers. Of two the lower address comes first (names after addresses):
+        that is the one that counts, by the custom of those who publish to both."""
+        if self.second_host is None:
+            return (self,)
+        port = self.port if self.second_port is None else self.second_port
+        other = self.model_copy(update={"host": self.second_host, "port": port})
+        return (self, other) if _place(self.host) <= _place(self.second_host) else (other, self)
 
     def topic(self, name: str) -> str:
         return f"{self.prefix}{name}"
@@ -206,6 +223,14 @@ def own_signer(config: GridConfig) -> Signer | None:
     except ValueError as error:
         raise ValueError(f"signing_key={config.signing_key}: {error}") from None
     return Signer(key=key, key_id=config.signing_key_id)
+
+
+def _place(host: str) -> tuple[bool, int, str]:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return True, 0, host
+    return False, int(address), host
 
 
 def _read(path: Path) -> bytes:

@@ -27,6 +27,7 @@ from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
+from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
 from controller.run.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
 from controller.run.gridconfig import GridConfig, OperatorConfig
@@ -58,13 +59,16 @@ class GridLink:
         self._utc = utc
         self._wake = wake
         self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc())
-        self._session = session(
-            config,
-            subscriptions=self._dialect.subscriptions,
-            standing=self._dialect.standing,
-            read=self._arrived,
-            write=self._write_all,
-            utc=utc,
+        self._sessions = tuple(
+            session(
+                broker,
+                subscriptions=self._dialect.subscriptions,
+                standing=self._dialect.standing,
+                read=partial(self._arrived, at),
+                write=self._write_all if at == FIRST else _only_listen,
+                utc=utc,
+            )
+            for at, broker in enumerate(config.brokers())
         )
         shelf = Shelf(store, self.name)
         quiet = config.dialect is DialectName.BASE_POINT
@@ -99,10 +103,14 @@ class GridLink:
         return tuple(self._marked(skews.moved(event, self._skew)) for event in self._own_events())
 
     @property
+    def _is_connected(self) -> bool:
+        return any(session.connected for session in self._sessions)
+
+    @property
     def stats(self) -> LinkStats:
         return LinkStats(
-            connected=self._session.connected,
-            connects=self._session.connects,
+            connected=self._is_connected,
+            connects=sum(session.connects for session in self._sessions),
             received=self._counts["received"],
             refused=self._counts["refused"],
             overflowed=self._book.overflowed,
@@ -127,7 +135,8 @@ class GridLink:
         """Hold the link. Ends only by cancellation, or by `StoreError` if nothing can be restored."""
         await self.restore()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._session.run())
+            for session in self._sessions:
+                group.create_task(session.run())
             group.create_task(self._book.run())
             group.create_task(self._watch())
 
@@ -156,7 +165,7 @@ class GridLink:
     def _post(self, letter: Letter) -> None:
         """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before."""
         if letter.qos == 0:
-            if not self._session.connected:
+            if not self._is_connected:
                 return
             kept = (other for other in self._letters if (other.topic, other.qos) != (letter.topic, 0))
             self._letters = deque(kept, maxlen=self._letters.maxlen)
@@ -164,12 +173,16 @@ class GridLink:
         self._letters.append(letter)
         self._has_mail.set()
 
-    def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
-        """One message from the broker, on any topic and of any content."""
+    def _arrived(self, broker: int, topic: str, payload: bytes, retained: bool) -> None:
+        """One message from a broker, on any topic and of any content."""
         self._counts["received"] += 1
         name = topic.removeprefix(self._config.prefix)
         now_utc_s = self._utc()
-        for heard in self._dialect.read(name, payload, retained=retained, now_utc_s=now_utc_s):
+        if isinstance(self._dialect, ZeroHundred):
+            found = self._dialect.read_by(broker, name, payload, now_utc_s)
+        else:
+            found = self._dialect.read(name, payload, retained=retained, now_utc_s=now_utc_s)
+        for heard in found:
             self._take(heard, now_utc_s)
 
     def _take(self, heard: Heard, now_utc_s: float) -> None:
@@ -231,7 +244,7 @@ class GridLink:
     def _look(self, now_utc_s: float) -> None:
         """The state of a link whose dialect has no heartbeat: a connection that broke may come back within
         the time that a heartbeat would have."""
-        if self._session.connected:
+        if self._is_connected:
             self._alive_until_s = _elapsed_s() + self._config.heartbeat_timeout_s
         is_connected = _elapsed_s() < self._alive_until_s
         before = self._link
@@ -316,6 +329,11 @@ class GridLink:
     def _readable(self, kind: str) -> None:
         if self._troubles.pop(kind, None) is not None:
             self._log.info("grid_readable_again", kind=kind)
+
+
+async def _only_listen(publish: Publish) -> None:
+    """Everything is said on the first connection."""
+    await asyncio.Event().wait()
 
 
 def _elapsed_s() -> float:
