@@ -2,7 +2,7 @@
 
 A publisher repeats its target every 30 s or so. What is older than what was heard before, or too old by the
 clock, says nothing and is no sign of life. A stamp ahead of the clock counts as now, and once. Some publish
-through two brokers: then the first counts as long as it is heard, and the second only where the first has been
+through two brokers: then the first counts as long as it is heard, and the second only where the first was
 silent for longer.
 """
 
