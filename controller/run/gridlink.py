@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
 from controller.grid import skew as skews
-from controller.grid.dialects import DialectName, Heard, Letter
+from controller.grid.dialects import DialectName, Heard
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack
 from controller.grid.ledger import Verdict
@@ -33,9 +32,10 @@ from controller.run.gridbook import EventStore, GridBook, Pending, Shelf, unsent
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridsession import GridSession, Publish
 from controller.run.gridspeech import dialect_of
+from controller.run.outbox import Outbox
 
 WATCH_PERIOD_S = 0.5
-COUNTED = ("received", "refused", "acks", "telemetry", "dropped", "enforcements")
+COUNTED = ("received", "refused", "acks", "telemetry", "enforcements")
 
 
 class GridLink:
@@ -83,8 +83,7 @@ class GridLink:
         self._site: SiteReport | None = None
         self._link = Link.LOST
         self._alive_until_s = -math.inf
-        self._letters: deque[Letter] = deque(maxlen=config.telemetry_backlog)
-        self._has_mail = asyncio.Event()
+        self._outbox = Outbox(config.telemetry_backlog)
         self._published: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._counts = dict.fromkeys(COUNTED, 0)
@@ -116,7 +115,7 @@ class GridLink:
             overflowed=self._book.overflowed,
             acks_sent=self._counts["acks"],
             telemetry_sent=self._counts["telemetry"],
-            telemetry_dropped=self._counts["dropped"],
+            telemetry_dropped=self._outbox.dropped,
             store_failures=self._book.store_failures,
             operator_behind_s=self._behind_s,
             enforcements=self._counts["enforcements"],
@@ -144,7 +143,7 @@ class GridLink:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
         self._site = report = replace(report, progress=tuple(self._own_progress(report)))
         for letter in self._dialect.observed(self._own_events(), report):
-            self._post(letter)
+            self._outbox.post(letter, connected=self._is_connected)
         for own in report.progress:
             entry = self._book.ledger.entries.get(own.event)
             if entry is None:
@@ -161,17 +160,6 @@ class GridLink:
         for progress in report.progress:
             if progress.event.startswith(self._mark):
                 yield replace(progress, event=progress.event.removeprefix(self._mark))
-
-    def _post(self, letter: Letter) -> None:
-        """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before."""
-        if letter.qos == 0:
-            if not self._is_connected:
-                return
-            kept = (other for other in self._letters if (other.topic, other.qos) != (letter.topic, 0))
-            self._letters = deque(kept, maxlen=self._letters.maxlen)
-        self._counts["dropped"] += len(self._letters) == self._letters.maxlen
-        self._letters.append(letter)
-        self._has_mail.set()
 
     def _arrived(self, broker: int, topic: str, payload: bytes, retained: bool) -> None:
         """One message from a broker, on any topic and of any content."""
@@ -272,7 +260,7 @@ class GridLink:
     def _settled(self, verdict: Verdict) -> None:
         """The ledger moved: wake the loop if that changes what holds."""
         if verdict.acks:
-            self._has_mail.set()
+            self._outbox.look()
         before, self._in_force = self._in_force, self._own_events()
         if self._in_force != before:
             self._wake()
@@ -283,7 +271,7 @@ class GridLink:
     async def _write_all(self, publish: Publish) -> None:
         """Send what there is to say, acknowledgements first, for as long as this connection lasts."""
         while True:
-            self._has_mail.clear()
+            self._outbox.looking()
             ack = unsent_but(self._book.ledger, self._published)
             if ack is not None:
                 letter = self._dialect.acknowledgement(ack, self._utc())
@@ -293,18 +281,16 @@ class GridLink:
                 self._published.add(ack.id)
                 pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
                 self._book.put(("confirm", ack.id), pending)
-            elif self._letters:
-                letter = self._letters[0]
+            elif (letter := self._outbox.first) is not None:
                 await publish(letter)
                 self._counts["telemetry"] += 1
-                if self._letters and self._letters[0] is letter:
-                    self._letters.popleft()
+                self._outbox.sent(letter)
             else:
-                await self._has_mail.wait()
+                await self._outbox.wait()
 
     def _confirmed(self, ack: Ack) -> None:
         self._published.discard(ack.id)
-        self._has_mail.set()
+        self._outbox.look()
 
     async def _watch(self) -> None:
         """Notice silence, and close what is over."""
