@@ -2,8 +2,8 @@
 
 Frozen once per event and kept for as long as the event goes on, whatever its intervals, versions and gaps:
 what is asked for again and again must not add up. A site that is steered does not show what it would draw by
-itself, so nothing is learned while a set-point is in force, and an event that follows on another one is
-relative to the last minute before both.
+itself, so nothing is learned while a set-point is in force and for some minutes after it, and an event that
+follows on another one is relative to the last minute before both.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from controller.domain.grid import GridEvent
+from controller.domain.grid import PAUSE_S, GridEvent
 from controller.domain.power import Power
 
 HISTORY_S = 60.0
 """The draw is averaged over so long."""
+RECOVERY_S = 180.0
+"""A site that was steered starts its machines again for so long before it shows what it draws by itself."""
 LEAST_S = 10.0
 """A controller that knows less than this of the site waits before it freezes anything."""
 APART_S = 0.9
@@ -33,9 +35,11 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """`lately` is the last minute in which no set-point steered the site, `frozen` its mean by event."""
+    """`lately` is the last minute in which no set-point steered the site, `frozen` its mean by event;
+    `steered_s` is when one last did."""
 
     lately: tuple[Drawn, ...] = ()
+    steered_s: float = float("-inf")
     frozen: Mapping[str, Power] = field(default_factory=dict)
 
     def told(self, events: Iterable[GridEvent]) -> tuple[GridEvent, ...]:
@@ -53,10 +57,11 @@ def begun(before: Before, events: Iterable[GridEvent], utc_s: float, now_s: floa
     """
     frozen: dict[str, Power] = {}
     for event in events:
-        if not event.relative_from_utc_s <= utc_s < event.end_utc_s:
+        if not event.relative_from_utc_s <= utc_s + PAUSE_S or utc_s >= event.end_utc_s:
             continue
-        known = before.frozen.get(event.id, event.drawn_before)
-        found = _mean(before.lately, now_s) if known is None else known
+        found = before.frozen.get(event.id, event.drawn_before)
+        if found is None and event.relative_from_utc_s <= utc_s:
+            found = _mean(before.lately, now_s)
         if found is not None:
             frozen[event.id] = found
     return before if frozen == before.frozen else replace(before, frozen=frozen)
@@ -64,10 +69,16 @@ def begun(before: Before, events: Iterable[GridEvent], utc_s: float, now_s: floa
 
 def drawn(before: Before, now: Drawn) -> Before:
     """One more moment at which no set-point was in force."""
-    if before.lately and now.at_s - before.lately[-1].at_s < APART_S:
+    soon = before.lately and now.at_s - before.lately[-1].at_s < APART_S
+    if soon or now.at_s - before.steered_s < RECOVERY_S:
         return before
     kept = tuple(past for past in before.lately if now.at_s - past.at_s < HISTORY_S)
     return replace(before, lately=(*kept, now))
+
+
+def steered(before: Before, now_s: float) -> Before:
+    """A set-point is in force: what the site draws now is its doing."""
+    return replace(before, steered_s=now_s)
 
 
 def _mean(lately: tuple[Drawn, ...], now_s: float) -> Power | None:

@@ -177,7 +177,9 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
 def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: float) -> Before:
     """What the site draws by itself. Without a meter it is what devices claim, once they were all asked."""
     metered = seen.metered.get(seen.tree.ids[0])
-    if isinstance(grid.target, Limit) or (metered is None and not ready):
+    if isinstance(grid.target, Limit):
+        return relative.steered(before, now_s)
+    if metered is None and not ready:
         return before
     watts = metered.watts if metered is not None else int(seen.other_w[0] + seen.columns.draw_w.sum())
     return relative.drawn(before, Drawn(now_s, watts, metered is not None))

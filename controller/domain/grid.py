@@ -92,6 +92,11 @@ Signal = (
 )
 
 
+PAUSE_S = 60.0
+"""An event that asks for nothing for no longer than this, as between two versions of it, goes on: a site does
+not come back to what it would draw by itself in less."""
+
+
 class Right(StrEnum):
     """What an operator may do: limit the site, set its draw, set prices, be told how it runs."""
 

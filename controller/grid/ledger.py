@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from controller.domain.grid import EventStatus, GridEvent
+from controller.domain.grid import PAUSE_S, EventStatus, GridEvent
 from controller.domain.power import Power
 from controller.grid.entries import (
     FINAL,
@@ -99,7 +99,7 @@ def receive(
     refused = entry.refused
     if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
         refused = None
-    goes_on = lives(entry, ledger.mark, now_utc_s) and _asks_for_a_change(result, now_utc_s)
+    goes_on = lives(entry, ledger.mark, now_utc_s - PAUSE_S) and _asks_for_a_change(result, now_utc_s)
     before = entry.drawn_before if goes_on else None
     entry = replace(
         entry, content=result, refused=refused, told=(status,), shortfall=None, drawn_before=before
@@ -272,8 +272,8 @@ def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: f
 
 
 def _asks_for_a_change(content: Accepted | Cancelled, now_utc_s: float) -> bool:
-    """Whether the site is to follow a relative set-point of this version by now."""
-    return isinstance(content, Accepted) and content.event.relative_from_utc_s <= now_utc_s
+    """Whether the site is to follow a relative set-point of this version by now, or in a moment."""
+    return isinstance(content, Accepted) and content.event.relative_from_utc_s <= now_utc_s + PAUSE_S
 
 
 def _runs(entry: Entry, now_utc_s: float) -> bool:

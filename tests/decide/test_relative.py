@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.decide.plan import CapReason
-from controller.decide.relative import HISTORY_S, LEAST_S, Before, Drawn, begun, drawn
+from controller.decide.relative import HISTORY_S, LEAST_S, Before, Drawn, begun, drawn, steered
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.domain.devices import DeviceSpec
@@ -128,6 +128,26 @@ def test_no_more_than_a_minute_is_remembered_whatever_wakes_the_loop() -> None:
 
     assert before.lately[-1].at_s - before.lately[0].at_s < HISTORY_S
     assert len(before.lately) <= HISTORY_S
+
+
+def test_a_pause_between_two_versions_is_none() -> None:
+    before = begun(known(1_000), [event("e", by(-100))], SHIFT_S + NOW_S, NOW_S)
+    soon = event("e", by(-300), start_s=NOW_S + 60)
+
+    before = begun(before, [soon], SHIFT_S + NOW_S + 1, NOW_S + 1)
+
+    assert frozen_w(replace(before, lately=known(700).lately), soon, now_s=NOW_S + 60) == {"e": 1_000}
+
+
+def test_what_a_site_draws_while_it_comes_back_from_a_set_point_is_not_what_it_draws_by_itself() -> None:
+    before = steered(known(1_000), NOW_S)
+
+    for after_s in range(1, 180):
+        before = drawn(before, Drawn(NOW_S + after_s, 500, True))
+    settled = drawn(before, Drawn(NOW_S + 181, 990, True))
+
+    assert frozen_w(before, event("e", by(-1)), now_s=NOW_S + 180) == {"e": 1_000}
+    assert [past.watts for past in settled.lately] == [990]
 
 
 # --- what is asked

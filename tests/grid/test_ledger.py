@@ -503,6 +503,7 @@ def test_what_the_site_drew_before_an_event_is_kept_once_and_goes_on_with_its_ve
 
     assert relative_to(ledger) == [Power.kw(500)]
     assert relative_to(take(ledger, change(version=2))[0]) == [Power.kw(500)]
+    assert relative_to(take(ledger, change(version=2, start_s=NOW_S + 5))[0]) == [Power.kw(500)]
     assert relative_to(take(ledger, limit(version=2, start_s=NOW_S))[0]) == [None]
 
 
@@ -515,7 +516,7 @@ def test_of_another_version_or_of_an_event_that_is_over_nothing_is_kept() -> Non
 @pytest.mark.parametrize(
     "between",
     [
-        (change(version=2, start_s=NOW_S + 5),),
+        (change(version=2, start_s=NOW_S + 61),),
         (cancel(version=2), change(version=3)),
         (cancel(version=1), change(version=3)),
         (listing(as_of=10), listing(change(), as_of=11)),
@@ -531,12 +532,13 @@ def test_an_event_that_did_not_go_on_is_relative_to_nothing_that_was(between: tu
     assert relative_to(ledger) == [None]
 
 
-def test_a_renewed_event_that_had_run_out_is_relative_to_nothing_that_was() -> None:
+def test_an_event_goes_on_that_is_renewed_a_moment_after_it_ran_out_and_not_long_after_it() -> None:
     ledger = drawn(after(change(end_s=NOW_S + 1)))
 
-    ledger, _ = receive(ledger, change(version=2), NOW_S + 2)
+    soon, _ = receive(ledger, change(version=2), NOW_S + 2)
+    late, _ = receive(ledger, change(version=2), NOW_S + 62)
 
-    assert relative_to(ledger) == [None]
+    assert (relative_to(soon), relative_to(late)) == ([Power.kw(500)], [None])
 
 
 # --- what cannot be had

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from controller.decide.snapshot import State
 from controller.domain.devices import OperatingPoint
 from controller.domain.grid import ALL_RIGHTS
-from controller.domain.power import NO_LIMIT, Power
+from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.domain.site import Site
 from controller.grid import advancing, ledger
 from controller.grid.basepoint import BasePoints, StreamRule
@@ -20,12 +21,13 @@ from controller.grid.dialects import Dialect, Letter
 from controller.grid.dsx import Agreement, Feed
 from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxlink import DsxFlex
-from controller.grid.entries import Ledger
+from controller.grid.entries import Entry, Ledger
 from controller.grid.isotime import stamp
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
 from controller.grid.results import Accepted, Contract
+from controller.grid.stored import from_text, to_text
 from controller.run.gridside import site_report
 from simulators.gridmessages import Ack, read_report
 from tests.decide.builders import NOW_S, UTC_S, miner, site
@@ -76,6 +78,8 @@ class Conversation:
             ]
             for progress in report.progress:
                 entry = self.ledger.entries[progress.event]
+                if progress.drawn_before is not None and entry.drawn_before is None:
+                    self.ledger, _ = advancing.keep_drawn(self.ledger, progress, self.utc_s)
                 if advancing.is_news(entry, progress, self.utc_s):
                     self._told(advancing.advance(self.ledger, progress, self.utc_s, report.measured))
 
@@ -89,6 +93,13 @@ class Conversation:
                     for found in read_report(json.loads(letter.payload)["object"], self.utc_s)
                     if isinstance(found, Ack)
                 ]
+
+    def restart(self) -> None:
+        """The process dies: the core begins anew with what the store holds."""
+        texts = [to_text(entry) for entry in self.ledger.entries.values()]
+        entries = [entry for entry in map(from_text, texts) if isinstance(entry, Entry)]
+        self.ledger = Ledger(entries={entry.id: entry for entry in entries}, mark=self.ledger.mark)
+        self.plant.state = State()
 
     def heard(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(letter.payload) for _, letter in self.letters if letter.topic == topic]
@@ -191,6 +202,22 @@ def test_a_relative_set_point_is_met_and_told_as_met() -> None:
 
     assert statuses(talk) == ["RECEIVED", "STARTED", "COMPLIANT"]
     assert talk.plant.watts() == pytest.approx(7_500, rel=0.05)
+
+
+def test_a_relative_set_point_means_the_same_watts_after_a_restart_and_in_a_new_version() -> None:
+    talk = openadr()
+    talk.hear("events/vens/site/update", notice(talk, "DISPATCH_SETPOINT_RELATIVE", -7.0))
+    talk.run(40)
+
+    caps = []
+    for version_s in (None, 1.0):
+        talk.restart()
+        if version_s is not None:  # more of the same, while it lasts
+            talk.hear("events/vens/site/update", notice(talk, "DISPATCH_SETPOINT_RELATIVE", -9.0, version_s))
+        talk.run(20)
+        caps.append(talk.plant.plan.cap)
+
+    assert caps == [Limit(Power(7_500)), Limit(Power(5_500))]
 
 
 # --- the other dialects
