@@ -354,6 +354,16 @@ def test_a_report_begins_with_an_interval_and_comes_back_after_as_many_as_were_a
     assert request.cycle == ReportCycle(first=first, every=every, count=count)
 
 
+def test_the_turns_of_a_looping_event_are_intervals_to_whoever_counts_them_and_one_to_all_others() -> None:
+    looping: dict[str, Any] = {"intervals": INTERVALS[:1], "duration": "PT1M"}
+
+    counted = asked({"payloadType": "DEMAND", "frequency": 1, "repeat": -1}, **looping)
+    steady = asked({"payloadType": "DEMAND", "frequency": 0}, **looping)
+    endless = asked({"payloadType": "DEMAND"}, **looping | {"duration": "P9999Y"})
+
+    assert [len(found.event.intervals) for found in (counted, steady, endless)] == [6, 1, 1]
+
+
 def test_a_report_on_an_interval_that_is_not_there_is_not_made_and_named() -> None:
     found = asked({"payloadType": "DEMAND", "startInterval": 6}, intervals=INTERVALS)
 
