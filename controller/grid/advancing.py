@@ -31,13 +31,13 @@ def is_news(entry: Entry, progress: Progress, now_utc_s: float) -> bool:
         or not FINAL.isdisjoint(entry.told)
     ):
         return False
-    short = entry.shortfall
+    short, is_short = entry.shortfall, progress.status is EventStatus.INFEASIBLE
     if short is None or progress.status is EventStatus.COMPLETED:
-        return progress.status is EventStatus.INFEASIBLE or progress.status not in entry.told
+        return progress.status not in entry.told or (is_short and progress.possible is not None)
     if 0 <= now_utc_s - short.told_utc_s < SHORTFALL_HOLDS_S:
         return False
-    if progress.status is not EventStatus.INFEASIBLE or progress.possible is None:
-        return progress.status is not EventStatus.INFEASIBLE
+    if not is_short or progress.possible is None:
+        return not is_short
     moved_w = abs(progress.possible.watts - short.possible.watts)
     return moved_w > SHORTFALL_MOVES * max(progress.possible.watts, short.possible.watts)
 
