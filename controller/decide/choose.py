@@ -33,8 +33,7 @@ class Chosen:
 
     `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
     `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
-    `least` is what all devices together can be brought down to. `earns` is in USD per hour, without the
-    premiums that keep jobs and dwelling devices where they are.
+    `earns` is in USD per hour, without the premiums that keep jobs and dwelling devices where they are.
     """
 
     may: Freedom
@@ -45,7 +44,6 @@ class Chosen:
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
     cut: frozenset[str]
-    least: Power
     earns: float
     recall: Recall
 
@@ -149,7 +147,6 @@ def choose(
                 aside=tuple(job for job in aside.values() if job not in kept),
                 forgiven=forgiven,
                 cut=_to_cut(choosing, limits, allocation, may.now_s),
-                least=Power(int(found.watts[found.start[:-1]].sum())),
                 earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
                 recall=choosing.recalling.recall,
             )

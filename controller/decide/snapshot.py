@@ -19,6 +19,7 @@ from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
+from controller.decide.relative import Before
 from controller.decide.tree import Tree, sum_up, tree_of
 from controller.domain.devices import DeviceSpec, Reading
 from controller.domain.power import ZERO, Power
@@ -53,7 +54,8 @@ class Mirror:
 class State:
     """All that one tick hands to the next. `ready_s` is None until the first whole snapshot.
 
-    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use.
+    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use;
+    `before` is what relative set-points are relative to.
     `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
     only saves time.
     """
@@ -70,6 +72,7 @@ class State:
     verdicts: Verdicts | None = None
     margin: StepMargin = field(default_factory=StepMargin)
     follow: Follow = field(default_factory=Follow)
+    before: Before = field(default_factory=Before)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
     recall: Recall | None = field(default=None, compare=False, repr=False)
 
