@@ -56,6 +56,10 @@ bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,
 bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes and in CPU
 	$(BIN)/python -m tests.bench.recording
 
+.PHONY: bench-reaction
+bench-reaction: $(VENV)/.installed tools  ## from an operator's publish to the first command, at 10,000 machines: fifteen minutes
+	$(BIN)/python -W ignore -m tests.bench.reaction --devices 10000 --events 100
+
 SEEDS ?= 100
 FIRST ?= 0
 .PHONY: soak-daemon

@@ -114,7 +114,7 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
-        given_up_s=now_s if point == spec.floor and sleeps_on(spec, state) else state.given_up_s,
+        given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
     )
 
 

@@ -129,8 +129,7 @@ class Journal:
         """Note a plan: its commands with their reasons, and what the site and its nodes draw."""
         utc_s = self._utc()
         for command in plan.commands:
-            grant = plan.grants.of(command.device)
-            why = f"{grant.reason} {grant.limited_by}".strip()
+            why = plan.grants.why(command.device)
             what = (command.device, command.point.name, command.point.power.watts)
             self._add("commands", (utc_s, *what, "commanded", why))
         before, self._nodes_period = self._nodes_period, int(utc_s // NODES_EVERY_S)
