@@ -64,6 +64,10 @@ bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes an
 bench-journal: $(VENV)/.installed  ## what sealing a second of evidence costs, in CPU and bytes, and an audit of it
 	$(BIN)/python -m tests.bench.journal
 
+.PHONY: bench-reaction
+bench-reaction: $(VENV)/.installed tools  ## from an operator's publish to the first command, at 10,000 machines: fifteen minutes
+	$(BIN)/python -W ignore -m tests.bench.reaction --devices 10000 --events 100
+
 SEEDS ?= 100
 FIRST ?= 0
 .PHONY: soak-daemon

@@ -90,7 +90,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
     """I5: no device is raised from where it is seen sooner than its dwell after it was changed."""
     for command in plan.commands:
         name, spec = command.device, fleet.specs[fleet.row[command.device]]
-        if command.point == spec.floor:
+        if command.point is spec.floor or command.point == spec.floor:
             continue  # lower than anything it may be seen at
         known, sample = before.devices.get(name, DeviceState()), inputs.readings.get(name)
         news = sample is None or sample.at_s > known.at_s

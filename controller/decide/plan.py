@@ -209,6 +209,12 @@ class Grants(Sequence[Grant]):
         """Raises `KeyError` for a device that the plan is not about."""
         return self._grant(self.row[device])
 
+    def why(self, device: str) -> str:
+        """Its reason, and the node in its way if one is."""
+        row = self.row[device]
+        by = int(self.limited_by[row])
+        return f"{REASONS[self.reason[row]]} {self.nodes[by]}" if by >= 0 else str(REASONS[self.reason[row]])
+
     def __len__(self) -> int:
         return len(self.specs)
 

@@ -76,7 +76,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         nodes=_nodes(made, grants),
         ready=made.ready,
         least=Power(int(lowest_w[0])),
-        commands=tuple(SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told),
+        commands=tuple([SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told]),
         raised=tuple(
             wish.spec.id
             for wish in made.orders.raises

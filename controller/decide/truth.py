@@ -128,8 +128,8 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
-        given_up_s=now_s if point == spec.floor and sleeps_on(spec, state) else state.given_up_s,
-        rests_s=now_s + IDLE_REST_S if point == spec.floor and without_work(state) else state.rests_s,
+        given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
+        rests_s=now_s + IDLE_REST_S if without_work(state) and point == spec.floor else state.rests_s,
         idle_s=state.idle_s if again else None,
     )
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 
@@ -44,6 +45,9 @@ SENSOR_PAUSE_S = 0.05
 QUEUE_POLL_S = 0.5
 QUEUE_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 1.0
+AT_ONCE = 100
+"""So many devices are woken for their commands in one round of the event loop: thousands would all be woken
+before the first of them gets to its socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +187,8 @@ class Machines:
         self.answered = answered
         self.answering = Lane()
         self.silent = Lane()
+        self._unsent: dict[str, SetPoint] = {}
+        self._has_unsent = asyncio.Event()
         self._job_answered = job_answered
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
@@ -203,8 +209,17 @@ class Machines:
         return {device: detail for device, detail in told if detail is not None}
 
     def post(self, commands: Iterable[SetPoint]) -> None:
-        for command in commands:
-            self._tasks[command.device].post(command)
+        """Leave commands for their devices, in this order; what is left of earlier ones comes after them."""
+        newer = {command.device: command for command in commands}
+        if newer:
+            self._unsent = newer | {name: it for name, it in self._unsent.items() if name not in newer}
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        for name in tuple(islice(self._unsent, AT_ONCE)):
+            self._tasks[name].post(self._unsent.pop(name))
+        if self._unsent:
+            self._has_unsent.set()
 
     def post_jobs(self, commands: Iterable[JobCommand]) -> None:
         """Leave commands for their queues; a newer one replaces one for the same job that still waits."""
@@ -217,6 +232,7 @@ class Machines:
         """Ends only by cancellation; then every driver is closed."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._feed())
                 for task in self._tasks.values():
                     group.create_task(task.run())
                 for sensor, polling in self._sensors:
@@ -225,6 +241,15 @@ class Machines:
                     group.create_task(self._serve(queue))
         finally:
             await self._close()
+
+    async def _feed(self) -> None:
+        """Hand over what was too much for one round."""
+        while True:
+            obey_cancellation()
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
+            await asyncio.sleep(0)
+            self._hand_over()
 
     async def _watch(self, sensor: Sensor, polling: Polling) -> None:
         voice = Voice(sensor.id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from controller.decide.plan import REASONS, CapReason, Grant, Inputs, Plan, Reason, Truth
+import numpy as np
+
+from controller.decide.plan import REASONS, TRUTHS, CapReason, Inputs, Plan, Reason, Truth
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventStatus, GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
@@ -20,6 +22,7 @@ _CAN_RISE = frozenset(
     {Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE}
 )
 """What keeps a machine down and would not keep it from being raised if the grid asked."""
+_UNSEEN = tuple(TRUTHS.index(truth) for truth in (Truth.STALE, Truth.UNREACHABLE))
 
 
 class Instructor(Protocol):
@@ -78,10 +81,9 @@ class LinkedGrid:
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
     """The site meter is what counts. Without it, what devices say and all other load is an estimate."""
-    kinds = {spec.id: spec.kind for spec in inputs.specs}
-    parts = tuple(_part(kinds, plan, kind) for kind in DeviceKind)
+    parts = tuple(_part(plan, kind) for kind in DeviceKind)
     metered = plan.nodes[0].metered
-    other = plan.nodes[0].granted - total(grant.power for grant in plan.grants)
+    other = plan.nodes[0].granted - Power(int(plan.grants.power_w.sum()))
     demand = metered if metered is not None else total(part.demand for part in parts) + other
     return SiteReport(
         now_utc_s=inputs.utc_s,
@@ -90,7 +92,7 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
         quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
         state=_operating(plan),
         shed_available=max(demand - plan.least, ZERO),
-        rise_available=_rise(inputs, plan, demand),
+        rise_available=_rise(plan, demand),
         granted=plan.nodes[0].granted,
         parts=parts,
         places=tuple(
@@ -116,21 +118,23 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
     )
 
 
-def _rise(inputs: Inputs, plan: Plan, demand: Power) -> Power:
+def _rise(plan: Plan, demand: Power) -> Power:
     """How much more the site could draw now: machines that are seen and obey, up to their highest point, and
     only as far as the limit of their own node and of the site leaves room."""
     room = {
         node.node: node.limit.power - node.worst if isinstance(node.limit, Limit) else None
         for node in plan.nodes
     }
-    grants = {grant.device: grant for grant in plan.grants}
-    wanted: dict[str, Power] = {}
-    for spec in inputs.specs:
-        grant = grants.get(spec.id)
-        if grant is not None and grant.reason in _CAN_RISE:
-            more = max(spec.points[-1].power - grant.worst, ZERO)
-            wanted[spec.node] = wanted.get(spec.node, ZERO) + more
-    rises = (more if (left := room.get(node)) is None else min(more, left) for node, more in wanted.items())
+    grants, wanted = plan.grants, dict[str, int]()
+    for spec, reason, worst_w in zip(
+        grants.specs, grants.reason.tolist(), grants.worst_w.tolist(), strict=True
+    ):
+        if REASONS[reason] in _CAN_RISE:
+            wanted[spec.node] = wanted.get(spec.node, 0) + max(spec.points[-1].power.watts - worst_w, 0)
+    rises = (
+        Power(more_w) if (left := room.get(node)) is None else min(Power(more_w), left)
+        for node, more_w in wanted.items()
+    )
     rise = max(total(rises), ZERO)
     cap = [plan.cap.power - demand] if isinstance(plan.cap, Limit) else []
     site = room[plan.nodes[0].node]
@@ -147,11 +151,10 @@ def _operating(plan: Plan) -> OperatingState:
     return OperatingState.RUNNING_CURTAILED if curtailed else OperatingState.RUNNING_NORMAL
 
 
-def _part(kinds: Mapping[str, DeviceKind], plan: Plan, kind: DeviceKind) -> Part:
-    demand = total(_draw(grant) for grant in plan.grants if kinds[grant.device] is kind)
-    return Part(name=kind.value, demand=demand, quality=DataQuality.ESTIMATED)
-
-
-def _draw(grant: Grant) -> Power:
+def _part(plan: Plan, kind: DeviceKind) -> Part:
     """What a silent device draws nobody knows: it is not told as less than it may be."""
-    return grant.worst if grant.truth in (Truth.STALE, Truth.UNREACHABLE) else grant.draw
+    grants = plan.grants
+    drawn_w = np.where(np.isin(grants.truth, _UNSEEN), grants.worst_w, grants.draw_w)
+    of_kind = np.array([spec.kind is kind for spec in grants.specs], dtype=np.bool_)
+    demand = Power(int(drawn_w[of_kind].sum()))
+    return Part(name=kind.value, demand=demand, quality=DataQuality.ESTIMATED)

@@ -155,8 +155,7 @@ class Journal:
         utc_s = self._utc()
         utc_us = microseconds(utc_s)
         for command in plan.commands:
-            grant = plan.grants.of(command.device)
-            why = f"{grant.reason} {grant.limited_by}".strip()
+            why = plan.grants.why(command.device)
             what = (command.device, command.point.name, command.point.power.watts)
             self._waiting.add("commands", (utc_us, *what, "commanded", why))
         before, self._nodes_period = self._nodes_period, int(utc_s // NODES_EVERY_S)

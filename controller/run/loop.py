@@ -26,7 +26,10 @@ from controller.run.recording import Recorder
 log = structlog.get_logger()
 
 LEAST_GAP_S = 0.2
-"""A flood of messages wakes the loop no sooner after a tick than this."""
+"""A flood of messages wakes the loop no sooner after it woke it than this."""
+HEAD_START = 3
+"""So many rounds of the event loop the first commands have before anything is written down or told: enough to
+be handed to their drivers and to reach their sockets."""
 LATE_QUIET_S = 60.0
 """Ticks that are late now and then are one warning, until none was late for this long."""
 
@@ -83,6 +86,7 @@ class Loop:
         self._prices = Constants() if prices is None else prices
         self._state = State()
         self._late_quiet_until_s = 0.0
+        self._woken_s = float("-inf")
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
 
     async def run(self) -> None:
@@ -92,22 +96,24 @@ class Loop:
         due_s = self._clock.now_s()
         while True:
             began_s = self._clock.now_s()
-            self._tick(due_s)
+            await self._tick(due_s)
             due_s = period_s + (due_s if began_s - due_s <= period_s else began_s)
-            due_s = await self._due(began_s + LEAST_GAP_S, due_s)
+            due_s = await self._due(due_s)
 
-    async def _due(self, soonest_s: float, planned_s: float) -> float:
+    async def _due(self, planned_s: float) -> float:
         """When the next tick became due: as planned, or when something woke the loop before that."""
-        self._wake.clear()
         try:
             async with asyncio.timeout_at(planned_s):
                 await self._wake.wait()
-                await asyncio.sleep(max(0.0, soonest_s - self._clock.now_s()))
+                await asyncio.sleep(max(0.0, self._woken_s + LEAST_GAP_S - self._clock.now_s()))
         except TimeoutError:
             return planned_s
-        return min(planned_s, self._clock.now_s())
+        self._woken_s = self._clock.now_s()
+        return min(planned_s, self._woken_s)
 
-    def _tick(self, due_s: float) -> None:
+    async def _tick(self, due_s: float) -> None:
+        """Decide and send; only then write down and tell what was decided."""
+        self._wake.clear()  # what comes from here on is for the next tick
         began_s = self._clock.now_s()
         inputs = self._inputs(began_s)
         self._recorder.deciding(self._state, inputs)
@@ -117,6 +123,8 @@ class Loop:
         self._recorder.decided(plan)
         self._machines.post(plan.commands)
         self._machines.post_jobs(plan.job_commands)
+        for _ in range(HEAD_START if plan.commands else 0):
+            await asyncio.sleep(0)
         self._journal.planned(plan)
         self._grid.planned(inputs, plan)
         tick = Tick(

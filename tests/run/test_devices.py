@@ -15,7 +15,7 @@ from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.gpus import GpuDetail, GpuHealth, GpuIdentity
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
-from controller.run.devices import SPREAD_S, Machines
+from controller.run.devices import AT_ONCE, SPREAD_S, Machines
 from controller.run.turns import BACKOFF_MAX_S, COMMANDS_AT_ONCE, READS_AT_ONCE, Turns, backoff_s
 from drivers.base import DriverError, OtherMachineError
 from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, spec, told
@@ -721,3 +721,37 @@ async def test_details_are_those_of_drivers_that_have_some_and_none_before_their
         told = machines.details()
 
     assert told == {"dgx-0": known}
+
+
+# -- many commands at once -----------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_first_of_many_commands_begin_before_all_are_handed_over_and_none_is_left() -> None:
+    fleet = [miner(f"asic-{at:03}") for at in range(3 * AT_ONCE)]
+
+    async with Floor(*fleet).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in fleet])
+        await asyncio.sleep(0)
+        begun_first = [one.spec.id for one in fleet if one.began]
+        await asyncio.sleep(5.0)
+
+    assert begun_first == [one.spec.id for one in fleet[:AT_ONCE]]
+    assert all(one.began == [LOW.name] for one in fleet)
+
+
+@in_virtual_time
+async def test_a_newer_command_takes_the_place_of_one_not_handed_over_and_goes_first() -> None:
+    fleet = [miner(f"asic-{at:03}") for at in range(2 * AT_ONCE)]
+    last = fleet[-1]
+
+    async with Floor(*fleet).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in fleet])
+        machines.post([told(last.spec.id)])
+        await asyncio.sleep(5.0)
+
+    others = [one.applied[0][0] for one in fleet[AT_ONCE:-1]]
+    assert last.began == [SLEEP.name]
+    assert last.applied[0][0] <= min(others)

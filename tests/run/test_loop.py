@@ -228,16 +228,41 @@ async def test_a_wake_during_a_stall_is_answered_by_the_one_late_tick_that_follo
 
 
 @in_virtual_time
-async def test_a_wake_right_after_a_tick_is_not_lost(tmp_path: Path) -> None:
+async def test_a_wake_right_after_a_tick_is_acted_on_at_once_and_one_right_after_that_soon(
+    tmp_path: Path,
+) -> None:
     shell = Shell(tmp_path)
 
     async with shell.running():
-        await asyncio.sleep(0)
-        assert shell.ticks_at == [0], "the first tick is over"
+        await asyncio.sleep(1.01)
+        assert shell.ticks_at == [0, 1], "the second tick is over"
+        shell.wake.set()
+        await asyncio.sleep(0.01)
         shell.wake.set()
         await asyncio.sleep(0.5)
 
-    assert shell.ticks_at == [0, LEAST_GAP_S]
+    assert shell.ticks_at == [0, 1, 1.01, 1.01 + LEAST_GAP_S]
+
+
+@in_virtual_time
+async def test_commands_are_on_their_way_before_anybody_is_told_of_the_plan(tmp_path: Path) -> None:
+    machine = miner()
+    begun: list[list[str]] = []
+
+    class Told(Operator):
+        def planned(self, inputs: Inputs, plan: Plan) -> None:
+            begun.append(list(machine.began))
+
+    operator = Told(state=Link.NONE)
+    shell = Shell(tmp_path, fleet=[machine], operator=operator)
+
+    async with shell.running():
+        await asyncio.sleep(9.5)
+        operator.events = (limit_to(Power(1_000), from_s=0.0),)
+        shell.wake.set()
+        await asyncio.sleep(0.1)
+
+    assert begun[-1] == [SLEEP.name]
 
 
 @in_virtual_time
