@@ -95,12 +95,13 @@ def offers(
     most_w: Ints,
     dwells: Flags,
     pinned: Flags,
+    kept: Flags,
 ) -> Offers:
     """The points that devices may be given, and their worth. `most_w` is what heat allows each.
 
-    A device is always offered its lowest point, a `pinned` one only where it is. One that dwells is offered
-    nothing above where it is. A GPU without a job has its lowest limit; one with a job also those at which
-    the job has its least throughput.
+    A device is always offered its lowest point, a `pinned` one only where it is, and one that is `kept`
+    nothing below that. One that dwells is offered nothing above where it is. A GPU without a job has its
+    lowest limit; one with a job also those at which the job has its least throughput.
     """
     owner, power_w = fleet.owner, fleet.power_w
     rank = np.arange(len(owner)) - fleet.start[owner]
@@ -116,7 +117,7 @@ def offers(
     worth += np.where(dwells[owner] & here, DWELLING, 0.0)
     may = at_floor | ((power_w <= most_w[owner]) & (rank >= jobs.least[owner]))
     may &= ~dwells[owner] | (power_w <= known.now_w[owner])
-    may = np.where(pinned[owner], here, may)
+    may = np.where(pinned[owner], here, may & ~(kept[owner] & (power_w < known.now_w[owner])))
     may = np.where(obeys[owner], may, at_floor)
     taken = owner[may]
     free = obeys[taken]

@@ -23,6 +23,7 @@ from tests.bench.regulation import follow, regd_like, score
 from tests.decide.builders import (
     FULL,
     GPU_POINTS,
+    LOW,
     NOW_S,
     SLEEP,
     UTC_S,
@@ -116,6 +117,43 @@ def test_what_is_too_much_now_is_stopped_though_a_machine_that_is_starting_is_le
     assert down.limits.aim_w < 14_000
     assert down.may.dwells.tolist() == [False, False, False, True]
     assert far_down.may.dwells.tolist() == [False] * 4
+
+
+def test_nobody_is_lowered_to_raise_another_while_the_set_point_keeps_moving() -> None:
+    """To start m3 at its lowest, and lower others for it, would earn more: later."""
+    points = {"m0": FULL, "m1": FULL, "m2": FULL, "m3": SLEEP}
+    state = running({name: device(point) for name, point in points.items()})
+    said = [at_point(spec, points[spec.id]) for spec in MINERS]
+    asked = inputs(*MINERS, readings=said, events=(event(target_w=10_540),))
+
+    _, stands = decide(site(), state, asked)
+    _, moves = decide(site(), replace(state, follow=moving(10_540)), asked)
+
+    assert {command.device: command.point for command in stands.commands}.get("m0") == LOW
+    assert moves.commands == ()
+
+
+def test_machines_that_hash_fill_in_for_those_that_are_starting_where_that_is_quick() -> None:
+    climbing = device(
+        FULL,
+        Truth.ACKNOWLEDGED,
+        draw_w=30,
+        began=Power(30),
+        since_s=NOW_S - 5,
+        sent_s=NOW_S - 5,
+        started_s=(NOW_S - 5,),
+    )
+    state = running({"m0": device(LOW), "m1": device(LOW), "m2": device(SLEEP), "m3": climbing})
+    said = [at_point(spec, point) for spec, point in zip(MINERS, (LOW, LOW, SLEEP), strict=False)]
+    asked = inputs(*MINERS, readings=[*said, reading("m3", 30)], events=(event(target_w=8_330),))
+
+    slow = course(state, asked, 8_330, before=moving(8_330))
+    quick = course(state, asked, 8_330, before=replace(moving(8_330), retunes=0.03))
+
+    assert slow.limits.aim_w == 8_330 + 833  # another start, for what it shows in the next seconds
+    assert not slow.may.rests.any()
+    assert quick.limits.aim_w == 8_330 + 2_200
+    assert quick.may.rests.tolist() == [False, False, True, False]
 
 
 def test_a_set_point_stops_nothing_that_changed_a_moment_ago() -> None:
