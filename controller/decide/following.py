@@ -132,13 +132,15 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
         if moved == 0:
             break
-        after[row] = _nearest(seen, row, watts + moved if up else watts - moved)
+        after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
     return after
 
 
-def _nearest(seen: Snapshot, row: int, watts: float) -> int:
+def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
+    """Among the points at which the GPU may be: beside the nearest of all may lie what its heat allows."""
     points = seen.fleet.specs[row].points
-    return min(range(len(points)), key=lambda at: abs(points[at].power.watts - watts))
+    may = [at for at, it in enumerate(points) if swing.least_w[row] <= it.power.watts <= swing.most_w[row]]
+    return min(may, key=lambda at: abs(points[at].power.watts - watts))
 
 
 def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:

@@ -15,7 +15,7 @@ from controller.decide.limits import Follow, Moment, limits_now
 from controller.decide.plan import CapReason, Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.timeline import GridNow
-from controller.domain.devices import DeviceSpec, MeterReading
+from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -40,6 +40,7 @@ from tests.decide.builders import (
     reading,
     running,
     site,
+    working,
 )
 from tests.decide.steps import decide
 from tests.decide.strategies import bounded
@@ -227,6 +228,22 @@ def test_gpus_keep_what_their_jobs_need_whatever_the_set_point() -> None:
 
 def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
     assert tick(2, 1_601).commands == ()
+
+
+def test_a_gpu_follows_no_set_point_to_a_limit_that_its_heat_forbids() -> None:
+    """What is short leads to 590 W, its heat allows 575 W, and the nearest of its points is 600 W."""
+    warm = gpu("g0", thermal=ThermalLimits(derate_c=80.0, trip_c=100.0))
+    running_job = working(job("j", flex=FlexTier.BROAD), "g0")
+    asked = inputs(
+        warm,
+        readings=[reading("g0", 500, 500, hottest_c=85.0)],
+        queues=(queue(running_job, gpus=["g0"]),),
+        events=(event(target_w=590),),
+    )
+
+    _, plan = decide(site(), running({"g0": device(GPU_POINTS[3])}), asked)
+
+    assert [grant.point.power.watts for grant in plan.grants] == [500]
 
 
 def test_gpus_follow_no_set_point_below_a_place_that_is_over_its_limit() -> None:
