@@ -52,9 +52,17 @@ bench-economics: $(VENV)/.installed  ## which of 10,000 machines are worth their
 bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
 	$(BIN)/python -m tests.bench.step
 
+.PHONY: bench-settlement
+bench-settlement: $(VENV)/.installed  ## what a baseline and the report of an event cost, from a journal of months
+	$(BIN)/python -m tests.bench.settlement
+
 .PHONY: bench-recording
 bench-recording: $(VENV)/.installed  ## what recording a tick costs, in bytes and in CPU
 	$(BIN)/python -m tests.bench.recording
+
+.PHONY: bench-journal
+bench-journal: $(VENV)/.installed  ## what sealing a second of evidence costs, in CPU and bytes, and an audit of it
+	$(BIN)/python -m tests.bench.journal
 
 SEEDS ?= 100
 FIRST ?= 0

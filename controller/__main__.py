@@ -123,6 +123,28 @@ def replay(
 
 
 @app.command()
+def audit(
+    file: Annotated[
+        Path, typer.Argument(help="the site file that says where the journal is")
+    ] = DEFAULT_CONFIG,
+    journal: Annotated[Path | None, typer.Option(help="verify this file; no site file is needed")] = None,
+    anchor: Annotated[list[str] | None, typer.Option(help="SEQ:HASH of a seal noted elsewhere")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the finding as JSON")] = False,
+    export: Annotated[
+        tuple[str, str, Path] | None,
+        typer.Option(metavar="FROM TO FILE", help="then cut out what was written between two times"),
+    ] = None,
+) -> None:
+    """Verify that the journal is as it was written; exit 1 where it is not, 2 where it cannot be read."""
+    from controller import audit as auditing
+
+    request = auditing.Request(
+        site_file=file, journal=journal, anchors=anchor or (), as_json=as_json, cut=export
+    )
+    raise typer.Exit(auditing.run(request, out, err))
+
+
+@app.command()
 def merit(
     url: Annotated[
         str | None,
@@ -149,6 +171,53 @@ def merit(
     else:
         for part in merit_tables(told):
             out.print(part)
+
+
+@app.command()
+def report(
+    event: Annotated[
+        str | None, typer.Argument(help="its id; without one the known events are listed")
+    ] = None,
+    site: Annotated[Path | None, typer.Argument(help="the site file, as --config")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="this journal; then the site file may be missing")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    operator: Annotated[str | None, typer.Option(help="whose event it is; own: the site's")] = None,
+    version: Annotated[str | None, typer.Option(help="only this version: its time, ISO 8601")] = None,
+    baseline: Annotated[str | None, typer.Option(help="else the operator's, else meter-before")] = None,
+    interval: Annotated[str | None, typer.Option(help="60s, 5m, 15m, 1h")] = None,
+    node: Annotated[str | None, typer.Option(help="whose meter counts, else the site's")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="else [settlement].time_zone")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="check the journal's seals as well")] = False,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, openadr or html")] = "table",
+    file: Annotated[Path | None, typer.Option("--out", help="write it there")] = None,
+) -> None:
+    """The evidence of an event: what was asked, drawn and given up, and whether the site complied."""
+    from controller import report as reporting
+
+    if form not in list(reporting.Format):
+        _fail(f"--format {form}: one of {', '.join(reporting.Format)}")
+    chosen = site or (config if journal is None else None)
+    settings = None if chosen is None else _load(chosen)
+    wish = reporting.Wish(
+        event=event,
+        settings=settings,
+        journal=journal,
+        operator=operator,
+        version=version,
+        baseline=baseline,
+        interval=interval,
+        node=node,
+        time_zone=time_zone,
+        verify=verify,
+        format=reporting.Format(form),
+        out=file,
+    )
+    try:
+        reporting.run(wish, out)
+    except reporting.ReportError as error:
+        _fail(str(error))
 
 
 @app.command()

@@ -46,9 +46,12 @@ def report(settings: Settings, out: Console) -> None:
         rights = ", ".join(right for right in Right if right in link.rights)
         signed = ", signed" if link.signed_by else ""
         where = f"{link.host}:{link.port} as {link.ven}"
-        out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}")
+        baseline = f", baseline {link.baseline}" if link.baseline else ""
+        out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}{baseline}")
     if not operators:
         out.print("grid operator: none")
+    settled = settings.settlement
+    out.print(f"settled by the calendar of {settled.zone.key}, every {settled.interval_s} s")
     for line in _own_reasons(settings):
         out.print(line)
 

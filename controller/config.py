@@ -34,6 +34,7 @@ from controller.pricetable import PricesTable, ProfitTable
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
 from controller.run.triggerconfig import ControlTable, TriggersTable
+from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
 
@@ -181,6 +182,9 @@ class PolicyTable(Table):
 class JournalTable(Table):
     path: Path = Path("/var/lib/wattshift/journal.db")
     keep_days: float = Field(default=400.0, gt=0)
+    usage_keep_days: float = Field(default=400.0, gt=0)
+    events_keep_days: float = Field(default=3650.0, gt=0)
+    archive: Path | None = None
     record: bool = True
     record_keep_days: float = Field(default=7.0, gt=0, le=400)
     record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
@@ -227,6 +231,7 @@ class Settings(BaseSettings, DeviceTables):
     operators: tuple[OperatorConfig, ...] = ()
     control: ControlTable | None = None
     triggers: TriggersTable | None = None
+    settlement: SettlementTable = SettlementTable()
     simulation: SimulationTable = SimulationTable()
 
     @classmethod

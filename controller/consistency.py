@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from controller.domain.power import NO_LIMIT, Bound, Limit, tightest
+from controller.settlement.methods import MatchDay, XOfY
 from drivers import registry
 
 if TYPE_CHECKING:
@@ -110,6 +111,13 @@ def _operators(settings: Settings) -> Iterator[str]:
         for feed in table.feeds:
             if feed.node and feed.node not in below:
                 yield f"{key}.feeds: node {feed.node!r} of feed {feed.tag!r} is none below the site"
+        known = settings.settlement.methods()
+        if table.baseline is not None and table.baseline not in known:
+            yield f"{key}.baseline {table.baseline!r} is none of {', '.join(sorted(known))}"
+        elif (
+            isinstance(known.get(table.baseline or ""), XOfY | MatchDay) and not settings.settlement.time_zone
+        ):
+            yield f"{key}.baseline {table.baseline!r} compares days: settlement.time_zone says whose"
 
 
 def _triggers(settings: Settings) -> Iterator[str]:

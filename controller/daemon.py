@@ -16,6 +16,7 @@ from controller.domain.power import Limit, Power, total
 from controller.domain.site import Site
 from controller.run import metrics
 from controller.run.api import Api, ApiError
+from controller.run.baselines import Agreement
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.control import Control, ControlError
@@ -26,6 +27,7 @@ from controller.run.gridlink import GridLink
 from controller.run.gridsession import GridSession
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
+from controller.run.livebaseline import LiveBaselines
 from controller.run.loop import Islanded, Loop
 from controller.run.notify import Notifier
 from controller.run.ownrules import OwnRules
@@ -70,7 +72,14 @@ async def serve(
     clock = clock or Clock()
     notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
-    journal = Journal(settings.journal.path, settings.journal.keep_days, clock.utc_s)
+    journal = Journal(
+        settings.journal.path,
+        settings.journal.keep_days,
+        clock.utc_s,
+        usage_keep_days=settings.journal.usage_keep_days,
+        events_keep_days=settings.journal.events_keep_days,
+        archive=settings.journal.archive,
+    )
     await journal.open()
     recording = _recording(settings, board) if settings.journal.record else None
     try:
@@ -88,11 +97,13 @@ async def serve(
             settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake, session
         )
         board.operators = tuple(links)
+        board.journal = lambda: journal.stats
         own = _own(settings, clock, journal, wake)
         for link in links:
             await link.restore()
         if own is not None:
             await own.restore()
+        baselines = _baselines(settings, clock)
         control = _control(settings, own, board.site, machines, clock)
         api = Api(
             board=board,
@@ -104,7 +115,9 @@ async def serve(
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(*links, own=own) if links or own is not None else Islanded(),
+            grid=LinkedGrid(*links, own=own, anchor=lambda: journal.anchor, baselines=baselines)
+            if links or own is not None
+            else Islanded(),
             journal=journal,
             recorder=recording or NotRecorded(),
             board=board,
@@ -129,6 +142,8 @@ async def serve(
                     group.create_task(link.run())
                 if own is not None:
                     group.create_task(own.run())
+                if baselines is not None:
+                    group.create_task(baselines.run())
                 notifier.ready()
         except* _StopRequestedError:
             log.info("stopping", site=settings.name)
@@ -199,6 +214,23 @@ def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event
         return None
     table = settings.triggers or TriggersTable()
     return OwnRules(table, journal, utc=clock.utc_s, wake=wake.set)
+
+
+def _baselines(settings: Settings, clock: Clock) -> LiveBaselines | None:
+    """For the operators whose contract names a baseline."""
+    table = settings.settlement
+    tables = {"": settings.grid, **{operator.id: operator for operator in settings.operators}}
+    agreements = {
+        name: Agreement(
+            method=table.methods()[operator.baseline],
+            calendar=table.calendar(table.baseline_interval_s),
+            node=settings.nodes[0].id,
+            meter_holds_s=settings.policy.meter_stale_after_s,
+        )
+        for name, operator in tables.items()
+        if operator is not None and operator.baseline is not None
+    }
+    return LiveBaselines(settings.journal.path, agreements, clock.utc_s) if agreements else None
 
 
 def _control(

@@ -56,6 +56,8 @@ class ReadySite:
         for queue in table.get("queues", []):
             queue["directory"] = str(self._directory / "queue")
         table["journal"] = table.get("journal", {}) | {"path": str(self._directory / "journal.db")}
+        if "archive" in table["journal"]:
+            table["journal"]["archive"] = str(self._directory / "archive")
         table["simulation"] = {"ports": {str(port): to for port, to in plant.ports.items()}}
         return table
 

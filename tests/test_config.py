@@ -235,6 +235,14 @@ def test_a_fixed_load_is_rounded_up_but_not_by_the_noise_of_a_float(
 
 # -- a file that is wrong ----------------------------------------------------------------------------------
 
+BASELINE = """
+[[settlement.baselines]]
+id = "ours"
+pick = "middle"
+take = 8
+of = 10
+"""
+
 WRONG = {
     "unknown table": ("name =", "nam = 1\nname =", "nam: ", "not permitted"),
     "unknown nested key": ("tick_s = 1.0", "tick = 1.0", "policy.tick: ", "not permitted"),
@@ -455,6 +463,48 @@ WRONG = {
         '[triggers]\ntimezone = "Mars/Olympus"\n[[modbus]]',
         "triggers.timezone: ",
         "no time zone of that name",
+    ),
+    "baseline of no such name": (
+        'host = "mqtt.grid.example"',
+        'host = "mqtt.grid.example"\nbaseline = "best-guess"',
+        "grid.baseline 'best-guess' is none of 10-of-10, ",
+        "middle-8-of-10",
+    ),
+    "baseline of days that are nobody's": (
+        'host = "mqtt.grid.example"',
+        'host = "mqtt.grid.example"\nbaseline = "10-of-10"',
+        "grid.baseline '10-of-10' compares days: ",
+        "settlement.time_zone says whose",
+    ),
+    "settlement in no time zone": (
+        "[[modbus]]",
+        '[settlement]\ntime_zone = "Mars/Olympus"\n[[modbus]]',
+        "settlement.time_zone: ",
+        "a time zone such as",
+    ),
+    "settlement in intervals that leave a rest of the day": (
+        "[[modbus]]",
+        "[settlement]\ninterval_s = 7\n[[modbus]]",
+        "settlement.interval_s: ",
+        "a whole number of them (got 7)",
+    ),
+    "baseline of more days than there are": (
+        "[[modbus]]",
+        BASELINE.replace("take = 8", "take = 12") + "[[modbus]]",
+        "settlement.baselines.0: ",
+        "take 12 of 10",
+    ),
+    "baseline without a middle": (
+        "[[modbus]]",
+        BASELINE.replace("take = 8", "take = 7") + "[[modbus]]",
+        "settlement.baselines.0: ",
+        "take 7 of 10 leaves no middle",
+    ),
+    "baseline that has the name of a known one": (
+        "[[modbus]]",
+        BASELINE.replace("ours", "10-of-10") + "[[modbus]]",
+        "settlement.baselines.0: ",
+        "the name is taken",
     ),
     "log level of no kind": ("[policy]", '[log]\nlevel = "loud"\n[policy]', "log.level: ", "(got 'loud')"),
     "log format of no kind": ("[policy]", '[log]\nformat = "xml"\n[policy]', "log.format: ", "(got 'xml')"),

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from controller.decide.arrays import Flags, Floats
-from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Follow
 from controller.decide.snapshot import Snapshot
@@ -34,7 +33,7 @@ NEAR_SHARE = 0.03
 def settled_w(seen: Snapshot, may: Freedom) -> Floats:
     """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
     known = seen.columns
-    return np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.draw_w)
+    return np.where(may.obeys, known.here_w, known.draw_w)
 
 
 def drawn_w(seen: Snapshot, may: Freedom, follow: Follow, at_s: float, *, landed: bool = False) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.device import DeviceState
-from controller.decide.doubt import may_start_s
+from controller.decide.doubt import may_start_s, without_work
 from controller.decide.fleet import Fleet
 from controller.decide.plan import TRUTHS, Truth
 from controller.domain.devices import Quality
@@ -37,8 +37,10 @@ class Columns:
     started_s: Floats
     may_start_s: Floats
     bias: Floats
+    stuck_w: Ints
     derate: Floats
     warned: Flags
+    idle: Flags
 
     @property
     def seen(self) -> Flags:
@@ -47,6 +49,12 @@ class Columns:
     @property
     def in_flight(self) -> Flags:
         return IN_FLIGHT[self.truth]
+
+    @property
+    def here_w(self) -> Ints:
+        """What the point of each device is reckoned to draw on it."""
+        stuck_w = np.where(self.at > 0, self.stuck_w, 0)
+        return np.maximum(counted_w(np.maximum(self.now_w, 0), self.bias), stuck_w)
 
     def copy(self) -> Columns:
         return Columns(**{field.name: getattr(self, field.name).copy() for field in fields(self)})
@@ -65,8 +73,10 @@ class Columns:
         self.started_s[row] = state.started_s[-1] if state.started_s else -np.inf
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
         self.bias[row] = state.bias
+        self.stuck_w[row] = 0 if state.stuck is None else state.stuck.draw.watts
         self.derate[row] = state.derate
         self.warned[row] = state.warned
+        self.idle[row] = without_work(state)
 
     def put_all(self, fleet: Fleet, states: Mapping[str, DeviceState]) -> None:
         """The same for many at once."""
@@ -84,8 +94,10 @@ class Columns:
         starts = zip(rows, known, strict=True)
         self.may_start_s[rows] = [may_start_s(fleet.specs[row], it) for row, it in starts]
         self.bias[rows] = [it.bias for it in known]
+        self.stuck_w[rows] = [0 if it.stuck is None else it.stuck.draw.watts for it in known]
         self.derate[rows] = [it.derate for it in known]
         self.warned[rows] = [it.warned for it in known]
+        self.idle[rows] = [without_work(it) for it in known]
 
 
 def empty(rows: int) -> Columns:
@@ -102,11 +114,13 @@ def empty(rows: int) -> Columns:
         started_s=np.full(rows, -np.inf),
         may_start_s=np.full(rows, -np.inf),
         bias=np.ones(rows),
+        stuck_w=np.zeros(rows, dtype=np.int64),
         derate=np.zeros(rows),
         warned=np.zeros(rows, dtype=np.bool_),
+        idle=np.zeros(rows, dtype=np.bool_),
     )
 
 
 def counted_w(power_w: Ints, bias: Floats) -> Ints:
-    """What points are reckoned to draw on devices of that bias: `DeviceState.counted` for many."""
+    """What points are reckoned to draw on devices of that bias: `DeviceState.reckoned` for many."""
     return np.ceil(power_w * bias).astype(np.int64)

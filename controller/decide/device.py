@@ -15,6 +15,14 @@ TOLERANCE_W = 30
 """... plus this, for points near zero (sleep)."""
 
 
+class Stuck(NamedTuple):
+    """A machine said yes to a point above its floor, which is at `above`, and went on drawing `draw`."""
+
+    above: Power
+    draw: Power
+    at_s: float
+
+
 class DeviceState(NamedTuple):
     """A named tuple, which is replaced several times faster than a dataclass: thousands are in every tick.
 
@@ -24,9 +32,10 @@ class DeviceState(NamedTuple):
     point last changed (dwell counts from there), `began` what it drew then, `asked_s` since when it is asked
     for what it has not shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last
     of them at `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its
-    outlet switched off. `proofs` and `lies` count commands that watts proved and disproved. `bias` is
-    measured over nominal draw, `keeps` the last confirmed worst case. `derate` is the share of its range that
-    its heat takes, `warned` says that a temperature calls for a warning.
+    outlet switched off; until `rests_s` it is not started. Since `idle_s` it runs without doing any work.
+    `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over nominal draw,
+    `keeps` the last confirmed worst case, `stuck` what it was last caught at. `derate` is the share of its
+    range that its heat takes, `warned` says that a temperature calls for a warning.
     """
 
     point: OperatingPoint | None = None
@@ -44,11 +53,14 @@ class DeviceState(NamedTuple):
     failed_s: float = float("-inf")
     started_s: tuple[float, ...] = ()
     given_up_s: float = float("-inf")
+    rests_s: float = float("-inf")
+    idle_s: float | None = None
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
     bias: float = 1.0
     keeps: Power | None = None
+    stuck: Stuck | None = None
     derate: float = 0.0
     warned: bool = False
 
@@ -62,6 +74,13 @@ class DeviceState(NamedTuple):
 
     def counted(self, point: OperatingPoint) -> Power:
         """What `point` is reckoned to draw on this very device."""
+        counts = self.reckoned(point)
+        if self.stuck is not None and point.power > self.stuck.above:
+            return max(counts, self.stuck.draw)
+        return counts
+
+    def reckoned(self, point: OperatingPoint) -> Power:
+        """The same of a device that does what it is told."""
         return point.power if self.bias == 1.0 else Power.up(point.power.watts * self.bias)
 
 

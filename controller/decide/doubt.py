@@ -12,7 +12,14 @@ UNMOVED = 0.97
 HOUR_S = 3600.0
 CUT_AFTER_ATTEMPTS = 3
 CUT_AFTER_SILENT_S = 60.0
-GIVE_UP_AFTER_ATTEMPTS = 3
+GIVE_UP_AFTER_ATTEMPTS = 2
+IDLE_RATE = 0.05
+IDLE_DRAW = 0.5
+"""A miner that makes and draws no more than these shares of what its point should does no work."""
+IDLE_S = 30.0
+IDLE_REST_S = 300.0
+"""One that was put to sleep for want of work is not started for so long: asleep it cannot show that it has
+work again."""
 GIVEN_UP_S = 900.0
 """A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
 
@@ -54,6 +61,21 @@ def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
     )
 
 
+def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> bool:
+    """Whether a miner that had its time to start runs without hashing: its pool may be gone."""
+    point = state.point
+    if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
+        return False
+    started = now_s - max(state.since_s, state.sent_s) > spec.settle_up_s
+    idles = rate <= IDLE_RATE * point.rate and state.draw.watts <= IDLE_DRAW * state.reckoned(point).watts
+    return started and idles and not asleep_at(spec, point, state.draw)
+
+
+def without_work(state: DeviceState) -> bool:
+    """Whether it has been so for long enough to give its watts to others, where they are wanted."""
+    return state.idle_s is not None and state.at_s - state.idle_s >= IDLE_S
+
+
 def asleep_at(spec: DeviceSpec, told: OperatingPoint, draw: Power) -> bool:
     """Whether a miner told to be above its floor draws no more than there."""
     above = spec.kind is DeviceKind.ASIC and told.power > spec.floor.power
@@ -85,7 +107,7 @@ def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
     """From when on the device may be started: no more often in an hour than it may be, nor soon after it was
     given up.
     """
-    rested_s = state.given_up_s + GIVEN_UP_S
+    rested_s = max(state.given_up_s + GIVEN_UP_S, state.rests_s)
     if len(state.started_s) < spec.starts_per_hour:
         return rested_s
     return max(rested_s, state.started_s[-spec.starts_per_hour] + HOUR_S)

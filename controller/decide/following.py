@@ -204,6 +204,7 @@ def _quick_w(seen: Snapshot, may: Freedom, follow: Follow) -> float:
     if arrival.retune_s(seen, follow) > SOON_S:
         return 0.0
     free = ~seen.fleet.gpu & may.obeys & ~may.dwells & ~may.barred & ~_asleep(seen)
+    free &= seen.columns.stuck_w == 0
     most_w = np.minimum(may.most_w, seen.fleet.top_w)
     return float(np.maximum(0, most_w - seen.columns.now_w)[free].sum())
 
@@ -226,7 +227,7 @@ def _one_way(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> F
     miners = ~seen.fleet.gpu & may.obeys
     most_w = may.most_w if change_w > 0 else np.where(miners, np.minimum(may.most_w, now_w), may.most_w)
     free = miners & ~may.barred & ~may.rests & ~_strained(seen, limits)
-    free &= (seen.columns.at >= 0) & (now_w <= may.most_w)
+    free &= (seen.columns.at >= 0) & (now_w <= may.most_w) & ~seen.columns.idle & (seen.columns.stuck_w == 0)
     return replace(may, most_w=most_w, kept=free if change_w >= 0 else may.kept)
 
 
@@ -235,7 +236,7 @@ def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tup
     still starting as well, as long as others can be stopped.
     """
     fleet, known = seen.fleet, seen.columns
-    counts_w = np.where(may.obeys, counted_w(np.maximum(known.now_w, 0), known.bias), known.worst_w)
+    counts_w = np.where(may.obeys, known.here_w, known.worst_w)
     lowest_w = np.where(may.obeys, np.minimum(counts_w, counted_w(fleet.floor_w, known.bias)), counts_w)
     aim_w = int(seen.other_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)

@@ -10,7 +10,7 @@ import numpy as np
 from controller.decide import doubt, economics, jobs, nodes, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
-from controller.decide.columns import CODE, counted_w
+from controller.decide.columns import CODE
 from controller.decide.commands import Orders
 from controller.decide.limits import Limits
 from controller.decide.plan import (
@@ -83,7 +83,6 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
 def _grants(inputs: Inputs, made: Decision) -> Grants:
     after, chosen = made.after, made.chosen
     fleet, known = after.fleet, after.columns
-    now_w = np.maximum(known.now_w, 0)
     reason, limited_by = _reasons(inputs.now_s, made)
     return Grants(
         specs=fleet.specs,
@@ -91,7 +90,7 @@ def _grants(inputs: Inputs, made: Decision) -> Grants:
         nodes=after.tree.ids,
         at=known.at,
         wanted=np.where(chosen.may.obeys, chosen.at, known.at),
-        power_w=np.where(chosen.may.obeys, counted_w(now_w, known.bias), known.worst_w),
+        power_w=np.where(chosen.may.obeys, known.here_w, known.worst_w),
         worst_w=known.worst_w,
         draw_w=known.draw_w,
         age_s=inputs.now_s - known.heard_s,

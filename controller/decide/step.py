@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from controller.decide import commands, economics, jobs, profit, truth, value
 from controller.decide.choose import Chosen, choose, wishes
 from controller.decide.columns import CODE
@@ -18,12 +20,14 @@ from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
+from controller.decide.nodes import per_node
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
+from controller.decide.tree import sum_up
 from controller.domain.devices import Means
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -121,13 +125,20 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
     first_s = inputs.now_s if state.first_s is None else state.first_s
     whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
     waited = inputs.now_s - first_s >= site.policy.start_grace_s
-    ready = whole or waited or cap_passed(site, seen, limits)
+    ready = whole or waited or cap_passed(site, seen, limits) or claims_pass(seen, limits)
     return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
 
 
 def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
     metered = seen.metered.get(site.root.id)
     return metered is not None and metered.watts > limits.bound_w[0]
+
+
+def claims_pass(seen: Snapshot, limits: Limits) -> bool:
+    """Whether what answers claims more than a node's limit already, whatever the silent draw."""
+    fleet, known = seen.fleet, seen.columns
+    claimed_w = sum_up(seen.tree, per_node(seen.tree, fleet.node, np.where(known.seen, known.draw_w, 0)))
+    return bool((claimed_w > limits.bound_w).any())
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:

@@ -96,12 +96,19 @@ def _limits(
     """Every limit that holds now, and on a ramp every later one, as far away as the ramp leads until then."""
     for event in events:
         for interval in event.intervals:
-            ahead_s = interval.start_utc_s - policy.event_lead_s - utc_s
+            ahead_s = interval.start_utc_s - lead_s(policy, event) - utc_s
             if utc_s >= interval.end_utc_s or (ahead_s > 0 and isinstance(ramp_down_per_s, NoLimit)):
                 continue
             for signal in interval.signals:
                 if isinstance(signal, LimitSignal):
                     yield signal.power + _on_the_ramp(ramp_down_per_s, ahead_s), CapReason.EVENT, event.id
+
+
+def lead_s(policy: Policy, event: GridEvent) -> float:
+    """How long before its start a limit is planned with: less where it need not be met at once, for the
+    site has twice its lead from the first command to the deadline then.
+    """
+    return min(policy.event_lead_s, max(0.0, 2 * policy.event_lead_s - event.ramp_deadline_s))
 
 
 def _on_the_ramp(per_s: Bound, ahead_s: float) -> Power:
@@ -148,6 +155,6 @@ def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> f
         edge
         for event in events
         for interval in event.intervals
-        for edge in (interval.start_utc_s - policy.event_lead_s, interval.start_utc_s, interval.end_utc_s)
+        for edge in (interval.start_utc_s - lead_s(policy, event), interval.start_utc_s, interval.end_utc_s)
     )
     return min((edge for edge in edges if edge > utc_s), default=math.inf)

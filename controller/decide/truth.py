@@ -10,8 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
-from controller.decide.doubt import asleep_at, doubtful, sleeps_on
+from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, Stuck, with_slack_w
+from controller.decide.doubt import (
+    GIVEN_UP_S,
+    IDLE_REST_S,
+    asleep_at,
+    doubtful,
+    idle,
+    sleeps_on,
+    without_work,
+)
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
     Acknowledged,
@@ -34,7 +42,9 @@ ANSWERED: Mapping[type[Acknowledged | Refused], Truth] = {
 SETTING_TOLERANCE = 0.02
 """A reported limit within this share of the commanded one is that limit."""
 ABSURD = 2.0
-"""Above this share of its ceiling a device does not draw: it was read in another unit."""
+"""Above this share of its ceiling a device does not draw: it was read in another unit,"""
+A_THOUSAND = 1000
+"""... in milliwatts taken for watts, or watts for kilowatts."""
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
@@ -51,7 +61,7 @@ def observe(
 ) -> DeviceState:
     """The device's state, given everything heard from it until `now_s`.
 
-    A draw that no such device can have says no more than that the device is there: it counts at its ceiling.
+    A draw that no such device can have is one in another unit, and an estimate.
     """
     state = _answered(state, outcome)
     if sample is None:
@@ -72,7 +82,9 @@ def observe(
         return _adopt(spec, _heard(state, sample), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
-    state = _heard(state, sample)
+    state = _unstuck(spec, _heard(state, sample), now_s)
+    idles = idle(spec, state, reading.rate, now_s)
+    state = state._replace(idle_s=(now_s if state.idle_s is None else state.idle_s) if idles else None)
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
@@ -90,7 +102,8 @@ def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
     reading = sample.value
     if reading.draw.watts <= ABSURD * spec.ceiling.watts:
         return sample
-    return Sample(sample.at_s, replace(reading, draw=spec.ceiling, quality=Quality.ESTIMATED))
+    draw = Power.up(reading.draw.watts / A_THOUSAND)
+    return Sample(sample.at_s, replace(reading, draw=min(draw, spec.ceiling), quality=Quality.ESTIMATED))
 
 
 def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
@@ -110,6 +123,8 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
         given_up_s=now_s if point == spec.floor and sleeps_on(spec, state) else state.given_up_s,
+        rests_s=now_s + IDLE_REST_S if point == spec.floor and without_work(state) else state.rests_s,
+        idle_s=state.idle_s if again else None,
     )
 
 
@@ -231,16 +246,33 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     """A command that was acknowledged and shows no effect within its settling time was a lie."""
     if state.truth is not Truth.ACKNOWLEDGED or state.point is None:
         return state
-    lowering = state.counted(state.point) < state.worst
+    lowering = state.reckoned(state.point) < state.worst
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
     if now_s - state.sent_s <= settle_s:
         return state
-    return state._replace(truth=Truth.LYING, lies=state.lies + 1)
+    state = state._replace(truth=Truth.LYING, lies=state.lies + 1, bias=max(1.0, state.bias))
+    if lowering and spec.kind is DeviceKind.ASIC and state.point != spec.floor:
+        return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
+    return state
+
+
+def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+    """A machine that went on as before is counted so, wherever it is told to be, until it shows otherwise
+    after its time to rise, or long after: it may have been restarted or mended.
+    """
+    stuck, point = state.stuck, state.point
+    if stuck is None or point is None:
+        return state
+    most_w = with_slack_w(state.reckoned(point), TOLERANCE)
+    shown = point.power > stuck.above and state.draw.watts <= most_w < stuck.draw.watts
+    if now_s - stuck.at_s > GIVEN_UP_S or (shown and now_s - state.asked_s > spec.settle_up_s):
+        return state._replace(stuck=None)
+    return state
 
 
 def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
-    if reading.draw.watts > with_slack_w(max(point.power, state.counted(point)), TOLERANCE):
+    if reading.draw.watts > with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE):
         return False
     if isinstance(reading.setting, Limit):
         return _set_to(point, reading)
@@ -257,7 +289,7 @@ def _set_to(point: OperatingPoint, reading: Reading) -> bool:
 
 def _least_w(state: DeviceState, point: OperatingPoint) -> float:
     """The least that shows a device to be at `point`; a wrong bias must not hide it from us for ever."""
-    return min(point.power, state.counted(point)).watts * (1 - TOLERANCE) - TOLERANCE_W
+    return min(point.power, state.reckoned(point)).watts * (1 - TOLERANCE) - TOLERANCE_W
 
 
 def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
@@ -274,6 +306,10 @@ def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     ratio = reading.draw.watts / point.power.watts
     if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
-    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
+    elif (
+        ratio < BIAS_RANGE[0]
+        or state.lies
+        or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s)
+    ):
         return state
     return state._replace(bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))

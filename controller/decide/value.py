@@ -23,6 +23,9 @@ RETUNE_GPU_S = 2.0
 """Output lost when a device that is already working goes to another point."""
 PROTECTED = 1e6
 """USD per hour: more than any site earns, so a protected job is left only where nothing else helps."""
+IDLE_WORTH = 0.25
+"""What a miner without work is worth, as a share of what it would earn: it may get work at any moment."""
+IDLE_TOGETHER = 0.3
 LEAVING_SHARE = {OnShortage.SUSPEND: 0.1, OnShortage.REQUEUE: 0.5}
 """What setting a job aside costs, as a share of what it earns: a suspended one goes on where it was."""
 DWELLING = 1e3
@@ -110,24 +113,35 @@ def offers(
     jobs = _jobs(fleet, working)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     earns = output - power_w / 1000 * valuation.usd_per_kwh
-    worth = earns - np.where(
-        here | (known.now_w[owner] < 0), 0.0, output * _lost(fleet, known, valuation)[owner]
-    )
+    worth = np.where(_without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
+    worth -= np.where(here | (known.now_w[owner] < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
     worth += np.where(at_floor, 0.0, jobs.premium[owner])
     worth += np.where(dwells[owner] & here, DWELLING, 0.0)
     may = at_floor | ((power_w <= most_w[owner]) & (rank >= jobs.least[owner]))
     may &= ~dwells[owner] | (power_w <= known.now_w[owner])
     may = np.where(pinned[owner], here, may & ~(kept[owner] & (power_w < known.now_w[owner])))
     may = np.where(obeys[owner], may, at_floor)
+    for row in np.flatnonzero((known.stuck_w > 0) & obeys).tolist():
+        _only_the_highest(may, slice(fleet.start[row], fleet.start[row + 1]), power_w, known, row)
     taken = owner[may]
     free = obeys[taken]
+    counts_w = counted_w(power_w[may], known.bias[taken])
+    counts_w = np.maximum(counts_w, np.where(at_floor[may], 0, known.stuck_w[taken]))
     return Offers(
         start=np.concatenate(([0], np.cumsum(np.bincount(taken, minlength=len(fleet))))),
         point=rank[may],
-        watts=np.where(free, counted_w(power_w[may], known.bias[taken]), known.worst_w[taken]),
+        watts=np.where(free, counts_w, known.worst_w[taken]),
         worth=np.where(free, worth[may], 0.0),
         earns=np.where(free, earns[may], 0.0),
     )
+
+
+def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row: int) -> None:
+    """All points of a stuck machine that count alike are one to it: it is offered the highest of them."""
+    alike = may[own] & (counted_w(power_w[own], known.bias[row]) <= known.stuck_w[row])
+    alike[0] = False
+    may[own] &= ~alike
+    may[own.start + np.flatnonzero(alike)[-1:]] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,6 +173,14 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
 
 def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
     return np.where(fleet.gpu, jobs.usd_per_hour, valuation.prices.usd_per_ths_day / 24)
+
+
+def _without_work(fleet: Fleet, known: Columns) -> Flags:
+    """Which miners do no work. Where many do none, no other would do more."""
+    running = int(np.count_nonzero(~fleet.gpu & (known.at > 0)))
+    if np.count_nonzero(known.idle) > IDLE_TOGETHER * running:
+        return np.zeros_like(known.idle)
+    return known.idle
 
 
 def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:

@@ -107,6 +107,8 @@ class BasePoints:
             "units": "KW",
             "quality": report.quality.value,
         }
+        if report.seal:
+            status["seal"] = report.seal
         return (Letter(topic=f"{self._topic}/status", payload=json.dumps(status).encode("ascii"), qos=0),)
 
     def standing(self, *, online: bool, birth: int, at_utc_s: float) -> None:

@@ -95,7 +95,7 @@ class OpenAdr:
         if report.now_utc_s - self._beat_utc_s >= self._heartbeat_s or report.now_utc_s < self._beat_utc_s:
             self._beat_utc_s = report.now_utc_s
             self._beats += 1
-            beat = heartbeat_message(seq=self._beats, at_utc_s=report.now_utc_s)
+            beat = heartbeat_message(seq=self._beats, at_utc_s=report.now_utc_s, seal=report.seal)
             letters.append(Letter(topic=f"heartbeat/vens/{self._contract.ven}", payload=beat, qos=0))
         if Right.READ in self._contract.rights:
             self._windows, averages = telemetry.observe(self._windows, events, report)

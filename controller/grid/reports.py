@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
 
 def telemetry_report(sender: Sender, average: Average) -> Report:
     """One report period: the site meter first, its parts for information. Demand, set-point and what can
-    still be shed are always told; the rest where it was asked for and there is a value."""
+    still be shed are always told; the rest where it was asked for and there is a value. A baseline that was
+    asked for and is not known is named as missing."""
     payloads = [*_demand(average.demand, average.quality), *_setpoint(average.setpoint)]
     descriptors = [_descriptor("DEMAND", "MEAN"), _descriptor("SETPOINT")]
     for payload_type, reading_type, value in _measures(average):
@@ -61,6 +62,8 @@ def telemetry_report(sender: Sender, average: Average) -> Report:
         descriptors.append(_descriptor(payload_type, reading_type))
     if "OPERATING_STATE" in average.payloads:
         payloads.append(_payload("OPERATING_STATE", average.state.value))
+    if "BASELINE" in average.payloads and average.baseline is None:
+        payloads.append(_payload("X_MISSING", "BASELINE"))
     payloads.append(_payload("DATA_QUALITY", average.quality.value))
     length_s = average.end_utc_s - average.start_utc_s
     place = (average.start_utc_s, length_s, average.index)
@@ -90,14 +93,69 @@ def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
         yield "USAGE", "SUMMED", round(max(average.usage_kwh, 0.0), 6)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """One interval of an event that is over, as it is settled. None is what is not known."""
+
+    start_utc_s: float
+    length_s: float
+    demand: Power | None
+    usage_kwh: float | None
+    baseline: Power | None
+    setpoint: Power | None
+    quality: DataQuality
+    compliance: str
+    excuse: str = ""
+
+
+def interval_report(
+    sender: Sender, event: str, *, at_utc_s: float, intervals: Sequence[Interval], method: str
+) -> dict[str, Any]:
+    """The REPORT object on a whole event: what it was settled by, each interval with a period of its own."""
+    types = ("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)
+    told: list[dict[str, Any]] = [
+        {
+            "id": index,
+            "intervalPeriod": _period(interval.start_utc_s, interval.length_s),
+            "payloads": list(_settled(interval)),
+        }
+        for index, interval in enumerate(intervals)
+    ]
+    present = {payload["type"] for interval in told for payload in interval["payloads"]}
+    statement = json.dumps([sender.ven, event, method, told], sort_keys=True)
+    return _content(
+        sender,
+        f"set-{event[:80]}-{hashlib.sha256(statement.encode()).hexdigest()[:16]}",
+        f"settlement {method}",
+        event,
+        at_utc_s,
+        [_descriptor(kind, reading) for kind, reading in types if kind in present],
+        [{"resourceName": sender.ven, "intervals": told}],
+    )
+
+
+def _settled(interval: Interval) -> Iterator[dict[str, Any]]:
+    if interval.usage_kwh is not None:
+        yield _payload("USAGE", round(max(interval.usage_kwh, 0.0), 6))
+    if interval.demand is not None:
+        yield from _demand(interval.demand, interval.quality)
+    if interval.baseline is not None:
+        yield _payload("BASELINE", interval.baseline.in_kw)
+    if interval.setpoint is not None:
+        yield _payload("SETPOINT", interval.setpoint.in_kw)
+    yield _payload("DATA_QUALITY", interval.quality.value)
+    yield _payload("X_COMPLIANCE", interval.compliance, *([interval.excuse] if interval.excuse else []))
+
+
 def status_message(*, online: bool, birth: int, at_utc_s: float) -> bytes:
     """The retained word on whether the site is connected; the Will is the same with `online` false."""
     return _json({"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)})
 
 
-def heartbeat_message(*, seq: int, at_utc_s: float) -> bytes:
-    """The site's controller decides: sent with a tick, never by a timer of its own."""
-    return _json({"seq": seq, "utc": stamp(at_utc_s)})
+def heartbeat_message(*, seq: int, at_utc_s: float, seal: str = "") -> bytes:
+    """The site's controller decides: sent with a tick, never by a timer of its own. `seal` is the newest of
+    the site's journal, for whoever wants to hold the site to it later."""
+    return _json({"seq": seq, "utc": stamp(at_utc_s)} | ({"seal": seal} if seal else {}))
 
 
 def _report(
@@ -109,7 +167,21 @@ def _report(
     descriptors: list[dict[str, Any]],
     resources: list[dict[str, Any]],
 ) -> Report:
-    content = {
+    content = _content(sender, report_id, name, event, at_utc_s, descriptors, resources)
+    envelope = {"objectType": "REPORT", "operation": "CREATE", "targets": [sender.ven], "object": content}
+    return Report(id=report_id, payload=_json(envelope))
+
+
+def _content(
+    sender: Sender,
+    report_id: str,
+    name: str,
+    event: str,
+    at_utc_s: float,
+    descriptors: list[dict[str, Any]],
+    resources: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
         "objectType": "REPORT",
         "id": report_id,
         "createdDateTime": stamp(at_utc_s),
@@ -121,8 +193,6 @@ def _report(
         "payloadDescriptors": descriptors,
         "resources": resources,
     }
-    envelope = {"objectType": "REPORT", "operation": "CREATE", "targets": [sender.ven], "object": content}
-    return Report(id=report_id, payload=_json(envelope))
 
 
 def _resource(
@@ -130,9 +200,13 @@ def _resource(
 ) -> dict[str, Any]:
     return {
         "resourceName": name,
-        "intervalPeriod": {"start": stamp(start_utc_s), "duration": duration(length_s)},
+        "intervalPeriod": _period(start_utc_s, length_s),
         "intervals": [{"id": index, "payloads": payloads}],
     }
+
+
+def _period(start_utc_s: float, length_s: float) -> dict[str, str]:
+    return {"start": stamp(start_utc_s), "duration": duration(length_s)}
 
 
 def _descriptor(payload_type: str, reading_type: str | None = None) -> dict[str, Any]:

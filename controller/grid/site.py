@@ -72,7 +72,8 @@ class SiteReport:
     """One tick's worth of telling. `demand` means nothing while `quality` is MISSING.
 
     `baseline` is what the site would draw without events; `shed_available` what it could still drop, and
-    `rise_available` what it could take on within its limits. `granted` is what the plan lets it draw.
+    `rise_available` what it could take on within its limits. `granted` is what the plan lets it draw. `seal`
+    names the newest seal of the site's journal.
     """
 
     now_utc_s: float
@@ -87,6 +88,7 @@ class SiteReport:
     parts: tuple[Part, ...] = ()
     places: tuple[Place, ...] = ()
     progress: tuple[Progress, ...] = ()
+    seal: str = ""
 
     @property
     def measured(self) -> Measured:

@@ -34,6 +34,17 @@ class LinkStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStats:
+    """Rows of evidence that could not be kept since the process began, those that wait now, and whether the
+    last attempt to write failed; the same of the archive."""
+
+    lost_rows: int = 0
+    waiting_rows: int = 0
+    is_failing: bool = False
+    is_archive_failing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """One finished pass. `late_s` is how far it began behind its time, `took_s` how long it needed."""
 
@@ -77,6 +88,7 @@ class Board:
     price_troubles: dict[str, str] = field(default_factory=dict)
     details: Callable[[], Mapping[str, GpuDetail]] = dict
     operators: tuple[Operator, ...] = ()
+    journal: Callable[[], JournalStats] = JournalStats
 
     def finished(self, tick: Tick) -> None:
         self.last = tick

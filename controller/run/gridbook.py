@@ -20,6 +20,7 @@ from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
 from controller.grid.stored import from_text, to_text
+from controller.run.happenings import Happening, StreamedPoint, happenings, streamed
 
 MAX_QUEUED = 1024
 STORE_TIMEOUT_S = 5.0
@@ -50,9 +51,14 @@ class Record:
 class EventStore(Protocol):
     """Where events survive the process."""
 
-    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
-        """Replace each record by key and delete the keys in `forget`. All of it is durable on return;
-        after `StoreError` all or none of it may be."""
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
+        """Replace each record by key, delete the keys in `forget`, and add to what happened. All of it is
+        durable on return; after `StoreError` all or none of it may be."""
 
     async def load(self) -> tuple[Record, ...]:
         """The newest record of every key, in any order; `StoreError` if that cannot be known."""
@@ -64,12 +70,19 @@ class Shelf:
 
     def __init__(self, store: EventStore, operator: str) -> None:
         self._store = store
+        self._operator = operator
         self._prefix = f"{operator}/" if operator else ""
 
-    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
         prefix = self._prefix
         named = tuple(replace(record, key=prefix + record.key) for record in records)
-        await self._store.record(named, tuple(prefix + key for key in forget))
+        signed = tuple(replace(happening, operator=self._operator) for happening in history)
+        await self._store.record(named, tuple(prefix + key for key in forget), signed)
 
     async def load(self) -> tuple[Record, ...]:
         found = await self._store.load()
@@ -101,7 +114,7 @@ class Pending:
 
 class GridBook:
     """`ledger` is what is durable. `settled` is called after every change that told or moved anything. A
-    `quiet` one has an event every few seconds, and logs only what it refused."""
+    `quiet` one has an event every few seconds, logs only what it refused, and keeps history of set-points."""
 
     def __init__(
         self,
@@ -165,10 +178,9 @@ class GridBook:
             self._has_work.clear()
             while self._queue:
                 key, pending = next(iter(self._queue.items()))
-                ledger, verdict = pending.change(
-                    self.ledger, now_utc_s=self._utc(), measured=self._measured()
-                )
-                if not await self._is_stored(ledger, verdict):
+                now_utc_s = self._utc()
+                ledger, verdict = pending.change(self.ledger, now_utc_s=now_utc_s, measured=self._measured())
+                if not await self._is_stored(ledger, verdict, now_utc_s):
                     await asyncio.sleep(self._retry_s)
                     continue
                 self.ledger = ledger
@@ -178,16 +190,18 @@ class GridBook:
                 if self._queue.get(key) is pending:
                     del self._queue[key]
 
-    async def _is_stored(self, ledger: Ledger, verdict: Verdict) -> bool:
+    async def _is_stored(self, ledger: Ledger, verdict: Verdict, now_utc_s: float) -> bool:
         records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(verdict.touched)]
         if ledger.mark is not None and ledger.mark != self.ledger.mark:
             records.append(_mark_record(ledger.mark))
         forget = tuple(_key(event_id) for event_id in sorted(verdict.forgotten))
         if not records and not forget:
             return True
+        tell = streamed if self._quiet else happenings
+        history = tell(self.ledger, ledger, verdict, now_utc_s)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._store.record(tuple(records), forget)
+                await self._store.record(tuple(records), forget, history)
         except (StoreError, TimeoutError) as error:
             self.store_failures += 1
             if repr(error) != self._store_trouble:

@@ -79,6 +79,10 @@ class GridConfig(BaseModel):
     instructions_kw: dict[Annotated[str, Field(min_length=1, max_length=128)], Kilowatts] = {}
     alerts_kw: dict[Alert, Kilowatts] = {}
 
+    # what the site's performance is measured by
+    baseline: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")] | None = None
+    firm_service_level_kw: Kilowatts | None = None
+
     # signatures, end to end
     signed_by: dict[Annotated[str, Field(min_length=1, max_length=128)], Path] = {}
     signature_max_age_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0

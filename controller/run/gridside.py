@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from controller.decide.plan import CapReason, Grant, Inputs, Plan, Reason, Truth
@@ -11,6 +12,8 @@ from controller.domain.grid import GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.gridlink import GridLink
+from controller.run.livebaseline import LiveBaselines
+from controller.run.seals import Anchor
 
 _COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
 _CAN_RISE = frozenset(
@@ -29,11 +32,20 @@ class Instructor(Protocol):
 
 
 class LinkedGrid:
-    """A site with grid operators, and with rules of its own; the loop's `GridSide`."""
+    """A site with grid operators, and with rules of its own; the loop's `GridSide`. `anchor` gives the newest
+    seal of the journal, which operators are told."""
 
-    def __init__(self, *links: GridLink, own: Instructor | None = None) -> None:
+    def __init__(
+        self,
+        *links: GridLink,
+        own: Instructor | None = None,
+        anchor: Callable[[], Anchor | None] = lambda: None,
+        baselines: LiveBaselines | None = None,
+    ) -> None:
         self._links = links
         self._own = own
+        self._anchor = anchor
+        self._baselines = baselines
 
     @property
     def state(self) -> Link:
@@ -49,11 +61,19 @@ class LinkedGrid:
         return (*(event for link in self._links for event in link.events), *own)
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
-        report = site_report(inputs, plan)
+        seal = self._anchor()
+        report = replace(site_report(inputs, plan), seal="" if seal is None else str(seal))
         for link in self._links:
-            link.observe(report)
+            link.observe(self._with_baseline(report, link))
         if self._own is not None:
             self._own.planned(inputs, report)
+
+    def _with_baseline(self, report: SiteReport, link: GridLink) -> SiteReport:
+        """Each operator has a contract of its own, and so a baseline of its own."""
+        if self._baselines is None:
+            return report
+        baseline = self._baselines.now(link.name, link.events, report.now_utc_s)
+        return replace(report, baseline=baseline)
 
 
 def site_report(inputs: Inputs, plan: Plan) -> SiteReport:

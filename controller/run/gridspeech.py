@@ -12,7 +12,7 @@ from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxlink import DsxFlex
 from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
-from controller.grid.results import Contract
+from controller.grid.results import REPORTABLE, Contract
 from controller.grid.signatures import Trust
 from controller.grid.zerohundred import OffRule, ZeroHundred
 from controller.run.gridconfig import FeedTable, GridConfig, own_signer, trusted_keys
@@ -70,6 +70,7 @@ def contract_of(config: GridConfig, nameplate: Power, nodes: Iterable[str]) -> C
         rights=config.rights,
         follows_relative=config.relative_setpoints,
         report_every_s=config.report_period_s,
+        reported=REPORTABLE if config.baseline is None else REPORTABLE | {"BASELINE"},
         ramp_deadline_s=config.ramp_deadline_s,
         levels={level: Power.kw(kw) for level, kw in config.levels_kw.items()},
         offsets={offset: Power.kw(kw) for offset, kw in config.offsets_kw.items()},

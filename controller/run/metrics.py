@@ -55,6 +55,7 @@ from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.gpumetrics import LIMITS, dcgm_metrics, gpu_metrics
 from controller.run.gridmetrics import operator_metrics
+from controller.run.journalmetrics import journal_metrics
 
 PREFIX = "wattshift_"
 OUTCOMES = ("acknowledged", "refused", "failed")
@@ -110,6 +111,7 @@ class BoardCollector(Collector):
         tick = self._board.last
         yield from _controller(self._board, tick)
         yield from operator_metrics(self._board.operators)
+        yield from journal_metrics(self._board.journal())
         if tick is None:
             return
         rows = tuple(_rows(tick))

@@ -26,6 +26,7 @@ from simulators.demo.view import line, view
 from simulators.demo.watch import LOOK_EVERY_S, Sight, Watch
 from simulators.gridoperator import GridOperator
 
+EVENT_ID = "demo-event"
 EVENT_KW = 123.0
 NOTICE_S = 30.0
 EVENT_S = 35.0
@@ -88,6 +89,10 @@ async def play(directory: Path, out: Console) -> int:
                 showing.cancel()
         rows = verdict(site, sight, story, operator)
     out.print(as_table("judged from the plant's physical truth", rows))
+    out.print("what the controller's own journal says of the event, for the grid operator:")
+    out.print(
+        f"  wattshift report {EVENT_ID} {stage.site_file}", soft_wrap=True, markup=False, highlight=False
+    )
     return 0 if all(row.passed is not False for row in rows) else 1
 
 
@@ -105,7 +110,7 @@ async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator
     story.with_jobs = (sight.now_s - 6, sight.now_s)
     start_utc_s = time.time() + NOTICE_S
     await _hang(stage, sight, hangs=True)
-    await operator.limit(kw=EVENT_KW, start_in_s=NOTICE_S, duration_s=EVENT_S, id="demo-event")
+    await operator.limit(kw=EVENT_KW, start_in_s=NOTICE_S, duration_s=EVENT_S, id=EVENT_ID)
     await operator.target(kw=STEP_KW, start_in_s=NOTICE_S + EVENT_S, duration_s=STEP_S, id="demo-step")
     sight.tell(f"grid operator: {EVENT_KW:.0f} kW in {NOTICE_S:.0f} s for {EVENT_S:.0f} s")
     start_s = start_utc_s - sight.plant_utc_s

@@ -1,7 +1,8 @@
 """Kill the grid side with SIGKILL in the middle of events, again and again, against a real broker.
 
 `python -m tests.bench.kill --kills 1000 --seed 0`. What must hold, whatever the instant: an event that was
-acknowledged is still there, no version was answered in two ways, and nothing was executed after its end.
+acknowledged is still there, no version was answered in two ways, nothing was executed after its end, the
+journal verifies after every kill, and whatever the operator was told stands in it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from controller.grid.isotime import instant
+from controller.run.audit import AuditError, audit
+from controller.run.history import opened
 from simulators.broker import Broker, broker
 from simulators.gridoperator import GridOperator
 from tests.bench.killed import VEN, site
@@ -35,7 +39,8 @@ ANSWERS = frozenset({"RECEIVED", "REJECTED", "EXPIRED"})
 
 @dataclass(slots=True)
 class Tally:
-    """What came out of a run. The last four must be empty; `died` are sites that ended by themselves."""
+    """What came out of a run. The lists must be empty; `died` are sites that ended by themselves, `unsealed`
+    journals that do not verify, `unkept` answers that no journal knows."""
 
     kills: int = 0
     sent: int = 0
@@ -45,10 +50,16 @@ class Tally:
     contradicted: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     died: list[str] = field(default_factory=list)
+    unsealed: list[str] = field(default_factory=list)
+    unkept: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        return [*self.lost, *self.contradicted, *self.late, *self.died, *self.unsealed, *self.unkept]
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.contradicted or self.late or self.died)
+        return not self.problems
 
 
 async def run(kills: int, seed: int) -> Tally:
@@ -93,6 +104,16 @@ async def _round(
             await asyncio.sleep(rng.uniform(0, 0.3))
     finally:
         await _killed(process, tally)
+    _audit(directory, tally)
+
+
+def _audit(directory: Path, tally: Tally) -> None:
+    """The journal must verify as the kill left it; before its first transaction there is none."""
+    with suppress(AuditError):
+        found = audit(directory / "journal.db")
+        tally.unsealed += [
+            f"after {tally.kills} kills: {fault.table}: {fault.what}" for fault in found.faults
+        ]
 
 
 async def _say(rng: random.Random, operator: GridOperator, tally: Tally) -> None:
@@ -153,6 +174,13 @@ def _judge(directory: Path, operator: GridOperator, tally: Tally) -> None:
             if before != ack.status and (before, ack.status) != ("RECEIVED", "EXPIRED"):
                 tally.contradicted.append(f"{ack.event} {ack.version}: {before}, then {ack.status}")
     tally.answered = len(answers)
+    with opened(directory / "journal.db") as history:
+        known = {(row.event, row.status, row.version_utc_s) for row in history.events()}
+    tally.unkept += [
+        f"{event} {version} was answered {status}, and the journal does not know"
+        for (event, version), status in answers.items()
+        if (event, status, round(instant("version", version), 6)) not in known
+    ]
     with suppress(FileNotFoundError):
         for line in (directory / "executed.txt").read_text().splitlines():
             at, end, name = line.split(" ")
@@ -180,7 +208,7 @@ def main() -> int:
     options = parser.parse_args()
     began_s = time.monotonic()
     tally = asyncio.run(run(options.kills, options.seed))
-    for line in (*tally.lost, *tally.contradicted, *tally.late, *tally.died)[:50]:
+    for line in tally.problems[:50]:
         print(line)
     print(f"{tally.kills} kills in {time.monotonic() - began_s:.0f} s, seed {options.seed}")
     print(
@@ -189,7 +217,8 @@ def main() -> int:
     )
     print(
         f"accepted and lost {len(tally.lost)}, answered in two ways {len(tally.contradicted)}, "
-        f"executed when over {len(tally.late)}, ended by themselves {len(tally.died)}"
+        f"executed when over {len(tally.late)}, ended by themselves {len(tally.died)}, "
+        f"journals that do not verify {len(tally.unsealed)}, answers without a row {len(tally.unkept)}"
     )
     return int(not tally.is_clean)
 

@@ -105,14 +105,14 @@ def test_words_to_a_silent_device_are_in_vain_a_minute_after_it_fell_silent(
     ("state", "expected"),
     [
         (awaited(), True),
-        (awaited(attempts=2), False),
+        (awaited(attempts=1), False),
         (awaited(Truth.ACKNOWLEDGED), False),
         (awaited(draw_w=400), False),
         (device(SLEEP, Truth.LYING, attempts=3), False),
         (device(None, Truth.LYING, attempts=3), False),
     ],
 )
-def test_a_miner_sleeps_on_that_lied_three_times_about_starting_and_draws_what_it_does_asleep(
+def test_a_miner_sleeps_on_that_lied_twice_about_starting_and_draws_what_it_does_asleep(
     state: DeviceState, expected: bool
 ) -> None:
     assert sleeps_on(miner(), state) is expected

@@ -378,7 +378,7 @@ def test_i4_a_raise_elsewhere_may_go_on() -> None:
 
 
 def test_before_the_site_is_taken_over_limits_are_not_the_plans_to_keep() -> None:
-    made = passed(100, ready=False)
+    made = passed(3_000, ready=False)
 
     assert not made.plan.ready
     with breaks("I1"):

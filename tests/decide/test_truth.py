@@ -9,7 +9,7 @@ import pytest
 
 from controller.decide import truth
 from controller.decide.device import DeviceState
-from controller.decide.doubt import doubtful, forgiven
+from controller.decide.doubt import doubtful, forgiven, may_start_s, without_work
 from controller.decide.plan import Sample, Truth
 from controller.decide.truth import found_at, observe
 from controller.domain.devices import (
@@ -483,16 +483,18 @@ def test_a_device_reckoned_wrongly_is_still_recognised_at_its_nominal_draw() -> 
 # What cannot be
 
 
-def test_a_draw_in_another_unit_counts_as_the_ceiling_and_the_machine_is_still_told_what_to_do() -> None:
+def test_a_draw_in_another_unit_is_an_estimate_in_watts_and_the_machine_is_still_told_what_to_do() -> None:
     absurd = reading(draw_w=3_500_000, setting_w=3_500)
 
     state = see(device(FULL), absurd)
     first = see(DeviceState(), absurd)
     lowered = see(told(SLEEP, FULL), absurd)
 
-    assert (state.draw, state.worst, state.truth) == (Power(3_700), Power(3_700), Truth.CONFIRMED)
-    assert (first.point, first.worst) == (FULL, Power(3_700))
-    assert lowered.worst == Power(3_700)
+    assert (state.draw, state.worst, state.truth) == (Power(3_500), Power(3_500), Truth.CONFIRMED)
+    assert state.quality is Quality.ESTIMATED
+    assert (first.point, first.worst) == (FULL, Power(3_500))
+    assert lowered.worst == Power(3_500)
+    assert see(device(FULL), reading(draw_w=9_000_000, setting_w=3_500)).draw == Power(3_700)
     assert see(device(FULL), reading(draw_w=7_400, setting_w=3_500)).draw == Power(7_400)
 
 
@@ -808,3 +810,78 @@ def test_a_gpu_that_is_off_teaches_nothing() -> None:
 
     assert state.truth is Truth.CONFIRMED
     assert state.bias == pytest.approx(1.098)
+
+
+# Who is stuck
+
+
+def lied_about_low(at_s: float = NOW_S - 60) -> DeviceState:
+    """Told to come down from full, it said yes and draws on."""
+    told_s = at_s - miner().settle_down_s - 1
+    asked = told(LOW, FULL, truth=Truth.ACKNOWLEDGED, sent_s=told_s, asked_s=told_s, at_s=told_s, bias=0.95)
+    return see(asked, reading(draw_w=3_510), heard_s=at_s, now_s=at_s)
+
+
+def test_a_machine_that_did_not_come_down_counts_as_much_wherever_it_runs_from_then_on() -> None:
+    liar = lied_about_low()
+
+    assert liar.truth is Truth.LYING
+    assert (liar.counted(LOW), liar.counted(FULL), liar.counted(SLEEP)) == (
+        Power(3_510),
+        Power(3_510),
+        liar.reckoned(SLEEP),
+    )
+    assert truth.commanded(miner(), liar._replace(worst=Power(30)), LOW, NOW_S).worst == Power(3_510)
+
+
+def test_a_machine_that_lied_is_never_again_taken_to_draw_less_than_its_point_says() -> None:
+    liar = lied_about_low()
+    after = see(liar._replace(truth=Truth.CONFIRMED, asked_s=0.0), reading(draw_w=2_280))
+
+    assert liar.bias == 1.0
+    assert after.bias == 1.0
+
+
+def test_a_stuck_machine_is_trusted_again_once_it_was_seen_lower_after_its_time_to_rise() -> None:
+    stuck = lied_about_low()
+    again = truth.commanded(miner(), stuck, LOW, NOW_S - 59)
+
+    early = see(again, reading(draw_w=2_400), heard_s=NOW_S - 30, now_s=NOW_S - 30)
+    late = see(again, reading(draw_w=2_400), heard_s=NOW_S + 30, now_s=NOW_S + 30)
+
+    assert early.stuck is not None
+    assert late.stuck is None
+
+
+def test_a_stuck_machine_is_tried_again_after_a_quarter_of_an_hour() -> None:
+    stuck = lied_about_low()
+
+    assert see(stuck, reading(draw_w=3_510), heard_s=NOW_S + 700, now_s=NOW_S + 700).stuck is not None
+    assert see(stuck, reading(draw_w=3_510), heard_s=NOW_S + 900, now_s=NOW_S + 900).stuck is None
+
+
+# Who has no work
+
+
+def test_a_miner_is_without_work_once_it_has_not_hashed_for_half_a_minute_after_its_time_to_start() -> None:
+    running = device(FULL, since_s=NOW_S - 300, sent_s=NOW_S - 300)
+
+    first = see(running, reading(draw_w=400))
+    later = see(first, reading(draw_w=400), heard_s=NOW_S + 30, now_s=NOW_S + 30)
+    hashing = see(later, replace(reading(draw_w=3_500), rate=199.0), heard_s=NOW_S + 35, now_s=NOW_S + 35)
+    starting = see(device(FULL, since_s=NOW_S - 5), reading(draw_w=400))
+
+    assert (first.idle_s, without_work(first)) == (NOW_S, False)
+    assert without_work(later)
+    assert hashing.idle_s is None
+    assert starting.idle_s is None
+
+
+def test_a_miner_put_to_sleep_for_want_of_work_is_not_started_for_five_minutes() -> None:
+    idle = device(FULL, idle_s=NOW_S - 60, at_s=NOW_S)
+
+    asleep = truth.commanded(miner(), idle, SLEEP, NOW_S)
+
+    assert may_start_s(miner(), asleep) == NOW_S + 300
+    assert asleep.idle_s is None
+    assert truth.commanded(miner(), device(FULL), SLEEP, NOW_S).rests_s == float("-inf")

@@ -142,6 +142,16 @@ def test_the_operator_hears_once_what_is_followed() -> None:
     assert (status["following"], status["demand"], status["setpoint"]) == (stamp(NOW_S), 29_990.0, 30_000.0)
 
 
+def test_the_status_names_the_newest_seal_of_the_journal() -> None:
+    site = Site()
+    site.hear(message(30_000), 0)
+    report = SiteReport(now_utc_s=NOW_S, demand=Power.kw(29_990), seal="7:abc")
+
+    [letter] = site.dialect.observed(ledgers.events(site.book, NOW_S), report)
+
+    assert json.loads(letter.payload)["seal"] == "7:abc"
+
+
 def test_without_the_right_to_read_nothing_is_told() -> None:
     site = Site(replace(RULE, rights=frozenset({Right.TARGET})))
     site.hear(message(30_000), 0)

@@ -226,3 +226,12 @@ def test_two_reports_of_one_instant_are_two_reports() -> None:
     one, other = (replace(AVERAGE, payloads=frozenset({name})) for name in ("USAGE", "DEMAND"))
 
     assert telemetry_report(SENDER, one).id != telemetry_report(SENDER, other).id
+
+
+def test_a_baseline_that_was_asked_for_and_is_not_known_is_named_as_missing() -> None:
+    average = replace(AVERAGE, baseline=None, payloads=frozenset({"BASELINE", "DEMAND"}))
+
+    told = values(opened(telemetry_report(SENDER, average))["resources"][0])
+
+    assert "BASELINE" not in told
+    assert told["X_MISSING"] == ["BASELINE"]

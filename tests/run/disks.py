@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from controller.run.gridbook import Record, StoreError
+from controller.run.happenings import Happening, StreamedPoint
 
 
 class Disk:
@@ -14,6 +15,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.rows: dict[str, Record] = {}
+        self.history: tuple[Happening | StreamedPoint, ...] = ()
         self.writes = 0
         self.trouble = ""
         self.open = asyncio.Event()
@@ -21,11 +23,17 @@ class Disk:
         self.hangs_after: Callable[[Record], bool] = lambda _: False
         self.shuts_after: Callable[[Record], bool] = lambda _: False
 
-    async def record(self, records: tuple[Record, ...], forget: tuple[str, ...] = ()) -> None:
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
         await self.open.wait()
         if self.trouble:
             raise StoreError(self.trouble)
         self.writes += 1
+        self.history += history
         self.rows.update({record.key: record for record in records})
         for key in forget:
             self.rows.pop(key, None)

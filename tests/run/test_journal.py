@@ -19,16 +19,13 @@ from controller.decide.plan import Alarm, AlarmKind, Plan
 from controller.domain.devices import Acknowledged, Failed
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
+from controller.run.audit import audit
 from controller.run.gridbook import Record, StoreError
-from controller.run.journal import (
-    BUFFERED_ROWS,
-    NODES_EVERY_S,
-    PRUNED_AT_ONCE,
-    SCHEMA_VERSION,
-    Journal,
-    JournalError,
-    rows_of,
-)
+from controller.run.happenings import Happening
+from controller.run.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
+from controller.run.journalfile import EVENTS_AT_ONCE, EVENTS_PER_S
+from controller.run.journalschema import SCHEMA_VERSION, microseconds
+from controller.run.retention import PRUNED_AT_ONCE, QUIET_US
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
 from tests.virtualtime import in_virtual_time
@@ -109,15 +106,23 @@ async def test_records_are_read_back_as_they_were_the_newest_of_each_key(tmp_pat
 WRITER = """
 import asyncio, sys, time
 from pathlib import Path
+from controller.decide.plan import Alarm, AlarmKind
 from controller.run.gridbook import Record
+from controller.run.happenings import Happening
 from controller.run.journal import Journal
 
 async def main():
     journal = Journal(Path(sys.argv[1]), 1.0, time.time)
     await journal.open()
+    behind = asyncio.create_task(journal.run())
+    alarm = Alarm(kind=AlarmKind.COOLING, subject="hall", detail="not proven")
     for number in range(int(sys.argv[2])):
         record = Record(key=f"event/{number}", version_utc_s=0.0, status="", text="x" * 3000)
-        await journal.record((record,))
+        told = Happening(
+            utc_s=time.time(), event=str(number), version_utc_s=0.0, status="RECEIVED", text="x" * 3000
+        )
+        journal.alarm(alarm, raised=True)
+        await journal.record((record,), (), (told,))
         print(number, flush=True)
     await asyncio.sleep(60)
 
@@ -141,7 +146,11 @@ def test_whatever_was_recorded_is_there_after_the_process_was_killed(tmp_path: P
         async with opened(path) as after:
             return {found.key for found in await after.load()}
 
+    found = audit(path)
+    assert found.is_verified
+    assert found.rows["events"] >= len(promised)
     assert asyncio.run(kept()) >= {f"event/{number}" for number in promised}
+    assert audit(path).is_verified
 
 
 FULL_DISK = """
@@ -194,14 +203,14 @@ def test_a_full_disk_refuses_grid_events_costs_no_history_and_ends_nothing(tmp_p
         [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, timeout=60, check=False
     )
 
-    said = [line for line in done.stdout.splitlines() if "journal_not_written" not in line]
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line for line in said if "journal_written_again" not in line] == [
+    assert [line for line in done.stdout.splitlines() if " journal_" not in line] == [
         "refused True",
         "alive True",
         "kept True",
         "caught up 500",
     ]
+    assert audit(path).is_verified
 
 
 async def test_a_record_that_cannot_be_written_is_refused_and_changes_nothing(tmp_path: Path) -> None:
@@ -227,6 +236,26 @@ async def test_a_disk_that_does_not_answer_in_time_is_a_refusal_that_says_so(tmp
 
     await keeping.close()
     assert [row[0] for row in rows_of(path, "SELECT key FROM grid")] == ["event/a"], "it came through late"
+
+
+async def test_a_flood_of_events_costs_their_history_and_says_so_but_never_the_events(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    rows = EVENTS_AT_ONCE // 4
+    flood = [Happening(utc_s=UTC_S, event="x", version_utc_s=None, status="REJECTED")] * rows
+    own = (Happening(utc_s=UTC_S, event="dr-7", version_utc_s=UTC_S, status="RECEIVED", text="{}"),)
+    async with opened(path, wall=wall) as keeping:
+        for number in range(4):
+            await keeping.record((record(f"event/{number}"),), (), tuple(flood))
+        await keeping.record((record("event/dr-7"),), (), own)
+        wall.utc_s += EVENTS_AT_ONCE / EVENTS_PER_S
+        await keeping.record((), (), tuple(flood))
+        kept = await keeping.load()
+
+    found = audit(path)
+    assert len(kept) == 5
+    assert found.rows["events"] == 3 * rows + 1, "refusals use up half of what there is"
+    assert [(loss.table, loss.rows) for loss in found.losses] == [("events", 2 * rows)]
+    assert found.is_verified
 
 
 async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:
@@ -321,12 +350,13 @@ async def test_history_is_written_behind_within_a_second(tmp_path: Path) -> None
         commands = list(rows_of(path, "SELECT * FROM commands"))
         alarms = list(rows_of(path, "SELECT * FROM alarms"))
 
-    assert samples == [(UTC_S, "site", 4000, 9000, 40_000, 45_000)]
+    utc_us = microseconds(UTC_S)
+    assert samples == [(1, utc_us, "site", 4000, 9000, 40_000, 45_000)]
     assert commands == [
-        (UTC_S, "asic-0", "low", 2000, "failed", "no answer"),
-        (UTC_S, "q/j", "start", 0, "acknowledged", ""),
+        (1, utc_us, "asic-0", "low", 2000, "failed", "no answer"),
+        (2, utc_us, "q/j", "start", 0, "acknowledged", ""),
     ]
-    assert alarms == [(UTC_S, "cooling", "hall", 1, "not proven")]
+    assert alarms == [(1, utc_us, "cooling", "hall", 1, "not proven")]
 
 
 async def test_closing_writes_what_was_not_yet_written(tmp_path: Path) -> None:
@@ -348,6 +378,7 @@ async def test_closing_while_nothing_can_be_written_is_logged_and_ends(tmp_path:
         await keeping.close()
 
     assert [(entry["event"], entry["lost"]) for entry in logs] == [("journal_not_written", 1)]
+    assert audit(path).is_verified
     assert "journal.db: database is locked" in logs[0]["why"]
 
 
@@ -361,6 +392,7 @@ async def test_history_waits_for_a_locked_file_and_the_trouble_is_logged_once(tm
                     keeping.alarm(ALARM, raised=True)
                     await asyncio.sleep(1.0)
             await asyncio.sleep(2.0)
+            logs = [entry for entry in logs if entry["event"] != "journal_sealed"]
 
         written = list(rows_of(path, "SELECT * FROM alarms"))
 
@@ -391,6 +423,8 @@ async def test_what_waits_is_bounded_and_the_newest_is_kept(tmp_path: Path) -> N
     await keeping.close()
 
     assert (count, first, last) == (BUFFERED_ROWS, "10", "late-9")
+    assert [(loss.table, loss.rows) for loss in audit(path).losses] == [("alarms", 10)]
+    assert keeping.stats.lost_rows == 10
 
 
 @in_virtual_time
@@ -398,42 +432,50 @@ async def test_what_is_too_old_is_dropped_and_grid_records_are_not(tmp_path: Pat
     path, wall = tmp_path / "journal.db", Wall()
     async with opened(path, keep_days=2.0, wall=wall) as keeping, written_behind(keeping):
         await keeping.record((record("event/a"),))
-        for _ in range(4):
+        for _ in range(5):
             keeping.planned(plan("site"))
             keeping.answered(told("asic-0", SLEEP), Acknowledged())
             keeping.alarm(ALARM, raised=True)
             await asyncio.sleep(1.1)
             wall.utc_s += DAY_S
         await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
+        wall.utc_s += QUIET_US / 2e6
+        await asyncio.sleep(1.1)
 
         tables = ("samples", "commands", "alarms")
-        kept = [[row[0] for row in rows_of(path, f"SELECT utc_s FROM {table}")] for table in tables]  # noqa: S608 our own names
+        kept = [[row[0] for row in rows_of(path, f"SELECT utc_us FROM {table}")] for table in tables]  # noqa: S608 our own names
         events = await keeping.load()
 
-    assert kept == [[UTC_S + 2 * DAY_S, UTC_S + 3 * DAY_S]] * 3
+    days = (UTC_S + 3 * DAY_S, UTC_S + 4 * DAY_S)
+    assert kept == [[microseconds(utc_s) for utc_s in days]] * 3
     assert events == (record("event/a"),)
+    assert audit(path).is_verified
 
 
 @in_virtual_time
 async def test_years_of_old_rows_go_in_bites_so_that_a_grid_event_never_waits_for_them(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "journal.db"
-    old = 3 * PRUNED_AT_ONCE
-    async with opened(path):
-        pass
-    with closing(sqlite3.connect(path)) as db, db:
-        rows = ((UTC_S - 1000 * DAY_S, "site", None, None, 0, 0) for _ in range(old))
-        db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+    path, wall = tmp_path / "journal.db", Wall()
+    async with opened(path, wall=wall) as keeping:
+        for _ in range(3 * PRUNED_AT_ONCE):
+            keeping.alarm(ALARM, raised=True)
+    wall.utc_s += 1000 * DAY_S
 
     left = []
-    async with opened(path) as keeping, written_behind(keeping):
-        for _ in range(4):
+    async with opened(path, wall=wall) as keeping, written_behind(keeping):
+        for _ in range(2):
+            wall.utc_s += QUIET_US / 2e6
             await asyncio.sleep(1.01)
-            ((count,),) = rows_of(path, "SELECT count(*) FROM samples")
+        for _ in range(4):
+            ((count,),) = rows_of(path, "SELECT count(*) FROM alarms")
             left.append(count)
+            await asyncio.sleep(1.01)
 
     assert left == [2 * PRUNED_AT_ONCE, PRUNED_AT_ONCE, 0, 0]
+    assert audit(path).is_verified
 
 
 @in_virtual_time

@@ -327,7 +327,7 @@ async def test_an_alarm_is_logged_and_journaled_when_it_comes_and_when_it_goes(t
 
     noted = [(entry["event"], entry["kind"], entry["subject"]) for entry in logs if "kind" in entry]
     assert noted == [("alarm", "meter_stale", "main"), ("alarm_over", "meter_stale", "main")]
-    rows = rows_of(shell.file, "SELECT kind, subject, raised FROM alarms ORDER BY utc_s")
+    rows = rows_of(shell.file, "SELECT kind, subject, raised FROM alarms ORDER BY id")
     assert list(rows) == [("meter_stale", "main", 1), ("meter_stale", "main", 0)]
 
 

@@ -14,7 +14,7 @@ from controller.decide.step import step
 from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
-from controller.run.board import Board, LinkStats, Tick
+from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics import Detail, group_of, render
 from tests.run.boards import NOW_S, UTC_S, board, busy_board, device, event, node, site, standing, tick
@@ -50,6 +50,9 @@ UNITLESS = {
     "event_status",
     "event_alert",
     "operator_up",
+    "journal_rows_waiting",
+    "journal_failing",
+    "journal_archive_failing",
     "jobs",
     "queue_gpus",
     "queue_gpus_held",
@@ -390,6 +393,16 @@ def test_a_plan_of_the_real_core_can_be_told_at_once() -> None:
     assert value(running, "device_truth", device="dgx-0", truth="unreachable") == 1
     assert value(running, "node_limit_watts", node="grid-connection") == 80_000
     assert value(running, "site_cap_watts", reason="rating") == 80_000
+
+
+def test_the_journal_tells_what_it_lost_and_whether_it_can_be_written() -> None:
+    stuck = board(tick())
+    stuck.journal = lambda: JournalStats(lost_rows=12, waiting_rows=100_000, is_failing=True)
+
+    assert value(stuck, "journal_rows_lost_total") == 12
+    assert value(stuck, "journal_rows_waiting") == 100_000
+    assert value(stuck, "journal_failing") == 1
+    assert value(board(tick()), "journal_failing") == 0
 
 
 def test_each_operator_tells_whether_it_is_there_and_what_went_wrong() -> None:

@@ -24,9 +24,11 @@ from controller.grid.site import Place, Progress, SiteReport
 from controller.run.gridconfig import OperatorConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridside import LinkedGrid
+from controller.run.seals import Anchor
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridoperator import GridOperator
 from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws
+from tests.run import boards
 from tests.run.disks import Disk
 
 VEN = "site-tx1"
@@ -167,6 +169,20 @@ async def test_our_heartbeat_goes_out_with_ticks_and_only_with_them(bus: Broker)
 
     beats = [json.loads(bytes(message.payload)) for message in (first, second)]
     assert [beat["seq"] for beat in beats] == [1, 2]
+    assert "seal" not in beats[0], "there is none yet"
+
+
+async def test_our_heartbeat_carries_the_newest_seal_of_the_journal(bus: Broker) -> None:
+    link = make(bus, Disk(), "iso", heartbeat_s=0.5)
+    anchor = Anchor(12, "ab" * 32)
+    side = LinkedGrid(link, anchor=lambda: anchor)
+    tick = boards.tick(nodes=(boards.node("site", metered_w=1000),))
+    async with client(bus) as ears, running(link):
+        await ears.subscribe(f"heartbeat/vens/{VEN}")
+        side.planned(tick.inputs, tick.plan)
+        beat = json.loads(bytes((await anext(aiter(ears.messages))).payload))
+
+    assert Anchor.of(beat["seal"]) == anchor
 
 
 # --- signatures

@@ -90,6 +90,8 @@ class Judge:
         self.due = Due(response_s)
         self.nodes_from_s = math.inf
         """From here on nodes are judged: the plant begins above its limits, with nobody in charge."""
+        self.away_s = -math.inf
+        """When the controller was last away, or had not seen the site yet."""
         self._plant = plant
         self._possible = possible
         self._react_s = NOTICED_S + 2 * floor.site.policy.tick_s
@@ -146,6 +148,8 @@ class Judge:
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(where, limit_w)
+        if what == "node" and self._plant.now_s - self.away_s <= self._react_s:
+            excuse = excuse or "nobody in charge"
         self._note(what, where, power_w - limit_w, excuse, dt_s)
 
     def _excused(self, node: str, limit_w: float) -> str:

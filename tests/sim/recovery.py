@@ -3,10 +3,10 @@
 `usable` at a moment is the lesser of the cap in force (contract, event, set-point, lost link) and what the
 machines could draw then: every node's limit counts; machines that nobody could raise (hung, dark, without
 work, lying, behind a dead switch, uncooled) count at what they draw; all others at the point that earns most
-at the present prices and that their heat allows, or at the best sum of points that their breaker has room
-for; and it rises no faster than a ramp limit lets it. Nothing
-is taken off for what the controller keeps free by its own choice: margins, watts reserved for machines it
-cannot see, the lowest limit of an idle GPU, the time machines take to start, going down before an event.
+at the present prices, a start paid for, and that their heat allows, or at the best sum of points that their
+breaker has room for; and it rises no faster than a ramp limit lets it. Nothing is taken off for what the
+controller keeps free by its own choice: margins, watts reserved for machines it cannot see, the lowest limit
+of an idle GPU, going down before an event; nor, in the figure that counts, for machines that are starting.
 """
 
 from __future__ import annotations

@@ -105,6 +105,8 @@ def _table(results: Sequence[Result]) -> Iterable[str]:
     yield f"  breaches by kind      {dict(kinds)}, plans refused or core failed: {died}"
     yield f"seeds not well in time  {len(late)}: {[result.seed for result in late]}"
     yield f"share of usable used    mean {statistics.fmean(used):.2%}, p5 {_at(used, 0.05):.2%}"
+    started = sorted(result.used_started for result in results)
+    yield f"  beside starting machines mean {statistics.fmean(started):.2%}, p5 {_at(started, 0.05):.2%}"
     for kind, share in _by_fault(results):
         yield f"  with {kind:<22}{share:.2%}"
     yield (

@@ -44,6 +44,22 @@ async def test_the_demo_keeps_the_cap_and_every_query_of_the_dashboard_has_data_
 
     assert demo.returncode == 0, table
     assert unanswered == {}
+    await _check_evidence(tmp_path / "demo" / "site.toml")
+
+
+async def _check_evidence(site_file: Path) -> None:
+    """The controller's own journal says of the event what the plant said."""
+    command = [sys.executable, "-m", "controller", "report", "demo-event", str(site_file)]
+    report = await asyncio.create_subprocess_exec(
+        *command, "--format", "json", "--verify", stdout=asyncio.subprocess.PIPE
+    )
+    told = json.loads((await report.communicate())[0])
+
+    assert told["audit"]["verdict"] == "verified"
+    assert told["baseline"]["missing"] is None
+    assert told["summary"]["compliant_percent"] == 100.0
+    assert told["summary"]["over_limit_s"] == 0.0
+    assert told["summary"]["reduced_kwh"] > 1.0
 
 
 async def _target(site_file: Path) -> str:

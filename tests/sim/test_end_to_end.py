@@ -15,6 +15,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from controller.domain.grid import LimitSignal
+from controller.domain.power import Power
+from controller.run.history import opened
 from simulators.broker import mosquitto_binary
 from simulators.demo.stage import Stage, staged
 from simulators.gridoperator import GridOperator
@@ -92,8 +95,8 @@ async def publish_by_hand(stage: Stage, payload: str) -> None:
 
 def commands_since(stage: Stage, utc_s: float) -> list[tuple[Any, ...]]:
     with sqlite3.connect(stage.directory / "journal.db") as db:
-        query = "SELECT device, point, kind, detail FROM commands WHERE utc_s >= ?"
-        return db.execute(query, (utc_s,)).fetchall()
+        query = "SELECT device, point, kind, detail FROM commands WHERE utc_us >= ?"
+        return db.execute(query, (utc_s * 1e6,)).fetchall()
 
 
 async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_kill_9(stage: Stage) -> None:
@@ -129,6 +132,15 @@ async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_ki
     assert miners == []
     replayed = await stage.wattshift("replay", str(stage.directory / "journal.db"))
     assert " 0 differ; 0 commands differ (2 starts, 0 gaps" in replayed
+    audited = await stage.wattshift("audit", "--journal", str(stage.directory / "journal.db"))
+    assert "VERIFIED" in audited
+    assert "starts    1 after a controller that did not close its journal" in audited
+    with opened(stage.directory / "journal.db") as history:
+        told = history.event("by-hand")
+    assert told[0].version is not None
+    assert told[0].version.intervals[0].signals == (LimitSignal(Power(CAP_W)),)
+    assert [row.status for row in told].count("RECEIVED") == 1
+    assert "COMPLIANT" in {row.status for row in told}
 
 
 async def test_a_gpu_job_gets_its_watts_from_hashing_and_gives_them_back(stage: Stage) -> None:

@@ -24,8 +24,10 @@ GRAIN_W = 5
 
 class Usable:
     """Machines that nobody could raise count at what they draw, all others at the point that earns most at
-    the present prices and that their heat allows; where a breaker has no room for that, at the best sum of
-    points that it has room for. Every node further up is within its limit, the site within its cap."""
+    the present prices, a start paid for within the site's horizon, and that their heat allows; where a
+    breaker has no room for that, at the best sum of points that it has room for. Every node further up is
+    within its limit, the site within its cap.
+    """
 
     def __init__(self, floor: Floor, plant: Plant, possible: Possible) -> None:
         self._plant = plant
@@ -38,14 +40,17 @@ class Usable:
             for node in floor.site.nodes
         }
 
-    def most_w(self, prices: Prices, usd_per_kwh: float, cap_w: float) -> float:
+    def most_w(
+        self, prices: Prices, usd_per_kwh: float, cap_w: float, *, but: frozenset[MinerState] = frozenset()
+    ) -> float:
+        """Miners in the states `but` count at what they draw as well."""
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
         free: dict[str, list[list[float]]] = {}
         for gpu in self._plant.gpus.values():
             carried[gpu.node] += self._gpu_w(gpu)
         for miner in self._plant.miners.values():
             points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
-            if points_w:
+            if points_w and miner.state not in but:
                 free.setdefault(miner.node, []).append(points_w)
             else:
                 carried[miner.node] += miner.watts
@@ -73,10 +78,12 @@ class Usable:
             return []
         allowed_w = self._cool_enough_w(spec, miner)
         points = [point for point in spec.points if point.power.watts <= allowed_w or point == spec.floor]
+        starts = miner.state is MinerState.ASLEEP
+        kept = 1 - min(1.0, spec.restart_s / self._site.policy.switch_horizon_s) if starts else 1.0
         best = max(
             points,
             key=lambda point: (
-                point.rate * prices.usd_per_ths_day / 24 - point.power.in_kw * usd_per_kwh,
+                kept * point.rate * prices.usd_per_ths_day / 24 - point.power.in_kw * usd_per_kwh,
                 point.power,
             ),
         )

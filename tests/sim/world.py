@@ -14,6 +14,7 @@ from functools import partial
 from controller.decide.invariants import BrokenInvariantError
 from controller.decide.plan import Plan
 from controller.domain.site import Prices
+from simulators.physics.miner import MinerState
 from simulators.plant import Plant
 from tests.sim import recovery, story
 from tests.sim.clockwork import Clockwork
@@ -40,7 +41,9 @@ def nothing(_text: str) -> None:
 
 @dataclass(slots=True)
 class Result:
-    """What became of one seed. `died` is what the core itself found wrong with a plan, or how it failed."""
+    """What became of one seed. `used` is the share of the usable power, `used_started` that of what was
+    usable beside machines that are starting. `died` is what the core found wrong with a plan, or its failure.
+    """
 
     seed: int
     on: tuple[str, ...]
@@ -49,6 +52,7 @@ class Result:
     where: str = ""
     excuses_s: dict[str, float] = field(default_factory=dict)
     used: float = 0.0
+    used_started: float = 0.0
     recovery_s: float = 0.0
     recovered: bool = True
     amiss: str = ""
@@ -100,6 +104,7 @@ class World:
         self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
         self.usable = Usable(self.floor, self.plant, self.possible)
         self.use = Use(self.floor.site.root.ramp_up_per_s)
+        self.use_started = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
         self._known_w = float("inf")
@@ -219,6 +224,8 @@ class World:
         """Nobody is there to learn of a tighter limit while the controller is away or not ready."""
         self.grid.note_link()
         limit_w = self.grid.limit_w()
+        if not self.process.is_ready:
+            self.judge.away_s = self.clock.now_s
         self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
         self.judge.due.holds(self.clock.now_s, self._known_w)
 
@@ -228,11 +235,14 @@ class World:
         usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
         if ask.target_w < limit_w:
             usd = 0.0  # a set-point pays for the energy that it asks for
-        most_w = self.usable.most_w(prices, usd, min(limit_w, ask.target_w))
-        share = self.use.look(self.plant, most_w)
+        cap_w = min(limit_w, ask.target_w)
+        share = self.use.look(self.plant, self.usable.most_w(prices, usd, cap_w))
+        started_w = self.usable.most_w(prices, usd, cap_w, but=frozenset({MinerState.STARTING}))
+        started = self.use_started.look(self.plant, started_w)
         now_s = self.clock.now_s
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(share)
+            self.use_started.count(started)
         elif now_s >= self.swarm.calm_s and self.plan is not None:
             self.recovery.look(self.plant, self.use.now_w, self.plan)
 
@@ -268,6 +278,7 @@ def play(
     result.where = "" if first is None else first.where
     result.excuses_s = world.judge.verdict.excuses_s
     result.used = world.use.share
+    result.used_started = world.use_started.share
     result.recovery_s = world.recovery.took_s
     result.recovered = world.recovery.over_s < world.end_s - recovery.LOOK_EVERY_S
     result.amiss = world.recovery.amiss

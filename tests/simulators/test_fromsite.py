@@ -147,6 +147,9 @@ max_w = 700
 [[queues]]
 id = "local"
 directory = "/var/lib/wattshift/queue"
+
+[journal]
+archive = "/var/lib/wattshift/archive"
 """)
 
 

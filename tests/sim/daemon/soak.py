@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from controller.replay import Request, replay
+from controller.run.audit import audit
 from tests.sim.daemon.judge import Event
 from tests.sim.daemon.swarm import END_S, problems, swarm
 from tests.sim.daemon.world import World
@@ -27,6 +28,10 @@ def world_of(seed: int, until_s: float = END_S) -> tuple[World, list[str]]:
         world = swarm(World(seed, Path(folder)))
         world.run(until_s)
         found = problems(world) if until_s >= END_S else []
+        found += [
+            f"the journal is broken: {fault.table}: {fault.what}"
+            for fault in audit(Path(folder, "journal.db")).faults
+        ]
         replayed = replay(Request(path=Path(folder, "journal.db")))
         if replayed.differing:
             found.append(

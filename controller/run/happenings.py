@@ -1,0 +1,118 @@
+"""What a change of a ledger means to the history of its events: a row for each thing that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.domain.grid import EventStatus, TargetSignal
+from controller.grid.entries import Entry, Ledger, version_of
+from controller.grid.ledger import Verdict
+from controller.grid.results import Accepted
+from controller.grid.stored import to_text
+
+AMENDED = "AMENDED"
+"""The same version came again with another content, which counts now. Its sender is told nothing new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One thing that happened to an event. `text` is the whole version where it became known just now."""
+
+    utc_s: float
+    event: str
+    version_utc_s: float | None
+    status: str
+    why: str = ""
+    text: str = ""
+    operator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedPoint:
+    """A set-point of a stream, of which there may be 40,000 a day: what it says and nothing else."""
+
+    utc_s: float
+    event: str
+    version_utc_s: float
+    start_utc_s: float
+    end_utc_s: float
+    watts: int
+    operator: str = ""
+
+
+def happenings(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float) -> tuple[Happening, ...]:
+    """In the order in which things happened: what was told, and what changed without a word."""
+    fresh = _fresh(before, after, verdict)
+    found: list[Happening] = []
+    for ack in verdict.acks:
+        entry = fresh.get(ack.event)
+        text = ""
+        if entry is not None and entry.content is not None and ack.version_utc_s == version_of(entry.content):
+            text = _text(fresh.pop(ack.event))
+        found.append(
+            Happening(
+                utc_s=ack.at_utc_s,
+                event=ack.event,
+                version_utc_s=ack.version_utc_s,
+                status=ack.status.value,
+                why=" ".join((*ack.why, *(f"ignored: {name}" for name in ack.ignored))),
+                text=text,
+            )
+        )
+    for event, entry in sorted(fresh.items()):
+        assert entry.content is not None
+        version_utc_s = version_of(entry.content)
+        found.append(
+            Happening(
+                utc_s=now_utc_s, event=event, version_utc_s=version_utc_s, status=AMENDED, text=_text(entry)
+            )
+        )
+    return tuple(found)
+
+
+def streamed(
+    before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float
+) -> tuple[Happening | StreamedPoint, ...]:
+    """The same of a stream: its set-points, and of what it was told the refusals alone."""
+    points = [
+        point
+        for event, entry in sorted(_fresh(before, after, verdict).items())
+        if isinstance(entry.content, Accepted)
+        for point in _points(event, entry.content, now_utc_s)
+    ]
+    refused = [
+        happening
+        for happening in happenings(before, after, verdict, now_utc_s)
+        if happening.status == EventStatus.REJECTED
+    ]
+    return (*points, *refused)
+
+
+def _fresh(before: Ledger, after: Ledger, verdict: Verdict) -> dict[str, Entry]:
+    """The entries whose newest version is another than before."""
+    touched = {event: after.entries[event] for event in verdict.touched}
+    return {
+        event: entry
+        for event, entry in touched.items()
+        if entry.content is not None
+        and (event not in before.entries or before.entries[event].content != entry.content)
+    }
+
+
+def _text(entry: Entry) -> str:
+    return to_text(Entry(id=entry.id, content=entry.content)) if isinstance(entry.content, Accepted) else ""
+
+
+def _points(event: str, content: Accepted, now_utc_s: float) -> Iterator[StreamedPoint]:
+    for interval in content.event.intervals:
+        for signal in interval.signals:
+            if isinstance(signal, TargetSignal):
+                yield StreamedPoint(
+                    utc_s=now_utc_s,
+                    event=event,
+                    version_utc_s=content.event.version_utc_s,
+                    start_utc_s=interval.start_utc_s,
+                    end_utc_s=interval.end_utc_s,
+                    watts=signal.power.watts,
+                )

@@ -1,0 +1,212 @@
+"""What a site would have drawn without an event: one function per method, each with its formula.
+
+k is an interval of the event, D the chosen days, L the load, B the baseline. A baseline that cannot be
+computed as its method says is none: the reason is told, and nothing takes its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from controller.domain.power import ZERO, Power
+from controller.settlement.likedays import History, LikeDay, Passed, Search, chosen
+from controller.settlement.metering import Span
+from controller.settlement.methods import (
+    Adjustment,
+    Baseline,
+    FirmServiceLevel,
+    Lack,
+    MatchDay,
+    MeterBefore,
+    Method,
+    NoBaseline,
+    SameDay,
+    Shift,
+    Step,
+    XOfY,
+)
+
+MATCHED_SHARE = 0.9
+"""A day is matched by at least this share of its hours without the event."""
+
+
+def baseline_of(method: Method, history: History) -> Baseline | NoBaseline:
+    """The baseline over the whole event."""
+    match method:
+        case XOfY():
+            return _x_of_y(method, history)
+        case SameDay():
+            return _same_day(method, history)
+        case MatchDay():
+            return _match_day(method, history)
+        case MeterBefore():
+            return _meter_before(method, history)
+        case FirmServiceLevel():
+            return NoBaseline(
+                method=method.name,
+                lack=Lack.NO_SUCH_THING,
+                detail=f"the site may draw {method.level.in_kw:g} kW, whatever it would have drawn",
+            )
+
+
+def _x_of_y(method: XOfY, history: History) -> Baseline | NoBaseline:
+    """B_k = mean over D of L_d,k. With an adjustment a day must have been measured in its window as well."""
+    intervals = history.calendar.intervals_in(history.event)
+    window = _window(method.adjustment, history)
+    days = chosen(history, method, intervals, window)
+    if isinstance(days, NoBaseline):
+        return days
+    move = _move(method, history, days, window)
+    if isinstance(move, NoBaseline):
+        return move
+    means_w = _means_w([day.loads_w for day in days])
+    return Baseline(
+        method=method.name,
+        steps=_steps(intervals, [move.of(w) for w in means_w]),
+        days=_dates(history, days),
+        detail=move.detail,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A baseline of other days as it is brought to this one."""
+
+    factor: float = 1.0
+    offset_w: float = 0.0
+    detail: str = ""
+
+    def of(self, watts: float) -> float:
+        return watts * self.factor + self.offset_w
+
+
+def _window(adjustment: Adjustment | None, history: History) -> tuple[Span, ...]:
+    if adjustment is None:
+        return ()
+    end_utc_s = history.event.start_utc_s - adjustment.gap_s
+    return history.calendar.whole_in(Span(end_utc_s - adjustment.window_s, end_utc_s))
+
+
+def _move(
+    method: XOfY, history: History, days: Sequence[LikeDay], window: Sequence[Span]
+) -> Move | NoBaseline:
+    """Additive: B'_k = B_k + mean over the window of (L - B). Multiplicative: B'_k = B_k x sum L / sum B.
+    Either way the baseline of the window, moved like that of the event, has the sum that was drawn in it."""
+    adjustment = method.adjustment
+    if adjustment is None:
+        return Move()
+    if not window:
+        return _lack(method, Lack.METER, "the adjustment's window has no whole interval")
+    if (other := history.disturber(Span(window[0].start_utc_s, window[-1].end_utc_s))) is not None:
+        return _lack(
+            method, Lack.OTHER_EVENT, f"one of {other.length_s:.0f} s reaches into the adjustment's window"
+        )
+    drawn_w = [load for interval in window if (load := history.load_w(interval)) is not None]
+    if len(drawn_w) < len(window):
+        return _lack(
+            method, Lack.METER, f"{len(drawn_w)} of {len(window)} intervals of the adjustment's window"
+        )
+    base_w = sum(_means_w([day.beside_w for day in days])) / len(window)
+    wanted_w = sum(drawn_w) / len(window) - base_w
+    most_w = abs(wanted_w) if adjustment.most_share is None else abs(base_w) * adjustment.most_share
+    offset_w = min(max(wanted_w, -most_w), most_w)
+    clipped = "" if offset_w == wanted_w else ", the most that is allowed"
+    if adjustment.shift is Shift.ADDITIVE:
+        return Move(offset_w=offset_w, detail=f"{offset_w / 1000:+.3f} kW{clipped}")
+    if base_w <= 0:
+        return _lack(method, Lack.METER, "nothing was drawn in the adjustment's window on the like days")
+    factor = 1 + offset_w / base_w
+    return Move(factor=factor, detail=f"x {factor:.4f}{clipped}")
+
+
+def _same_day(method: SameDay, history: History) -> Baseline | NoBaseline:
+    """B = mean of L over `before_s` before the event and `after_s` after it, without the hour next to it on
+    both sides. An event of hours ending 13 to 17 takes those ending 9 to 11, 19 and 20 (PJM Manual 11 as told
+    by rtowww.com/23098)."""
+    event = history.event
+    before_end, after_start = event.start_utc_s - method.skip_s, event.end_utc_s + method.skip_s
+    spans = (Span(before_end - method.before_s, before_end), Span(after_start, after_start + method.after_s))
+    if history.now_utc_s < spans[1].end_utc_s:
+        wait_s = method.skip_s + method.after_s
+        return _lack(method, Lack.NOT_OVER, f"it needs the {wait_s:.0f} s after the event")
+    for span in spans:
+        if history.disturber(span) is not None:
+            return _lack(method, Lack.OTHER_EVENT, "one lies in the hours that are averaged")
+    measures = [history.usage.mean_w(span) for span in spans]
+    known = [(w, span.length_s) for w, span in zip(measures, spans, strict=True) if w is not None]
+    if len(known) < len(spans):
+        return _lack(method, Lack.METER, "before or after the event")
+    mean_w = sum(w * length_s for w, length_s in known) / sum(length_s for _, length_s in known)
+    return Baseline(method=method.name, steps=(Step(event, _power(mean_w)),))
+
+
+def _match_day(method: MatchDay, history: History) -> Baseline | NoBaseline:
+    """B_k = mean over D of L_d,k; D are the days with the least sum of |L_d,h - L_h| over the hours h without
+    the event (PJM Manual 11 as told by rtowww.com/23098). That sum is our reading of "most similar"."""
+    calendar, event = history.calendar, history.event
+    whole = calendar.span_of(history.day)
+    if history.now_utc_s < whole.end_utc_s:
+        return _lack(method, Lack.NOT_OVER, f"it needs the whole day {history.day}")
+    around = Span(event.start_utc_s - method.skip_s, event.end_utc_s + method.skip_s)
+    quiet = [interval for interval in calendar.intervals_of(history.day) if not interval.overlaps(around)]
+    today = [(interval, load) for interval in quiet if (load := history.load_w(interval)) is not None]
+    if not today or len(today) < MATCHED_SHARE * len(quiet):
+        return _lack(
+            method, Lack.METER, f"{len(today)} of {len(quiet)} intervals without the event on this day"
+        )
+    passed = Passed()
+    search = Search(history=history, look_back_days=method.look_back_days, saturdays_apart=False)
+    intervals = calendar.intervals_in(event)
+    found = search.days(intervals, [interval for interval, _ in today], passed)
+    loads = [load for _, load in today]
+    near = sorted(found, key=lambda day: (_apart(day.beside_w, loads), day.days_ago))[: method.take]
+    if len(near) < method.take:
+        detail = f"{len(near)} of {method.take} in the {method.look_back_days} before {history.day}; {passed}"
+        return _lack(method, Lack.LIKE_DAYS, detail)
+    means_w = _means_w([day.loads_w for day in near])
+    return Baseline(method=method.name, steps=_steps(intervals, means_w), days=_dates(history, near))
+
+
+def _apart(some_w: Sequence[float], others_w: Sequence[float]) -> float:
+    return sum(abs(some - other) for some, other in zip(some_w, others_w, strict=True))
+
+
+def _meter_before(method: MeterBefore, history: History) -> Baseline | NoBaseline:
+    """B = P(t0-): the mean of the last interval before deployment, so that P(t0-) - P_k is delivered (NAESB's
+    Meter Before / Meter After)."""
+    event = history.event
+    end_utc_s = event.start_utc_s - method.gap_s
+    span = Span(end_utc_s - method.length_s, end_utc_s)
+    if history.disturber(span) is not None:
+        return _lack(method, Lack.OTHER_EVENT, f"one holds in the {method.length_s:.0f} s that are read")
+    mean_w = history.usage.mean_w(span)
+    if mean_w is None:
+        return _lack(
+            method, Lack.METER, f"the {method.length_s:.0f} s until {method.gap_s:.0f} s before the event"
+        )
+    return Baseline(method=method.name, steps=(Step(event, _power(mean_w)),))
+
+
+def _means_w(loads_w: Sequence[Sequence[float]]) -> list[float]:
+    """Interval by interval over the days. `fsum`: the order of the days does not matter to the last bit."""
+    return [math.fsum(loads) / len(loads) for loads in zip(*loads_w, strict=True)]
+
+
+def _dates(history: History, days: Sequence[LikeDay]) -> tuple[date, ...]:
+    return tuple(sorted((history.day - timedelta(days=day.days_ago) for day in days), reverse=True))
+
+
+def _steps(intervals: Sequence[Span], means_w: Sequence[float]) -> tuple[Step, ...]:
+    return tuple(Step(interval, _power(w)) for interval, w in zip(intervals, means_w, strict=True))
+
+
+def _power(watts: float) -> Power:
+    """Rounded down, a float's noise aside."""
+    return max(Power.down(watts + 1e-6), ZERO)
+
+
+def _lack(method: Method, lack: Lack, detail: str) -> NoBaseline:
+    return NoBaseline(method=method.name, lack=lack, detail=detail)

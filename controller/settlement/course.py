@@ -1,0 +1,238 @@
+"""What an operator asked of a site in the course of one event: which version held when, and from when on.
+
+Made from what was told about the event, in the order in which it happened, so that an update in the middle
+of an event, or its cancellation, is part of the evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
+from controller.settlement.metering import Span
+
+AMENDED = "AMENDED"
+"""The same version came again with another content, which counts from then on."""
+
+
+class CourseError(Exception):
+    """There is no such course: the message says what is known instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One thing that happened to an event. A version that became known comes with what was read then.
+    `status` is a word of `EventStatus`, or `AMENDED`."""
+
+    utc_s: float
+    status: str
+    version_utc_s: float | None = None
+    event: GridEvent | None = None
+    why: str = ""
+
+
+class Ending(StrEnum):
+    """How an event ended, or has not yet. `OVER`: its time is over, and no controller was there to say so."""
+
+    RUNNING = "running"
+    OVER = "over"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled_by_operator"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What was to be kept: no more than `limit`, just `target`, or what would be drawn plus `relative`."""
+
+    limit: Bound = NO_LIMIT
+    target: Power | None = None
+    relative: Power | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        return self == Ask()
+
+    def is_met_by(self, earlier: Ask) -> bool:
+        """Whether a site that did what was asked before has nothing to change now."""
+        if self.target is not None or self.relative is not None:
+            return self == earlier
+        return isinstance(earlier.limit, Limit) and tightest(self.limit, earlier.limit) == earlier.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One ask of one version while it was in force; it must be kept from `due_utc_s` on."""
+
+    span: Span
+    ask: Ask
+    due_utc_s: float
+    version_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """`phases` ascend and do not overlap, and end at the time of asking. Empty: nothing was ever asked.
+
+    `start_utc_s` is the first ask's as it was scheduled, which may lie before it was received.
+    """
+
+    event: str
+    operator: str
+    node: str
+    versions: tuple[float, ...]
+    received_utc_s: float
+    start_utc_s: float
+    phases: tuple[Phase, ...]
+    ending: Ending
+    ended_utc_s: float | None
+    history: tuple[Told, ...]
+
+    @property
+    def span(self) -> Span:
+        """From the first ask in force to the last; of a course without any it is empty."""
+        if not self.phases:
+            return Span(self.start_utc_s, self.start_utc_s)
+        return Span(self.phases[0].span.start_utc_s, self.phases[-1].span.end_utc_s)
+
+    def phase_at(self, utc_s: float) -> Phase | None:
+        for phase in self.phases:
+            if phase.span.start_utc_s <= utc_s < phase.span.end_utc_s:
+                return phase
+        return None
+
+
+_ENDS = {
+    EventStatus.COMPLETED: Ending.COMPLETED,
+    EventStatus.CANCELLED: Ending.CANCELLED,
+    EventStatus.EXPIRED: Ending.EXPIRED,
+}
+
+
+def course_of(
+    event_id: str,
+    operator: str,
+    told: Sequence[Told],
+    *,
+    now_utc_s: float,
+    version_utc_s: float | None = None,
+) -> Course:
+    """The course of an event until `now_utc_s`; with a version, of that version's part in it.
+
+    `CourseError` if nothing was told, or not of that version.
+    """
+    history = tuple(sorted(told, key=lambda row: row.utc_s))
+    if not history:
+        raise CourseError(f"{event_id}: nothing is known of it")
+    known = [row for row in history if row.event is not None]
+    versions = tuple(dict.fromkeys(row.event.version_utc_s for row in known if row.event is not None))
+    if version_utc_s is not None and version_utc_s not in versions:
+        raise CourseError(f"{event_id}: no version {version_utc_s:.3f} of it was ever accepted")
+    phases: list[Phase] = []
+    for span, event in _in_force(history, now_utc_s):
+        if version_utc_s in (None, event.version_utc_s):
+            phases += _phases(event, span, phases[-1] if phases else None)
+    ending, ended_utc_s = _ending(history, now_utc_s)
+    named = [row.event for row in known if row.event and version_utc_s in (None, row.event.version_utc_s)]
+    received_utc_s = next((row.utc_s for row in known if row.event in named), history[0].utc_s)
+    return Course(
+        event=event_id,
+        operator=operator,
+        node=named[-1].node if named else "",
+        versions=versions,
+        received_utc_s=received_utc_s,
+        start_utc_s=named[-1].start_utc_s if named else received_utc_s,
+        phases=tuple(phases),
+        ending=ending,
+        ended_utc_s=ended_utc_s,
+        history=history,
+    )
+
+
+def asking(events: Iterable[tuple[GridEvent, Span]]) -> Iterator[tuple[GridEvent, Span]]:
+    """The times in which events moved a site: those in force in which they limit or set its draw."""
+    for event, span in events:
+        for interval in event.intervals:
+            inside = Span(interval.start_utc_s, interval.end_utc_s).clipped(span)
+            if inside is not None and not ask_of(interval).is_nothing:
+                yield event, inside
+
+
+def in_force(told: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
+    """Each version of an event with the time in which it was the one that counted."""
+    yield from _in_force(tuple(sorted(told, key=lambda row: row.utc_s)), now_utc_s)
+
+
+def ask_of(interval: EventInterval) -> Ask:
+    limits = [Limit(s.power) for s in interval.signals if isinstance(s, LimitSignal)]
+    targets = [s.power for s in interval.signals if isinstance(s, TargetSignal)]
+    relatives = [s.power for s in interval.signals if isinstance(s, RelativeTargetSignal)]
+    return Ask(
+        limit=tightest(*limits),
+        target=targets[0] if targets else None,
+        relative=relatives[0] if relatives else None,
+    )
+
+
+def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
+    """From its receipt until the next version, the cancellation, or now. One that came too late never was.
+    One that a snapshot left out and a later one lists again comes back as it was."""
+    newest: GridEvent | None = None
+    event: GridEvent | None = None
+    since_utc_s = -math.inf
+    for row in history:
+        newest = row.event or newest
+        match row.status:
+            case EventStatus.RECEIVED:
+                following = newest
+            case EventStatus.CANCELLED:
+                following = None
+            case _ if row.status == AMENDED and event is not None:
+                following = newest
+            case _:
+                continue
+        until_utc_s = min(row.utc_s, now_utc_s)
+        if event is not None and since_utc_s < until_utc_s:
+            yield Span(since_utc_s, until_utc_s), event
+        event, since_utc_s = following, row.utc_s
+    if event is not None and since_utc_s < now_utc_s:
+        yield Span(since_utc_s, now_utc_s), event
+
+
+def _phases(event: GridEvent, held: Span, before: Phase | None) -> Iterator[Phase]:
+    for interval in event.intervals:
+        ask = ask_of(interval)
+        span = Span(interval.start_utc_s, interval.end_utc_s).clipped(held)
+        if span is None or ask.is_nothing:
+            continue
+        due_utc_s = span.start_utc_s + event.ramp_deadline_s
+        goes_on = before is not None and before.span.end_utc_s == span.start_utc_s
+        if before is not None and goes_on and ask.is_met_by(before.ask):
+            due_utc_s = min(due_utc_s, max(before.due_utc_s, span.start_utc_s))
+        before = Phase(span=span, ask=ask, due_utc_s=due_utc_s, version_utc_s=event.version_utc_s)
+        yield before
+
+
+def _ending(history: Sequence[Told], now_utc_s: float) -> tuple[Ending, float | None]:
+    """The last word counts: an event that was cancelled and came back runs again."""
+    for row in reversed(history):
+        if row.status in _ENDS:
+            return _ENDS[EventStatus(row.status)], row.utc_s
+        if row.status in (EventStatus.RECEIVED, EventStatus.STARTED, EventStatus.COMPLIANT):
+            break
+    newest = [row.event for row in history if row.event is not None][-1:]
+    if not newest:
+        return Ending.REJECTED, None
+    return (Ending.OVER if newest[0].end_utc_s <= now_utc_s else Ending.RUNNING), None

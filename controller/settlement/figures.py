@@ -1,0 +1,125 @@
+"""The numbers of an event in the words of people: the same lines on the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.domain.power import Bound, Limit, Power
+from controller.settlement.dynamics import Dynamics, Ramp
+from controller.settlement.evidence import Evidence, Summary
+from controller.settlement.methods import Baseline
+from controller.settlement.performance import Compliance
+
+UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    value: str
+
+
+def figures_of(evidence: Evidence) -> tuple[Figure, ...]:
+    return tuple(Figure(name, value) for name, value in _lines(evidence))
+
+
+def local(utc_s: float, evidence: Evidence, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
+    return datetime.fromtimestamp(utc_s, evidence.zone).strftime(form)
+
+
+def kw(watts: float | None) -> str:
+    return UNKNOWN if watts is None else f"{watts / 1000:,.1f} kW"
+
+
+def kw_of(value: Power | Bound | None) -> str:
+    """For a column of numbers: empty where there is none."""
+    power = value.power if isinstance(value, Limit) else value
+    return f"{power.in_kw:,.1f}" if isinstance(power, Power) else ""
+
+
+def number(watts: float | None) -> str:
+    return "" if watts is None else f"{watts / 1000:,.1f}"
+
+
+def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    course, told = evidence.course, evidence.summary
+    span = course.span
+    yield "received", local(course.received_utc_s, evidence)
+    yield "in force", f"{local(span.start_utc_s, evidence)} to {local(span.end_utc_s, evidence)}"
+    yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
+    yield "intervals compliant", _share(told)
+    yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
+    yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
+    yield "baseline", _baseline(evidence)
+    if told.reduced_kwh is not None:
+        yield "energy delivered", f"{told.reduced_kwh:,.3f} kWh, {kw(told.mean_reduction_w)} on the mean"
+    else:
+        yield "energy delivered", UNKNOWN
+    yield from _dynamics(evidence.dynamics, evidence)
+    commands = evidence.commands
+    answers = f"{commands.acknowledged} acknowledged, {commands.refused} refused, {commands.failed} failed"
+    yield "commands", f"{commands.sent} sent; {answers}; {commands.lying} machines found lying"
+    yield "data quality", told.quality.value
+    yield "journal", _audit(evidence)
+
+
+def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    first = evidence.commands.first_utc_s
+    yield "demand before", kw(dynamics.before_w)
+    start_utc_s = evidence.course.span.start_utc_s
+    yield "first command", UNKNOWN if first is None else f"{first - start_utc_s:+.1f} s from the start"
+    response_s = dynamics.response_s
+    yield "first compliant", UNKNOWN if response_s is None else f"{response_s:.1f} s from the start"
+    yield "ramp down, up", f"{_ramp(dynamics.down)}, {_ramp(dynamics.up)}"
+    over = UNKNOWN if dynamics.over_w is None else f"{kw(dynamics.over_w)}, {dynamics.over_s:.1f} s"
+    yield "over the limit when due", over
+    back = "not seen" if dynamics.restore_s is None else f"{dynamics.restore_s:.1f} s after the end"
+    yield "restored to 95 %", back
+    grain_s = dynamics.grain_s
+    yield "readings every", UNKNOWN if grain_s is None else f"{round(grain_s, 2):g} s"
+
+
+def _share(told: Summary) -> str:
+    parts = [f"{count} {word.value.replace('_', ' ')}" for word, count in told.counts.items() if count]
+    if told.excused:
+        parts.append(f"{told.excused} with an excuse, not counted")
+    share = "none was judged" if told.share_compliant is None else f"{told.share_compliant:.1%}"
+    kept = told.counts.get(Compliance.COMPLIANT, 0)
+    return f"{share} ({kept} of {told.judged} judged; {', '.join(parts)})" if parts else share
+
+
+def _mean(told: Summary) -> str:
+    measured_s = told.length_s - told.unmeasured_s
+    return kw(told.used_kwh * 3.6e6 / measured_s) if measured_s > 0 and told.used_kwh else UNKNOWN
+
+
+def _gap(told: Summary) -> str:
+    return f" ({told.unmeasured_s:,.1f} s not measured)" if told.unmeasured_s >= 1 else ""
+
+
+def _baseline(evidence: Evidence) -> str:
+    baseline = evidence.baseline
+    if not isinstance(baseline, Baseline):
+        return f"{baseline.method}: none, {baseline.lack.value.replace('_', ' ')}: {baseline.detail}"
+    mean = baseline.over(evidence.course.span)
+    days = f", of {len(baseline.days)} like days" if baseline.days else ""
+    moved = f", adjusted {baseline.detail}" if baseline.detail else ""
+    return f"{baseline.method}: {kw(None if mean is None else mean.watts)} on the mean{days}{moved}"
+
+
+def _at(utc_s: float | None, evidence: Evidence) -> str:
+    return "" if utc_s is None else f", told {local(utc_s, evidence)}"
+
+
+def _ramp(ramp: Ramp | None) -> str:
+    return UNKNOWN if ramp is None else f"{ramp.kw_per_s:,.1f} kW/s"
+
+
+def _audit(evidence: Evidence) -> str:
+    audit = evidence.audit
+    verdict = audit.verdict.replace("_", " ")
+    number, _, digest = audit.head.partition(":")
+    head = f"newest {number}:{digest[:16]}" if digest else ""
+    return ", ".join(part for part in (verdict, audit.detail, head) if part)

@@ -1,0 +1,49 @@
+"""The report for people: one page that prints on a sheet of A4, with the plot, and needs nothing but itself.
+
+Everything in it that came from outside is escaped by the template engine, without an exception.
+"""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from controller.settlement import plot
+from controller.settlement.evidence import Evidence
+from controller.settlement.figures import figures_of, kw_of, local, number
+from controller.settlement.performance import Compliance, Judged
+
+MOST_ROWS = 13
+"""Of intervals on the page: those that did not comply come first. All are in the CSV and the JSON."""
+MOST_NOTES = 3
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("controller.settlement", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def as_html(evidence: Evidence) -> str:
+    shown = _shown(evidence.intervals)
+    return _TEMPLATES.get_template("event.html.j2").render(
+        evidence=evidence,
+        course=evidence.course,
+        figures=figures_of(evidence),
+        plot=plot.plot_of(evidence),
+        frame=plot,
+        rows=[(item, local(item.span.start_utc_s, evidence, "%H:%M:%S")) for item in shown],
+        left_out=len(evidence.intervals) - len(shown),
+        notes=evidence.notes[:MOST_NOTES],
+        made=local(evidence.made_utc_s, evidence),
+        number=number,
+        kw_of=kw_of,
+    )
+
+
+def _shown(intervals: tuple[Judged, ...]) -> tuple[Judged, ...]:
+    """All if they fit, else those that need an explanation and the first of the others, in order of time."""
+    worst = {Compliance.NOT_COMPLIANT: 0, Compliance.UNKNOWN: 1}
+    ranked = sorted(intervals, key=lambda item: (worst.get(item.compliance, 2), item.span))
+    return tuple(sorted(ranked[:MOST_ROWS], key=lambda item: item.span))

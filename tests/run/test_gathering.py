@@ -1,0 +1,213 @@
+"""What the journal says of an event, read by the same code that the report and the live baseline use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from controller.decide.plan import Alarm, AlarmKind
+from controller.grid.isotime import stamp
+from controller.grid.results import Cancelled
+from controller.run.baselines import Agreement
+from controller.run.gathering import Question, gather, known_events
+from controller.run.history import opened
+from controller.settlement.course import Ending
+from controller.settlement.days import Calendar
+from controller.settlement.evidence import Evidence
+from controller.settlement.metering import Quality
+from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
+from controller.settlement.page import as_html
+from controller.settlement.performance import Compliance, Terms
+from tests.run.journaled import CHICAGO, DAY, EVENT_S, START_UTC_S, Site, accepted, utc_s
+
+LOST = Alarm(kind=AlarmKind.LINK_LOST, subject="container-7", detail="")
+
+
+@asynccontextmanager
+async def living(directory: Path, *, from_utc_s: float = START_UTC_S - 60) -> AsyncIterator[Site]:
+    site = Site(directory / "journal.db")
+    site.now_utc_s = from_utc_s
+    await site.journal.open()
+    yield site
+    await site.journal.close()
+
+
+def evidence_of(
+    site: Site, event: str = "dr-7", *, method: str = "meter-before", version_utc_s: float | None = None
+) -> Evidence:
+    calendar = Calendar(zone=CHICAGO, interval_s=60)
+    question = Question(
+        event=event,
+        agreement=Agreement(
+            method=KNOWN[method],
+            calendar=Calendar(zone=CHICAGO, interval_s=900),
+            node="site",
+            meter_holds_s=5.0,
+        ),
+        terms=Terms(interval_s=60),
+        calendar=calendar,
+        now_utc_s=START_UTC_S + 2 * 86_400,
+        version_utc_s=version_utc_s,
+        site="container-7",
+        zone_name="America/Chicago",
+        program="0.1.0",
+        lead_s=20.0,
+    )
+    with opened(site.path) as history:
+        return gather(history, question)
+
+
+def excuses(found: Evidence) -> list[str]:
+    return [item.excuse for item in found.intervals]
+
+
+async def test_minutes_in_which_the_link_was_lost_have_an_excuse(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 150)
+        site.journal.alarm(LOST, raised=True)
+        site.draws([90.0] * 30)
+        site.journal.alarm(LOST, raised=False)
+        site.draws([50.0] * 200)
+
+    found = evidence_of(site)
+
+    assert excuses(found) == ["", "", "link_lost", "", "", ""]
+    assert found.summary.excused == 1
+
+
+async def test_a_link_that_was_lost_before_the_event_excuses_until_a_controller_begins_anew(
+    tmp_path: Path,
+) -> None:
+    """Killed with the alarm raised: nobody said that it went, and the next controller does not have it."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.journal.alarm(LOST, raised=True)
+        site.draws([50.0] * 110)
+    async with living(tmp_path, from_utc_s=START_UTC_S + 50) as site:
+        site.draws([50.0] * 300)
+
+    assert excuses(evidence_of(site)) == ["link_lost", "link_lost", "", "", "", ""]
+
+
+async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7", kw=30, node="row-a"))
+        site.draws([900.0] * 60, below_kw=40.0)
+        site.draws([900.0] * 120, below_kw=40.0)
+        site.draws([900.0] * 300, below_kw=20.0)
+
+    found = evidence_of(site)
+
+    assert found.node == "row-a"
+    assert found.dynamics.grain_s == 60.0
+    verdicts = [item.compliance for item in found.intervals]
+    assert verdicts[1:3] == [Compliance.NOT_COMPLIANT, Compliance.NOT_COMPLIANT]
+    assert verdicts[3:] == [Compliance.COMPLIANT] * 3
+    assert found.intervals[0].quality is Quality.ESTIMATED  # ten seconds of the mean of a minute
+    assert found.intervals[3].quality is Quality.OK
+
+
+async def test_a_cancellation_ends_what_is_judged_and_the_history_tells_it(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 180)
+        await site.hears(Cancelled(id="dr-7", version_utc_s=2.0, stamp=stamp(2.0)))
+        site.draws([90.0] * 300)
+
+    found = evidence_of(site)
+
+    assert (found.course.ending, found.course.span.length_s) == (Ending.CANCELLED, 120.0)
+    assert [row.status for row in found.course.history] == ["RECEIVED", "SUPERSEDED", "CANCELLED"]
+
+
+async def test_days_with_events_of_operators_are_no_like_days_and_the_sites_own_rules_disturb_none(
+    tmp_path: Path,
+) -> None:
+    first = DAY - timedelta(days=25)
+    async with living(tmp_path, from_utc_s=utc_s(first, 15)) as site:
+        for n in range(25):
+            day = first + timedelta(days=n)
+            site.now_utc_s = utc_s(day, 15, 55)
+            busy = day == DAY - timedelta(days=1)
+            own = day == DAY - timedelta(days=2)
+            if busy or own:
+                other = accepted(f"e-{n}", start_utc_s=utc_s(day, 15, 58))
+                await site.hears(other, operator="iso" if busy else "own")
+            site.draws([{DAY - timedelta(days=1): 500.0}.get(day, 100.0)] * 260, step_s=5.0)
+        site.now_utc_s = START_UTC_S - 60
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 400)
+
+    found = evidence_of(site, method="10-of-10").baseline
+
+    assert isinstance(found, Baseline)
+    assert found.steps[0].power.in_kw == 100.0
+    assert DAY - timedelta(days=1) not in found.days
+    assert DAY - timedelta(days=2) in found.days
+
+
+async def test_an_event_that_goes_on_has_the_baseline_of_its_scheduled_hours(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([100.0] * 90)
+
+    with opened(site.path) as history:
+        rows = history.event("dr-7")
+        assert rows[0].version is not None
+        found = evidence_of(site, method="10-of-10").baseline
+
+    assert rows[0].version.end_utc_s == START_UTC_S + EVENT_S
+    assert isinstance(found, NoBaseline)
+    assert found.lack is Lack.LIKE_DAYS
+
+
+async def test_an_event_that_was_never_measured_says_so(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+
+    found = evidence_of(site)
+
+    assert {item.compliance for item in found.intervals} == {Compliance.RAMPING, Compliance.UNKNOWN}
+    assert found.summary.quality is Quality.MISSING
+    assert any("not read in the event" in note for note in found.notes)
+
+
+async def test_a_version_that_never_was_in_force_has_a_report_without_intervals(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"), accepted("dr-7", kw=50, version_utc_s=2.0))
+        site.draws([50.0] * 400)
+
+    found = evidence_of(site, version_utc_s=1.0)
+
+    assert found.intervals == ()
+    assert "never asked the site" in as_html(found)
+
+
+async def test_the_first_command_is_one_that_lowers(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([100.0] * 20)
+        for at, watts in ((20, 2000), (45, 2500), (50, 1900), (55, 1000)):
+            site.now_utc_s = START_UTC_S - 60 + at
+            site.commands(watts)
+        site.draws([50.0] * 300)
+
+    found = evidence_of(site).commands
+
+    assert found.first_utc_s == START_UTC_S - 10
+    assert (found.sent, found.acknowledged) == (3, 3)
+
+
+async def test_every_event_is_listed_once_with_its_newest_word_and_its_versions(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"), accepted("dr-7", kw=50, version_utc_s=2.0))
+        site.now_utc_s += 1
+        await site.hears(accepted("dr-7"), operator="dsx")
+
+    with opened(site.path) as history:
+        found = [(row.id, row.status, versions) for row, versions in known_events(history)]
+
+    assert found == [("dsx:dr-7", "RECEIVED", 1), ("dr-7", "RECEIVED", 2)]

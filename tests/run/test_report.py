@@ -1,0 +1,222 @@
+"""`wattshift report` over a journal that the real journal and the real book of events wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from controller.__main__ import app
+from controller.grid.isotime import stamp
+from controller.run.history import opened
+from tests.run.journaled import START_UTC_S, lived
+
+SITE = """
+name = "container-7"
+[[nodes]]
+id = "site"
+limit_kw = 200
+meter = "main-meter"
+[journal]
+path = "{journal}"
+[[modbus]]
+id = "switchboard"
+host = "127.0.0.1"
+points = [{{ kind = "power", meter = "main-meter", unit = 1, address = 0, type = "float32", max_w = 2e6 }}]
+[settlement]
+time_zone = "America/Chicago"
+[grid]
+host = "127.0.0.1"
+ven = "site-tx1"
+client_id = "site-tx1-ctl"
+baseline = "10-of-10"
+[[operators]]
+id = "dsx"
+host = "127.0.0.2"
+ven = "site-tx1"
+client_id = "site-tx1-ctl"
+"""
+
+
+@pytest.fixture(scope="module")
+def site_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("report")
+    asyncio.run(lived(directory / "journal.db"))
+    file = directory / "site.toml"
+    file.write_text(SITE.format(journal=directory / "journal.db"), encoding="utf-8")
+    return file
+
+
+def told(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    assert result.exit_code == 1, result.output
+    return " ".join(result.output.split())
+
+
+def test_the_report_has_the_numbers_of_what_happened(site_file: Path) -> None:
+    report = json.loads(told("dr-7", site_file, "--operator", "grid", "--format", "json"))
+
+    assert (report["event"], report["operator"], report["site"]) == ("dr-7", "", "container-7")
+    assert report["start_utc"] == stamp(START_UTC_S)
+    assert report["baseline"]["missing"] is None
+    assert len(report["baseline"]["days"]) == 10
+    assert {item["baseline_kw"] for item in report["intervals"]} == {145.0}
+    summary = report["summary"]
+    assert summary["response_s"] == 3.0
+    assert summary["first_command_s"] == -2.0
+    assert summary["before_kw"] == 120.0
+    assert summary["commands_sent"] == summary["commands_acknowledged"] == 1
+    assert summary["devices_found_lying"] == 1
+    assert [item["compliance"] for item in report["intervals"]] == [
+        "ramping",
+        "compliant",
+        "compliant",
+        "unknown",
+        "compliant",
+        "compliant",
+    ]
+    assert summary["compliant_percent"] == 80.0
+    assert summary["restore_s"] == 7.0
+    assert summary["unmeasured_s"] == pytest.approx(60, abs=2)
+
+
+def test_the_baseline_can_be_another_and_reads_the_meter_of_the_minutes_before(site_file: Path) -> None:
+    report = json.loads(
+        told("dr-7", site_file, "--operator", "grid", "--baseline", "meter-before", "--format", "json")
+    )
+
+    assert {item["baseline_kw"] for item in report["intervals"]} == {120.0}
+
+
+def test_the_table_can_be_read_by_people(site_file: Path) -> None:
+    text = told("dr-7", site_file, "--operator", "grid")
+
+    assert "container-7  event dr-7" in text
+    assert "80.0% (4 of 5 judged" in text
+    assert "16:00:10" in text
+
+
+def test_the_csv_is_read_by_a_spreadsheet_s_reader(site_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dr-7.csv"
+
+    assert told("dr-7", site_file, "--operator", "grid", "--format", "csv", "--out", file) == ""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, strict=True))
+
+    assert [row["compliance"] for row in rows].count("compliant") == 4
+    assert rows[0]["start_local"] == "2026-11-18T16:00:00-06:00"
+
+
+def test_intervals_are_as_long_as_asked_for(site_file: Path) -> None:
+    text = told("dr-7", site_file, "--operator", "grid", "--interval", "5m", "--format", "csv")
+
+    assert len(list(csv.DictReader(io.StringIO(text)))) == 2  # ramping, and the rest
+
+
+def test_the_openadr_report_names_the_site_as_its_operator_does(site_file: Path) -> None:
+    content = json.loads(told("dsx:dr-7", site_file, "--format", "openadr"))
+
+    assert (content["objectType"], content["eventID"], content["clientID"]) == (
+        "REPORT",
+        "dr-7",
+        "site-tx1-ctl",
+    )
+    assert len(content["resources"][0]["intervals"]) == 6
+
+
+def test_the_page_is_written_whole(site_file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "dr-7.html"
+
+    told("dr-7", site_file, "--operator", "grid", "--format", "html", "--out", page)
+
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.rstrip().endswith("</html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["dr-7.html"]
+
+
+def test_the_journal_alone_is_enough(site_file: Path) -> None:
+    journal = site_file.parent / "journal.db"
+
+    report = json.loads(told("dr-7", "--operator", "grid", "--journal", journal, "--format", "json"))
+
+    assert report["time_zone"] == "UTC"
+    assert report["baseline"]["method"] == "meter-before"
+    assert report["summary"]["compliant_percent"] == 80.0
+
+
+def test_the_seals_are_checked_on_request_and_a_changed_row_shows(site_file: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.db"
+    with sqlite3.connect(site_file.parent / "journal.db") as source, sqlite3.connect(journal) as copy:
+        source.backup(copy)
+    source.close()
+    arguments = ("dr-7", "--operator", "grid", "--journal", journal, "--format", "json", "--verify")
+
+    before = json.loads(told(*arguments))["audit"]
+    copy.execute("UPDATE samples SET metered_w = 50000 WHERE metered_w = 120000")
+    copy.commit()
+    copy.close()
+    after = json.loads(told(*arguments))["audit"]
+
+    assert before["verdict"] == "verified"
+    assert before["head_hash"]
+    assert after["verdict"] == "broken"
+
+
+def test_without_an_event_the_known_ones_are_listed(site_file: Path) -> None:
+    text = told("--config", site_file)
+
+    assert "dsx:dr-7" in text
+    assert "CANCELLED" in text
+
+
+def test_an_id_that_two_operators_used_is_asked_back_and_one_that_one_used_is_not(site_file: Path) -> None:
+    assert "dr-9: of several operators; say one of dsx:dr-9, iso:dr-9" in refused("dr-9", site_file)
+    assert json.loads(told("dr-8", site_file, "--format", "json"))["event"] == "dsx:dr-8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["dr-6"], "dr-6: nothing is known of it"),
+        (["dr-7", "--operator", "grid", "--version", "2026-01-01"], "no version"),
+        (["dr-7", "--operator", "grid", "--version", "yesterday"], "--version yesterday"),
+        (
+            ["dr-7", "--operator", "grid", "--baseline", "best-guess"],
+            "--baseline best-guess: one of 10-of-10",
+        ),
+        (["dr-7", "--operator", "grid", "--interval", "7m"], "--interval 7m"),
+        (["dr-7", "--operator", "grid", "--time-zone", "Mars/Olympus"], "--time-zone Mars/Olympus"),
+        (["dr-7", "--operator", "grid", "--format", "xml"], "--format xml"),
+        (
+            ["dr-7", "--operator", "grid", "--out", "/nowhere/x.csv", "--format", "csv"],
+            "--out /nowhere/x.csv",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_said_by_name(site_file: Path, arguments: list[str], complaint: str) -> None:
+    assert complaint in refused(*arguments, "--config", site_file)
+
+
+def test_a_journal_that_is_none_is_said_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    file.write_text("no database")
+
+    assert str(file) in refused("dr-7", "--journal", file).replace(" ", "")
+
+
+def test_reading_disturbs_no_writer(site_file: Path) -> None:
+    with opened(site_file.parent / "journal.db") as history:
+        assert [row.status for row in history.event("dsx:dr-7")][-1] == "CANCELLED"
