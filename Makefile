@@ -98,12 +98,15 @@ fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every
 bench-kill: $(VENV)/.installed tools  ## kill -9 in the middle of events, 1,000 times, against a real broker: about eight minutes
 	$(BIN)/python -m tests.bench.kill --kills 1000
 
-.PHONY: bench-capstep bench-regulation
+.PHONY: bench-capstep bench-regulation bench-regulation-site
 bench-capstep: $(VENV)/.installed  ## half of 10,000 machines off at once: seconds until the site is below the cap
 	$(BIN)/python -m tests.bench.capstep
 
 bench-regulation: $(VENV)/.installed  ## following a regulation signal, with and without GPUs: the score; SIGNAL= a csv
 	$(BIN)/python -m tests.bench.regulation $(SIGNAL)
+
+bench-regulation-site: $(VENV)/.installed  ## the same by the whole daemon and its drivers on a container: about ten minutes
+	$(BIN)/python -m tests.bench.regulation_site $(SIGNAL)
 
 lock: $(VENV)/.installed  ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \

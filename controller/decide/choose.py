@@ -87,6 +87,7 @@ class Choosing:
             most_w=most_w,
             dwells=dwells,
             pinned=self.may.pinned,
+            kept=self.may.kept,
         )
         found = found.lifted(profit.lifts(found.start, found.worth, self.may.held & obeys))
         menu = Menu(

@@ -36,6 +36,8 @@ class Columns:
     measured: Flags
     heard_s: Floats
     since_s: Floats
+    began_w: Ints
+    started_s: Floats
     may_start_s: Floats
     bias: Floats
     stuck_w: Ints
@@ -73,6 +75,8 @@ class Columns:
         self.measured[row] = state.quality is Quality.MEASURED
         self.heard_s[row] = state.at_s
         self.since_s[row] = state.since_s
+        self.began_w[row] = state.began.watts
+        self.started_s[row] = state.started_s[-1] if state.started_s else -np.inf
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
         self.bias[row] = state.bias
         self.stuck_w[row] = 0 if state.stuck is None else state.stuck.draw.watts
@@ -91,6 +95,8 @@ class Columns:
         self.draw_w[rows] = [it.draw.watts for it in known]
         self.heard_s[rows] = [it.at_s for it in known]
         self.since_s[rows] = [it.since_s for it in known]
+        self.began_w[rows] = [it.began.watts for it in known]
+        self.started_s[rows] = [it.started_s[-1] if it.started_s else -np.inf for it in known]
         starts = zip(rows, known, strict=True)
         self.may_start_s[rows] = [may_start_s(fleet.specs[row], it) for row, it in starts]
         self.bias[rows] = [it.bias for it in known]
@@ -114,6 +120,8 @@ def empty(rows: int) -> Columns:
         measured=np.zeros(rows, dtype=np.bool_),
         heard_s=np.full(rows, -np.inf),
         since_s=np.full(rows, -np.inf),
+        began_w=np.zeros(rows, dtype=np.int64),
+        started_s=np.full(rows, -np.inf),
         may_start_s=np.full(rows, -np.inf),
         bias=np.ones(rows),
         stuck_w=np.zeros(rows, dtype=np.int64),

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide import arrival
+from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Follow, Limits
@@ -24,10 +25,6 @@ from controller.decide.value import floor_index
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import JobState, QueueReading
 
-FALL_SHARE = 0.1
-"""Time constant of a stop, as a share of the time in which it must show."""
-RISE_SHARES = (0.1, 0.6)
-"""A start shows nothing for the first share of the time in which it must show, and ramps for the second."""
 AHEAD_S = 4.0
 """A miner that is told to stop now is mostly stopped then."""
 SWING_AHEAD_S = 1.5
@@ -37,17 +34,17 @@ GAIN = 0.05
 """Share of a meter reading's difference from the model that is believed at once."""
 OFF_SHARE = 0.1
 """The meter corrects the model by no more than this share of the set-point."""
-SHORT_SHARE, OVER_SHARE = 0.001, 0.002
+SHORT_SHARE, OVER_SHARE = 0.001, 0.001
 """So little off a set-point, miners are left alone: the meter's noise is about as much."""
 SWING_SHARE = 0.25
 """... and as long as GPUs are within this share of their way from the middle to an end."""
-OVER_START, OVER_MOST = 8.0, 0.1
-"""Asked for beyond what is short, as a multiple of that and as a share of the set-point at most, while the
-set-point keeps moving: of a start that takes two minutes, little shows in the seconds that count.
+SOON_S, OVER_START, OVER_MOST = 14.0, 8.0, 0.1
+"""While the set-point keeps moving, what is short should be there within the first: of a start that takes two
+minutes, little shows in the seconds that count. So the more is started the longer that takes, up to the
+second times what is short, and the third of the set-point.
 """
 MOVES, MOVING_S = 3.0, 60.0
 """A set-point that changed so often within about that time keeps moving."""
-LEAST_S, LONG_AGO_S = 0.1, 3600.0
 KEPT_S = 10.0
 """The model is remembered for as long as a meter reading may be late."""
 
@@ -91,17 +88,21 @@ def set_course(
     """Aim at the set-point of `limits`. What was learned of the site ends with the set-point."""
     if not limits.follows:
         nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w)
-        return Course(limits=limits, follow=Follow(), may=may, swing=nobody)
+        kept = Follow(starts=before.starts, retunes=before.retunes)
+        return Course(limits=limits, follow=kept, may=may, swing=nobody)
     swing = _swing(seen, limits, may, queues)
     other_w = float(seen.other_w[0])
-    modelled_w = other_w + float(_drawn_w(seen, may, now_s).sum())
-    follow = _watched(before, limits.goal_w, modelled_w, meter, now_s)
+    known = arrival.learned(before, seen, may, now_s)
+    modelled_w = other_w + float(arrival.drawn_w(seen, may, known, now_s).sum())
+    follow = _watched(known, limits.goal_w, modelled_w, meter, now_s)
     wanted_w = limits.goal_w - follow.off_w - other_w - swing.middle_w
     slow = ~swing.gpus
-    soon_w = float(_drawn_w(seen, may, now_s + AHEAD_S, landed=True)[slow].sum())
-    settled_w = float(_counts_w(seen, may)[slow].sum())
-    change_w = _change_w(wanted_w - soon_w, wanted_w - settled_w, limits.goal_w, swing, follow)
-    limits, may = _aimed(seen, limits, replace(may, pinned=swing.gpus), change_w)
+    soon_w = float(arrival.drawn_w(seen, may, follow, now_s + AHEAD_S, landed=True)[slow].sum())
+    settled_w = float(arrival.settled_w(seen, may)[slow].sum())
+    may = replace(may, pinned=swing.gpus)
+    lack = Lack(soon_w=wanted_w - soon_w, settled_w=wanted_w - settled_w, slack_w=SWING_SHARE * swing.half_w)
+    change_w, may = _change(seen, limits, may, follow, lack)
+    limits, may = _aimed(seen, limits, may, change_w)
     return Course(limits=limits, follow=follow, may=may, swing=swing)
 
 
@@ -114,8 +115,9 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     free = np.flatnonzero(swing.gpus & ~course.may.dwells)
     if not len(free):
         return at
-    counts_w = _counts_w(seen, course.may)
-    slow_w = float(_drawn_w(seen, course.may, now_s + SWING_AHEAD_S)[~swing.gpus].sum())
+    counts_w = arrival.settled_w(seen, course.may)
+    soon_w = arrival.drawn_w(seen, course.may, course.follow, now_s + SWING_AHEAD_S)
+    slow_w = float(soon_w[~swing.gpus].sum())
     wanted_w = limits.goal_w - course.follow.off_w - float(seen.other_w[0]) - slow_w
     change_w = wanted_w - float(counts_w[swing.gpus].sum())
     if abs(change_w) <= SHORT_SHARE * limits.goal_w:
@@ -131,13 +133,15 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
         if moved == 0:
             break
-        after[row] = _nearest(seen, row, watts + moved if up else watts - moved)
+        after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
     return after
 
 
-def _nearest(seen: Snapshot, row: int, watts: float) -> int:
+def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
+    """Among the points at which the GPU may be: beside the nearest of all may lie what its heat allows."""
     points = seen.fleet.specs[row].points
-    return min(range(len(points)), key=lambda at: abs(points[at].power.watts - watts))
+    may = [at for at, it in enumerate(points) if swing.least_w[row] <= it.power.watts <= swing.most_w[row]]
+    return min(may, key=lambda at: abs(points[at].power.watts - watts))
 
 
 def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:
@@ -151,28 +155,81 @@ def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueR
             for row in rows if status.state is JobState.RUNNING else ():
                 spec = fleet.specs[row]
                 least_w[row] = spec.points[floor_index(spec, status.job)].power.watts
-    over = np.append(limits.room_w(seen.worst_w) < 0, False)
-    strained = over[seen.tree.way[fleet.node]].any(axis=1)
-    gpus = fleet.gpu & may.obeys & ~strained & (known.now_w >= least_w) & (known.now_w <= most_w)
+    gpus = (
+        fleet.gpu & may.obeys & ~_strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
+    )
     return Swing(gpus=gpus, least_w=least_w, most_w=most_w)
 
 
-def _change_w(short_w: float, unsettled_w: float, goal_w: int, swing: Swing, follow: Follow) -> float:
-    """What miners should be asked for, beyond what they were asked for. `short_w` is what they will soon lack
-    (negative: have too much), `unsettled_w` what they would lack if everything had arrived.
+def _strained(seen: Snapshot, limits: Limits) -> Flags:
+    """Which devices have a node above them that carries too much at worst."""
+    over = np.append(limits.room_w(seen.worst_w) < 0, False)
+    return np.asarray(over[seen.tree.way[seen.fleet.node]].any(axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """What miners will soon lack (negative: have too much), and what they would if everything had arrived;
+    `slack_w` of that GPUs see to.
     """
-    slack_w = SWING_SHARE * swing.half_w
-    if short_w > max(SHORT_SHARE * goal_w, slack_w):
-        beyond_w = min(OVER_START * short_w, OVER_MOST * goal_w)
-        return max(0.0, unsettled_w + _moving(follow) * beyond_w)
-    if short_w < -max(OVER_SHARE * goal_w, slack_w):
-        return short_w
-    return 0.0
+
+    soon_w: float
+    settled_w: float
+    slack_w: float
+
+
+def _change(
+    seen: Snapshot, limits: Limits, may: Freedom, follow: Follow, lack: Lack
+) -> tuple[float, Freedom]:
+    """What miners should be asked for, beyond what they were asked for, and who may be asked.
+
+    While the set-point keeps moving, machines that hash fill in for those that are starting, where that is
+    quick; for what they cannot, more is started than is short.
+    """
+    moving, goal_w = _moving(follow), limits.goal_w
+    change_w = 0.0
+    if lack.soon_w > max(SHORT_SHARE * goal_w, lack.slack_w):
+        quick_w = _quick_w(seen, may, follow) if moving else 0.0
+        over_start = min(OVER_START, max(0.0, arrival.start_s(seen, follow) / SOON_S - 1))
+        beyond_w = moving * over_start * max(0.0, lack.soon_w - quick_w)
+        change_w = max(0.0, lack.settled_w + min(beyond_w, OVER_MOST * goal_w))
+        if change_w < min(lack.soon_w, quick_w):
+            change_w, may = min(lack.soon_w, quick_w), replace(may, rests=may.rests | _asleep(seen))
+    elif lack.soon_w < -max(OVER_SHARE * goal_w, lack.slack_w):
+        change_w = lack.soon_w
+    return change_w, _one_way(seen, limits, may, change_w) if moving else may
+
+
+def _quick_w(seen: Snapshot, may: Freedom, follow: Follow) -> float:
+    """What machines that hash can draw more within seconds; nothing where that takes them longer."""
+    if arrival.retune_s(seen, follow) > SOON_S:
+        return 0.0
+    free = ~seen.fleet.gpu & may.obeys & ~may.dwells & ~may.barred & ~_asleep(seen)
+    free &= seen.columns.stuck_w == 0
+    most_w = np.minimum(may.most_w, seen.fleet.top_w)
+    return float(np.maximum(0, most_w - seen.columns.now_w)[free].sum())
+
+
+def _asleep(seen: Snapshot) -> Flags:
+    return np.asarray(seen.columns.now_w == seen.fleet.floor_w)
 
 
 def _moving(follow: Follow) -> float:
     """0 for a set-point that stands, 1 for one that keeps moving; a single step is not that."""
     return min(1.0, max(0.0, follow.moves - 1) / MOVES)
+
+
+def _one_way(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> Freedom:
+    """Nobody is lowered to raise another, and nobody raised while the site has too much: what goes down is
+    gone at once, what goes up comes late, and meanwhile the set-point is not met. What earns more can wait
+    until the set-point stands.
+    """
+    now_w = np.maximum(seen.columns.now_w, 0)
+    miners = ~seen.fleet.gpu & may.obeys
+    most_w = may.most_w if change_w > 0 else np.where(miners, np.minimum(may.most_w, now_w), may.most_w)
+    free = miners & ~may.barred & ~may.rests & ~_strained(seen, limits)
+    free &= (seen.columns.at >= 0) & (now_w <= may.most_w) & ~seen.columns.idle & (seen.columns.stuck_w == 0)
+    return replace(may, most_w=most_w, kept=free if change_w >= 0 else may.kept)
 
 
 def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tuple[Limits, Freedom]:
@@ -186,7 +243,7 @@ def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tup
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
 
     def least_w(kept: Flags) -> int:
-        return int(seen.other_w[0] + np.where(kept | may.pinned, counts_w, lowest_w).sum())
+        return int(seen.other_w[0] + np.where(kept | may.pinned | may.kept, counts_w, lowest_w).sum())
 
     kept = may.dwells | arriving
     if least_w(kept) > aim_w:
@@ -208,26 +265,6 @@ def _watched(
         then_w = float(np.interp(meter_s - METER_LATE_S, then_s, [past[1] for past in lately]))
         off_w += GAIN * (meter.value.power.watts - then_w - off_w)
         off_w = min(max(off_w, -OFF_SHARE * goal_w), OFF_SHARE * goal_w)
-    return Follow(at_s=now_s, goal_w=goal_w, off_w=off_w, meter_s=meter_s, modelled=lately, moves=moves)
-
-
-def _counts_w(seen: Snapshot, may: Freedom) -> Floats:
-    """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
-    known = seen.columns
-    return np.where(may.obeys, known.here_w, known.draw_w)
-
-
-def _drawn_w(seen: Snapshot, may: Freedom, at_s: float, *, landed: bool = False) -> Floats:
-    """What each device is expected to draw at a time; `landed` takes every stop to be over."""
-    fleet, known = seen.fleet, seen.columns
-    end_w, from_w = _counts_w(seen, may), known.draw_w.astype(np.float64)
-    seen_s = np.maximum(known.heard_s, at_s - LONG_AGO_S)
-    since_s = np.maximum(0.0, at_s - np.maximum(seen_s, known.since_s))
-    left = 0.0 if landed else np.exp(-since_s / np.maximum(FALL_SHARE * fleet.settle_down_s, LEAST_S))
-    falling_w = end_w + (from_w - end_w) * left
-    quiet_until_s = known.since_s + RISE_SHARES[0] * fleet.settle_up_s
-    ramped_s = np.maximum(0.0, at_s - np.maximum(seen_s, quiet_until_s))
-    rise_s = np.maximum(RISE_SHARES[1] * fleet.settle_up_s, LEAST_S)
-    rising_w = np.minimum(end_w, from_w + end_w * ramped_s / rise_s)
-    moving_w = np.where(end_w < from_w, falling_w, rising_w)
-    return np.where(fleet.gpu, end_w, moving_w)
+    return replace(
+        before, at_s=now_s, goal_w=goal_w, off_w=off_w, meter_s=meter_s, modelled=lately, moves=moves
+    )

@@ -26,6 +26,7 @@ class Freedom:
     dwells: Flags
     rests: Flags
     pinned: Flags
+    kept: Flags
     barred: Flags
     held: Flags
 
@@ -40,6 +41,7 @@ def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
         dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
         rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
         pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
+        kept=np.zeros(len(seen.fleet), dtype=np.bool_),
         barred=~may_run,
         held=may_run & ~at_rest & ~seen.fleet.gpu,
     )

@@ -12,6 +12,9 @@ from controller.decide.timeline import GridNow
 from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power, tightest
 from controller.domain.site import Site
 
+RISE_SHARE = 0.7
+"""A raise is taken to be over within this share of the time in which it must show, until more is known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -32,7 +35,9 @@ class StepMargin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
     """What following a set-point remembers. `off_w` is what the meter shows beyond the model; `modelled` has
-    when and what the model said of late; `moves` counts the set-point's changes, old ones for less.
+    when and what the model said of late; `moves` counts the set-point's changes, old ones for less. `starts`
+    and `retunes` are how long starts, and raises of machines that hash, take here, as shares of the time in
+    which they must show: learned, and kept when the set-point ends.
     """
 
     at_s: float = 0.0
@@ -41,6 +46,8 @@ class Follow:
     meter_s: float = float("-inf")
     modelled: tuple[tuple[float, float], ...] = ()
     moves: float = 0.0
+    starts: float = RISE_SHARE
+    retunes: float = RISE_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def observe(
     reading = sample.value
     if state.point is None:
         # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
-        first = _heard(state, sample)._replace(since_s=now_s)
+        first = _heard(state, sample)._replace(since_s=now_s, began=reading.draw)
         return _adopt(spec, first, reading, now_s)
     if not _has(spec, state.point):
         return _adopt(spec, _heard(state, sample), reading, now_s)
@@ -123,6 +123,7 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
         worst=counts if counts.watts > state.worst.watts else state.worst,
         since_s=state.since_s if again else now_s,
+        began=state.began if again else state.draw,
         asked_s=state.asked_s if again else now_s,
         sent_s=now_s,
         attempts=state.attempts + 1 if again else 1,

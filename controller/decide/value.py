@@ -98,12 +98,13 @@ def offers(
     most_w: Ints,
     dwells: Flags,
     pinned: Flags,
+    kept: Flags,
 ) -> Offers:
     """The points that devices may be given, and their worth. `most_w` is what heat allows each.
 
-    A device is always offered its lowest point, a `pinned` one only where it is. One that dwells is offered
-    nothing above where it is. A GPU without a job has its lowest limit; one with a job also those at which
-    the job has its least throughput.
+    A device is always offered its lowest point, a `pinned` one only where it is, and one that is `kept`
+    nothing below that. One that dwells is offered nothing above where it is. A GPU without a job has its
+    lowest limit; one with a job also those at which the job has its least throughput.
     """
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
     now_w = known.now_w[owner]
@@ -112,9 +113,11 @@ def offers(
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
     may = (power_w <= within_w[owner]) & (fleet.rank >= jobs.least[owner]) | at_floor
+    if kept.any():
+        may &= ~(kept[owner] & (power_w < now_w))
     if pinned.any():
         may = np.where(pinned[owner], here, may)
-    may &= obeys[owner] | at_floor
+    may = np.where(obeys[owner], may, at_floor)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     earns = output - power_w / 1000 * valuation.usd_per_kwh
     worth = earns

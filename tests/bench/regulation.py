@@ -35,13 +35,20 @@ WARM_UP_S = 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
+    """`prompt` is the precision without any shift; `strict` is the score with that."""
+
     accuracy: float
     delay: float
     precision: float
+    prompt: float
 
     @property
     def total(self) -> float:
         return (self.accuracy + self.delay + self.precision) / 3
+
+    @property
+    def strict(self) -> float:
+        return (self.accuracy + self.delay + self.prompt) / 3
 
 
 def score(signal: Floats, response: Floats) -> Score:
@@ -62,6 +69,7 @@ def score(signal: Floats, response: Floats) -> Score:
         accuracy=float(np.mean(accuracies)),
         delay=float(np.mean(delays)),
         precision=max(0.0, 1 - min(errors)),
+        prompt=max(0.0, 1 - errors[0]),
     )
 
 

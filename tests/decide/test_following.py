@@ -15,7 +15,7 @@ from controller.decide.limits import Follow, Moment, limits_now
 from controller.decide.plan import CapReason, Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.timeline import GridNow
-from controller.domain.devices import DeviceSpec, MeterReading
+from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -23,6 +23,7 @@ from tests.bench.regulation import follow, regd_like, score
 from tests.decide.builders import (
     FULL,
     GPU_POINTS,
+    LOW,
     NOW_S,
     SLEEP,
     UTC_S,
@@ -39,6 +40,7 @@ from tests.decide.builders import (
     reading,
     running,
     site,
+    working,
 )
 from tests.decide.steps import decide
 from tests.decide.strategies import bounded
@@ -118,6 +120,43 @@ def test_what_is_too_much_now_is_stopped_though_a_machine_that_is_starting_is_le
     assert far_down.may.dwells.tolist() == [False] * 4
 
 
+def test_nobody_is_lowered_to_raise_another_while_the_set_point_keeps_moving() -> None:
+    """To start m3 at its lowest, and lower others for it, would earn more: later."""
+    points = {"m0": FULL, "m1": FULL, "m2": FULL, "m3": SLEEP}
+    state = running({name: device(point) for name, point in points.items()})
+    said = [at_point(spec, points[spec.id]) for spec in MINERS]
+    asked = inputs(*MINERS, readings=said, events=(event(target_w=10_540),))
+
+    _, stands = decide(site(), state, asked)
+    _, moves = decide(site(), replace(state, follow=moving(10_540)), asked)
+
+    assert {command.device: command.point for command in stands.commands}.get("m0") == LOW
+    assert moves.commands == ()
+
+
+def test_machines_that_hash_fill_in_for_those_that_are_starting_where_that_is_quick() -> None:
+    climbing = device(
+        FULL,
+        Truth.ACKNOWLEDGED,
+        draw_w=30,
+        began=Power(30),
+        since_s=NOW_S - 5,
+        sent_s=NOW_S - 5,
+        started_s=(NOW_S - 5,),
+    )
+    state = running({"m0": device(LOW), "m1": device(LOW), "m2": device(SLEEP), "m3": climbing})
+    said = [at_point(spec, point) for spec, point in zip(MINERS, (LOW, LOW, SLEEP), strict=False)]
+    asked = inputs(*MINERS, readings=[*said, reading("m3", 30)], events=(event(target_w=8_330),))
+
+    slow = course(state, asked, 8_330, before=moving(8_330))
+    quick = course(state, asked, 8_330, before=replace(moving(8_330), retunes=0.03))
+
+    assert slow.limits.aim_w == 8_330 + 833  # another start, for what it shows in the next seconds
+    assert not slow.may.rests.any()
+    assert quick.limits.aim_w == 8_330 + 2_200
+    assert quick.may.rests.tolist() == [False, False, True, False]
+
+
 def test_a_set_point_stops_nothing_that_changed_a_moment_ago() -> None:
     specs = tuple(replace(spec, dwell_s=60.0) for spec in MINERS)
     state = running({spec.id: device(FULL, since_s=NOW_S - 30) for spec in specs})
@@ -189,6 +228,22 @@ def test_gpus_keep_what_their_jobs_need_whatever_the_set_point() -> None:
 
 def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
     assert tick(2, 1_601).commands == ()
+
+
+def test_a_gpu_follows_no_set_point_to_a_limit_that_its_heat_forbids() -> None:
+    """What is short leads to 590 W, its heat allows 575 W, and the nearest of its points is 600 W."""
+    warm = gpu("g0", thermal=ThermalLimits(derate_c=80.0, trip_c=100.0))
+    running_job = working(job("j", flex=FlexTier.BROAD), "g0")
+    asked = inputs(
+        warm,
+        readings=[reading("g0", 500, 500, hottest_c=85.0)],
+        queues=(queue(running_job, gpus=["g0"]),),
+        events=(event(target_w=590),),
+    )
+
+    _, plan = decide(site(), running({"g0": device(GPU_POINTS[3])}), asked)
+
+    assert [grant.point.power.watts for grant in plan.grants] == [500]
 
 
 def test_gpus_follow_no_set_point_below_a_place_that_is_over_its_limit() -> None:

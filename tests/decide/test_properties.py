@@ -17,7 +17,7 @@ from controller.decide.step import step
 from controller.decide.timeline import grid_now, link_since
 from controller.domain.power import Limit, Power, tightest
 from controller.domain.site import Site
-from tests.decide.builders import reasons
+from tests.decide.builders import UTC_S, event, reasons
 from tests.decide.sites import FAULTS, Chaos, calm, trouble, world_of
 from tests.decide.steps import decide
 from tests.decide.strategies import bounded
@@ -78,6 +78,19 @@ def test_whatever_is_said_by_whomever_every_plan_meets_the_invariants(seed: int)
         state, plan = decide(chaos.site, before, inputs)
 
         assert not plan.ready or granted_too_much(chaos.site, before, inputs, plan) == []
+
+
+@bounded(15)
+@given(SEEDS)
+def test_a_set_point_that_moves_with_every_tick_breaks_no_invariant_whatever_else_is_said(seed: int) -> None:
+    chaos, state, draw = Chaos(seed), State(), random.Random(seed)
+    target_w = draw.uniform(0, 40_000)
+
+    for version in range(40):
+        target_w = max(0.0, target_w + draw.gauss(0, 2_000))
+        moved = event("agc", target_w=int(target_w), version_utc_s=UTC_S + version)
+        inputs = chaos.inputs()
+        state, _ = decide(chaos.site, state, replace(inputs, events=(*inputs.events, moved)))
 
 
 @bounded(60)

@@ -49,6 +49,7 @@ def given(
         most_w=fleet.top_w,
         dwells=np.zeros(len(specs), np.bool_),
         pinned=np.zeros(len(specs), np.bool_),
+        kept=np.zeros(len(specs), np.bool_),
     )
     menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
     index = allocate(menu, np.array([room_w]), tree).index

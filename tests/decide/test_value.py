@@ -53,6 +53,7 @@ def offered(
         most_w=fleet.top_w,
         dwells=np.array([dwelling]),
         pinned=np.array([pinned]),
+        kept=np.array([False]),
     )
 
 

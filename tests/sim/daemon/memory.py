@@ -75,7 +75,7 @@ class MemoryLoop(VirtualLoop):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self._bridges: list[_Bridge] = []
+        self._bridges: set[_Bridge] = set()
 
     async def create_connection(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **_: Any
@@ -103,12 +103,15 @@ class MemoryLoop(VirtualLoop):
     async def sock_connect(self, sock: Any, address: Any) -> None:
         """For who speaks over a bare socket: one end of a pair takes its place, the other leads in here."""
         bridge = _Bridge(self)
-        self._bridges.append(bridge)
+        self._bridges.add(bridge)
         await self.create_connection(lambda: bridge, *address)
         bridge.take_the_place_of(sock)
 
+    def forget(self, bridge: _Bridge) -> None:
+        self._bridges.discard(bridge)
+
     def close(self) -> None:
-        for bridge in self._bridges:
+        for bridge in tuple(self._bridges):
             bridge.close()
         super().close()
 
@@ -203,6 +206,7 @@ class _Bridge(asyncio.Protocol):
         if self._far.fileno() >= 0:
             self._loop.remove_reader(self._far.fileno())
             self._far.close()
+        self._loop.forget(self)
 
 
 class MemoryServer(asyncio.Server):

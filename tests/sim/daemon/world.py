@@ -49,7 +49,7 @@ DOWN_S = 3.0
 
 
 @contextmanager
-def _nvml_at(state: Path) -> Iterator[None]:
+def nvml_at(state: Path) -> Iterator[None]:
     """The simulated NVML library finds its GPUs through the environment."""
     before = os.environ.get(STATE_VARIABLE)
     os.environ[STATE_VARIABLE] = str(state)
@@ -131,7 +131,7 @@ class World:
             asyncio.Runner(loop_factory=self._loop) as runner,
         ):
             warnings.filterwarnings("ignore", module="pyasic")  # it has not seen every model
-            with _nvml_at(self.directory / "nvml.state"):
+            with nvml_at(self.directory / "nvml.state"):
                 runner.run(self._run(until_s))
 
     @property
