@@ -151,8 +151,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         if node.meter is not None
     }
     # What was measured a moment ago is known also of a device that changes; but one that claims far less than
-    # it may draw may be drawing it.
-    uncertain = ~known.seen | (known.in_flight & ~known.measured)
+    # it may draw may be drawing it, and one that estimates claims all of it while it still starts.
+    starting = inputs.now_s - known.since_s <= fleet.settle_up_s
+    uncertain = ~known.seen | ((known.in_flight | starting) & ~known.measured)
     uncertain |= known.draw_w < nodes.LEAST_SHARE * known.worst_w
     sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)

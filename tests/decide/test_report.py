@@ -9,7 +9,7 @@ import pytest
 from controller.decide.device import DeviceState
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State
-from controller.domain.devices import MeterReading, ThermalLimits
+from controller.domain.devices import MeterReading, Quality, ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
@@ -270,3 +270,16 @@ def test_a_plan_says_when_the_grid_asks_for_something_else() -> None:
     plan = one(2_400, event(limit_w=3_000, end_s=NOW_S + 60))
 
     assert plan.next_change_utc_s == inputs().utc_s + 60
+
+
+@pytest.mark.parametrize(("started_ago_s", "doubted"), [(10, False), (120, True)])
+def test_a_meter_is_not_doubted_for_what_an_estimate_claims_of_a_machine_that_still_starts(
+    started_ago_s: float, doubted: bool
+) -> None:
+    here = site(limit_w=5_000, meter="m")
+    claims = reading(draw_w=3_500, setting_w=3_500, quality=Quality.ESTIMATED)
+    state = running({"m": device(FULL, since_s=NOW_S - started_ago_s)})
+
+    plan = decide(here, state, inputs(miner(), readings=[claims], metered_w={"m": 900}))[1]
+
+    assert (AlarmKind.METER_STALE in kinds(plan)) is doubted
