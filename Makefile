@@ -83,8 +83,8 @@ bench-gpu: $(VENV)/.installed  ## what reading a GPU costs beside the bare NVML 
 	$(BIN)/python -m tests.bench.gpu
 
 .PHONY: soak
-soak: $(VENV)/.installed  ## seeds SEEDS=100 from FIRST=1 on: two virtual hours of faults each, judged from the plant
-	$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) --first $(FIRST)
+soak: $(VENV)/.installed  ## seeds SEEDS=100 from FIRST=1 on: two virtual hours of faults each; OUT= a file to go on with
+	$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) --first $(FIRST) $(if $(OUT),--out $(OUT) --resume)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed  ## a million broken messages over every topic of every dialect: ten to twenty minutes

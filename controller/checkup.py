@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
-from controller.domain.grid import Right
+from controller.domain.grid import EventStatus, Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
 from controller.domain.site import Site
@@ -94,7 +94,8 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     for source, why in status["price_troubles"].items():
         yield Text(f"price source {source}: {why}", style="yellow")
     for event in status["events"]:
-        yield Text(f"event {event['event']}: {event['status']}, least possible {_kw(event['least_w'])}")
+        number = "possible" if event["status"] == EventStatus.INFEASIBLE else "least possible"
+        yield Text(f"event {event['event']}: {event['status']}, {number} {_kw(event['possible_w'])}")
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:

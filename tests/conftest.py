@@ -8,6 +8,11 @@ import socket
 from collections.abc import Callable, Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+"""The machine may be busy with other things: how long an example takes says nothing of the program."""
 
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.decide import doubt, jobs, profit, value
-from controller.decide.allocate import Allocation, Menu, allocate
+from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import Wish
@@ -16,6 +16,7 @@ from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.plan import Truth
+from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
 from controller.domain.devices import Means
@@ -32,8 +33,7 @@ class Chosen:
 
     `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
     `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
-    `least` is what all devices together can be brought down to. `earns` is in USD per hour, without the
-    premiums that keep jobs and dwelling devices where they are.
+    `earns` is in USD per hour, without the premiums that keep jobs and dwelling devices where they are.
     """
 
     may: Freedom
@@ -44,8 +44,8 @@ class Chosen:
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
     cut: frozenset[str]
-    least: Power
     earns: float
+    recall: Recall
 
     @property
     def gap(self) -> float:
@@ -57,8 +57,11 @@ class Chosen:
 class Choosing:
     """One tick's choice in the making: what does not change while jobs are tried on one GPU and another."""
 
-    def __init__(self, seen: Snapshot, limits: Limits, valuation: Valuation, may: Freedom) -> None:
+    def __init__(
+        self, seen: Snapshot, limits: Limits, valuation: Valuation, may: Freedom, before: Recall | None
+    ) -> None:
         self.seen = seen
+        self.recalling = Recalling(before, seen.fleet.node, seen.tree)
         self.valuation = valuation
         self.room_w = limits.aimed_room_w(seen.other_w)
         self.may = may
@@ -94,7 +97,7 @@ class Choosing:
             values=found.worth,
             group=_groups(self.seen, working),
         )
-        return found, allocate(menu, self.room_w, self.seen.tree)
+        return found, self.recalling.allocate(menu, self.room_w)
 
 
 def _groups(seen: Snapshot, working: Mapping[str, Work]) -> Ints | None:
@@ -114,12 +117,13 @@ def choose(
     placed: Mapping[str, tuple[str, ...]],
     valuation: Valuation,
     may: Freedom,
+    before: Recall | None = None,
 ) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
 
-    `placed` are the GPUs that queued jobs were given before.
+    `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls.
     """
-    choosing = Choosing(seen, limits, valuation, may)
+    choosing = Choosing(seen, limits, valuation, may, before)
     usable = _usable(choosing) if queues else {}
     too_much = _too_hot(choosing, usable)
 
@@ -134,6 +138,7 @@ def choose(
         at = np.where(choosing.may.obeys, found.point[found.start[:-1] + allocation.index], -1)
         short = [job for job in kept if not all(_has_enough(choosing, at, gpu, job) for gpu in job.gpus)]
         if not short:
+            forgiven = _forgiven(choosing, limits, working)
             return Chosen(
                 may=may,
                 offers=found,
@@ -141,10 +146,10 @@ def choose(
                 allocation=allocation,
                 kept=tuple(kept),
                 aside=tuple(job for job in aside.values() if job not in kept),
-                forgiven=_forgiven(choosing, limits, working),
+                forgiven=forgiven,
                 cut=_to_cut(choosing, limits, allocation, may.now_s),
-                least=Power(int(found.watts[found.start[:-1]].sum())),
                 earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
+                recall=choosing.recalling.recall,
             )
         rows = {gpu: row for job in short for gpu in job.gpus if (row := seen.fleet.row.get(gpu)) is not None}
         holding = {gpu for gpu, row in rows.items() if at[row] > 0}

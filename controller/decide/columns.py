@@ -23,7 +23,10 @@ ON_ITS_WAY = np.array([truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED) for truth 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """`at` is the index of a device's point (-1: none that it has), `now_w` that point's power (-1: none)."""
+    """`at` is the index of a device's point (-1: none that it has), `now_w` that point's power (-1: none).
+
+    A `steady` device, saying once more the very same, is as it was, whatever the time.
+    """
 
     at: Ints
     now_w: Ints
@@ -41,6 +44,7 @@ class Columns:
     derate: Floats
     warned: Flags
     idle: Flags
+    steady: Flags
 
     @property
     def seen(self) -> Flags:
@@ -57,12 +61,14 @@ class Columns:
         return np.maximum(counted_w(np.maximum(self.now_w, 0), self.bias), stuck_w)
 
     def copy(self) -> Columns:
-        return Columns(**{field.name: getattr(self, field.name).copy() for field in fields(self)})
+        return Columns(**{name: getattr(self, name).copy() for name in NAMES})
 
-    def put(self, fleet: Fleet, row: int, state: DeviceState) -> None:
-        """Mirror `state`; only into a copy that no plan was made of yet."""
-        self.at[row] = fleet.index_of(row, state.point)
-        self.now_w[row] = -1 if state.point is None else state.point.power.watts
+    def put(self, fleet: Fleet, row: int, state: DeviceState, before: DeviceState | None = None) -> None:
+        """Mirror `state`, which was `before`; only into a copy that no plan was made of yet."""
+        if before is None or state.point is not before.point:
+            self.at[row] = fleet.index_of(row, state.point)
+            self.now_w[row] = -1 if state.point is None else state.point.power.watts
+        self.steady[row] = False
         self.truth[row] = CODE[state.truth]
         self.worst_w[row] = state.worst.watts
         self.draw_w[row] = state.draw.watts
@@ -98,6 +104,10 @@ class Columns:
         self.derate[rows] = [it.derate for it in known]
         self.warned[rows] = [it.warned for it in known]
         self.idle[rows] = [without_work(it) for it in known]
+        self.steady[rows] = False
+
+
+NAMES = tuple(field.name for field in fields(Columns))
 
 
 def empty(rows: int) -> Columns:
@@ -118,6 +128,7 @@ def empty(rows: int) -> Columns:
         derate=np.zeros(rows),
         warned=np.zeros(rows, dtype=np.bool_),
         idle=np.zeros(rows, dtype=np.bool_),
+        steady=np.zeros(rows, dtype=np.bool_),
     )
 
 

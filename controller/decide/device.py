@@ -68,6 +68,14 @@ class DeviceState(NamedTuple):
     def seen(self) -> bool:
         return self.truth not in (Truth.STALE, Truth.UNREACHABLE)
 
+    def heard(self, draw: Power, quality: Quality, at_s: float) -> DeviceState:
+        """With what it said last. The same as `_replace`, which takes three times as long."""
+        return DeviceState._make((*self[:DRAW], draw, quality, at_s, *self[DRAW + 3 :]))
+
+    def said_again(self, other: DeviceState) -> bool:
+        """Whether the other differs in no more than when it was last heard."""
+        return self[: DRAW + 2] == other[: DRAW + 2] and self[DRAW + 3 :] == other[DRAW + 3 :]
+
     @property
     def in_flight(self) -> bool:
         return self.truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED)
@@ -82,6 +90,10 @@ class DeviceState(NamedTuple):
     def reckoned(self, point: OperatingPoint) -> Power:
         """The same of a device that does what it is told."""
         return point.power if self.bias == 1.0 else Power.up(point.power.watts * self.bias)
+
+
+DRAW = DeviceState._fields.index("draw")
+"""Where what a device said last is kept: its draw, how that is known, and when it was heard."""
 
 
 def with_slack_w(power: Power, share: float) -> int:

@@ -66,7 +66,7 @@ def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> boo
     point = state.point
     if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
         return False
-    started = now_s - max(state.since_s, state.sent_s) > spec.settle_up_s
+    started = not state.started_s or now_s - state.started_s[-1] > spec.settle_up_s
     idles = rate <= IDLE_RATE * point.rate and state.draw.watts <= IDLE_DRAW * state.reckoned(point).watts
     return started and idles and not asleep_at(spec, point, state.draw)
 

@@ -21,9 +21,10 @@ from controller.domain.site import Service, Site
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fleet:
     """`node` and `zone` are indices (zone -1: none). The points of row i are those from `start[i]` to just
-    before `start[i + 1]`, ascending in watts; `owner` is the row of each point. `ths_per_kw` is each miner's
-    best, NaN for what is none. `draining` and
-    `isolated` are devices below a node that is.
+    before `start[i + 1]`, ascending in watts; `owner` is the row of each point and `rank` its place
+    among those of its device. `ths_per_kw` is each miner's best, NaN for what is none. `draining` and
+    `isolated` are devices below a node that is. Who `has_choice` has more than one point; `last` is
+    the place of its highest.
     """
 
     given: tuple[DeviceSpec, ...]
@@ -46,22 +47,14 @@ class Fleet:
     power_w: Ints
     rate: Floats
     ths_per_kw: Floats
+    floor_w: Ints
+    top_w: Ints
+    has_choice: Flags
+    last: Ints
+    rank: Ints
 
     def __len__(self) -> int:
         return len(self.specs)
-
-    @property
-    def floor_w(self) -> Ints:
-        return self.power_w[self.start[:-1]]
-
-    @property
-    def has_choice(self) -> Flags:
-        """Which devices have more than one point."""
-        return np.diff(self.start) > 1
-
-    @property
-    def top_w(self) -> Ints:
-        return self.power_w[self.start[1:] - 1]
 
     def index_of(self, row: int, point: OperatingPoint | None) -> int:
         """Which of a device's points `point` is; -1 for none, and for one that it no longer has."""
@@ -81,6 +74,9 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
     zones: dict[str | None, int] = {zone.id: at for at, zone in enumerate(site.zones)}
     counts = np.array([len(spec.points) for spec in specs], dtype=np.int64)
     points = [point for spec in specs for point in spec.points]
+    start = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    owner = np.repeat(np.arange(len(specs)), counts)
+    power_w = np.array([point.power.watts for point in points], dtype=np.int64)
     return Fleet(
         given=tuple(given),
         specs=specs,
@@ -97,11 +93,16 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         settle_down_s=np.array([spec.settle_down_s for spec in specs], dtype=np.float64),
         settle_up_s=np.array([spec.settle_up_s for spec in specs], dtype=np.float64),
         restart_s=np.array([spec.restart_s for spec in specs], dtype=np.float64),
-        start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-        owner=np.repeat(np.arange(len(specs)), counts),
-        power_w=np.array([point.power.watts for point in points], dtype=np.int64),
+        start=start,
+        owner=owner,
+        power_w=power_w,
         rate=np.array([point.rate for point in points], dtype=np.float64),
         ths_per_kw=best_ths_per_kw(specs),
+        floor_w=power_w[start[:-1]],
+        top_w=power_w[start[1:] - 1],
+        has_choice=counts > 1,
+        last=counts - 1,
+        rank=np.arange(len(owner)) - start[owner],
     )
 
 

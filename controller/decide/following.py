@@ -86,10 +86,11 @@ def set_course(
     now_s: float,
 ) -> Course:
     """Aim at the set-point of `limits`. What was learned of the site ends with the set-point."""
-    swing = _swing(seen, limits, may, queues)
     if not limits.follows:
         kept = Follow(starts=before.starts, retunes=before.retunes)
-        return Course(limits=limits, follow=kept, may=may, swing=swing)
+        nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w)
+        return Course(limits=limits, follow=kept, may=may, swing=nobody)
+    swing = _swing(seen, limits, may, queues)
     other_w = float(seen.other_w[0])
     known = arrival.learned(before, seen, may, now_s)
     modelled_w = other_w + float(arrival.drawn_w(seen, may, known, now_s).sum())
@@ -148,7 +149,7 @@ def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueR
     fleet, known = seen.fleet, seen.columns
     least_w = np.full(len(fleet), np.iinfo(np.int64).max)
     most_w = np.minimum(may.most_w, fleet.top_w)
-    for queue in queues if limits.follows else ():
+    for queue in queues:
         for status in queue.jobs:
             rows = [fleet.row[gpu] for gpu in status.gpus if gpu in fleet.row]
             for row in rows if status.state is JobState.RUNNING else ():

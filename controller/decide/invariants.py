@@ -114,7 +114,7 @@ def _within_limits(
     """
     site, tree = ground.site, ground.tree
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
-    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    grid = grid_now(after.before.told(inputs.events), inputs.utc_s, link, site)
     usable_w = limits_now(site, ground.rated_w, grid, before.moment(inputs)).usable_w
     raised = np.zeros(len(tree.ids), dtype=np.int64)
     for name in plan.raised:

@@ -8,8 +8,9 @@ only so far as what is changing below cannot explain it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ LEARN_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Below:
+class Below(NamedTuple):
     """Sums over every device below a node.
 
     A device that is silent or changing draws something between nothing and its worst: `settled_w` has it at
@@ -43,11 +43,6 @@ class Below:
     busy_w: int = 0
     settled_w: int = 0
 
-    def and_other(self, watts: int) -> Below:
-        return Below(
-            worst_w=self.worst_w + watts, busy_w=self.busy_w + watts, settled_w=self.settled_w + watts
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sums:
@@ -57,16 +52,16 @@ class Sums:
     busy_w: Ints
     settled_w: Ints
 
-    def below(self, node: int) -> Below:
+    def below(self, node: int, other_w: int = 0) -> Below:
+        """`other_w` is load that is no device's."""
         return Below(
-            worst_w=int(self.worst_w[node]),
-            busy_w=int(self.busy_w[node]),
-            settled_w=int(self.settled_w[node]),
+            worst_w=int(self.worst_w[node]) + other_w,
+            busy_w=int(self.busy_w[node]) + other_w,
+            settled_w=int(self.settled_w[node]) + other_w,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """The sums below a node at one moment, and its meter's watts where they were new."""
 
     at_s: float
@@ -133,7 +128,7 @@ def reconcile(
         sample = meters[node.id]
         if sample is not None and sample.at_s <= known.at_s:
             sample = None
-        known = _watched(known, sums.below(at).and_other(int(carried_w[at])), sample, now_s)
+        known = _watched(known, sums.below(at, int(carried_w[at])), sample, now_s)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - node.fixed.watts
         if beyond_fixed_w > 0:
@@ -146,38 +141,41 @@ def _watched(
     known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float
 ) -> NodeMemory:
     metered_w = sample.value.power.watts if sample is not None else None
-    lately = (seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S)
-    known = replace(known, recent=(*lately, Seen(now_s, below, metered_w)))
+    lately = [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
+    recent = (*lately, Seen(now_s, below, metered_w))
     if sample is None:
-        return known
-    known = replace(known, doubted=_doubted(known, sample.value.power.watts))
-    return replace(known, at_s=sample.at_s) if known.doubted else _learn(known, sample)
+        return NodeMemory(
+            unexplained_w=known.unexplained_w, at_s=known.at_s, recent=recent, doubted=known.doubted
+        )
+    doubted = _doubted(recent, sample.value.power.watts)
+    learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample)
+    return NodeMemory(unexplained_w=learned_w, at_s=sample.at_s, recent=recent, doubted=doubted)
 
 
-def _doubted(known: NodeMemory, shown_w: int) -> bool:
+def _doubted(recent: Sequence[Seen], shown_w: int) -> bool:
     """Whether the meter shows far too little for what is below it.
 
     One that shows too much is believed, and one that stands still too: so may the watts of a liar.
     """
-    return shown_w < LEAST_SHARE * min(seen.below.settled_w for seen in known.recent)
+    return shown_w < LEAST_SHARE * min([seen.below.settled_w for seen in recent])
 
 
-def _learn(known: NodeMemory, sample: Sample[MeterReading]) -> NodeMemory:
+def _learned_w(known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:
     """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
 
     A device may start to draw, or stop, between two of its readings: only what lasts is learned.
     """
-    metered_w = [seen.metered_w for seen in known.recent if seen.metered_w is not None]
-    least_w = min(metered_w) * (1 - METER_ERROR) - max(seen.below.busy_w for seen in known.recent)
-    most_w = max(metered_w) * (1 + METER_ERROR) - min(seen.below.settled_w for seen in known.recent)
+    metered_w = [seen.metered_w for seen in recent if seen.metered_w is not None]
+    least_w = min(metered_w) * (1 - METER_ERROR) - max([seen.below.busy_w for seen in recent])
+    most_w = max(metered_w) * (1 + METER_ERROR) - min([seen.below.settled_w for seen in recent])
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w
     learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
     shown_w = sample.value.power.watts
     certain_w = shown_w - max(
-        seen.below.worst_w for seen in known.recent if sample.at_s - seen.at_s <= METER_LAG_S
+        [seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S]
     )
     if certain_w > shown_w * METER_ERROR:
         learned_w = max(learned_w, certain_w)
-    return replace(known, unexplained_w=max(learned_w, 0.0), at_s=sample.at_s)
+    return max(learned_w, 0.0)

@@ -302,13 +302,18 @@ class NodeStates(Sequence[NodeState]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where an event in force stands; `possible` is the least the site can be brought to."""
+    """Where an event in force stands: STARTED, COMPLIANT or INFEASIBLE. `possible` is the least that its
+    place can be brought to, or the draw nearest to what it asks for and cannot have. `drawn_before` is what
+    its relative set-points are relative to, and must survive the process. `outranked`, it asks for a
+    set-point that is not followed, for another one comes first."""
 
     event: str
     version_utc_s: float
     status: EventStatus
     cap: Bound
     possible: Power
+    drawn_before: Power | None = None
+    outranked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

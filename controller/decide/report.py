@@ -12,6 +12,7 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders
+from controller.decide.following import Swing
 from controller.decide.limits import Limits
 from controller.decide.plan import (
     REASONS,
@@ -22,16 +23,16 @@ from controller.decide.plan import (
     NodeStates,
     Plan,
     Reason,
-    Standing,
     Truth,
 )
 from controller.decide.snapshot import Snapshot
+from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
 from controller.decide.tree import sum_up
 from controller.domain.devices import SetPoint
-from controller.domain.grid import EventStatus, GridEvent, Link, PriceSignal
+from controller.domain.grid import Link
 from controller.domain.jobs import JobCommand
-from controller.domain.power import Bound, Limit, Power, tightest
+from controller.domain.power import Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
@@ -47,6 +48,7 @@ class Decision:
     limits: Limits
     after: Snapshot
     chosen: Chosen
+    swing: Swing
     orders: Orders
     job_commands: tuple[JobCommand, ...]
     ready: bool
@@ -55,7 +57,16 @@ class Decision:
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     grants = _grants(inputs, made)
     told = (*made.orders.lowers, *made.orders.raises)
-    least = made.chosen.least + Power(int(made.after.other_w[0]))
+    lowest_w = least_w(made.after, made.chosen.may)
+    means = Means(
+        lowest_w=lowest_w,
+        limits=made.limits,
+        after=made.after,
+        may=made.chosen.may,
+        swing=made.swing,
+        ready=made.ready,
+    )
+    held_to = tightest(site.root.limit, made.grid.due)
     return Plan(
         now_s=inputs.now_s,
         cap=made.limits.cap,
@@ -64,7 +75,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         grants=grants,
         nodes=_nodes(made, grants),
         ready=made.ready,
-        least=least,
+        least=Power(int(lowest_w[0])),
         commands=tuple(SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told),
         raised=tuple(
             wish.spec.id
@@ -73,7 +84,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         ),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
-        standings=_standings(made, tightest(site.root.limit, made.grid.due), least),
+        standings=tuple(standings(made.grid, inputs.utc_s, held_to, means)),
         value_per_hour=made.chosen.earns,
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
@@ -105,7 +116,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     after, chosen = made.after, made.chosen
     fleet, known = after.fleet, after.columns
     highest = chosen.offers.highest
-    at_top = known.at == np.diff(fleet.start) - 1
+    at_top = known.at == fleet.last
     at_highest = known.at == highest
     blocked = chosen.allocation.blocked_by
     limited = (blocked >= 0) & (known.at != chosen.offers.best)
@@ -135,7 +146,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
     for case, why in reversed(cases):  # the first that holds is the one
-        found = np.where(case, REASON_CODE[why] if isinstance(why, Reason) else why, found)
+        np.copyto(found, REASON_CODE[why] if isinstance(why, Reason) else why, where=case)
     return found, np.where(found == REASON_CODE[Reason.LIMITED], blocked, -1)
 
 
@@ -154,22 +165,6 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
         feasible=_lacking_w(made) <= 0,
-    )
-
-
-def _standings(made: Decision, cap: Bound, least: Power) -> tuple[Standing, ...]:
-    """An event is complied with when a fresh meter says so, and only then."""
-    metered = made.after.metered.get(made.after.tree.ids[0])
-    holds = metered is not None and isinstance(cap, Limit) and metered <= cap.power
-    return tuple(
-        Standing(
-            event=event.id,
-            version_utc_s=event.version_utc_s,
-            status=EventStatus.COMPLIANT if holds or _only_prices(event) else EventStatus.STARTED,
-            cap=cap,
-            possible=least,
-        )
-        for event in made.grid.active
     )
 
 
@@ -252,7 +247,3 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
         detail = "no heartbeat, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
     yield from economics.alarms(inputs.prices_now)
-
-
-def _only_prices(event: GridEvent) -> bool:
-    return all(isinstance(signal, PriceSignal) for interval in event.intervals for signal in interval.signals)

@@ -18,6 +18,8 @@ from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
+from controller.decide.recall import Recall
+from controller.decide.relative import Before
 from controller.decide.tree import Tree, sum_up, tree_of
 from controller.domain.devices import DeviceSpec, Reading
 from controller.domain.power import ZERO, Power
@@ -52,8 +54,10 @@ class Mirror:
 class State:
     """All that one tick hands to the next. `ready_s` is None until the first whole snapshot.
 
-    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use.
-    `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew.
+    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use;
+    `before` is what relative set-points are relative to.
+    `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
+    only saves time.
     """
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
@@ -68,7 +72,9 @@ class State:
     verdicts: Verdicts | None = None
     margin: StepMargin = field(default_factory=StepMargin)
     follow: Follow = field(default_factory=Follow)
+    before: Before = field(default_factory=Before)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
+    recall: Recall | None = field(default=None, compare=False, repr=False)
 
     def moment(self, inputs: Inputs) -> Moment:
         return Moment(now_s=inputs.now_s, utc_s=inputs.utc_s, reach=self.reach)
@@ -188,20 +194,47 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
     if not mirror.fleet.made_of(inputs.specs) or not mirror.readings.keys() <= inputs.readings.keys():
         return _all_observed(mirror.ground, state, inputs)
     fleet, before = mirror.fleet, mirror.columns
-    rows = {
-        fleet.row[name]
+    news = {
+        name: sample
         for name, sample in inputs.readings.items()
         if mirror.readings.get(name) is not sample and name in fleet.row
     }
     silent = before.seen & (inputs.now_s - before.heard_s > fleet.stale_after_s)
+    rows = {fleet.row[name] for name in news}
     rows.update(np.flatnonzero(before.in_flight | silent).tolist())
     known, devices = before.copy(), dict(state.devices)
+    rows -= _said_again(mirror, news, inputs.now_s, devices, known)
     for row in rows:
         spec = fleet.specs[row]
-        after = _device(fleet, row, devices[spec.id], inputs)
+        was, last = devices[spec.id], mirror.readings.get(spec.id)
+        after = _device(fleet, row, was, inputs)
         devices[spec.id] = after
-        known.put(fleet, row, after)
+        known.put(fleet, row, after, was)
+        if was.at_s < after.at_s and last is not None and last.value is inputs.readings[spec.id].value:
+            known.steady[row] = was.said_again(after) and truth.lasts(spec, after, inputs.now_s)
     return replace(mirror, devices=devices, columns=known)
+
+
+def _said_again(
+    mirror: Mirror,
+    news: Mapping[str, Sample[Reading]],
+    now_s: float,
+    devices: dict[str, DeviceState],
+    known: Columns,
+) -> set[int]:
+    """The steady ones of those that were heard, of which only is noted when that was."""
+    fleet, steady = mirror.fleet, known.steady.tolist()
+    again: dict[int, float] = {}
+    for name, sample in news.items():
+        row = fleet.row[name]
+        if not steady[row] or mirror.readings[name].value is not sample.value:
+            continue
+        was = devices[name]
+        if was.at_s < sample.at_s and now_s - sample.at_s <= fleet.specs[row].stale_after_s:
+            devices[name] = was.heard(was.draw, was.quality, sample.at_s)
+            again[row] = sample.at_s
+    known.heard_s[list(again)] = list(again.values())
+    return set(again)
 
 
 def _all_observed(ground: Ground, state: State, inputs: Inputs) -> Mirror:

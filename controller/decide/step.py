@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import commands, economics, jobs, profit, truth, value
+from controller.decide import commands, economics, jobs, profit, relative, truth, value
 from controller.decide.choose import Chosen, choose, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Orders, Wish
 from controller.decide.device import DeviceState
-from controller.decide.following import set_course, swung
+from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
@@ -24,12 +24,13 @@ from controller.decide.nodes import per_node
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
+from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.tree import sum_up
 from controller.domain.devices import Means
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 
 
@@ -39,6 +40,7 @@ class Aim:
 
     limits: Limits
     chosen: Chosen
+    swing: Swing
     verdicts: Verdicts
     margin: StepMargin
     follow: Follow
@@ -47,7 +49,8 @@ class Aim:
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
     link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
-    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    before = relative.begun(state.before, inputs.events, inputs.utc_s, inputs.now_s)
+    grid = grid_now(before.told(inputs.events), inputs.utc_s, link, site)
     seen = look(site, state, inputs)
     aim = _aim(site, state, inputs, grid, seen)
     state = _readiness(site, state, inputs, seen, aim.limits)
@@ -70,6 +73,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         limits=aim.limits,
         after=after,
         chosen=aim.chosen,
+        swing=aim.swing,
         orders=orders,
         job_commands=job_orders,
         ready=state.ready_s is not None,
@@ -87,7 +91,9 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
+        before=_drawn(before, grid, seen, state.ready_s is not None, inputs.now_s),
         mirror=after.mirror(),
+        recall=aim.chosen.recall,
     )
     return state, plan
 
@@ -102,9 +108,16 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     may = freedom(seen, may_run, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
-    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may)
+    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
-    return Aim(limits=course.limits, chosen=chosen, verdicts=verdicts, margin=margin, follow=course.follow)
+    return Aim(
+        limits=course.limits,
+        chosen=chosen,
+        swing=course.swing,
+        verdicts=verdicts,
+        margin=margin,
+        follow=course.follow,
+    )
 
 
 def _orders(
@@ -171,6 +184,17 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         largest=Power(int(seen.fleet.top_w.max(initial=0))),
         held=seen.network_suspect(site.policy.network_fault_share),
     )
+
+
+def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: float) -> Before:
+    """What the site draws by itself. Without a meter it is what devices claim, once they were all asked."""
+    metered = seen.metered.get(seen.tree.ids[0])
+    if isinstance(grid.target, Limit):
+        return relative.steered(before, now_s)
+    if metered is None and not ready:
+        return before
+    watts = metered.watts if metered is not None else int(seen.other_w[0] + seen.columns.draw_w.sum())
+    return relative.drawn(before, Drawn(now_s, watts, metered is not None))
 
 
 def _reach(limits: Limits, plan: Plan) -> Reach:

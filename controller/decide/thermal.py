@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from controller.decide.arrays import Floats, Ints
@@ -40,7 +38,7 @@ def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
     return 0.0 if asleep else before
 
 
-def heat(spec: DeviceSpec, reading: Reading) -> Iterator[tuple[float, ThermalLimits]]:
+def heat(spec: DeviceSpec, reading: Reading) -> list[tuple[float, ThermalLimits]]:
     """The temperatures that a device told, each with the limits it has for it.
 
     A chip that tells its margin to slowdown is judged by that: it knows better where its limits are.
@@ -50,16 +48,15 @@ def heat(spec: DeviceSpec, reading: Reading) -> Iterator[tuple[float, ThermalLim
         (reading.board_c, spec.board_thermal),
         (reading.memory_c, spec.memory_thermal),
     )
-    for value_c, limits in told:
-        if value_c is not None and limits is not None:
-            yield value_c, limits
+    return [(value_c, limits) for value_c, limits in told if value_c is not None and limits is not None]
 
 
 def warned(spec: DeviceSpec, reading: Reading) -> bool:
     """Whether a temperature has reached what its limits call for a warning."""
-    return any(
+    found = [
         limits.warn_c is not None and value_c >= limits.warn_c for value_c, limits in heat(spec, reading)
-    )
+    ]
+    return True in found
 
 
 def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, now_s: float) -> float:

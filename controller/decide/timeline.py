@@ -1,7 +1,8 @@
 """Overlapping events -> the limit, target and price in force now, and when that next changes.
 
 Limits combine by minimum, whatever their priority. Of targets the lowest priority number wins, then the
-newest version, then the id; of prices likewise.
+newest version, then the id; of prices likewise. A relative target is relative to the next target in that
+order, or to what the site drew by itself where there is none.
 """
 
 from __future__ import annotations
@@ -11,8 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.decide.plan import CapReason
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
-from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power
+from controller.domain.grid import (
+    EventInterval,
+    GridEvent,
+    LimitSignal,
+    Link,
+    PriceSignal,
+    RelativeTargetSignal,
+    Signal,
+    TargetSignal,
+)
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, NoLimit, Power
 from controller.domain.site import Policy, Site
 
 Candidate = tuple[Power, CapReason, str]
@@ -25,7 +35,8 @@ class GridNow:
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
     met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
-    with the cap is owed from `due_by_utc_s` on. `nodes` are limits of places within the site.
+    with the cap is owed from `due_by_utc_s` on. `target_events` make the `target`, the first of them asks for
+    it. `nodes` are limits of places within the site.
     """
 
     cap: Bound = NO_LIMIT
@@ -35,6 +46,7 @@ class GridNow:
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
+    target_events: tuple[str, ...] = ()
     usd_per_kwh: float | None = None
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
@@ -63,16 +75,14 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     whole = [event for event in ordered if event.node in ("", site.root.id)]
     limits = list(_limits(whole, utc_s, site.policy, site.root.ramp_down_per_s))
     now = [
-        (signal, event.id)
+        (signal, event)
         for event in whole
         if (interval := interval_at(event, utc_s))
         for signal in interval.signals
     ]
-    targets = [
-        (signal.power, CapReason.TARGET, name) for signal, name in now if isinstance(signal, TargetSignal)
-    ][:1]
+    targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    due = [(signal.power, CapReason.EVENT, name) for signal, name in now if isinstance(signal, LimitSignal)]
+    due = [(one.power, CapReason.EVENT, event.id) for one, event in now if isinstance(one, LimitSignal)]
     fallback = [] if due or targets else _fallback(link, site.policy)
     cap, reason, name = _lowest([*limits, *targets, *fallback])
     return GridNow(
@@ -83,11 +93,31 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         cap_reason=reason,
         cap_event=name,
         target=_lowest(targets)[0],
+        target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
         nodes=_at_nodes(ordered, utc_s, site),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
+
+
+def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple[str, ...]]:
+    """The target that holds, the first of `now`, and the events that make it, one on top of the other. A
+    relative one with no known ground asks for nothing."""
+    held: list[Candidate] = []
+    made_by: tuple[str, ...] = ()
+    for signal, event in reversed(now):
+        match signal:
+            case TargetSignal(power):
+                held, made_by = [(power, CapReason.TARGET, event.id)], (event.id,)
+            case RelativeTargetSignal(change):
+                ground = held[0][0] if held else event.drawn_before
+                if ground is not None:
+                    held = [(max(ground + change, ZERO), CapReason.TARGET, event.id)]
+                    made_by = (event.id, *made_by)
+            case _:
+                pass
+    return held, made_by
 
 
 def _limits(

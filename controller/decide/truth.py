@@ -94,8 +94,15 @@ def observe(
     return _proven(spec, state, reading, now_s)
 
 
+def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
+    to be, and was long enough for all that is to be learned of it."""
+    told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
+    return told_all and state.idle_s is None and state.stuck is None
+
+
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
-    return state._replace(draw=sample.value.draw, quality=sample.value.quality, at_s=sample.at_s)
+    return state.heard(sample.value.draw, sample.value.quality, sample.at_s)
 
 
 def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
@@ -145,7 +152,7 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
 
 def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
     """Whether a device still has a point: a spec may become narrower."""
-    return any(own.is_at(point) for own in spec.points)
+    return any(map(point.is_at, spec.points))
 
 
 def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:
@@ -158,7 +165,7 @@ def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Rea
 
 
 def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceState:
-    if outcome is None or outcome.at_s < max(state.sent_s, state.asked_s) or not state.in_flight:
+    if outcome is None or not state.in_flight or outcome.at_s < max(state.sent_s, state.asked_s):
         return state
     if not isinstance(outcome.value, Failed):
         return state._replace(truth=ANSWERED[type(outcome.value)])
@@ -197,7 +204,7 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     if _agrees(state, point, reading):
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
-        return state._replace(worst=worst, keeps=worst)
+        return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = found_at(spec, reading)
     worst = _most(spec, state, at, reading)
     if at.power < point.power and isinstance(reading.setting, Limit):
@@ -312,4 +319,5 @@ def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
         or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s)
     ):
         return state
-    return state._replace(bias=state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias))
+    bias = state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias)
+    return state if bias == state.bias else state._replace(bias=bias)

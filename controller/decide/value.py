@@ -106,33 +106,42 @@ def offers(
     nothing below that. One that dwells is offered nothing above where it is. A GPU without a job has its
     lowest limit; one with a job also those at which the job has its least throughput.
     """
-    owner, power_w = fleet.owner, fleet.power_w
-    rank = np.arange(len(owner)) - fleet.start[owner]
-    at_floor = rank == 0
-    here = power_w == known.now_w[owner]
+    owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
+    now_w = known.now_w[owner]
+    here = power_w == now_w
     jobs = _jobs(fleet, working)
+    # A point must lie within what heat allows, and for one that dwells, not above where it is.
+    within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
+    may = (power_w <= within_w[owner]) & (fleet.rank >= jobs.least[owner]) | at_floor
+    if pinned.any():
+        may = np.where(pinned[owner], here, may)
+    if kept.any():
+        may &= ~kept[owner] | (power_w >= now_w)
+    may &= obeys[owner] | at_floor
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     earns = output - power_w / 1000 * valuation.usd_per_kwh
-    worth = np.where(_without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
-    worth -= np.where(here | (known.now_w[owner] < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
-    worth += np.where(at_floor, 0.0, jobs.premium[owner])
-    worth += np.where(dwells[owner] & here, DWELLING, 0.0)
-    may = at_floor | ((power_w <= most_w[owner]) & (rank >= jobs.least[owner]))
-    may &= ~dwells[owner] | (power_w <= known.now_w[owner])
-    may = np.where(pinned[owner], here, may & ~(kept[owner] & (power_w < known.now_w[owner])))
-    may = np.where(obeys[owner], may, at_floor)
+    worth = earns
+    if known.idle.any():
+        worth = np.where(_without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
+    worth = worth - np.where(here | (now_w < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
+    if working:
+        worth += np.where(at_floor, 0.0, jobs.premium[owner])
+    worth[dwells[owner] & here] += DWELLING
     for row in np.flatnonzero((known.stuck_w > 0) & obeys).tolist():
         _only_the_highest(may, slice(fleet.start[row], fleet.start[row + 1]), power_w, known, row)
-    taken = owner[may]
+    at = may.nonzero()[0]
+    taken = owner[at]
     free = obeys[taken]
-    counts_w = counted_w(power_w[may], known.bias[taken])
-    counts_w = np.maximum(counts_w, np.where(at_floor[may], 0, known.stuck_w[taken]))
+    start = np.zeros(len(fleet) + 1, np.int64)
+    np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
+    counts_w = counted_w(power_w[at], known.bias[taken])
+    counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
     return Offers(
-        start=np.concatenate(([0], np.cumsum(np.bincount(taken, minlength=len(fleet))))),
-        point=rank[may],
+        start=start,
+        point=fleet.rank[at],
         watts=np.where(free, counts_w, known.worst_w[taken]),
-        worth=np.where(free, worth[may], 0.0),
-        earns=np.where(free, earns[may], 0.0),
+        worth=np.where(free, worth[at], 0.0),
+        earns=np.where(free, earns[at], 0.0),
     )
 
 

@@ -25,7 +25,7 @@ class TargetSignal:
 
 @dataclass(frozen=True, slots=True)
 class RelativeTargetSignal:
-    """Draw what would be drawn at that moment without this event, plus `power`, which may be negative."""
+    """Draw what was drawn before the event began, plus `power`, which may be negative."""
 
     power: Power
 
@@ -92,6 +92,11 @@ Signal = (
 )
 
 
+PAUSE_S = 60.0
+"""An event that asks for nothing for no longer than this, as between two versions of it, goes on: a site does
+not come back to what it would draw by itself in less."""
+
+
 class Right(StrEnum):
     """What an operator may do: limit the site, set its draw, set prices, be told how it runs."""
 
@@ -116,14 +121,30 @@ class EventInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCycle:
+    """Reports at the ends of an event's intervals: the first at that of `first` (counted from 0), then every
+    `every` of them, each on the last `count` intervals (0: on all since the report before)."""
+
+    first: int
+    every: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRequest:
-    """A report of `payload` every `every_s` seconds while the event is active, at most `times` of them.
-    `labelled` reports carry the labels of the event's intervals, others are numbered by the site."""
+    """A report of `payload` every `every_s` seconds while the event is active, or with the event's intervals
+    where there is a `cycle`; at most `times` of them. `labelled` reports carry the labels of the event's
+    intervals, others are numbered by the site. It is about a `node` of the site, or about all of it and each
+    of its parts; `alone`, without the parts.
+    """
 
     payload: str
-    every_s: float
+    every_s: float = math.inf
     times: float = math.inf
     labelled: bool = False
+    cycle: ReportCycle | None = None
+    node: str = ""
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +154,7 @@ class GridEvent:
     Intervals ascend and do not overlap; an event without intervals is cancelled. `ramp_deadline_s` is the
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
     signals are about; empty, it is the whole site. `best_effort` may be met late, without breaking work.
+    `drawn_before` is what relative set-points are relative to, once that is known; no message says it.
     """
 
     id: str
@@ -145,6 +167,17 @@ class GridEvent:
     node: str = ""
     reports: tuple[ReportRequest, ...] = ()
     best_effort: bool = False
+    drawn_before: Power | None = None
+
+    @property
+    def relative_from_utc_s(self) -> float:
+        """When the event begins to ask for a change of draw; infinite if it never does."""
+        starts = (
+            piece.start_utc_s
+            for piece in self.intervals
+            if any(isinstance(signal, RelativeTargetSignal) for signal in piece.signals)
+        )
+        return min(starts, default=math.inf)
 
     @property
     def start_utc_s(self) -> float:
@@ -162,6 +195,7 @@ class EventStatus(StrEnum):
     REJECTED = "REJECTED"
     STARTED = "STARTED"
     COMPLIANT = "COMPLIANT"
+    INFEASIBLE = "INFEASIBLE"
     COMPLETED = "COMPLETED"
     CANCELLED = "CANCELLED"
     SUPERSEDED = "SUPERSEDED"

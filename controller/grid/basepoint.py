@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Right, TargetSignal
+from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, Right, TargetSignal
 from controller.domain.power import Bound, Limit, Power
 from controller.grid.dialects import Heard, Letter
 from controller.grid.entries import Ack, Ledger
@@ -59,6 +59,7 @@ class BasePoints:
         self._trust = trust
         self._until_utc_s = -math.inf
         self._told_utc_s = -math.inf
+        self._told_state: tuple[EventStatus, Power | None] | None = None
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -91,19 +92,25 @@ class BasePoints:
         return
 
     def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
-        """One status for each base point that is followed, and at least one for each time of validity."""
+        """One status for each base point that is followed and each change of how it stands, and at least one
+        for each time of validity."""
         own = [event for event in events if event.id == EVENT_ID]
         followed = max((event.version_utc_s for event in own), default=-math.inf)
+        stands = next((one for one in report.progress if one.event == EVENT_ID), None)
+        state = None if stands is None else (stands.status, stands.possible)
+        is_told = followed <= self._told_utc_s and state == self._told_state
         if Right.READ not in self._rule.rights or (
-            followed <= self._told_utc_s and 0 <= report.now_utc_s - self._told_utc_s < self._rule.valid_s
+            is_told and 0 <= report.now_utc_s - self._told_utc_s < self._rule.valid_s
         ):
             return ()
-        self._told_utc_s = report.now_utc_s
+        self._told_utc_s, self._told_state = report.now_utc_s, state
         status = {
             "time": stamp(report.now_utc_s),
             "following": None if math.isinf(followed) else stamp(followed),
             "demand": None if report.quality is DataQuality.MISSING else report.demand.in_kw,
             "setpoint": report.setpoint.power.in_kw if isinstance(report.setpoint, Limit) else None,
+            "state": None if stands is None else stands.status.value,
+            "possible": None if stands is None or stands.possible is None else stands.possible.in_kw,
             "units": "KW",
             "quality": report.quality.value,
         }

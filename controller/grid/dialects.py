@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from controller.domain.grid import GridEvent
+from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack, Ledger
 from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Heartbeat, MessageResult, Snapshot
@@ -31,7 +32,7 @@ class Heard:
     """One thing that a message said; `kind` is the word for its sort in logs."""
 
     kind: str
-    result: MessageResult | Snapshot | Heartbeat | LoadTargets
+    result: MessageResult | Snapshot | Heartbeat | LoadTargets | Enforcement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,20 +21,24 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import instant, stamp
 from controller.grid.loadtargets import LoadTarget, LoadTargets
 from controller.grid.results import MAX_AHEAD_S, Reason, Rejected
-from controller.grid.signatures import Signer, Trust, opened, signed
+from controller.grid.signatures import Signer, Trust, signed, unsealed
 from controller.grid.strictjson import MessageError, decode, shown
 from controller.grid.wire import Wire, read
 
 SOURCE = "dsx-flex"
 SET, STATUS = "grid.loadtarget.set.v1", "grid.powerstate.status.v1"
-BREACH, ENFORCEMENT = "grid.powerbreach.alert.v1", "grid.powerbreach.enforcement.v1"
+BREACH = "grid.powerbreach.alert.v1"
 SUBJECTS = {STATUS: "powerstate", BREACH: "powerbreach"}
 SPEC_VERSIONS = frozenset({"1.0", "1.0.2"})
 MAX_TARGETS = 64
+SIGNED_WITHIN_S = 60.0
+"""So far apart may the moment of signing and the time of the envelope be."""
+UNDATED_AHEAD_S = 6 * 86_400.0
+"""So far ahead may a target begin whose signature has no moment: less than the ledger remembers."""
 
 _WATTS = {"watt": 1, "kilowatt": 1000, "megawatt": 1_000_000}
 _ABSURD_POWER = 1e12
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """`isv` is who may command, `agent` who we are; `max_age_s` bounds the age of a command."""
+    """`isv` is who may command, `agent` who we are; `max_age_s` bounds the age of a command. `infra` acts on
+    breaches, and signs with keys of its own. Signed commands say when they were signed where `dated`."""
 
     isv: str
     agent: str
@@ -59,13 +64,16 @@ class Agreement:
     max_age_s: float
     ramp_deadline_s: float
     trust: Trust | None = None
+    dated: bool = True
+    infra: str = ""
+    infra_trust: Trust | None = None
 
 
-class _Snake(Wire):
+class Snake(Wire):
     model_config = ConfigDict(alias_generator=None)
 
 
-class _Envelope(_Snake):
+class Envelope(Snake):
     specversion: str
     id: Annotated[str, Field(min_length=1, max_length=128)]
     source: str
@@ -75,47 +83,51 @@ class _Envelope(_Snake):
     data: dict[str, Any] | str
 
 
-class _Interval(_Snake):
+class _Interval(Snake):
     start_time: str | None = None
     end_time: str | None = None
 
 
-class _PowerUnit(_Snake):
+class _PowerUnit(Snake):
     value: float | int
     unit: Literal["watt", "kilowatt", "megawatt"]
 
 
-class _Strategy(_Snake):
+class _Strategy(Snake):
     best_effort: bool = False
 
 
-class _Target(_Snake):
+class _Target(Snake):
     interval: _Interval
     feed_tags: Annotated[list[str], Field(max_length=MAX_TARGETS)] | None = None
     load_constraint: _PowerUnit | None
     strategy: _Strategy | None = None
 
 
-class _SetData(_Snake):
+class _SetData(Snake):
     targets: Annotated[list[_Target], Field(min_length=1, max_length=MAX_TARGETS)]
 
 
 def parse_load_targets(payload: bytes, *, agreement: Agreement, now_utc_s: float) -> LoadTargets | Rejected:
     """One command of the operator, or why it cannot be one."""
     try:
-        envelope = read(_Envelope, decode(payload))
-        _check_envelope(envelope, agreement, SET)
+        envelope = read(Envelope, decode(payload))
+        check_envelope(envelope, f"isv/{agreement.isv}", SET)
         sent_utc_s = instant("time", envelope.time)
         if sent_utc_s > now_utc_s + MAX_AHEAD_S:
             raise MessageError(Reason.FROM_THE_FUTURE, f"time: {sent_utc_s - now_utc_s:.1f} s ahead of us")
         if sent_utc_s < now_utc_s - agreement.max_age_s:
             age_s = now_utc_s - sent_utc_s
             raise MessageError(Reason.STALE, f"time: {age_s:.0f} s old, at most {agreement.max_age_s:g}")
-        data = read(_SetData, _data(envelope, agreement, now_utc_s))
+        found = said(envelope, agreement.trust, now_utc_s)
+        data = read(_SetData, found.data)
+        if agreement.trust is not None and agreement.dated:
+            _check_dated(found, data, sent_utc_s, now_utc_s, agreement.max_age_s)
         correlation = envelope.correlationid or envelope.id
+        identity = found.statement if found.statement and agreement.dated else envelope.id
         return LoadTargets(
-            id=hashlib.sha256(envelope.id.encode()).hexdigest()[:16],
-            correlation=correlation if _UUID.fullmatch(correlation) else uuid_of(correlation),
+            id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+            correlation=correlation if UUID.fullmatch(correlation) else uuid_of(correlation),
             version_utc_s=sent_utc_s,
             stamp=envelope.time,
             targets=tuple(_targets(data, agreement, sent_utc_s)),
@@ -164,24 +176,53 @@ def uuid_of(text: str) -> str:
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4))
 
 
-def _check_envelope(envelope: _Envelope, agreement: Agreement, type_: str) -> None:
+def check_envelope(envelope: Envelope, sender: str, type_: str) -> None:
     if envelope.specversion not in SPEC_VERSIONS:
         raise MessageError(Reason.UNSUPPORTED, f"specversion: {shown(envelope.specversion)}")
     if envelope.type != type_:
         raise MessageError(Reason.UNSUPPORTED, f"type: {shown(envelope.type)} is not {type_}")
-    if envelope.source != f"//grid/v1/isv/{agreement.isv}":
-        raise MessageError(Reason.NOT_AUTHORIZED, f"source: {shown(envelope.source)} is not {agreement.isv}")
+    if envelope.source != f"//grid/v1/{sender}":
+        raise MessageError(Reason.NOT_AUTHORIZED, f"source: {shown(envelope.source)} is not {sender}")
 
 
-def _data(envelope: _Envelope, agreement: Agreement, now_utc_s: float) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The data of a message; from inside a signature, with its moment and what it was that was signed."""
+
+    data: Any
+    made_utc_s: float | None = None
+    statement: str = ""
+
+
+def said(envelope: Envelope, trust: Trust | None, now_utc_s: float) -> Said:
     """The data, from inside its signature where one is agreed."""
-    if agreement.trust is None:
+    if trust is None:
         if isinstance(envelope.data, str):
-            raise MessageError(Reason.BAD_SIGNATURE, "data: signed, and no key of the operator is known here")
-        return envelope.data
+            raise MessageError(Reason.BAD_SIGNATURE, "data: signed, and no key of its sender is known here")
+        return Said(data=envelope.data)
     if not isinstance(envelope.data, str):
         raise MessageError(Reason.BAD_SIGNATURE, "data: not signed")
-    return decode(opened(envelope.data, agreement.trust, now_utc_s=now_utc_s))
+    found = unsealed(envelope.data, trust, now_utc_s=now_utc_s)
+    return Said(data=decode(found.content), made_utc_s=found.made_utc_s, statement=found.statement)
+
+
+def _check_dated(found: Said, data: _SetData, sent_utc_s: float, now_utc_s: float, max_age_s: float) -> None:
+    """The envelope is not signed, so whoever can publish may put old data into a new one. What was signed
+    must say by itself when it is for: the moment of signing, or a start of every target. The ledger remembers
+    for longer than either may be old, so that a replay is a repetition.
+    """
+    if found.made_utc_s is not None:
+        if abs(sent_utc_s - found.made_utc_s) > SIGNED_WITHIN_S:
+            apart_s = sent_utc_s - found.made_utc_s
+            raise MessageError(Reason.STALE, f"time: {apart_s:.0f} s from the moment of signing")
+        return
+    for index, target in enumerate(data.targets):
+        key = f"targets.{index}.interval.start_time"
+        if target.interval.start_time is None:
+            raise MessageError(Reason.BAD_SIGNATURE, f"{key}: needed where the signature has no iat")
+        start_utc_s = instant(key, target.interval.start_time)
+        if not now_utc_s - max_age_s <= start_utc_s <= now_utc_s + UNDATED_AHEAD_S:
+            raise MessageError(Reason.STALE, f"{key}: too far from now for a signature without iat")
 
 
 def _targets(data: _SetData, agreement: Agreement, sent_utc_s: float) -> list[LoadTarget]:

@@ -5,6 +5,7 @@ The status is also the heartbeat, so it is sent with ticks of the loop and falls
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,8 +14,17 @@ from typing import Any
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.dialects import Heard, Letter
-from controller.grid.dsx import BREACH, STATUS, Agreement, Feed, event_message, parse_load_targets, power_unit
+from controller.grid.dsx import (
+    BREACH,
+    STATUS,
+    Agreement,
+    Feed,
+    event_message,
+    parse_load_targets,
+    power_unit,
+)
 from controller.grid.dsxbreach import NO_BREACH, Breach, BreachRule, Held, breach_data, watched
+from controller.grid.dsxenforcement import Enforcement, parse_enforcement
 from controller.grid.entries import Ack, Ledger
 from controller.grid.isotime import stamp
 from controller.grid.loadtargets import feed_of
@@ -38,12 +48,14 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedNow:
-    """A feed between two ticks: its targets by version, what binds it and since when, where it is going."""
+    """A feed between two ticks: its targets by version, what binds it and since when, where it is going, and
+    whether what it will come to, or is at, is within its target."""
 
     versions: frozenset[tuple[str, float]] = frozenset()
     constraint: Bound = NO_LIMIT
     since_utc_s: float = 0.0
     ramp: Change | None = None
+    compliant: bool = True
     breach: Breach = NO_BREACH
 
 
@@ -59,10 +71,13 @@ class DsxFlex:
         self._signer = signer
         self._feeds: dict[str, FeedNow] = {feed.tag: FeedNow() for feed in agreement.feeds}
         self._told_utc_s = float("-inf")
+        self._enforcements: deque[Enforcement] = deque(maxlen=64)
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return (f"grid/v1/isv/{self._agreement.isv}/loadtarget/set",)
+        commands = f"grid/v1/isv/{self._agreement.isv}/loadtarget/set"
+        infra = self._agreement.infra
+        return (commands, f"grid/v1/infra/{infra}/powerbreach/enforcement") if infra else (commands,)
 
     def restored(self, ledger: Ledger, now_utc_s: float) -> None:
         return None
@@ -70,8 +85,19 @@ class DsxFlex:
     def read(self, topic: str, payload: bytes, *, retained: bool, now_utc_s: float) -> tuple[Heard, ...]:
         if topic not in self.subscriptions:
             return ()
+        if topic != self.subscriptions[0]:
+            return self._enforced(payload, now_utc_s)
         result = parse_load_targets(payload, agreement=self._agreement, now_utc_s=now_utc_s)
         return (Heard(kind="load target", result=result),)
+
+    def _enforced(self, payload: bytes, now_utc_s: float) -> tuple[Heard, ...]:
+        """It is information, once each: what machines draw then, their readings and the meter show."""
+        result = parse_enforcement(payload, agreement=self._agreement, now_utc_s=now_utc_s)
+        if isinstance(result, Enforcement):
+            if result in self._enforcements:
+                return ()
+            self._enforcements.append(result)
+        return (Heard(kind="enforcement", result=result),)
 
     def passed(self, now_utc_s: float) -> tuple[Heard, ...]:
         return ()
@@ -151,7 +177,7 @@ class DsxFlex:
             "calculated_load": power_unit(place.granted),
             "in_flight": now.ramp is not None,
             "event": change.value,
-            "compliant": not isinstance(bound, Limit) or place.granted <= bound.power,
+            "compliant": now.compliant,
         }
         if isinstance(bound, Limit):
             state["power_event_start_time"] = stamp(now.since_utc_s)
@@ -172,7 +198,8 @@ class DsxFlex:
 def place_of(feed: Feed, report: SiteReport) -> Place:
     """Where the feed is in the report; a node that is not there is told as drawing all that it may."""
     if not feed.node:
-        return Place(node="", demand=report.demand, granted=report.granted or report.demand)
+        granted = report.demand if report.granted is None else report.granted
+        return Place(node="", demand=report.demand, granted=granted)
     for place in report.places:
         if place.node == feed.node:
             return place
@@ -189,7 +216,8 @@ def _moved(
         changes.append(Change.TARGET_SET)
     active = _active(own, now_utc_s)
     constraint: Bound = NO_LIMIT if active is None else Limit(_limit_at(active, now_utc_s))
-    after = replace(before, versions=versions, constraint=constraint)
+    compliant = _is_within(min(place.granted, place.demand), constraint)
+    after = replace(before, versions=versions, constraint=constraint, compliant=compliant)
     if constraint != before.constraint:
         ramp = Change.START_RAMP_DOWN if _is_tighter(constraint, before.constraint) else Change.START_RAMP_UP
         after = replace(after, ramp=ramp, since_utc_s=now_utc_s)
@@ -202,11 +230,9 @@ def _moved(
     ):
         after = replace(after, ramp=None)
         changes.append(Change.END_RAMP_UP)
+    if not changes and compliant is not before.compliant:
+        changes.append(Change.PERIODIC)  # no word for it, and not to wait for the next heartbeat
     return after, changes
-
-
-def _has_risen(place: Place) -> bool:
-    return place.demand.watts >= place.granted.watts * (1 - SETTLED_SHARE)
 
 
 def _active(own: Sequence[GridEvent], now_utc_s: float) -> GridEvent | None:

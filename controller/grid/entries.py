@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from controller.domain.grid import EventStatus
+from controller.domain.power import Power
 from controller.grid.results import Accepted, Cancelled, Rejected
 from controller.grid.site import UNMEASURED, Measured
 
@@ -20,7 +21,8 @@ FINAL = frozenset({EventStatus.COMPLETED, EventStatus.CANCELLED, EventStatus.EXP
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
     """What the sender of an event must be told, once. The same statement always has the same `id`; a version
-    that is cancelled by a snapshot, listed again and cancelled once more is told three things."""
+    that is cancelled by a snapshot, listed again and cancelled once more is told three things. `possible` is
+    what the site can come to instead of what it cannot."""
 
     event: str
     status: EventStatus
@@ -28,6 +30,7 @@ class Ack:
     version_utc_s: float | None
     stamp: str | None
     measured: Measured = UNMEASURED
+    possible: Power | None = None
     why: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -40,11 +43,21 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """The sender was told at `told_utc_s` that no more than `possible` can be had of what it asks for."""
+
+    possible: Power
+    told_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One event id: the newest version that counts, a newer one that was refused, and a refused message
     whose version could not be read or believed.
 
     `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
+    `shortfall` is what it was told cannot be had, as long as that stands. `drawn_before` is what the site
+    drew before it began to follow the event, whatever its version.
     """
 
     id: str
@@ -54,11 +67,14 @@ class Entry:
     told: tuple[EventStatus, ...] = ()
     unsent: tuple[Ack, ...] = ()
     keep_until_utc_s: float = 0.0
+    shortfall: Shortfall | None = None
+    drawn_before: Power | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """The newest snapshot: what was not in it, and is not newer than it, is cancelled.
+    """The newest snapshot: what was not in it, and is older than it, is cancelled. What was made in the very
+    moment of it may have been made after it: the next one says.
 
     Snapshots are ordered by the operator's clock, then by `seq`: an operator that starts counting again
     is heard all the same.
@@ -84,7 +100,7 @@ def left_out(entry: Entry, mark: Mark | None) -> bool:
         mark is not None
         and entry.content is not None
         and entry.id not in mark.ids
-        and version_of(entry.content) <= mark.as_of_utc_s
+        and version_of(entry.content) < mark.as_of_utc_s
     )
 
 

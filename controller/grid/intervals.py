@@ -14,6 +14,8 @@ from controller.grid.isotime import Now
 from controller.grid.results import MAX_INTERVALS, Reason
 from controller.grid.strictjson import MessageError
 
+MAX_COUNTED = 512
+"""A steady signal that loops through more intervals than this is one, even to whoever counts them."""
 _TOLERANCE_S = 1e-3
 """Two stamps closer than this are the same: a double holds Unix time to a quarter of a microsecond."""
 
@@ -36,9 +38,15 @@ class Written:
 
 
 def lay_out(
-    event: Period, intervals: tuple[Written, ...], *, now_utc_s: float, life_s: float | None
+    event: Period,
+    intervals: tuple[Written, ...],
+    *,
+    now_utc_s: float,
+    life_s: float | None,
+    counted: bool = False,
 ) -> tuple[EventInterval, ...]:
-    """The intervals in time. `now_utc_s` is what the sentinel start means; `life_s` is `event.duration`."""
+    """The intervals in time. `now_utc_s` is what the sentinel start means; `life_s` is `event.duration`.
+    Where intervals are `counted`, as reports do, a signal that never changes keeps every turn of a loop."""
     placed = _place(event, intervals, now_utc_s)
     pieces = [piece for start_s, end_s, written in placed for piece in _slices(start_s, end_s, written)]
     pieces.sort(key=lambda piece: piece.start_utc_s)
@@ -50,7 +58,7 @@ def lay_out(
         return tuple(pieces)
     if life_s <= _TOLERANCE_S:
         raise MessageError(Reason.BAD_DURATION, "duration: the event has zero length, its intervals have not")
-    return tuple(_cut(_loop(pieces, life_s), pieces[0].start_utc_s + life_s))
+    return tuple(_cut(_loop(pieces, life_s, counted), pieces[0].start_utc_s + life_s))
 
 
 def _place(
@@ -105,14 +113,15 @@ def _without_overlap(pieces: list[EventInterval]) -> list[EventInterval]:
     return [piece for piece in result if piece.start_utc_s < piece.end_utc_s]
 
 
-def _loop(pieces: list[EventInterval], life_s: float) -> list[EventInterval]:
-    """`pieces` over and over until `life_s` is filled. A limit that never changes stays one interval."""
+def _loop(pieces: list[EventInterval], life_s: float, counted: bool) -> list[EventInterval]:
+    """`pieces` over and over until `life_s` is filled. A limit that never changes stays one interval, unless
+    somebody counts and there are not too many."""
     first_s, round_s = pieces[0].start_utc_s, pieces[-1].end_utc_s - pieces[0].start_utc_s
     if life_s <= round_s:
         return pieces
-    if _is_constant(pieces):
-        return [replace(pieces[0], end_utc_s=first_s + life_s)]
     rounds = math.inf if math.isinf(life_s) else math.ceil(life_s / round_s)
+    if _is_constant(pieces) and not (counted and rounds * len(pieces) <= MAX_COUNTED):
+        return [replace(pieces[0], end_utc_s=first_s + life_s)]
     _check_count(rounds * len(pieces))
     return [
         replace(

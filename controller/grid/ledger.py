@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from controller.domain.grid import EventStatus, GridEvent
+from controller.domain.grid import PAUSE_S, EventStatus, GridEvent
+from controller.domain.power import Power
 from controller.grid.entries import (
     FINAL,
     Ack,
@@ -25,7 +26,7 @@ from controller.grid.entries import (
     version_of,
 )
 from controller.grid.results import Accepted, Cancelled, MessageResult, Rejected, Snapshot
-from controller.grid.site import UNMEASURED, Measured, Progress
+from controller.grid.site import UNMEASURED, Measured
 
 MAX_ENTRIES = 1024
 MAX_UNSENT = 16
@@ -33,8 +34,6 @@ KEEP_S = 7 * 86_400.0
 KEEP_AT_MOST_S = 366 * 86_400.0
 COMPLETION_GRACE_S = 2.0
 """How long after an event's end the loop may report it COMPLETED before the ledger closes it."""
-
-_BY_LOOP = frozenset({EventStatus.STARTED, EventStatus.COMPLIANT, EventStatus.COMPLETED})
 
 
 class Effect(StrEnum):
@@ -65,9 +64,9 @@ class Verdict:
 
 
 def events(ledger: Ledger, now_utc_s: float) -> tuple[GridEvent, ...]:
-    """The events in force or to come, by id."""
+    """The events in force or to come, by id, with what they are relative to."""
     return tuple(
-        entry.content.event
+        replace(entry.content.event, drawn_before=entry.drawn_before)
         for _, entry in sorted(ledger.entries.items())
         if isinstance(entry.content, Accepted) and lives(entry, ledger.mark, now_utc_s)
     )
@@ -100,7 +99,11 @@ def receive(
     refused = entry.refused
     if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
         refused = None
-    entry = replace(entry, content=result, refused=refused, told=(status,))
+    goes_on = lives(entry, ledger.mark, now_utc_s - PAUSE_S) and _asks_for_a_change(result, now_utc_s)
+    before = entry.drawn_before if goes_on else None
+    entry = replace(
+        entry, content=result, refused=refused, told=(status,), shortfall=None, drawn_before=before
+    )
     effects = {EventStatus.CANCELLED: Effect.CANCELLED, EventStatus.EXPIRED: Effect.EXPIRED}
     effect = effects.get(status, Effect.NEW if known is None else Effect.UPDATED)
     return _put(ledger, entry, effect, acks, now_utc_s)
@@ -121,35 +124,12 @@ def receive_snapshot(
     for entry in tuple(ledger.entries.values()):
         was_out, is_out = left_out(entry, old), left_out(entry, ledger.mark)
         if is_out and _runs(entry, now_utc_s) and FINAL.isdisjoint(entry.told):
-            ledger, part = _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured)
+            over = replace(entry, shortfall=None, drawn_before=None)
+            ledger, part = tell(ledger, over, EventStatus.CANCELLED, now_utc_s, measured)
             verdict = combined(verdict, part)
         elif was_out and lives(entry, ledger.mark, now_utc_s):
             fresh = replace(entry, told=())
-            ledger, part = _tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
-            verdict = combined(verdict, part)
-    return ledger, verdict
-
-
-def advance(
-    ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
-) -> tuple[Ledger, Verdict]:
-    """The loop got somewhere with an event: tell its sender, once for each status of each version. A site
-    that complies has started."""
-    entry = ledger.entries.get(progress.event)
-    if (
-        entry is None
-        or not isinstance(entry.content, Accepted)
-        or entry.content.event.version_utc_s != progress.version_utc_s
-        or progress.status not in _BY_LOOP
-        or progress.status in entry.told
-        or not FINAL.isdisjoint(entry.told)
-    ):
-        return ledger, Verdict(effect=Effect.REPEATED)
-    verdict = Verdict(effect=Effect.STATUS)
-    for status in (EventStatus.STARTED, progress.status):
-        entry = ledger.entries[progress.event]
-        if status not in entry.told:
-            ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
+            ledger, part = tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
             verdict = combined(verdict, part)
     return ledger, verdict
 
@@ -163,7 +143,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
             if content.event.end_utc_s + COMPLETION_GRACE_S <= now_utc_s:
                 began = EventStatus.STARTED in entry.told
                 status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
-                ledger, part = _tell(ledger, entry, status, now_utc_s, measured)
+                ledger, part = tell(ledger, entry, status, now_utc_s, measured)
                 verdict = combined(verdict, part)
         elif entry.keep_until_utc_s <= now_utc_s:
             ledger = _without(ledger, entry.id)
@@ -179,7 +159,7 @@ def confirm(
     if entry is None or ack not in entry.unsent:
         return ledger, Verdict(effect=Effect.REPEATED)
     entry = replace(entry, unsent=tuple(other for other in entry.unsent if other != ack))
-    return _with(ledger, entry), Verdict(effect=Effect.STATUS, touched=frozenset({ack.event}))
+    return with_entry(ledger, entry), Verdict(effect=Effect.STATUS, touched=frozenset({ack.event}))
 
 
 def _repeat(
@@ -196,7 +176,7 @@ def _repeat(
         return ledger, Verdict(effect=Effect.REPEATED)
     entry = replace(entry, content=result)
     if isinstance(result, Cancelled) and FINAL.isdisjoint(entry.told):
-        return _tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured, Effect.CANCELLED)
+        return tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured, Effect.CANCELLED)
     return _put(ledger, entry, Effect.REPEATED, (), now_utc_s)
 
 
@@ -226,17 +206,20 @@ def _refuse(
     return _put(ledger, entry, Effect.REJECTED, (ack,), now_utc_s)
 
 
-def _tell(
+def tell(
     ledger: Ledger,
     entry: Entry,
     status: EventStatus,
     now_utc_s: float,
     measured: Measured,
     effect: Effect = Effect.STATUS,
+    possible: Power | None = None,
 ) -> tuple[Ledger, Verdict]:
+    """One more word to the sender of `entry`."""
     assert entry.content is not None, f"nothing to tell about {entry.id}"
-    ack = _ack(entry.content, status, now_utc_s, measured)
-    return _put(ledger, replace(entry, told=(*entry.told, status)), effect, (ack,), now_utc_s)
+    ack = replace(_ack(entry.content, status, now_utc_s, measured), possible=possible)
+    told = (*(one for one in entry.told if one is not status), status)
+    return _put(ledger, replace(entry, told=told), effect, (ack,), now_utc_s)
 
 
 def _put(
@@ -259,7 +242,7 @@ def _put(
         keep_until_utc_s=max(entry.keep_until_utc_s, _keep_until(entry, now_utc_s)),
     )
     verdict = Verdict(effect=effect, acks=acks, touched=frozenset({entry.id}), forgotten=forgotten)
-    return _with(ledger, entry), verdict
+    return with_entry(ledger, entry), verdict
 
 
 def _keep_until(entry: Entry, now_utc_s: float) -> float:
@@ -288,12 +271,17 @@ def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: f
     return EventStatus.RECEIVED if lives(entry, mark, now_utc_s) else EventStatus.CANCELLED
 
 
+def _asks_for_a_change(content: Accepted | Cancelled, now_utc_s: float) -> bool:
+    """Whether the site is to follow a relative set-point of this version by now, or in a moment."""
+    return isinstance(content, Accepted) and content.event.relative_from_utc_s <= now_utc_s + PAUSE_S
+
+
 def _runs(entry: Entry, now_utc_s: float) -> bool:
     """Whether the event is not over yet. Leaving out one that is over is tidying up, not cancelling."""
     return isinstance(entry.content, Accepted) and entry.content.event.end_utc_s > now_utc_s
 
 
-def _with(ledger: Ledger, entry: Entry) -> Ledger:
+def with_entry(ledger: Ledger, entry: Entry) -> Ledger:
     return replace(ledger, entries=MappingProxyType({**ledger.entries, entry.id: entry}))
 
 

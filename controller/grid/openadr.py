@@ -172,7 +172,11 @@ def _intervals(
         written = (Written(period=Period()),)  # a request for reports only: one implied interval
     else:
         raise MessageError(Reason.BAD_INTERVALS, "neither intervals nor intervalPeriod.start")
-    return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s)
+    counted = any(
+        descriptor.frequency > 0 or descriptor.start_interval >= 0 or descriptor.num_intervals > 0
+        for descriptor in wire.report_descriptors or []
+    )
+    return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s, counted=counted)
 
 
 def _label(written: object, index: int) -> int:

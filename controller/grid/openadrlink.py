@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.domain.grid import GridEvent, Right
-from controller.grid import telemetry
+from controller.grid import cycles, telemetry
 from controller.grid.dialects import Heard, Letter
 from controller.grid.entries import Ack, Ledger
 from controller.grid.openadr import parse_heartbeat, parse_notification, parse_snapshot
@@ -47,6 +47,7 @@ class OpenAdr:
         self._trust = trust
         self._signer = signer
         self._windows = telemetry.NO_WINDOWS
+        self._courses = cycles.NO_COURSES
         self._beat_utc_s = float("-inf")
         self._beats = 0
 
@@ -99,9 +100,10 @@ class OpenAdr:
             letters.append(Letter(topic=f"heartbeat/vens/{self._contract.ven}", payload=beat, qos=0))
         if Right.READ in self._contract.rights:
             self._windows, averages = telemetry.observe(self._windows, events, report)
+            self._courses, counted = cycles.observe(self._courses, events, report)
             letters += [
-                self._report(telemetry_report(self._sender, average), report.now_utc_s)
-                for average in averages
+                self._report(telemetry_report(self._sender, *periods), report.now_utc_s)
+                for periods in (*((average,) for average in averages), *counted)
             ]
         return tuple(letters)
 

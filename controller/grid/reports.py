@@ -11,12 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controller.domain.grid import EventStatus
 from controller.domain.power import ZERO, Bound, Limit, Power
 from controller.grid.entries import Ack
 from controller.grid.isotime import duration, stamp
 from controller.grid.requests import UNITS
-from controller.grid.site import DataQuality, Part
-from controller.grid.telemetry import Average
+from controller.grid.site import DataQuality, OperatingState, Part
+from controller.grid.tally import Average
+
+EVENT_STATE, POSSIBLE = "X_EVENT_STATE", "X_POSSIBLE"
+"""Private types: where the event stands at the end of a report period, and the draw nearest to what it asks
+for where that cannot be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,47 +39,108 @@ class Report:
 
 
 def ack_report(sender: Sender, ack: Ack) -> Report:
-    """The status of one version of an event, with the site as it was at that instant."""
+    """The status of one version of an event, with the site as it was at that instant. INFEASIBLE comes with
+    the draw that is possible."""
     payloads = [_payload("X_EVENT_STATUS", ack.status.value, *ack.why)]
     if ack.stamp is not None:
         payloads.append(_payload("X_EVENT_VERSION", ack.stamp))
     if ack.ignored:
         payloads.append(_payload("X_IGNORED", *ack.ignored))
     payloads += [
-        _payload("OPERATING_STATE", ack.measured.state.value),
+        *_possible(ack.possible),
+        _payload("OPERATING_STATE", _state(ack).value),
         *_demand(ack.measured.demand, ack.measured.quality),
         *_setpoint(ack.measured.setpoint),
         _payload("DATA_QUALITY", ack.measured.quality.value),
     ]
     resource = _resource(sender.ven, ack.at_utc_s, 0.0, 0, payloads)
     descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
+    descriptors += [_descriptor(POSSIBLE)] if ack.possible is not None else []
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
 
 
-def telemetry_report(sender: Sender, average: Average) -> Report:
-    """One report period: the site meter first, its parts for information. Demand, set-point and what can
-    still be shed are always told; the rest where it was asked for and there is a value. A baseline that was
-    asked for and is not known is named as missing."""
-    payloads = [*_demand(average.demand, average.quality), *_setpoint(average.setpoint)]
-    descriptors = [_descriptor("DEMAND", "MEAN"), _descriptor("SETPOINT")]
-    for payload_type, reading_type, value in _measures(average):
-        payloads.append(_payload(payload_type, value))
-        descriptors.append(_descriptor(payload_type, reading_type))
-    if "OPERATING_STATE" in average.payloads:
-        payloads.append(_payload("OPERATING_STATE", average.state.value))
-    if "BASELINE" in average.payloads and average.baseline is None:
-        payloads.append(_payload("X_MISSING", "BASELINE"))
-    payloads.append(_payload("DATA_QUALITY", average.quality.value))
-    length_s = average.end_utc_s - average.start_utc_s
-    place = (average.start_utc_s, length_s, average.index)
-    resources = [
-        _resource(sender.ven, *place, payloads),
-        *(_resource(part.name, *place, _part(part)) for part in average.parts),
-    ]
+def _state(ack: Ack) -> OperatingState:
+    """Of what it refuses the site has opted out."""
+    refused = ack.status is EventStatus.REJECTED
+    return ack.measured.state.opted_out if refused else ack.measured.state
+
+
+def telemetry_report(sender: Sender, average: Average, *more: Average) -> Report:
+    """One report period, or several of one event and place: the site meter first, its parts for information.
+    Of the site demand, set-point and what can still be shed are always told; the rest where it was asked for
+    and there is a value. A baseline that was asked for and is not known is named as missing."""
+    periods = (average, *more)
+    own = [_period_of(one, len(periods)) | {"payloads": list(_told(one))} for one in periods]
+    resources = [_several(average.node or sender.ven, average, own)]
+    for part in average.parts:
+        of_part = [
+            _period_of(one, len(periods)) | {"payloads": _part(same)}
+            for one in periods
+            for same in one.parts
+            if same.name == part.name
+        ]
+        resources.append(_several(part.name, average, of_part))
     asked = ",".join(sorted(average.payloads))
-    digest = hashlib.sha256(f"{average.event}\n{average.start_utc_s:.3f}\n{asked}".encode()).hexdigest()
-    report_id = f"tlm-{average.event[:80]}-{digest[:16]}"
-    return _report(sender, report_id, "telemetry", average.event, average.end_utc_s, descriptors, resources)
+    statement = f"{average.event}\n{average.start_utc_s:.3f}\n{asked}"
+    if more or average.node:
+        statement += f"\n{periods[-1].end_utc_s:.3f}\n{average.node}"
+    if average.quality is DataQuality.MISSING:
+        statement += "\nnothing"  # a controller that began anew must not unsay what was told before
+    report_id = f"tlm-{average.event[:80]}-{hashlib.sha256(statement.encode()).hexdigest()[:16]}"
+    described: dict[str, dict[str, Any]] = {}
+    for one in periods:
+        for payload_type, reading_type in _descriptions(one):
+            described.setdefault(payload_type, _descriptor(payload_type, reading_type))
+    return _report(
+        sender,
+        report_id,
+        "telemetry",
+        average.event,
+        periods[-1].end_utc_s,
+        list(described.values()),
+        resources,
+    )
+
+
+def _told(average: Average) -> Iterator[dict[str, Any]]:
+    """The payloads of one report period."""
+    yield from _demand(average.demand, average.quality)
+    yield from _setpoint(average.setpoint)
+    for payload_type, _, value in _measures(average):
+        yield _payload(payload_type, value)
+    if average.status is not None:
+        yield _payload(EVENT_STATE, average.status.value)
+    yield from _possible(average.possible)
+    if "OPERATING_STATE" in average.payloads:
+        yield _payload("OPERATING_STATE", average.state.value)
+    if "BASELINE" in average.payloads and average.baseline is None:
+        yield _payload("X_MISSING", "BASELINE")
+    yield _payload("DATA_QUALITY", average.quality.value)
+
+
+def _descriptions(average: Average) -> Iterator[tuple[str, str | None]]:
+    yield "DEMAND", "MEAN"
+    if not average.node:
+        yield "SETPOINT", None
+    for payload_type, reading_type, _ in _measures(average):
+        yield payload_type, reading_type
+    if average.possible is not None:
+        yield POSSIBLE, None
+
+
+def _period_of(average: Average, periods: int) -> dict[str, Any]:
+    """The number of a period, and its own time where a report has several."""
+    if periods == 1:
+        return {"id": average.index}
+    length_s = average.end_utc_s - average.start_utc_s
+    period = {"start": stamp(average.start_utc_s), "duration": duration(length_s)}
+    return {"id": average.index, "intervalPeriod": period}
+
+
+def _several(name: str, first: Average, intervals: list[dict[str, Any]]) -> dict[str, Any]:
+    length_s = first.end_utc_s - first.start_utc_s
+    period = {"start": stamp(first.start_utc_s), "duration": duration(length_s)}
+    return {"resourceName": name, "intervalPeriod": period, "intervals": intervals}
 
 
 def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
@@ -231,6 +297,10 @@ def _demand(demand: Power, quality: DataQuality) -> list[dict[str, Any]]:
 
 def _setpoint(setpoint: Bound) -> list[dict[str, Any]]:
     return [_payload("SETPOINT", setpoint.power.in_kw)] if isinstance(setpoint, Limit) else []
+
+
+def _possible(possible: Power | None) -> list[dict[str, Any]]:
+    return [] if possible is None else [_payload(POSSIBLE, possible.in_kw)]
 
 
 def _part(part: Part) -> list[dict[str, Any]]:

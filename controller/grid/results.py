@@ -68,7 +68,7 @@ class Contract:
 
     The limits that stand for a word instead of a power: `levels` for SIMPLE, `offsets` for
     CONTROL_LEVEL_OFFSET, `instructions` for DISPATCH_INSTRUCTION, `alerts` for an alert. What is not in its
-    table was not agreed. `follows_relative`: set-points relative to what the site would draw are followed.
+    table was not agreed. `follows_relative`: set-points relative to what the site drew before are followed.
     `reported` are the report payloads that the site has values for.
     """
 
@@ -77,7 +77,7 @@ class Contract:
     names: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
     rights: frozenset[Right] = ALL_RIGHTS
-    follows_relative: bool = False
+    follows_relative: bool = True
     report_every_s: float = 60.0
     reported: frozenset[str] = REPORTABLE
     ramp_deadline_s: Mapping[str, float] = field(default_factory=dict)

@@ -95,6 +95,8 @@ def slices(
             packed.append(signals)
         else:
             steady += signals
+    if {TARGET, RELATIVE_TARGET} <= seen:
+        raise MessageError(Reason.BAD_VALUE, f"{key}: {TARGET} and {RELATIVE_TARGET} contradict each other")
     return _sliced(key, steady, [signals for signals in packed if signals])
 
 
@@ -141,7 +143,7 @@ def _target(written: Written) -> Sequence[Signal]:
 
 
 def _relative_target(written: Written) -> Sequence[Signal]:
-    """A change against what the site would draw otherwise: the schema has no sign, the prose needs one."""
+    """A change against what the site drew before: the schema has no sign, the prose needs one."""
     if not written.contract.follows_relative:
         raise MessageError(Reason.NOT_AGREED, f"{written.key}: relative set-points are not followed here")
     return (RelativeTargetSignal(_power(written, may_be_negative=True)),)

@@ -6,6 +6,7 @@ and to one moment: a message for another site, or one from too long ago, is refu
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,8 +51,23 @@ class Signer:
     key_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsealed:
+    """What was signed, and when, where the header says so. `statement` is the same for the same header and
+    content whoever wraps it, and however often it is signed."""
+
+    content: bytes
+    made_utc_s: float | None
+    statement: str
+
+
 def opened(token: bytes | str, trust: Trust, *, now_utc_s: float) -> bytes:
     """What was signed. `MessageError` unless a trusted key signed it, for this reader, not too long ago."""
+    return unsealed(token, trust, now_utc_s=now_utc_s).content
+
+
+def unsealed(token: bytes | str, trust: Trust, *, now_utc_s: float) -> Unsealed:
+    """`opened`, with what else the signature says."""
     text = token if isinstance(token, str) else token.decode("ascii", errors="replace")
     if len(text) > MAX_PAYLOAD_BYTES:
         raise MessageError(Reason.TOO_LARGE, f"{len(text)} bytes, at most {MAX_PAYLOAD_BYTES}")
@@ -70,7 +86,8 @@ def opened(token: bytes | str, trust: Trust, *, now_utc_s: float) -> bytes:
         raise MessageError(Reason.BAD_SIGNATURE, str(error)[:120]) from None
     _check_reader(header, trust)
     _check_moment(header, trust, now_utc_s)
-    return content
+    statement = hashlib.sha256(text.rpartition(".")[0].encode("ascii")).hexdigest()
+    return Unsealed(content=content, made_utc_s=header.get("iat"), statement=statement)
 
 
 def signed(content: bytes, signer: Signer, *, now_utc_s: float) -> str:

@@ -23,8 +23,17 @@ class OperatingState(StrEnum):
 
     RUNNING_NORMAL = "RUNNING_NORMAL"
     RUNNING_CURTAILED = "RUNNING_CURTAILED"
+    RUNNING_OPTED_OUT = "RUNNING_OPTED_OUT"
+    IDLE_NORMAL = "IDLE_NORMAL"
     IDLE_CURTAILED = "IDLE_CURTAILED"
+    IDLE_OPTED_OUT = "IDLE_OPTED_OUT"
     ERROR = "ERROR"
+
+    @property
+    def opted_out(self) -> OperatingState:
+        """The same of a site that does not do what an event asks for."""
+        is_idle = self.value.startswith("IDLE")
+        return OperatingState.IDLE_OPTED_OUT if is_idle else OperatingState.RUNNING_OPTED_OUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +51,17 @@ UNMEASURED = Measured()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the site is with one version of an event: STARTED, COMPLIANT or COMPLETED."""
+    """How far the site is with one version of an event: STARTED, COMPLIANT, INFEASIBLE or COMPLETED. With
+    INFEASIBLE, `possible` is the draw nearest to what was asked for that the site can come to. `drawn_before`
+    is what it drew before it began to follow the event, where that matters. A set-point that another one
+    outranks is not followed: `outranked`."""
 
     event: str
     version_utc_s: float
     status: EventStatus
+    possible: Power | None = None
+    drawn_before: Power | None = None
+    outranked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,7 @@ class Place:
     node: str
     demand: Power
     granted: Power
+    quality: DataQuality = DataQuality.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

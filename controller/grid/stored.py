@@ -23,19 +23,20 @@ from controller.domain.grid import (
     LimitSignal,
     PriceSignal,
     RelativeTargetSignal,
+    ReportCycle,
     ReportRequest,
     TargetSignal,
 )
 from controller.domain.power import Limit, NoLimit, Power
-from controller.grid.entries import Ack, Entry, Mark
+from controller.grid.entries import Ack, Entry, Mark, Shortfall
 from controller.grid.results import Accepted, Cancelled, Reason, Rejected
 from controller.grid.site import DataQuality, Measured, OperatingState
 
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Entry, Mark, Ack, Accepted, Cancelled, Rejected, Measured),
-        *(GridEvent, EventInterval, ReportRequest),
+        *(Entry, Mark, Ack, Shortfall, Accepted, Cancelled, Rejected, Measured),
+        *(GridEvent, EventInterval, ReportRequest, ReportCycle),
         *(LimitSignal, TargetSignal, RelativeTargetSignal),
         *(PriceSignal, CarbonSignal, AlertSignal, CapacitySignal),
         *(Power, Limit, NoLimit),

@@ -1,6 +1,6 @@
-"""The site averaged over the periods that events ask for: one mean per event and period.
+"""The site averaged over the periods that events ask for: one mean per event, place and period.
 
-A pure fold over the site's reports; it keeps one open window per event and period length.
+A pure fold over the site's reports; it keeps one open window per event, place and period length.
 """
 
 from __future__ import annotations
@@ -10,35 +10,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from controller.domain.grid import EventInterval, GridEvent, ReportRequest
-from controller.domain.power import NO_LIMIT, Bound, Power
-from controller.grid.site import DataQuality, OperatingState, Part, SiteReport
+from controller.grid.site import SiteReport
+from controller.grid.tally import NO_TALLY, Average, Scope, Tally, average
 
-_SLACK_S = 0.25
+SLACK_S = 0.25
 """A window closes this much early rather than a whole tick late, for ticks are never exactly on time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Average:
-    """The site over one report period of one event. `index` numbers the period, `payloads` were asked."""
-
-    event: str
-    index: int
-    start_utc_s: float
-    end_utc_s: float
-    demand: Power
-    quality: DataQuality
-    setpoint: Bound = NO_LIMIT
-    state: OperatingState = OperatingState.RUNNING_NORMAL
-    baseline: Power | None = None
-    shed_available: Power | None = None
-    rise_available: Power | None = None
-    parts: tuple[Part, ...] = ()
-    payloads: frozenset[str] = frozenset()
-
-    @property
-    def usage_kwh(self) -> float:
-        """Energy drawn, taken from the mean: what was not measured counts as what was."""
-        return self.demand.in_kw * (self.end_utc_s - self.start_utc_s) / 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +23,7 @@ class Period:
 
     every_s: float
     times: float
-    payloads: frozenset[str]
+    scope: Scope
     label: int | None
 
 
@@ -58,15 +34,11 @@ class Window:
     index: int
     start_utc_s: float
     period: Period
-    reports: int = 0
-    sum_w: int = 0
-    measured: int = 0
-    estimated: int = 0
-    last: SiteReport | None = None
+    tally: Tally = NO_TALLY
 
 
-Key = tuple[str, float]
-"""An event, and the length of one of its report periods."""
+Key = tuple[str, float, str]
+"""An event, the length of one of its report periods, and the node that the report is about."""
 
 Windows = Mapping[Key, Window]
 NO_WINDOWS: Windows = MappingProxyType({})
@@ -79,7 +51,7 @@ def observe(
     over. A window opens with the first tick inside its event and takes the ticks after that one."""
     now_utc_s = report.now_utc_s
     wanted = {
-        (event.id, period.every_s): period
+        (event.id, period.every_s, period.scope.node): period
         for event in events
         if event.reports and event.start_utc_s <= now_utc_s < event.end_utc_s
         for period in _periods(event, now_utc_s)
@@ -93,11 +65,11 @@ def observe(
             index = window.index
             window = window if period is None else _with(window, report)
             elapsed_s = now_utc_s - window.start_utc_s
-            if period is not None and elapsed_s < key[1] - min(_SLACK_S, key[1] / 10):
+            if period is not None and elapsed_s < key[1] - min(SLACK_S, key[1] / 10):
                 following[key] = window
                 continue
-            if window.last is not None and index < window.period.times:
-                averages.append(_average(key[0], window, window.last))
+            if window.tally.last is not None and index < window.period.times:
+                averages.append(_average(window, window.tally.last))
                 index += 1
         if period is not None:
             following[key] = Window(index=index, start_utc_s=now_utc_s, period=period)
@@ -105,19 +77,30 @@ def observe(
 
 
 def _periods(event: GridEvent, now_utc_s: float) -> list[Period]:
-    by_length: dict[float, list[ReportRequest]] = {}
+    by_length: dict[tuple[float, str], list[ReportRequest]] = {}
     for request in event.reports:
-        by_length.setdefault(request.every_s, []).append(request)
+        if request.cycle is None:
+            by_length.setdefault((request.every_s, request.node), []).append(request)
     label = _label_at(event.intervals, now_utc_s)
     return [
         Period(
             every_s=every_s,
             times=max(request.times for request in requests),
-            payloads=frozenset(request.payload for request in requests),
+            scope=scope_of(event, requests),
             label=label if all(request.labelled for request in requests) else None,
         )
-        for every_s, requests in by_length.items()
+        for (every_s, _), requests in by_length.items()
     ]
+
+
+def scope_of(event: GridEvent, requests: list[ReportRequest]) -> Scope:
+    """What requests that share a report are about."""
+    return Scope(
+        event=event.id,
+        node=requests[0].node,
+        alone=all(request.alone for request in requests),
+        payloads=frozenset(request.payload for request in requests),
+    )
 
 
 def _label_at(intervals: tuple[EventInterval, ...], now_utc_s: float) -> int | None:
@@ -129,34 +112,16 @@ def _label_at(intervals: tuple[EventInterval, ...], now_utc_s: float) -> int | N
 
 
 def _with(window: Window, report: SiteReport) -> Window:
-    missing = report.quality is DataQuality.MISSING
-    return replace(
-        window,
-        reports=window.reports + 1,
-        sum_w=window.sum_w + (0 if missing else report.demand.watts),
-        measured=window.measured + (0 if missing else 1),
-        estimated=window.estimated + (1 if report.quality is DataQuality.ESTIMATED else 0),
-        last=report,
-    )
+    return replace(window, tally=window.tally.plus(report, window.period.scope.node))
 
 
-def _average(event_id: str, window: Window, last: SiteReport) -> Average:
-    """The mean of what was measured. With gaps or estimates in it, it is an estimate."""
-    whole = window.measured == window.reports and not window.estimated
-    quality = DataQuality.OK if whole else DataQuality.ESTIMATED
+def _average(window: Window, last: SiteReport) -> Average:
     label = window.period.label
-    return Average(
-        event=event_id,
+    return average(
+        window.period.scope,
+        window.tally,
+        last,
         index=window.index if label is None else label,
-        start_utc_s=window.start_utc_s,
-        end_utc_s=last.now_utc_s,
-        demand=Power.up(window.sum_w / max(window.measured, 1)),
-        quality=quality if window.measured else DataQuality.MISSING,
-        setpoint=last.setpoint,
-        state=last.state,
-        baseline=last.baseline,
-        shed_available=last.shed_available,
-        rise_available=last.rise_available,
-        parts=last.parts,
-        payloads=window.period.payloads,
+        start_s=window.start_utc_s,
+        end_s=last.now_utc_s,
     )

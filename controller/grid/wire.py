@@ -49,7 +49,12 @@ class ReportDescriptorWire(Wire):
     units: Word | None = None
     frequency: Annotated[int, Field(ge=-1, lt=2**31)] = -1
     repeat: Annotated[int, Field(ge=-1, lt=2**31)] = 1
+    start_interval: Annotated[int, Field(ge=-1, lt=2**31)] = -1
+    num_intervals: Annotated[int, Field(ge=-1, lt=2**31)] = -1
     historical: bool = True
+    reading_type: Word | None = None
+    targets: list[Word] | None = None
+    aggregate: bool = False
     report_intervals: Word = "INTERVALS"
 
 

@@ -1,7 +1,9 @@
 """The 0/100 target of mining dispatchers: 0 is curtail, 100 is full, and silence is curtail too.
 
 A publisher repeats its target every 30 s or so. What is older than what was heard before, or too old by the
-clock, says nothing and is no sign of life.
+clock, says nothing and is no sign of life. A stamp ahead of the clock counts as now, and once. Some publish
+through two brokers: then the first counts as long as it is heard, and the second only where the first was
+silent for longer.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ MAX_SIGNED_BYTES = 4096
 EDGE_S = 5.0
 """After a change the other target is not believed for so long: the next repetition is."""
 STEP_S = 0.001
+DAY_S = 86_400.0
+FIRST, SECOND = 0, 1
+FIRST_WINS_S = 60.0
+"""The first of two brokers counts unless it was last heard by so much earlier than the second."""
 
 
 class _TargetWire(Wire):
@@ -58,10 +64,12 @@ class ZeroHundred:
         self._trust = trust
         self._is_off: bool | None = None
         self._stamp_utc_s = 0
+        self._ahead_utc_s = 0
         self._version_utc_s = 0.0
         self._heard_utc_s = began_utc_s
         self._has_heard = False
         self._edge_utc_s = -math.inf
+        self._heard_by = [-math.inf, -math.inf]
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -77,10 +85,19 @@ class ZeroHundred:
             self._stamp_utc_s = int(self._version_utc_s)
 
     def read(self, topic: str, payload: bytes, *, retained: bool, now_utc_s: float) -> tuple[Heard, ...]:
+        return self.read_by(FIRST, topic, payload, now_utc_s)
+
+    def read_by(self, broker: int, topic: str, payload: bytes, now_utc_s: float) -> tuple[Heard, ...]:
+        """One message that came by the first broker or the second. It never raises."""
         if topic != self._topic:
             return ()
         try:
-            return self._heard(self._opened(payload, now_utc_s), now_utc_s)
+            wire = self._opened(payload, now_utc_s)
+            self._check_time(wire, now_utc_s)
+            self._heard_by[broker] = now_utc_s
+            if broker == SECOND and now_utc_s - self._heard_by[FIRST] <= FIRST_WINS_S:
+                return ()
+            return self._heard(wire, now_utc_s)
         except MessageError as refusal:
             return (Heard(kind="target", result=Rejected(reason=refusal.reason, detail=refusal.detail)),)
 
@@ -119,15 +136,22 @@ class ZeroHundred:
             raise MessageError(Reason.BAD_VALUE, f"target: {shown(wire.target)} is neither {OFF} nor {ON}")
         return wire
 
-    def _heard(self, wire: _TargetWire, now_utc_s: float) -> tuple[Heard, ...]:
-        if wire.timestamp > now_utc_s + MAX_AHEAD_S:
+    def _check_time(self, wire: _TargetWire, now_utc_s: float) -> None:
+        if wire.timestamp > now_utc_s + DAY_S:
             ahead_s = wire.timestamp - now_utc_s
             raise MessageError(Reason.FROM_THE_FUTURE, f"timestamp: {ahead_s:.0f} s ahead of us")
         if now_utc_s - wire.timestamp >= self._rule.stale_s:
             raise MessageError(Reason.STALE, f"timestamp: {now_utc_s - wire.timestamp:.0f} s old")
-        if wire.timestamp < self._stamp_utc_s:
+
+    def _heard(self, wire: _TargetWire, now_utc_s: float) -> tuple[Heard, ...]:
+        stamp_utc_s = min(wire.timestamp, int(now_utc_s))
+        if stamp_utc_s < self._stamp_utc_s:
             raise MessageError(Reason.STALE, "timestamp: older than one that was heard before")
-        self._stamp_utc_s = wire.timestamp
+        if wire.timestamp > now_utc_s + MAX_AHEAD_S:
+            if wire.timestamp <= self._ahead_utc_s:
+                raise MessageError(Reason.STALE, "timestamp: ahead of us, and no newer than one before")
+            self._ahead_utc_s = wire.timestamp
+        self._stamp_utc_s = stamp_utc_s
         self._heard_utc_s = now_utc_s
         is_off = wire.target == OFF
         if is_off == self._is_off or (self._is_off is None and not is_off):
@@ -135,7 +159,7 @@ class ZeroHundred:
             return ()
         if not is_off and 0 <= now_utc_s - self._edge_utc_s < EDGE_S:
             return ()
-        version_utc_s = max(float(wire.timestamp), self._version_utc_s + STEP_S)
+        version_utc_s = max(float(stamp_utc_s), self._version_utc_s + STEP_S)
         if is_off:
             return (self._turned_off(version_utc_s, now_utc_s, ""),)
         self._is_off, self._version_utc_s, self._edge_utc_s = False, version_utc_s, now_utc_s

@@ -104,7 +104,12 @@ class Api:
                 "prices": self._prices(tick),
                 "jobs": _jobs(tick),
                 "events": [
-                    {"event": s.event, "status": s.status.value, "least_w": s.possible.watts}
+                    {
+                        "event": s.event,
+                        "status": s.status.value,
+                        "least_w": plan.least.watts,
+                        "possible_w": s.possible.watts,
+                    }
                     for s in plan.standings
                 ],
                 "alarms": [
@@ -176,7 +181,7 @@ class Api:
     def _merit(self, tick: Tick) -> web.Response:
         """Every device in the order in which it is shed, and the price of energy that order goes by."""
         inputs, site = tick.inputs, self._board.site
-        grid = grid_now(inputs.events, inputs.utc_s, inputs.link, site)
+        grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, inputs.link, site)
         valuation = valuation_now(site, inputs, grid)
         merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues)
         return web.json_response(

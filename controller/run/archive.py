@@ -69,32 +69,31 @@ class Archive:
         """The file of the oldest finished day without one; None where there is none."""
         try:
             with closing(connection(self._journal)) as db:
-                seals = self._oldest_day(db)
-                if seals is None:
+                if (found := self._oldest_day(db)) is None:
                     return None
-                (last_us,) = db.execute("SELECT last_us FROM seals WHERE seq = ?", seals[:1]).fetchone()
             self._directory.mkdir(parents=True, exist_ok=True)
         except (HistoryError, sqlite3.Error, OSError) as error:
             raise ExcerptError(str(error)) from error
-        day = datetime.fromtimestamp(seconds(last_us), UTC).date().isoformat()
+        seals, day = found
         file = self._directory / f"journal-{day}-{seals[0]}-{seals[1]}.db"
         if file.exists():  # it was written, and the journal could not be told
             return adopted(self._journal, seals, file)
         return cut(self._journal, seals, file)
 
-    def _oldest_day(self, db: sqlite3.Connection) -> tuple[int, int] | None:
-        """The first and the last seal of a UTC day that is over."""
+    def _oldest_day(self, db: sqlite3.Connection) -> tuple[tuple[int, int], str] | None:
+        """The first and the last seal of a UTC day that is over, and which day that is."""
+        newest, now_us = finished(db), microseconds(self._utc())
         said = "SELECT coalesce(max(last_id), 0) FROM bookkeeping WHERE what = ?"
-        after = db.execute(said, (Bookkeeping.ARCHIVED,)).fetchone()[0]
-        newest = finished(db)
-        rest = (
-            "SELECT seq, last_us FROM seals WHERE seq > ? AND seq <= ? AND last_us >= ? ORDER BY seq LIMIT 1"
+        (archived,) = db.execute(said, (Bookkeeping.ARCHIVED,)).fetchone()
+        (first,) = db.execute("SELECT min(seq) FROM seals WHERE seq > ?", (archived,)).fetchone()
+        # A seal from a time when the clock was ahead goes with the day beside it.
+        since = (
+            "SELECT seq, last_us FROM seals WHERE seq > ? AND seq <= ? AND last_us BETWEEN ? AND ?"
+            " ORDER BY seq LIMIT 1"
         )
-        first = db.execute(rest, (after, newest, -DAY_US)).fetchone()
-        if first is None:
+        sane = db.execute(since, (archived, newest, 0, now_us)).fetchone()
+        if sane is None or (over_us := (sane[1] // DAY_US + 1) * DAY_US) > now_us:
             return None
-        over_us = (first[1] // DAY_US + 1) * DAY_US
-        if over_us > microseconds(self._utc()):
-            return None
-        following = db.execute(rest, (first[0], newest, over_us)).fetchone()
-        return first[0], newest if following is None else following[0] - 1
+        following = db.execute(since, (sane[0], newest, over_us, now_us)).fetchone()
+        last = newest if following is None else following[0] - 1
+        return (first, last), datetime.fromtimestamp(seconds(sane[1]), UTC).date().isoformat()

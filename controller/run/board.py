@@ -31,6 +31,7 @@ class LinkStats:
     telemetry_dropped: int
     store_failures: int
     operator_behind_s: float
+    enforcements: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

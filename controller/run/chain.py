@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from controller.run.journalschema import COLUMNS, EVIDENCE
+from controller.run.journalschema import COLUMNS, EVIDENCE, Bookkeeping
 from controller.run.seals import GENESIS, Anchor, Part, Row, Seal, line, writable
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ class Chain:
         newest = db.execute("SELECT seq, hash FROM seals ORDER BY seq DESC LIMIT 1").fetchone()
         self.closed: Anchor | None = None if newest is None else Anchor(*newest)
         self._open: _OpenSeal | None = None
+        pruned = pruned_through(db)
         self._last_ids = {
             name: max(
                 db.execute(f"SELECT coalesce(max(id), 0) FROM {name}").fetchone()[0],  # noqa: S608 our own names
                 _last_sealed(db, name),
+                pruned.get(name, 0),
             )
             for name in EVIDENCE
         }
@@ -124,6 +126,12 @@ class Chain:
             if db.execute(grows, (now_us, grown.hash, seal.seq, seal.hash)).rowcount != 1:
                 raise sqlite3.IntegrityError(f"somebody else wrote to seal {seal.seq}, or after it")
         seal.hash = grown.hash
+
+
+def pruned_through(db: sqlite3.Connection) -> dict[str, int]:
+    """Up to which id the rows of each table are gone by retention, and up to which number the seals."""
+    said = "SELECT subject, max(last_id) FROM bookkeeping WHERE what = ? GROUP BY subject"
+    return {str(name): int(last) for name, last in db.execute(said, (Bookkeeping.PRUNED,))}
 
 
 def _last_sealed(db: sqlite3.Connection, name: str) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -20,6 +22,7 @@ RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=200)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
 Kilowatts = Annotated[float, Field(ge=0, le=10_000_000)]
 Level = Annotated[int, Field(ge=1, le=3)]
 Offset = Annotated[int, Field(ge=-10, le=10)]
@@ -48,7 +51,7 @@ class GridConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     ven: Word
     client_id: Word
@@ -73,7 +76,7 @@ class GridConfig(BaseModel):
     ramp_deadline_s: dict[Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
 
     # what is followed, and what stands for a limit
-    relative_setpoints: bool = False
+    relative_setpoints: bool = True
     levels_kw: dict[Level, Kilowatts] = {}
     offsets_kw: dict[Offset, Kilowatts] = {}
     instructions_kw: dict[Annotated[str, Field(min_length=1, max_length=128)], Kilowatts] = {}
@@ -92,6 +95,9 @@ class GridConfig(BaseModel):
     # dsx-flex
     isv: Word | None = None
     feeds: tuple[FeedTable, ...] = ()
+    infra: Word | None = None
+    infra_signed_by: dict[Annotated[str, Field(min_length=1, max_length=128)], Path] = {}
+    signatures_dated: bool = True
     feed_deadline_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     breach_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
     breach_actions: tuple[
@@ -100,6 +106,8 @@ class GridConfig(BaseModel):
 
     # zero-hundred and base-point
     topic_in: Topic | None = None
+    second_host: Host | None = None
+    second_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     off_kw: Kilowatts | None = None
     stale_s: Annotated[float, Field(ge=1, le=86_400)] = 240.0
     valid_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
@@ -117,6 +125,8 @@ class GridConfig(BaseModel):
             raise ValueError("password and password_file: one of them")
         if self.username is None and (self.password or self.password_file):
             raise ValueError("password needs a username")
+        if self.infra_signed_by and self.infra is None:
+            raise ValueError("infra_signed_by needs infra")
         if (self.signing_key is None) != (self.signing_key_id is None):
             raise ValueError("signing_key and signing_key_id go together")
         return self
@@ -130,6 +140,10 @@ class GridConfig(BaseModel):
                 raise ValueError("dialect zero-hundred needs topic_in and off_kw")
             case DialectName.BASE_POINT if self.topic_in is None:
                 raise ValueError("dialect base-point needs topic_in")
+        if self.second_host is not None and self.dialect is not DialectName.ZERO_HUNDRED:
+            raise ValueError(f"second_host: dialect {self.dialect} has one broker")
+        if self.second_host == self.host:
+            raise ValueError("second_host: another host than host is needed")
         missing = sorted(_NEEDED[self.dialect] - self.rights)
         if self.dialect is DialectName.BASE_POINT and self.silent_kw is not None:
             missing += sorted({Right.LIMIT} - self.rights)
@@ -138,6 +152,15 @@ class GridConfig(BaseModel):
         if len({feed.tag for feed in self.feeds}) != len(self.feeds):
             raise ValueError("feeds: a tag is declared twice")
         return self
+
+    def brokers(self) -> tuple[Self, ...]:
+        """This operator by each of its brokers. Of two the lower address comes first (names after addresses):
+        that is the one that counts, by the custom of those who publish to both."""
+        if self.second_host is None:
+            return (self,)
+        port = self.port if self.second_port is None else self.second_port
+        other = self.model_copy(update={"host": self.second_host, "port": port})
+        return (self, other) if _place(self.host) <= _place(self.second_host) else (other, self)
 
     def topic(self, name: str) -> str:
         return f"{self.prefix}{name}"
@@ -185,14 +208,14 @@ def tls_context(config: GridConfig) -> ssl.SSLContext | None:
     return context
 
 
-def trusted_keys(config: GridConfig) -> dict[str, PublicKey]:
-    """The keys of the operator by id; `ValueError` names the file that cannot be used."""
+def trusted_keys(files: Mapping[str, Path], table: str = "signed_by") -> dict[str, PublicKey]:
+    """The keys of a sender by id; `ValueError` names the file that cannot be used."""
     keys: dict[str, PublicKey] = {}
-    for key_id, path in config.signed_by.items():
+    for key_id, path in files.items():
         try:
             keys[key_id] = public_key(_read(path))
         except ValueError as error:
-            raise ValueError(f"signed_by.{key_id}={path}: {error}") from None
+            raise ValueError(f"{table}.{key_id}={path}: {error}") from None
     return keys
 
 
@@ -204,6 +227,14 @@ def own_signer(config: GridConfig) -> Signer | None:
     except ValueError as error:
         raise ValueError(f"signing_key={config.signing_key}: {error}") from None
     return Signer(key=key, key_id=config.signing_key_id)
+
+
+def _place(host: str) -> tuple[bool, int, str]:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return True, 0, host
+    return False, int(address), host
 
 
 def _read(path: Path) -> bytes:

@@ -22,6 +22,7 @@ COUNTERS: Mapping[str, tuple[str, Callable[[LinkStats], int]]] = {
     "acknowledgements": ("Acknowledgements that the broker took", lambda stats: stats.acks_sent),
     "telemetry": ("Reports and signs of life that the broker took", lambda stats: stats.telemetry_sent),
     "telemetry_dropped": ("Reports dropped because too many waited", lambda stats: stats.telemetry_dropped),
+    "enforcements": ("Times others moved our machines after a breach", lambda stats: stats.enforcements),
     "store_failures": ("Writes of events that the journal refused", lambda stats: stats.store_failures),
 }
 

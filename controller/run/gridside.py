@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from controller.decide.plan import CapReason, Grant, Inputs, Plan, Reason, Truth
+from controller.decide.plan import REASONS, CapReason, Grant, Inputs, Plan, Reason, Truth
 from controller.domain.devices import DeviceKind
-from controller.domain.grid import GridEvent, Link, Right
+from controller.domain.grid import EventStatus, GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.gridlink import GridLink
@@ -98,11 +98,19 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
                 node=node.node,
                 demand=node.metered if node.metered is not None else node.granted,
                 granted=node.granted,
+                quality=DataQuality.OK if node.metered is not None else DataQuality.ESTIMATED,
             )
             for node in plan.nodes
         ),
         progress=tuple(
-            Progress(event=standing.event, version_utc_s=standing.version_utc_s, status=standing.status)
+            Progress(
+                event=standing.event,
+                version_utc_s=standing.version_utc_s,
+                status=standing.status,
+                possible=standing.possible if standing.status is EventStatus.INFEASIBLE else None,
+                drawn_before=standing.drawn_before,
+                outranked=standing.outranked,
+            )
             for standing in plan.standings
         ),
     )
@@ -130,8 +138,12 @@ def _rise(inputs: Inputs, plan: Plan, demand: Power) -> Power:
 
 
 def _operating(plan: Plan) -> OperatingState:
-    """Curtailed is a site whose cap is the grid's doing."""
+    """Curtailed is a site whose cap is the grid's doing; idle is one in which nothing is at work."""
     curtailed = plan.cap_reason in (CapReason.EVENT, CapReason.TARGET, CapReason.LINK_LOST)
+    rows = zip(plan.grants.specs, plan.grants.at.tolist(), plan.grants.reason.tolist(), strict=True)
+    works = (spec.points[at].rate > 0 and REASONS[reason] is not Reason.IDLE for spec, at, reason in rows)
+    if len(plan.grants) and not any(works):
+        return OperatingState.IDLE_CURTAILED if curtailed else OperatingState.IDLE_NORMAL
     return OperatingState.RUNNING_CURTAILED if curtailed else OperatingState.RUNNING_NORMAL
 
 

@@ -39,6 +39,9 @@ def dialect_of(config: GridConfig, *, nameplate: Power, nodes: Iterable[str], ut
                 max_age_s=config.signature_max_age_s,
                 ramp_deadline_s=config.feed_deadline_s,
                 trust=_trust(config, reader=None),
+                dated=config.signatures_dated,
+                infra=config.infra or "",
+                infra_trust=_infra_trust(config),
             )
             return DsxFlex(agreement, period_s=config.heartbeat_s, rule=rule, signer=own_signer(config))
         case DialectName.ZERO_HUNDRED:
@@ -80,8 +83,13 @@ def contract_of(config: GridConfig, nameplate: Power, nodes: Iterable[str]) -> C
 
 
 def _trust(config: GridConfig, *, reader: str | None) -> Trust | None:
-    keys = trusted_keys(config)
+    keys = trusted_keys(config.signed_by)
     return Trust(keys=keys, max_age_s=config.signature_max_age_s, reader=reader) if keys else None
+
+
+def _infra_trust(config: GridConfig) -> Trust | None:
+    keys = trusted_keys(config.infra_signed_by, "infra_signed_by")
+    return Trust(keys=keys, max_age_s=config.signature_max_age_s) if keys else None
 
 
 def _feed(table: FeedTable) -> Feed:

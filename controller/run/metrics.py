@@ -41,6 +41,7 @@ from controller.domain.grid import (
     AlertSignal,
     CapacitySignal,
     CarbonSignal,
+    EventStatus,
     LimitSignal,
     Link,
     PriceSignal,
@@ -272,6 +273,7 @@ def _grid(tick: Tick) -> Iterator[Metric]:
     link, standings = tick.inputs.link, tick.plan.standings
     up = [(("grid",), link is Link.UP)] if link is not Link.NONE else []
     statuses = (((standing.event, standing.status), 1) for standing in standings)
+    short = (((s.event,), s.possible.watts) for s in standings if s.status is EventStatus.INFEASIBLE)
     change_s = tick.plan.next_change_utc_s
     change = [((), change_s)] if isfinite(change_s) else []
     yield _gauge("link_up", "1 while the link is trusted; absent where there is none", up, "link")
@@ -279,6 +281,8 @@ def _grid(tick: Tick) -> Iterator[Metric]:
     yield _gauge(
         "event_status", "What an active event's sender is told; always 1", statuses, "event", "status"
     )
+    says = "The draw nearest to what an infeasible event asks for; absent for all others"
+    yield _gauge("event_possible_watts", says, short, "event")
     yield _gauge(
         "next_event_change_timestamp_seconds", "When events next change something, Unix time", change
     )

@@ -14,7 +14,7 @@ import structlog
 
 from controller.decide.plan import Inputs
 from controller.domain.grid import GridEvent, PriceSignal
-from controller.grid import ledger, triggers
+from controller.grid import advancing, ledger, triggers
 from controller.grid.ledger import Verdict
 from controller.grid.site import UNMEASURED, Measured, SiteReport
 from controller.grid.triggers import Cut, PeakHour, Standing, Threshold
@@ -93,8 +93,10 @@ class OwnRules:
             if progress.event.startswith(f"{NAME}:"):
                 own = replace(progress, event=progress.event.removeprefix(f"{NAME}:"))
                 entry = self._book.ledger.entries.get(own.event)
-                if entry is not None and own.status not in entry.told:
-                    self._book.put(own, Pending(change=partial(ledger.advance, progress=own)))
+                if entry is not None and advancing.is_news(entry, own, now_utc_s):
+                    self._book.put(
+                        (own.event, own.status), Pending(change=partial(advancing.advance, progress=own))
+                    )
 
     async def curtail(self, cut: Cut, end_utc_s: float, who: str) -> None:
         """Curtail from now on. Returns when it is durable; `StoreError` if that is not known in time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from controller.run.chain import Chain
+from controller.run.chain import Chain, pruned_through
 from controller.run.journalschema import EVIDENCE, Bookkeeping
 from controller.run.seals import Row
 
@@ -54,8 +54,7 @@ class Retention:
         self._keep = keep
         copied = "SELECT coalesce(max(last_id), 0) FROM bookkeeping WHERE what = ?"
         self.archived: int = db.execute(copied, (Bookkeeping.ARCHIVED,)).fetchone()[0]
-        said = "SELECT subject, max(last_id) FROM bookkeeping WHERE what = ? GROUP BY subject"
-        self._pruned = {str(name): int(last) for name, last in db.execute(said, (Bookkeeping.PRUNED,))}
+        self._pruned = pruned_through(db)
         self._seen_us = 0
         self._quiet_until_us = 0
         self._looked_us = 0
@@ -95,8 +94,11 @@ class Retention:
             " WHERE parts.name = ? AND parts.seal >= ? ORDER BY parts.seal",
             (name, first),
         ):
-            is_kept = last_us >= self._before_us(name, now_us)
-            if is_kept or rows >= PRUNED_AT_ONCE or (self._keep.archives and seal > self.archived):
+            if rows >= PRUNED_AT_ONCE or (self._keep.archives and seal > self.archived):
+                break
+            if last_us > now_us:
+                continue  # the clock was ahead: it is older than what follows it
+            if last_us >= self._before_us(name, now_us):
                 break
             rows, through = rows + last_id - through, last_id
         if not rows:

@@ -864,12 +864,12 @@ def test_a_stuck_machine_is_tried_again_after_a_quarter_of_an_hour() -> None:
 
 
 def test_a_miner_is_without_work_once_it_has_not_hashed_for_half_a_minute_after_its_time_to_start() -> None:
-    running = device(FULL, since_s=NOW_S - 300, sent_s=NOW_S - 300)
+    running = device(FULL, started_s=(NOW_S - 300,))
 
     first = see(running, reading(draw_w=400))
     later = see(first, reading(draw_w=400), heard_s=NOW_S + 30, now_s=NOW_S + 30)
     hashing = see(later, replace(reading(draw_w=3_500), rate=199.0), heard_s=NOW_S + 35, now_s=NOW_S + 35)
-    starting = see(device(FULL, since_s=NOW_S - 5), reading(draw_w=400))
+    starting = see(device(FULL, started_s=(NOW_S - 5,)), reading(draw_w=400))
 
     assert (first.idle_s, without_work(first)) == (NOW_S, False)
     assert without_work(later)

@@ -31,7 +31,7 @@ CONNACK = b"\x20\x02\x00\x00"
 WELCOME = "welcome"
 CLOSED = "closed"
 
-OPERATOR, RETAIL, ISV = "grid-operator", "retail-operator", "acme-energy"
+OPERATOR, RETAIL, ISV, RACKS = "grid-operator", "retail-operator", "acme-energy", "rack-manager"
 SITE = "site-tx1"
 CREATE = f"events/vens/{SITE}/create"
 SNAPSHOT = f"events/vens/{SITE}/snapshot"
@@ -104,7 +104,7 @@ def authority(
     )
     made.make("ca")
     made.make("broker", "localhost", "127.0.0.1")
-    for name in (OPERATOR, RETAIL, ISV, SITE, "site-tx2", "site-stolen"):
+    for name in (OPERATOR, RETAIL, ISV, RACKS, SITE, "site-tx2", "site-stolen"):
         made.make("client", name)
     return made
 
@@ -186,6 +186,8 @@ async def test_a_site_hears_nothing_that_is_meant_for_another_site(broker: Broke
         (ISV, "grid/v1/isv/acme-energy/loadtarget/set", SITE),
         (SITE, f"grid/v1/dsx-flex-agent/{SITE}/powerstate/status", ISV),
         (SITE, f"grid/v1/dsx-flex-agent/{SITE}/powerbreach", ISV),
+        (SITE, f"grid/v1/dsx-flex-agent/{SITE}/powerbreach", RACKS),
+        (RACKS, f"grid/v1/infra/{RACKS}/powerbreach/enforcement", SITE),
     ],
 )
 async def test_everybody_can_say_its_part(broker: Broker, speaker: str, topic: str, listener: str) -> None:

@@ -97,6 +97,24 @@ OPENADR = (
             reportDescriptors=[{"payloadType": "USAGE", "frequency": 1, "repeat": -1}],
         )
     ),
+    notice(
+        event(
+            intervals=[interval(limit(at), duration="PT10S") for at in (5, 6, 7)],
+            reportDescriptors=[
+                {
+                    "payloadType": "DEMAND",
+                    "readingType": "MEAN",
+                    "startInterval": 1,
+                    "numIntervals": 2,
+                    "frequency": 1,
+                    "repeat": 3,
+                    "historical": True,
+                    "targets": ["row-a", "site-tx1"],
+                    "aggregate": False,
+                }
+            ],
+        )
+    ),
     notice(event(), "DELETE"),
     notice(event(intervalPeriod={"start": "0001-01-01", "duration": "PT0S"}), "UPDATE"),
     snapshot(event(), event(id="dr-8")),
@@ -130,6 +148,23 @@ DSX = tuple(
     ).encode()
     for number, changes in enumerate(DSX_CHANGES)
 )
+ENFORCEMENT = json.dumps(
+    {
+        "specversion": "1.0.2",
+        "id": "6f9d4c0e-7d0b-4a3c-9a55-0d2f6c1be009",
+        "source": "//grid/v1/infra/racks",
+        "type": "grid.powerbreach.enforcement.v1",
+        "time": "2026-11-23T17:00:00Z",
+        "data": {
+            "breach_id": "0b0f8d3a-1c55-4d0e-8f2e-5b8a1f3f9a10",
+            "feed_tag": "main-a",
+            "action": "applied",
+            "code": "partial",
+            "results": [{"resource_id": "n1", "resource_type": "node", "code": "failed", "message": "no"}],
+            "timestamp": "2026-11-23T17:00:00Z",
+        },
+    }
+).encode()
 ZERO_HUNDRED = tuple(json.dumps({"target": target, "timestamp": int(NOW_S)}).encode() for target in (0, 100))
 BASE_POINT = tuple(
     json.dumps({"setpoint": value, "units": unit, "time": "2026-11-23T17:00:00Z"}).encode()
@@ -284,6 +319,7 @@ class Fuzz:
             nameplate=CONTRACT.nameplate,
             max_age_s=3600,
             ramp_deadline_s=60,
+            infra="racks",
         )
         off = OffRule(off=Power.kw(60), stale_s=240, ramp_deadline_s=60)
         stream = StreamRule(
@@ -298,7 +334,11 @@ class Fuzz:
         self._lines: tuple[tuple[Dialect, tuple[str, ...], tuple[bytes, ...]], ...] = (
             (plain, (f"{events}/create", f"{events}/snapshot", "heartbeat/vtn"), OPENADR),
             (OpenAdr(sender, FUZZED, heartbeat_s=1, trust=trust), (f"{events}/create",), SIGNED),
-            (DsxFlex(dsx, period_s=10, rule=BreachRule()), ("grid/v1/isv/acme-energy/loadtarget/set",), DSX),
+            (
+                DsxFlex(dsx, period_s=10, rule=BreachRule()),
+                ("grid/v1/isv/acme-energy/loadtarget/set", "grid/v1/infra/racks/powerbreach/enforcement"),
+                (*DSX, ENFORCEMENT),
+            ),
             (_Fresh(off), ("target",), ZERO_HUNDRED),
             (BasePoints("base", stream), ("base",), BASE_POINT),
         )

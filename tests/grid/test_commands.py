@@ -18,6 +18,7 @@ from controller.domain.grid import (
     LimitSignal,
     PriceSignal,
     RelativeTargetSignal,
+    ReportCycle,
     ReportRequest,
     Right,
 )
@@ -36,6 +37,9 @@ from tests.grid.messages import (
     payload,
     price,
 )
+
+WHOLE = ReportCycle(first=0, every=1, count=0)
+"""At the end of an event of one interval."""
 
 AGREED = replace(
     CONTRACT,
@@ -99,7 +103,6 @@ def test_the_normal_level_asks_for_nothing(type_: str) -> None:
         ("CONTROL_LEVEL_OFFSET", -3),
         ("DISPATCH_INSTRUCTION", "SHED"),
         ("CONTROL_SETPOINT", 5),
-        ("DISPATCH_SETPOINT_RELATIVE", -5),
         ("CONTROL_LEVEL_OFFSET_PERCENT", 0.2),
     ],
 )
@@ -139,6 +142,24 @@ def test_a_change_by_more_than_the_whole_site_is_refused(value: float) -> None:
     type_ = "DISPATCH_SETPOINT_RELATIVE"
 
     assert refused(payload(type_, value), descriptors=[described(type_)]) is Reason.ABOVE_NAMEPLATE
+
+
+def test_an_interval_with_two_kinds_of_set_point_is_refused() -> None:
+    kinds = ("DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE")
+
+    reason = refused(*(payload(kind, 5) for kind in kinds), descriptors=[described(kind) for kind in kinds])
+
+    assert reason is Reason.BAD_VALUE
+
+
+def test_a_site_may_refuse_relative_set_points() -> None:
+    type_ = "DISPATCH_SETPOINT_RELATIVE"
+    content = event(payloadDescriptors=[described(type_)], intervals=[interval(payload(type_, -5))])
+
+    result = parsed(notice(content), contract=replace(AGREED, follows_relative=False))
+
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.NOT_AGREED
 
 
 # --- alerts and capacities
@@ -289,9 +310,8 @@ def test_without_the_right_to_read_nothing_is_reported() -> None:
 
 def asked(*descriptors: dict[str, Any], contract: Contract = AGREED, **changes: Any) -> Accepted:
     said, descriptor = SAYS[Right.LIMIT]
-    found = answer(
-        said, descriptors=[descriptor], reportDescriptors=list(descriptors), contract=contract, **changes
-    )
+    content = {"payloadDescriptors": [descriptor], "intervals": [interval(said)]} | changes
+    found = parsed(notice(event(reportDescriptors=list(descriptors), **content)), contract=contract)
     assert isinstance(found, Accepted)
     return found
 
@@ -305,9 +325,99 @@ def test_every_payload_is_reported_at_its_own_rate() -> None:
 
     assert found.event.reports == (
         ReportRequest(payload="DEMAND", every_s=10, times=math.inf, labelled=True),
-        ReportRequest(payload="OPERATING_STATE", every_s=3600, times=1, labelled=False),
-        ReportRequest(payload="USAGE", every_s=3600, times=math.inf, labelled=True),
+        ReportRequest(payload="OPERATING_STATE", times=1, labelled=False, cycle=WHOLE),
+        ReportRequest(payload="USAGE", times=math.inf, labelled=True, cycle=WHOLE),
     )
+
+
+INTERVALS = [interval(limit(5), duration="PT10S") for _ in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "every", "count"),
+    [
+        ({}, 5, 6, 0),
+        ({"frequency": 1}, 0, 1, 0),
+        ({"frequency": 4}, 3, 4, 0),
+        ({"frequency": 9}, 5, 9, 0),
+        ({"numIntervals": 2}, 5, 2, 2),
+        ({"startInterval": 1, "numIntervals": 2}, 1, 2, 2),
+        ({"startInterval": 0, "frequency": 3}, 0, 3, 0),
+        ({"startInterval": 2, "numIntervals": 3, "frequency": 1}, 2, 1, 3),
+    ],
+)
+def test_a_report_begins_with_an_interval_and_comes_back_after_as_many_as_were_asked_for(
+    said: dict[str, int], first: int, every: int, count: int
+) -> None:
+    [request] = asked({"payloadType": "DEMAND", **said}, intervals=INTERVALS).event.reports
+
+    assert request.cycle == ReportCycle(first=first, every=every, count=count)
+
+
+def test_the_turns_of_a_looping_event_are_intervals_to_whoever_counts_them_and_one_to_all_others() -> None:
+    looping: dict[str, Any] = {"intervals": INTERVALS[:1], "duration": "PT1M"}
+
+    counted = asked({"payloadType": "DEMAND", "frequency": 1, "repeat": -1}, **looping)
+    steady = asked({"payloadType": "DEMAND", "frequency": 0}, **looping)
+    endless = asked({"payloadType": "DEMAND"}, **looping | {"duration": "P9999Y"})
+
+    assert [len(found.event.intervals) for found in (counted, steady, endless)] == [6, 1, 1]
+
+
+def test_a_report_on_an_interval_that_is_not_there_is_not_made_and_named() -> None:
+    found = asked({"payloadType": "DEMAND", "startInterval": 6}, intervals=INTERVALS)
+
+    assert (found.event.reports, found.ignored) == ((), ("report DEMAND from interval 6 of 6",))
+
+
+def test_reports_are_about_the_site_or_about_its_nodes_and_what_is_neither_is_named() -> None:
+    found = asked(
+        {"payloadType": "DEMAND", "frequency": 0, "targets": ["pdu-1", "pdu-2", "moon"]},
+        {
+            "payloadType": "USAGE",
+            "units": "KWH",
+            "frequency": 0,
+            "targets": [CONTRACT.ven],
+            "aggregate": True,
+        },
+        {"payloadType": "SETPOINT", "frequency": 0, "targets": ["pdu-1"]},
+        {"payloadType": "DATA_QUALITY", "frequency": 0, "targets": ["pdu-1", "pdu-2"], "aggregate": True},
+    )
+
+    told_of = [(request.payload, request.node, request.alone) for request in found.event.reports]
+    assert told_of == [
+        ("DATA_QUALITY", "pdu-1", True),
+        ("DATA_QUALITY", "pdu-2", True),
+        ("DEMAND", "pdu-1", True),
+        ("DEMAND", "pdu-2", True),
+        ("USAGE", "", True),
+    ]
+    assert found.ignored == (
+        "report DATA_QUALITY: several places in one sum",
+        "report DEMAND of moon",
+        "report SETPOINT of pdu-1",
+    )
+
+
+def test_a_reading_type_that_is_not_ours_is_named_and_the_report_comes_all_the_same() -> None:
+    found = asked({"payloadType": "DEMAND", "frequency": 0, "readingType": "PEAK"})
+
+    assert [request.payload for request in found.event.reports] == ["DEMAND"]
+    assert found.ignored == ("report DEMAND as PEAK: as MEAN",)
+
+
+def test_more_reports_and_more_intervals_than_a_site_can_send_are_named() -> None:
+    content = [
+        {"payloadType": "DEMAND", "frequency": 1, "startInterval": at, "numIntervals": 1} for at in range(40)
+    ]
+    many = [interval(limit(5), duration="PT1S") for _ in range(200)]
+
+    found = asked(*content, {"payloadType": "USAGE"}, intervals=many)
+    whole = asked({"payloadType": "DEMAND"}, intervals=many)
+
+    assert len(found.event.reports) == 32
+    assert "report USAGE: more than 32 of them" in found.ignored
+    assert whole.ignored == ("report DEMAND: the last 32 intervals of each",)
 
 
 def test_what_is_not_reported_is_named_with_the_reason() -> None:
@@ -355,7 +465,6 @@ def test_every_signal_survives_the_store() -> None:
 
     result = answer(
         payload("ALERT_GRID_EMERGENCY", "x"),
-        payload("DISPATCH_SETPOINT_RELATIVE", -5),
         payload("IMPORT_CAPACITY_RESERVATION", 5),
         payload("GHG", 1, 2),
         descriptors=[

@@ -18,6 +18,7 @@ from controller.grid import ledger as ledgers
 from controller.grid.dialects import Letter
 from controller.grid.dsx import Agreement, Feed, parse_load_targets
 from controller.grid.dsxbreach import BreachRule
+from controller.grid.dsxenforcement import Enforcement
 from controller.grid.dsxlink import DsxFlex
 from controller.grid.entries import Ledger
 from controller.grid.isotime import instant, stamp
@@ -25,7 +26,7 @@ from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened
 from controller.grid.site import Place, SiteReport
-from tests.grid.keys import EC_KEY, KEY_ID, jws
+from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws
 
 NOW_S = instant("now", "2026-11-23T17:00:00Z")
 CORRELATION = "0b0f8d3a-1c55-4d0e-8f2e-5b8a1f3f9a10"
@@ -173,10 +174,178 @@ def test_what_cannot_be_meant_is_refused(payload: bytes, reason: Reason) -> None
 def test_signed_data_is_opened_and_unsigned_data_is_refused_where_keys_are_agreed() -> None:
     data = {"targets": [target()]}
 
-    message = understood(command(data=jws(data)), agreement=TRUSTED)
+    message = understood(command(data=jws(data, iat=NOW_S)), agreement=TRUSTED)
 
     assert len(message.targets) == 1
     assert refused(command(data=data), agreement=TRUSTED) is Reason.BAD_SIGNATURE
+
+
+# --- what is signed and put into another envelope
+
+
+def taken(*commands: tuple[bytes, float], agreement: Agreement = TRUSTED) -> Ledger:
+    """The ledger after commands at seconds from the beginning; one that is refused changes nothing."""
+    book = Ledger()
+    for raw, now_s in commands:
+        message = parsed(raw, now_s=now_s, agreement=agreement)
+        if isinstance(message, LoadTargets):
+            book, _ = receive_targets(book, message, NOW_S + now_s)
+    return book
+
+
+def test_signed_data_in_a_new_envelope_is_a_repetition() -> None:
+    lifted = jws({"targets": [target(None)]}, iat=NOW_S + 1)
+    held = command(data=jws({"targets": [target(8.0)]}, iat=NOW_S + 2), sent_s=2)
+    replays = [(command(data=lifted, sent_s=at_s, id_=str(uuid.uuid4())), at_s) for at_s in (3.0, 30.0, 60.0)]
+
+    book = taken((command(data=lifted, sent_s=1), 1.0), (held, 2.0), *replays)
+
+    assert in_force(book, 60) == [(2, math.inf, 8.0)]
+
+
+def test_signed_data_in_an_envelope_of_another_time_is_refused() -> None:
+    data = jws({"targets": [target()]}, iat=NOW_S)
+
+    assert refused(command(data=data, sent_s=61), now_s=61, agreement=TRUSTED) is Reason.STALE
+    assert refused(command(data=data, sent_s=4000), now_s=4000, agreement=TRUSTED) is Reason.STALE
+
+
+def test_two_commands_that_say_the_same_are_two_when_they_were_signed_at_two_times() -> None:
+    first, second = (jws({"targets": [target(8.0)]}, iat=NOW_S + at_s) for at_s in (0, 20))
+    freed = jws({"targets": [target(None)]}, iat=NOW_S + 10)
+
+    book = taken(
+        (command(data=first), 0.0),
+        (command(data=freed, sent_s=10), 10.0),
+        (command(data=second, sent_s=20), 20.0),
+    )
+
+    assert in_force(book, 20) == [(20, math.inf, 8.0)]
+
+
+def test_a_signature_without_a_time_counts_for_targets_that_say_when_they_begin_and_once() -> None:
+    def undated(start_s: float | None) -> str:
+        return jws({"targets": [target(8.0, start_s, None if start_s is None else start_s + 600)]})
+
+    assert refused(command(data=undated(None)), agreement=TRUSTED) is Reason.BAD_SIGNATURE
+    assert refused(command(data=undated(-3601)), agreement=TRUSTED) is Reason.STALE
+    assert refused(command(data=undated(7 * 86_400)), agreement=TRUSTED) is Reason.STALE
+    freed = jws({"targets": [target(None, 60)]})
+    again = command(data=undated(60), sent_s=9, id_=str(uuid.uuid4()))
+    book = taken((command(data=undated(60)), 0.0), (command(data=freed, sent_s=5), 5.0), (again, 9.0))
+    assert in_force(book, 70) == []
+
+
+def test_a_site_may_take_signatures_without_a_time_as_they_come() -> None:
+    agreed = replace(TRUSTED, dated=False)
+
+    assert understood(command(data=jws({"targets": [target()]})), agreement=agreed).targets
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 90)), max_size=8))
+def test_whatever_a_broker_repeats_in_new_envelopes_changes_nothing(replays: list[tuple[int, float]]) -> None:
+    said = [target(8.0), target(5.0, 20, 200), target(None), target(9.0, 0, 500)]
+    signed = [jws({"targets": [one]}, iat=NOW_S + at) for at, one in enumerate(said)]
+    honest = [(command(data=data, sent_s=at), float(at)) for at, data in enumerate(signed)]
+    false = [
+        (command(data=signed[which], sent_s=4 + after_s, id_=str(uuid.uuid4())), 4 + after_s)
+        for which, after_s in sorted(replays, key=lambda one: one[1])
+    ]
+
+    assert in_force(taken(*honest, *false), 95) == in_force(taken(*honest), 95)
+
+
+# --- enforcement
+
+
+def enforcement(data: Any = None, **changes: Any) -> bytes:
+    done = {
+        "breach_id": CORRELATION,
+        "feed_tag": "main-a",
+        "action": "applied",
+        "code": "partial",
+        "results": [
+            {
+                "resource_id": "n1",
+                "resource_type": "node",
+                "requested_action": "power_cap",
+                "code": "applied",
+            },
+            {"resource_id": "n2", "resource_type": "node", "requested_action": "power_cap", "code": "failed"},
+        ],
+        "timestamp": at(0),
+        "diag_msg": "n2 does not answer",
+    } | changes
+    return command(
+        data=done if data is None else data,
+        type="grid.powerbreach.enforcement.v1",
+        source="//grid/v1/infra/racks",
+        subject="powerbreach",
+    )
+
+
+INFRA = replace(AGREED, infra="racks")
+
+
+def heard(payload: bytes, dialect: DsxFlex | None = None, agreement: Agreement = INFRA) -> list[object]:
+    line = dialect or DsxFlex(agreement, period_s=10, rule=BreachRule())
+    topic = line.subscriptions[-1]
+    return [found.result for found in line.read(topic, payload, retained=False, now_utc_s=NOW_S + 1)]
+
+
+def test_an_enforcement_is_told_once_with_what_was_not_reached() -> None:
+    dialect = DsxFlex(INFRA, period_s=10, rule=BreachRule())
+
+    [found] = heard(enforcement(), dialect)
+
+    assert dialect.subscriptions[-1] == "grid/v1/infra/racks/powerbreach/enforcement"
+    assert found == Enforcement(
+        breach=CORRELATION,
+        feed="main-a",
+        action="applied",
+        code="partial",
+        at_utc_s=NOW_S,
+        applied=1,
+        failed=("n2",),
+        detail="n2 does not answer",
+    )
+    assert heard(enforcement(), dialect) == []
+    assert len(heard(enforcement(action="reverted"), dialect)) == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (enforcement(feed_tag="main-z"), Reason.NOT_ADDRESSED),
+        (enforcement(breach_id="7"), Reason.BAD_SHAPE),
+        (enforcement(action="undone"), Reason.BAD_SHAPE),
+        (enforcement(timestamp=at(-4000)), Reason.STALE),
+        (enforcement(timestamp=at(60)), Reason.FROM_THE_FUTURE),
+        (enforcement(timestamp="today"), Reason.BAD_TIME),
+        (command(target()), Reason.UNSUPPORTED),
+        (enforcement(data="a.b.c"), Reason.BAD_SIGNATURE),
+    ],
+)
+def test_an_enforcement_that_cannot_be_meant_is_refused(payload: bytes, reason: Reason) -> None:
+    [found] = heard(payload)
+
+    assert isinstance(found, Rejected)
+    assert found.reason is reason
+
+
+def test_an_enforcement_is_signed_with_a_key_of_its_sender_where_one_is_agreed() -> None:
+    agreed = replace(INFRA, infra_trust=Trust(keys={"infra": OTHER_KEY.public_key()}, max_age_s=3600))
+    content = json.loads(enforcement())["data"]
+
+    [found] = heard(enforcement(data=jws(content, key=OTHER_KEY, key_id="infra")), agreement=agreed)
+    [unsigned] = heard(enforcement(), agreement=agreed)
+
+    assert isinstance(found, Enforcement)
+    assert isinstance(unsigned, Rejected)
+
+
+def test_without_an_agent_of_the_infrastructure_nobody_is_listened_to() -> None:
+    assert len(DsxFlex(AGREED, period_s=10, rule=BreachRule()).subscriptions) == 1
 
 
 # --- replacing and removing

@@ -16,9 +16,10 @@ def test_no_bytes_make_a_dialect_raise_or_invent(batch: int) -> None:
     for seed in range(batch * MESSAGES // 2, (batch + 1) * MESSAGES // 2):
         fuzz.one(seed)
 
-    kinds = {"event", "snapshot", "heartbeat", "load target", "base point", "target"}
+    kinds = {"event", "snapshot", "heartbeat", "load target", "base point", "target", "enforcement"}
     refused = {kind for kind in kinds if fuzz.outcomes[f"{kind} Rejected"]}
     assert refused == kinds  # the changes are not too mild
     assert fuzz.outcomes["event Accepted"]  # nor too wild
     assert fuzz.outcomes["load target LoadTargets"]
     assert fuzz.outcomes["base point Accepted"]
+    assert fuzz.outcomes["enforcement Enforcement"]

@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, ReportRequest
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    ReportRequest,
+)
 from controller.domain.power import Power
-from controller.grid.entries import Ack, Ledger
+from controller.grid.advancing import advance, keep_drawn
+from controller.grid.entries import Ack, Entry, Ledger
 from controller.grid.ledger import (
     COMPLETION_GRACE_S,
     KEEP_S,
@@ -20,7 +29,6 @@ from controller.grid.ledger import (
     MAX_UNSENT,
     Effect,
     Verdict,
-    advance,
     confirm,
     events,
     receive,
@@ -29,6 +37,7 @@ from controller.grid.ledger import (
 )
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected, Snapshot
 from controller.grid.site import DataQuality, Measured, Progress
+from controller.grid.stored import from_text, to_text
 
 NOW_S = 1_000_000.0
 Message = MessageResult | Snapshot
@@ -467,3 +476,151 @@ def test_a_ledger_full_of_events_in_force_takes_no_more() -> None:
 
     assert ledger == before
     assert verdict == Verdict(effect=Effect.FULL)
+
+
+# --- what relative set-points are relative to
+
+
+def change(version: float = 1, start_s: float = NOW_S - 10, end_s: float = NOW_S + 100) -> Accepted:
+    piece = EventInterval(
+        start_utc_s=start_s, end_utc_s=end_s, signals=(RelativeTargetSignal(Power.kw(-10)),)
+    )
+    made = GridEvent(id="a", version_utc_s=version, source="test", intervals=(piece,))
+    return Accepted(event=made, stamp=f"v{version}")
+
+
+def drawn(ledger: Ledger, kw: int = 500, version: float = 1) -> Ledger:
+    progress = Progress(event="a", version_utc_s=version, status=S.STARTED, drawn_before=Power.kw(kw))
+    return keep_drawn(ledger, progress, NOW_S)[0]
+
+
+def relative_to(ledger: Ledger) -> list[Power | None]:
+    return [event.drawn_before for event in events(ledger, NOW_S)]
+
+
+def test_what_the_site_drew_before_an_event_is_kept_once_and_goes_on_with_its_versions() -> None:
+    ledger = drawn(drawn(after(change())), kw=400)
+
+    assert relative_to(ledger) == [Power.kw(500)]
+    assert relative_to(take(ledger, change(version=2))[0]) == [Power.kw(500)]
+    assert relative_to(take(ledger, change(version=2, start_s=NOW_S + 5))[0]) == [Power.kw(500)]
+    assert relative_to(take(ledger, limit(version=2, start_s=NOW_S))[0]) == [None]
+
+
+def test_of_another_version_or_of_an_event_that_is_over_nothing_is_kept() -> None:
+    assert relative_to(drawn(after(change()), version=2)) == [None]
+    assert drawn(after(cancel())).entries["a"].drawn_before is None
+    assert drawn(Ledger()) == Ledger()
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (change(version=2, start_s=NOW_S + 61),),
+        (cancel(version=2), change(version=3)),
+        (cancel(version=1), change(version=3)),
+        (listing(as_of=10), listing(change(), as_of=11)),
+    ],
+    ids=["put off", "cancelled and made anew", "cancelled in its own version", "left out and listed again"],
+)
+def test_an_event_that_did_not_go_on_is_relative_to_nothing_that_was(between: tuple[Message, ...]) -> None:
+    ledger = drawn(after(change()))
+
+    for message in between:
+        ledger, _ = take(ledger, message)
+
+    assert relative_to(ledger) == [None]
+
+
+def test_an_event_goes_on_that_is_renewed_a_moment_after_it_ran_out_and_not_long_after_it() -> None:
+    ledger = drawn(after(change(end_s=NOW_S + 1)))
+
+    soon, _ = receive(ledger, change(version=2), NOW_S + 2)
+    late, _ = receive(ledger, change(version=2), NOW_S + 62)
+
+    assert (relative_to(soon), relative_to(late)) == ([Power.kw(500)], [None])
+
+
+# --- what cannot be had
+
+
+def says(status: EventStatus, kw: float | None = None, version: float = 1) -> Progress:
+    possible = None if kw is None else Power.kw(kw)
+    return Progress(event="a", version_utc_s=version, status=status, possible=possible)
+
+
+def heard(ledger: Ledger, *said: tuple[float, Progress]) -> list[tuple[float, EventStatus, Power | None]]:
+    """What the sender is told, and when, of progress that the loop makes at those times."""
+    found = []
+    for after_s, progress in said:
+        ledger, verdict = advance(ledger, progress, NOW_S + after_s)
+        found += [(after_s, ack.status, ack.possible) for ack in verdict.acks]
+    return found
+
+
+def test_what_cannot_be_had_is_told_at_once_with_what_can() -> None:
+    told_now = heard(after(limit()), (0, says(S.INFEASIBLE, 20)), (1, says(S.INFEASIBLE, 20)))
+
+    assert told_now == [(0, S.STARTED, None), (0, S.INFEASIBLE, Power.kw(20))]
+
+
+def test_what_can_be_had_again_is_told_again_though_it_had_been_told_before() -> None:
+    told_all = heard(
+        after(limit()),
+        (0, says(S.STARTED)),
+        (1, says(S.COMPLIANT)),
+        (2, says(S.INFEASIBLE, 20)),
+        (12, says(S.COMPLIANT)),
+        (13, says(S.COMPLIANT)),
+        (14, says(S.INFEASIBLE, 20)),
+        (24, says(S.STARTED)),
+    )
+
+    statuses = [S.STARTED, S.COMPLIANT, S.INFEASIBLE, S.COMPLIANT, S.INFEASIBLE, S.STARTED]
+    assert [status for _, status, _ in told_all] == statuses
+
+
+def test_a_new_number_is_told_when_it_is_another_one_and_not_before_a_while() -> None:
+    first = (0, says(S.INFEASIBLE, 20))
+
+    assert [at for at, *_ in heard(after(limit()), first, (9.9, says(S.INFEASIBLE, 40)))] == [0, 0]
+    assert [at for at, *_ in heard(after(limit()), first, (10, says(S.INFEASIBLE, 20.9)))] == [0, 0]
+    assert heard(after(limit()), first, (10, says(S.INFEASIBLE, 40)))[-1] == (10, S.INFEASIBLE, Power.kw(40))
+
+
+def test_a_new_version_is_told_anew_and_an_event_that_is_over_nothing() -> None:
+    ledger, _ = advance(after(limit(end_s=NOW_S + 1000)), says(S.INFEASIBLE, 20), NOW_S)
+
+    again, _ = take(ledger, limit(version=2, end_s=NOW_S + 1000))
+    over, _ = take(ledger, cancel())
+
+    assert heard(again, (1, says(S.STARTED, version=2))) == [(1, S.STARTED, None)]
+    assert heard(over, (20, says(S.STARTED))) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, 20, 21, 30]), st.floats(0, 5)), max_size=60), st.booleans())
+def test_however_it_wavers_the_sender_is_told_every_ten_seconds_at_most_and_in_the_end_the_truth(
+    said: list[tuple[float | None, float]], restarts: bool
+) -> None:
+    ledger, after_s, acks = after(limit(end_s=NOW_S + 10_000)), 0.0, []
+    for kw, step_s in [*said, (None, 10.0)]:
+        after_s += step_s
+        progress = says(S.COMPLIANT) if kw is None else says(S.INFEASIBLE, kw)
+        ledger, verdict = advance(ledger, progress, NOW_S + after_s)
+        acks += list(verdict.acks)
+        entry = from_text(to_text(ledger.entries["a"])) if restarts else ledger.entries["a"]
+        assert isinstance(entry, Entry)
+        ledger = replace(ledger, entries={"a": entry})
+
+    shorts = [ack.at_utc_s for ack in acks if ack.status is S.INFEASIBLE]
+    assert acks[-1].status is S.COMPLIANT
+    assert all(later - sooner >= 10 for sooner, later in pairwise(shorts))
+    assert len(ledger.entries["a"].told) <= 4
+
+
+def test_an_event_made_in_the_very_moment_of_a_snapshot_that_lacks_it_is_left_to_the_next_one() -> None:
+    ledger, first = take(after(listing(as_of=10)), limit(version=10))
+    ledger, second = take(ledger, listing(as_of=10.001, seq=2))
+
+    assert told(first.acks) == [("a", 10, S.RECEIVED)]
+    assert told(second.acks) == [("a", 10, S.CANCELLED)]

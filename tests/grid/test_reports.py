@@ -13,8 +13,10 @@ from controller.domain.grid import EventStatus
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.grid.entries import Ack
 from controller.grid.reports import Report, Sender, ack_report, status_message, telemetry_report
+from controller.grid.requests import MAX_REPORTED
+from controller.grid.results import MAX_PAYLOAD_BYTES
 from controller.grid.site import UNMEASURED, DataQuality, Measured, OperatingState, Part
-from controller.grid.telemetry import Average
+from controller.grid.tally import Average
 from tests.grid.messages import NOW_S, VERSION
 
 SENDER = Sender(client_id="site-tx1-ctl", ven="site-tx1")
@@ -51,6 +53,7 @@ REPORT_TYPES = {
     "LOAD_SHED_DELTA_AVAILABLE",
     "OPERATING_STATE",
     "DATA_QUALITY",
+    "X_POSSIBLE",
 }
 
 
@@ -69,7 +72,9 @@ def values(resource: dict[str, Any]) -> dict[str, list[Any]]:
     [
         ack_report(SENDER, ACK),
         ack_report(SENDER, replace(ACK, measured=UNMEASURED, stamp=None, version_utc_s=None, why=("a", "b"))),
+        ack_report(SENDER, replace(ACK, status=EventStatus.INFEASIBLE, possible=Power(620))),
         telemetry_report(SENDER, AVERAGE),
+        telemetry_report(SENDER, replace(AVERAGE, status=EventStatus.INFEASIBLE, possible=Power(0))),
         telemetry_report(
             SENDER,
             replace(
@@ -135,6 +140,66 @@ def test_a_rejection_carries_its_reason_second() -> None:
         "NO_UNITS",
         "intervals.0: no units",
     ]
+
+
+def test_of_what_it_refuses_the_site_has_opted_out() -> None:
+    def state(status: EventStatus, was: OperatingState) -> str:
+        ack = replace(ACK, status=status, measured=replace(ACK.measured, state=was))
+        [word] = values(opened(ack_report(SENDER, ack))["resources"][0])["OPERATING_STATE"]
+        return str(word)
+
+    assert state(EventStatus.REJECTED, OperatingState.RUNNING_CURTAILED) == "RUNNING_OPTED_OUT"
+    assert state(EventStatus.REJECTED, OperatingState.IDLE_NORMAL) == "IDLE_OPTED_OUT"
+    assert state(EventStatus.STARTED, OperatingState.IDLE_NORMAL) == "IDLE_NORMAL"
+
+
+def test_several_periods_are_one_report_each_with_its_own_time() -> None:
+    later = replace(AVERAGE, index=55, start_utc_s=AVERAGE.end_utc_s, end_utc_s=AVERAGE.end_utc_s + 10)
+
+    content = opened(telemetry_report(SENDER, AVERAGE, later))
+
+    site, asic = content["resources"]
+    for resource in (site, asic):
+        assert [(one["id"], one["intervalPeriod"]["start"][14:19]) for one in resource["intervals"]] == [
+            (54, "09:10"),
+            (55, "09:20"),
+        ]
+    assert len(content["payloadDescriptors"]) == 4
+    assert content["id"] != opened(telemetry_report(SENDER, AVERAGE))["id"]
+
+
+def test_a_node_is_told_under_its_own_name_without_the_parts_of_the_site() -> None:
+    node = replace(AVERAGE, node="row-a", setpoint=NO_LIMIT, baseline=None, shed_available=None, parts=())
+
+    content = opened(telemetry_report(SENDER, node))
+
+    [resource] = content["resources"]
+    assert resource["resourceName"] == "row-a"
+    assert values(resource) == {"DEMAND": [11_890.2], "DATA_QUALITY": ["OK"]}
+    assert content["id"] != opened(telemetry_report(SENDER, replace(node, node="row-b")))["id"]
+
+
+def test_nothing_measured_does_not_replace_what_was_told_of_the_same_period() -> None:
+    nothing = replace(AVERAGE, quality=DataQuality.MISSING)
+
+    assert telemetry_report(SENDER, nothing).id != telemetry_report(SENDER, AVERAGE).id
+
+
+def test_a_report_of_as_many_intervals_as_there_may_be_fits_into_a_message() -> None:
+    full = replace(
+        AVERAGE,
+        rise_available=Power(9_400_000),
+        payloads=frozenset(
+            {"USAGE", "OPERATING_STATE", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE"}
+        ),
+        status=EventStatus.INFEASIBLE,
+        possible=Power(11_890_200),
+        parts=tuple(replace(AVERAGE.parts[0], name=name) for name in ("asic", "gpu", "fixed")),
+    )
+
+    report = telemetry_report(SENDER, *[full] * MAX_REPORTED)
+
+    assert len(report.payload) < MAX_PAYLOAD_BYTES
 
 
 def test_what_was_ignored_is_reported() -> None:

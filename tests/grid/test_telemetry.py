@@ -5,7 +5,8 @@ from __future__ import annotations
 from controller.domain.grid import EventInterval, GridEvent, ReportRequest
 from controller.domain.power import ZERO, Power
 from controller.grid.site import DataQuality, SiteReport
-from controller.grid.telemetry import NO_WINDOWS, Average, observe
+from controller.grid.tally import Average
+from controller.grid.telemetry import NO_WINDOWS, observe
 
 OK, ESTIMATED, MISSING = DataQuality.OK, DataQuality.ESTIMATED, DataQuality.MISSING
 

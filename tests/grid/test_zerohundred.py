@@ -15,7 +15,7 @@ from controller.grid.entries import Ledger
 from controller.grid.results import Reason, Rejected
 from controller.grid.signatures import Trust
 from controller.grid.stored import from_text, to_text
-from controller.grid.zerohundred import OffRule, ZeroHundred
+from controller.grid.zerohundred import FIRST, SECOND, OffRule, ZeroHundred
 from tests.grid.keys import EC_KEY, KEY_ID, jws
 
 BEGAN_S = 1_795_453_200
@@ -222,7 +222,7 @@ def test_after_a_restart_silence_counts_anew_and_then_is_0() -> None:
         (b'{"target":0,"timestamp":1795453210.5}', Reason.BAD_SHAPE),
         (b'{"target":0,"timestamp":0}', Reason.STALE),
         (b'{"target":0,"timestamp":-1}', Reason.STALE),
-        (b'{"target":0,"timestamp":1795453216}', Reason.FROM_THE_FUTURE),
+        (b'{"target":0,"timestamp":1795539611}', Reason.FROM_THE_FUTURE),
         (b'{"target":0,"timestamp":' + b"9" * 400 + b"}", Reason.BAD_SHAPE),
         (b'{"target":0,"target":100,"timestamp":1795453210}', Reason.DUPLICATE_KEY),
         (b" " * 1025, Reason.TOO_LARGE),
@@ -247,3 +247,85 @@ def test_with_a_key_agreed_only_a_signed_target_counts() -> None:
     assert plain is Reason.BAD_SIGNATURE
     assert not after_plain
     assert site.is_off(10)
+
+
+# --- a publisher whose clock is ahead
+
+
+def test_a_publisher_with_a_clock_that_is_ahead_is_obeyed_and_alive() -> None:
+    site = Site()
+
+    for now_s in range(0, 600, 30):
+        assert site.hear(0 if now_s >= 300 else 100, now_s + 7_200, now_s) is None
+        site.wait(now_s + 29)
+
+    assert site.is_off(600)
+
+
+def test_a_clock_that_was_put_right_does_not_make_honest_stamps_old() -> None:
+    site = Site()
+    site.hear(0, 10 + 7_200, 10)
+
+    assert site.hear(100, 40, 40) is None
+    assert not site.is_off(40)
+
+
+def test_the_same_stamp_ahead_of_us_is_no_sign_of_life_again() -> None:
+    site = Site()
+    site.hear(100, 7_200, 0)
+
+    again = [site.hear(100, stamp_s, now_s) for stamp_s, now_s in ((7_200, 100), (7_190, 200))]
+    site.wait(240)
+
+    assert again == [Reason.STALE, Reason.STALE]
+    assert site.is_off(240)
+
+
+# --- two brokers
+
+
+def told(site: Site, *messages: tuple[float, int, int]) -> list[tuple[float, bool]]:
+    """When the target changed, of messages (second, broker, target)."""
+    found: list[tuple[float, bool]] = []
+    for now_s, broker, target in messages:
+        payload = json.dumps({"target": target, "timestamp": int(BEGAN_S + now_s)}).encode()
+        for heard in site.dialect.read_by(broker, TOPIC, payload, BEGAN_S + now_s):
+            assert not isinstance(heard.result, Rejected)
+            site.book, _ = ledgers.receive(site.book, heard.result, BEGAN_S + now_s)  # type: ignore[arg-type]  # no other
+            found.append((now_s, site.is_off(now_s)))
+    return found
+
+
+def test_the_first_of_two_brokers_counts_while_it_is_heard() -> None:
+    assert told(Site(), (10, FIRST, 100), (12, SECOND, 0), (40, FIRST, 0), (42, SECOND, 100)) == [(40, True)]
+
+
+def test_the_second_counts_when_the_first_was_silent_for_longer_than_a_minute() -> None:
+    site = Site()
+
+    changes = told(site, (10, FIRST, 100), (70, SECOND, 0), (71, SECOND, 0), (100, FIRST, 100))
+
+    assert changes == [(71, True), (100, False)]
+
+
+def test_the_second_counts_where_the_first_was_never_heard() -> None:
+    assert told(Site(), (10, SECOND, 0)) == [(10, True)]
+
+
+def test_a_second_broker_that_is_heard_keeps_silence_away_once_the_first_is_gone() -> None:
+    site = Site()
+    told(site, (10, FIRST, 100), *((float(now_s), SECOND, 100) for now_s in range(20, 600, 30)))
+
+    site.wait(600)
+
+    assert not site.is_off(600)
+
+
+def test_what_is_too_old_by_the_first_broker_does_not_hold_the_second_back() -> None:
+    site = Site()
+    old = json.dumps({"target": 100, "timestamp": int(BEGAN_S)}).encode()
+
+    [refused] = site.dialect.read_by(FIRST, TOPIC, old, BEGAN_S + 300)
+
+    assert isinstance(refused.result, Rejected)
+    assert told(site, (301, SECOND, 0)) == [(301, True)]

@@ -41,6 +41,11 @@ class Site:
         file.open()
         return file
 
+    def killed(self, file: JournalFile) -> None:
+        """What waited is gone, and nobody said goodbye."""
+        file._connection().close()
+        self.waiting = Waiting(100_000)
+
     def second(self, file: JournalFile, *, metered_w: int = 4000) -> None:
         now_us = microseconds(self.utc_s)
         second = int(self.utc_s)

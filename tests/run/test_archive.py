@@ -162,3 +162,18 @@ async def test_a_running_journal_archives_by_itself(tmp_path: Path) -> None:
     found = audit(path)
     assert isinstance(found.last, Anchor)
     assert audit(site.path, [found.last]).confirmed == [found.last]
+
+
+async def test_what_was_written_while_the_clock_was_ahead_is_with_the_day_beside_it(tmp_path: Path) -> None:
+    site = site_at(tmp_path)
+    with site.running() as file:
+        site.second(file)
+        site.utc_s += 5000 * DAY_S
+        site.second(file)
+        site.utc_s -= 5000 * DAY_S
+        archive = archive_of(site, file)
+        await days(site, file, archive, 3)
+
+    names = [path.name[:18] for path in files(site)]
+    assert names == [f"journal-2027-01-{day}" for day in (15, 15, 16, 17)]
+    assert [audit(path).rows["samples"] for path in files(site)] == [2, 3, 3, 3]

@@ -293,6 +293,7 @@ def test_a_writer_that_was_killed_leaves_a_whole_chain_and_the_next_one_says_so(
     for _ in range(70):
         site.second(killed)
     site.waiting.add("samples", (1, "site", 1, 1, 1, 1))  # never written
+    site.killed(killed)
     last = seals(site.path)
     verified(site.path)
 
@@ -409,6 +410,43 @@ def test_a_clock_that_is_wrong_for_a_while_costs_no_row(tmp_path: Path) -> None:
             site.utc_s += 59.0 + (5000 * DAY_S if minute == 70 else -5000 * DAY_S if minute == 100 else 0.0)
 
     assert verified(site.path).rows["samples"] == 120
+
+
+def test_what_was_written_while_the_clock_was_ahead_goes_with_what_follows_it(tmp_path: Path) -> None:
+    site = Site(tmp_path / "journal.db", keep=Keep(history=2.0, usage=2.0, events=2.0))
+    with site.running() as file:
+        site.second(file)
+        site.utc_s += 5000 * DAY_S
+        site.second(file)
+        site.utc_s -= 5000 * DAY_S
+        site.next_days(file, 2)
+        site.second(file)
+        site.next_days(file, 2)
+        assert verified(site.path).rows["samples"] == 2, "the first is too old, what follows it is not"
+        site.next_days(file, 2)
+
+    assert verified(site.path).rows["samples"] == 0
+
+
+def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
+    """Not even when all rows and seals of a table are gone, and the controller was restarted."""
+    site = Site(tmp_path / "journal.db", keep=Keep(history=2.0, usage=2.0, events=2.0))
+    with site.running() as file:
+        site.event(file, "dr-1")
+        site.second(file)
+        for _ in range(8):
+            site.next_days(file)
+            site.second(file)
+    assert verified(site.path).rows["events"] == 0
+    with closing(sqlite3.connect(site.path)) as db:
+        assert db.execute("SELECT count(*) FROM parts WHERE name = 'events'").fetchone() == (0,)
+
+    after = Site(site.path, utc_s=site.utc_s, keep=site.keep)
+    with after.running() as file:
+        after.event(file, "dr-2")
+        after.second(file)
+
+    assert verified(site.path).rows["events"] == 1
 
 
 def test_rows_that_come_back_after_they_were_dropped_are_found(tmp_path: Path) -> None:
@@ -537,6 +575,7 @@ def test_a_takeover_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None
     of_schema_1(site.path, samples=2 * MOVED_AT_ONCE)
     killed = site.started()
     killed.flush()
+    site.killed(killed)
 
     after = Site(site.path, utc_s=site.utc_s + 1)
     with after.running() as file:
@@ -544,3 +583,54 @@ def test_a_takeover_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None
             after.second(file)
 
     assert verified(site.path).rows["samples"] == 2 * MOVED_AT_ONCE + 3
+
+
+# -- a long life ---------------------------------------------------------------------------------------------
+
+
+def live(path: Path, seed: int, steps: int) -> None:
+    """A journal through whatever may befall it: days, restarts, kills, wrong clocks, a locked file."""
+    dice = random.Random(seed)
+    keep = Keep(
+        history=dice.choice([1.0, 3.0]), usage=dice.choice([1.0, 5.0]), events=dice.choice([1.0, 9.0])
+    )
+    site = Site(path, keep=keep)
+    file, known = site.started(), []
+    for step in range(steps):
+        match dice.choice(["run", "run", "days", "kill", "stop", "clock", "locked", "event", "nothing"]):
+            case "run":
+                for _ in range(dice.randint(1, 70)):
+                    site.second(file)
+            case "days":
+                site.next_days(file, dice.randint(1, 4))
+            case "kill":
+                site.killed(file)
+                file = site.started()
+            case "stop":
+                file.finish()
+                site.utc_s += dice.choice([1.0, 5000.0, 30 * DAY_S])
+                file = site.started()
+            case "clock":
+                site.utc_s += dice.choice([-3.0, -4000.0, 4000.0, -2 * DAY_S, 20 * DAY_S, -20 * DAY_S])
+            case "locked":
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    site.waiting.add("alarms", (1, "cooling", "hall", 1, ""))
+                    with pytest.raises(sqlite3.OperationalError):
+                        file.flush()
+                    other.execute("ROLLBACK")
+            case "event":
+                site.event(file, f"event-{step}")
+                site.point(file, 1000)
+            case _:
+                file.flush()
+        known += [file.anchor] if file.anchor is not None else []
+        found = audit(path, known)
+        assert found.is_verified, f"seed {seed}, step {step}: {found.faults}"
+        assert not verifier.faults(str(path)), f"seed {seed}, step {step}"
+    file.finish()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_life_of_a_journal_looks_like_tampering(tmp_path: Path, seed: int) -> None:
+    live(tmp_path / "journal.db", seed, steps=40)

@@ -307,6 +307,25 @@ async def test_silence_loses_the_link_and_only_a_fresh_snapshot_restores_it(bus:
         assert wakes.count == during[0] + 1
 
 
+async def test_an_event_ends_by_the_operators_clock_though_ours_is_ahead(bus: Broker) -> None:
+    config = GridConfig(host=bus.host, port=bus.port, ven=VEN, client_id="ctl", prefix=PREFIX)
+    fast = GridLink(
+        config, Disk(), nameplate=Power.kw(1000), utc=lambda: time.time() + 3.0, wake=lambda: None
+    )
+    async with operating(bus) as operator, running(fast) as link:
+        await operator.online()
+        await until(lambda: link.stats.operator_behind_s > 2.5)
+        await asyncio.sleep(0.5)  # some heartbeats more
+        event = await operator.limit(100, duration_s=2.0)
+        await operator.acked(event, "RECEIVED")
+        [found] = link.events
+        left_s = found.end_utc_s - (time.time() + 3.0)
+        over = await operator.limit(100, start_in_s=-9.0, duration_s=5.0)
+        await operator.acked(over, "EXPIRED")
+
+    assert 0.5 < left_s < 2.5
+
+
 async def test_a_retained_heartbeat_is_no_sign_of_life(bus: Broker) -> None:
     async with operating(bus) as operator:
         operator.beating = False

@@ -12,13 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.domain.grid import EventStatus
-from controller.grid import ledger
+from controller.domain.power import Power
+from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.ledger import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.site import UNMEASURED, Measured
+from controller.grid.site import UNMEASURED, Measured, Progress
 from controller.run.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
-from tests.grid.messages import NOW_S, event, listed, notice, parsed, snapshot
+from tests.grid.messages import NOW_S, event, interval, listed, notice, parsed, payload, snapshot
 from tests.run.disks import Disk
 
 
@@ -158,6 +159,28 @@ async def test_a_restart_finds_everything_and_the_acks_that_may_not_have_been_se
     second = unsent_but(after.ledger, {first.id})
     assert second is not None
     assert unsent_but(after.ledger, {first.id, second.id}) is None
+
+
+async def test_a_restart_finds_what_an_event_in_force_is_relative_to() -> None:
+    disk = Disk()
+    units = {"payloadType": "DISPATCH_SETPOINT_RELATIVE", "units": "KW"}
+    change = event(
+        payloadDescriptors=[units], intervals=[interval(payload("DISPATCH_SETPOINT_RELATIVE", -5))]
+    )
+    result = parsed(notice(change))
+    progress = Progress(
+        event="dr-7", version_utc_s=NOW_S, status=EventStatus.STARTED, drawn_before=Power(500_000)
+    )
+    book = book_on(disk)
+
+    async with working(book):
+        book.put(result, Pending(change=partial(ledger.receive, result=result)))
+        book.put("drawn", Pending(change=partial(advancing.keep_drawn, progress=progress)))
+        await until(lambda: disk.writes == 2)
+    after = book_on(disk)
+    await after.restore()
+
+    assert [found.drawn_before for found in ledger.events(after.ledger, NOW_S)] == [Power(500_000)]
 
 
 async def test_what_is_forgotten_is_deleted_from_the_store() -> None:

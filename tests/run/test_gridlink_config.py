@@ -54,6 +54,8 @@ def test_host_site_and_client_are_all_that_is_needed() -> None:
         {"tls_ca": "ca.pem"},
         {"tls": True, "tls_cert": "client.pem"},
         {"rights": ["command"]},
+        {"second_host": "other.example"},
+        {"infra_signed_by": {"racks": "key.pem"}},
         {"levels_kw": {0: 5}},
         {"levels_kw": {4: 5}},
         {"levels_kw": {1: -5}},
@@ -180,3 +182,29 @@ def _certificates(folder: Path) -> None:
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions.txt")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-days", "2", *signed)
+
+
+@pytest.mark.parametrize(
+    ("host", "second", "order"),
+    [
+        ("10.20.0.9", "10.20.0.10", ["10.20.0.9", "10.20.0.10"]),
+        ("10.20.0.10", "10.20.0.9", ["10.20.0.9", "10.20.0.10"]),
+        ("b.example", "a.example", ["a.example", "b.example"]),
+        ("a.example", "10.20.0.9", ["10.20.0.9", "a.example"]),
+    ],
+)
+def test_of_two_brokers_the_lower_address_comes_first(host: str, second: str, order: list[str]) -> None:
+    zero_hundred = {"dialect": "zero-hundred", "topic_in": "maestro/target", "off_kw": 60}
+    config = GridConfig(**MINIMAL | zero_hundred | {"host": host, "second_host": second, "second_port": 1884})
+
+    brokers = config.brokers()
+
+    assert [broker.host for broker in brokers] == order
+    assert {broker.host: broker.port for broker in brokers} == {host: 1883, second: 1884}
+
+
+def test_the_second_of_two_brokers_is_another_one() -> None:
+    zero_hundred = {"dialect": "zero-hundred", "topic_in": "maestro/target", "off_kw": 60}
+
+    with pytest.raises(ValidationError, match="second_host"):
+        GridConfig(**MINIMAL | zero_hundred | {"second_host": MINIMAL["host"]})

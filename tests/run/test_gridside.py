@@ -89,6 +89,21 @@ def test_the_cap_and_the_events_in_force_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("cap_reason", "state"),
+    [(CapReason.NONE, OperatingState.IDLE_NORMAL), (CapReason.EVENT, OperatingState.IDLE_CURTAILED)],
+)
+def test_a_site_is_idle_where_machines_sleep_and_gpus_have_no_job(
+    cap_reason: CapReason, state: OperatingState
+) -> None:
+    miner = boards.device("s19-1", rate=0.0)
+    idle = boards.device("dgx-0", kind=DeviceKind.GPU, reason=Reason.IDLE)
+    busy = boards.device("dgx-1", kind=DeviceKind.GPU)
+
+    assert report_of(boards.tick(miner, idle, cap_reason=cap_reason, nodes=(root(),))).state is state
+    assert report_of(boards.tick(miner, busy, nodes=(root(),))).state is OperatingState.RUNNING_NORMAL
+
+
+@pytest.mark.parametrize(
+    ("cap_reason", "state"),
     [
         (CapReason.NONE, OperatingState.RUNNING_NORMAL),
         (CapReason.RATING, OperatingState.RUNNING_NORMAL),

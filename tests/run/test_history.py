@@ -15,7 +15,7 @@ import pytest
 
 from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
-from controller.grid import ledger
+from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected
 from controller.grid.site import Progress
@@ -56,7 +56,7 @@ class Operator:
         await self._kept(*ledger.receive(self.book, result, UTC_S + at_s), at_s)
 
     async def hears(self, progress: Progress, at_s: float) -> None:
-        await self._kept(*ledger.advance(self.book, progress, UTC_S + at_s), at_s)
+        await self._kept(*advancing.advance(self.book, progress, UTC_S + at_s), at_s)
 
     async def waits(self, at_s: float) -> None:
         await self._kept(*ledger.settle(self.book, UTC_S + at_s), at_s)

@@ -347,6 +347,19 @@ def follows(link: GridLink, kw: int) -> bool:
     return signals == [TargetSignal(Power.kw(kw))]
 
 
+async def test_a_0_by_the_second_of_two_brokers_is_obeyed_where_the_first_is_not_there(bus: Broker) -> None:
+    settings = {"dialect": "zero-hundred", "topic_in": "maestro/target", "off_kw": 5, "rights": ["limit"]}
+    nobody = {"host": "127.0.0.1", "port": 9, "second_host": "localhost", "second_port": bus.port}
+    link = make(bus, Disk(), "pair", **settings | nobody)
+    async with client(bus) as dispatcher, running(link):
+        await dispatcher.publish(
+            "maestro/target", json.dumps({"target": 0, "timestamp": int(time.time())}), qos=1
+        )
+        await until(lambda: len(link.events) == 1)
+
+    assert link.events[0].intervals[0].signals == (LimitSignal(Power.kw(5)),)
+
+
 async def test_a_base_point_is_followed_and_told(bus: Broker) -> None:
     link = make(bus, Disk(), "base", dialect="base-point", topic_in="site/base", valid_s=60)
     async with client(bus) as operator, running(link):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.decide.plan import Inputs, Sample
@@ -57,7 +57,6 @@ def carried(writer: Writer, reader: Reader, form: Any) -> Any:
     return json.loads(json.dumps(form))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_any_inputs_come_back_as_they_were_whole_or_as_changes(history: list[Inputs]) -> None:
     writer, reader = Writer(), Reader()

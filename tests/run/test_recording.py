@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from controller.__main__ import app
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal
+from controller.decide.plan import CapReason
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Node, Policy, Site
 from controller.replay import WARM_UP_S, Request, lines, moment, replay
@@ -119,6 +120,29 @@ async def test_a_recorded_site_replays_to_the_same_plans_through_an_event_and_a_
     assert list(lines(outcome)) == [
         f"{outcome.ticks} ticks, 0 differ; 0 commands differ (2 starts, 0 gaps, 0 ticks not compared)"
     ]
+
+
+@in_virtual_time
+async def test_a_replay_goes_on_from_what_a_relative_set_point_is_relative_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part of the recording begins with the state: also one that begins in the middle of the event."""
+    monkeypatch.setattr(recordings, "CHUNK_S", 30.0)
+    operator, path = Operator(), recording_path(tmp_path / "journal.db")
+    change = RelativeTargetSignal(Power(-4_000))
+    interval = EventInterval(start_utc_s=UTC_S + 40, end_utc_s=UTC_S + 130, signals=(change,))
+
+    async with recorded(path, fleet(), operator=operator):
+        operator.events = (GridEvent(id="dr", version_utc_s=UTC_S, source="grid", intervals=(interval,)),)
+        await asyncio.sleep(140)
+    altered(path, "DELETE FROM frames WHERE chunk <= 2")
+    altered(path, "DELETE FROM chunks WHERE id <= 2")
+    outcome = replay(Request(path=path))
+
+    caps = [plan.cap_reason for _, plan in operator.told]
+    assert caps.count(CapReason.TARGET) in range(88, 93)
+    assert (outcome.differing, outcome.notes) == (0, [])
+    assert outcome.ticks > 70
 
 
 @in_virtual_time

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.decide.plan import Plan, Truth
+from controller.decide.plan import TRUTHS, Plan, Truth
 from controller.domain.power import Bound, Limit
 from simulators.physics.miner import MinerState
 from simulators.plant import Plant
@@ -83,28 +83,37 @@ class Recovery:
 
     def _unproven(self, now_s: float, plan: Plan) -> Iterator[str]:
         """A command takes its time; one that is still not proven after `PROVEN_WITHIN_S` is amiss."""
-        for grant in plan.grants:
-            if grant.truth is Truth.CONFIRMED:
-                self.unproven_s.pop(grant.device, None)
-            elif now_s - self.unproven_s.setdefault(grant.device, now_s) > PROVEN_WITHIN_S:
-                yield f"truth {grant.truth.value} {grant.device}"
+        for name, truth in _truths(plan):
+            if truth is Truth.CONFIRMED:
+                self.unproven_s.pop(name, None)
+            elif now_s - self.unproven_s.setdefault(name, now_s) > PROVEN_WITHIN_S:
+                yield f"truth {truth.value} {name}"
 
 
 def _amiss(plant: Plant, plan: Plan) -> list[str]:
     """Alarms that stand, machines that do not answer or obey, machines that are not where they should be."""
     found = [f"alarm {alarm.kind.value} {alarm.subject}: {alarm.detail}" for alarm in plan.alarms]
-    for grant in plan.grants:
-        if grant.truth is not Truth.CONFIRMED:
-            if grant.truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED):
-                found.append(f"truth {grant.truth.value} {grant.device}")
+    for (name, truth), spec, at in zip(
+        _truths(plan), plan.grants.specs, plan.grants.at.tolist(), strict=True
+    ):
+        if truth is not Truth.CONFIRMED:
+            if truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED):
+                found.append(f"truth {truth.value} {name}")
             continue
-        miner = plant.miners.get(grant.device)
-        if miner is None or miner.moving or miner.state is MinerState.REBOOTING:
+        miner = plant.miners.get(name)
+        if miner is None or miner.moving:
             continue
-        point_w = grant.point.power.watts * miner.bias
-        asleep = miner.state is MinerState.ASLEEP
-        if asleep != (grant.point.name == SLEEP) and grant.point.name != "on":
-            found.append(f"state {grant.device} is {miner.state} at {grant.point.name}")
-        elif not asleep and miner.watts > point_w * (1 + POINT_SLACK) + POINT_SLACK_W:
-            found.append(f"watts {grant.device} draws {miner.watts:.0f} W at {grant.point.name}")
+        state, point = miner.state, spec.points[at]
+        if state is MinerState.REBOOTING:
+            continue
+        asleep = state is MinerState.ASLEEP
+        if asleep != (point.name == SLEEP) and point.name != "on":
+            found.append(f"state {name} is {state} at {point.name}")
+        elif not asleep and miner.watts > point.power.watts * miner.bias * (1 + POINT_SLACK) + POINT_SLACK_W:
+            found.append(f"watts {name} draws {miner.watts:.0f} W at {point.name}")
     return found
+
+
+def _truths(plan: Plan) -> Iterator[tuple[str, Truth]]:
+    for spec, code in zip(plan.grants.specs, plan.grants.truth.tolist(), strict=True):
+        yield spec.id, TRUTHS[code]

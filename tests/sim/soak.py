@@ -8,14 +8,17 @@ and how soon all was well again. A seed that fails comes with the one command th
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tests.sim import story
+from tests.sim.results import Results
 from tests.sim.swarm import KINDS
 from tests.sim.world import Result, World, play
 
@@ -34,17 +37,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     if asked.trace:
         return _trace(asked)
-    seeds = [asked.seed] if asked.seed is not None else range(asked.first, asked.first + asked.seeds)
-    work = [(seed, asked.minutes * 60, asked.devices, asked.only) for seed in seeds]
-    results: list[Result] = []
-    with multiprocessing.get_context("spawn").Pool(min(asked.processes, len(work))) as pool:
-        for result in pool.imap_unordered(_play, work):
-            results.append(result)
-            for line in _failures(result, asked):
-                print(line, flush=True)
+    kept = None if asked.out is None else Results(asked.out, asked.minutes, asked.devices)
+    try:
+        results = kept.read() if kept is not None and asked.table else _played(asked, kept)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     results.sort(key=lambda result: result.seed)
     print("\n".join(_table(results)))
     return 1 if any(_failures(result, asked) for result in results) else 0
+
+
+def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
+    """The results of all seeds asked for; where the run goes on, of those that were kept from there."""
+    seeds = [asked.seed] if asked.seed is not None else range(asked.first, asked.first + asked.seeds)
+    results: list[Result] = []
+    if kept is not None:
+        kept.mend()
+        results = [result for result in kept.read() if result.seed in seeds] if asked.resume else []
+    done = {result.seed for result in results}
+    work = [(seed, asked.minutes * 60, asked.devices, asked.only) for seed in seeds if seed not in done]
+    processes = max(1, min(asked.processes, len(work)))
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
+        for result in pool.imap_unordered(_play, work):
+            results.append(result)
+            if kept is not None:
+                kept.append(result)
+            for line in _failures(result, asked):
+                print(line, flush=True)
+    return results
+
+
+def _begin() -> None:
+    """A process that only plays seeds: what it starts with is not looked through for garbage again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +82,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="virtual minutes of each")
     parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--out", type=Path, default=None, help="add a line of JSON per seed to this file")
+    parser.add_argument("--resume", action="store_true", help="with --out: play no seed that is in it")
+    parser.add_argument("--table", action="store_true", help="with --out: play nothing, sum up what is in it")
     parser.add_argument(
         "--trace", action="store_true", help="with --seed: tell what happened around a breach"
     )
@@ -63,6 +93,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if asked.trace and asked.seed is None:
         parser.error("--trace needs --seed")
+    if (asked.resume or asked.table) and asked.out is None:
+        parser.error("--resume and --table need --out")
     return asked
 
 

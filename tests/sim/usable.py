@@ -34,7 +34,14 @@ class Usable:
         self._possible = possible
         self._site = floor.site
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._zones = {zone.id: zone for zone in floor.site.zones}
+        self._zones = {
+            zone.id: ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c) for zone in floor.site.zones
+        }
+        self._best: dict[tuple[str, int, bool], list[float]] = {}
+        """Of each miner, how many points its heat allows, and whether it must be started: the watts up to the
+        best of these."""
+        self._best_at: tuple[Prices, float] | None = None
+        """The prices for which that is so."""
         self._limits = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
@@ -44,6 +51,8 @@ class Usable:
         self, prices: Prices, usd_per_kwh: float, cap_w: float, *, but: frozenset[MinerState] = frozenset()
     ) -> float:
         """Miners in the states `but` count at what they draw as well."""
+        if self._best_at != (prices, usd_per_kwh):
+            self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
         free: dict[str, list[list[float]]] = {}
         for gpu in self._plant.gpus.values():
@@ -77,9 +86,19 @@ class Usable:
         if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work:
             return []
         allowed_w = self._cool_enough_w(spec, miner)
-        points = [point for point in spec.points if point.power.watts <= allowed_w or point == spec.floor]
+        count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
+        starts = miner.state is MinerState.ASLEEP
+        key = spec.id, count, starts
+        if key not in self._best:
+            self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)
+        return self._best[key]
+
+    def _up_to_best(
+        self, spec: DeviceSpec, count: int, miner: Miner, prices: Prices, usd_per_kwh: float
+    ) -> list[float]:
         starts = miner.state is MinerState.ASLEEP
         kept = 1 - min(1.0, spec.restart_s / self._site.policy.switch_horizon_s) if starts else 1.0
+        points = spec.points[:count]
         best = max(
             points,
             key=lambda point: (
@@ -92,10 +111,7 @@ class Usable:
     def _cool_enough_w(self, spec: DeviceSpec, miner: Miner) -> float:
         share = _share(miner.temperature_c, spec.thermal)
         if miner.zone is not None:
-            zone = self._zones[miner.zone]
-            share = max(
-                share, _share(miner.inlet_c, ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c))
-            )
+            share = max(share, _share(miner.inlet_c, self._zones[miner.zone]))
         lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
         return lowest_w + (highest_w - lowest_w) * (1 - share)
 

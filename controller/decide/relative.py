@@ -1,0 +1,90 @@
+"""What a relative set-point is relative to: what the site drew in the minute before it followed the event.
+
+Frozen once per event and kept for as long as the event goes on, whatever its intervals, versions and gaps:
+what is asked for again and again must not add up. A site that is steered does not show what it would draw by
+itself, so nothing is learned while a set-point is in force and for some minutes after it, and an event that
+follows on another one is relative to the last minute before both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from controller.domain.grid import PAUSE_S, GridEvent
+from controller.domain.power import Power
+
+HISTORY_S = 60.0
+"""The draw is averaged over so long."""
+RECOVERY_S = 180.0
+"""A site that was steered starts its machines again for so long before it shows what it draws by itself."""
+LEAST_S = 10.0
+"""A controller that knows less than this of the site waits before it freezes anything."""
+APART_S = 0.9
+"""A loop that is woken often does not weigh its wakings."""
+
+
+class Drawn(NamedTuple):
+    """The site's draw at one moment of the monotonic clock; not `metered`, it is what devices claim."""
+
+    at_s: float
+    watts: int
+    metered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """`lately` is the last minute in which no set-point steered the site, `frozen` its mean by event;
+    `steered_s` is when one last did."""
+
+    lately: tuple[Drawn, ...] = ()
+    steered_s: float = float("-inf")
+    frozen: Mapping[str, Power] = field(default_factory=dict)
+
+    def told(self, events: Iterable[GridEvent]) -> tuple[GridEvent, ...]:
+        """`events` with what they are relative to, as far as it is known."""
+        return tuple(
+            replace(event, drawn_before=self.frozen[event.id]) if event.id in self.frozen else event
+            for event in events
+        )
+
+
+def begun(before: Before, events: Iterable[GridEvent], utc_s: float, now_s: float) -> Before:
+    """Freeze for each event that asks for a change of draw for the first time, and forget what is over.
+
+    What an earlier process froze comes with the event and is believed.
+    """
+    frozen: dict[str, Power] = {}
+    for event in events:
+        if not event.relative_from_utc_s <= utc_s + PAUSE_S or utc_s >= event.end_utc_s:
+            continue
+        found = before.frozen.get(event.id, event.drawn_before)
+        if found is None and event.relative_from_utc_s <= utc_s:
+            found = _mean(before.lately, now_s)
+        if found is not None:
+            frozen[event.id] = found
+    return before if frozen == before.frozen else replace(before, frozen=frozen)
+
+
+def drawn(before: Before, now: Drawn) -> Before:
+    """One more moment at which no set-point was in force."""
+    soon = before.lately and now.at_s - before.lately[-1].at_s < APART_S
+    if soon or now.at_s - before.steered_s < RECOVERY_S:
+        return before
+    kept = tuple(past for past in before.lately if now.at_s - past.at_s < HISTORY_S)
+    return replace(before, lately=(*kept, now))
+
+
+def steered(before: Before, now_s: float) -> Before:
+    """A set-point is in force: what the site draws now is its doing."""
+    return replace(before, steered_s=now_s)
+
+
+def _mean(lately: tuple[Drawn, ...], now_s: float) -> Power | None:
+    """None as long as too little is known. What a meter showed counts before what devices claimed."""
+    if not lately or now_s - lately[0].at_s < LEAST_S:
+        return None
+    metered = [past.watts for past in lately if past.metered]
+    watts = metered or [past.watts for past in lately]
+    return Power(round(sum(watts) / len(watts)))

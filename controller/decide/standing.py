@@ -1,0 +1,138 @@
+"""Where events stand: in flight, complied with, or asking for what the site cannot reach, with what it can.
+
+An event is complied with when a fresh meter says so, and only then. What cannot be reached is told with the
+nearest draw that can: what machines are able to do, not what is worth doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.decide.arrays import Ints
+from controller.decide.columns import counted_w
+from controller.decide.following import Swing
+from controller.decide.freedom import Freedom
+from controller.decide.limits import Limits
+from controller.decide.nodes import per_node
+from controller.decide.plan import Standing
+from controller.decide.snapshot import Snapshot
+from controller.decide.timeline import GridNow, interval_at
+from controller.decide.tree import sum_up
+from controller.domain.grid import EventStatus, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.domain.power import Bound, Limit, Power
+
+TARGET_TOLERANCE = 0.05
+"""A set-point is met by a draw within this share of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Means:
+    """What the site has to meet an event with: `lowest_w` is the least of each node. Only a site that was
+    looked at whole is `ready`."""
+
+    lowest_w: Ints
+    limits: Limits
+    after: Snapshot
+    may: Freedom
+    swing: Swing
+    ready: bool
+
+
+def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iterator[Standing]:
+    """Of every event in force; `held_to` is the limit that the site must keep to at this moment."""
+    for event in grid.active:
+        place = means.after.tree.index[event.node] if event.node else 0
+        status, possible = _judged(event, grid, utc_s, means, place, Power(int(means.lowest_w[place])))
+        yield Standing(
+            event=event.id,
+            version_utc_s=event.version_utc_s,
+            status=status,
+            cap=held_to,
+            possible=possible,
+            drawn_before=event.drawn_before,
+            outranked=_is_outranked(event, grid, utc_s),
+        )
+
+
+def least_w(after: Snapshot, may: Freedom) -> Ints:
+    """What each node can be brought down to: whoever obeys at its lowest, be it at work for a job or
+    following a set-point, and everybody else at worst."""
+    fleet, known = after.fleet, after.columns
+    lowest_w = np.where(may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
+    return after.other_w + sum_up(after.tree, per_node(after.tree, fleet.node, lowest_w))
+
+
+def _judged(
+    event: GridEvent, grid: GridNow, utc_s: float, means: Means, place: int, least: Power
+) -> tuple[EventStatus, Power]:
+    """The status, and the nearest draw that is possible: the least where what is asked for can be reached."""
+    interval = interval_at(event, utc_s)
+    signals = interval.signals if interval is not None else ()
+    limit = min((one.power for one in signals if isinstance(one, LimitSignal)), default=None)
+    steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
+    asks = event.id in grid.target_events[:1]
+    target = grid.target.power if asks and isinstance(grid.target, Limit) else None
+    metered = means.after.metered.get(means.after.tree.ids[place])
+    within = limit is None or (metered is not None and metered <= limit)
+    met = not steers or (target is not None and metered is not None and _is_met(metered, target))
+    if within and met:
+        return EventStatus.COMPLIANT, least
+    if not means.ready:
+        return EventStatus.STARTED, least
+    if not within and limit is not None and least > limit:
+        return EventStatus.INFEASIBLE, least
+    if target is not None and not met:
+        nearest = _nearest(target, means)
+        if not _is_met(nearest, target):
+            return EventStatus.INFEASIBLE, nearest
+    return EventStatus.STARTED, least
+
+
+def _is_outranked(event: GridEvent, grid: GridNow, utc_s: float) -> bool:
+    interval = interval_at(event, utc_s)
+    signals = interval.signals if interval is not None else ()
+    steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
+    return steers and isinstance(grid.target, Limit) and event.id not in grid.target_events
+
+
+def _is_met(draw: Power, target: Power) -> bool:
+    return abs(draw.watts - target.watts) <= TARGET_TOLERANCE * target.watts
+
+
+def _nearest(target: Power, means: Means) -> Power:
+    """The draw nearest to a set-point that the site can come to. For a set-point no job is set aside."""
+    after, swing = means.after, means.swing
+    fleet, known = after.fleet, after.columns
+    lowest_w = np.where(means.may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
+    lowest_w = np.where(swing.gpus, swing.least_w, lowest_w)
+    least = int(after.other_w[0] + lowest_w.sum())
+    if target.watts <= least:
+        return Power(least)
+    return min(target, Power(max(least, _most_w(means))))
+
+
+def _most_w(means: Means) -> int:
+    """The most that the site can come to, with nothing above its limit on the way down the tree."""
+    after, may, swing = means.after, means.may, means.swing
+    fleet, known, tree = after.fleet, after.columns, after.tree
+    allowed = fleet.power_w <= may.most_w[fleet.owner]
+    top_w = np.maximum.reduceat(
+        np.where(allowed, fleet.power_w, fleet.floor_w[fleet.owner]), fleet.start[:-1]
+    )
+    top_w = np.where(may.rests, fleet.floor_w, top_w)
+    top_w = np.where(fleet.gpu & ~swing.gpus, np.maximum(known.now_w, 0), top_w)
+    device_w = np.where(may.obeys, counted_w(top_w, known.bias), known.draw_w)
+    carried_w = per_node(tree, fleet.node, device_w) + _own_w(tree.parent, after.other_w)
+    for node in range(len(tree.ids) - 1, 0, -1):
+        carried_w[tree.parent[node]] += min(carried_w[node], means.limits.usable_w[node])
+    return int(min(carried_w[0], means.limits.usable_w[0]))
+
+
+def _own_w(parent: Ints, below_w: Ints) -> Ints:
+    """Each node's own part of sums over all below it."""
+    own_w = below_w.copy()
+    np.subtract.at(own_w, parent[1:], below_w[1:])
+    return own_w

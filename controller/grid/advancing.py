@@ -1,0 +1,79 @@
+"""Where the loop got with an event: what of that the ledger keeps, and what the sender of it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.domain.grid import EventStatus
+from controller.grid.entries import FINAL, Entry, Ledger, Shortfall
+from controller.grid.ledger import Effect, Verdict, combined, tell, with_entry
+from controller.grid.results import Accepted
+from controller.grid.site import UNMEASURED, Measured, Progress
+
+SHORTFALL_HOLDS_S, SHORTFALL_MOVES = 10.0, 0.05
+"""What an event asks for and cannot have is not told otherwise before so long, nor for a smaller change."""
+
+_BY_LOOP = frozenset(
+    {EventStatus.STARTED, EventStatus.COMPLIANT, EventStatus.INFEASIBLE, EventStatus.COMPLETED}
+)
+
+
+def is_news(entry: Entry, progress: Progress, now_utc_s: float) -> bool:
+    """Whether the sender has to be told of this progress.
+
+    Each status is told once for each version. That an event asks for what cannot be had is told at once; that
+    it can be had again, or another number, only after a while, for machines come and go.
+    """
+    if (
+        not isinstance(entry.content, Accepted)
+        or entry.content.event.version_utc_s != progress.version_utc_s
+        or progress.status not in _BY_LOOP
+        or not FINAL.isdisjoint(entry.told)
+    ):
+        return False
+    short, is_short = entry.shortfall, progress.status is EventStatus.INFEASIBLE
+    if short is None or progress.status is EventStatus.COMPLETED:
+        return progress.status not in entry.told or (is_short and progress.possible is not None)
+    if 0 <= now_utc_s - short.told_utc_s < SHORTFALL_HOLDS_S:
+        return False
+    if not is_short or progress.possible is None:
+        return not is_short
+    moved_w = abs(progress.possible.watts - short.possible.watts)
+    return moved_w > SHORTFALL_MOVES * max(progress.possible.watts, short.possible.watts)
+
+
+def advance(
+    ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """The loop got somewhere with an event: tell its sender what is news to it. A site that complies, or
+    cannot, has started."""
+    entry = ledger.entries.get(progress.event)
+    if entry is None or not is_news(entry, progress, now_utc_s):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    verdict = Verdict(effect=Effect.STATUS)
+    if EventStatus.STARTED not in entry.told and progress.status is not EventStatus.STARTED:
+        ledger, verdict = tell(ledger, entry, EventStatus.STARTED, now_utc_s, measured)
+        entry = ledger.entries[progress.event]
+    is_short = progress.status is EventStatus.INFEASIBLE
+    possible = progress.possible if is_short else None
+    shortfall = None if possible is None else Shortfall(possible=possible, told_utc_s=now_utc_s)
+    entry = replace(entry, shortfall=shortfall)
+    ledger, part = tell(ledger, entry, progress.status, now_utc_s, measured, possible=possible)
+    return ledger, combined(verdict, part)
+
+
+def keep_drawn(
+    ledger: Ledger, progress: Progress, now_utc_s: float, measured: Measured = UNMEASURED
+) -> tuple[Ledger, Verdict]:
+    """The loop froze what an event is relative to: it has to survive the process. The first word counts."""
+    entry = ledger.entries.get(progress.event)
+    if (
+        entry is None
+        or entry.drawn_before is not None
+        or not isinstance(entry.content, Accepted)
+        or entry.content.event.version_utc_s != progress.version_utc_s
+        or not FINAL.isdisjoint(entry.told)
+    ):
+        return ledger, Verdict(effect=Effect.REPEATED)
+    entry = replace(entry, drawn_before=progress.drawn_before)
+    return with_entry(ledger, entry), Verdict(effect=Effect.STATUS, touched=frozenset({entry.id}))

@@ -1,0 +1,124 @@
+"""What a place of the site drew over a while: readings added up, and the mean of what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controller.domain.grid import EventStatus
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
+from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Average:
+    """A place over one report period of one event; an empty `node` is the site. `index` numbers the period,
+    `payloads` were asked; `status` and `possible` are where the event stood at its end."""
+
+    event: str
+    index: int
+    start_utc_s: float
+    end_utc_s: float
+    demand: Power
+    quality: DataQuality
+    node: str = ""
+    setpoint: Bound = NO_LIMIT
+    state: OperatingState = OperatingState.RUNNING_NORMAL
+    baseline: Power | None = None
+    shed_available: Power | None = None
+    rise_available: Power | None = None
+    parts: tuple[Part, ...] = ()
+    status: EventStatus | None = None
+    possible: Power | None = None
+    payloads: frozenset[str] = frozenset()
+
+    @property
+    def usage_kwh(self) -> float:
+        """Energy drawn, taken from the mean: what was not measured counts as what was."""
+        return self.demand.in_kw * (self.end_utc_s - self.start_utc_s) / 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """`reports` of the site so far, and their sum where something was measured."""
+
+    reports: int = 0
+    sum_w: int = 0
+    measured: int = 0
+    estimated: int = 0
+    last: SiteReport | None = None
+
+    def plus(self, report: SiteReport, node: str) -> Tally:
+        place = _place(report, node)
+        missing = place is None or place.quality is DataQuality.MISSING
+        return replace(
+            self,
+            reports=self.reports + 1,
+            sum_w=self.sum_w + (0 if place is None or missing else place.demand.watts),
+            measured=self.measured + (0 if missing else 1),
+            estimated=self.estimated + (place is not None and place.quality is DataQuality.ESTIMATED),
+            last=report,
+        )
+
+    @property
+    def quality(self) -> DataQuality:
+        """With gaps or estimates in it, a mean is an estimate."""
+        whole = self.measured == self.reports and not self.estimated
+        return (DataQuality.OK if whole else DataQuality.ESTIMATED) if self.measured else DataQuality.MISSING
+
+    @property
+    def demand(self) -> Power:
+        return Power.up(self.sum_w / max(self.measured, 1))
+
+
+NO_TALLY = Tally()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a report is about. `alone`, the parts of the site are not told beside it."""
+
+    event: str
+    node: str
+    alone: bool
+    payloads: frozenset[str]
+
+
+def average(
+    scope: Scope, tally: Tally, now: SiteReport, *, index: int, start_s: float, end_s: float
+) -> Average:
+    """The mean of what was measured; everything else is as it is `now`. Of a node only its draw is told."""
+    stands = next((one for one in now.progress if one.event == scope.event), None)
+    about = Average(
+        event=scope.event,
+        index=index,
+        start_utc_s=start_s,
+        end_utc_s=end_s,
+        demand=tally.demand if tally.measured else ZERO,
+        quality=tally.quality,
+        node=scope.node,
+        payloads=scope.payloads,
+        status=None if stands is None else stands.status,
+        possible=None if stands is None else stands.possible,
+    )
+    if scope.node:
+        return about
+    return replace(
+        about,
+        setpoint=now.setpoint,
+        state=_state(now, stands),
+        baseline=now.baseline,
+        shed_available=now.shed_available,
+        rise_available=now.rise_available,
+        parts=() if scope.alone else now.parts,
+    )
+
+
+def _state(now: SiteReport, stands: Progress | None) -> OperatingState:
+    """Towards an operator whose set-point is not followed the site has opted out."""
+    return now.state.opted_out if stands is not None and stands.outranked else now.state
+
+
+def _place(report: SiteReport, node: str) -> Place | None:
+    if not node:
+        return Place(node="", demand=report.demand, granted=report.demand, quality=report.quality)
+    return next((place for place in report.places if place.node == node), None)

@@ -1,0 +1,49 @@
+"""What waits to be told to one operator: letters in order, of bounded number, oldest dropped first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from controller.grid.dialects import Letter
+
+
+class Outbox:
+    """`dropped` counts the letters that nobody will read because too many waited."""
+
+    def __init__(self, size: int) -> None:
+        self.dropped = 0
+        self._letters: deque[Letter] = deque(maxlen=size)
+        self._has_mail = asyncio.Event()
+
+    def post(self, letter: Letter, *, connected: bool) -> None:
+        """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before, and is
+        not kept for a connection to come."""
+        if letter.qos == 0:
+            if not connected:
+                return
+            kept = (other for other in self._letters if (other.topic, other.qos) != (letter.topic, 0))
+            self._letters = deque(kept, maxlen=self._letters.maxlen)
+        self.dropped += len(self._letters) == self._letters.maxlen
+        self._letters.append(letter)
+        self._has_mail.set()
+
+    @property
+    def first(self) -> Letter | None:
+        return self._letters[0] if self._letters else None
+
+    def sent(self, letter: Letter) -> None:
+        """`letter` is with the broker. It may have been dropped or replaced meanwhile."""
+        if self.first is letter:
+            self._letters.popleft()
+
+    def look(self) -> None:
+        """There may be something to tell that is no letter."""
+        self._has_mail.set()
+
+    def looking(self) -> None:
+        """Whoever looks begins to: what comes from now on wakes it."""
+        self._has_mail.clear()
+
+    async def wait(self) -> None:
+        await self._has_mail.wait()

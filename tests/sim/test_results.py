@@ -1,0 +1,32 @@
+"""A run that was cut short goes on with what it kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sim.results import Results
+from tests.sim.world import Result
+
+
+def test_a_result_that_was_not_written_to_its_end_is_played_again(tmp_path: Path) -> None:
+    path = tmp_path / "soak.jsonl"
+    kept = Results(path, 120.0, 100)
+    first = Result(seed=1, on=("kills",), breaches=["cap at site"], excuses_s={"node: claims": 2.5})
+    kept.append(first)
+    with path.open("a") as file:
+        file.write('{"minutes": 120.0, "dev')
+
+    kept.mend()
+    kept.append(Result(seed=2, on=()))
+
+    assert kept.read() == [first, Result(seed=2, on=())]
+
+
+def test_results_of_another_kind_are_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "soak.jsonl"
+    Results(path, 120.0, 100).append(Result(seed=1, on=()))
+
+    with pytest.raises(ValueError, match=r"soak.jsonl:1: a result of .*120"):
+        Results(path, 60.0, 100).read()
