@@ -63,7 +63,7 @@ class Choosing:
         self.seen = seen
         self.recalling = Recalling(before, seen.fleet.node, seen.tree)
         self.valuation = valuation
-        self.room_w = limits.aimed_room_w(seen.other_w)
+        self.room_w = limits.aimed_room_w(seen.beside_w)
         self.may = may
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:

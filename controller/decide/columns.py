@@ -32,6 +32,7 @@ class Columns:
     now_w: Ints
     truth: NDArray[np.int8]
     worst_w: Ints
+    last_w: Ints
     draw_w: Ints
     measured: Flags
     heard_s: Floats
@@ -71,6 +72,7 @@ class Columns:
         self.steady[row] = False
         self.truth[row] = CODE[state.truth]
         self.worst_w[row] = state.worst.watts
+        self.last_w[row] = state.last.watts
         self.draw_w[row] = state.draw.watts
         self.measured[row] = state.quality is Quality.MEASURED
         self.heard_s[row] = state.at_s
@@ -92,6 +94,7 @@ class Columns:
         self.now_w[rows] = [-1 if it.point is None else it.point.power.watts for it in known]
         self.truth[rows] = [CODE[it.truth] for it in known]
         self.worst_w[rows] = [it.worst.watts for it in known]
+        self.last_w[rows] = [it.last.watts for it in known]
         self.draw_w[rows] = [it.draw.watts for it in known]
         self.heard_s[rows] = [it.at_s for it in known]
         self.since_s[rows] = [it.since_s for it in known]
@@ -116,6 +119,7 @@ def empty(rows: int) -> Columns:
         now_w=np.full(rows, -1, dtype=np.int64),
         truth=np.full(rows, CODE[Truth.UNREACHABLE], dtype=np.int8),
         worst_w=np.zeros(rows, dtype=np.int64),
+        last_w=np.zeros(rows, dtype=np.int64),
         draw_w=np.zeros(rows, dtype=np.int64),
         measured=np.zeros(rows, dtype=np.bool_),
         heard_s=np.full(rows, -np.inf),

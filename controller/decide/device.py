@@ -60,6 +60,7 @@ class DeviceState(NamedTuple):
     reasserts: int = 0
     bias: float = 1.0
     keeps: Power | None = None
+    last: Power = ZERO
     stuck: Stuck | None = None
     derate: float = 0.0
     warned: bool = False

@@ -239,11 +239,11 @@ def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tup
     fleet, known = seen.fleet, seen.columns
     counts_w = np.where(may.obeys, known.here_w, known.worst_w)
     lowest_w = np.where(may.obeys, np.minimum(counts_w, counted_w(fleet.floor_w, known.bias)), counts_w)
-    aim_w = int(seen.other_w[0] + counts_w.sum()) + math.floor(change_w)
+    aim_w = int(seen.beside_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
 
     def least_w(kept: Flags) -> int:
-        return int(seen.other_w[0] + np.where(kept | may.pinned | may.kept, counts_w, lowest_w).sum())
+        return int(seen.beside_w[0] + np.where(kept | may.pinned | may.kept, counts_w, lowest_w).sum())
 
     kept = may.dwells | arriving
     if least_w(kept) > aim_w:

@@ -45,5 +45,5 @@ def kept_free(limits: Limits, margin: StepMargin, seen: Snapshot) -> Limits:
         return limits
     fleet, known = seen.fleet, seen.columns
     jobs_w = np.where(known.seen, np.where(fleet.gpu, known.now_w, fleet.floor_w), known.worst_w)
-    least_w = min(limits.aim_w, int(jobs_w.sum() + seen.other_w[0]))
+    least_w = min(limits.aim_w, int(jobs_w.sum() + seen.beside_w[0]))
     return limits.aimed_at(max(least_w, limits.aim_w - math.ceil(margin.watts)))

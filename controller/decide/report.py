@@ -154,7 +154,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after = made.after
     tree = after.tree
     granted_w, worst_w = (
-        after.other_w + sum_up(tree, nodes.per_node(tree, after.fleet.node, watts))
+        after.beside_w + sum_up(tree, nodes.per_node(tree, after.fleet.node, watts))
         for watts in (grants.power_w, grants.worst_w)
     )
     return NodeStates(

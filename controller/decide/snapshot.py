@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.decide import columns, nodes, thermal, truth
+from controller.decide import columns, nodes, silence, thermal, truth
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
@@ -88,9 +88,10 @@ class State:
 class Snapshot:
     """Every device, node and zone at one moment.
 
-    `other_w` is load that is no device's, of a node and all below it; `worst_w` is the most that a node may
-    carry, other load included. `derate` is the share of its range that each device must give up for its own
-    heat or its zone's; `uncooled` are the devices in zones whose cooling is not proven.
+    `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the silent
+    count too much together; `worst_w` is the most that a node may carry, that included. `derate` is the share
+    of its range that each device must give up for its own heat or its zone's; `uncooled` are the devices in
+    zones whose cooling is not proven.
     """
 
     ground: Ground
@@ -101,6 +102,7 @@ class Snapshot:
     memory: Mapping[str, NodeMemory]
     metered: Mapping[str, Power | None]
     other_w: Ints
+    beside_w: Ints
     worst_w: Ints
     zones: Mapping[str, float]
     derate: Floats
@@ -158,6 +160,10 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
+    relief_w = 0
+    if meters.get(site.root.id) is not None:
+        relief_w = silence.relief_w(known, fleet, uncertain, memory[site.root.id], int(other_w[0]))
+    beside_w = silence.beside_w(other_w, relief_w)
     zones = {
         zone.id: thermal.zone_derate(
             zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
@@ -179,7 +185,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
             for name, sample in meters.items()
         },
         other_w=other_w,
-        worst_w=sums.worst_w + other_w,
+        beside_w=beside_w,
+        worst_w=sums.worst_w + beside_w,
         zones=zones,
         derate=np.maximum(known.derate, share),
         uncooled=np.array([*uncooled, False])[fleet.zone],

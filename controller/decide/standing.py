@@ -62,7 +62,7 @@ def least_w(after: Snapshot, may: Freedom) -> Ints:
     following a set-point, and everybody else at worst."""
     fleet, known = after.fleet, after.columns
     lowest_w = np.where(may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
-    return after.other_w + sum_up(after.tree, per_node(after.tree, fleet.node, lowest_w))
+    return after.beside_w + sum_up(after.tree, per_node(after.tree, fleet.node, lowest_w))
 
 
 def _judged(
@@ -108,7 +108,7 @@ def _nearest(target: Power, means: Means) -> Power:
     fleet, known = after.fleet, after.columns
     lowest_w = np.where(means.may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
     lowest_w = np.where(swing.gpus, swing.least_w, lowest_w)
-    least = int(after.other_w[0] + lowest_w.sum())
+    least = int(after.beside_w[0] + lowest_w.sum())
     if target.watts <= least:
         return Power(least)
     return min(target, Power(max(least, _most_w(means))))

@@ -70,7 +70,9 @@ def observe(
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         kept = state.keeps if spec.keeps_limit else None
         return state._replace(
-            truth=Truth.STALE, worst=spec.ceiling if kept is None else max(kept, state.worst)
+            truth=Truth.STALE,
+            worst=spec.ceiling if kept is None else max(kept, state.worst),
+            last=state.worst if state.seen else state.last,
         )
     sample = _believable(spec, sample)
     reading = sample.value
