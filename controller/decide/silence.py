@@ -1,8 +1,8 @@
 """What the site's meter says of machines that say nothing themselves.
 
-Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit. All of
-them together do not, while a meter above them shows what the site draws: then they count where they were last
-known to be, with room for some of them to rise at once, and for whatever the meter shows beyond.
+Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit.
+All of them together do not, while a meter above them shows what the site draws: then they count where they
+were last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def relief_w(known: Columns, fleet: Fleet, uncertain: Flags, meter: NodeMemory, 
 
 
 def beside_w(other_w: Ints, relief_w: int) -> Ints:
-    """What each node carries beside its devices at their worst, when there is that much relief at the root."""
+    """What each node carries beside its devices at their worst, with so much relief at the root."""
     beside = other_w.copy()
     beside[0] -= relief_w
     return beside

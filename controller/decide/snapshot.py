@@ -88,10 +88,10 @@ class State:
 class Snapshot:
     """Every device, node and zone at one moment.
 
-    `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the silent
-    count too much together; `worst_w` is the most that a node may carry, that included. `derate` is the share
-    of its range that each device must give up for its own heat or its zone's; `uncooled` are the devices in
-    zones whose cooling is not proven.
+    `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the
+    silent count too much together; `worst_w` is the most that a node may carry, that included. `derate` is
+    the share of its range that each device must give up for its own heat or its zone's; `uncooled` are the
+    devices in zones whose cooling is not proven.
     """
 
     ground: Ground

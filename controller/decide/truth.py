@@ -203,7 +203,8 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     """
     point = state.point
     assert point is not None
-    if _agrees(state, point, reading):
+    sleeps = now_s - state.asked_s > spec.settle_up_s and asleep_at(spec, point, reading.draw)
+    if _agrees(state, point, reading) and not sleeps:
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)

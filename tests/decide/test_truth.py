@@ -885,3 +885,13 @@ def test_a_miner_put_to_sleep_for_want_of_work_is_not_started_for_five_minutes()
     assert may_start_s(miner(), asleep) == NOW_S + 300
     assert asleep.idle_s is None
     assert truth.commanded(miner(), device(FULL), SLEEP, NOW_S).rests_s == float("-inf")
+
+
+def test_a_miner_that_reports_its_limit_and_sleeps_is_told_again_once_it_had_its_time_to_start() -> None:
+    sleeping = reading(draw_w=30, setting_w=3_500)
+
+    starting = see(device(FULL, asked_s=NOW_S - 60), sleeping)
+    overdue = see(device(FULL, asked_s=NOW_S - 61), sleeping)
+
+    assert starting.truth is Truth.CONFIRMED
+    assert (overdue.truth, overdue.sent_s, overdue.worst) == (Truth.COMMANDED, float("-inf"), Power(3_500))

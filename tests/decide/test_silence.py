@@ -1,0 +1,91 @@
+"""What the site's meter lets the plan know of machines that say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.device import DeviceState
+from controller.decide.plan import Plan, Truth
+from controller.decide.snapshot import State
+from tests.decide.builders import (
+    FULL,
+    NOW_S,
+    SLEEP,
+    at_point,
+    device,
+    grant_of,
+    inputs,
+    miner,
+    node_of,
+    running,
+    site,
+)
+from tests.decide.steps import decide
+
+SPECS = tuple(miner(f"m{at:02}") for at in range(30))
+HERE = site(limit_w=40_000, meter="m")
+CEILING_W = miner().ceiling.watts
+
+
+def seen_until(silent: int, *, shown_w: tuple[int, ...], state: State | None = None) -> Plan:
+    """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter showed
+    that, one reading a second."""
+    told = {spec.id: device(FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS)}
+    before = running(told) if state is None else state
+    plan: Plan | None = None
+    for second, watts in enumerate(shown_w):
+        now_s = NOW_S + second
+        heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS[: 30 - silent])]
+        given = inputs(*SPECS, now_s=now_s, readings=heard, metered_w={"m": watts})
+        quiet = {
+            spec.id: replace(given.readings["m00"], at_s=NOW_S - 20, value=at_point(spec, SLEEP))
+            for spec in SPECS[30 - silent :]
+        }
+        before, plan = decide(HERE, before, replace(given, readings={**given.readings, **quiet}))
+    assert plan is not None
+    return plan
+
+
+def worst_w(plan: Plan) -> int:
+    return node_of(plan, "site").worst.watts
+
+
+def test_the_silent_count_where_they_were_but_for_two_that_may_rise_at_once() -> None:
+    plan = seen_until(6, shown_w=(35_300, 35_310))
+
+    assert grant_of(plan, "m29").worst.watts == CEILING_W
+    assert grant_of(plan, "m29").truth is Truth.STALE
+    assert worst_w(plan) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+
+
+def test_of_many_silent_an_eighth_may_rise() -> None:
+    some, more = seen_until(16, shown_w=(35_300, 35_310)), seen_until(17, shown_w=(35_300, 35_310))
+
+    assert worst_w(some) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+    assert worst_w(more) == 10 * 3_500 + 17 * 30 + 3 * CEILING_W
+
+
+def test_what_the_meter_shows_beyond_all_that_is_known_is_one_of_the_silent_that_rises() -> None:
+    quiet = worst_w(seen_until(6, shown_w=(35_300, 35_310)))
+    risen = worst_w(seen_until(6, shown_w=(35_300, 38_300)))
+
+    assert 2_500 < risen - quiet < 3_000
+
+
+@pytest.mark.parametrize("shown_w", [(35_300,), (35_300, 35_300), (35_300, 100)])
+def test_a_meter_that_stands_still_or_is_doubted_says_nothing_of_the_silent(shown_w: tuple[int, ...]) -> None:
+    plan = seen_until(6, shown_w=shown_w)
+
+    assert worst_w(plan) == 10 * 3_500 + 14 * 30 + 6 * CEILING_W
+
+
+def test_a_machine_that_was_being_raised_when_it_fell_silent_counts_at_what_it_was_raised_to() -> None:
+    raised: dict[str, DeviceState] = {
+        spec.id: device(FULL) if at < 10 else device(FULL, Truth.COMMANDED, draw_w=30, sent_s=NOW_S - 30)
+        for at, spec in enumerate(SPECS)
+    }
+    plan = seen_until(6, shown_w=(35_300, 35_310), state=running(raised))
+
+    assert worst_w(plan) >= 10 * 3_500 + 6 * 3_500
