@@ -58,10 +58,13 @@ class Fleet:
 
     def index_of(self, row: int, point: OperatingPoint | None) -> int:
         """Which of a device's points `point` is; -1 for none, and for one that it no longer has."""
-        for at, own in enumerate(self.specs[row].points if point is not None else ()):
-            if own.is_at(point):
+        if point is None:
+            return -1
+        points = self.specs[row].points
+        for at, own in enumerate(points):
+            if own is point:  # nearly always: told apart by what is in them only after a restart
                 return at
-        return -1
+        return next((at for at, own in enumerate(points) if own.is_at(point)), -1)
 
     def made_of(self, specs: Sequence[DeviceSpec]) -> bool:
         """Whether nothing was added, removed or changed since these rows were laid out."""
