@@ -30,8 +30,8 @@ CEILING_W = miner().ceiling.watts
 
 
 def seen_until(silent: int, *, shown_w: tuple[int, ...], state: State | None = None) -> Plan:
-    """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter showed
-    that, one reading a second."""
+    """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter
+    showed that, one reading a second."""
     told = {spec.id: device(FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS)}
     before = running(told) if state is None else state
     plan: Plan | None = None
