@@ -210,7 +210,8 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = found_at(spec, reading)
     worst = _most(spec, state, at, reading)
-    if at.power < point.power and isinstance(reading.setting, Limit):
+    lower = at.power < point.power and reading.draw.watts <= with_slack_w(state.counted(at), TOLERANCE)
+    if lower and isinstance(reading.setting, Limit):
         return state._replace(point=at, worst=worst, asked_s=now_s)
     return state._replace(
         truth=Truth.COMMANDED,
@@ -229,13 +230,21 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
             return _overdue(spec, state._replace(worst=worst), now_s)
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
-    if reading.quality is Quality.MEASURED and _set_to(state.point, reading):
+    there = _set_to(state.point, reading)
+    if there and reading.quality is Quality.MEASURED and _falls(state):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
-    elif doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
+    elif not there and doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
         worst = max(worst, _most(spec, state, found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), now_s)
+
+
+def _falls(state: DeviceState) -> bool:
+    """Whether less watts are the doing of what it was told. A liar that lost its work draws less as well, and
+    takes all of it again when it has work; so does one that had none when it was told to sleep.
+    """
+    return state.truth is not Truth.LYING and state.rests_s < state.since_s
 
 
 def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:

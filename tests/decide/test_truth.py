@@ -895,3 +895,27 @@ def test_a_miner_that_reports_its_limit_and_sleeps_is_told_again_once_it_had_its
 
     assert starting.truth is Truth.CONFIRMED
     assert (overdue.truth, overdue.sent_s, overdue.worst) == (Truth.COMMANDED, float("-inf"), Power(3_500))
+
+
+def test_a_liar_that_lost_its_work_keeps_its_watts_whatever_limit_it_reports() -> None:
+    idle = reading(draw_w=400, setting_w=30)
+    obeying = told(SLEEP, FULL, truth=Truth.ACKNOWLEDGED)
+    liar = told(SLEEP, FULL, truth=Truth.LYING, asked_s=NOW_S - 60)
+    had_none = told(SLEEP, FULL, truth=Truth.ACKNOWLEDGED, rests_s=NOW_S + 298)
+
+    assert see(obeying, idle).worst == Power(400)
+    assert see(liar, idle).worst == Power(3_500)
+    assert see(had_none, idle).worst == Power(3_500)
+    assert see(had_none, reading(draw_w=30, setting_w=30)).worst == Power(30)
+
+
+def test_a_limit_found_lower_is_believed_once_the_watts_are_there() -> None:
+    contradicted = see(device(FULL), reading(draw_w=400, setting_w=30))
+    lowered = see(device(FULL), reading(draw_w=2_400, setting_w=2_400))
+
+    assert (contradicted.point, contradicted.worst, contradicted.truth) == (
+        FULL,
+        Power(3_500),
+        Truth.COMMANDED,
+    )
+    assert (lowered.point, lowered.worst) == (LOW, Power(2_400))
