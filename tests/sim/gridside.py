@@ -49,6 +49,7 @@ class GridSide:
         self._known = _Known(self._ledger, 0.0, ())
         self._heard: list[MessageResult | Snapshot] = []
         self._heard_s = 0.0
+        self._started_s = 0.0
         self._sequence = 0
         self._deaf = 0
         self._missed: list[MessageResult | Snapshot] = []
@@ -73,18 +74,22 @@ class GridSide:
     def limit_w(self) -> float:
         """What the site may draw by contract, events and a lost link, at this moment of its own clock.
 
-        Accepted events go on by their schedule when the link is lost; the contract's default holds without.
+        Accepted events go on by their schedule when the link is lost; the contract's default holds without. A
+        new process has its grace to hear of them.
         """
         ask = self.asked
         contract, lost = self._site.root.limit, self._site.policy.link_lost_limit
         limit_w = min(ask.limit_w, contract.power.watts if isinstance(contract, Limit) else float("inf"))
-        if self.link is Link.LOST and not ask.is_there and isinstance(lost, Limit):
+        given_s = self._site.policy.start_grace_s
+        is_lost = self.link is Link.LOST and self._clock.now_s - self._started_s >= given_s
+        if is_lost and not ask.is_there and isinstance(lost, Limit):
             limit_w = min(limit_w, lost.power.watts)
         return limit_w
 
     def start(self, after_s: float) -> None:
         """A new process: nothing counts before a fresh snapshot."""
         self.link = Link.LOST
+        self._started_s = self._clock.now_s
         self._clock.after(after_s, self._hear_snapshot)
 
     def keep_hearing(self) -> None:
