@@ -395,7 +395,8 @@ async def test_an_answer_that_is_none_is_an_error_and_reaches_no_other_log(
 ) -> None:
     answer, why = ODD_ANSWERS[kind]
 
-    async with agent(answer) as port, pdu_of(pdu_config(port, timeout_s=0.4)) as pdu:
+    timeout_s = 0.4 if why == NO_ANSWER else 5.0
+    async with agent(answer) as port, pdu_of(pdu_config(port, timeout_s=timeout_s)) as pdu:
         with pytest.raises(DriverError, match=why):
             await pdu.read()
 
