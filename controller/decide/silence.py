@@ -1,21 +1,23 @@
-"""What the site's meter says of machines that say nothing themselves.
+"""What meters say of machines that say nothing themselves.
 
 Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit.
-All of them together do not, while a meter above them shows what the site draws: then they count where they
-were last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond.
+All of them together do not, while a meter above them shows what they draw: then they count where they were
+last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Of one
+that was never heard, nothing is known but that.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import CODE, Columns
+from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet
-from controller.decide.nodes import METER_ERROR, NodeMemory
-from controller.decide.plan import Truth
+from controller.decide.nodes import METER_ERROR, NodeMemory, per_node
+from controller.decide.tree import Tree, sum_up
 
 RISING = 1 / 8
 RISING_AT_LEAST = 2
@@ -23,26 +25,44 @@ RISING_AT_LEAST = 2
 have come down."""
 
 
-def relief_w(known: Columns, fleet: Fleet, uncertain: Flags, meter: NodeMemory, other_w: int) -> int:
-    """Watts that the silent below a meter count too much, all together. None where it cannot be told.
-
-    `other_w` is load that is no device's. A meter that stood still for as long as is remembered may be stuck.
+def beside_w(
+    tree: Tree,
+    fleet: Fleet,
+    known: Columns,
+    uncertain: Flags,
+    meters: Mapping[int, NodeMemory],
+    other_w: Ints,
+) -> Ints:
+    """`other_w` of each node less what the silent below it count too much together, by the best of the meters
+    at it and below it. `meters` are those that were heard just now, by their node.
     """
-    silent = (known.truth == CODE[Truth.STALE]) & ~fleet.isolated
+    silent = ~known.seen & ~fleet.isolated
+    if np.count_nonzero(silent) <= RISING_AT_LEAST:
+        return other_w
+    count = sum_up(tree, per_node(tree, fleet.node, silent.astype(np.int64)))
+    relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
+    for node in sorted(meters, reverse=True):  # what is below comes after what it is fed by
+        if count[node] <= RISING_AT_LEAST:
+            continue
+        below = np.isin(fleet.node, tree.below(node))
+        spared_w = _spared_w(known, uncertain, silent & below, below, meters[node], int(other_w[node]))
+        relief_w[node] = max(0, spared_w - int(carried_w[node]))
+        carried_w[list(tree.paths[node])] += relief_w[node]
+    return other_w - sum_up(tree, relief_w)
+
+
+def _spared_w(
+    known: Columns, uncertain: Flags, silent: Flags, below: Flags, meter: NodeMemory, other_w: int
+) -> int:
+    """Watts that the silent below one meter count too much. A meter that stood still for as long as is
+    remembered may be stuck, and says nothing."""
     shown_w = [seen.metered_w for seen in meter.recent if seen.metered_w is not None]
-    if meter.doubted or len(set(shown_w)) < 2 or not silent.any():
+    if meter.doubted or len(set(shown_w)) < 2:
         return 0
-    may_rise_w = np.maximum(known.worst_w - known.last_w, 0)[silent]
+    last_w = known.last_w[silent]
+    may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
     rising = max(RISING_AT_LEAST, math.ceil(RISING * len(may_rise_w)))
-    seen_w = np.where(uncertain, known.worst_w, known.draw_w)[known.seen].sum()
-    expected_w = int(seen_w + known.last_w[silent].sum()) + other_w
+    claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
+    expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
-    spared_w = may_rise_w.sum() - np.sort(may_rise_w)[-rising:].sum() - beyond_w
-    return max(0, math.floor(float(spared_w)))
-
-
-def beside_w(other_w: Ints, relief_w: int) -> Ints:
-    """What each node carries beside its devices at their worst, with so much relief at the root."""
-    beside = other_w.copy()
-    beside[0] -= relief_w
-    return beside
+    return math.floor(float(np.sort(may_rise_w)[:-rising].sum()) - beyond_w)

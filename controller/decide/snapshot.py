@@ -160,10 +160,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
-    relief_w = 0
-    if meters.get(site.root.id) is not None:
-        relief_w = silence.relief_w(known, fleet, uncertain, memory[site.root.id], int(other_w[0]))
-    beside_w = silence.beside_w(other_w, relief_w)
+    heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
+    beside_w = silence.beside_w(tree, fleet, known, uncertain, heard, other_w)
     zones = {
         zone.id: thermal.zone_derate(
             zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
