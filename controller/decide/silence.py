@@ -19,10 +19,11 @@ from controller.decide.fleet import Fleet
 from controller.decide.nodes import METER_ERROR, NodeMemory, per_node
 from controller.decide.tree import Tree, sum_up
 
+ENOUGH = 2
+"""Of fewer silent ones each may be the one that rises."""
 RISING = 1 / 8
-RISING_AT_LEAST = 2
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
-have come down."""
+have come down; one at least. A machine takes longer to start than others take to stop."""
 
 
 def beside_w(
@@ -37,12 +38,12 @@ def beside_w(
     at it and below it. `meters` are those that were heard just now, by their node.
     """
     silent = ~known.seen & ~fleet.isolated
-    if np.count_nonzero(silent) <= RISING_AT_LEAST:
+    if np.count_nonzero(silent) < ENOUGH:
         return other_w
     count = sum_up(tree, per_node(tree, fleet.node, silent.astype(np.int64)))
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
     for node in sorted(meters, reverse=True):  # what is below comes after what it is fed by
-        if count[node] <= RISING_AT_LEAST:
+        if count[node] < ENOUGH:
             continue
         below = np.isin(fleet.node, tree.below(node))
         spared_w = _spared_w(known, uncertain, silent & below, below, meters[node], int(other_w[node]))
@@ -61,7 +62,7 @@ def _spared_w(
         return 0
     last_w = known.last_w[silent]
     may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
-    rising = max(RISING_AT_LEAST, math.ceil(RISING * len(may_rise_w)))
+    rising = math.ceil(RISING * len(may_rise_w))
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)

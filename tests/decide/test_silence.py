@@ -52,19 +52,23 @@ def worst_w(plan: Plan) -> int:
     return node_of(plan, "site").worst.watts
 
 
-def test_the_silent_count_where_they_were_but_for_two_that_may_rise_at_once() -> None:
+def test_the_silent_count_where_they_were_but_for_one_that_may_rise_at_once() -> None:
     plan = seen_until(6, shown_w=(35_300, 35_310))
 
     assert grant_of(plan, "m29").worst.watts == CEILING_W
     assert grant_of(plan, "m29").truth is Truth.STALE
-    assert worst_w(plan) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+    assert worst_w(plan) == 10 * 3_500 + 19 * 30 + CEILING_W
 
 
 def test_of_many_silent_an_eighth_may_rise() -> None:
-    some, more = seen_until(16, shown_w=(35_300, 35_310)), seen_until(17, shown_w=(35_300, 35_310))
+    some, more = seen_until(8, shown_w=(35_300, 35_310)), seen_until(9, shown_w=(35_300, 35_310))
 
-    assert worst_w(some) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
-    assert worst_w(more) == 10 * 3_500 + 17 * 30 + 3 * CEILING_W
+    assert worst_w(some) == 10 * 3_500 + 19 * 30 + CEILING_W
+    assert worst_w(more) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+
+
+def test_one_silent_machine_counts_at_its_ceiling() -> None:
+    assert worst_w(seen_until(1, shown_w=(35_300, 35_310))) == 10 * 3_500 + 19 * 30 + CEILING_W
 
 
 def test_what_the_meter_shows_beyond_all_that_is_known_is_one_of_the_silent_that_rises() -> None:
