@@ -37,11 +37,13 @@ class Below(NamedTuple):
 
     A device that is silent or changing draws something between nothing and its worst: `settled_w` has it at
     nothing, `busy_w` at its worst; both have all others at what they claim. `worst_w` has all at their worst.
+    `guessed_w` of what is settled is no more than an estimate of machines that still start.
     """
 
     worst_w: int = 0
     busy_w: int = 0
     settled_w: int = 0
+    guessed_w: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +53,7 @@ class Sums:
     worst_w: Ints
     busy_w: Ints
     settled_w: Ints
+    guessed_w: Ints
 
     def below(self, node: int, other_w: int = 0) -> Below:
         """`other_w` is load that is no device's."""
@@ -58,6 +61,7 @@ class Sums:
             worst_w=int(self.worst_w[node]) + other_w,
             busy_w=int(self.busy_w[node]) + other_w,
             settled_w=int(self.settled_w[node]) + other_w,
+            guessed_w=int(self.guessed_w[node]),
         )
 
 
@@ -89,14 +93,16 @@ def fresh(
     return None if sample is None or now_s - sample.at_s > stale_after_s else sample
 
 
-def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags) -> Sums:
-    """Sums per node over devices, given by row: their node, worst case, claim, and whether they change."""
+def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags, guessed: Flags) -> Sums:
+    """Sums per node over devices, given by row: their node, worst case, claim, whether they change, and
+    whether the claim is a guess."""
     claims_w, changes_w = np.where(changing, 0, draw_w), np.where(changing, worst_w, 0)
     settled_w = sum_up(tree, per_node(tree, node, claims_w))
     return Sums(
         worst_w=sum_up(tree, per_node(tree, node, worst_w)),
         busy_w=settled_w + sum_up(tree, per_node(tree, node, changes_w)),
         settled_w=settled_w,
+        guessed_w=sum_up(tree, per_node(tree, node, np.where(guessed, claims_w, 0))),
     )
 
 
@@ -157,7 +163,7 @@ def _doubted(recent: Sequence[Seen], shown_w: int) -> bool:
 
     One that shows too much is believed, and one that stands still too: so may the watts of a liar.
     """
-    return shown_w < LEAST_SHARE * min([seen.below.settled_w for seen in recent])
+    return shown_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
 
 
 def _learned_w(known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:

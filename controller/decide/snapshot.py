@@ -152,12 +152,12 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         for node in site.nodes
         if node.meter is not None
     }
-    # What was measured a moment ago is known also of a device that changes; but one that claims far less than
-    # it may draw may be drawing it, and one that estimates claims all of it while it still starts.
-    starting = inputs.now_s - known.since_s <= fleet.settle_up_s
-    uncertain = ~known.seen | ((known.in_flight | starting) & ~known.measured)
-    uncertain |= known.draw_w < nodes.LEAST_SHARE * known.worst_w
-    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain)
+    # What was measured a moment ago is known also of a device that changes; but a miner that claims far less
+    # than it may draw may be drawing it, and one that estimates claims all of it while it still starts.
+    uncertain = ~known.seen | (known.in_flight & ~known.measured)
+    uncertain |= ~fleet.gpu & (known.draw_w < nodes.LEAST_SHARE * known.worst_w)
+    guessed = ~known.measured & (inputs.now_s - known.since_s <= fleet.settle_up_s)
+    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain, guessed)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}

@@ -61,6 +61,7 @@ class Tree:
                 worst_w=np.array([one.worst_w for one in known]),
                 busy_w=np.array([one.busy_w for one in known]),
                 settled_w=np.array([one.settled_w for one in known]),
+                guessed_w=np.array([one.guessed_w for one in known]),
             )
             self.memory, own_w = reconcile(self.site, self.tree, sums, self.memory, meters, self.now_s)
             self.own = dict(zip(self.tree.ids, map(Power, own_w.tolist()), strict=True))
@@ -94,10 +95,13 @@ def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anythin
         worst_w=np.array([300, 70]),
         draw_w=np.array([200, 50]),
         changing=np.array([False, True]),
+        guessed=np.array([True, True]),
     )
 
-    assert sums.below(pdu) == Below(worst_w=300, busy_w=200, settled_w=200)
-    assert sums.below(hall) == sums.below(site) == Below(worst_w=370, busy_w=270, settled_w=200)
+    assert sums.below(pdu) == Below(worst_w=300, busy_w=200, settled_w=200, guessed_w=200)
+    assert (
+        sums.below(hall) == sums.below(site) == Below(worst_w=370, busy_w=270, settled_w=200, guessed_w=200)
+    )
 
 
 # What nobody accounts for
