@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
 from controller.decide.plan import Truth
-from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 
 UNMOVED = 0.97
@@ -15,7 +15,8 @@ CUT_AFTER_SILENT_S = 60.0
 GIVE_UP_AFTER_ATTEMPTS = 2
 IDLE_RATE = 0.05
 IDLE_DRAW = 0.5
-"""A miner that makes and draws no more than these shares of what its point should does no work."""
+"""A miner that makes and draws no more than these shares of what its point should does no work. An estimated
+draw says nothing of that."""
 IDLE_S = 30.0
 IDLE_REST_S = 300.0
 """One that was put to sleep for want of work is not started for so long: asleep it cannot show that it has
@@ -67,8 +68,8 @@ def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> boo
     if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
         return False
     started = not state.started_s or now_s - state.started_s[-1] > spec.settle_up_s
-    idles = rate <= IDLE_RATE * point.rate and state.draw.watts <= IDLE_DRAW * state.reckoned(point).watts
-    return started and idles and not asleep_at(spec, point, state.draw)
+    low = state.quality is Quality.ESTIMATED or state.draw.watts <= IDLE_DRAW * state.reckoned(point).watts
+    return started and low and rate <= IDLE_RATE * point.rate and not asleep_at(spec, point, state.draw)
 
 
 def without_work(state: DeviceState) -> bool:

@@ -203,7 +203,9 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     """
     point = state.point
     assert point is not None
-    sleeps = now_s - state.asked_s > spec.settle_up_s and asleep_at(spec, point, reading.draw)
+    may_sleep = state.idle_s is not None and reading.quality is Quality.ESTIMATED
+    sleeps = may_sleep or asleep_at(spec, point, reading.draw)
+    sleeps = sleeps and now_s - state.asked_s > spec.settle_up_s
     if _agrees(state, point, reading) and not sleeps:
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))

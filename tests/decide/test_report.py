@@ -277,7 +277,7 @@ def test_a_meter_is_not_doubted_for_what_an_estimate_claims_of_a_machine_that_st
     started_ago_s: float, doubted: bool
 ) -> None:
     here = site(limit_w=5_000, meter="m")
-    claims = reading(draw_w=3_500, setting_w=3_500, quality=Quality.ESTIMATED)
+    claims = replace(reading(draw_w=3_500, setting_w=3_500, quality=Quality.ESTIMATED), rate=199.0)
     state = running({"m": device(FULL, since_s=NOW_S - started_ago_s)})
 
     plan = decide(here, state, inputs(miner(), readings=[claims], metered_w={"m": 900}))[1]

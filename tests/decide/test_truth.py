@@ -484,7 +484,7 @@ def test_a_device_reckoned_wrongly_is_still_recognised_at_its_nominal_draw() -> 
 
 
 def test_a_draw_in_another_unit_is_an_estimate_in_watts_and_the_machine_is_still_told_what_to_do() -> None:
-    absurd = reading(draw_w=3_500_000, setting_w=3_500)
+    absurd = replace(reading(draw_w=3_500_000, setting_w=3_500), rate=199.0)
 
     state = see(device(FULL), absurd)
     first = see(DeviceState(), absurd)
@@ -919,3 +919,12 @@ def test_a_limit_found_lower_is_believed_once_the_watts_are_there() -> None:
         Truth.COMMANDED,
     )
     assert (lowered.point, lowered.worst) == (LOW, Power(2_400))
+
+
+def test_a_miner_whose_draw_is_estimated_and_that_makes_nothing_is_told_again_for_it_may_be_asleep() -> None:
+    silent = reading(draw_w=3_500, setting_w=3_500, quality=Quality.ESTIMATED)
+    known = device(FULL, asked_s=NOW_S - 61, idle_s=NOW_S - 10, quality=Quality.ESTIMATED)
+
+    assert see(known, silent).truth is Truth.COMMANDED
+    assert see(known, replace(silent, rate=199.0)).truth is Truth.CONFIRMED
+    assert see(known, replace(silent, quality=Quality.MEASURED)).truth is Truth.CONFIRMED
