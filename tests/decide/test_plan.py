@@ -119,3 +119,9 @@ def test_a_plans_sequences_equal_nothing_but_their_like_and_are_no_keys(held: Gr
     assert held != list(held)
     with pytest.raises(TypeError):
         hash(held)
+
+
+def test_a_device_says_why_and_which_node_is_in_its_way_if_one_is() -> None:
+    held = granted()
+
+    assert (held.why("a"), held.why("b")) == ("limited pdu", "full")
