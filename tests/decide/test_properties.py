@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.decide.limits import limits_now, rated_w
-from controller.decide.plan import AlarmKind, Inputs, Plan, Reason
+from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.decide.timeline import grid_now, link_since
@@ -48,17 +48,21 @@ def shuffled(inputs: Inputs, shuffle: random.Random) -> Inputs:
 
 
 def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> list[str]:
-    """The nodes that say they are feasible and yet grant more than they may use, counted from the grants."""
+    """The nodes that say they are feasible and yet grant more than they may use, counted from the grants.
+    What is silent below a meter counts by that meter, which is not reckoned here."""
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
     grid = grid_now(inputs.events, inputs.utc_s, link, site)
     usable = limits_now(site, rated_w(site), grid, before.moment(inputs)).usable_w.tolist()
     parent = {node.id: node.parent for node in site.nodes}
     where = {spec.id: spec.node for spec in inputs.specs}
     load = {node.id: node.fixed.watts for node in site.nodes}
+    metered = {node.id for node in site.nodes if node.meter is not None}
     for grant in plan.grants:
         place: str | None = where[grant.device]
+        by_meter = False
         while place is not None:
-            load[place] += grant.power.watts
+            by_meter = by_meter or (place in metered and grant.truth in (Truth.STALE, Truth.UNREACHABLE))
+            load[place] += 0 if by_meter else grant.power.watts
             place = parent[place]
     return [
         state.node
