@@ -128,6 +128,11 @@ async def test_a_file_with_logins_opens_machines_with_passwords_of_their_own(tmp
     assert "password is not accepted" not in result.stdout
 
 
+def _hear_interrupts() -> None:
+    """Whoever starts the tests in the background may have told them to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.socket
 async def test_ctrl_c_ends_a_scan_at_once_and_leaves_the_inventory_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "inventory.toml"
@@ -135,7 +140,12 @@ async def test_ctrl_c_ends_a_scan_at_once_and_leaves_the_inventory_as_it_was(tmp
     words = ["discover", f"{HOME}.1", "--out", str(file), "--update", "--timeout", "60", *PORT_MAP]
     async with site(luxos="hangs"):
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "controller", *words, stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "controller",
+            *words,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_hear_interrupts,
         )
         assert child.stderr is not None
         probed = await child.stderr.readline()
