@@ -21,7 +21,14 @@ from controller.decide.plan import Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow, interval_at
 from controller.decide.tree import sum_up
-from controller.domain.grid import EventStatus, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.domain.grid import (
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    Signal,
+    TargetSignal,
+)
 from controller.domain.power import Bound, Limit, Power
 
 TARGET_TOLERANCE = 0.05
@@ -60,19 +67,22 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
 def least_w(after: Snapshot, may: Freedom) -> Ints:
     """What each node can be brought down to: whoever obeys at its lowest, be it at work for a job or
     following a set-point, and everybody else at worst."""
-    fleet, known = after.fleet, after.columns
-    lowest_w = np.where(may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
-    return after.beside_w + sum_up(after.tree, per_node(after.tree, fleet.node, lowest_w))
+    device_w = _lowest_w(after, may)
+    return after.beside_w + sum_up(after.tree, per_node(after.tree, after.fleet.node, device_w))
+
+
+def _lowest_w(after: Snapshot, may: Freedom) -> Ints:
+    known = after.columns
+    return np.where(may.obeys, counted_w(after.fleet.floor_w, known.bias), known.worst_w)
 
 
 def _judged(
     event: GridEvent, grid: GridNow, utc_s: float, means: Means, place: int, least: Power
 ) -> tuple[EventStatus, Power]:
     """The status, and the nearest draw that is possible: the least where what is asked for can be reached."""
-    interval = interval_at(event, utc_s)
-    signals = interval.signals if interval is not None else ()
+    signals = _signals(event, utc_s)
     limit = min((one.power for one in signals if isinstance(one, LimitSignal)), default=None)
-    steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
+    steers = _steer(signals)
     asks = event.id in grid.target_events[:1]
     target = grid.target.power if asks and isinstance(grid.target, Limit) else None
     metered = means.after.metered.get(means.after.tree.ids[place])
@@ -92,10 +102,17 @@ def _judged(
 
 
 def _is_outranked(event: GridEvent, grid: GridNow, utc_s: float) -> bool:
-    interval = interval_at(event, utc_s)
-    signals = interval.signals if interval is not None else ()
-    steers = any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
+    steers = _steer(_signals(event, utc_s))
     return steers and isinstance(grid.target, Limit) and event.id not in grid.target_events
+
+
+def _signals(event: GridEvent, utc_s: float) -> tuple[Signal, ...]:
+    interval = interval_at(event, utc_s)
+    return interval.signals if interval is not None else ()
+
+
+def _steer(signals: tuple[Signal, ...]) -> bool:
+    return any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
 
 
 def _is_met(draw: Power, target: Power) -> bool:
@@ -105,9 +122,7 @@ def _is_met(draw: Power, target: Power) -> bool:
 def _nearest(target: Power, means: Means) -> Power:
     """The draw nearest to a set-point that the site can come to. For a set-point no job is set aside."""
     after, swing = means.after, means.swing
-    fleet, known = after.fleet, after.columns
-    lowest_w = np.where(means.may.obeys, counted_w(fleet.floor_w, known.bias), known.worst_w)
-    lowest_w = np.where(swing.gpus, swing.least_w, lowest_w)
+    lowest_w = np.where(swing.gpus, swing.least_w, _lowest_w(after, means.may))
     least = int(after.beside_w[0] + lowest_w.sum())
     if target.watts <= least:
         return Power(least)
