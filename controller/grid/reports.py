@@ -53,7 +53,7 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
         *_setpoint(ack.measured.setpoint),
         _payload("DATA_QUALITY", ack.measured.quality.value),
     ]
-    resource = _resource(sender.ven, ack.at_utc_s, 0.0, 0, payloads)
+    resource = _resource(sender.ven, _period(ack.at_utc_s, 0.0), [{"id": 0, "payloads": payloads}])
     descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
     descriptors += [_descriptor(POSSIBLE)] if ack.possible is not None else []
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
@@ -71,7 +71,7 @@ def telemetry_report(sender: Sender, average: Average, *more: Average) -> Report
     and there is a value. A baseline that was asked for and is not known is named as missing."""
     periods = (average, *more)
     own = [_period_of(one, len(periods)) | {"payloads": list(_told(one))} for one in periods]
-    resources = [_several(average.node or sender.ven, average, own)]
+    resources = [_resource(average.node or sender.ven, _time_of(average), own)]
     for part in average.parts:
         of_part = [
             _period_of(one, len(periods)) | {"payloads": _part(same)}
@@ -79,7 +79,7 @@ def telemetry_report(sender: Sender, average: Average, *more: Average) -> Report
             for same in one.parts
             if same.name == part.name
         ]
-        resources.append(_several(part.name, average, of_part))
+        resources.append(_resource(part.name, _time_of(average), of_part))
     asked = ",".join(sorted(average.payloads))
     statement = f"{average.event}\n{average.start_utc_s:.3f}\n{asked}"
     if more or average.node:
@@ -132,15 +132,11 @@ def _period_of(average: Average, periods: int) -> dict[str, Any]:
     """The number of a period, and its own time where a report has several."""
     if periods == 1:
         return {"id": average.index}
-    length_s = average.end_utc_s - average.start_utc_s
-    period = {"start": stamp(average.start_utc_s), "duration": duration(length_s)}
-    return {"id": average.index, "intervalPeriod": period}
+    return {"id": average.index, "intervalPeriod": _time_of(average)}
 
 
-def _several(name: str, first: Average, intervals: list[dict[str, Any]]) -> dict[str, Any]:
-    length_s = first.end_utc_s - first.start_utc_s
-    period = {"start": stamp(first.start_utc_s), "duration": duration(length_s)}
-    return {"resourceName": name, "intervalPeriod": period, "intervals": intervals}
+def _time_of(average: Average) -> dict[str, str]:
+    return _period(average.start_utc_s, average.end_utc_s - average.start_utc_s)
 
 
 def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
@@ -261,14 +257,8 @@ def _content(
     }
 
 
-def _resource(
-    name: str, start_utc_s: float, length_s: float, index: int, payloads: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "resourceName": name,
-        "intervalPeriod": _period(start_utc_s, length_s),
-        "intervals": [{"id": index, "payloads": payloads}],
-    }
+def _resource(name: str, period: dict[str, str], intervals: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"resourceName": name, "intervalPeriod": period, "intervals": intervals}
 
 
 def _period(start_utc_s: float, length_s: float) -> dict[str, str]:
