@@ -38,6 +38,7 @@ class Fleet:
     has_outlet: Flags
     ceiling_w: Ints
     stale_after_s: Floats
+    boots_s: Floats
     dwell_s: Floats
     settle_down_s: Floats
     settle_up_s: Floats
@@ -92,6 +93,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         has_outlet=np.array([spec.has_outlet for spec in specs], dtype=np.bool_),
         ceiling_w=np.array([spec.ceiling.watts for spec in specs], dtype=np.int64),
         stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
+        boots_s=np.array([spec.boots_s for spec in specs], dtype=np.float64),
         dwell_s=np.array([spec.dwell_s for spec in specs], dtype=np.float64),
         settle_down_s=np.array([spec.settle_down_s for spec in specs], dtype=np.float64),
         settle_up_s=np.array([spec.settle_up_s for spec in specs], dtype=np.float64),

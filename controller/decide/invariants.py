@@ -73,7 +73,8 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
 
 
 def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
-    """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that."""
+    """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that, or where
+    it was while it cannot have restarted yet."""
     stale, unreachable = CODE[Truth.STALE], CODE[Truth.UNREACHABLE]
     grants = plan.grants
     unseen = ((grants.truth == stale) | (grants.truth == unreachable)) & ~fleet.isolated
@@ -81,6 +82,8 @@ def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iter
         spec = fleet.specs[row]
         may_keep = spec.keeps_limit and grants.truth[row] == stale
         keeps = after.devices[spec.id].keeps if may_keep else None
+        if grants.truth[row] == stale and not may_keep and grants.age_s[row] < spec.boots_s:
+            keeps = after.devices[spec.id].last
         least_w = fleet.ceiling_w[row] if keeps is None else keeps.watts
         if grants.power_w[row] < least_w:
             yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"

@@ -62,8 +62,8 @@ def _spared_w(
         return 0
     last_w = known.last_w[silent]
     may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
-    rising = math.ceil(RISING * len(may_rise_w))
+    rising = math.ceil(RISING * np.count_nonzero(may_rise_w))
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
-    return math.floor(float(np.sort(may_rise_w)[:-rising].sum()) - beyond_w)
+    return math.floor(float(np.sort(may_rise_w)[: len(may_rise_w) - rising].sum()) - beyond_w)

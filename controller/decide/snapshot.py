@@ -205,9 +205,11 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
         for name, sample in inputs.readings.items()
         if mirror.readings.get(name) is not sample and name in fleet.row
     }
-    silent = before.seen & (inputs.now_s - before.heard_s > fleet.stale_after_s)
+    quiet_s = inputs.now_s - before.heard_s
+    silent = before.seen & (quiet_s > fleet.stale_after_s)
+    booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w)
     rows = {fleet.row[name] for name in news}
-    rows.update(np.flatnonzero(before.in_flight | silent).tolist())
+    rows.update(np.flatnonzero(before.in_flight | silent | booted).tolist())
     known, devices = before.copy(), dict(state.devices)
     rows -= _said_again(mirror, news, inputs.now_s, devices, known)
     for row in rows:

@@ -66,14 +66,10 @@ def observe(
     state = _answered(state, outcome)
     if sample is None:
         return state._replace(truth=Truth.UNREACHABLE, worst=spec.ceiling)
-    if now_s - sample.at_s > spec.stale_after_s:
-        # What was confirmed, or what it may have been raised to since: the answer to that is not known.
-        kept = state.keeps if spec.keeps_limit else None
-        return state._replace(
-            truth=Truth.STALE,
-            worst=spec.ceiling if kept is None else max(kept, state.worst),
-            last=state.worst if state.seen else state.last,
-        )
+    if now_s - max(sample.at_s, state.at_s) > spec.stale_after_s:  # a reading may come late
+        last = state.worst if state.seen else state.last
+        worst = _silent_worst(spec, state, now_s)
+        return state._replace(truth=Truth.STALE, worst=worst, last=last)
     sample = _believable(spec, sample)
     reading = sample.value
     if state.point is None:
@@ -94,6 +90,16 @@ def observe(
     if sample.at_s <= state.sent_s:
         return state
     return _proven(spec, state, reading, now_s)
+
+
+def _silent_worst(spec: DeviceSpec, state: DeviceState, now_s: float) -> Power:
+    """Its ceiling, for it may have restarted and have forgotten its limit, once it had the time for that."""
+    if spec.keeps_limit and state.keeps is not None:
+        # What was confirmed, or what it may have been raised to since: the answer to that is not known.
+        return max(state.keeps, state.worst)
+    if state.point is not None and now_s - state.at_s < spec.boots_s:
+        return state.worst
+    return spec.ceiling
 
 
 def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:

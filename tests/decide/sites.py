@@ -70,6 +70,7 @@ def _spec(draw: random.Random, at: int, where: str) -> DeviceSpec:
         f"m{at:02}",
         where,
         dwell_s=dwell_s,
+        boots_s=draw.choice([0.0, 30.0]),
         zone=zone,
         keeps_limit=draw.random() < 0.3,
         settle_down_s=draw.choice([5.0, 10.0]),

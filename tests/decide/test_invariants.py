@@ -192,6 +192,23 @@ def test_i3_what_keeps_its_limit_and_never_confirmed_one_counts_at_its_ceiling()
         replace(silent, after=unproven).with_grant("a", truth=Truth.STALE, power=Power(3_699)).check()
 
 
+def test_i3_what_cannot_have_restarted_yet_counts_where_it_was() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], boots_s=30.0), made.inputs.specs[1])
+    quiet = device(LOW, Truth.STALE, last=Power(2_400))
+    silent = replace(
+        made,
+        inputs=replace(made.inputs, specs=specs),
+        after=replace(made.after, devices={**made.after.devices, "a": quiet}),
+    )
+
+    silent.with_grant("a", truth=Truth.STALE, power=Power(2_400), age_s=29.9).check()
+    with breaks("I3: a is unseen and counts 2399 W, not 2400 W"):
+        silent.with_grant("a", truth=Truth.STALE, power=Power(2_399), age_s=29.9).check()
+    with breaks("I3: a is unseen and counts 2400 W, not 3700 W"):
+        silent.with_grant("a", truth=Truth.STALE, power=Power(2_400), age_s=30.0).check()
+
+
 def test_i5_no_device_is_raised_within_its_dwell() -> None:
     made = passed(20_000)
     moved = replace(made.before, devices={**made.before.devices, "b": device(LOW, since_s=NOW_S - 59)})

@@ -32,7 +32,10 @@ CEILING_W = miner().ceiling.watts
 def seen_until(silent: int, *, shown_w: tuple[int, ...], state: State | None = None) -> Plan:
     """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter
     showed that, one reading a second."""
-    told = {spec.id: device(FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS)}
+    told = {
+        spec.id: device(FULL if at < 10 else SLEEP, at_s=NOW_S - (20 if at >= 30 - silent else 1))
+        for at, spec in enumerate(SPECS)
+    }
     before = running(told) if state is None else state
     plan: Plan | None = None
     for second, watts in enumerate(shown_w):
@@ -65,6 +68,28 @@ def test_of_many_silent_an_eighth_may_rise() -> None:
 
     assert worst_w(some) == 10 * 3_500 + 19 * 30 + CEILING_W
     assert worst_w(more) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+
+
+def test_of_those_that_run_at_their_ceiling_already_none_may_rise() -> None:
+    top = SPECS[0].points[-1]
+    specs = tuple(replace(spec, ceiling=top.power) for spec in SPECS[:10]) + SPECS[10:]
+    mixed = {
+        spec.id: device(FULL if at < 10 else SLEEP, at_s=NOW_S - (20 if at < 8 or at >= 24 else 1))
+        for at, spec in enumerate(specs)
+    }
+    state, plan = running(mixed), None
+    for second, watts in enumerate((35_300, 35_310)):
+        heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(specs)]
+        given = inputs(*specs, now_s=NOW_S + second, readings=heard, metered_w={"m": watts})
+        old = {
+            name: replace(sample, at_s=NOW_S - 20)
+            for name, sample in given.readings.items()
+            if mixed[name].at_s == NOW_S - 20
+        }
+        state, plan = decide(HERE, state, replace(given, readings={**given.readings, **old}))
+
+    assert plan is not None
+    assert worst_w(plan) == 10 * 3_500 + 19 * 30 + CEILING_W
 
 
 def test_one_silent_machine_counts_at_its_ceiling() -> None:

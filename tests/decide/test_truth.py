@@ -101,9 +101,33 @@ def test_a_limit_above_the_ceiling_counts_at_the_ceiling() -> None:
 
 
 def test_a_silent_device_counts_at_its_ceiling() -> None:
-    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
+    state = see(device(SLEEP, at_s=NOW_S - 16), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
 
     assert (state.truth, state.worst) == (Truth.STALE, Power(3_700))
+
+
+def test_a_silent_device_counts_where_it_was_while_it_cannot_have_restarted_yet() -> None:
+    spec, heard_s = miner(boots_s=30.0), NOW_S - 16
+    raised = told(FULL, LOW, at_s=heard_s)
+
+    asleep = see(device(SLEEP, at_s=heard_s), at_point(spec, SLEEP), spec=spec, heard_s=heard_s)
+    rising = see(raised, at_point(spec, LOW), spec=spec, heard_s=heard_s)
+    later = see(asleep, at_point(spec, SLEEP), spec=spec, heard_s=heard_s, now_s=heard_s + 30)
+
+    assert (asleep.truth, asleep.worst, rising.worst) == (Truth.STALE, Power(30), Power(3_500))
+    assert (later.truth, later.worst) == (Truth.STALE, Power(3_700))
+
+
+def test_of_a_device_first_heard_of_by_a_reading_that_is_too_old_nothing_is_known() -> None:
+    spec = miner(boots_s=30.0)
+
+    assert see(DeviceState(), at_point(spec, SLEEP), spec=spec, heard_s=NOW_S - 16).worst == Power(3_700)
+
+
+def test_a_device_is_not_silent_for_an_older_reading_that_came_late() -> None:
+    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
+
+    assert state.truth is Truth.CONFIRMED
 
 
 def test_a_device_heard_exactly_as_long_ago_as_allowed_is_not_silent() -> None:
@@ -115,7 +139,9 @@ def test_a_device_heard_exactly_as_long_ago_as_allowed_is_not_silent() -> None:
 def test_a_silent_device_that_keeps_limits_counts_at_the_last_one_it_confirmed() -> None:
     spec = miner(keeps_limit=True)
 
-    state = see(device(LOW, keeps=Power(2_450)), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+    state = see(
+        device(LOW, keeps=Power(2_450), at_s=NOW_S - 16), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16
+    )
 
     assert state.worst == Power(2_450)
 
@@ -123,7 +149,7 @@ def test_a_silent_device_that_keeps_limits_counts_at_the_last_one_it_confirmed()
 def test_a_device_that_keeps_limits_but_never_confirmed_one_counts_at_its_ceiling() -> None:
     spec = miner(keeps_limit=True)
 
-    state = see(device(LOW), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+    state = see(device(LOW, at_s=NOW_S - 16), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
 
     assert state.worst == Power(3_700)
 

@@ -141,6 +141,7 @@ def test_everything_the_controller_must_know_reaches_the_spec() -> None:
             derate_c=75,
             trip_c=90,
             stale_after_s=21,
+            boots_s=33,
             dwell_s=22,
             settle_down_s=23,
             settle_up_s=24,
@@ -151,7 +152,7 @@ def test_everything_the_controller_must_know_reaches_the_spec() -> None:
     assert (spec.kind, spec.node, spec.zone) == (DeviceKind.ASIC, "pdu-1", "aisle-2")
     assert spec.thermal == ThermalLimits(derate_c=75, trip_c=90)
     assert spec.keeps_limit
-    assert (spec.stale_after_s, spec.dwell_s) == (21, 22)
+    assert (spec.stale_after_s, spec.boots_s, spec.dwell_s) == (21, 33, 22)
     assert (spec.settle_down_s, spec.settle_up_s, spec.restart_s) == (23, 24, 25)
 
 

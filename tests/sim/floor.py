@@ -273,6 +273,7 @@ def _miner_specs(group: MinerGroup, make: Make) -> Iterator[DeviceSpec]:
             ceiling=ceiling,
             thermal=ThermalLimits(derate_c=DERATE_C, trip_c=TRIP_C),
             keeps_limit=make.keeps_limit,
+            boots_s=0.8 * make.reboot_s,
             stale_after_s=15.0,
             dwell_s=45.0,
             settle_down_s=15.0,
