@@ -73,8 +73,8 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
 
 
 def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
-    """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that, or where
-    it was while it cannot have restarted yet."""
+    """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that, or
+    where it was while it cannot have restarted yet."""
     stale, unreachable = CODE[Truth.STALE], CODE[Truth.UNREACHABLE]
     grants = plan.grants
     unseen = ((grants.truth == stale) | (grants.truth == unreachable)) & ~fleet.isolated
