@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from controller.decide.arrays import Flags, Ints
 from controller.decide.plan import Sample
+from controller.decide.stuck import contradicted, stands_still
 from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
@@ -76,10 +77,12 @@ class Seen(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
-    seen of late. The meter is `doubted` while it shows what cannot be.
+    seen of late. The meter is `doubted` while it shows what cannot be. `moved_w` is what was unexplained when
+    it last showed something new.
     """
 
     unexplained_w: float = 0.0
+    moved_w: float = 0.0
     at_s: float = float("-inf")
     recent: tuple[Seen, ...] = ()
     doubted: bool = False
@@ -124,17 +127,25 @@ def reconcile(
     Leaves first, so that what a lower meter explains is not unexplained again above it.
     """
     remembered: dict[str, NodeMemory] = {}
-    other_w = np.array([node.fixed.watts for node in site.nodes], dtype=np.int64)
-    carried_w = sum_up(tree, other_w) - other_w
+    fixed_w = np.array([node.fixed.watts for node in site.nodes], dtype=np.int64)
+    other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
+    news = _news(site, memory, meters)
+    shown = {
+        tree.index[name]: (*_lately_w(memory.get(name, NodeMemory()), now_s), sample.value.power.watts)
+        for name, sample in news.items()
+    }
     for at in range(len(site.nodes) - 1, -1, -1):
         node = site.nodes[at]
         if node.meter is None:
             continue
         known = memory.get(node.id, NodeMemory())
-        sample = meters[node.id]
-        if sample is not None and sample.at_s <= known.at_s:
-            sample = None
-        known = _watched(known, sums.below(at, int(carried_w[at])), sample, now_s)
+        below = sums.below(at, int(carried_w[at]))
+        stuck = False
+        if stands_still(shown.get(at, ())):
+            loads_w = sums.worst_w + carried_w + other_w
+            loads_w[at] += max(0, math.ceil(known.moved_w) - node.fixed.watts)
+            stuck = contradicted(at, shown, loads_w.tolist(), tree)
+        known = _watched(known, below, news.get(node.id), now_s, stuck=stuck)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - node.fixed.watts
         if beyond_fixed_w > 0:
@@ -143,25 +154,51 @@ def reconcile(
     return remembered, other_w
 
 
+def _news(
+    site: Site, memory: Mapping[str, NodeMemory], meters: Mapping[str, Sample[MeterReading] | None]
+) -> dict[str, Sample[MeterReading]]:
+    """The readings that were not seen before, by node."""
+    found: dict[str, Sample[MeterReading]] = {}
+    for node in site.nodes:
+        sample = meters[node.id] if node.meter is not None else None
+        if sample is not None and sample.at_s > memory.get(node.id, NodeMemory()).at_s:
+            found[node.id] = sample
+    return found
+
+
+def _lately_w(known: NodeMemory, now_s: float) -> list[int]:
+    """What the meter showed of late."""
+    lately = (seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S)
+    return [seen.metered_w for seen in lately if seen.metered_w is not None]
+
+
 def _watched(
-    known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float
+    known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float, *, stuck: bool
 ) -> NodeMemory:
+    """A meter that is `stuck` taught nothing since it last moved."""
     metered_w = sample.value.power.watts if sample is not None else None
+    before_w = _lately_w(known, now_s)[-1:]
     lately = [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
     recent = (*lately, Seen(now_s, below, metered_w))
     if sample is None:
-        return NodeMemory(
-            unexplained_w=known.unexplained_w, at_s=known.at_s, recent=recent, doubted=known.doubted
-        )
-    doubted = _doubted(recent, sample.value.power.watts)
+        return replace(known, recent=recent)
+    doubted = stuck or _doubted(recent, sample.value.power.watts)
     learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample)
-    return NodeMemory(unexplained_w=learned_w, at_s=sample.at_s, recent=recent, doubted=doubted)
+    if stuck:
+        learned_w = known.moved_w
+    return NodeMemory(
+        unexplained_w=learned_w,
+        moved_w=known.moved_w if before_w == [metered_w] else learned_w,
+        at_s=sample.at_s,
+        recent=recent,
+        doubted=doubted,
+    )
 
 
 def _doubted(recent: Sequence[Seen], shown_w: int) -> bool:
     """Whether the meter shows far too little for what is below it.
 
-    One that shows too much is believed, and one that stands still too: so may the watts of a liar.
+    One that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
     """
     return shown_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
 

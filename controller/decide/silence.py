@@ -2,8 +2,9 @@
 
 Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit.
 All of them together do not, while a meter above them shows what they draw: then they count where they were
-last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Of one
-that was never heard, nothing is known but that.
+last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. That
+room is taken from the margin first, which is kept free at every node for what is not seen yet. Of one that
+was never heard, nothing is known but that.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from controller.decide.fleet import Fleet
 from controller.decide.nodes import METER_ERROR, NodeMemory, per_node
 from controller.decide.tree import Tree, sum_up
 
-ENOUGH = 2
-"""Of fewer silent ones each may be the one that rises."""
 RISING = 1 / 8
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
 have come down; one at least. A machine takes longer to start than others take to stop."""
@@ -33,27 +32,36 @@ def beside_w(
     uncertain: Flags,
     meters: Mapping[int, NodeMemory],
     other_w: Ints,
+    margin: float,
 ) -> Ints:
     """`other_w` of each node less what the silent below it count too much together, by the best of the meters
-    at it and below it. `meters` are those that were heard just now, by their node.
+    at it and below it. `meters` are those that were heard just now, by their node; `margin` is the share of
+    its limit that every node keeps free.
     """
     silent = ~known.seen & ~fleet.isolated
-    if np.count_nonzero(silent) < ENOUGH:
+    if not silent.any():
         return other_w
     count = sum_up(tree, per_node(tree, fleet.node, silent.astype(np.int64)))
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
     for node in sorted(meters, reverse=True):  # what is below comes after what it is fed by
-        if count[node] < ENOUGH:
+        if count[node] == 0:
             continue
         below = np.isin(fleet.node, tree.below(node))
-        spared_w = _spared_w(known, uncertain, silent & below, below, meters[node], int(other_w[node]))
+        silent_here = silent & below
+        spared_w = _spared_w(known, uncertain, silent_here, below, meters[node], int(other_w[node]), margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
     return other_w - sum_up(tree, relief_w)
 
 
 def _spared_w(
-    known: Columns, uncertain: Flags, silent: Flags, below: Flags, meter: NodeMemory, other_w: int
+    known: Columns,
+    uncertain: Flags,
+    silent: Flags,
+    below: Flags,
+    meter: NodeMemory,
+    other_w: int,
+    margin: float,
 ) -> int:
     """Watts that the silent below one meter count too much. A meter that stood still for as long as is
     remembered may be stuck, and says nothing."""
@@ -63,7 +71,9 @@ def _spared_w(
     last_w = known.last_w[silent]
     may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
     rising = math.ceil(RISING * np.count_nonzero(may_rise_w))
+    steady, risers = np.split(np.sort(may_rise_w), [len(may_rise_w) - rising])
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
-    return math.floor(float(np.sort(may_rise_w)[: len(may_rise_w) - rising].sum()) - beyond_w)
+    in_margin_w = min(float(risers.sum()), margin * shown_w[-1])
+    return math.floor(float(steady.sum()) + in_margin_w - beyond_w)

@@ -161,7 +161,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
-    beside_w = silence.beside_w(tree, fleet, known, uncertain, heard, other_w)
+    beside_w = silence.beside_w(tree, fleet, known, uncertain, heard, other_w, site.policy.margin)
     zones = {
         zone.id: thermal.zone_derate(
             zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from controller.decide.nodes import (
     LEARN_S,
@@ -398,3 +399,81 @@ def test_slow_starts_are_not_taken_for_unexplained_load() -> None:
 
     assert max(plan.nodes[0].unexplained.watts for plan in world.plans) < 100
     assert world.breaches == []
+
+
+# Meters that stand still
+
+
+DEEP = site(
+    node("tx", meter="tx", limit_w=300_000), node("pdu", "tx", meter="pdu", limit_w=300_000), meter="mains"
+)
+
+
+def after_a_fall(*, stuck: str, shown_w: dict[str, int], moving: bool = True, hand_over_s: int = 20) -> Tree:
+    """Devices drew 200 kW, and draw 50 kW now. The meter at `stuck` says 200 kW still; the others said that
+    too, and now what they are given to say.
+    """
+    tree = Tree(DEEP)
+    before, after = steady(200_000), steady(50_000)
+    for second in range(20):
+        tree.see(dict.fromkeys(("site", "tx", "pdu"), before), dict.fromkeys(shown_w, 200_000 + second % 3))
+    for second in range(hand_over_s):
+        jitter = second % 3 if moving else 0
+        told = {place: watts + jitter for place, watts in shown_w.items()} | {stuck: 200_000}
+        tree.see(dict.fromkeys(("site", "tx", "pdu"), after), told)
+    return tree
+
+
+@pytest.mark.parametrize("stuck", ["site", "tx", "pdu"])
+def test_a_meter_that_stands_still_while_another_moves_and_shows_less_is_doubted(stuck: str) -> None:
+    tree = after_a_fall(stuck=stuck, shown_w={"site": 50_000, "tx": 50_000, "pdu": 50_000})
+
+    assert [place for place, known in tree.memory.items() if known.doubted] == [stuck]
+    assert tree.unexplained_w(stuck) == 0
+
+
+def test_what_a_stuck_meter_taught_while_it_could_still_be_right_is_forgotten() -> None:
+    tree = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000}, moving=False)
+    learned_w = tree.unexplained_w("tx")
+
+    tree.see(dict.fromkeys(("site", "tx"), steady(50_000)), {"site": 50_010, "tx": 200_000})
+
+    assert learned_w > 100_000
+    assert tree.unexplained_w("tx") == 0
+
+
+def test_a_meter_that_stands_still_is_believed_where_no_other_meter_moves() -> None:
+    alone = after_a_fall(stuck="site", shown_w={"site": 50_000})
+    still = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000}, moving=False)
+
+    assert not alone.memory["site"].doubted
+    assert alone.unexplained_w() > 140_000
+    assert not still.memory["tx"].doubted
+
+
+def test_a_meter_whose_load_is_known_to_be_steady_may_stand_still() -> None:
+    tree = Tree(DEEP)
+    for second in range(20):
+        tree.see({"site": steady(200_000)}, {"site": 200_000, "tx": 198_000 + second % 3})
+
+    assert not tree.memory["site"].doubted
+
+
+def test_a_stuck_meter_is_believed_again_once_it_moves() -> None:
+    tree = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000})
+
+    for second in range(20):
+        tree.see(dict.fromkeys(("site", "tx"), steady(50_000)), {"site": 50_001, "tx": 49_900 + second % 3})
+
+    assert not tree.memory["tx"].doubted
+
+
+def test_load_that_was_learned_before_its_meter_stood_still_contradicts_nobody() -> None:
+    tree = Tree(DEEP)
+    for second in range(20):
+        tree.see({"site": steady(100_000)}, {"site": 100_000 + second % 3, "tx": 20_000 + second % 3})
+    for second in range(40):
+        tree.see({"site": steady(100_000)}, {"site": 140_000, "tx": 20_000 + second % 3})
+
+    assert not tree.memory["site"].doubted
+    assert tree.unexplained_w() > 15_000

@@ -1,0 +1,53 @@
+"""Meters that stand still to the watt while meters above or below them move and say otherwise.
+
+A register that is no longer written, or a gateway that answers from its memory, is as fresh as any. What such
+a meter shows too much nobody can ever bring down, and a site would shed all it has for it. Only other meters
+convict it: machines alone may lie, and a meter that stands still may be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from controller.decide.tree import Tree
+
+STILL_READINGS = 3
+"""So many readings alike, of a load that never is, are one and the same."""
+CONTRADICTED = 1.05
+"""Meters differ by their errors and by their delays; beyond that one of them is wrong."""
+
+Shown = Mapping[int, Sequence[int]]
+"""What the meter of each node that has a new reading showed of late, in watts, the newest last."""
+
+
+def stands_still(watts: Sequence[int]) -> bool:
+    return len(watts) >= STILL_READINGS and not _moves(watts)
+
+
+def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> bool:
+    """Whether meters that move say that node `at` carries less than its own shows. `loads_w` is the most that
+    each node may carry by what is known of it.
+    """
+    own = shown[at]
+    above = next((shown[node] for node in tree.paths[at][1:] if _moves(shown.get(node, ()))), None)
+    if above is not None and own[-1] > CONTRADICTED * max(above):
+        return True
+    below = [node for node in _metered_below(at, shown, tree) if _moves(shown[node])]
+    if not below:
+        return False
+    metered_w = sum(max(shown[node]) for node in below)
+    rest_w = loads_w[at] - sum(loads_w[node] for node in below)
+    return own[-1] > CONTRADICTED * (metered_w + max(0, rest_w))
+
+
+def _moves(watts: Sequence[int]) -> bool:
+    return len(set(watts)) > 1
+
+
+def _metered_below(at: int, shown: Shown, tree: Tree) -> list[int]:
+    """The nearest nodes below `at` whose meters were heard: none of them lies below another."""
+    found: list[int] = []
+    for node in tree.below(at)[1:].tolist():
+        if node in shown and not any(above in found for above in tree.paths[node][1:]):
+            found.append(node)
+    return found
