@@ -9,6 +9,7 @@ import pytest
 from controller.decide.device import DeviceState
 from controller.decide.plan import Plan, Truth
 from controller.decide.snapshot import State
+from controller.domain.site import Site
 from tests.decide.builders import (
     FULL,
     NOW_S,
@@ -29,7 +30,9 @@ HERE = site(limit_w=40_000, meter="m")
 CEILING_W = miner().ceiling.watts
 
 
-def seen_until(silent: int, *, shown_w: tuple[int, ...], state: State | None = None) -> Plan:
+def seen_until(
+    silent: int, *, shown_w: tuple[int, ...], state: State | None = None, here: Site = HERE
+) -> Plan:
     """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter
     showed that, one reading a second."""
     told = {
@@ -46,7 +49,7 @@ def seen_until(silent: int, *, shown_w: tuple[int, ...], state: State | None = N
             spec.id: replace(given.readings["m00"], at_s=NOW_S - 20, value=at_point(spec, SLEEP))
             for spec in SPECS[30 - silent :]
         }
-        before, plan = decide(HERE, before, replace(given, readings={**given.readings, **quiet}))
+        before, plan = decide(here, before, replace(given, readings={**given.readings, **quiet}))
     assert plan is not None
     return plan
 
@@ -94,6 +97,15 @@ def test_of_those_that_run_at_their_ceiling_already_none_may_rise() -> None:
 
 def test_one_silent_machine_counts_at_its_ceiling() -> None:
     assert worst_w(seen_until(1, shown_w=(35_300, 35_310))) == 10 * 3_500 + 19 * 30 + CEILING_W
+
+
+def test_those_that_may_rise_take_the_margin_first() -> None:
+    careful = replace(HERE, policy=replace(HERE.policy, margin=0.01))
+
+    one = seen_until(1, shown_w=(35_300, 35_400), here=careful)
+    six = seen_until(6, shown_w=(35_300, 35_400), here=careful)
+
+    assert worst_w(one) == worst_w(six) == 10 * 3_500 + 19 * 30 + CEILING_W - 354
 
 
 def test_what_the_meter_shows_beyond_all_that_is_known_is_one_of_the_silent_that_rises() -> None:
