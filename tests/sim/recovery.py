@@ -25,6 +25,8 @@ ENOUGH = 0.95
 ONE_STEP_W = 1000.0
 """Machines go in steps: a site is as full as it can be with the step of one machine to spare."""
 LOOK_EVERY_S = 5.0
+WITHIN_S = 600.0
+"""From the end of the last fault until all machines obey, no alarm stands and 95 % of the usable is used."""
 PROVEN_WITHIN_S = 180.0
 """A machine may take two minutes to start."""
 POINT_SLACK = 0.06
@@ -60,10 +62,11 @@ class Use:
 
 @dataclass(slots=True)
 class Recovery:
-    """`over_s` is when something was last amiss after the faults, `amiss` what that was."""
+    """`over_s` is when something was last amiss after the faults, `amiss` what that was; `is_amiss` now."""
 
     calm_s: float
     over_s: float = 0.0
+    is_amiss: bool = False
     amiss: str = ""
     unproven_s: dict[str, float] = field(default_factory=dict)
     waited_for: dict[str, float] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class Recovery:
             found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")
         for what in found:
             self.waited_for[what.split()[0]] = plant.now_s - self.calm_s
+        self.is_amiss = bool(found)
         if found:
             self.over_s, self.amiss = plant.now_s, "; ".join(found[:4])
 

@@ -15,6 +15,7 @@ from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP
 from tests.sim.judge import Due
 from tests.sim.process import checked
+from tests.sim.recovery import WITHIN_S
 from tests.sim.usable import best_sum
 from tests.sim.world import Result, play
 
@@ -63,6 +64,14 @@ def test_a_controller_that_leaves_machines_asleep_has_not_recovered() -> None:
     result = play(SEED, 600.0, devices=24, only=(), decide=decide)
 
     assert not result.recovered
+
+
+def test_a_run_that_ends_before_a_site_had_its_time_to_recover_goes_on_until_it_is_well() -> None:
+    """The pools of this site are back just before its faults end: machines that were put to sleep rest."""
+    result = play(193, 600.0, devices=24)
+
+    assert result.recovered
+    assert 330 < result.recovery_s <= WITHIN_S
 
 
 def test_a_tighter_limit_is_due_once_it_has_held_for_the_response_time() -> None:

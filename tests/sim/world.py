@@ -76,7 +76,7 @@ class World:
         cpu: Callable[[], float] = lambda: 0.0,
         decide: Decide = checked,
     ) -> None:
-        self.end_s = duration_s
+        self.end_s = self._duration_s = duration_s
         self.say = say
         self.floor = draw_floor(seed, devices)
         calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
@@ -111,10 +111,20 @@ class World:
         self._knobs_on: dict[tuple[str, str], int] = {}
 
     def run(self) -> None:
-        """Until the end, or until the core breaks a rule of its own: `BrokenInvariantError`, or worse."""
+        """Until the end, or until the core breaks a rule of its own: `BrokenInvariantError`, or worse.
+
+        A run that ends before the site had its time to recover goes on until it is well, or that is over.
+        """
         self._arrange()
+        self._run_until(self.end_s)
+        last_s = self.swarm.calm_s + recovery.WITHIN_S
+        while self.recovery.is_amiss and self._duration_s <= self.end_s < last_s:
+            self.end_s += recovery.LOOK_EVERY_S
+            self._run_until(self.end_s)
+
+    def _run_until(self, end_s: float) -> None:
         steps, judge = self.plant.steps, self.judge
-        for actions in self.clock.moments(self.end_s):
+        for actions in self.clock.moments(end_s):
             for dt_s in steps(self.clock.now_s):
                 judge.step(dt_s)
             for action in actions:
@@ -280,7 +290,7 @@ def play(
     result.used = world.use.share
     result.used_started = world.use_started.share
     result.recovery_s = world.recovery.took_s
-    result.recovered = world.recovery.over_s < world.end_s - recovery.LOOK_EVERY_S
+    result.recovered = not world.recovery.is_amiss
     result.amiss = world.recovery.amiss
     result.ticks, result.core_s = world.process.ticks, world.process.core_s
     result.total_s = cpu() - began_s
