@@ -17,7 +17,7 @@ from tests.sim.judge import Due
 from tests.sim.process import checked
 from tests.sim.recovery import WITHIN_S
 from tests.sim.usable import best_sum
-from tests.sim.world import Result, play
+from tests.sim.world import Result, World, play
 
 SEED = 330
 """A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
@@ -72,6 +72,20 @@ def test_a_run_that_ends_before_a_site_had_its_time_to_recover_goes_on_until_it_
 
     assert result.recovered
     assert 330 < result.recovery_s <= WITHIN_S
+
+
+def test_a_miner_that_boots_as_its_breaker_closes_moves_by_nobodys_order() -> None:
+    world = World(SEED, 200.0, devices=24, only=())
+    below = {name: miner for name, miner in world.plant.miners.items() if miner.node == "brk-0"}
+    world.clock.at(150.0, lambda: world.plant.set_fault("brk-0", "breaker_open", True))
+    world.clock.at(160.0, lambda: world.orders.update(world.plant.miners))
+    world.clock.at(170.0, lambda: world.plant.set_fault("brk-0", "breaker_open", False))
+
+    world.run()
+
+    assert below
+    assert world.orders & below.keys() == set()
+    assert world.orders - below.keys()
 
 
 def test_a_tighter_limit_is_due_once_it_has_held_for_the_response_time() -> None:

@@ -108,6 +108,7 @@ class World:
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
         self._known_w = float("inf")
+        self._restarts = {miner.id: 0 for miner in self.plant.miners.values()}
         self._knobs_on: dict[tuple[str, str], int] = {}
 
     def run(self) -> None:
@@ -158,7 +159,7 @@ class World:
         self.queue.lost_commands = swarm.rates.lost_job_commands
         self.queue.start()
         if self.judge.has_ramps:
-            self._every(1.0, lambda: self.judge.second(self.orders))
+            self._every(1.0, self._judge_ramps)
         self._every(JUDGE_LOOKS_EVERY_S, self.judge.look)
         self._every(recovery.LOOK_EVERY_S, self._look)
         self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
@@ -238,6 +239,14 @@ class World:
             self.judge.away_s = self.clock.now_s
         self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
         self.judge.due.holds(self.clock.now_s, self._known_w)
+
+    def _judge_ramps(self) -> None:
+        """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order."""
+        for miner in self.plant.miners.values():
+            if miner.boots + miner.trips != self._restarts[miner.id]:
+                self._restarts[miner.id] = miner.boots + miner.trips
+                self.orders.discard(miner.id)
+        self.judge.second(self.orders)
 
     def _look(self) -> None:
         ask, limit_w = self.grid.asked, self.grid.limit_w()
