@@ -67,3 +67,12 @@ def _spared_w(
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
     return math.floor(float(np.sort(may_rise_w)[:-rising].sum()) - beyond_w)
+
+
+def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:
+    """The silent devices below a node for which everybody at the lowest is still too much."""
+    if feasible.all():
+        return frozenset()
+    short = np.append(~feasible, False)
+    found = ~known.seen & ~fleet.isolated & short[tree.way[fleet.node]].any(axis=1)
+    return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())

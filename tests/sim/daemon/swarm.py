@@ -19,7 +19,7 @@ WITH_JOBS = 0.5
 RECOVERED = 0.93
 """Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
 LAST_S = 60.0
-"""... on average over the last of it: when one machine is exchanged for a better one, the site dips for seconds."""
+"""... on average over so long: where one machine is exchanged for a better one, a site dips for seconds."""
 LASTING = ("lies_about_resume", "lies_about_limit")
 """A machine that said yes to a higher limit and took no more keeps its watts reserved, as one with a dead
 board does; one that said it woke is given up after minutes, when these worlds are over. Both are judged for
