@@ -226,6 +226,7 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         truth=Truth.COMMANDED,
         worst=max(worst, state.counted(point)),
         reasserts=state.reasserts + 1,
+        failures=0,
         asked_s=now_s,
         sent_s=float("-inf"),
     )
