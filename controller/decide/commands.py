@@ -16,8 +16,9 @@ from controller.decide.plan import Reason, Truth
 from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 
 MAX_BACKOFF = 3
-UNANSWERED_RETRY_S = 2.0
-"""A command that got no answer may just have been lost: it is sent again soon, at first."""
+FAILED_RETRY_S = 2.0
+"""A command that got no answer may just have been lost, and who refused to draw less may have been busy: it
+is sent again soon, at first. To refuse more harms nobody."""
 
 
 class Wish(NamedTuple):
@@ -117,8 +118,8 @@ def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
         return True
     if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):
         return False  # there, or on its way: one that does not come becomes a liar, and is asked again
-    unanswered = state.failures == state.attempts
-    first_s = UNANSWERED_RETRY_S if unanswered else retry_s
+    failed = state.failed_s > state.sent_s or (state.truth is Truth.REFUSED and _lowers(wish))
+    first_s = FAILED_RETRY_S if failed else retry_s
     pause_s = min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)
     return now_s - state.sent_s >= pause_s
 

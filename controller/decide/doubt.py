@@ -9,6 +9,8 @@ from controller.domain.power import Power
 
 UNMOVED = 0.97
 """A draw above this share of the worst case shows that nothing has fallen."""
+UNANSWERED, UNANSWERED_S = 1 / 3, 3.0
+"""A command without any answer for so much of its time, and for so long, may have been lost on its way."""
 HOUR_S = 3600.0
 CUT_AFTER_ATTEMPTS = 3
 CUT_AFTER_SILENT_S = 60.0
@@ -38,6 +40,14 @@ def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     if unmoved and state.at_s - state.asked_s > spec.settle_down_s / 2:
         return True
     return now_s - state.asked_s > spec.settle_down_s
+
+
+def unanswered(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Told to draw less, and not heard for so long since that the command may never have arrived."""
+    if state.point is None or state.truth is not Truth.COMMANDED or state.worst <= state.counted(state.point):
+        return False
+    waited_s = now_s - state.sent_s
+    return state.at_s <= state.sent_s and waited_s > max(UNANSWERED_S, UNANSWERED * spec.settle_down_s)
 
 
 def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:

@@ -9,8 +9,12 @@ import numpy as np
 from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE
+from controller.decide.limits import Limits
+from controller.decide.nodes import per_node
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
+from controller.decide.tree import sum_up
+from controller.domain.power import Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,12 +35,12 @@ class Freedom:
     held: Flags
 
 
-def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
+def freedom(seen: Snapshot, limits: Limits, may_run: Flags, now_s: float) -> Freedom:
     """`may_run` are the devices whose running pays."""
     at_rest = seen.columns.now_w == seen.fleet.floor_w
     return Freedom(
         now_s=now_s,
-        obeys=obeying(seen, now_s),
+        obeys=obeying(seen, limits, now_s),
         most_w=bounds(seen),
         dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
         rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
@@ -47,14 +51,42 @@ def freedom(seen: Snapshot, may_run: Flags, now_s: float) -> Freedom:
     )
 
 
-def obeying(seen: Snapshot, now_s: float) -> Flags:
-    """Which devices can be planned with: seen, and doing what they were told or still within their time."""
+def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:
+    """Which devices can be planned with: seen, and doing what they were told or still within their time.
+
+    While a limit is passed nobody is waited for who may not have heard what it was told.
+    """
     known = seen.columns
     obeys = known.seen & (known.now_w >= 0)
+    unanswered: list[int] = []
     for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
         spec = seen.fleet.specs[row]
-        obeys[row] = not doubt.doubtful(spec, seen.devices[spec.id], now_s)
+        state = seen.devices[spec.id]
+        obeys[row] = not doubt.doubtful(spec, state, now_s)
+        if obeys[row] and doubt.unanswered(spec, state, now_s):
+            unanswered.append(row)
+    if unanswered:
+        passed = passed_now(seen, limits)
+        for row in unanswered:
+            obeys[row] = not passed[list(seen.tree.paths[seen.fleet.node[row]])].any()
     return obeys
+
+
+def passed_now(seen: Snapshot, limits: Limits) -> Flags:
+    """Which nodes carry more than their limit at this moment, by their meter or by what answers; the site
+    more than is due."""
+    tree, known = seen.tree, seen.columns
+    bound_w = limits.bound_w.copy()
+    if isinstance(limits.due, Limit):
+        bound_w[0] = limits.due.power.watts
+    claimed_w = sum_up(tree, per_node(tree, seen.fleet.node, np.where(known.seen, known.draw_w, 0)))
+    carried_w = claimed_w + seen.other_w
+    for name, metered in seen.metered.items():
+        if metered is not None:
+            at = tree.index[name]
+            carried_w[at] = max(carried_w[at], metered.watts)
+    passed: Flags = carried_w > bound_w
+    return passed
 
 
 def sleeping_on(seen: Snapshot) -> Flags:

@@ -77,3 +77,12 @@ def _spared_w(
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
     in_margin_w = min(float(risers.sum()), margin * shown_w[-1])
     return math.floor(float(steady.sum()) + in_margin_w - beyond_w)
+
+
+def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:
+    """The silent devices below a node for which everybody at the lowest is still too much."""
+    if feasible.all():
+        return frozenset()
+    short = np.append(~feasible, False)
+    found = ~known.seen & ~fleet.isolated & short[tree.way[fleet.node]].any(axis=1)
+    return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())

@@ -105,7 +105,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
     may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
-    may = freedom(seen, may_run, inputs.now_s)
+    may = freedom(seen, limits, may_run, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)

@@ -218,6 +218,13 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = found_at(spec, reading)
     worst = _most(spec, state, at, reading)
+    if (
+        _set_to(point, reading)
+        and reading.quality is Quality.MEASURED
+        and reading.draw > state.counted(point)
+    ):
+        # It says that the limit is in force and draws more: to tell it the same again would change nothing.
+        return _caught(spec, state._replace(worst=worst, reasserts=state.reasserts + 1), now_s)
     lower = at.power < point.power and reading.draw.watts <= with_slack_w(state.counted(at), TOLERANCE)
     if lower and isinstance(reading.setting, Limit):
         return state._replace(point=at, worst=worst, asked_s=now_s)
@@ -225,6 +232,7 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         truth=Truth.COMMANDED,
         worst=max(worst, state.counted(point)),
         reasserts=state.reasserts + 1,
+        failures=0,
         asked_s=now_s,
         sent_s=float("-inf"),
     )
@@ -277,6 +285,13 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
     if now_s - state.sent_s <= settle_s:
         return state
+    return _caught(spec, state, now_s)
+
+
+def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+    """A liar. A miner that goes on drawing more than its point counts so, wherever it runs."""
+    assert state.point is not None
+    lowering = state.reckoned(state.point) < state.worst
     state = state._replace(truth=Truth.LYING, lies=state.lies + 1, bias=max(1.0, state.bias))
     if lowering and spec.kind is DeviceKind.ASIC and state.point != spec.floor:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
@@ -290,6 +305,8 @@ def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     stuck, point = state.stuck, state.point
     if stuck is None or point is None:
         return state
+    if state.truth is Truth.LYING and state.draw > stuck.draw:
+        return state._replace(stuck=stuck._replace(draw=state.draw))  # it still rises
     most_w = with_slack_w(state.reckoned(point), TOLERANCE)
     shown = point.power > stuck.above and state.draw.watts <= most_w < stuck.draw.watts
     if now_s - stuck.at_s > GIVEN_UP_S or (shown and now_s - state.asked_s > spec.settle_up_s):

@@ -91,6 +91,10 @@ class DeviceTask:
         if self._poll is not None and not self._poll.expired():
             self._poll.reschedule(self._machines.clock.now_s())
 
+    def ask_now(self) -> None:
+        """Ends the rest between two polls."""
+        self._posted.set()
+
     async def run(self) -> None:
         await self._rest(self._delay_s)
         while True:
@@ -108,7 +112,8 @@ class DeviceTask:
             return 0.0
         if now_s < self._quick_until_s:
             return min(QUICK_POLL_S, self._polling.every_s)
-        return backoff_s(self.driver.spec.id, self._failures, self._polling.every_s)
+        failures = 0 if self.driver.spec.id in self._machines.pressed else self._failures
+        return backoff_s(self.driver.spec.id, failures, self._polling.every_s)
 
     async def _rest(self, for_s: float) -> None:
         """Wait for the next poll, or for a command."""
@@ -187,6 +192,7 @@ class Machines:
         self.answered = answered
         self.answering = Lane()
         self.silent = Lane()
+        self.pressed: frozenset[str] = frozenset()
         self._unsent: dict[str, SetPoint] = {}
         self._has_unsent = asyncio.Event()
         self._job_answered = job_answered
@@ -214,6 +220,13 @@ class Machines:
         if newer:
             self._unsent = newer | {name: it for name, it in self._unsent.items() if name not in newer}
             self._hand_over()
+
+    def press(self, devices: frozenset[str]) -> None:
+        """Ask these silent ones at once, and until others are named without ever longer rests: what they may
+        draw is in the way of a limit, and they can be told nothing before they answer."""
+        for name in devices - self.pressed:
+            self._tasks[name].ask_now()
+        self.pressed = devices
 
     def _hand_over(self) -> None:
         for name in tuple(islice(self._unsent, AT_ONCE)):

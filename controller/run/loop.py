@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from controller.decide import silence
 from controller.decide.economics import priced, prices_of
 from controller.decide.invariants import check
 from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
@@ -123,6 +124,7 @@ class Loop:
         self._recorder.decided(plan)
         self._machines.post(plan.commands)
         self._machines.post_jobs(plan.job_commands)
+        self._machines.press(_in_the_way(plan, state))
         for _ in range(HEAD_START if plan.commands else 0):
             await asyncio.sleep(0)
         self._journal.planned(plan)
@@ -180,6 +182,13 @@ class Loop:
                 log.info("alarm_over", kind=alarm.kind.value, subject=alarm.subject)
                 self._journal.alarm(alarm, raised=False)
         self._alarms = now
+
+
+def _in_the_way(plan: Plan, state: State) -> frozenset[str]:
+    known = state.mirror
+    if known is None:
+        return frozenset()
+    return silence.in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
 
 
 def headline(plan: Plan) -> str:

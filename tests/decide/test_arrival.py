@@ -10,14 +10,20 @@ import pytest
 from controller.decide.arrival import drawn_w, learned
 from controller.decide.device import DeviceState
 from controller.decide.freedom import freedom
-from controller.decide.limits import Follow
-from controller.decide.plan import Truth
-from controller.decide.snapshot import look
+from controller.decide.limits import Follow, Limits, Moment, limits_now
+from controller.decide.plan import CapReason, Truth
+from controller.decide.snapshot import Snapshot, look
+from controller.decide.timeline import GridNow
 from controller.domain.devices import Quality, Reading
-from controller.domain.power import Power
-from tests.decide.builders import FULL, NOW_S, SLEEP, device, inputs, miner, reading, running, site
+from controller.domain.power import NO_LIMIT, Power
+from tests.decide.builders import FULL, NOW_S, SLEEP, UTC_S, device, inputs, miner, reading, running, site
 
 MINER = miner("m", settle_down_s=10.0, settle_up_s=100.0)
+
+
+def limits_of(seen: Snapshot) -> Limits:
+    grid = GridNow(cap=NO_LIMIT, cap_reason=CapReason.NONE)
+    return limits_now(seen.ground.site, seen.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
 
 
 def on_its_way(since_s: float, began_w: int, *, started: bool = False) -> DeviceState:
@@ -38,13 +44,13 @@ def expected_w(
 ) -> float:
     asked = inputs(MINER, now_s=NOW_S - age_s, readings=[said])
     seen = look(site(), running({"m": state}), replace(asked, now_s=NOW_S))
-    may = freedom(seen, np.array([True]), NOW_S)
+    may = freedom(seen, limits_of(seen), np.array([True]), NOW_S)
     return float(drawn_w(seen, may, known or Follow(), NOW_S + ahead_s)[0])
 
 
 def after_reading(state: DeviceState, said: Reading, known: Follow | None = None) -> Follow:
     seen = look(site(), running({"m": state}), inputs(MINER, readings=[said]))
-    may = freedom(seen, np.array([True]), NOW_S)
+    may = freedom(seen, limits_of(seen), np.array([True]), NOW_S)
     return learned(known or Follow(at_s=NOW_S - 1), seen, may, NOW_S)
 
 

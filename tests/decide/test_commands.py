@@ -144,29 +144,49 @@ def test_no_more_machines_are_started_at_once_than_allowed_and_those_that_run_do
 
 
 @pytest.mark.parametrize(
-    ("truth", "attempts", "failures", "pause_s"),
+    ("truth", "attempts", "pause_s"),
     [
-        (Truth.LYING, 1, 0, 20.0),
-        (Truth.REFUSED, 1, 0, 20.0),
-        (Truth.COMMANDED, 1, 0, 20.0),
-        (Truth.LYING, 2, 0, 40.0),
-        (Truth.LYING, 4, 0, 160.0),
-        (Truth.LYING, 99, 0, 160.0),
-        (Truth.COMMANDED, 1, 1, 2.0),
-        (Truth.COMMANDED, 3, 3, 8.0),
-        (Truth.COMMANDED, 99, 99, 160.0),
-        (Truth.COMMANDED, 3, 1, 80.0),
+        (Truth.LYING, 1, 20.0),
+        (Truth.COMMANDED, 1, 20.0),
+        (Truth.LYING, 2, 40.0),
+        (Truth.LYING, 4, 160.0),
+        (Truth.LYING, 99, 160.0),
+        (Truth.REFUSED, 1, 2.0),
+        (Truth.REFUSED, 3, 8.0),
+        (Truth.REFUSED, 99, 160.0),
     ],
 )
-def test_the_same_command_is_sent_again_after_a_growing_pause(
-    truth: Truth, attempts: int, failures: int, pause_s: float
+def test_the_same_command_is_sent_again_after_a_growing_pause_and_soon_at_first_to_who_refused_less(
+    truth: Truth, attempts: int, pause_s: float
 ) -> None:
     def asked(ago_s: float) -> Orders:
         told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
-        return say(again("a", told._replace(truth=truth, attempts=attempts, failures=failures)))
+        return say(again("a", told._replace(truth=truth, attempts=attempts)))
 
     assert asked(pause_s - 0.1).lowers == ()
     assert names(asked(pause_s).lowers) == ["a"]
+
+
+def test_who_refused_to_draw_more_is_asked_again_only_after_the_whole_pause() -> None:
+    def asked(ago_s: float) -> Orders:
+        told = commanded(miner(), device(SLEEP), FULL, NOW_S - ago_s)
+        return say(again("a", told._replace(truth=Truth.REFUSED), FULL))
+
+    assert asked(19.9).raises == ()
+    assert names(asked(20.0).raises) == ["a"]
+
+
+@pytest.mark.parametrize(("attempts", "pause_s"), [(1, 2.0), (3, 8.0)])
+def test_it_is_sent_again_soon_where_the_last_one_got_no_answer_whatever_became_of_those_before(
+    attempts: int, pause_s: float
+) -> None:
+    def asked(ago_s: float, *, answered_s: float) -> Orders:
+        told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
+        return say(again("a", told._replace(attempts=attempts, failed_s=NOW_S - ago_s + answered_s)))
+
+    assert asked(pause_s - 0.1, answered_s=1.0).lowers == ()
+    assert names(asked(pause_s, answered_s=1.0).lowers) == ["a"]
+    assert asked(pause_s, answered_s=-1.0).lowers == ()  # that was the one before: this one may yet be heard
 
 
 @pytest.mark.parametrize("truth", [Truth.CONFIRMED, Truth.ACKNOWLEDGED])

@@ -15,6 +15,7 @@ from controller.decide.doubt import (
     may_start_s,
     own_point,
     sleeps_on,
+    unanswered,
 )
 from controller.decide.plan import Truth
 from controller.domain.devices import OperatingPoint
@@ -66,6 +67,23 @@ def test_who_is_on_its_way_down_is_doubted_after_all_of_its_time(ago_s: float, e
     falling = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=1_000, asked_s=NOW_S - ago_s)
 
     assert doubtful(miner(), falling, NOW_S) is expected
+
+
+@pytest.mark.parametrize(
+    ("settles_s", "ago_s", "expected"),
+    [(15.0, 5.0, False), (15.0, 5.1, True), (4.0, 3.0, False), (4.0, 3.1, True)],
+)
+def test_a_command_is_unanswered_after_a_third_of_its_time_and_no_sooner_than_after_three_seconds(
+    settles_s: float, ago_s: float, expected: bool
+) -> None:
+    spec = miner(settle_down_s=settles_s)
+    asked = device(SLEEP, Truth.COMMANDED, worst_w=3_500, at_s=NOW_S - ago_s, sent_s=NOW_S - ago_s)
+
+    assert unanswered(spec, asked, NOW_S) is expected
+    assert not unanswered(spec, asked._replace(at_s=NOW_S), NOW_S)
+    assert not unanswered(spec, asked._replace(truth=Truth.ACKNOWLEDGED), NOW_S)
+    assert not unanswered(spec, asked._replace(worst=Power(30)), NOW_S)
+    assert not unanswered(spec, asked._replace(point=None), NOW_S)
 
 
 def test_nobody_silent_or_told_nothing_is_doubted() -> None:

@@ -65,7 +65,7 @@ def course(
     meter = None
     if metered_w is not None:
         meter = Sample(NOW_S, MeterReading(meter="main", power=Power(metered_w)))
-    may = freedom(seen, np.ones(len(seen.fleet), dtype=np.bool_), NOW_S)
+    may = freedom(seen, limits, np.ones(len(seen.fleet), dtype=np.bool_), NOW_S)
     return set_course(before or Follow(), seen, limits, may, asked.queues, meter, NOW_S)
 
 

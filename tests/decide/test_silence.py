@@ -8,6 +8,7 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.plan import Plan, Truth
+from controller.decide.silence import in_the_way
 from controller.decide.snapshot import State
 from controller.domain.site import Site
 from tests.decide.builders import (
@@ -19,6 +20,7 @@ from tests.decide.builders import (
     grant_of,
     inputs,
     miner,
+    node,
     node_of,
     running,
     site,
@@ -130,3 +132,22 @@ def test_a_machine_that_was_being_raised_when_it_fell_silent_counts_at_what_it_w
     plan = seen_until(6, shown_w=(35_300, 35_310), state=running(raised))
 
     assert worst_w(plan) >= 10 * 3_500 + 6 * 3_500
+
+
+@pytest.mark.parametrize(("limit_w", "expected"), [(3_730, set()), (3_729, {"a"})])
+def test_a_silent_machine_is_in_the_way_only_of_a_limit_that_cannot_be_kept(
+    limit_w: int, expected: set[str]
+) -> None:
+    here = site(node("pdu", limit_w=limit_w), node("other"))
+    specs = (miner("a", "pdu"), miner("b", "pdu"), miner("c", "other"))
+    now = inputs(*specs, readings=[at_point(specs[1], FULL)])
+    state = running(
+        {"a": device(FULL, at_s=NOW_S - 60), "b": device(FULL), "c": device(FULL, at_s=NOW_S - 60)}
+    )
+
+    after, plan = decide(here, state, now)
+
+    known = after.mirror
+    assert known is not None
+    found = in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
+    assert found == expected

@@ -272,6 +272,38 @@ def test_an_acknowledged_lowering_without_effect_is_a_lie_after_its_time_and_not
     assert (late.truth, late.lies, late.worst) == (Truth.LYING, 1, Power(3_500))
 
 
+def test_a_machine_that_reports_its_limit_and_draws_more_is_a_liar_at_once() -> None:
+    at_low = device(LOW)
+
+    risen = see(at_low, reading(draw_w=2_671, setting_w=2_400))
+    within = see(at_low, reading(draw_w=2_670, setting_w=2_400))
+    guessed = see(at_low, reading(draw_w=2_671, setting_w=2_400, quality=Quality.ESTIMATED))
+    unset = see(at_low, reading(draw_w=2_671, setting_w=3_500))
+
+    assert (risen.truth, risen.lies, risen.worst) == (Truth.LYING, 1, Power(2_671))
+    assert within.truth is Truth.CONFIRMED
+    assert (guessed.truth, guessed.lies) == (Truth.COMMANDED, 0)
+    assert (unset.truth, unset.lies) == (Truth.COMMANDED, 0)
+
+
+def test_who_left_its_point_by_itself_is_not_doubted_for_answers_that_were_lost_before() -> None:
+    """Forgiven at its floor after two lost answers, it reports the limit of an earlier order."""
+    forgiven_then = device(SLEEP, worst_w=2_400, failures=2)
+
+    found = see(forgiven_then, reading(draw_w=25, setting_w=2_400))
+
+    assert (found.truth, found.worst, found.failures) == (Truth.COMMANDED, Power(2_400), 0)
+    assert not doubtful(miner(), found, NOW_S)
+
+
+def test_a_liar_that_still_rises_counts_wherever_it_runs_at_what_it_was_last_seen_at() -> None:
+    risen = see(device(LOW), reading(draw_w=2_700, setting_w=2_400))
+    higher = see(risen, reading(draw_w=3_400, setting_w=2_400), heard_s=NOW_S + 1, now_s=NOW_S + 1)
+
+    assert (risen.counted(LOW), higher.counted(LOW)) == (Power(2_700), Power(3_400))
+    assert (higher.truth, higher.worst) == (Truth.LYING, Power(3_400))
+
+
 def test_a_lie_is_found_out_without_a_new_reading_too() -> None:
     acknowledged = told(SLEEP, FULL, NOW_S - 11, truth=Truth.ACKNOWLEDGED, at_s=NOW_S)
 

@@ -213,6 +213,28 @@ async def test_a_machine_that_stays_silent_is_asked_ever_less_often_until_it_ans
     assert back == pytest.approx([5.0] * len(back))
 
 
+@in_virtual_time
+async def test_a_silent_machine_in_the_way_of_a_limit_is_asked_at_once_and_in_its_own_period() -> None:
+    hanging, away = miner("in-the-way", hangs=True), miner("away", hangs=True)
+
+    async with Floor(hanging, away, every_s=5.0, deadline_s=2.0).open() as machines:
+        await asyncio.sleep(300.3)
+        machines.press(frozenset({"in-the-way"}))
+        pressed_s, asked, others = now_s(), len(hanging.reads_at), len(away.reads_at)
+        await asyncio.sleep(21)
+        machines.press(frozenset())
+        eased_s, eased = now_s(), len(hanging.reads_at)
+        await asyncio.sleep(60)
+
+    while_pressed = hanging.reads_at[asked:eased]
+    assert while_pressed[0] - pressed_s <= 2.0  # a poll that is under way comes to its deadline first
+    assert [b - a for a, b in pairwise(while_pressed)] == pytest.approx([5.0] * (len(while_pressed) - 1))
+    assert len(while_pressed) >= 4
+    assert len(away.reads_at) - others <= 6
+    first_s, second_s = [at for at in hanging.reads_at[eased:] if at > eased_s][:2]
+    assert second_s - first_s > 20.0
+
+
 def test_silent_machines_come_back_at_different_moments_and_at_the_same_in_every_replay() -> None:
     rests = [backoff_s(f"asic-{at}", 9, 5.0) for at in range(100)]
 

@@ -18,6 +18,9 @@ from tests.sim.shell import Shell
 
 OBEYS_AFTER_S = 30.0
 """A machine that could not be moved counts as such for this long after: to be found, told, and come down."""
+LOST_IN_A_ROW, LOST_KNOWN_S = 3, 10.0
+"""A machine that so many orders in a row did not reach is as good as silent, for as long as it is tried
+again: an order is known to be lost only when its deadline has passed, and then another can be sent."""
 TOLD_SLACK, TOLD_SLACK_W = 0.05, 30.0
 """So much a machine may draw beyond the nominal power of its point: they differ by their bias."""
 AFTER_SILENCE_S = 120.0
@@ -43,6 +46,7 @@ class Possible:
         self._held_s: dict[str, tuple[float, str]] = {}
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
         self._surplus_s: dict[str, float] = {}
+        self._silent_s: dict[str, float] = {}
         self._below = _machines_below(floor, self._machines)
 
     def look(self) -> None:
@@ -69,14 +73,19 @@ class Possible:
 
     def unforeseen_w(self, node: str, within_s: float) -> float:
         """Watts that machines below a node took beyond what they were told, no longer ago than that: a first
-        lie about a limit, a limit that another administrator reset. After a silence that is foreseeable."""
+        lie about a limit, a limit that another administrator reset. After a silence that is foreseeable.
+
+        Of one that fell silent before that could be noticed, nothing is to be known until it is stale."""
         self._note_surplus()
         now_s = self._plant.now_s
-        return sum(
-            machine.watts - self._told_w(machine.id)
-            for machine in self._below[node]
-            if now_s - self._surplus_s.get(machine.id, -math.inf) <= within_s
-        )
+        watts = 0.0
+        for machine in self._below[node]:
+            name = machine.id
+            since_s, silent_s = self._surplus_s.get(name, -math.inf), self._silent_s.get(name, math.inf)
+            hidden_s = self._specs[name].stale_after_s if silent_s <= since_s + within_s else 0.0
+            if now_s - since_s <= within_s + hidden_s:
+                watts += machine.watts - self._told_w(name)
+        return watts
 
     def _told_w(self, name: str) -> float:
         told = self._shell.told.get(name)
@@ -91,6 +100,10 @@ class Possible:
                 self._surplus_s.pop(name, None)
             else:
                 self._surplus_s.setdefault(name, now_s)
+            if self._is_silent(name, machine):
+                self._silent_s.setdefault(name, now_s)
+            else:
+                self._silent_s.pop(name, None)
 
     def claimed_w(self, node: str) -> float:
         """What a node carries by the honest claims of its machines, each as wrong as its own sensor is; more
@@ -117,14 +130,20 @@ class Possible:
             return "watched"
         if name in self._shell.silenced:
             return "silent"
-        if isinstance(machine, Gpu):
-            return "liar" if machine.faults.lies_about_limit else "silent" if machine.faults.lost else ""
-        faults = machine.faults
-        if faults.lies_about_stop or faults.lies_about_limit:
+        lost = self._shell.lost.get(name)
+        if lost is not None and lost.count >= LOST_IN_A_ROW and self._plant.now_s - lost.at_s <= LOST_KNOWN_S:
+            return "unheard"
+        if machine.faults.lies_about_limit or (isinstance(machine, Miner) and machine.faults.lies_about_stop):
             return "liar"
-        if faults.refuses:
+        if isinstance(machine, Miner) and machine.faults.refuses:
             return "refusing"
-        return "silent" if faults.hangs or faults.dead or not machine.reachable else ""
+        return "silent" if self._is_silent(name, machine) else ""
+
+    def _is_silent(self, name: str, machine: Miner | Gpu) -> bool:
+        if isinstance(machine, Gpu):
+            return name in self._shell.silenced or machine.faults.lost
+        faults = machine.faults
+        return name in self._shell.silenced or faults.hangs or faults.dead or not machine.reachable
 
     def _floor_w(self, machine: Miner | Gpu) -> float:
         if isinstance(machine, Gpu):

@@ -12,8 +12,10 @@ of an idle GPU, going down before an event; nor, in the figure that counts, for 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from controller.decide.plan import TRUTHS, Plan, Truth
 from controller.domain.power import Bound, Limit
@@ -25,6 +27,11 @@ ENOUGH = 0.95
 ONE_STEP_W = 1000.0
 """Machines go in steps: a site is as full as it can be with the step of one machine to spare."""
 LOOK_EVERY_S = 5.0
+WITHIN_S = 600.0
+"""From the end of the last fault until all machines obey, no alarm stands and 95 % of the usable is used."""
+LASTS_S = 60.0
+"""Low for a moment is a site in which a job ended, or one machine is exchanged for a better one. What counts
+is low now and over so long on average, as settlement counts it."""
 PROVEN_WITHIN_S = 180.0
 """A machine may take two minutes to start."""
 POINT_SLACK = 0.06
@@ -60,13 +67,15 @@ class Use:
 
 @dataclass(slots=True)
 class Recovery:
-    """`over_s` is when something was last amiss after the faults, `amiss` what that was."""
+    """`over_s` is when something was last amiss after the faults, `amiss` what that was; `is_amiss` now."""
 
     calm_s: float
     over_s: float = 0.0
+    is_amiss: bool = False
     amiss: str = ""
     unproven_s: dict[str, float] = field(default_factory=dict)
     waited_for: dict[str, float] = field(default_factory=dict)
+    lacking_w: deque[float] = field(default_factory=lambda: deque(maxlen=round(LASTS_S / LOOK_EVERY_S)))
 
     @property
     def took_s(self) -> float:
@@ -74,10 +83,12 @@ class Recovery:
 
     def look(self, plant: Plant, usable_w: float, plan: Plan) -> None:
         found = [*_amiss(plant, plan), *self._unproven(plant.now_s, plan)]
-        if plant.site_power_w < ENOUGH * usable_w - ONE_STEP_W:
+        self.lacking_w.append(ENOUGH * usable_w - ONE_STEP_W - plant.site_power_w)
+        if min(self.lacking_w[-1], fmean(self.lacking_w)) > 0:
             found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")
         for what in found:
             self.waited_for[what.split()[0]] = plant.now_s - self.calm_s
+        self.is_amiss = bool(found)
         if found:
             self.over_s, self.amiss = plant.now_s, "; ".join(found[:4])
 

@@ -67,6 +67,14 @@ class Told:
         return max(self.watts, self.before_w) if now_s - self.at_s < FALLS_WITHIN_S else self.watts
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """How many orders to a device were lost on their way since one reached it, and when the last was."""
+
+    count: int
+    at_s: float
+
+
 class Lane:
     """The way to one device. Once stopped, what it had sent still happens, and nobody is told."""
 
@@ -195,6 +203,8 @@ class Lane:
         if command is None:
             return
         if not self.answers or rnd.random() < rates.lost_writes:
+            before = shell.lost.get(self.spec.id, Lost(0, 0.0))
+            shell.lost[self.spec.id] = Lost(before.count + 1, shell.clock.now_s)
             shell.clock.after(rnd.uniform(3, command.deadline_s), lambda: self._done(Failed("no answer")))
         elif self._refuses or rnd.random() < rates.refused_writes:
             shell.clock.after(0.3, lambda: self._done(Refused("not now")))
@@ -213,6 +223,7 @@ class Lane:
             shell.clock.after(rnd.uniform(1, 5), lambda: self._done(Failed("no answer")))
             return
         shell.ordered(self.spec.id)
+        shell.lost.pop(self.spec.id, None)
         before = shell.told.get(self.spec.id)
         shell.told[self.spec.id] = Told(
             shell.clock.now_s, command.point.power.watts, 0 if before is None else before.watts
@@ -271,6 +282,7 @@ class Shell:
         self.silenced: set[str] = set()
         self.told: dict[str, Told] = {}
         """The newest order that truly reached each device."""
+        self.lost: dict[str, Lost] = {}
         self.heard = Heard()
         self.ordered = ordered
         self._specs = floor.specs

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.sim import story
+from tests.sim import recovery, story
 from tests.sim.results import Results
 from tests.sim.swarm import KINDS
 from tests.sim.world import Result, World, play
@@ -25,8 +25,6 @@ from tests.sim.world import Result, World, play
 MINUTES = 120.0
 DEVICES = 100
 PROCESSES = 2
-RECOVERS_WITHIN_S = 600.0
-"""From the end of the last fault until all machines obey, no alarm stands and 95 % of the usable is used."""
 BEFORE_S, AFTER_S = 90.0, 30.0
 """What a trace shows around the first breach."""
 SHOWN_S = 5.0
@@ -105,7 +103,7 @@ def _play(work: tuple[int, float, int, list[str] | None]) -> Result:
 
 def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
     found = [*([result.died] if result.died else []), *result.breaches]
-    if not result.died and (not result.recovered or result.recovery_s > RECOVERS_WITHIN_S):
+    if not result.died and (not result.recovered or result.recovery_s > recovery.WITHIN_S):
         found.append(f"not well {result.recovery_s:.0f} s after the faults: {result.amiss}")
     if not found:
         return []
@@ -123,7 +121,7 @@ def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
 
 def _table(results: Sequence[Result]) -> Iterable[str]:
     failed = [result for result in results if result.breaches or result.died]
-    late = [result for result in results if not result.recovered or result.recovery_s > RECOVERS_WITHIN_S]
+    late = [result for result in results if not result.recovered or result.recovery_s > recovery.WITHIN_S]
     excuses: dict[str, float] = {}
     for result in results:
         for why, seconds in result.excuses_s.items():
@@ -187,7 +185,7 @@ def _trace(asked: argparse.Namespace) -> int:
 
     world = World(seed, duration_s, devices, only=asked.only, say=say)
     where = result.where if result.where in world.plant.nodes else world.floor.site.root.id
-    world.end_s = min(duration_s, centre_s + AFTER_S)
+    world.end_s = centre_s + AFTER_S
     for shown_s in (centre_s - SHOWN_S, centre_s, centre_s + SHOWN_S):
         world.clock.at(shown_s, show)
     try:

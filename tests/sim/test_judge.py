@@ -14,9 +14,12 @@ from controller.domain.site import Site
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP
 from tests.sim.judge import Due
+from tests.sim.possible import LOST_KNOWN_S, Possible
 from tests.sim.process import checked
+from tests.sim.recovery import WITHIN_S, Recovery
+from tests.sim.shell import Lost, Told
 from tests.sim.usable import best_sum
-from tests.sim.world import Result, play
+from tests.sim.world import Result, World, play
 
 SEED = 330
 """A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
@@ -63,6 +66,93 @@ def test_a_controller_that_leaves_machines_asleep_has_not_recovered() -> None:
     result = play(SEED, 600.0, devices=24, only=(), decide=decide)
 
     assert not result.recovered
+
+
+def test_a_run_that_ends_before_a_site_had_its_time_to_recover_goes_on_until_it_is_well() -> None:
+    """The pools of this site are back just before its faults end: machines that were put to sleep rest."""
+    result = play(193, 600.0, devices=24)
+
+    assert result.recovered
+    assert 330 < result.recovery_s <= WITHIN_S
+
+
+def test_a_dip_of_a_moment_is_not_amiss_and_one_of_a_minute_is() -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plant, plan, recovery = world.plant, world.plan, Recovery(0.0)
+    assert plan is not None
+
+    def looks(count: int, usable_w: float) -> list[bool]:
+        found = []
+        for _ in range(count):
+            recovery.look(plant, usable_w, plan)
+            found.append(recovery.is_amiss)
+        return found
+
+    assert looks(12, plant.site_power_w) == [False] * 12
+    assert looks(3, 1.2 * plant.site_power_w) == [False] * 3
+    assert looks(9, 1.2 * plant.site_power_w)[-1]
+    assert looks(1, plant.site_power_w) == [False]
+
+
+def test_a_miner_that_boots_as_its_breaker_closes_moves_by_nobodys_order() -> None:
+    world = World(SEED, 200.0, devices=24, only=())
+    below = {name: miner for name, miner in world.plant.miners.items() if miner.node == "brk-0"}
+    world.clock.at(150.0, lambda: world.plant.set_fault("brk-0", "breaker_open", True))
+    world.clock.at(160.0, lambda: world.orders.update(world.plant.miners))
+    world.clock.at(170.0, lambda: world.plant.set_fault("brk-0", "breaker_open", False))
+
+    world.run()
+
+    assert below
+    assert world.orders & below.keys() == set()
+    assert world.orders - below.keys()
+
+
+@pytest.mark.parametrize(("orders", "excused"), [(2, ""), (3, "unheard")])
+def test_a_machine_that_three_orders_in_a_row_did_not_reach_cannot_be_moved(
+    orders: int, excused: str
+) -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name = min(world.plant.miners)
+    world.shell.lost[name] = Lost(orders, 0.0)
+
+    world.possible.look()
+
+    assert world.possible.held_by(name) == excused
+
+
+def test_a_machine_that_is_not_sent_any_more_orders_can_be_moved() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name = min(world.plant.miners)
+    world.shell.lost[name] = Lost(9, -LOST_KNOWN_S - 1)
+
+    world.possible.look()
+
+    assert world.possible.held_by(name) == ""
+
+
+@pytest.mark.parametrize(
+    ("silent_from_s", "looked_s", "unforeseen"),
+    [(99, 15, True), (99, 20, False), (10, 30, True), (10, 40, False), (20, 30, False)],
+)
+def test_what_a_liar_takes_is_unforeseen_until_it_was_read_or_is_stale(
+    silent_from_s: int, looked_s: int, unforeseen: bool
+) -> None:
+    """It takes more than it was told from the start, its readings are stale after 15 s, 17 s are given."""
+    world = World(SEED, 60.0, devices=24, only=())
+    name, miner = min(world.plant.miners.items())
+    possible = Possible(world.floor, world.plant, world.shell)
+    world.shell.told[name] = Told(-100.0, 30, 30)
+
+    def at(second: int) -> float:
+        for _ in world.plant.steps(float(second)):
+            pass
+        if second >= silent_from_s:
+            world.shell.silenced.add(name)
+        return possible.unforeseen_w(miner.node, within_s=17.0)
+
+    assert [at(second) > 0 for second in range(looked_s + 1)][-1] is unforeseen
 
 
 def test_a_tighter_limit_is_due_once_it_has_held_for_the_response_time() -> None:

@@ -76,7 +76,7 @@ class World:
         cpu: Callable[[], float] = lambda: 0.0,
         decide: Decide = checked,
     ) -> None:
-        self.end_s = duration_s
+        self.end_s = self._duration_s = duration_s
         self.say = say
         self.floor = draw_floor(seed, devices)
         calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
@@ -108,13 +108,24 @@ class World:
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
         self._known_w = float("inf")
+        self._restarts = {miner.id: 0 for miner in self.plant.miners.values()}
         self._knobs_on: dict[tuple[str, str], int] = {}
 
     def run(self) -> None:
-        """Until the end, or until the core breaks a rule of its own: `BrokenInvariantError`, or worse."""
+        """Until the end, or until the core breaks a rule of its own: `BrokenInvariantError`, or worse.
+
+        A run that ends before the site had its time to recover goes on until it is well, or that is over.
+        """
         self._arrange()
+        self._run_until(self.end_s)
+        last_s = self.swarm.calm_s + recovery.WITHIN_S
+        while self.recovery.is_amiss and self._duration_s <= self.end_s < last_s:
+            self.end_s += recovery.LOOK_EVERY_S
+            self._run_until(self.end_s)
+
+    def _run_until(self, end_s: float) -> None:
         steps, judge = self.plant.steps, self.judge
-        for actions in self.clock.moments(self.end_s):
+        for actions in self.clock.moments(end_s):
             for dt_s in steps(self.clock.now_s):
                 judge.step(dt_s)
             for action in actions:
@@ -148,7 +159,7 @@ class World:
         self.queue.lost_commands = swarm.rates.lost_job_commands
         self.queue.start()
         if self.judge.has_ramps:
-            self._every(1.0, lambda: self.judge.second(self.orders))
+            self._every(1.0, self._judge_ramps)
         self._every(JUDGE_LOOKS_EVERY_S, self.judge.look)
         self._every(recovery.LOOK_EVERY_S, self._look)
         self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
@@ -229,6 +240,14 @@ class World:
         self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
         self.judge.due.holds(self.clock.now_s, self._known_w)
 
+    def _judge_ramps(self) -> None:
+        """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order."""
+        for miner in self.plant.miners.values():
+            if miner.boots + miner.trips != self._restarts[miner.id]:
+                self._restarts[miner.id] = miner.boots + miner.trips
+                self.orders.discard(miner.id)
+        self.judge.second(self.orders)
+
     def _look(self) -> None:
         ask, limit_w = self.grid.asked, self.grid.limit_w()
         prices = self.process.prices
@@ -280,7 +299,7 @@ def play(
     result.used = world.use.share
     result.used_started = world.use_started.share
     result.recovery_s = world.recovery.took_s
-    result.recovered = world.recovery.over_s < world.end_s - recovery.LOOK_EVERY_S
+    result.recovered = not world.recovery.is_amiss
     result.amiss = world.recovery.amiss
     result.ticks, result.core_s = world.process.ticks, world.process.core_s
     result.total_s = cpu() - began_s

@@ -18,6 +18,8 @@ ON_FOR_S = (5.0, 60.0)
 WITH_JOBS = 0.5
 RECOVERED = 0.93
 """Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
+LAST_S = 60.0
+"""... on average over so long: where one machine is exchanged for a better one, a site dips for seconds."""
 LASTING = ("lies_about_resume", "lies_about_limit")
 """A machine that said yes to a higher limit and took no more keeps its watts reserved, as one with a dead
 board does; one that said it woke is given up after minutes, when these worlds are over. Both are judged for
@@ -48,7 +50,7 @@ def swarm(world: World) -> World:
 def problems(world: World) -> list[str]:
     """What must not be, in words; nothing if all is well."""
     truth = world.plant.truth()
-    last = world.judge.verdict.used[-100:]
+    last = world.judge.verdict.used[-round(LAST_S / STEP_S) :]
     found = [
         f"{node} drew up to {over_w} W too much for {for_s:.1f} s from {at_s:.1f} s"
         for node, at_s, for_s, over_w in _spells(world)

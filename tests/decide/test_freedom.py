@@ -1,0 +1,80 @@
+"""Who can be planned with, and who is not waited for while a limit is passed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.freedom import obeying
+from controller.decide.limits import Limits, Moment, limits_now
+from controller.decide.plan import CapReason, Sample, Truth
+from controller.decide.snapshot import Snapshot, look
+from controller.decide.timeline import GridNow
+from tests.decide.builders import (
+    FULL,
+    LOW,
+    NOW_S,
+    UTC_S,
+    at_point,
+    bound,
+    device,
+    inputs,
+    miner,
+    node,
+    running,
+)
+from tests.decide.builders import site as site_of
+
+SPECS = (miner("a", "pdu"), miner("b", "pdu"))
+
+
+def seen(*, pdu_w: int = 9_000, site_w: int = 9_000, metered_w: int | None = None) -> Snapshot:
+    """Two miners at full below a PDU; one was told to go lower 4 s ago and was not heard since."""
+    here = site_of(node("pdu", limit_w=pdu_w, meter="main"), limit_w=site_w)
+    asked = device(LOW, Truth.COMMANDED, worst_w=3_500, draw_w=3_500, at_s=NOW_S - 4, sent_s=NOW_S - 4)
+    state = running({"a": asked._replace(asked_s=NOW_S - 4), "b": device(FULL)})
+    now = inputs(*SPECS, readings=[at_point(SPECS[1], FULL)], metered_w={"main": metered_w or 7_000})
+    if metered_w is None:
+        now = replace(now, meters={})
+    before = Sample(NOW_S - 4, at_point(SPECS[0], FULL))
+    return look(here, state, replace(now, readings={"a": before, **now.readings}))
+
+
+def limits_of(known: Snapshot, *, cap_w: int | None = None, due_w: int | None = None) -> Limits:
+    """`cap_w` is what an event will ask for, `due_w` what it asks for now."""
+    grid = GridNow(cap=bound(cap_w), limit=bound(cap_w), due=bound(due_w), cap_reason=CapReason.EVENT)
+    return limits_now(known.ground.site, known.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+
+
+def obeys(known: Snapshot, limits: Limits) -> bool:
+    return bool(obeying(known, limits, NOW_S)[known.fleet.row["a"]])
+
+
+def test_who_does_not_answer_is_waited_for_while_no_limit_above_it_is_passed() -> None:
+    known = seen(pdu_w=7_000, site_w=7_000)
+
+    assert obeys(known, limits_of(known))
+
+
+@pytest.mark.parametrize(("pdu_w", "site_w"), [(6_999, 9_000), (9_000, 6_999)])
+def test_who_does_not_answer_is_not_waited_for_while_devices_claim_more_than_a_limit_above_it(
+    pdu_w: int, site_w: int
+) -> None:
+    known = seen(pdu_w=pdu_w, site_w=site_w)
+
+    assert not obeys(known, limits_of(known))
+
+
+@pytest.mark.parametrize(("metered_w", "waits"), [(8_000, True), (8_001, False)])
+def test_a_meter_that_shows_more_than_the_limit_is_enough(metered_w: int, waits: bool) -> None:
+    known = seen(pdu_w=8_000, metered_w=metered_w)
+
+    assert obeys(known, limits_of(known)) is waits
+
+
+def test_an_event_presses_nobody_before_it_is_due() -> None:
+    known = seen()
+
+    assert obeys(known, limits_of(known, cap_w=3_000))
+    assert not obeys(known, limits_of(known, cap_w=3_000, due_w=3_000))
