@@ -49,6 +49,10 @@ class Mirror:
     columns: Columns
     readings: Mapping[str, Sample[Reading]]
 
+    def way(self, row: int) -> tuple[int, ...]:
+        """The nodes above a device, from its own up to the root."""
+        return self.ground.tree.paths[self.fleet.node[row]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
