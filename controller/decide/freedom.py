@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import CODE
+from controller.decide.columns import CODE, counted_w
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
 
@@ -51,10 +51,20 @@ def obeying(seen: Snapshot, now_s: float) -> Flags:
     """Which devices can be planned with: seen, and doing what they were told or still within their time."""
     known = seen.columns
     obeys = known.seen & (known.now_w >= 0)
-    for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
+    for row in np.flatnonzero(obeys & _may_be_doubtful(seen, now_s)).tolist():
         spec = seen.fleet.specs[row]
         obeys[row] = not doubt.doubtful(spec, seen.devices[spec.id], now_s)
     return obeys
+
+
+def _may_be_doubtful(seen: Snapshot, now_s: float) -> Flags:
+    """All that `doubt.doubtful` can hold for, and few others: thousands may be on their way."""
+    known = seen.columns
+    more = known.worst_w > counted_w(np.maximum(known.now_w, 0), known.bias)
+    had_time = now_s - known.since_s > seen.fleet.settle_down_s / 2
+    had_time |= (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
+    may_be: Flags = (known.truth != CODE[Truth.CONFIRMED]) & more & (had_time | (known.failures > 1))
+    return may_be
 
 
 def sleeping_on(seen: Snapshot) -> Flags:

@@ -83,7 +83,7 @@ def _known(wishes: tuple[Wish, ...]) -> Mirror:
     for one in wishes:
         known.put(fleet, fleet.row[one.spec.id], one.state)
     devices = {one.spec.id: one.state for one in wishes}
-    return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings={})
+    return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings={}, outcomes={})
 
 
 # Lower first
