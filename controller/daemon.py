@@ -21,7 +21,8 @@ from controller.run.baselines import Agreement
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.control import Control, ControlError
-from controller.run.devices import Machines, Polling, outcome_name
+from controller.run.devices import Machines, outcome_name
+from controller.run.devicetask import Polling
 from controller.run.gridbook import StoreError
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridlink import GridLink

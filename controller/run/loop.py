@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 import structlog
 
 from controller.decide.economics import priced, prices_of
-from controller.decide.invariants import check
+from controller.decide.invariants import check, check_lowers
 from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
 from controller.decide.snapshot import State
-from controller.decide.step import step
+from controller.decide.step import Draft, conclude, draft
+from controller.domain.devices import SetPoint
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Limit
 from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
-from controller.run.devices import Machines
+from controller.run.devices import AT_ONCE, Machines
 from controller.run.journal import Journal
 from controller.run.notify import Notifier
 from controller.run.prices import Constants, PriceSide
@@ -28,8 +31,9 @@ log = structlog.get_logger()
 LEAST_GAP_S = 0.2
 """A flood of messages wakes the loop no sooner after it woke it than this."""
 HEAD_START = 3
-"""So many rounds of the event loop the first commands have before anything is written down or told: enough to
-be handed to their drivers and to reach their sockets."""
+"""So many rounds of the event loop the first commands have before anything else is worked out, written down
+or told: enough to be handed to their drivers and to reach their sockets."""
+NOT_PLANNED = "sent ahead of a plan that was not made"
 LATE_QUIET_S = 60.0
 """Ticks that are late now and then are one warning, until none was late for this long."""
 
@@ -112,24 +116,29 @@ class Loop:
         return min(planned_s, self._woken_s)
 
     async def _tick(self, due_s: float) -> None:
-        """Decide and send; only then write down and tell what was decided."""
+        """Decide and send; only then write down and tell what was decided. What never adds a watt is sent as
+        soon as it is known. A tick that has sent nothing when something else comes up is left for the next.
+        """
         self._wake.clear()  # what comes from here on is for the next tick
         began_s = self._clock.now_s()
         inputs = self._inputs(began_s)
         self._recorder.deciding(self._state, inputs)
-        state, plan = step(self._site, self._state, inputs)
-        check(self._site, self._state, inputs, state, plan)
-        self._state = state
-        self._recorder.decided(plan)
-        self._machines.post(plan.commands)
-        self._machines.post_jobs(plan.job_commands)
-        for _ in range(HEAD_START if plan.commands else 0):
-            await asyncio.sleep(0)
-        self._journal.planned(plan)
+        made = draft(self._site, self._state, inputs)
+        first = made.lowers(AT_ONCE)
+        if first:
+            check_lowers(made, first)
+            self._machines.post_first(first)
+        plan = await self._concluded(made, first)
+        if plan is None:
+            return
+        try:
+            await _rounds(HEAD_START if plan.commands else 0)
+        finally:
+            self._journal.planned(plan)
         self._grid.planned(inputs, plan)
         tick = Tick(
             inputs=inputs,
-            state=state,
+            state=self._state,
             plan=plan,
             utc_s=inputs.utc_s,
             late_s=max(0.0, began_s - due_s),
@@ -139,6 +148,41 @@ class Loop:
         self._note_pace(tick)
         self._note_alarms(plan)
         self._notifier.tick(headline(plan))
+
+    async def _concluded(self, made: Draft, first: Sequence[SetPoint]) -> Plan | None:
+        """The plan, checked and on its way; None for a tick that was left. `first` is sent: it is noted
+        whatever becomes of the rest, and what it was part of is decided to its end.
+        """
+        with ExitStack() as unless_planned:
+            unless_planned.callback(self._journal.commanded, first, lambda _: NOT_PLANNED)
+            try:
+                await _rounds(HEAD_START)
+            except asyncio.CancelledError:
+                if first:
+                    self._decide(made)
+                else:
+                    self._recorder.left()
+                raise
+            if self._wake.is_set() and not first and self._may_wake:
+                self._recorder.left()
+                return None
+            plan = self._decide(made)
+            unless_planned.pop_all()
+        self._machines.post(plan.commands[len(first) :])
+        self._machines.post_jobs(plan.job_commands)
+        return plan
+
+    def _decide(self, made: Draft) -> Plan:
+        state, plan = conclude(made)
+        check(self._site, self._state, made.inputs, state, plan)
+        self._state = state
+        self._recorder.decided(plan)
+        return plan
+
+    @property
+    def _may_wake(self) -> bool:
+        """Whether a message that comes now is acted on at once. A tick that one began is never left."""
+        return self._clock.now_s() - self._woken_s >= LEAST_GAP_S
 
     def _inputs(self, now_s: float) -> Inputs:
         heard = self._machines.heard
@@ -180,6 +224,11 @@ class Loop:
                 log.info("alarm_over", kind=alarm.kind.value, subject=alarm.subject)
                 self._journal.alarm(alarm, raised=False)
         self._alarms = now
+
+
+async def _rounds(of_the_event_loop: int) -> None:
+    for _ in range(of_the_event_loop):
+        await asyncio.sleep(0)
 
 
 def headline(plan: Plan) -> str:

@@ -24,7 +24,8 @@ from controller.domain.devices import (
 from controller.domain.jobs import JobCommand, JobStatus, QueueReading
 from controller.domain.power import Limit, Power
 from controller.run.clock import Clock
-from controller.run.devices import Machines, Polling
+from controller.run.devices import Machines
+from controller.run.devicetask import Polling
 from drivers.base import Driver, JobQueue, Sensor
 from tests.virtualtime import now_s
 

@@ -755,3 +755,60 @@ async def test_a_newer_command_takes_the_place_of_one_not_handed_over_and_goes_f
     others = [one.applied[0][0] for one in fleet[AT_ONCE:-1]]
     assert last.began == [SLEEP.name]
     assert last.applied[0][0] <= min(others)
+
+
+# -- the first commands of a plan ----------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_first_commands_of_a_plan_do_not_wait_behind_those_that_older_plans_have_left() -> None:
+    crowd = [miner(f"asic-{at:03d}", applies_s=5.0) for at in range(2 * COMMANDS_AT_ONCE)]
+    late = crowd[-1]
+
+    async with Floor(*crowd).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in crowd])
+        await asyncio.sleep(1.0)
+        assert not late.began, "the first half keeps all turns for five seconds"
+        machines.post_first([told(late.spec.id, SLEEP)])
+        await asyncio.sleep(0.1)
+
+    assert late.began == [SLEEP.name]
+
+
+@in_virtual_time
+async def test_after_the_first_commands_what_older_plans_left_waits_for_the_rest_of_the_plan() -> None:
+    crowd = [miner(f"asic-{at:03d}", applies_s=0.0) for at in range(3 * AT_ONCE)]
+
+    async with Floor(*crowd).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in crowd])
+        machines.post_first([told("asic-000", SLEEP)])
+        await asyncio.sleep(0.3)
+        waiting = [one for one in crowd if not one.began]
+        machines.post([told("asic-299", SLEEP)])
+        await asyncio.sleep(0.3)
+
+    assert len(waiting) == 2 * AT_ONCE
+    assert crowd[0].began[-1] == SLEEP.name
+    assert crowd[-1].began == [SLEEP.name], "what was left for it was replaced"
+    assert all(one.began == [LOW.name] for one in crowd[AT_ONCE:-1])
+
+
+@in_virtual_time
+async def test_an_answer_to_what_a_device_was_told_before_is_none_to_what_it_is_told_now() -> None:
+    slow = miner(applies_s=2.0)
+
+    async with Floor(slow).open() as machines:
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(3.0)
+        heard = dict(machines.heard.outcomes)
+        machines.post([told("asic-0", SLEEP)])
+        at_once = dict(machines.heard.outcomes)
+        await asyncio.sleep(1.0)
+        machines.post_first([told("asic-0", FULL)])
+        await asyncio.sleep(2.0)
+        before_its_own = dict(machines.heard.outcomes)
+
+    assert list(heard) == ["asic-0"]
+    assert (at_once, before_its_own) == ({}, {})
