@@ -8,8 +8,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.decide.device import TOLERANCE, TOLERANCE_W, with_slack_w
 from controller.decide.plan import Sample
-from controller.domain.devices import Failed, Outcome, SetPoint
+from controller.decide.truth import found_at
+from controller.domain.devices import DeviceSpec, Failed, OperatingPoint, Outcome, Reading, SetPoint
+from controller.domain.power import Limit
 from controller.run.cancellation import obey_cancellation
 from controller.run.turns import Lane, ReadTurn, backoff_s
 from controller.run.voice import Voice
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from controller.run.devices import Machines
 
 QUICK_POLL_S = 1.0
-"""How soon a device is read again while a command is waiting for its proof."""
+"""How soon a device is read again while a command is waiting for its proof, and may still get it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,9 @@ class DeviceTask:
         self._turn: asyncio.Timeout | None = None
         self._voice = Voice(driver.spec.id)
         self._quick_until_s = 0.0
+        self._told_last: OperatingPoint | None = None
+        self._began_s = 0.0
+        self._off_turn = False
         self._failures = 0
         self._slow = False
 
@@ -66,6 +72,7 @@ class DeviceTask:
 
     async def run(self) -> None:
         await self._rest(self._delay_s)
+        self._began_s = self._machines.clock.now_s()
         while True:
             obey_cancellation()
             began_s = self._machines.clock.now_s()
@@ -81,6 +88,9 @@ class DeviceTask:
             return 0.0
         if now_s < self._quick_until_s:
             return min(QUICK_POLL_S, self._polling.every_s)
+        if self._off_turn:  # thousands that were told something together are not read together ever after
+            self._off_turn = False
+            return self._polling.every_s - (now_s - self._began_s) % self._polling.every_s
         return backoff_s(self.driver.spec.id, self._failures, self._polling.every_s)
 
     async def _rest(self, for_s: float) -> None:
@@ -113,6 +123,8 @@ class DeviceTask:
         self._slow, self._failures = False, 0
         self._machines.counts["ok"] += 1
         self._voice.heard()
+        if self._told_last is not None and shows(self.driver.spec, reading, self._told_last):
+            self._quick_until_s = 0.0
         self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
 
     def _missed(self, error: Exception, *, was_cut: bool) -> None:
@@ -137,7 +149,7 @@ class DeviceTask:
         finally:
             turns.give()
         now_s = self._machines.clock.now_s()
-        self._quick_until_s = now_s + self.driver.spec.settle_down_s
+        self._quick_until_s, self._off_turn = now_s + self.driver.spec.settle_down_s, True
         if self._command is None and not self._machines.holds_newer(command):
             self._machines.heard.outcomes[command.device] = Sample(now_s, outcome)
         self._machines.answered(command, outcome)
@@ -146,8 +158,17 @@ class DeviceTask:
     async def _told(self) -> tuple[SetPoint, Outcome]:
         command, self._command = self._command, None
         assert command is not None
+        self._told_last = command.point
         try:
             async with asyncio.timeout(command.deadline_s):
                 return command, await self.driver.apply(command)
         except (TimeoutError, DriverError) as error:
             return command, Failed(repr(error))
+
+
+def shows(spec: DeviceSpec, reading: Reading, point: OperatingPoint) -> bool:
+    """Whether a device says that it is at `point`, and draws what it should there: nothing is waited for."""
+    if not isinstance(reading.setting, Limit) or not found_at(spec, reading).is_at(point):
+        return False
+    least_w = point.power.watts * (1 - TOLERANCE) - TOLERANCE_W
+    return least_w <= reading.draw.watts <= with_slack_w(point.power, TOLERANCE)

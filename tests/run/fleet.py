@@ -56,13 +56,15 @@ def told(device: str, point: OperatingPoint = SLEEP, deadline_s: float = 10.0) -
 @dataclass(slots=True)
 class Miner:
     """One machine. `hangs`: never answers. `trouble`: what `read` and `apply` raise. `lies`: says yes and
-    does nothing. `cleanup_s`: how long it takes to let go when it is cancelled."""
+    does nothing. `cleanup_s`: how long it takes to let go when it is cancelled. `still_w`: what it draws
+    beyond its point, whatever it says."""
 
     spec: DeviceSpec
     at: OperatingPoint = FULL
     takes_s: float = 0.1
     applies_s: float = 0.1
     cleanup_s: float = 0.0
+    still_w: int = 0
     hangs: bool = False
     hangs_on_close: bool = False
     lies: bool = False
@@ -82,7 +84,7 @@ class Miner:
         await self._work(self.takes_s)
         return Reading(
             device=self.spec.id,
-            draw=self.at.power,
+            draw=self.at.power + Power(self.still_w),
             quality=Quality.MEASURED,
             setting=Limit(self.at.power),
             rate=self.at.rate,

@@ -439,19 +439,45 @@ async def test_what_a_machine_answers_is_passed_on_as_it_is() -> None:
 
 
 @in_virtual_time
-async def test_a_machine_that_was_told_something_is_read_quickly_until_it_should_have_settled() -> None:
+async def test_a_machine_that_does_not_show_what_it_was_told_is_read_quickly_until_its_time_is_over() -> None:
+    liar = miner(takes_s=0.0, applies_s=0.0, lies=True)
+
+    async with Floor(liar, every_s=5.0).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(30)
+
+    after = [at_s for at_s in liar.reads_at if at_s > 1]
+    settling = [at_s for at_s in after if at_s <= 1 + liar.spec.settle_down_s]
+    assert settling == pytest.approx([1.5 + at for at in range(10)])
+    assert [at_s for at_s in after if at_s > 12] == pytest.approx([15, 20, 25, 30])
+
+
+@in_virtual_time
+async def test_a_machine_that_shows_what_it_was_told_is_read_in_its_own_turn_again() -> None:
     obedient = miner(takes_s=0.0, applies_s=0.0)
 
     async with Floor(obedient, every_s=5.0).open() as machines:
         await asyncio.sleep(1)
         machines.post([told("asic-0", LOW)])
-        await asyncio.sleep(30)
+        await asyncio.sleep(16)
 
-    after = [at_s for at_s in obedient.reads_at if at_s > 1]
-    settling = [at_s for at_s in after if at_s <= 1 + obedient.spec.settle_down_s]
-    assert settling == pytest.approx([1.5 + at for at in range(10)])
-    later = [at_s for at_s in after if at_s > 12]
-    assert [b - a for a, b in pairwise(later)] == pytest.approx([5.0] * (len(later) - 1))
+    assert obedient.reads_at == pytest.approx([0, 1.5, 5, 10, 15])
+
+
+@in_virtual_time
+async def test_a_machine_whose_watts_are_still_falling_has_not_shown_what_it_was_told() -> None:
+    slow = miner(takes_s=0.0, applies_s=0.0)
+    slow.still_w = 900
+
+    async with Floor(slow, every_s=5.0).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(3)
+        slow.still_w = 0
+        await asyncio.sleep(13)
+
+    assert slow.reads_at == pytest.approx([0, 1.5, 2.5, 3.5, 4.5, 5, 10, 15])
 
 
 @in_virtual_time
