@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.devices import AT_ONCE, Machines
+from controller.run.garbage import leave_it
 from controller.run.journal import Journal
 from controller.run.notify import Notifier
 from controller.run.prices import Constants, PriceSide
@@ -62,7 +63,8 @@ class Islanded:
 
 
 class Loop:
-    """`wake` lets a message that changes something be acted on before the next tick is due."""
+    """`wake` lets a message that changes something be acted on before the next tick is due. `tidy` is called
+    after every tick."""
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Loop:
         notifier: Notifier,
         wake: asyncio.Event,
         prices: PriceSide | None = None,
+        tidy: Callable[[], None] = leave_it,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -88,6 +91,7 @@ class Loop:
         self._notifier = notifier
         self._wake = wake
         self._prices = Constants() if prices is None else prices
+        self._tidy = tidy
         self._state = State()
         self._late_quiet_until_s = 0.0
         self._woken_s = float("-inf")
@@ -148,6 +152,7 @@ class Loop:
         self._note_pace(tick)
         self._note_alarms(plan)
         self._notifier.tick(headline(plan))
+        self._tidy()
 
     async def _concluded(self, made: Draft, first: Sequence[SetPoint]) -> Plan | None:
         """The plan, checked and on its way; None for a tick that was left. `first` is sent: it is noted

@@ -26,7 +26,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from controller.daemon import look_for_garbage_seldom
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.domain.devices import (
@@ -44,6 +43,7 @@ from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.devices import Machines
 from controller.run.devicetask import Polling
+from controller.run.garbage import Garbage
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridsession import GridSession
@@ -160,7 +160,6 @@ class Stamped:
 
 def site(directory: str, port: int, devices: int, lines: Any) -> None:
     """The process: it tells each event's stamps when it is asked for them."""
-    look_for_garbage_seldom()
     asyncio.run(_site(Path(directory), port, devices, lines))
 
 
@@ -224,6 +223,7 @@ async def _site(directory: Path, port: int, devices: int, lines: Any) -> None:
         board=board,
         notifier=Notifier.from_environment(),
         wake=wake,
+        tidy=Garbage().after_tick,
     )
     async with asyncio.TaskGroup() as group:
         for part in (journal, recording, machines, loop, link):
