@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -21,7 +20,9 @@ from controller.run.baselines import Agreement
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.control import Control, ControlError
-from controller.run.devices import Machines, Polling, outcome_name
+from controller.run.devices import Machines, outcome_name
+from controller.run.devicetask import Polling
+from controller.run.garbage import Garbage, leave_it
 from controller.run.gridbook import StoreError
 from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.gridlink import GridLink
@@ -53,19 +54,11 @@ class _StopRequestedError(Exception):
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what went wrong otherwise, so that the service manager restarts."""
     keep_from_children()
-    look_for_garbage_seldom()
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, tidy=Garbage().after_tick))
     except (JournalError, StoreError, ApiError, ControlError) as error:
         raise StartError(str(error)) from error
-
-
-def look_for_garbage_seldom() -> None:
-    """What a tick of thousands of machines makes is nearly all freed by itself: with its usual thresholds the
-    collector goes through all there is several times within one, for tenths of a second."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 async def serve(
@@ -74,9 +67,10 @@ async def serve(
     clock: Clock | None = None,
     floor: Fleet | None = None,
     session: type[GridSession] = GridSession,
+    tidy: Callable[[], None] = leave_it,
 ) -> None:
     """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
-    the machines that it hands in."""
+    the machines that it hands in. `tidy` is called after every tick."""
     _make_queue_directories(settings)
     clock = clock or Clock()
     notifier = Notifier.from_environment()
@@ -133,6 +127,7 @@ async def serve(
             notifier=notifier,
             wake=wake,
             prices=prices,
+            tidy=tidy,
         )
         port = await api.start()
         if control is not None:

@@ -11,7 +11,8 @@ from controller.decide import doubt, jobs, profit, value
 from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
-from controller.decide.commands import Wish
+from controller.decide.commands import Wishes
+from controller.decide.device import DeviceState
 from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
@@ -19,7 +20,6 @@ from controller.decide.plan import Truth
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
-from controller.domain.devices import Means
 from controller.domain.jobs import Job, QueueReading
 from controller.domain.power import Power
 
@@ -168,40 +168,48 @@ def choose(
             kept = [job for job in place(jobs.queued(kept)) if job.id not in aside or not job.status.gpus]
 
 
-def wishes(seen: Snapshot, chosen: Chosen) -> tuple[Wish, ...]:
+def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     """Where each device should be that is not there, or has not yet shown that it is. One that is only
     watched has no other point to go to.
 
-    A doubtful one is asked again for what it has not shown; a forgiven one is taken to be where it may be.
+    A doubtful one is asked again for what it has not shown; a forgiven one is asked for nothing.
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.may.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
     rows = np.flatnonzero(obeying)
     offer = found.start[rows] + chosen.allocation.index[rows]
-    merits = (found.worth[offer] / np.maximum(1, found.watts[offer])).tolist()
-    wanted: list[Wish] = []
-    for row, merit, at, node in zip(
-        rows.tolist(), merits, chosen.at[rows].tolist(), fleet.node[rows].tolist(), strict=True
-    ):
-        spec = fleet.specs[row]
-        way = seen.tree.paths[node]
-        wanted.append(Wish(spec, seen.devices[spec.id], spec.points[at], merit, way))
-    for row in np.flatnonzero(
-        ~chosen.may.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)
-    ).tolist():
-        spec = fleet.specs[row]
-        state = seen.devices[spec.id]
-        if spec.id in chosen.cut:
-            continue
-        if spec.id in chosen.forgiven:
-            state = doubt.forgiven(spec, state)
-        way = seen.tree.paths[fleet.node[row]]
-        wanted.append(Wish(spec=spec, state=state, point=doubt.own_point(spec, state), merit=0.0, way=way))
-    for name in sorted(chosen.cut):
-        spec, way = seen.spec(name), seen.tree.paths[fleet.node[fleet.row[name]]]
-        state = seen.devices[name]
-        wanted.append(Wish(spec=spec, state=state, point=spec.floor, merit=0.0, way=way, means=Means.OUTLET))
-    return tuple(wanted)
+    doubtful = ~chosen.may.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)
+    cut = [fleet.row[name] for name in sorted(chosen.cut)]
+    doubtful[[*cut, *(fleet.row[name] for name in chosen.forgiven)]] = False
+    again = np.flatnonzero(doubtful)
+    return Wishes(
+        row=np.concatenate((rows, again, cut)).astype(np.int64),
+        at=np.concatenate((chosen.at[rows], _own_points(seen, again), [0] * len(cut))).astype(np.int64),
+        merit=np.concatenate(
+            (found.worth[offer] / np.maximum(1, found.watts[offer]), np.zeros(len(again) + len(cut)))
+        ),
+        outlet=np.arange(len(rows) + len(again) + len(cut)) >= len(rows) + len(again),
+    )
+
+
+def _own_points(seen: Snapshot, rows: Ints) -> Ints:
+    """Where each device was told to be, as far as it has that point."""
+    at = seen.columns.at[rows]
+    for place in np.flatnonzero(at < 0).tolist():
+        row = int(rows[place])
+        spec = seen.fleet.specs[row]
+        at[place] = seen.fleet.index_of(row, doubt.own_point(spec, seen.devices[spec.id]))
+    return at
+
+
+def forgiven(seen: Snapshot, chosen: Chosen) -> dict[str, DeviceState]:
+    """The states of those that are taken to be where they may be: nobody needs their watts."""
+    names = sorted(chosen.forgiven - chosen.cut)
+    return {
+        name: doubt.forgiven(seen.spec(name), seen.devices[name])
+        for name in names
+        if seen.fleet.has_choice[seen.fleet.row[name]]
+    }
 
 
 def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -> frozenset[str]:

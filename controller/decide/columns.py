@@ -37,6 +37,8 @@ class Columns:
     measured: Flags
     heard_s: Floats
     since_s: Floats
+    sent_s: Floats
+    failures: Ints
     began_w: Ints
     started_s: Floats
     may_start_s: Floats
@@ -77,6 +79,8 @@ class Columns:
         self.measured[row] = state.quality is Quality.MEASURED
         self.heard_s[row] = state.at_s
         self.since_s[row] = state.since_s
+        self.sent_s[row] = state.sent_s
+        self.failures[row] = state.failures
         self.began_w[row] = state.began.watts
         self.started_s[row] = state.started_s[-1] if state.started_s else -np.inf
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
@@ -98,6 +102,8 @@ class Columns:
         self.draw_w[rows] = [it.draw.watts for it in known]
         self.heard_s[rows] = [it.at_s for it in known]
         self.since_s[rows] = [it.since_s for it in known]
+        self.sent_s[rows] = [it.sent_s for it in known]
+        self.failures[rows] = [it.failures for it in known]
         self.began_w[rows] = [it.began.watts for it in known]
         self.started_s[rows] = [it.started_s[-1] if it.started_s else -np.inf for it in known]
         starts = zip(rows, known, strict=True)
@@ -124,6 +130,8 @@ def empty(rows: int) -> Columns:
         measured=np.zeros(rows, dtype=np.bool_),
         heard_s=np.full(rows, -np.inf),
         since_s=np.full(rows, -np.inf),
+        sent_s=np.full(rows, -np.inf),
+        failures=np.zeros(rows, dtype=np.int64),
         began_w=np.zeros(rows, dtype=np.int64),
         started_s=np.full(rows, -np.inf),
         may_start_s=np.full(rows, -np.inf),
@@ -139,3 +147,11 @@ def empty(rows: int) -> Columns:
 def counted_w(power_w: Ints, bias: Floats) -> Ints:
     """What points are reckoned to draw on devices of that bias: `DeviceState.reckoned` for many."""
     return np.ceil(power_w * bias).astype(np.int64)
+
+
+def overdue(fleet: Fleet, known: Columns, now_s: float) -> Flags:
+    """Who said yes and has had the time to show it, as `truth.observe` reckons that."""
+    lowering = counted_w(np.maximum(known.now_w, 0), known.bias) < known.worst_w
+    settle_s = np.where(lowering, fleet.settle_down_s, fleet.settle_up_s)
+    found: Flags = (known.truth == CODE[Truth.ACKNOWLEDGED]) & (now_s - known.sent_s > settle_s)
+    return found

@@ -6,14 +6,20 @@ else below that node. Room that a lowering device will free does not exist until
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.device import DeviceState
+from controller.decide.fleet import Fleet
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
-from controller.domain.devices import DeviceSpec, Means, OperatingPoint
+from controller.decide.snapshot import Mirror
+from controller.domain.devices import Means, SetPoint
 
 MAX_BACKOFF = 3
 FAILED_RETRY_S = 2.0
@@ -21,108 +27,158 @@ FAILED_RETRY_S = 2.0
 is sent again soon, at first. To refuse more harms nobody."""
 
 
-class Wish(NamedTuple):
-    """A device, where it should be, and how much that is worth per watt (who is raised first).
-
-    `way` are the indices of the nodes above it, from its own up to the root. By its outlet it only ever
-    goes to its floor.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wishes:
+    """Devices by row, the index of the point that each should be at, and how much that is worth per watt (who
+    is raised first). By its outlet a device only ever goes to its floor.
     """
 
-    spec: DeviceSpec
-    state: DeviceState
-    point: OperatingPoint
-    merit: float
-    way: tuple[int, ...]
-    means: Means = Means.COMMAND
+    row: Ints
+    at: Ints
+    merit: Floats
+    outlet: Flags
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def of(self, which: NDArray[np.intp] | Flags) -> Wishes:
+        return Wishes(
+            row=self.row[which], at=self.at[which], merit=self.merit[which], outlet=self.outlet[which]
+        )
+
+    def set_points(self, fleet: Fleet, first: int | None = None) -> tuple[SetPoint, ...]:
+        """The wishes as commands, in their order; or only the first so many."""
+        told = zip(
+            self.row[:first].tolist(), self.at[:first].tolist(), self.outlet[:first].tolist(), strict=True
+        )
+        return tuple(
+            [
+                SetPoint(
+                    device=fleet.specs[row].id,
+                    point=fleet.specs[row].points[at],
+                    means=Means.OUTLET if outlet else Means.COMMAND,
+                )
+                for row, at, outlet in told
+            ]
+        )
+
+
+NOBODY = Wishes(
+    row=np.zeros(0, dtype=np.int64),
+    at=np.zeros(0, dtype=np.int64),
+    merit=np.zeros(0),
+    outlet=np.zeros(0, dtype=np.bool_),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What is lowered now, in order; what is left to be raised, and who waits for a ramp down (by row)."""
+
+    lowers: Wishes = NOBODY
+    up: Wishes = NOBODY
+    waiting: Mapping[int, Reason] = field(default_factory=dict)
+    fall_w: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """Points to send, in order, why a wish was not sent, and the ramp room that is left."""
+    """Points to send, in order, why a wish was not sent (by row), and the ramp room that is left."""
 
-    lowers: tuple[Wish, ...]
-    raises: tuple[Wish, ...]
-    waiting: Mapping[str, Reason]
+    lowers: Wishes = NOBODY
+    raises: Wishes = NOBODY
+    waiting: Mapping[int, Reason] = field(default_factory=dict)
     saved: Saved = field(default_factory=Saved)
 
 
-def order(wishes: Sequence[Wish], room_w: Sequence[int], pace: Pace, now_s: float, retry_s: float) -> Orders:
-    """`room_w` is each node's limit less the worst case of everything below it."""
-    down: list[Wish] = []
-    up: list[Wish] = []
-    for wish in wishes:
-        if _due(wish, now_s, retry_s):
-            (down if _lowers(wish) else up).append(wish)
-    lowers, waiting, fall = _lowered(down, room_w, pace)
-    rise = Purse(pace.rise_w)
-    room = list(room_w)
-    raises: list[Wish] = []
-    started = 0
-    for wish in sorted(up, key=lambda wish: (-wish.merit, wish.spec.id)):
-        step = max(0, wish.state.counted(wish.point).watts - wish.state.worst.watts)
-        starting = wish.state.point == wish.spec.floor
-        if pace.held:
-            waiting[wish.spec.id] = Reason.HELD
-        elif any(room[node] < step for node in wish.way):
-            waiting[wish.spec.id] = Reason.WAITING
-        elif (starting and started >= pace.starts) or not rise.pays(wish.way, step):
-            waiting[wish.spec.id] = Reason.RAMPING
-        else:
-            raises.append(wish)
-            started += starting
-            for node in wish.way:
-                room[node] -= step
-    saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=fall.left_w)
-    return Orders(lowers=lowers, raises=tuple(raises), waiting=waiting, saved=saved)
-
-
-def _lowered(
-    wishes: list[Wish], room_w: Sequence[int], pace: Pace
-) -> tuple[tuple[Wish, ...], dict[str, Reason], Purse]:
-    """What may be lowered now. A ramp down holds back only what no limit above asks for."""
-    fall = Purse(pace.fall_w)
-    ordered = sorted(wishes, key=lambda wish: (-_freed(wish), wish.spec.id))
-    lowers: list[Wish] = []
-    waiting: dict[str, Reason] = {}
+def lowered(known: Mirror, wishes: Wishes, room_w: Ints, pace: Pace, now_s: float, retry_s: float) -> Lowered:
+    """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
+    the worst case of everything below it. A ramp down holds back only what no limit above asks for.
+    """
+    counts_w = _counts_w(known, wishes)
+    lowers = _lowers(known, wishes, counts_w)
+    due = _due(known, wishes, lowers, now_s, retry_s)
+    down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
+    freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]
+    order = np.lexsort((down.row, -freed_w))
+    down, freed_w = down.of(order), freed_w[order]
     if not pace.fall_w:
-        return tuple(ordered), waiting, fall
-    for wish in ordered:
-        if any(room_w[node] < 0 for node in wish.way):
-            fall.take(wish.way, _freed(wish))
-            lowers.append(wish)
-        elif fall.pays(wish.way, _freed(wish)):
-            lowers.append(wish)
+        return Lowered(lowers=down, up=up)
+    fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
+    may = np.ones(len(down), dtype=np.bool_)
+    short = (room_w < 0).tolist()
+    for place, (row, watts) in enumerate(zip(down.row.tolist(), freed_w.tolist(), strict=True)):
+        way = known.way(row)
+        if any(short[node] for node in way):
+            fall.take(way, watts)
+        elif not fall.pays(way, watts):
+            may[place] = False
+            waiting[row] = Reason.RAMPING
+    return Lowered(lowers=down.of(may), up=up, waiting=waiting, fall_w=fall.left_w)
+
+
+def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float) -> Orders:
+    """All orders: what was lowered, and what may be raised beside it."""
+    up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
+    steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
+    rise, room, waiting = Purse(pace.rise_w), room_w.tolist(), dict(before.waiting)
+    raised: list[int] = []
+    started = 0
+    for place, (row, step_w) in enumerate(zip(up.row.tolist(), steps_w, strict=True)):
+        way, spec = known.way(row), known.fleet.specs[row]
+        starting = known.devices[spec.id].point == spec.floor
+        if pace.held:
+            waiting[row] = Reason.HELD
+        elif any(room[node] < step_w for node in way):
+            waiting[row] = Reason.WAITING
+        elif (starting and started >= pace.starts) or not rise.pays(way, step_w):
+            waiting[row] = Reason.RAMPING
         else:
-            waiting[wish.spec.id] = Reason.RAMPING
-    return tuple(lowers), waiting, fall
+            raised.append(place)
+            started += starting
+            for node in way:
+                room[node] -= step_w
+    saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=before.fall_w)
+    raises = up.of(np.array(raised, dtype=np.intp))
+    return Orders(lowers=before.lowers, raises=raises, waiting=waiting, saved=saved)
 
 
-def _lowers(wish: Wish) -> bool:
+def _counts_w(known: Mirror, wishes: Wishes) -> Ints:
+    """What each device is reckoned to draw at the point that it should be at: `DeviceState.counted`."""
+    fleet, columns, row = known.fleet, known.columns, wishes.row
+    counts_w = counted_w(fleet.power_w[fleet.start[row] + wishes.at], columns.bias[row])
+    for place in np.flatnonzero(columns.stuck_w[row] > 0).tolist():
+        spec = fleet.specs[row[place]]
+        counts_w[place] = known.devices[spec.id].counted(spec.points[wishes.at[place]]).watts
+    return counts_w
+
+
+def _lowers(known: Mirror, wishes: Wishes, counts_w: Ints) -> Flags:
     """Down, or the same again to a device that may still be above it: never adds a watt to what is drawn."""
-    if wish.means is Means.OUTLET:
-        return True
-    state, counts = wish.state, wish.state.counted(wish.point)
-    assert state.point is not None
-    if wish.point.is_at(state.point) and state.draw.watts < counts.watts:
-        return counts.watts < state.worst.watts
-    return wish.point.power.watts <= state.point.power.watts and counts.watts <= state.worst.watts
+    fleet, columns, row = known.fleet, known.columns, wishes.row
+    worst_w = columns.worst_w[row]
+    again = (wishes.at == columns.at[row]) & (columns.draw_w[row] < counts_w)
+    lower = fleet.power_w[fleet.start[row] + wishes.at] <= columns.now_w[row]
+    return wishes.outlet | np.where(again, counts_w < worst_w, lower & (counts_w <= worst_w))
 
 
-def _due(wish: Wish, now_s: float, retry_s: float) -> bool:
-    """A new point is sent at once; the same one again only after a growing pause, and only while unproven."""
-    state = wish.state
-    assert state.point is not None
-    if wish.means is Means.OUTLET:
-        return now_s - max(state.given_up_s, state.sent_s) >= retry_s
-    if not wish.point.is_at(state.point):
-        return True
-    if state.truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED):
-        return False  # there, or on its way: one that does not come becomes a liar, and is asked again
-    failed = state.failed_s > state.sent_s or (state.truth is Truth.REFUSED and _lowers(wish))
+def _due(known: Mirror, wishes: Wishes, lowers: Flags, now_s: float, retry_s: float) -> Flags:
+    """A new point is sent at once; the same one again only after a growing pause, and only while unproven:
+    one that is there, or on its way and does not come, becomes a liar, and is asked again.
+    """
+    columns, row = known.columns, wishes.row
+    again = wishes.at == columns.at[row]
+    due: Flags = ~again & ~wishes.outlet
+    for place in np.flatnonzero(wishes.outlet | (again & ~ON_ITS_WAY[columns.truth[row]])).tolist():
+        state = known.devices[known.fleet.specs[row[place]].id]
+        if wishes.outlet[place]:
+            due[place] = now_s - max(state.given_up_s, state.sent_s) >= retry_s
+        else:
+            due[place] = now_s - state.sent_s >= _pause_s(state, retry_s, lowers=bool(lowers[place]))
+    return due
+
+
+def _pause_s(state: DeviceState, retry_s: float, *, lowers: bool) -> float:
+    failed = state.failed_s > state.sent_s or (state.truth is Truth.REFUSED and lowers)
     first_s = FAILED_RETRY_S if failed else retry_s
-    pause_s = min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)
-    return now_s - state.sent_s >= pause_s
-
-
-def _freed(wish: Wish) -> int:
-    return wish.state.worst.watts - wish.state.counted(wish.point).watts
+    return min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)

@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import CODE
+from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
 from controller.decide.nodes import per_node
 from controller.decide.plan import Truth
@@ -59,7 +59,7 @@ def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:
     known = seen.columns
     obeys = known.seen & (known.now_w >= 0)
     unanswered: list[int] = []
-    for row in np.flatnonzero(obeys & (known.truth != CODE[Truth.CONFIRMED])).tolist():
+    for row in np.flatnonzero(obeys & _may_be_doubtful(seen, now_s)).tolist():
         spec = seen.fleet.specs[row]
         state = seen.devices[spec.id]
         obeys[row] = not doubt.doubtful(spec, state, now_s)
@@ -87,6 +87,20 @@ def passed_now(seen: Snapshot, limits: Limits) -> Flags:
             carried_w[at] = max(carried_w[at], metered.watts)
     passed: Flags = carried_w > bound_w
     return passed
+
+
+def _may_be_doubtful(seen: Snapshot, now_s: float) -> Flags:
+    """All that `doubt.doubtful` and `doubt.unanswered` can hold for, and few others: thousands may be on
+    their way."""
+    known = seen.columns
+    more = known.worst_w > counted_w(np.maximum(known.now_w, 0), known.bias)
+    waited_s, settle_s = now_s - known.since_s, seen.fleet.settle_down_s
+    had_time = waited_s > np.minimum(
+        settle_s / 2, np.maximum(doubt.UNANSWERED_S, doubt.UNANSWERED * settle_s)
+    )
+    had_time |= (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
+    may_be: Flags = (known.truth != CODE[Truth.CONFIRMED]) & more & (had_time | (known.failures > 1))
+    return may_be
 
 
 def sleeping_on(seen: Snapshot) -> Flags:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import Ground, State, ground_of
+from controller.decide.step import Draft
 from controller.decide.timeline import grid_now, link_since
 from controller.decide.tree import Tree, sum_up
+from controller.domain.devices import SetPoint
 from controller.domain.site import Site
 
 CANNOT_BE_TOLD = np.array(
@@ -38,6 +40,23 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
     else:
         broken += _unseen_count_at_their_worst(fleet, after, plan)
         broken += _within_limits(ground, before, inputs, fleet, after, plan) if plan.ready else ()
+    if broken:
+        raise BrokenInvariantError("; ".join(broken))
+
+
+def check_lowers(made: Draft, commands: Iterable[SetPoint]) -> None:
+    """The same for commands that are sent before their plan is made: they must be points that the devices
+    have, and no device may draw more by them than it may already.
+    """
+    broken = []
+    for command in commands:
+        spec = made.seen.spec(command.device)
+        state = made.seen.devices[command.device]
+        if command.point not in spec.points:
+            broken.append(f"I2: {command.device} has no point {command.point.name}")
+        lower = state.point is not None and command.point.power <= state.point.power
+        if command.point != spec.floor and not (lower and state.counted(command.point) <= state.worst):
+            broken.append(f"I4: {command.device} is raised to {command.point.name} before there is a plan")
     if broken:
         raise BrokenInvariantError("; ".join(broken))
 

@@ -29,7 +29,6 @@ from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
 from controller.decide.tree import sum_up
-from controller.domain.devices import SetPoint
 from controller.domain.grid import Link
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, tightest
@@ -42,7 +41,9 @@ REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a pass came to. `after` is the site as it is once the orders are given."""
+    """What a pass came to. `after` is the site as it is once the orders are given; `raised` are the rows of
+    those whose worst case grows by them.
+    """
 
     grid: GridNow
     limits: Limits
@@ -50,13 +51,14 @@ class Decision:
     chosen: Chosen
     swing: Swing
     orders: Orders
+    raised: Ints
     job_commands: tuple[JobCommand, ...]
     ready: bool
 
 
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     grants = _grants(inputs, made)
-    told = (*made.orders.lowers, *made.orders.raises)
+    orders, fleet = made.orders, made.after.fleet
     lowest_w = least_w(made.after, made.chosen.may)
     means = Means(
         lowest_w=lowest_w,
@@ -76,12 +78,8 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         nodes=_nodes(made, grants),
         ready=made.ready,
         least=Power(int(lowest_w[0])),
-        commands=tuple([SetPoint(device=wish.spec.id, point=wish.point, means=wish.means) for wish in told]),
-        raised=tuple(
-            wish.spec.id
-            for wish in made.orders.raises
-            if made.after.devices[wish.spec.id].worst > wish.state.worst
-        ),
+        commands=(*orders.lowers.set_points(fleet), *orders.raises.set_points(fleet)),
+        raised=tuple(fleet.specs[row].id for row in made.raised.tolist()),
         job_commands=made.job_commands,
         alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
         standings=tuple(standings(made.grid, inputs.utc_s, held_to, means)),
@@ -124,8 +122,8 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     idle = fleet.gpu.copy()
     idle[[fleet.row[gpu] for gpu in working if gpu in fleet.row]] = False
     waiting = np.full(len(fleet), -1, dtype=np.int64)
-    for name, reason in made.orders.waiting.items():
-        waiting[fleet.row[name]] = REASON_CODE[reason]
+    for row, reason in made.orders.waiting.items():
+        waiting[row] = REASON_CODE[reason]
     cases: list[tuple[Flags, Ints | Reason]] = [
         (fleet.isolated & ~known.seen, Reason.ISOLATED),
         (known.truth == CODE[Truth.UNREACHABLE], Reason.UNREACHABLE),

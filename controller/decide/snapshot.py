@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from controller.decide import columns, nodes, silence, thermal, truth
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.columns import Columns
+from controller.decide.columns import CODE, Columns, overdue
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, Moment, Reach, StepMargin, rated_w
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
-from controller.decide.plan import Inputs, Sample
+from controller.decide.plan import Inputs, Sample, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
 from controller.decide.tree import Tree, sum_up, tree_of
-from controller.domain.devices import DeviceSpec, Reading
+from controller.domain.devices import DeviceSpec, Outcome, Reading
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 
@@ -41,13 +41,20 @@ def ground_of(site: Site) -> Ground:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mirror:
-    """`devices` as arrays, and the readings they were observed with. Valid for that very mapping only."""
+    """`devices` as arrays, and the readings and answers they were observed with. Valid for that very mapping
+    only.
+    """
 
     ground: Ground
     fleet: Fleet
     devices: Mapping[str, DeviceState]
     columns: Columns
     readings: Mapping[str, Sample[Reading]]
+    outcomes: Mapping[str, Sample[Outcome]]
+
+    def way(self, row: int) -> tuple[int, ...]:
+        """The nodes above a device, from its own up to the root."""
+        return self.ground.tree.paths[self.fleet.node[row]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,7 @@ class Snapshot:
     devices: Mapping[str, DeviceState]
     columns: Columns
     readings: Mapping[str, Sample[Reading]]
+    outcomes: Mapping[str, Sample[Outcome]]
     memory: Mapping[str, NodeMemory]
     metered: Mapping[str, Power | None]
     other_w: Ints
@@ -140,6 +148,7 @@ class Snapshot:
             devices=self.devices,
             columns=self.columns,
             readings=self.readings,
+            outcomes=self.outcomes,
         )
 
 
@@ -177,6 +186,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         devices=seen.devices,
         columns=known,
         readings=inputs.readings,
+        outcomes=inputs.outcomes,
         memory=memory,
         metered={
             name: sample.value.power if sample and not memory[name].doubted else None
@@ -209,7 +219,8 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
     silent = before.seen & (quiet_s > fleet.stale_after_s)
     booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w)
     rows = {fleet.row[name] for name in news}
-    rows.update(np.flatnonzero(before.in_flight | silent | booted).tolist())
+    rows.update(np.flatnonzero(silent | booted | overdue(fleet, before, inputs.now_s)).tolist())
+    rows.update(_answering(mirror, inputs))
     known, devices = before.copy(), dict(state.devices)
     rows -= _said_again(mirror, news, inputs.now_s, devices, known)
     for row in rows:
@@ -221,6 +232,19 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
         if was.at_s < after.at_s and last is not None and last.value is inputs.readings[spec.id].value:
             known.steady[row] = was.said_again(after) and truth.lasts(spec, after, inputs.now_s)
     return replace(mirror, devices=devices, columns=known)
+
+
+def _answering(mirror: Mirror, inputs: Inputs) -> Iterator[int]:
+    """Those of whom an answer is waited for, and who gave another one than that they were observed with, or
+    in the very moment in which they were told."""
+    before, now, known = mirror.outcomes, inputs.outcomes, mirror.columns
+    unanswered = (known.truth == CODE[Truth.COMMANDED]).tolist()
+    for row in np.flatnonzero(known.in_flight).tolist():
+        name = mirror.fleet.specs[row].id
+        answer = now.get(name)
+        at_once = unanswered[row] and answer is not None and answer.at_s >= known.sent_s[row]
+        if at_once or answer is not before.get(name):
+            yield row
 
 
 def _said_again(
@@ -253,7 +277,14 @@ def _all_observed(ground: Ground, state: State, inputs: Inputs) -> Mirror:
         after = _device(fleet, row, state.devices.get(spec.id, DeviceState()), inputs)
         devices[spec.id] = after
         known.put(fleet, row, after)
-    return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings=inputs.readings)
+    return Mirror(
+        ground=ground,
+        fleet=fleet,
+        devices=devices,
+        columns=known,
+        readings=inputs.readings,
+        outcomes=inputs.outcomes,
+    )
 
 
 def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> DeviceState:

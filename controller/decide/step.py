@@ -5,15 +5,15 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from controller.decide import commands, economics, jobs, profit, relative, truth, value
-from controller.decide.choose import Chosen, choose, wishes
+from controller.decide.arrays import Ints
+from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.columns import CODE
-from controller.decide.commands import Orders, Wish
+from controller.decide.commands import Lowered, Orders
 from controller.decide.device import DeviceState
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
@@ -29,7 +29,7 @@ from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.decide.tree import sum_up
-from controller.domain.devices import Means
+from controller.domain.devices import SetPoint
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 
@@ -46,39 +46,89 @@ class Aim:
     follow: Follow
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draft:
+    """A decision half made: what is seen, where the site should go, and what is lowered for that. What it
+    lowers will be in its plan, whatever else comes to be in it. `state` is as it was, but for the take-over.
+    """
+
+    site: Site
+    state: State
+    inputs: Inputs
+    before: Before
+    grid: GridNow
+    seen: Snapshot
+    aim: Aim
+    pace: Pace
+    room_w: Ints
+    lowered: Lowered
+
+    def lowers(self, first: int) -> tuple[SetPoint, ...]:
+        """The first commands of the plan, so many at most: none of them ever adds a watt."""
+        return self.lowered.lowers.set_points(self.seen.fleet, first)
+
+
 def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """The next state and plan of `site`. It never promises more than the limits, or says infeasible."""
+    return conclude(draft(site, state, inputs))
+
+
+def draft(site: Site, state: State, inputs: Inputs) -> Draft:
+    """The first half of a step: up to what may be sent before the rest is known."""
     link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
     before = relative.begun(state.before, inputs.events, inputs.utc_s, inputs.now_s)
     grid = grid_now(before.told(inputs.events), inputs.utc_s, link, site)
     seen = look(site, state, inputs)
     aim = _aim(site, state, inputs, grid, seen)
     state = _readiness(site, state, inputs, seen, aim.limits)
-    wanted = wishes(seen, aim.chosen)
-    orders = _orders(site, state, inputs, seen, aim, wanted)
-    told = (*orders.lowers, *orders.raises)
-    changes = {wish.spec.id: wish.state for wish in wanted if wish.state is not seen.devices[wish.spec.id]}
-    changes |= {wish.spec.id: _told(wish, inputs.now_s) for wish in told}
-    after = seen.changed(changes)
+    pace, room_w = _pace(site, state, inputs, seen), aim.limits.room_w(seen.worst_w)
+    lowered = Lowered()
+    if state.ready_s is not None:  # nothing before the site was taken over
+        wanted = wishes(seen, aim.chosen)
+        lowered = commands.lowered(seen.mirror(), wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
+    return Draft(
+        site=site,
+        state=state,
+        inputs=inputs,
+        before=before,
+        grid=grid,
+        seen=seen,
+        aim=aim,
+        pace=pace,
+        room_w=room_w,
+        lowered=lowered,
+    )
+
+
+def conclude(made: Draft) -> tuple[State, Plan]:
+    """The second half: what is raised, the plan as it is told, and the state for the next step."""
+    site, state, inputs, seen, aim = made.site, made.state, made.inputs, made.seen, made.aim
+    now_s, ready = inputs.now_s, state.ready_s is not None
+    orders = Orders()
+    if ready:
+        orders = commands.order(seen.mirror(), made.lowered, made.room_w, made.pace, now_s)
+    after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     job_orders, sent = jobs.commands(
-        aim.chosen.kept if state.ready_s is not None else (),
-        aim.chosen.aside if state.ready_s is not None else (),
+        aim.chosen.kept if ready else (),
+        aim.chosen.aside if ready else (),
         lambda gpu, placement: _ready_for(after, gpu, placement),
         state.jobs,
-        inputs.now_s,
+        now_s,
         site.policy.retry_s,
     )
-    made = Decision(
-        grid=grid,
+    raises = orders.raises.row
+    decision = Decision(
+        grid=made.grid,
         limits=aim.limits,
         after=after,
         chosen=aim.chosen,
         swing=aim.swing,
         orders=orders,
+        raised=raises[after.columns.worst_w[raises] > seen.columns.worst_w[raises]],
         job_commands=job_orders,
-        ready=state.ready_s is not None,
+        ready=ready,
     )
-    plan = draw_up(site, inputs, made)
+    plan = draw_up(site, inputs, decision)
     state = replace(
         state,
         devices=after.devices,
@@ -91,7 +141,7 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
-        before=_drawn(before, grid, seen, state.ready_s is not None, inputs.now_s),
+        before=_drawn(made.before, made.grid, seen, ready, now_s),
         mirror=after.mirror(),
         recall=aim.chosen.recall,
     )
@@ -118,17 +168,6 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
         margin=margin,
         follow=course.follow,
     )
-
-
-def _orders(
-    site: Site, state: State, inputs: Inputs, seen: Snapshot, aim: Aim, wanted: Sequence[Wish]
-) -> Orders:
-    """Nothing before the site was taken over."""
-    if state.ready_s is None:
-        return Orders(lowers=(), raises=(), waiting={})
-    room_w = aim.limits.room_w(seen.worst_w).tolist()
-    pace = _pace(site, state, inputs, seen)
-    return commands.order(wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
 
 
 def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
@@ -169,10 +208,18 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
     )
 
 
-def _told(wish: Wish, now_s: float) -> DeviceState:
-    if wish.means is Means.OUTLET:
-        return truth.cut(wish.spec, wish.state, now_s)
-    return truth.commanded(wish.spec, wish.state, wish.point, now_s)
+def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState]:
+    """The states of those that are told something, once they are."""
+    states: dict[str, DeviceState] = {}
+    for to in (orders.lowers, orders.raises):
+        for row, at, outlet in zip(to.row.tolist(), to.at.tolist(), to.outlet.tolist(), strict=True):
+            spec = seen.fleet.specs[row]
+            before = seen.devices[spec.id]
+            if outlet:
+                states[spec.id] = truth.cut(spec, before, now_s)
+            else:
+                states[spec.id] = truth.commanded(spec, before, spec.points[at], now_s)
+    return states
 
 
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:

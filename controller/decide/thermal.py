@@ -34,6 +34,8 @@ def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
         shares.append(derate(-reading.margin_c, -MARGIN_DERATE_C, 0.0, before))
     if shares:
         return max(shares)
+    if before == 0.0:
+        return before
     asleep = spec.floor.rate == 0 and reading.draw <= spec.floor.power + spec.floor.power
     return 0.0 if asleep else before
 

@@ -81,8 +81,8 @@ def observe(
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
     state = _unstuck(spec, _heard(state, sample), now_s)
-    idles = idle(spec, state, reading.rate, now_s)
-    state = state._replace(idle_s=(now_s if state.idle_s is None else state.idle_s) if idles else None)
+    if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
+        state = state._replace(idle_s=now_s if state.idle_s is None else None)
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:

@@ -30,7 +30,8 @@ from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
-from controller.run.turns import Lane, ReadTurn, backoff_s
+from controller.run.devicetask import DeviceTask, Polling
+from controller.run.turns import Lane
 from controller.run.voice import Voice
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
 
@@ -38,8 +39,6 @@ log = structlog.get_logger()
 
 SPREAD_S = 2.0
 """First polls are spread over this long; later ones keep their phase."""
-QUICK_POLL_S = 1.0
-"""How soon a device is read again while a command is waiting for its proof."""
 SENSOR_PAUSE_S = 0.05
 """The least between two polls of a meter that uses up its time."""
 QUEUE_POLL_S = 0.5
@@ -48,14 +47,6 @@ CLOSE_DEADLINE_S = 1.0
 AT_ONCE = 100
 """So many devices are woken for their commands in one round of the event loop: thousands would all be woken
 before the first of them gets to its socket."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polling:
-    """How often to read, and how long a read may take."""
-
-    every_s: float = 5.0
-    deadline_s: float = 5.0
 
 
 @dataclass(slots=True)
@@ -67,109 +58,6 @@ class Heard:
     zones: dict[str, Sample[ZoneReading]] = field(default_factory=dict)
     outcomes: dict[str, Sample[Outcome]] = field(default_factory=dict)
     queues: dict[str, QueueReading] = field(default_factory=dict)
-
-
-class DeviceTask:
-    """One device. `post` leaves a command for it; a newer one replaces one that was not yet sent."""
-
-    def __init__(self, driver: Driver, polling: Polling, machines: Machines, delay_s: float) -> None:
-        self.driver = driver
-        self._polling = polling
-        self._machines = machines
-        self._delay_s = delay_s
-        self._command: SetPoint | None = None
-        self._posted = asyncio.Event()
-        self._poll: asyncio.Timeout | None = None
-        self._voice = Voice(driver.spec.id)
-        self._quick_until_s = 0.0
-        self._failures = 0
-        self._slow = False
-
-    def post(self, command: SetPoint) -> None:
-        self._command = command
-        self._posted.set()
-        if self._poll is not None and not self._poll.expired():
-            self._poll.reschedule(self._machines.clock.now_s())
-
-    def ask_now(self) -> None:
-        """Ends the rest between two polls."""
-        self._posted.set()
-
-    async def run(self) -> None:
-        await self._rest(self._delay_s)
-        while True:
-            obey_cancellation()
-            began_s = self._machines.clock.now_s()
-            if self._command is not None:
-                await self._apply()
-                continue
-            await self._read()
-            await self._rest(began_s + self._every_s(began_s) - self._machines.clock.now_s())
-
-    def _every_s(self, now_s: float) -> float:
-        """The time from one poll to the next; none where the last had to leave before its time."""
-        if self._slow:
-            return 0.0
-        if now_s < self._quick_until_s:
-            return min(QUICK_POLL_S, self._polling.every_s)
-        failures = 0 if self.driver.spec.id in self._machines.pressed else self._failures
-        return backoff_s(self.driver.spec.id, failures, self._polling.every_s)
-
-    async def _rest(self, for_s: float) -> None:
-        """Wait for the next poll, or for a command."""
-        self._posted.clear()
-        if self._command is None and for_s > 0:
-            try:
-                async with asyncio.timeout(for_s):
-                    await self._posted.wait()
-            except TimeoutError:
-                return
-
-    @property
-    def _lane(self) -> Lane:
-        silent = self._voice.is_silent or self._slow
-        return self._machines.silent if silent else self._machines.answering
-
-    async def _read(self) -> None:
-        """One poll. A command ends it, be it under way or still waiting for its turn."""
-        turn = ReadTurn(self._lane, self._machines.silent)
-        try:
-            async with asyncio.timeout(None) as self._poll, turn, turn.until(self._polling.deadline_s):
-                reading = await self.driver.read()
-        except (TimeoutError, DriverError) as error:
-            if self._command is None:
-                self._missed(error, was_cut=turn.was_cut)
-            return
-        finally:
-            self._poll = None
-        self._slow, self._failures = False, 0
-        self._machines.counts["ok"] += 1
-        self._voice.heard()
-        self._machines.heard.readings[self.driver.spec.id] = Sample(self._machines.clock.now_s(), reading)
-
-    def _missed(self, error: Exception, *, was_cut: bool) -> None:
-        self._slow = was_cut
-        if not was_cut:
-            self._failures += 1
-            self._machines.counts["failed"] += 1
-            self._voice.silent(error)
-
-    async def _apply(self) -> None:
-        """Carry out the newest command: one that came while this waited for its turn replaces it."""
-        async with self._lane.commanding:
-            command, self._command = self._command, None
-            assert command is not None
-            try:
-                async with asyncio.timeout(command.deadline_s):
-                    outcome = await self.driver.apply(command)
-            except (TimeoutError, DriverError) as error:
-                outcome = Failed(repr(error))
-        now_s = self._machines.clock.now_s()
-        self._quick_until_s = now_s + self.driver.spec.settle_down_s
-        if self._command is None:  # else the core would take it for the answer to the newer one
-            self._machines.heard.outcomes[command.device] = Sample(now_s, outcome)
-        self._machines.answered(command, outcome)
-        await self._rest(QUICK_POLL_S / 2)
 
 
 class Machines:
@@ -194,6 +82,7 @@ class Machines:
         self.silent = Lane()
         self.pressed: frozenset[str] = frozenset()
         self._unsent: dict[str, SetPoint] = {}
+        self._awaits_more = False
         self._has_unsent = asyncio.Event()
         self._job_answered = job_answered
         self._sensors = sensors
@@ -214,10 +103,23 @@ class Machines:
         told = ((driver.spec.id, driver.detail) for driver in drivers if isinstance(driver, Detailed))
         return {device: detail for device, detail in told if detail is not None}
 
+    def post_first(self, commands: Sequence[SetPoint]) -> None:
+        """Hand over the first commands of a plan that is not made yet; `post` of the others must follow. What
+        is left of earlier ones waits for that: it may be replaced.
+        """
+        self._awaits_more = True
+        for command in commands:
+            self._unsent.pop(command.device, None)
+            self.heard.outcomes.pop(command.device, None)
+            self._tasks[command.device].post_first(command)
+
     def post(self, commands: Iterable[SetPoint]) -> None:
         """Leave commands for their devices, in this order; what is left of earlier ones comes after them."""
         newer = {command.device: command for command in commands}
-        if newer:
+        if newer or self._awaits_more:
+            self._awaits_more = False
+            for name in newer:  # what came while the plan was made answers an older command
+                self.heard.outcomes.pop(name, None)
             self._unsent = newer | {name: it for name, it in self._unsent.items() if name not in newer}
             self._hand_over()
 
@@ -228,7 +130,13 @@ class Machines:
             self._tasks[name].ask_now()
         self.pressed = devices
 
+    def holds_newer(self, than: SetPoint) -> bool:
+        """Whether its device is told something else by now, to which an answer to this would be none."""
+        return than.device in self._unsent
+
     def _hand_over(self) -> None:
+        if self._awaits_more:
+            return
         for name in tuple(islice(self._unsent, AT_ONCE)):
             self._tasks[name].post(self._unsent.pop(name))
         if self._unsent:

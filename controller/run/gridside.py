@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from controller.decide.plan import REASONS, TRUTHS, CapReason, Inputs, Plan, Reason, Truth
-from controller.domain.devices import DeviceKind
+from controller.decide.plan import (
+    REASONS,
+    TRUTHS,
+    UNLIMITED_W,
+    CapReason,
+    Inputs,
+    Plan,
+    Reason,
+    Truth,
+)
+from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.grid import EventStatus, GridEvent, Link, Right
 from controller.domain.power import ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
@@ -18,10 +28,12 @@ from controller.run.livebaseline import LiveBaselines
 from controller.run.seals import Anchor
 
 _COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
-_CAN_RISE = frozenset(
-    {Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE}
+_CAN_RISE = np.isin(
+    REASONS,
+    (Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE),
 )
 """What keeps a machine down and would not keep it from being raised if the grid asked."""
+_IDLE = REASONS.index(Reason.IDLE)
 _UNSEEN = tuple(TRUTHS.index(truth) for truth in (Truth.STALE, Truth.UNREACHABLE))
 
 
@@ -49,6 +61,7 @@ class LinkedGrid:
         self._own = own
         self._anchor = anchor
         self._baselines = baselines
+        self._layout: Layout | None = None
 
     @property
     def state(self) -> Link:
@@ -65,7 +78,10 @@ class LinkedGrid:
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
         seal = self._anchor()
-        report = replace(site_report(inputs, plan), seal="" if seal is None else str(seal))
+        if self._layout is None or self._layout.specs is not plan.grants.specs:
+            self._layout = layout_of(plan.grants.specs)
+        report = site_report(inputs, plan, self._layout)
+        report = replace(report, seal="" if seal is None else str(seal))
         for link in self._links:
             link.observe(self._with_baseline(report, link))
         if self._own is not None:
@@ -79,9 +95,40 @@ class LinkedGrid:
         return replace(report, baseline=baseline)
 
 
-def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """What does not change from plan to plan for the same devices, as arrays: where each one's points begin
+    among those of all, and at which of them it produces something; `node` is an index of `nodes`.
+    """
+
+    specs: tuple[DeviceSpec, ...]
+    of_kind: Mapping[DeviceKind, NDArray[np.bool_]]
+    nodes: tuple[str, ...]
+    node: NDArray[np.int64]
+    top_w: NDArray[np.int64]
+    start: NDArray[np.int64]
+    produces: NDArray[np.bool_]
+
+
+def layout_of(specs: tuple[DeviceSpec, ...]) -> Layout:
+    nodes = {spec.node: 0 for spec in specs}
+    place = {name: at for at, name in enumerate(nodes)}
+    return Layout(
+        specs=specs,
+        of_kind={
+            kind: np.array([spec.kind is kind for spec in specs], dtype=np.bool_) for kind in DeviceKind
+        },
+        nodes=tuple(nodes),
+        node=np.array([place[spec.node] for spec in specs], dtype=np.int64),
+        top_w=np.array([spec.points[-1].power.watts for spec in specs], dtype=np.int64),
+        start=np.cumsum([0, *(len(spec.points) for spec in specs)], dtype=np.int64),
+        produces=np.array([point.rate > 0 for spec in specs for point in spec.points], dtype=np.bool_),
+    )
+
+
+def site_report(inputs: Inputs, plan: Plan, layout: Layout) -> SiteReport:
     """The site meter is what counts. Without it, what devices say and all other load is an estimate."""
-    parts = tuple(_part(plan, kind) for kind in DeviceKind)
+    parts = tuple(_part(plan, layout, kind) for kind in DeviceKind)
     metered = plan.nodes[0].metered
     other = plan.nodes[0].granted - Power(int(plan.grants.power_w.sum()))
     demand = metered if metered is not None else total(part.demand for part in parts) + other
@@ -90,20 +137,12 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
         demand=demand,
         setpoint=plan.cap,
         quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
-        state=_operating(plan),
+        state=_operating(plan, layout),
         shed_available=max(demand - plan.least, ZERO),
-        rise_available=_rise(plan, demand),
+        rise_available=_rise(plan, layout, demand),
         granted=plan.nodes[0].granted,
         parts=parts,
-        places=tuple(
-            Place(
-                node=node.node,
-                demand=node.metered if node.metered is not None else node.granted,
-                granted=node.granted,
-                quality=DataQuality.OK if node.metered is not None else DataQuality.ESTIMATED,
-            )
-            for node in plan.nodes
-        ),
+        places=tuple(_places(plan)),
         progress=tuple(
             Progress(
                 event=standing.event,
@@ -118,43 +157,51 @@ def site_report(inputs: Inputs, plan: Plan) -> SiteReport:
     )
 
 
-def _rise(plan: Plan, demand: Power) -> Power:
+def _places(plan: Plan) -> Iterator[Place]:
+    """Every node by its meter, or without one by what was granted below it."""
+    for name, granted_w in zip(plan.nodes.ids, plan.nodes.granted_w.tolist(), strict=True):
+        metered, granted = plan.nodes.metered.get(name), Power(granted_w)
+        yield Place(
+            node=name,
+            demand=metered if metered is not None else granted,
+            granted=granted,
+            quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
+        )
+
+
+def _rise(plan: Plan, layout: Layout, demand: Power) -> Power:
     """How much more the site could draw now: machines that are seen and obey, up to their highest point, and
     only as far as the limit of their own node and of the site leaves room."""
-    room = {
-        node.node: node.limit.power - node.worst if isinstance(node.limit, Limit) else None
-        for node in plan.nodes
-    }
-    grants, wanted = plan.grants, dict[str, int]()
-    for spec, reason, worst_w in zip(
-        grants.specs, grants.reason.tolist(), grants.worst_w.tolist(), strict=True
-    ):
-        if REASONS[reason] in _CAN_RISE:
-            wanted[spec.node] = wanted.get(spec.node, 0) + max(spec.points[-1].power.watts - worst_w, 0)
-    rises = (
-        Power(more_w) if (left := room.get(node)) is None else min(Power(more_w), left)
-        for node, more_w in wanted.items()
+    nodes, can_rise = plan.nodes, _CAN_RISE[plan.grants.reason]
+    left_w = np.where(nodes.limit_w == UNLIMITED_W, UNLIMITED_W, nodes.limit_w - nodes.worst_w)
+    room_w = dict(zip(nodes.ids, left_w.tolist(), strict=True))
+    more_w = np.where(can_rise, np.maximum(layout.top_w - plan.grants.worst_w, 0), 0)
+    wanted_w = np.bincount(layout.node, weights=more_w, minlength=len(layout.nodes)).astype(np.int64)
+    may = np.bincount(layout.node[can_rise], minlength=len(layout.nodes)) > 0
+    rises_w = (
+        min(watts, room_w.get(name, UNLIMITED_W))
+        for name, watts, some in zip(layout.nodes, wanted_w.tolist(), may.tolist(), strict=True)
+        if some
     )
-    rise = max(total(rises), ZERO)
+    rise = max(Power(sum(rises_w)), ZERO)
     cap = [plan.cap.power - demand] if isinstance(plan.cap, Limit) else []
-    site = room[plan.nodes[0].node]
-    return max(min([rise, *cap, *([] if site is None else [site])]), ZERO)
+    return max(min([rise, *cap, Power(room_w[nodes.ids[0]])]), ZERO)
 
 
-def _operating(plan: Plan) -> OperatingState:
+def _operating(plan: Plan, layout: Layout) -> OperatingState:
     """Curtailed is a site whose cap is the grid's doing; idle is one in which nothing is at work."""
     curtailed = plan.cap_reason in (CapReason.EVENT, CapReason.TARGET, CapReason.LINK_LOST)
-    rows = zip(plan.grants.specs, plan.grants.at.tolist(), plan.grants.reason.tolist(), strict=True)
-    works = (spec.points[at].rate > 0 and REASONS[reason] is not Reason.IDLE for spec, at, reason in rows)
-    if len(plan.grants) and not any(works):
+    at = plan.grants.at
+    point = np.where(at < 0, layout.start[1:] - 1, layout.start[:-1] + at)
+    works = layout.produces[point] & (plan.grants.reason != _IDLE)
+    if len(plan.grants) and not works.any():
         return OperatingState.IDLE_CURTAILED if curtailed else OperatingState.IDLE_NORMAL
     return OperatingState.RUNNING_CURTAILED if curtailed else OperatingState.RUNNING_NORMAL
 
 
-def _part(plan: Plan, kind: DeviceKind) -> Part:
+def _part(plan: Plan, layout: Layout, kind: DeviceKind) -> Part:
     """What a silent device draws nobody knows: it is not told as less than it may be."""
     grants = plan.grants
     drawn_w = np.where(np.isin(grants.truth, _UNSEEN), grants.worst_w, grants.draw_w)
-    of_kind = np.array([spec.kind is kind for spec in grants.specs], dtype=np.bool_)
-    demand = Power(int(drawn_w[of_kind].sum()))
+    demand = Power(int(drawn_w[layout.of_kind[kind]].sum()))
     return Part(name=kind.value, demand=demand, quality=DataQuality.ESTIMATED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -150,14 +150,18 @@ class Journal:
         row = (microseconds(self._utc()), f"{command.queue}/{command.job}", command.action.value, 0)
         self._waiting.add("commands", (*row, outcome_name(outcome), detail))
 
+    def commanded(self, commands: Iterable[SetPoint], why: Callable[[str], str]) -> None:
+        """Note what devices are told; `why` gives the reason by device."""
+        utc_us = microseconds(self._utc())
+        for command in commands:
+            what = (command.device, command.point.name, command.point.power.watts)
+            self._waiting.add("commands", (utc_us, *what, "commanded", why(command.device)))
+
     def planned(self, plan: Plan) -> None:
         """Note a plan: its commands with their reasons, and what the site and its nodes draw."""
+        self.commanded(plan.commands, plan.grants.why)
         utc_s = self._utc()
         utc_us = microseconds(utc_s)
-        for command in plan.commands:
-            why = plan.grants.why(command.device)
-            what = (command.device, command.point.name, command.point.power.watts)
-            self._waiting.add("commands", (utc_us, *what, "commanded", why))
         before, self._nodes_period = self._nodes_period, int(utc_s // NODES_EVERY_S)
         for node in plan.nodes if self._nodes_period != before else plan.nodes[:1]:
             metered_w = node.metered.watts if node.metered is not None else None

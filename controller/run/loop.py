@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 import structlog
 
 from controller.decide import silence
 from controller.decide.economics import priced, prices_of
-from controller.decide.invariants import check
+from controller.decide.invariants import check, check_lowers
 from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
 from controller.decide.snapshot import State
-from controller.decide.step import step
+from controller.decide.step import Draft, conclude, draft
+from controller.domain.devices import SetPoint
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Limit
 from controller.domain.site import Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
-from controller.run.devices import Machines
+from controller.run.devices import AT_ONCE, Machines
+from controller.run.garbage import leave_it
 from controller.run.journal import Journal
 from controller.run.notify import Notifier
 from controller.run.prices import Constants, PriceSide
@@ -29,8 +33,9 @@ log = structlog.get_logger()
 LEAST_GAP_S = 0.2
 """A flood of messages wakes the loop no sooner after it woke it than this."""
 HEAD_START = 3
-"""So many rounds of the event loop the first commands have before anything is written down or told: enough to
-be handed to their drivers and to reach their sockets."""
+"""So many rounds of the event loop the first commands have before anything else is worked out, written down
+or told: enough to be handed to their drivers and to reach their sockets."""
+NOT_PLANNED = "sent ahead of a plan that was not made"
 LATE_QUIET_S = 60.0
 """Ticks that are late now and then are one warning, until none was late for this long."""
 
@@ -59,7 +64,8 @@ class Islanded:
 
 
 class Loop:
-    """`wake` lets a message that changes something be acted on before the next tick is due."""
+    """`wake` lets a message that changes something be acted on before the next tick is due. `tidy` is called
+    after every tick."""
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Loop:
         notifier: Notifier,
         wake: asyncio.Event,
         prices: PriceSide | None = None,
+        tidy: Callable[[], None] = leave_it,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -85,6 +92,7 @@ class Loop:
         self._notifier = notifier
         self._wake = wake
         self._prices = Constants() if prices is None else prices
+        self._tidy = tidy
         self._state = State()
         self._late_quiet_until_s = 0.0
         self._woken_s = float("-inf")
@@ -113,25 +121,29 @@ class Loop:
         return min(planned_s, self._woken_s)
 
     async def _tick(self, due_s: float) -> None:
-        """Decide and send; only then write down and tell what was decided."""
+        """Decide and send; only then write down and tell what was decided. What never adds a watt is sent as
+        soon as it is known. A tick that has sent nothing when something else comes up is left for the next.
+        """
         self._wake.clear()  # what comes from here on is for the next tick
         began_s = self._clock.now_s()
         inputs = self._inputs(began_s)
         self._recorder.deciding(self._state, inputs)
-        state, plan = step(self._site, self._state, inputs)
-        check(self._site, self._state, inputs, state, plan)
-        self._state = state
-        self._recorder.decided(plan)
-        self._machines.post(plan.commands)
-        self._machines.post_jobs(plan.job_commands)
-        self._machines.press(_in_the_way(plan, state))
-        for _ in range(HEAD_START if plan.commands else 0):
-            await asyncio.sleep(0)
-        self._journal.planned(plan)
+        made = draft(self._site, self._state, inputs)
+        first = made.lowers(AT_ONCE)
+        if first:
+            check_lowers(made, first)
+            self._machines.post_first(first)
+        plan = await self._concluded(made, first)
+        if plan is None:
+            return
+        try:
+            await _rounds(HEAD_START if plan.commands else 0)
+        finally:
+            self._journal.planned(plan)
         self._grid.planned(inputs, plan)
         tick = Tick(
             inputs=inputs,
-            state=state,
+            state=self._state,
             plan=plan,
             utc_s=inputs.utc_s,
             late_s=max(0.0, began_s - due_s),
@@ -141,6 +153,43 @@ class Loop:
         self._note_pace(tick)
         self._note_alarms(plan)
         self._notifier.tick(headline(plan))
+        self._tidy()
+
+    async def _concluded(self, made: Draft, first: Sequence[SetPoint]) -> Plan | None:
+        """The plan, checked and on its way; None for a tick that was left. `first` is sent: it is noted
+        whatever becomes of the rest, and what it was part of is decided to its end.
+        """
+        with ExitStack() as unless_planned:
+            unless_planned.callback(self._journal.commanded, first, lambda _: NOT_PLANNED)
+            try:
+                await _rounds(HEAD_START)
+            except asyncio.CancelledError:
+                if first:
+                    self._decide(made)
+                else:
+                    self._recorder.left()
+                raise
+            if self._wake.is_set() and not first and self._may_wake:
+                self._recorder.left()
+                return None
+            plan = self._decide(made)
+            unless_planned.pop_all()
+        self._machines.post(plan.commands[len(first) :])
+        self._machines.post_jobs(plan.job_commands)
+        self._machines.press(_in_the_way(plan, self._state))
+        return plan
+
+    def _decide(self, made: Draft) -> Plan:
+        state, plan = conclude(made)
+        check(self._site, self._state, made.inputs, state, plan)
+        self._state = state
+        self._recorder.decided(plan)
+        return plan
+
+    @property
+    def _may_wake(self) -> bool:
+        """Whether a message that comes now is acted on at once. A tick that one began is never left."""
+        return self._clock.now_s() - self._woken_s >= LEAST_GAP_S
 
     def _inputs(self, now_s: float) -> Inputs:
         heard = self._machines.heard
@@ -189,6 +238,11 @@ def _in_the_way(plan: Plan, state: State) -> frozenset[str]:
     if known is None:
         return frozenset()
     return silence.in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
+
+
+async def _rounds(of_the_event_loop: int) -> None:
+    for _ in range(of_the_event_loop):
+        await asyncio.sleep(0)
 
 
 def headline(plan: Plan) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from controller import decide, domain
+from controller.run.giveway import keep_going
 
 Json = Any
 
@@ -36,9 +37,12 @@ class PlainFormError(Exception):
 
 
 class Writer:
-    """Turns values into JSON; `take_layouts` are the classes that the reader must be told of before it."""
+    """Turns values into JSON; `take_layouts` are the classes that the reader must be told of before it. After
+    each piece of work it calls `give_way`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, give_way: Callable[[], None] = keep_going) -> None:
+        self._give_way = give_way
         self._classes: dict[type, tuple[int, Callable[[Any], tuple[Any, ...]]]] = {}
         self._untold: list[Json] = []
 
@@ -59,6 +63,7 @@ class Writer:
             return [SET, *sorted(map(self.whole, value))]
         if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
             return [ARRAY, value.dtype.str, list(value.shape), b64encode(value.tobytes()).decode()]
+        self._give_way()
         number, parts = self._classes.get(kind) or self._learn(kind)
         return [number, *map(self.whole, parts(value))]
 
@@ -86,8 +91,11 @@ class Writer:
         for key, value in now.items():
             if key not in before:
                 form += (self.whole(key), self.whole(value))
-            elif before[key] is not value and differ(before[key], value):
+            elif before[key] is value:
+                continue
+            elif differ(before[key], value):
                 form += (self.whole(key), self.change(before[key], value))
+            self._give_way()
         return form
 
     def _differing(self, sort: int, before: tuple[Any, ...], now: tuple[Any, ...]) -> Json:

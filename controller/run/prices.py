@@ -15,7 +15,7 @@ from controller.decide.economics import prices_now
 from controller.decide.plan import PriceNow
 from controller.domain.prices import Ladder, PriceKey, PriceReading
 from controller.run.clock import Clock
-from controller.run.devices import Polling
+from controller.run.devicetask import Polling
 from controller.run.voice import Voice
 from drivers.base import PriceSource
 

@@ -1,7 +1,8 @@
 """The recording: the inputs of every decision, in a SQLite file beside the journal, for `wattshift replay`.
 
 The loop only puts a reference down. A thread of its own works out the differences and writes them once a
-second. What cannot be written is a gap, never a wait: a full disk costs the recording, never control.
+second, and gives way to the loop while it does. What cannot be written is a gap, never a wait: a full disk
+costs the recording, never control.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,7 @@ import structlog
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.domain.site import Site
+from controller.run.giveway import GiveWay
 from controller.run.plainform import PlainFormError
 from controller.run.tickstream import StreamWriter, Tick
 from controller.run.told import told
@@ -38,6 +40,8 @@ CREATE TABLE IF NOT EXISTS frames (
 );
 """
 FLUSH_EVERY_S = 1.0
+HURRY_TICKS = 5
+"""When more wait than this, writing them does not give way to the loop: it would end in a gap."""
 WAITING_TICKS = 30
 """Ten thousand devices are some 5 MB a tick as long as they wait for the disk."""
 CHUNK_S = 600.0
@@ -61,11 +65,14 @@ class Begins(StrEnum):
 
 
 class Recorder(Protocol):
-    """What the loop tells of: first what it is about to decide on, then what came of it."""
+    """What the loop tells of: first what it is about to decide on, then what came of it, if anything."""
 
     def deciding(self, before: State, inputs: Inputs) -> None: ...
 
     def decided(self, plan: Plan) -> None: ...
+
+    def left(self) -> None:
+        """What was to be decided was left, and nothing was told."""
 
 
 class NotRecorded:
@@ -75,6 +82,9 @@ class NotRecorded:
         return None
 
     def decided(self, plan: Plan) -> None:
+        return None
+
+    def left(self) -> None:
         return None
 
 
@@ -120,6 +130,7 @@ class Recording:
         self._begins = Begins.START
         self._is_failing = False
         self._has_warned = False
+        self._give_way = GiveWay()
 
     def deciding(self, before: State, inputs: Inputs) -> None:
         self._deciding = Waiting(before, inputs)
@@ -128,6 +139,9 @@ class Recording:
         assert self._deciding is not None
         self._deciding.plan = plan
         self._put_down()
+
+    def left(self) -> None:
+        self._deciding = None
 
     async def run(self) -> None:
         """Write behind until cancelled."""
@@ -175,7 +189,8 @@ class Recording:
 
     # -- on the thread ----------------------------------------------------------------------------------
 
-    def _write_all(self, taken: Iterable[Waiting]) -> None:
+    def _write_all(self, taken: Sequence[Waiting]) -> None:
+        self._give_way.hurry = len(taken) > HURRY_TICKS
         try:
             db = self._connection()
             with db:
@@ -208,7 +223,7 @@ class Recording:
             "INSERT INTO chunks (begins, program, first_utc_s, last_utc_s, bytes) VALUES (?, ?, ?, ?, 0)",
             (begins.value, self._program, utc_s, utc_s),
         )
-        writer = StreamWriter(self._site, first.before)
+        writer = StreamWriter(self._site, first.before, self._give_way)
         if writer.trouble and not self._has_warned:
             self._has_warned = True
             log.warning("recording_without_state", why=writer.trouble)

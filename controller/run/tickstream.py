@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from controller.decide.plan import Inputs
 from controller.decide.snapshot import State
 from controller.domain.site import Site
+from controller.run.giveway import keep_going
 from controller.run.plainform import PlainFormError, Reader, Writer, differ
 from controller.run.told import Told
 
@@ -47,8 +48,8 @@ class Head:
 class StreamWriter:
     """`text` of one tick after the other; the bytes returned so far are always whole ticks."""
 
-    def __init__(self, site: Site, state: State) -> None:
-        self._writer = Writer()
+    def __init__(self, site: Site, state: State, give_way: Callable[[], None] = keep_going) -> None:
+        self._writer = Writer(give_way)
         self._packer = zlib.compressobj(LEVEL)
         self._inputs: Inputs | None = None
         self._told: Told | None = None

@@ -59,11 +59,13 @@ class Turns:
 
 class Lane:
     """How many machines are spoken to at once. Those that do not answer have a lane of their own: each
-    holds its turn until its deadline, and a few dozen of them would make everybody else stale."""
+    holds its turn until its deadline, and a few dozen of them would make everybody else stale. The first
+    commands of a plan do not wait behind thousands that older plans have left."""
 
     def __init__(self) -> None:
         self.reading = Turns(READS_AT_ONCE)
-        self.commanding = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self.commanding = Turns(COMMANDS_AT_ONCE)
+        self.commanding_first = Turns(COMMANDS_AT_ONCE)
 
 
 class ReadTurn:

@@ -26,7 +26,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from controller.daemon import look_for_garbage_seldom
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.domain.devices import (
@@ -42,7 +41,9 @@ from controller.domain.power import Limit, Power
 from controller.run import logs
 from controller.run.board import Board
 from controller.run.clock import Clock
-from controller.run.devices import Machines, Polling
+from controller.run.devices import Machines
+from controller.run.devicetask import Polling
+from controller.run.garbage import Garbage
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridsession import GridSession
@@ -63,8 +64,9 @@ SHARE = 0.6
 HOLDS_S, APART_S = 3.0, 7.0
 """How long an event lasts, and how far apart two begin: all machines are back by then."""
 STARTED_WITHIN_S = 120.0
-STAGES = ("received", "woken", "deciding", "decided", "handed")
-"""What is stamped on the way of an event, in this order."""
+STAGES = ("received", "woken", "deciding", "lowered", "handed", "planned")
+"""What is stamped on the way of an event, in this order: it came, was durable, a tick begins; who is lowered
+first is known, a driver has the first command; all of the plan is made and checked."""
 
 
 @dataclass(slots=True)
@@ -127,8 +129,18 @@ class Main:
         return None
 
 
+class StampedMachines(Machines):
+    """Machines, with the moment at which the first commands are known."""
+
+    stamps: Stamps
+
+    def post_first(self, commands: Sequence[SetPoint]) -> None:
+        self.stamps.again("lowered")
+        super().post_first(commands)
+
+
 class Stamped:
-    """The recording, with the moments between which a plan is decided and checked."""
+    """The recording, with the moments at which a tick begins to decide and has decided."""
 
     def __init__(self, recording: Recording, stamps: Stamps) -> None:
         self._recording = recording
@@ -139,13 +151,15 @@ class Stamped:
         self._recording.deciding(before, inputs)
 
     def decided(self, plan: Plan) -> None:
-        self._stamps.again("decided")
+        self._stamps.mark("planned")
         self._recording.decided(plan)
+
+    def left(self) -> None:
+        self._recording.left()
 
 
 def site(directory: str, port: int, devices: int, lines: Any) -> None:
     """The process: it tells each event's stamps when it is asked for them."""
-    look_for_garbage_seldom()
     asyncio.run(_site(Path(directory), port, devices, lines))
 
 
@@ -162,7 +176,7 @@ async def _site(directory: Path, port: int, devices: int, lines: Any) -> None:
     recording = Recording(
         recording_path(directory / "journal.db"), site=made, program="bench", keep_days=1.0, max_mb=500.0
     )
-    machines = Machines(
+    machines = StampedMachines(
         drivers=[(machine, Polling(every_s=POLL_S)) for machine in floor],
         sensors=[(Main(floor), Polling(every_s=METER_S))],
         queues=(),
@@ -171,6 +185,8 @@ async def _site(directory: Path, port: int, devices: int, lines: Any) -> None:
         answered=journal.answered,
         job_answered=journal.job_answered,
     )
+
+    machines.stamps = stamps
 
     class Session(GridSession):
         def __init__(self, config: GridConfig, **rest: Any) -> None:
@@ -207,6 +223,7 @@ async def _site(directory: Path, port: int, devices: int, lines: Any) -> None:
         board=board,
         notifier=Notifier.from_environment(),
         wake=wake,
+        tidy=Garbage().after_tick,
     )
     async with asyncio.TaskGroup() as group:
         for part in (journal, recording, machines, loop, link):
@@ -279,7 +296,7 @@ async def _ready(lines: Any) -> None:
 
 
 def table(found: Sequence[dict[str, float]]) -> list[str]:
-    whole = [row for row in found if "handed" in row]
+    whole = [row for row in found if STAGES[-1] in row]
     cpu_s = statistics.fmean(row["cpu"] for row in found) / 1000
     lines = [f"{len(whole)} of {len(found)} events led to a command; {cpu_s:.1f} s of CPU each"]
     if whole:

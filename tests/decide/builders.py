@@ -282,19 +282,22 @@ def grants_of(specs: Iterable[DeviceSpec], said: Iterable[Grant], nodes: Sequenc
     def watts(powers: Iterable[Power]) -> NDArray[np.int64]:
         return np.array([power.watts for power in powers], dtype=np.int64)
 
+    def places(of: Iterable[int]) -> NDArray[np.int64]:
+        return np.array(list(of), dtype=np.int64)
+
     return Grants(
         specs=specs,
         row={spec.id: row for row, spec in enumerate(specs)},
         nodes=tuple(nodes),
-        at=np.array([spec.points.index(one.point) for spec, one in zip(specs, said, strict=True)]),
-        wanted=np.array([spec.points.index(one.wanted) for spec, one in zip(specs, said, strict=True)]),
+        at=places(spec.points.index(one.point) for spec, one in zip(specs, said, strict=True)),
+        wanted=places(spec.points.index(one.wanted) for spec, one in zip(specs, said, strict=True)),
         power_w=watts(one.power for one in said),
         worst_w=watts(one.worst for one in said),
         draw_w=watts(one.draw for one in said),
         age_s=np.array([one.age_s for one in said]),
         truth=np.array([TRUTHS.index(one.truth) for one in said], dtype=np.int8),
-        reason=np.array([REASONS.index(one.reason) for one in said]),
-        limited_by=np.array([nodes.index(one.limited_by) if one.limited_by else -1 for one in said]),
+        reason=places(REASONS.index(one.reason) for one in said),
+        limited_by=places(nodes.index(one.limited_by) if one.limited_by else -1 for one in said),
     )
 
 

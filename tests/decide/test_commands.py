@@ -2,42 +2,88 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from controller.decide.commands import Orders, Wish, order
+from controller.decide import columns
+from controller.decide.commands import Wishes, lowered, order
 from controller.decide.device import DeviceState
-from controller.decide.pace import Pace
+from controller.decide.fleet import fleet_of
+from controller.decide.pace import Pace, Saved
 from controller.decide.plan import Reason, Truth
+from controller.decide.snapshot import Mirror, ground_of
 from controller.decide.truth import commanded
-from controller.domain.devices import Means, OperatingPoint
+from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 from controller.domain.power import Power
-from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner, node, site
 
 SITE, PDU = 0, 1
 ROOMY = (10**9, 10**9)
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A device, and where it should be."""
+
+    spec: DeviceSpec
+    state: DeviceState
+    point: OperatingPoint
+    merit: float = 0.0
+    means: Means = Means.COMMAND
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Who is lowered and raised, in order; why others are not; the ramp room that is left."""
+
+    lowers: tuple[str, ...]
+    raises: tuple[str, ...]
+    waiting: dict[str, Reason]
+    saved: Saved
+
+
 def wish(name: str, now: OperatingPoint, goal: OperatingPoint, merit: float = 1.0, **changes: Any) -> Wish:
     """A device that is confirmed at `now` and should be at `goal`."""
-    return Wish(
-        spec=miner(name, "pdu"), state=device(now, **changes), point=goal, merit=merit, way=(PDU, SITE)
-    )
+    return Wish(miner(name, "pdu"), device(now, **changes), goal, merit)
 
 
 def again(name: str, state: DeviceState, goal: OperatingPoint = SLEEP) -> Wish:
-    return Wish(spec=miner(name, "pdu"), state=state, point=goal, merit=0.0, way=(PDU, SITE))
+    return Wish(miner(name, "pdu"), state, goal)
 
 
 def say(
     *wishes: Wish, room_w: tuple[int, int] = ROOMY, pace: Pace | None = None, retry_s: float = 20.0
-) -> Orders:
-    return order(wishes, room_w, pace or Pace(), NOW_S, retry_s)
+) -> Said:
+    """The orders for a PDU with these devices on it."""
+    known, pace, room = _known(wishes), pace or Pace(), np.array(room_w)
+    row = [known.fleet.row[one.spec.id] for one in wishes]
+    wanted = Wishes(
+        row=np.array(row),
+        at=np.array([known.fleet.index_of(row[at], one.point) for at, one in enumerate(wishes)]),
+        merit=np.array([one.merit for one in wishes]),
+        outlet=np.array([one.means is Means.OUTLET for one in wishes]),
+    )
+    orders = order(known, lowered(known, wanted, room, pace, NOW_S, retry_s), room, pace, NOW_S)
+    specs = known.fleet.specs
+    return Said(
+        lowers=tuple(one.device for one in orders.lowers.set_points(known.fleet)),
+        raises=tuple(one.device for one in orders.raises.set_points(known.fleet)),
+        waiting={specs[at].id: reason for at, reason in orders.waiting.items()},
+        saved=orders.saved,
+    )
 
 
-def names(wishes: tuple[Wish, ...]) -> list[str]:
-    return [wished.spec.id for wished in wishes]
+def _known(wishes: tuple[Wish, ...]) -> Mirror:
+    ground = ground_of(site(node("pdu")))
+    fleet = fleet_of(ground.site, ground.tree, [one.spec for one in wishes])
+    known = columns.empty(len(fleet))
+    for one in wishes:
+        known.put(fleet, fleet.row[one.spec.id], one.state)
+    devices = {one.spec.id: one.state for one in wishes}
+    return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings={}, outcomes={})
 
 
 # Lower first
@@ -46,7 +92,7 @@ def names(wishes: tuple[Wish, ...]) -> list[str]:
 def test_what_frees_most_watts_is_lowered_first() -> None:
     orders = say(wish("a", LOW, SLEEP), wish("b", FULL, SLEEP), wish("c", FULL, LOW), wish("d", FULL, SLEEP))
 
-    assert names(orders.lowers) == ["b", "d", "a", "c"]
+    assert list(orders.lowers) == ["b", "d", "a", "c"]
 
 
 def test_a_lowering_needs_no_room_and_no_turn() -> None:
@@ -56,7 +102,7 @@ def test_a_lowering_needs_no_room_and_no_turn() -> None:
         pace=Pace(held=True, rise_w={SITE: 0.0}, starts=0),
     )
 
-    assert names(orders.lowers) == ["a"]
+    assert list(orders.lowers) == ["a"]
 
 
 def test_a_device_that_is_where_it_should_be_is_told_nothing() -> None:
@@ -72,7 +118,7 @@ def test_a_raise_waits_until_every_node_above_has_room_for_what_it_adds() -> Non
     room = 3_470
     raised = wish("a", SLEEP, FULL)
 
-    assert names(say(raised, room_w=(room, room)).raises) == ["a"]
+    assert list(say(raised, room_w=(room, room)).raises) == ["a"]
     for short in ((room - 1, room), (room, room - 1)):
         orders = say(raised, room_w=short)
         assert (orders.raises, orders.waiting) == ((), {"a": Reason.WAITING})
@@ -81,13 +127,13 @@ def test_a_raise_waits_until_every_node_above_has_room_for_what_it_adds() -> Non
 def test_room_that_a_lowering_will_free_does_not_exist_yet() -> None:
     orders = say(wish("a", FULL, SLEEP), wish("b", SLEEP, FULL), room_w=(0, 0))
 
-    assert (names(orders.lowers), orders.waiting) == (["a"], {"b": Reason.WAITING})
+    assert (list(orders.lowers), orders.waiting) == (["a"], {"b": Reason.WAITING})
 
 
 def test_room_is_given_away_once_and_to_the_best_first() -> None:
     orders = say(wish("a", SLEEP, FULL, merit=1), wish("b", SLEEP, FULL, merit=2), room_w=(4_000, 4_000))
 
-    assert (names(orders.raises), orders.waiting) == (["b"], {"a": Reason.WAITING})
+    assert (list(orders.raises), orders.waiting) == (["b"], {"a": Reason.WAITING})
 
 
 def test_a_raise_back_within_what_a_device_may_draw_anyway_still_waits_while_the_limit_is_passed() -> None:
@@ -97,11 +143,11 @@ def test_a_raise_back_within_what_a_device_may_draw_anyway_still_waits_while_the
     fits = say(again("a", falling, FULL), room_w=(0, 0), pace=Pace(rise_w={SITE: 0.0}))
 
     assert (over.raises, over.waiting) == ((), {"a": Reason.WAITING})
-    assert (names(fits.raises), fits.saved.rise_w) == (["a"], {SITE: 0.0})
+    assert (list(fits.raises), fits.saved.rise_w) == (["a"], {SITE: 0.0})
 
 
 def test_what_a_device_counts_for_now_is_what_a_raise_adds_to() -> None:
-    hungry = wish("a", LOW, FULL)._replace(state=device(LOW, worst_w=2_600))
+    hungry = replace(wish("a", LOW, FULL), state=device(LOW, worst_w=2_600))
 
     fits = say(hungry, room_w=(900, 900), pace=Pace(rise_w={SITE: 1_000.0}))
 
@@ -120,7 +166,7 @@ def test_nothing_is_raised_while_raises_are_held() -> None:
 def test_no_more_watts_are_raised_than_the_ramp_allows() -> None:
     orders = say(wish("a", SLEEP, FULL, 2), wish("b", SLEEP, FULL, 1), pace=Pace(rise_w={SITE: 6_939.0}))
 
-    assert (names(orders.raises), orders.waiting) == (["a"], {"b": Reason.RAMPING})
+    assert (list(orders.raises), orders.waiting) == (["a"], {"b": Reason.RAMPING})
 
 
 def test_a_large_machine_keeps_its_turn_in_the_ramp() -> None:
@@ -137,7 +183,7 @@ def test_no_more_machines_are_started_at_once_than_allowed_and_those_that_run_do
 
     orders = say(*wishes, pace=Pace(starts=1))
 
-    assert (names(orders.raises), orders.waiting) == (["a", "c"], {"b": Reason.RAMPING})
+    assert (list(orders.raises), orders.waiting) == (["a", "c"], {"b": Reason.RAMPING})
 
 
 # Again
@@ -159,33 +205,33 @@ def test_no_more_machines_are_started_at_once_than_allowed_and_those_that_run_do
 def test_the_same_command_is_sent_again_after_a_growing_pause_and_soon_at_first_to_who_refused_less(
     truth: Truth, attempts: int, pause_s: float
 ) -> None:
-    def asked(ago_s: float) -> Orders:
+    def asked(ago_s: float) -> Said:
         told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
         return say(again("a", told._replace(truth=truth, attempts=attempts)))
 
     assert asked(pause_s - 0.1).lowers == ()
-    assert names(asked(pause_s).lowers) == ["a"]
+    assert list(asked(pause_s).lowers) == ["a"]
 
 
 def test_who_refused_to_draw_more_is_asked_again_only_after_the_whole_pause() -> None:
-    def asked(ago_s: float) -> Orders:
+    def asked(ago_s: float) -> Said:
         told = commanded(miner(), device(SLEEP), FULL, NOW_S - ago_s)
         return say(again("a", told._replace(truth=Truth.REFUSED), FULL))
 
     assert asked(19.9).raises == ()
-    assert names(asked(20.0).raises) == ["a"]
+    assert list(asked(20.0).raises) == ["a"]
 
 
 @pytest.mark.parametrize(("attempts", "pause_s"), [(1, 2.0), (3, 8.0)])
 def test_it_is_sent_again_soon_where_the_last_one_got_no_answer_whatever_became_of_those_before(
     attempts: int, pause_s: float
 ) -> None:
-    def asked(ago_s: float, *, answered_s: float) -> Orders:
+    def asked(ago_s: float, *, answered_s: float) -> Said:
         told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
         return say(again("a", told._replace(attempts=attempts, failed_s=NOW_S - ago_s + answered_s)))
 
     assert asked(pause_s - 0.1, answered_s=1.0).lowers == ()
-    assert names(asked(pause_s, answered_s=1.0).lowers) == ["a"]
+    assert list(asked(pause_s, answered_s=1.0).lowers) == ["a"]
     assert asked(pause_s, answered_s=-1.0).lowers == ()  # that was the one before: this one may yet be heard
 
 
@@ -199,7 +245,7 @@ def test_who_is_there_or_on_its_way_is_not_asked_again(truth: Truth) -> None:
 def test_another_point_is_sent_at_once() -> None:
     told = commanded(miner(), device(FULL), LOW, NOW_S)
 
-    assert names(say(again("a", told, SLEEP)).lowers) == ["a"]
+    assert list(say(again("a", told, SLEEP)).lowers) == ["a"]
 
 
 def test_asking_again_for_a_raise_is_a_raise() -> None:
@@ -212,7 +258,7 @@ def test_asking_again_for_a_raise_is_a_raise() -> None:
 
     assert (held.lowers, held.waiting) == ((), {"a": Reason.HELD})
     assert (over.lowers, over.waiting) == ((), {"a": Reason.WAITING})
-    assert names(free.raises) == ["a"]
+    assert list(free.raises) == ["a"]
 
 
 HELD = Pace(held=True)
@@ -221,20 +267,20 @@ HELD = Pace(held=True)
 def test_told_the_same_again_who_may_still_draw_more_is_lowered() -> None:
     falling = commanded(miner(), device(FULL), LOW, NOW_S - 500)._replace(draw=Power(2_000))
 
-    assert names(say(again("a", falling, LOW), pace=HELD).lowers) == ["a"]
+    assert list(say(again("a", falling, LOW), pace=HELD).lowers) == ["a"]
 
 
 def test_told_the_same_again_who_draws_all_that_it_counts_for_adds_nothing() -> None:
     there = commanded(miner(), device(SLEEP), FULL, NOW_S - 500)._replace(draw=Power(3_500))
 
-    assert names(say(again("a", there, FULL), pace=HELD).lowers) == ["a"]
+    assert list(say(again("a", there, FULL), pace=HELD).lowers) == ["a"]
 
 
 def test_a_lower_point_is_a_lowering_up_to_what_a_device_may_draw_and_a_raise_above_that() -> None:
     def falling(worst_w: int) -> DeviceState:
         return device(FULL, Truth.COMMANDED, worst_w=worst_w, draw_w=400)
 
-    assert names(say(again("a", falling(2_400), LOW), pace=HELD).lowers) == ["a"]
+    assert list(say(again("a", falling(2_400), LOW), pace=HELD).lowers) == ["a"]
     assert say(again("a", falling(2_399), LOW), pace=HELD).waiting == {"a": Reason.HELD}
 
 
@@ -246,7 +292,7 @@ def test_no_more_watts_are_lowered_than_the_ramp_allows_where_no_limit_asks_for_
 
     orders = say(*wishes, room_w=(0, 0), pace=Pace(fall_w={SITE: 4_000.0}))
 
-    assert (names(orders.lowers), orders.waiting) == (["a"], {"b": Reason.RAMPING})
+    assert (list(orders.lowers), orders.waiting) == (["a"], {"b": Reason.RAMPING})
     assert orders.saved.fall_w == {SITE: 530.0}
 
 
@@ -256,7 +302,7 @@ def test_below_any_node_whose_limit_is_passed_no_ramp_holds_a_lowering_back(room
 
     orders = say(*wishes, room_w=room_w, pace=Pace(fall_w={SITE: 4_000.0}))
 
-    assert (names(orders.lowers), orders.waiting) == (["a", "b"], {})
+    assert (list(orders.lowers), orders.waiting) == (["a", "b"], {})
     assert orders.saved.fall_w == {SITE: -2_940.0}
 
 
@@ -279,12 +325,12 @@ def test_an_outlet_is_switched_at_once_and_again_only_after_a_pause(
         given_up_s=NOW_S - given_up_ago_s,
     )
 
-    orders = say(again("a", liar)._replace(means=Means.OUTLET), pace=HELD)
+    orders = say(replace(again("a", liar), means=Means.OUTLET), pace=HELD)
 
-    assert names(orders.lowers) == (["a"] if due else [])
+    assert list(orders.lowers) == (["a"] if due else [])
 
 
 def test_taking_its_power_is_a_lowering_whatever_a_device_counts_for() -> None:
     silent = device(SLEEP, Truth.STALE, worst_w=20, draw_w=20)
 
-    assert names(say(again("a", silent)._replace(means=Means.OUTLET), pace=HELD).lowers) == ["a"]
+    assert list(say(replace(again("a", silent), means=Means.OUTLET), pace=HELD).lowers) == ["a"]

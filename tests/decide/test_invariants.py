@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.invariants import BrokenInvariantError, check
+from controller.decide.invariants import BrokenInvariantError, check, check_lowers
 from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
-from controller.decide.step import step
+from controller.decide.step import draft, step
 from controller.domain.devices import DeviceSpec, OperatingPoint, SetPoint, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Node, Site, Zone
@@ -429,3 +429,32 @@ def test_a_hot_zone_bounds_a_whole_plan() -> None:
 
     grant = plan.grants[0]
     assert (grant.point, grant.reason) == (SLEEP, Reason.THERMAL)
+
+
+# Sent ahead of a plan
+
+
+def test_a_command_that_adds_a_watt_is_not_sent_ahead_of_a_plan() -> None:
+    plant, given = site(), inputs(miner("a"), readings=[reading("a", 2_400)])
+    made = draft(plant, running({"a": device(LOW)}), given)
+
+    check_lowers(made, [SetPoint(device="a", point=SLEEP), SetPoint(device="a", point=LOW)])
+    with pytest.raises(BrokenInvariantError, match="I4: a is raised to full before there is a plan"):
+        check_lowers(made, [SetPoint(device="a", point=FULL)])
+
+
+def test_a_point_below_that_counts_for_more_than_a_device_may_draw_is_not_sent_ahead_of_a_plan() -> None:
+    plant, given = site(), inputs(miner("a"), readings=[reading("a", 1_000)])
+    made = draft(plant, running({"a": device(FULL, Truth.COMMANDED, worst_w=1_000, draw_w=1_000)}), given)
+
+    with pytest.raises(BrokenInvariantError, match="I4: a is raised to low"):
+        check_lowers(made, [SetPoint(device="a", point=LOW)])
+
+
+def test_a_point_that_a_device_lacks_is_not_sent_ahead_of_a_plan() -> None:
+    plant, given = site(), inputs(miner("a"), readings=[reading("a", 3_500)])
+    made = draft(plant, running({"a": device(FULL)}), given)
+    other = OperatingPoint(name="other", power=Power(100), rate=0.0)
+
+    with pytest.raises(BrokenInvariantError, match="I2: a has no point other"):
+        check_lowers(made, [SetPoint(device="a", point=other)])

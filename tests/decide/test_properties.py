@@ -10,10 +10,13 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.decide.doubt import doubtful, unanswered
+from controller.decide.freedom import obeying, passed_now
+from controller.decide.invariants import check_lowers
 from controller.decide.limits import limits_now, rated_w
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
-from controller.decide.snapshot import State
-from controller.decide.step import step
+from controller.decide.snapshot import State, look
+from controller.decide.step import conclude, draft, step
 from controller.decide.timeline import grid_now, link_since
 from controller.domain.power import Limit, Power, tightest
 from controller.domain.site import Site
@@ -95,6 +98,48 @@ def test_a_set_point_that_moves_with_every_tick_breaks_no_invariant_whatever_els
         moved = event("agc", target_w=int(target_w), version_utc_s=UTC_S + version)
         inputs = chaos.inputs()
         state, _ = decide(chaos.site, state, replace(inputs, events=(*inputs.events, moved)))
+
+
+@bounded(60)
+@given(SEEDS)
+def test_what_is_sent_ahead_of_a_plan_is_what_the_plan_begins_with_and_adds_no_watt(seed: int) -> None:
+    chaos, state = Chaos(seed), State()
+
+    for _ in range(25):
+        inputs = chaos.inputs()
+        made = draft(chaos.site, state, inputs)
+        ahead = made.lowers(3)
+        after, plan = conclude(made)
+
+        check_lowers(made, ahead)
+        assert plan.commands[: len(ahead)] == ahead
+        assert not {command.device for command in ahead} & set(plan.raised)
+        assert step(chaos.site, state, inputs) == (after, plan)
+        state = after
+
+
+@bounded(60)
+@given(SEEDS)
+def test_who_obeys_is_asked_of_each_device_alone_and_of_all_at_once_with_one_answer(seed: int) -> None:
+    chaos, state = Chaos(seed), State()
+
+    for _ in range(25):
+        inputs = chaos.inputs()
+        seen = look(chaos.site, state, inputs)
+        grid = grid_now(
+            inputs.events, inputs.utc_s, link_since(inputs.link, 0.0, chaos.site.policy), chaos.site
+        )
+        limits = limits_now(chaos.site, seen.ground.rated_w, grid, state.moment(inputs))
+        obeys = obeying(seen, limits, inputs.now_s).tolist()
+        passed = passed_now(seen, limits)
+
+        for spec, obeyed in zip(seen.fleet.specs, obeys, strict=True):
+            device = seen.devices[spec.id]
+            can = device.seen and device.point is not None
+            missed = passed[list(seen.tree.paths[seen.tree.index[spec.node]])].any()
+            lost = missed and unanswered(spec, device, inputs.now_s)
+            assert obeyed == (can and not doubtful(spec, device, inputs.now_s) and not lost)
+        state, _ = step(chaos.site, state, inputs)
 
 
 @bounded(60)

@@ -24,7 +24,8 @@ from controller.domain.devices import (
 from controller.domain.jobs import JobCommand, JobStatus, QueueReading
 from controller.domain.power import Limit, Power
 from controller.run.clock import Clock
-from controller.run.devices import Machines, Polling
+from controller.run.devices import Machines
+from controller.run.devicetask import Polling
 from drivers.base import Driver, JobQueue, Sensor
 from tests.virtualtime import now_s
 
@@ -55,13 +56,15 @@ def told(device: str, point: OperatingPoint = SLEEP, deadline_s: float = 10.0) -
 @dataclass(slots=True)
 class Miner:
     """One machine. `hangs`: never answers. `trouble`: what `read` and `apply` raise. `lies`: says yes and
-    does nothing. `cleanup_s`: how long it takes to let go when it is cancelled."""
+    does nothing. `cleanup_s`: how long it takes to let go when it is cancelled. `still_w`: what it draws
+    beyond its point, whatever it says."""
 
     spec: DeviceSpec
     at: OperatingPoint = FULL
     takes_s: float = 0.1
     applies_s: float = 0.1
     cleanup_s: float = 0.0
+    still_w: int = 0
     hangs: bool = False
     hangs_on_close: bool = False
     lies: bool = False
@@ -81,7 +84,7 @@ class Miner:
         await self._work(self.takes_s)
         return Reading(
             device=self.spec.id,
-            draw=self.at.power,
+            draw=self.at.power + Power(self.still_w),
             quality=Quality.MEASURED,
             setting=Limit(self.at.power),
             rate=self.at.rate,

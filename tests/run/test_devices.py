@@ -461,19 +461,45 @@ async def test_what_a_machine_answers_is_passed_on_as_it_is() -> None:
 
 
 @in_virtual_time
-async def test_a_machine_that_was_told_something_is_read_quickly_until_it_should_have_settled() -> None:
+async def test_a_machine_that_does_not_show_what_it_was_told_is_read_quickly_until_its_time_is_over() -> None:
+    liar = miner(takes_s=0.0, applies_s=0.0, lies=True)
+
+    async with Floor(liar, every_s=5.0).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(30)
+
+    after = [at_s for at_s in liar.reads_at if at_s > 1]
+    settling = [at_s for at_s in after if at_s <= 1 + liar.spec.settle_down_s]
+    assert settling == pytest.approx([1.5 + at for at in range(10)])
+    assert [at_s for at_s in after if at_s > 12] == pytest.approx([15, 20, 25, 30])
+
+
+@in_virtual_time
+async def test_a_machine_that_shows_what_it_was_told_is_read_in_its_own_turn_again() -> None:
     obedient = miner(takes_s=0.0, applies_s=0.0)
 
     async with Floor(obedient, every_s=5.0).open() as machines:
         await asyncio.sleep(1)
         machines.post([told("asic-0", LOW)])
-        await asyncio.sleep(30)
+        await asyncio.sleep(16)
 
-    after = [at_s for at_s in obedient.reads_at if at_s > 1]
-    settling = [at_s for at_s in after if at_s <= 1 + obedient.spec.settle_down_s]
-    assert settling == pytest.approx([1.5 + at for at in range(10)])
-    later = [at_s for at_s in after if at_s > 12]
-    assert [b - a for a, b in pairwise(later)] == pytest.approx([5.0] * (len(later) - 1))
+    assert obedient.reads_at == pytest.approx([0, 1.5, 5, 10, 15])
+
+
+@in_virtual_time
+async def test_a_machine_whose_watts_are_still_falling_has_not_shown_what_it_was_told() -> None:
+    slow = miner(takes_s=0.0, applies_s=0.0)
+    slow.still_w = 900
+
+    async with Floor(slow, every_s=5.0).open() as machines:
+        await asyncio.sleep(1)
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(3)
+        slow.still_w = 0
+        await asyncio.sleep(13)
+
+    assert slow.reads_at == pytest.approx([0, 1.5, 2.5, 3.5, 4.5, 5, 10, 15])
 
 
 @in_virtual_time
@@ -777,3 +803,60 @@ async def test_a_newer_command_takes_the_place_of_one_not_handed_over_and_goes_f
     others = [one.applied[0][0] for one in fleet[AT_ONCE:-1]]
     assert last.began == [SLEEP.name]
     assert last.applied[0][0] <= min(others)
+
+
+# -- the first commands of a plan ----------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_first_commands_of_a_plan_do_not_wait_behind_those_that_older_plans_have_left() -> None:
+    crowd = [miner(f"asic-{at:03d}", applies_s=5.0) for at in range(2 * COMMANDS_AT_ONCE)]
+    late = crowd[-1]
+
+    async with Floor(*crowd).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in crowd])
+        await asyncio.sleep(1.0)
+        assert not late.began, "the first half keeps all turns for five seconds"
+        machines.post_first([told(late.spec.id, SLEEP)])
+        await asyncio.sleep(0.1)
+
+    assert late.began == [SLEEP.name]
+
+
+@in_virtual_time
+async def test_after_the_first_commands_what_older_plans_left_waits_for_the_rest_of_the_plan() -> None:
+    crowd = [miner(f"asic-{at:03d}", applies_s=0.0) for at in range(3 * AT_ONCE)]
+
+    async with Floor(*crowd).open() as machines:
+        await asyncio.sleep(SPREAD_S + 1.0)
+        machines.post([told(one.spec.id, LOW) for one in crowd])
+        machines.post_first([told("asic-000", SLEEP)])
+        await asyncio.sleep(0.3)
+        waiting = [one for one in crowd if not one.began]
+        machines.post([told("asic-299", SLEEP)])
+        await asyncio.sleep(0.3)
+
+    assert len(waiting) == 2 * AT_ONCE
+    assert crowd[0].began[-1] == SLEEP.name
+    assert crowd[-1].began == [SLEEP.name], "what was left for it was replaced"
+    assert all(one.began == [LOW.name] for one in crowd[AT_ONCE:-1])
+
+
+@in_virtual_time
+async def test_an_answer_to_what_a_device_was_told_before_is_none_to_what_it_is_told_now() -> None:
+    slow = miner(applies_s=2.0)
+
+    async with Floor(slow).open() as machines:
+        machines.post([told("asic-0", LOW)])
+        await asyncio.sleep(3.0)
+        heard = dict(machines.heard.outcomes)
+        machines.post([told("asic-0", SLEEP)])
+        at_once = dict(machines.heard.outcomes)
+        await asyncio.sleep(1.0)
+        machines.post_first([told("asic-0", FULL)])
+        await asyncio.sleep(2.0)
+        before_its_own = dict(machines.heard.outcomes)
+
+    assert list(heard) == ["asic-0"]
+    assert (at_once, before_its_own) == ({}, {})

@@ -14,7 +14,7 @@ from controller.grid.site import DataQuality, OperatingState, Part, Progress, Si
 from controller.run.board import Tick
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
-from controller.run.gridside import LinkedGrid, site_report
+from controller.run.gridside import LinkedGrid, layout_of, site_report
 from tests.run import boards
 from tests.run.disks import Disk
 
@@ -30,7 +30,7 @@ def pair(**knobs: object) -> tuple[boards.Device, boards.Device]:
 
 
 def report_of(tick: Tick) -> SiteReport:
-    return site_report(tick.inputs, tick.plan)
+    return site_report(tick.inputs, tick.plan, layout_of(tick.plan.grants.specs))
 
 
 def test_the_meter_is_what_the_site_draws() -> None:

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from controller.decide.invariants import BrokenInvariantError
 from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, PriceNow, Reason
-from controller.domain.devices import DeviceSpec
+from controller.decide.snapshot import State
+from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.prices import Price
@@ -22,7 +23,7 @@ from controller.domain.site import Node, Policy, Prices, Site
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.journal import Journal, rows_of
-from controller.run.loop import LEAST_GAP_S, Islanded, Loop, headline
+from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, Islanded, Loop, headline
 from controller.run.notify import Notifier
 from controller.run.prices import PriceSide
 from controller.run.recording import NotRecorded, Recorder
@@ -266,6 +267,80 @@ async def test_commands_are_on_their_way_before_anybody_is_told_of_the_plan(tmp_
 
 
 @in_virtual_time
+async def test_what_lowers_is_at_the_machines_before_the_rest_is_decided(tmp_path: Path) -> None:
+    machine = miner()
+    begun: list[list[str]] = []
+
+    class Decided(NotRecorded):
+        def decided(self, plan: Plan) -> None:
+            begun.append(list(machine.began))
+
+    operator = Operator(state=Link.NONE)
+    shell = Shell(tmp_path, fleet=[machine], operator=operator, recorder=Decided())
+
+    async with shell.running():
+        await asyncio.sleep(9.5)
+        operator.events = (limit_to(Power(1_000), from_s=0.0),)
+        shell.wake.set()
+        await asyncio.sleep(0.1)
+
+    assert begun[-1] == [SLEEP.name]
+
+
+@in_virtual_time
+async def test_a_tick_that_sent_nothing_is_left_for_a_message_that_comes_meanwhile(tmp_path: Path) -> None:
+    machine = miner()
+    operator = Operator(state=Link.NONE)
+    told: list[str] = []
+
+    class Watching(NotRecorded):
+        def deciding(self, before: State, inputs: Inputs) -> None:
+            told.append("deciding")
+            if len(told) > 20 and not operator.events:
+                operator.events = (limit_to(Power(1_000), from_s=0.0),)
+                asyncio.get_running_loop().call_soon(shell.wake.set)
+
+        def decided(self, plan: Plan) -> None:
+            told.append("decided")
+
+        def left(self) -> None:
+            told.append("left")
+
+    shell = Shell(tmp_path, fleet=[machine], operator=operator, recorder=Watching())
+
+    async with shell.running():
+        await asyncio.sleep(12.5)
+
+    assert told.count("left") == 1
+    at = told.index("left")
+    assert told[at - 1 : at + 3] == ["deciding", "left", "deciding", "decided"]
+    assert told.count("decided") == shell.board.ticks == len(shell.ticks_at)
+    assert shell.ticks_at == sorted(set(shell.ticks_at)), "the tick that follows stands for both"
+    assert machine.began == [SLEEP.name]
+
+
+@in_virtual_time
+async def test_a_tick_that_a_message_began_is_never_left(tmp_path: Path) -> None:
+    class Restless(NotRecorded):
+        lefts = 0
+
+        def deciding(self, before: State, inputs: Inputs) -> None:
+            asyncio.get_running_loop().call_soon(shell.wake.set)
+
+        def left(self) -> None:
+            self.lefts += 1
+
+    recorder = Restless()
+    shell = Shell(tmp_path, recorder=recorder)
+
+    async with shell.running():
+        await asyncio.sleep(10)
+
+    assert shell.board.ticks >= 10 / LEAST_GAP_S - 1
+    assert recorder.lefts <= 10
+
+
+@in_virtual_time
 async def test_a_flood_of_messages_is_answered_by_a_few_ticks(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
 
@@ -329,6 +404,77 @@ def test_a_plan_that_breaks_an_invariant_is_not_sent_and_ends_the_process(tmp_pa
     assert shells[0].board.last is None
     assert machine.applied == []
     assert machine.closed
+
+
+class Journaled(Shell):
+    """A shell whose journal can be read afterwards."""
+
+    def told(self) -> list[tuple[object, ...]]:
+        return list(rows_of(self.file, "SELECT device, point, kind, detail FROM commands ORDER BY id"))
+
+
+def test_what_was_sent_ahead_of_a_plan_that_fails_is_noted_and_the_process_ends(tmp_path: Path) -> None:
+    machine, shells = miner(), list[Journaled]()
+
+    class Failing(NotRecorded):
+        def decided(self, plan: Plan) -> None:
+            if plan.commands:
+                raise ArithmeticError("the rest of it")
+
+    @in_virtual_time
+    async def play() -> None:
+        operator = Operator(state=Link.NONE)
+        shells.append(Journaled(tmp_path, fleet=[machine], operator=operator, recorder=Failing()))
+        await shells[0].journal.open()
+        try:
+            async with shells[0].running():
+                await asyncio.sleep(9.5)
+                operator.events = (limit_to(Power(1_000), from_s=0.0),)
+                await asyncio.sleep(10)
+        finally:
+            await shells[0].journal.close()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        play()
+
+    assert caught.group_contains(ArithmeticError, match="the rest of it")
+    assert machine.began == [SLEEP.name]
+    assert shells[0].told() == [("asic-0", SLEEP.name, "commanded", NOT_PLANNED)]
+
+
+@in_virtual_time
+async def test_a_decision_of_which_something_was_sent_is_made_to_its_end_when_the_process_has_to_stop(
+    tmp_path: Path,
+) -> None:
+    decided: list[Plan] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    class Stopping(Miner):
+        async def apply(self, command: SetPoint) -> Outcome:
+            tasks[0].cancel()
+            return await super().apply(command)
+
+    class Remembering(NotRecorded):
+        def decided(self, plan: Plan) -> None:
+            decided.append(plan)
+
+    machine, operator = Stopping(spec("asic-0")), Operator(state=Link.NONE)
+    shell = Journaled(tmp_path, fleet=[machine], operator=operator, recorder=Remembering())
+    await shell.journal.open()
+
+    async with asyncio.TaskGroup() as group:
+        driving = group.create_task(shell.floor.machines.run())
+        tasks.append(group.create_task(shell.loop.run()))
+        await asyncio.sleep(9.5)
+        operator.events = (limit_to(Power(1_000), from_s=0.0),)
+        await asyncio.sleep(1)
+        driving.cancel()
+    await shell.journal.close()
+
+    assert tasks[0].cancelled()
+    assert [command.device for command in decided[-1].commands] == ["asic-0"]
+    assert len(decided) == shell.board.ticks + 1
+    assert ("asic-0", SLEEP.name, "commanded", NOT_PLANNED) in shell.told()
 
 
 # -- what is noted -------------------------------------------------------------------------------------------

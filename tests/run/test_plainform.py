@@ -181,3 +181,16 @@ def test_the_cores_state_comes_back_as_it_was_and_without_what_is_derived_from_i
 
     assert state.mirror is not None
     assert (again, again.mirror) == (state, None)
+
+
+def test_a_writer_gives_way_after_each_piece_of_work_and_not_for_what_stayed_the_same() -> None:
+    pieces: list[None] = []
+    writer = Writer(lambda: pieces.append(None))
+    before = {f"asic-{at}": Limit(Power(at)) for at in range(100)}
+
+    writer.change(before, before | {"asic-7": Limit(Power(7))})
+    alike = len(pieces)
+    writer.change(before, {name: Limit(Power(1_000)) for name in before})
+
+    assert alike == 1, "what is another value has to be looked at"
+    assert len(pieces) > 100

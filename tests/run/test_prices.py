@@ -14,7 +14,7 @@ from controller.decide.economics import alarms
 from controller.decide.plan import PriceNow
 from controller.domain.prices import NO_SERIES, Ladder, Price, PriceKey, PriceReading, Rung, Series
 from controller.run.clock import Clock
-from controller.run.devices import Polling
+from controller.run.devicetask import Polling
 from controller.run.prices import FIRST_WORD_S, Constants, PriceBook
 from tests.run.fleet import UTC_S
 from tests.virtualtime import START_S, in_virtual_time

@@ -231,7 +231,7 @@ async def test_a_decision_that_fails_is_recorded_and_fails_again(tmp_path: Path)
     path = recording_path(tmp_path / "journal.db")
     keeping = recording(path)
     async with recorded(path, fleet(), keeping=keeping) as shell:
-        await asyncio.sleep(30)
+        await asyncio.sleep(29.5)
         assert shell.board.last is not None
         nowhere = replace(shell.board.last.inputs, specs=(spec("asic-0", node="nowhere"),))
         keeping.deciding(shell.board.last.state, nowhere)
@@ -246,7 +246,7 @@ async def test_a_decision_that_failed_then_and_not_now_is_a_difference(tmp_path:
     path = recording_path(tmp_path / "journal.db")
     keeping = recording(path)
     async with recorded(path, fleet(), keeping=keeping) as shell:
-        await asyncio.sleep(30)
+        await asyncio.sleep(29.5)
         assert shell.board.last is not None
         keeping.deciding(shell.board.last.state, shell.board.last.inputs)
 

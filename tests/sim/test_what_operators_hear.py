@@ -28,7 +28,7 @@ from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
 from controller.grid.results import Accepted, Contract
 from controller.grid.stored import from_text, to_text
-from controller.run.gridside import site_report
+from controller.run.gridside import layout_of, site_report
 from simulators.gridmessages import Ack, read_report
 from tests.decide.builders import NOW_S, UTC_S, miner, site
 from tests.decide.world import World, awake
@@ -72,7 +72,7 @@ class Conversation:
         for _ in range(seconds):
             self.plant.events = ledger.events(self.ledger, self.utc_s + 1)
             plan = self.plant.tick()
-            report = site_report(self.plant.inputs(), plan)
+            report = site_report(self.plant.inputs(), plan, layout_of(plan.grants.specs))
             self.letters += [
                 (self.utc_s, letter) for letter in self.dialect.observed(self.plant.events, report)
             ]
