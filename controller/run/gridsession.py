@@ -97,10 +97,10 @@ class GridSession:
             codes = await client.subscribe(topics)
             if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
                 raise aiomqtt.MqttError(f"subscription refused: {codes}")
-            await self._say(client, online=True, within_s=CALL_TIMEOUT_S)
-            obey_cancellation()
-            self._up()
             try:
+                await self._say(client, online=True, within_s=CALL_TIMEOUT_S)
+                obey_cancellation()
+                self._up()
                 write = partial(self._write, self._publisher(client))
                 raise await _first_trouble(partial(self._read_all, client), write)
             except asyncio.CancelledError:

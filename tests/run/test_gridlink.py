@@ -16,9 +16,12 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import EventStatus, LimitSignal, Link
 from controller.domain.power import Limit, Power
+from controller.grid.dialects import Letter
+from controller.grid.isotime import stamp
 from controller.grid.site import Progress, SiteReport
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridSession, Publish
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator
@@ -357,6 +360,34 @@ async def test_a_site_that_stops_says_goodbye(bus: Broker) -> None:
     async with operating(bus) as operator:
         async with running(make(bus, Disk())):
             await operator.online()
+
+        await operator.online(False)
+
+
+async def test_a_site_that_is_stopped_while_it_says_hello_says_goodbye_as_well(bus: Broker) -> None:
+    config = GridConfig(host=bus.host, port=bus.port, ven=VEN, client_id="ctl", prefix=PREFIX)
+    stopping: list[asyncio.Task[None]] = []
+
+    def standing(*, online: bool, birth: int, at_utc_s: float) -> Letter:
+        if online:
+            stopping[0].cancel()
+        word = {"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)}
+        return Letter(topic=f"vens/{VEN}/status", payload=json.dumps(word).encode(), retain=True)
+
+    async def silent(publish: Publish) -> None:
+        await asyncio.Event().wait()
+
+    session = GridSession(
+        config,
+        subscriptions=(EVENTS + "/create",),
+        standing=standing,
+        read=lambda topic, payload, retained: None,
+        write=silent,
+        utc=time.time,
+    )
+    async with operating(bus) as operator:
+        stopping.append(asyncio.create_task(session.run()))
+        await asyncio.wait(stopping)
 
         await operator.online(False)
 
