@@ -121,7 +121,15 @@ def question_of(wish: Wish, history: History) -> Question:
         zone_name=table.zone.key,
         program=version("wattshift"),
         lead_s=policy.event_lead_s,
+        stream_priorities={} if settings is None else _priorities(settings),
     )
+
+
+def _priorities(settings: Settings) -> dict[str, int]:
+    tables = {table.id: table for table in settings.operators} | (
+        {"": settings.grid} if settings.grid is not None else {}
+    )
+    return {name: table.priority for name, table in tables.items()}
 
 
 def _text(wish: Wish, evidence: Evidence) -> str:

@@ -19,9 +19,9 @@ from controller.grid.requests import UNITS
 from controller.grid.site import DataQuality, OperatingState, Part
 from controller.grid.tally import Average
 
-EVENT_STATE, POSSIBLE = "X_EVENT_STATE", "X_POSSIBLE"
-"""Private types: where the event stands at the end of a report period, and the draw nearest to what it asks
-for where that cannot be had."""
+EVENT_STATE, POSSIBLE, RELATIVE_TO = "X_EVENT_STATE", "X_POSSIBLE", "X_RELATIVE_TO"
+"""Private types: where the event stands at the end of a report period; the draw nearest to what it asks for
+where that cannot be had; what a relative set-point was settled against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,8 @@ def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """One interval of an event that is over, as it is settled. None is what is not known."""
+    """One interval of an event that is over, as it is settled. None is what is not known. What a relative
+    set-point was settled against is `relative_to`."""
 
     start_utc_s: float
     length_s: float
@@ -168,13 +169,17 @@ class Interval:
     quality: DataQuality
     compliance: str
     excuse: str = ""
+    relative_to: Power | None = None
 
 
 def interval_report(
     sender: Sender, event: str, *, at_utc_s: float, intervals: Sequence[Interval], method: str
 ) -> dict[str, Any]:
     """The REPORT object on a whole event: what it was settled by, each interval with a period of its own."""
-    types = ("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)
+    types = (
+        *(("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)),
+        (RELATIVE_TO, "MEAN"),
+    )
     told: list[dict[str, Any]] = [
         {
             "id": index,
@@ -205,6 +210,8 @@ def _settled(interval: Interval) -> Iterator[dict[str, Any]]:
         yield _payload("BASELINE", interval.baseline.in_kw)
     if interval.setpoint is not None:
         yield _payload("SETPOINT", interval.setpoint.in_kw)
+    if interval.relative_to is not None:
+        yield _payload(RELATIVE_TO, interval.relative_to.in_kw)
     yield _payload("DATA_QUALITY", interval.quality.value)
     yield _payload("X_COMPLIANCE", interval.compliance, *([interval.excuse] if interval.excuse else []))
 

@@ -5,14 +5,15 @@ It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.decide.plan import AlarmKind, Reason
 from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import CommandRow, EventRow, History
 from controller.run.journalschema import Bookkeeping
-from controller.settlement.course import Course, course_of
+from controller.run.setpoints import set_points_beside
+from controller.settlement.course import Course, Told, course_of
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
@@ -30,7 +31,8 @@ OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event."""
+    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event.
+    `stream_priorities` are those of base points, by operator, which the journal does not hold."""
 
     event: str
     agreement: Agreement
@@ -42,6 +44,7 @@ class Question:
     zone_name: str
     program: str
     lead_s: float
+    stream_priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> Evidence:
@@ -50,13 +53,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     rows = history.event(question.event)
     operator = rows[0].operator if rows else ""
     known = [told(row) for row in rows]
-    course = course_of(
-        question.event,
-        operator,
-        known,
-        now_utc_s=question.now_utc_s,
-        version_utc_s=question.version_utc_s,
-    )
+    course = _course(history, question, operator, known)
     node = course.node or question.agreement.node
     after_utc_s = course.span.end_utc_s + AROUND_S
     around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
@@ -93,6 +90,29 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         meter=meter,
         audit=audit,
         notes=(*_notes(course, meter), *_losses(history, around)),
+    )
+
+
+def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
+    course = course_of(
+        question.event,
+        operator,
+        known,
+        now_utc_s=question.now_utc_s,
+        version_utc_s=question.version_utc_s,
+    )
+    if all(phase.ask.relative is None for phase in course.phases):
+        return course
+    beside = set_points_beside(
+        history, question.event, course.span, question.now_utc_s, question.stream_priorities
+    )
+    return course_of(
+        question.event,
+        operator,
+        known,
+        now_utc_s=question.now_utc_s,
+        version_utc_s=question.version_utc_s,
+        others=tuple(beside),
     )
 
 
@@ -159,6 +179,8 @@ def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
         notes.append("the event never asked the site for a limit or a set-point while it was in force")
     elif not meter.within(course.span):
         notes.append("the meter was not read in the event, or the journal does not reach back so far")
+    if any(phase.ask.relative is not None and phase.ask.ground is None for phase in course.phases):
+        notes.append("a relative set-point of which it was not kept what it is relative to is not judged")
     if len(course.versions) > 1:
         notes.append(f"{len(course.versions)} versions were accepted; each interval names the one in force")
     return tuple(notes)

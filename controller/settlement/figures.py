@@ -49,6 +49,7 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "received", local(course.received_utc_s, evidence)
     yield "in force", f"{local(span.start_utc_s, evidence)} to {local(span.end_utc_s, evidence)}"
     yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
+    yield from _relative(evidence)
     yield "intervals compliant", _share(told)
     yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
     yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
@@ -79,6 +80,21 @@ def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str
     yield "restored to 95 %", back
     grain_s = dynamics.grain_s
     yield "readings every", UNKNOWN if grain_s is None else f"{round(grain_s, 2):g} s"
+
+
+def _relative(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """What a relative set-point was settled against, where one was asked for."""
+    items = [item for item in evidence.intervals if item.change is not None]
+    if not items:
+        return
+    grounds = sorted({item.ground.watts for item in items if item.ground is not None})
+    if not grounds:
+        yield "relative to", f"{UNKNOWN}: what was drawn before was not kept, so nothing is judged by it"
+        return
+    span = kw(grounds[0]) if len(grounds) == 1 else f"{kw(grounds[0])} to {kw(grounds[-1])}"
+    frozen = {row.drawn_before.watts for row in evidence.course.history if row.drawn_before is not None}
+    before = "drawn in the minute before the event, as it was frozen then"
+    yield "relative to", f"{span}, {before if frozen.issuperset(grounds) else 'other set-points in force'}"
 
 
 def _share(told: Summary) -> str:

@@ -31,7 +31,7 @@ COLUMNS = (
         "excuse",
         "quality",
     ),
-    *("measured_s", "version_utc"),
+    *("measured_s", "version_utc", "change_kw", "relative_to_kw"),
 )
 """Of the CSV. An interval has the same keys in JSON, but for its local time."""
 
@@ -68,6 +68,8 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
                 "status": row.status,
                 "version_utc": _stamp(row.version_utc_s),
                 "why": row.why,
+                "possible_kw": _power_kw(row.possible),
+                "drawn_before_kw": _power_kw(row.drawn_before),
             }
             for row in course.history
         ],
@@ -110,6 +112,8 @@ def interval_record(item: Judged) -> dict[str, Any]:
         "quality": item.quality.value,
         "measured_s": round(item.measure.measured_s, 3),
         "version_utc": stamp(item.version_utc_s),
+        "change_kw": _power_kw(item.change),
+        "relative_to_kw": _power_kw(item.ground),
     }
 
 

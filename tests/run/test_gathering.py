@@ -6,21 +6,37 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from controller.decide.plan import Alarm, AlarmKind
+from controller.domain.grid import EventStatus
+from controller.domain.power import Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
+from controller.grid.site import Progress
 from controller.run.baselines import Agreement
 from controller.run.gathering import Question, gather, known_events
 from controller.run.history import opened
 from controller.settlement.course import Ending
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence
+from controller.settlement.figures import figures_of
 from controller.settlement.metering import Quality
 from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
 from controller.settlement.page import as_html
 from controller.settlement.performance import Compliance, Terms
-from tests.run.journaled import CHICAGO, DAY, EVENT_S, START_UTC_S, Site, accepted, utc_s
+from controller.settlement.records import record_of
+from tests.run.journaled import (
+    CHICAGO,
+    DAY,
+    EVENT_S,
+    START_UTC_S,
+    Site,
+    accepted,
+    base_point,
+    relative,
+    utc_s,
+)
 
 LOST = Alarm(kind=AlarmKind.LINK_LOST, subject="container-7", detail="")
 
@@ -108,6 +124,88 @@ async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_
     assert verdicts[3:] == [Compliance.COMPLIANT] * 3
     assert found.intervals[0].quality is Quality.ESTIMATED  # ten seconds of the mean of a minute
     assert found.intervals[3].quality is Quality.OK
+
+
+def following(drawn_kw: float, *, status: EventStatus = EventStatus.STARTED) -> Progress:
+    short = status is EventStatus.INFEASIBLE
+    return Progress(
+        event="dr-7",
+        version_utc_s=1.0,
+        status=status,
+        possible=Power.kw(77) if short else None,
+        drawn_before=Power.kw(drawn_kw),
+    )
+
+
+async def test_a_relative_set_point_is_settled_against_the_number_that_the_site_froze(tmp_path: Path) -> None:
+    """The meter showed 100 kW in the minute that a baseline would read, and 90 in the minute that counts."""
+    async with living(tmp_path, from_utc_s=START_UTC_S - 120) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([100.0] * 60 + [90.0] * 60)
+        await site.follows(following(90))
+        site.draws([70.0] * 150 + [80.0] * 150)
+
+    found = evidence_of(site)
+
+    assert {(item.ground, item.target) for item in found.intervals} == {(Power.kw(90), Power.kw(70))}
+    verdicts = [item.compliance for item in found.intervals]
+    assert verdicts[1:3] == [Compliance.COMPLIANT] * 2
+    assert verdicts[-2:] == [Compliance.NOT_COMPLIANT] * 2
+    assert found.dynamics.response_s == 0.0
+    said = {figure.name: figure.value for figure in figures_of(found)}
+    assert said["relative to"] == "90.0 kW, drawn in the minute before the event, as it was frozen then"
+    assert said["relative to"] in as_html(found)
+
+
+async def test_a_relative_set_point_on_top_of_base_points_is_settled_against_them(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20, priority=1))
+        site.draws([90.0] * 60)
+        await site.follows(following(90))
+        await site.streams(base_point(50, START_UTC_S, valid_s=120), operator="iso")
+        site.draws([30.0] * 60)
+        await site.streams(base_point(60, START_UTC_S + 60, valid_s=30), operator="iso")
+        site.draws([40.0] * 30 + [70.0] * 210)
+
+    found = evidence_of(site)
+
+    grounds = [(item.span.start_utc_s - START_UTC_S, item.ground) for item in found.intervals]
+    assert grounds[0] == (0.0, Power.kw(50))
+    assert grounds[2:5] == [(60.0, Power.kw(60)), (90.0, Power.kw(90)), (120.0, Power.kw(90))]
+    assert {item.compliance for item in found.intervals[1:]} == {Compliance.COMPLIANT}
+
+
+async def test_an_event_whose_ground_was_not_kept_is_not_judged_and_says_so(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([90.0] * 60 + [70.0] * 300)
+
+    found = evidence_of(site)
+
+    assert {item.compliance for item in found.intervals} == {Compliance.NOT_JUDGED}
+    assert any("is not judged" in note for note in found.notes)
+
+
+async def test_what_the_operator_was_told_is_possible_is_in_the_history_of_the_event(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([90.0] * 60)
+        await site.follows(following(90, status=EventStatus.INFEASIBLE))
+        site.draws([80.0] * 300)
+
+    told = [(row["status"], row["possible_kw"], row["drawn_before_kw"]) for row in history_of(site)]
+
+    assert told == [
+        ("RECEIVED", None, None),
+        ("DRAWN_BEFORE", None, 90.0),
+        ("STARTED", None, None),
+        ("INFEASIBLE", 77.0, None),
+    ]
+
+
+def history_of(site: Site) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = record_of(evidence_of(site))["history"]
+    return rows
 
 
 async def test_a_cancellation_ends_what_is_judged_and_the_history_tells_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from controller.domain.grid import TargetSignal
+from controller.domain.grid import RelativeTargetSignal, TargetSignal
 from controller.domain.power import Power
 from controller.grid.isotime import duration_s, instant
 from controller.grid.reports import Sender
@@ -25,7 +25,17 @@ from controller.settlement.page import MOST_ROWS, as_html
 from controller.settlement.performance import Excuse
 from controller.settlement.plot import plot_of
 from controller.settlement.records import COLUMNS, FORMAT, as_csv, as_json
-from tests.settlement.builders import START_UTC_S, course, event, evidence, limit, received, seconds, usual
+from tests.settlement.builders import (
+    START_UTC_S,
+    course,
+    event,
+    evidence,
+    froze,
+    limit,
+    received,
+    seconds,
+    usual,
+)
 
 SENDER = Sender(client_id="site-tx1-ctl", ven="site-tx1")
 NO = NoBaseline(method="10-of-10", lack=Lack.LIKE_DAYS, detail="6 of 10 days")
@@ -380,3 +390,19 @@ def test_every_kind_of_event_has_a_plot_inside_its_frame(signal: Any) -> None:
     numbers = [float(n) for path in svg.iter("path") for n in re.findall(r"-?\d+\.?\d*", path.attrib["d"])]
     assert min(numbers) >= 0
     assert max(numbers) <= 720
+
+
+def test_every_form_says_what_a_relative_set_point_was_settled_against() -> None:
+    content = event((START_UTC_S, START_UTC_S + 60, RelativeTargetSignal(Power.kw(-20))))
+    rows = (received(START_UTC_S - 60, content), froze(START_UTC_S + 1, 91.5))
+    meter = seconds(START_UTC_S - 60, [91.5] * 60 + [71.5] * 60)
+    found = evidence(course(*rows, now_utc_s=START_UTC_S + 900), meter)
+
+    [row] = rows_of(as_csv(found))
+    [item] = json.loads(as_json(found))["intervals"]
+    [told] = json.loads(as_openadr(found, SENDER))["resources"][0]["intervals"]
+
+    assert (row["target_kw"], row["relative_to_kw"], row["change_kw"]) == ("71.5", "91.5", "-20.0")
+    assert (item["target_kw"], item["relative_to_kw"], item["change_kw"]) == (71.5, 91.5, -20.0)
+    assert {"type": "X_RELATIVE_TO", "values": [91.5]} in told["payloads"]
+    assert "91.5 kW, drawn in the minute before the event" in as_html(found)
