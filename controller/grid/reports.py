@@ -55,7 +55,6 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
     ]
     resource = _resource(sender.ven, _period(ack.at_utc_s, 0.0), [{"id": 0, "payloads": payloads}])
     descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
-    descriptors += [_descriptor(POSSIBLE)] if ack.possible is not None else []
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
 
 
@@ -124,8 +123,6 @@ def _descriptions(average: Average) -> Iterator[tuple[str, str | None]]:
         yield "SETPOINT", None
     for payload_type, reading_type, _ in _measures(average):
         yield payload_type, reading_type
-    if average.possible is not None:
-        yield POSSIBLE, None
 
 
 def _period_of(average: Average, periods: int) -> dict[str, Any]:
@@ -259,9 +256,24 @@ def _content(
         "eventID": event,
         "clientName": sender.ven,
         "reportName": name,
-        "payloadDescriptors": descriptors,
+        "payloadDescriptors": [*descriptors, *_undescribed(descriptors, resources)],
         "resources": resources,
     }
+
+
+def _undescribed(
+    descriptors: list[dict[str, Any]], resources: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Every number has a unit, also those of private types that only some reports have."""
+    described = {descriptor["payloadType"] for descriptor in descriptors}
+    told = {
+        payload["type"]
+        for resource in resources
+        for interval in resource["intervals"]
+        for payload in interval["payloads"]
+        if any(not isinstance(value, str) for value in payload["values"])
+    }
+    yield from (_descriptor(payload_type) for payload_type in sorted(told - described))
 
 
 def _resource(name: str, period: dict[str, str], intervals: list[dict[str, Any]]) -> dict[str, Any]:

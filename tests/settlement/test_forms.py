@@ -15,7 +15,6 @@ import pytest
 
 from controller.domain.grid import RelativeTargetSignal, TargetSignal
 from controller.domain.power import Power
-from controller.grid.isotime import duration_s, instant
 from controller.grid.reports import Sender
 from controller.settlement.evidence import Evidence
 from controller.settlement.metering import Span
@@ -25,6 +24,7 @@ from controller.settlement.page import MOST_ROWS, as_html
 from controller.settlement.performance import Excuse
 from controller.settlement.plot import plot_of
 from controller.settlement.records import COLUMNS, FORMAT, as_csv, as_json
+from tests.grid.published import REPORT_OBJECT, complaints, undeclared
 from tests.settlement.builders import (
     START_UTC_S,
     course,
@@ -152,55 +152,10 @@ def test_a_baseline_that_is_missing_is_missing_in_the_json_with_its_reason() -> 
 
 # -- OpenADR -------------------------------------------------------------------------------------------------
 
-VALUES = {
-    "USAGE": ("KWH", 0.0),
-    "DEMAND": ("KW", 0.0),
-    "BASELINE": ("KW", None),
-    "SETPOINT": ("KW", None),
-}
-"""Unit and least value of the numeric payloads, as the published schema of report payloads has them."""
-READING_TYPES = {"DIRECT_READ", "ESTIMATED", "SUMMED", "MEAN", "PEAK", "FORECAST", "AVERAGE"}
-QUALITIES = {"OK", "MISSING", "ESTIMATED", "BAD"}
-
 
 def check_report(content: dict[str, Any]) -> None:
-    """What the published schema requires of a REPORT object."""
-    assert content["objectType"] == "REPORT"
-    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", content["id"])
-    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", content["eventID"])
-    assert 1 <= len(content["clientName"]) <= 128
-    for key in ("createdDateTime", "modificationDateTime"):
-        assert RFC3339.fullmatch(content[key])
-    declared = {}
-    for descriptor in content["payloadDescriptors"]:
-        assert descriptor["objectType"] == "REPORT_PAYLOAD_DESCRIPTOR"
-        assert descriptor.get("readingType", "MEAN") in READING_TYPES
-        declared[descriptor["payloadType"]] = descriptor["units"]
-    for resource in content["resources"]:
-        assert resource["resourceName"]
-        for piece in resource["intervals"]:
-            assert type(piece["id"]) is int
-            assert duration_s("duration", piece["intervalPeriod"]["duration"]) > 0
-            instant("start", piece["intervalPeriod"]["start"])
-            for payload in piece["payloads"]:
-                check_payload(payload, declared)
-
-
-def check_payload(payload: dict[str, Any], declared: dict[str, str]) -> None:
-    kind, values = payload["type"], payload["values"]
-    assert 1 <= len(kind) <= 128
-    if kind in VALUES:
-        unit, least = VALUES[kind]
-        [value] = values
-        assert declared[kind] == unit
-        assert type(value) in (int, float)
-        assert least is None or value >= least
-    elif kind == "DATA_QUALITY":
-        [value] = values
-        assert value in QUALITIES
-    else:
-        assert kind.startswith("X_")
-        assert all(type(value) is str for value in values)
+    assert complaints(REPORT_OBJECT, content) == []
+    assert undeclared(content) == set()
 
 
 @pytest.mark.parametrize("found", [evidence(*usual()), with_hole()])
