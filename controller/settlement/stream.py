@@ -1,0 +1,190 @@
+"""How a site followed a stream of set-points, interval by interval.
+
+Every moment is judged by the set-point that was in force at it. Time without a set-point, and time that was
+not measured, is told and judged by nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from controller.domain.power import Power
+from controller.settlement.days import Calendar
+from controller.settlement.metering import LEAST_SHARE, WHOLE_SHARE, Metering, Quality, Span
+from controller.settlement.performance import (
+    MOST_INTERVALS,
+    Compliance,
+    Excuse,
+    PerformanceError,
+    Terms,
+    is_within,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A set-point while it was in force. It counts from `due_utc_s` on."""
+
+    span: Span
+    target: Power
+    due_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """One interval. `asked_s` of it had a set-point, of which `measured_s` were measured; `due_s` counted, of
+    which `judged_s` were measured.
+
+    Means and energies are over the time with a set-point. Errors are draw less set-point, over what is
+    judged: their mean, the mean of their size, the largest, and the sum of their squares times seconds. None
+    is what nothing shows.
+    """
+
+    span: Span
+    asked_s: float
+    due_s: float
+    measured_s: float
+    target_w: float | None
+    mean_w: float | None
+    error_w: float | None
+    abs_error_w: float | None
+    worst_w: float | None
+    squares: float
+    judged_s: float
+    asked_kwh: float
+    used_kwh: float | None
+    compliance: Compliance
+    excuse: str
+
+    @property
+    def quality(self) -> Quality:
+        share = self.measured_s / self.asked_s if self.asked_s > 0 else 0.0
+        if share < LEAST_SHARE:
+            return Quality.MISSING
+        return Quality.OK if share >= WHOLE_SHARE else Quality.ESTIMATED
+
+
+def due(asked: Iterable[tuple[Span, Power]], deadline_s: float) -> Iterator[Asked]:
+    """Set-points with the moment from which each counts: `deadline_s` after it came, where it held for longer
+    than that. Of a stream that is quicker than its deadline every moment counts: it would never be judged."""
+    before: tuple[Span, Power] | None = None
+    for span, target in asked:
+        goes_on = before is not None and before == (Span(before[0].start_utc_s, span.start_utc_s), target)
+        ramps = deadline_s < span.length_s and not goes_on
+        yield Asked(span, target, span.start_utc_s + (deadline_s if ramps else 0.0))
+        before = (span, target)
+
+
+def period_of(asked: Sequence[Asked]) -> float | None:
+    steps = sorted(later.span.start_utc_s - earlier.span.start_utc_s for earlier, later in pairwise(asked))
+    return steps[len(steps) // 2] if steps else None
+
+
+def followed(
+    asked: Sequence[Asked],
+    meter: Metering,
+    span: Span,
+    *,
+    terms: Terms,
+    calendar: Calendar,
+    excuses: Sequence[Excuse] = (),
+) -> tuple[Followed, ...]:
+    """`asked` ascends and does not overlap. `PerformanceError` if there are too many intervals."""
+    if span.length_s / calendar.interval_s > MOST_INTERVALS:
+        raise PerformanceError(f"more than {MOST_INTERVALS} intervals: a longer --interval is needed")
+    starts = [one.span.start_utc_s for one in asked]
+    found = []
+    for whole in calendar.intervals_in(span):
+        inside = whole.clipped(span)
+        if inside is not None:
+            first = max(bisect_right(starts, inside.start_utc_s) - 1, 0)
+            own = asked[first : bisect_left(starts, inside.end_utc_s)]
+            found.append(_interval(inside, own, meter, terms, excuses))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Over pieces of one reading under one set-point each, in watts and seconds."""
+
+    asked_s: float = 0.0
+    due_s: float = 0.0
+    asked_ws: float = 0.0
+    due_ws: float = 0.0
+    measured_s: float = 0.0
+    used_ws: float = 0.0
+    judged_s: float = 0.0
+    error_ws: float = 0.0
+    abs_error_ws: float = 0.0
+    squares: float = 0.0
+    worst_w: float = 0.0
+
+    def take(self, one: Asked, inside: Span, meter: Metering) -> None:
+        self.asked_s += inside.length_s
+        self.asked_ws += one.target.watts * inside.length_s
+        counts = Span(max(inside.start_utc_s, one.due_utc_s), inside.end_utc_s)
+        due_s = max(counts.length_s, 0.0)
+        self.due_s += due_s
+        self.due_ws += one.target.watts * due_s
+        for reading in meter.within(inside):
+            piece = reading.span.clipped(inside)
+            if piece is None or reading.measured_s <= 0:
+                continue
+            share = reading.measured_s / reading.span.length_s
+            self.measured_s += share * piece.length_s
+            self.used_ws += share * piece.length_s * reading.watts
+            judged = piece.clipped(counts) if due_s > 0 else None
+            if judged is not None:
+                self._judge(share * judged.length_s, reading.watts - one.target.watts)
+
+    def _judge(self, seconds: float, error_w: float) -> None:
+        self.judged_s += seconds
+        self.error_ws += seconds * error_w
+        self.abs_error_ws += seconds * abs(error_w)
+        self.squares += seconds * error_w**2
+        self.worst_w = max(self.worst_w, error_w, key=abs)
+
+
+def _interval(
+    span: Span, asked: Sequence[Asked], meter: Metering, terms: Terms, excuses: Sequence[Excuse]
+) -> Followed:
+    sums = _Sums()
+    for one in asked:
+        if (inside := one.span.clipped(span)) is not None:
+            sums.take(one, inside, meter)
+    is_measured = sums.measured_s >= LEAST_SHARE * sums.asked_s > 0
+    mean_w = sums.used_ws / sums.measured_s if is_measured else None
+    is_judged = sums.judged_s > 0
+    return Followed(
+        span=span,
+        asked_s=sums.asked_s,
+        due_s=sums.due_s,
+        measured_s=min(sums.measured_s, sums.asked_s),
+        target_w=sums.asked_ws / sums.asked_s if sums.asked_s > 0 else None,
+        mean_w=mean_w,
+        error_w=sums.error_ws / sums.judged_s if is_judged else None,
+        abs_error_w=sums.abs_error_ws / sums.judged_s if is_judged else None,
+        worst_w=sums.worst_w if is_judged else None,
+        squares=sums.squares,
+        judged_s=sums.judged_s,
+        asked_kwh=sums.asked_ws / 3.6e6,
+        used_kwh=None if mean_w is None else mean_w * sums.asked_s / 3.6e6,
+        compliance=_verdict(sums, terms),
+        excuse=next((excuse.word for excuse in excuses if excuse.span.overlaps(span)), ""),
+    )
+
+
+def _verdict(sums: _Sums, terms: Terms) -> Compliance:
+    """The mean draw of what was due lies within the tolerance of the mean set-point."""
+    if sums.asked_s <= 0:
+        return Compliance.NOT_JUDGED
+    if sums.due_s <= 0:
+        return Compliance.RAMPING
+    if sums.judged_s < LEAST_SHARE * sums.due_s:
+        return Compliance.UNKNOWN
+    target = Power(round(sums.due_ws / sums.due_s))
+    drawn_w = target.watts + sums.error_ws / sums.judged_s
+    return Compliance.COMPLIANT if is_within(drawn_w, target, terms) else Compliance.NOT_COMPLIANT
