@@ -12,8 +12,8 @@ from controller.decide.plan import AlarmKind, Reason
 from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import CommandRow, EventRow, History
 from controller.run.journalschema import Bookkeeping
-from controller.run.setpoints import set_points_beside
-from controller.settlement.course import Course, Told, course_of
+from controller.run.setpoints import grounded_course
+from controller.settlement.course import Course, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
@@ -76,7 +76,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         baseline=baseline,
         baseline_interval_s=question.agreement.calendar.interval_s,
         intervals=judged(
-            course, meter, baseline, question.terms, question.calendar, tuple(_excuses(history, course))
+            course, meter, baseline, question.terms, question.calendar, tuple(excuses(history, course.span))
         ),
         dynamics=dynamics_of(
             course,
@@ -89,38 +89,27 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=_commands(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=(*_notes(course, meter), *_losses(history, around)),
+        notes=(*_notes(course, meter), *losses(history, around)),
     )
 
 
 def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
-    course = course_of(
+    return grounded_course(
+        history,
         question.event,
         operator,
         known,
         now_utc_s=question.now_utc_s,
         version_utc_s=question.version_utc_s,
-    )
-    if all(phase.ask.relative is None for phase in course.phases):
-        return course
-    beside = set_points_beside(
-        history, question.event, course.span, question.now_utc_s, question.stream_priorities
-    )
-    return course_of(
-        question.event,
-        operator,
-        known,
-        now_utc_s=question.now_utc_s,
-        version_utc_s=question.version_utc_s,
-        others=tuple(beside),
+        stream_priorities=question.stream_priorities,
     )
 
 
-def _excuses(history: History, course: Course) -> Iterator[Excuse]:
+def excuses(history: History, span: Span) -> Iterator[Excuse]:
     """When the link to an operator whose commands count was lost. A controller that starts has no alarm yet:
     it raises anew what still holds."""
-    end_utc_s = course.span.end_utc_s
-    window = (course.span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
+    end_utc_s = span.end_utc_s
+    window = (span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
     changes = [(row.utc_s, row.is_raised) for row in history.alarms(*window) if row.kind == LINK_LOST]
     changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
     since_utc_s: float | None = None
@@ -186,7 +175,7 @@ def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _losses(history: History, around: Span) -> Iterator[str]:
+def losses(history: History, around: Span) -> Iterator[str]:
     """What the journal itself says of rows that are not in it."""
     for row in history.bookkeeping(around.start_utc_s, around.end_utc_s):
         if row.what == Bookkeeping.LOST:

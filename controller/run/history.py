@@ -61,6 +61,21 @@ class SetPointRow:
     end_utc_s: float
     target: Power
 
+    @property
+    def stream(self) -> str:
+        """The stream's id as plans and metrics name it."""
+        return f"{self.operator}:{self.event}" if self.operator else self.event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """A stream by the name that plans and metrics give it, and from when to when its set-points came."""
+
+    id: str
+    points: int
+    first_utc_s: float
+    last_utc_s: float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
@@ -159,6 +174,22 @@ class History:
                 end_utc_s=math.inf if end_us is None else seconds(end_us),
                 target=Power(watts),
             )
+
+    def streams(self) -> tuple[StreamRow, ...]:
+        """Every stream that ever sent a set-point."""
+        query = (
+            "SELECT operator, event, count(*), min(utc_us), max(utc_us) FROM setpoints"
+            " GROUP BY operator, event ORDER BY operator, event"
+        )
+        return tuple(
+            StreamRow(
+                id=f"{operator}:{event}" if operator else event,
+                points=count,
+                first_utc_s=seconds(first_us),
+                last_utc_s=seconds(last_us),
+            )
+            for operator, event, count, first_us, last_us in self._rows(query)
+        )
 
     def samples(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[SampleRow]:
         """The site at every tick, a node below it once a minute."""

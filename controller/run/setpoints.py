@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.run.baselines import KNOWN_FOR_S, told
 from controller.run.history import History, SetPointRow
-from controller.settlement.course import Told, ask_of, frozen, in_force
+from controller.settlement.course import Course, Told, ask_of, course_of, frozen, in_force
 from controller.settlement.grounds import SetPoint, rank_of
 from controller.settlement.metering import Span
+from controller.settlement.performance import PerformanceError
 
 LONGEST_VALID_S = 86_400.0
 """No set-point of a stream is good for longer."""
+MOST_POINTS = 200_000
+"""Four days of one every two seconds."""
 
 
 def points_in_force(history: History, stream: str, span: Span) -> Iterator[tuple[Span, SetPointRow]]:
     """The set-points of a stream with the parts of `span` in which they counted: each from its time or its
-    receipt until its end or the receipt of the next one."""
+    receipt until its end or the receipt of the next one. `PerformanceError` if there are too many."""
     window = (span.start_utc_s - LONGEST_VALID_S, span.end_utc_s)
     held: SetPointRow | None = None
-    for row in history.set_points(*window):
-        if stream_id(row) == stream:
+    for turn, row in enumerate(history.set_points(*window)):
+        if turn > MOST_POINTS:
+            raise PerformanceError(f"{stream}: more than {MOST_POINTS} set-points: a shorter span is needed")
+        if row.stream == stream:
             if held is not None and (found := _counted(held, row.utc_s, span)) is not None:
                 yield found, held
             held = row
@@ -32,11 +37,6 @@ def points_in_force(history: History, stream: str, span: Span) -> Iterator[tuple
 def _counted(row: SetPointRow, until_utc_s: float, span: Span) -> Span | None:
     start_utc_s, end_utc_s = max(row.start_utc_s, row.utc_s), min(row.end_utc_s, until_utc_s)
     return Span(start_utc_s, end_utc_s).clipped(span) if start_utc_s < end_utc_s else None
-
-
-def stream_id(row: SetPointRow) -> str:
-    """A stream as plans and metrics name it."""
-    return f"{row.operator}:{row.event}" if row.operator else row.event
 
 
 def set_points_beside(
@@ -65,8 +65,27 @@ def set_points_beside(
                     drawn_before=frozen(rows, inside),
                 )
     window = (span.start_utc_s - LONGEST_VALID_S, span.end_utc_s)
-    streams = {stream_id(point): point.operator for point in history.set_points(*window)}
+    streams = {point.stream: point.operator for point in history.set_points(*window)}
     for name, operator in sorted(streams.items()):
         priority = priorities.get(operator, STREAM_PRIORITY)
         for inside, point in points_in_force(history, name, span):
             yield SetPoint(span=inside, rank=(priority, -point.version_utc_s, name), target=point.target)
+
+
+def grounded_course(
+    history: History,
+    event: str,
+    operator: str,
+    known: Sequence[Told],
+    *,
+    now_utc_s: float,
+    version_utc_s: float | None = None,
+    stream_priorities: Mapping[str, int],
+) -> Course:
+    """The course of an event; its relative set-points stand on those beside it, where there were any.
+    `CourseError` as `course_of`."""
+    course = course_of(event, operator, known, now_utc_s=now_utc_s, version_utc_s=version_utc_s)
+    if all(phase.ask.relative is None for phase in course.phases):
+        return course
+    beside = tuple(set_points_beside(history, event, course.span, now_utc_s, stream_priorities))
+    return course_of(event, operator, known, now_utc_s=now_utc_s, version_utc_s=version_utc_s, others=beside)

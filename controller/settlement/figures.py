@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from controller.domain.power import Bound, Limit, Power
 from controller.settlement.dynamics import Dynamics, Ramp
-from controller.settlement.evidence import Evidence, Summary
+from controller.settlement.evidence import Audit, Evidence, Summary
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Compliance
 
@@ -25,8 +25,8 @@ def figures_of(evidence: Evidence) -> tuple[Figure, ...]:
     return tuple(Figure(name, value) for name, value in _lines(evidence))
 
 
-def local(utc_s: float, evidence: Evidence, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
-    return datetime.fromtimestamp(utc_s, evidence.zone).strftime(form)
+def local(utc_s: float, zone: tzinfo, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
+    return datetime.fromtimestamp(utc_s, zone).strftime(form)
 
 
 def kw(watts: float | None) -> str:
@@ -46,11 +46,11 @@ def number(watts: float | None) -> str:
 def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     course, told = evidence.course, evidence.summary
     span = course.span
-    yield "received", local(course.received_utc_s, evidence)
-    yield "in force", f"{local(span.start_utc_s, evidence)} to {local(span.end_utc_s, evidence)}"
+    yield "received", local(course.received_utc_s, evidence.zone)
+    yield "in force", f"{local(span.start_utc_s, evidence.zone)} to {local(span.end_utc_s, evidence.zone)}"
     yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
     yield from _relative(evidence)
-    yield "intervals compliant", _share(told)
+    yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
     yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
     yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
     yield "baseline", _baseline(evidence)
@@ -63,7 +63,7 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     answers = f"{commands.acknowledged} acknowledged, {commands.refused} refused, {commands.failed} failed"
     yield "commands", f"{commands.sent} sent; {answers}; {commands.lying} machines found lying"
     yield "data quality", told.quality.value
-    yield "journal", _audit(evidence)
+    yield "journal", verified(evidence.audit)
 
 
 def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -97,13 +97,13 @@ def _relative(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "relative to", f"{span}, {before if frozen.issuperset(grounds) else 'other set-points in force'}"
 
 
-def _share(told: Summary) -> str:
-    parts = [f"{count} {word.value.replace('_', ' ')}" for word, count in told.counts.items() if count]
-    if told.excused:
-        parts.append(f"{told.excused} with an excuse, not counted")
-    share = "none was judged" if told.share_compliant is None else f"{told.share_compliant:.1%}"
-    kept = told.counts.get(Compliance.COMPLIANT, 0)
-    return f"{share} ({kept} of {told.judged} judged; {', '.join(parts)})" if parts else share
+def shares(share_compliant: float | None, judged: int, excused: int, counts: Mapping[Compliance, int]) -> str:
+    parts = [f"{count} {word.value.replace('_', ' ')}" for word, count in counts.items() if count]
+    if excused:
+        parts.append(f"{excused} with an excuse, not counted")
+    share = "none was judged" if share_compliant is None else f"{share_compliant:.1%}"
+    kept = counts.get(Compliance.COMPLIANT, 0)
+    return f"{share} ({kept} of {judged} judged; {', '.join(parts)})" if parts else share
 
 
 def _mean(told: Summary) -> str:
@@ -126,15 +126,14 @@ def _baseline(evidence: Evidence) -> str:
 
 
 def _at(utc_s: float | None, evidence: Evidence) -> str:
-    return "" if utc_s is None else f", told {local(utc_s, evidence)}"
+    return "" if utc_s is None else f", told {local(utc_s, evidence.zone)}"
 
 
 def _ramp(ramp: Ramp | None) -> str:
     return UNKNOWN if ramp is None else f"{ramp.kw_per_s:,.1f} kW/s"
 
 
-def _audit(evidence: Evidence) -> str:
-    audit = evidence.audit
+def verified(audit: Audit) -> str:
     verdict = audit.verdict.replace("_", " ")
     number, _, digest = audit.head.partition(":")
     head = f"newest {number}:{digest[:16]}" if digest else ""

@@ -58,17 +58,20 @@ def regulation_of(
     times: Floats = span.start_utc_s + SAMPLE_S * np.arange(count, dtype=np.float64)
     signal_w = _sampled(times, [(one.span, one.target.watts) for one in asked])
     drawn_w = _sampled(times, [(one.span, one.watts) for one in meter.readings])
-    known_w = signal_w[~np.isnan(signal_w)]
-    if len(known_w) == 0:
-        return NoScore("no sample has a set-point")
-    base_w = float(base.watts) if base is not None else float(known_w.mean())
-    band_w = max(float(np.abs(known_w - base_w).max()), 1.0)
+    base_w = float(base.watts) if base is not None else _mean_w(asked)
+    band_w = max(1.0, *(abs(one.target.watts - base_w) for one in asked))
     signal, response = (signal_w - base_w) / band_w, (drawn_w - base_w) / band_w
     return Regulation(
         base_w=base_w,
         band_w=band_w,
         score=_scored(signal, response),
         hours=tuple(_hours(span, signal, response)),
+    )
+
+
+def _mean_w(asked: Sequence[Asked]) -> float:
+    return sum(one.target.watts * one.span.length_s for one in asked) / sum(
+        one.span.length_s for one in asked
     )
 
 

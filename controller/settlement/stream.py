@@ -38,9 +38,9 @@ class Followed:
     """One interval. `asked_s` of it had a set-point, of which `measured_s` were measured; `due_s` counted, of
     which `judged_s` were measured.
 
-    Means and energies are over the time with a set-point. Errors are draw less set-point, over what is
-    judged: their mean, the mean of their size, the largest, and the sum of their squares times seconds. None
-    is what nothing shows.
+    Means, energies and quality are over the time with a set-point. Errors are draw less set-point, over what
+    is judged: their mean, the mean of their size, the largest, and the sum of their squares times seconds.
+    None is what nothing shows.
     """
 
     span: Span
@@ -56,26 +56,31 @@ class Followed:
     judged_s: float
     asked_kwh: float
     used_kwh: float | None
+    quality: Quality
     compliance: Compliance
     excuse: str
 
-    @property
-    def quality(self) -> Quality:
-        share = self.measured_s / self.asked_s if self.asked_s > 0 else 0.0
-        if share < LEAST_SHARE:
-            return Quality.MISSING
-        return Quality.OK if share >= WHOLE_SHARE else Quality.ESTIMATED
-
 
 def due(asked: Iterable[tuple[Span, Power]], deadline_s: float) -> Iterator[Asked]:
-    """Set-points with the moment from which each counts: `deadline_s` after it came, where it held for longer
-    than that. Of a stream that is quicker than its deadline every moment counts: it would never be judged."""
-    before: tuple[Span, Power] | None = None
+    """Set-points with the moment from which each counts: `deadline_s` after it was first asked for, where it
+    held for longer than that, repetitions included. Of a stream that is quicker than its deadline every
+    moment counts: nothing would ever be judged."""
+    for held in _unchanged(asked):
+        first_utc_s, last_utc_s = held[0][0].start_utc_s, held[-1][0].end_utc_s
+        ramp_s = deadline_s if deadline_s < last_utc_s - first_utc_s else 0.0
+        yield from (Asked(span, target, first_utc_s + ramp_s) for span, target in held)
+
+
+def _unchanged(asked: Iterable[tuple[Span, Power]]) -> Iterator[list[tuple[Span, Power]]]:
+    """Stretches in which the same was asked for without a pause."""
+    held: list[tuple[Span, Power]] = []
     for span, target in asked:
-        goes_on = before is not None and before == (Span(before[0].start_utc_s, span.start_utc_s), target)
-        ramps = deadline_s < span.length_s and not goes_on
-        yield Asked(span, target, span.start_utc_s + (deadline_s if ramps else 0.0))
-        before = (span, target)
+        if held and (held[-1][0].end_utc_s, held[-1][1]) != (span.start_utc_s, target):
+            yield held
+            held = []
+        held.append((span, target))
+    if held:
+        yield held
 
 
 def period_of(asked: Sequence[Asked]) -> float | None:
@@ -172,9 +177,25 @@ def _interval(
         judged_s=sums.judged_s,
         asked_kwh=sums.asked_ws / 3.6e6,
         used_kwh=None if mean_w is None else mean_w * sums.asked_s / 3.6e6,
+        quality=meter.measure(span).quality
+        if sums.asked_s <= 0
+        else quality_of(sums.measured_s, sums.asked_s),
         compliance=_verdict(sums, terms),
         excuse=next((excuse.word for excuse in excuses if excuse.span.overlaps(span)), ""),
     )
+
+
+def _quality(sums: _Sums, meter: Metering, span: Span) -> Quality:
+    """Where nothing was asked for, that of the interval."""
+    if sums.asked_s <= 0:
+        return meter.measure(span).quality
+    return quality_of(sums.measured_s, sums.asked_s)
+
+
+def quality_of(measured_s: float, length_s: float) -> Quality:
+    if measured_s < LEAST_SHARE * length_s or length_s <= 0:
+        return Quality.MISSING
+    return Quality.OK if measured_s >= WHOLE_SHARE * length_s else Quality.ESTIMATED
 
 
 def _verdict(sums: _Sums, terms: Terms) -> Compliance:

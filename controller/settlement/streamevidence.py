@@ -10,10 +10,10 @@ from datetime import tzinfo
 
 from controller.settlement.course import Told
 from controller.settlement.evidence import NOT_CHECKED, Audit
-from controller.settlement.metering import LEAST_SHARE, WHOLE_SHARE, Metering, Quality, Span
+from controller.settlement.metering import Metering, Quality, Span
 from controller.settlement.performance import Compliance, Terms
 from controller.settlement.scored import NoScore, Regulation
-from controller.settlement.stream import Asked, Followed, period_of
+from controller.settlement.stream import Asked, Followed, period_of, quality_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class StreamSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvidence:
-    """All that can be said of a stream: what every form of its report is made from. `told` is what its sender
-    was refused, or told is possible instead."""
+    """All that can be said of a stream. `told` is what its sender was refused, or told is possible instead;
+    `deadline_s` the time that the site has to reach a set-point."""
 
     site: str
     node: str
@@ -50,6 +50,7 @@ class StreamEvidence:
     operator: str
     span: Span
     terms: Terms
+    deadline_s: float
     asked: tuple[Asked, ...]
     intervals: tuple[Followed, ...]
     regulation: Regulation | NoScore
@@ -78,8 +79,6 @@ def summary_of(intervals: Sequence[Followed], asked: Sequence[Asked], span: Span
     worst = [item.worst_w for item in known if item.worst_w is not None]
     asked_s = math.fsum(item.asked_s for item in intervals)
     measured_s = math.fsum(item.measured_s for item in intervals)
-    share = measured_s / asked_s if asked_s > 0 else 0.0
-    qualities = (Quality.MISSING, Quality.ESTIMATED, Quality.OK)
     return StreamSummary(
         counts={word: counts.get(word, 0) for word in Compliance},
         excused=len(intervals) - len(fair),
@@ -95,7 +94,7 @@ def summary_of(intervals: Sequence[Followed], asked: Sequence[Asked], span: Span
         measured_s=measured_s,
         silent_s=max(span.length_s - asked_s, 0.0),
         longest_silence_s=max(_silences(asked, span), default=0.0),
-        quality=qualities[(share >= LEAST_SHARE) + (share >= WHOLE_SHARE)],
+        quality=quality_of(measured_s, asked_s),
     )
 
 

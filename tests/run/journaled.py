@@ -132,6 +132,22 @@ def relative(
     return replace(content, event=replace(content.event, intervals=(interval,), priority=priority))
 
 
+def set_point(event_id: str, kw: float, start_utc_s: float, *, version_utc_s: float) -> Accepted:
+    """A standing event whose next version replaces it: good for twice as long as it is meant to hold."""
+    interval = EventInterval(
+        start_utc_s=start_utc_s, end_utc_s=start_utc_s + 600, signals=(TargetSignal(Power.kw(kw)),)
+    )
+    event = GridEvent(
+        id=event_id,
+        version_utc_s=version_utc_s,
+        source="utility",
+        intervals=(interval,),
+        ramp_deadline_s=40,
+        priority=3,
+    )
+    return Accepted(event=event, stamp=stamp(version_utc_s))
+
+
 def base_point(kw: float, start_utc_s: float, valid_s: float = 10.0) -> Accepted:
     interval = EventInterval(
         start_utc_s=start_utc_s, end_utc_s=start_utc_s + valid_s, signals=(TargetSignal(Power.kw(kw)),)
