@@ -460,13 +460,15 @@ class Told:
         message = understood(payload, now_s=now_s)
         self.book, _ = receive_targets(self.book, message, NOW_S + now_s)
 
-    def tick(self, now_s: float, demand_mw: float, granted_mw: float | None = None) -> list[Letter]:
+    def tick(
+        self, now_s: float, demand_mw: float, granted_mw: float | None = None, *, seal: str = ""
+    ) -> list[Letter]:
         granted = demand_mw if granted_mw is None else granted_mw
         places = (
             Place(node="row-a", demand=Power.kw(demand_mw * 1000), granted=Power.kw(granted * 1000)),
             Place(node="row-b", demand=Power.kw(500), granted=Power.kw(500)),
         )
-        report = SiteReport(now_utc_s=NOW_S + now_s, demand=Power.kw(20_000), places=places)
+        report = SiteReport(now_utc_s=NOW_S + now_s, demand=Power.kw(20_000), places=places, seal=seal)
         events: tuple[GridEvent, ...] = ledgers.events(self.book, NOW_S + now_s)
         return list(self.dialect.observed(events, report))
 
@@ -534,6 +536,14 @@ def test_messages_are_cloud_events_with_the_fields_of_the_schema() -> None:
     assert uuid.UUID(envelope["id"]).version == 4
     assert envelope["source"] == "//grid/v1/dsx-flex-agent/site-1"
     assert {"specversion", "type", "time", "datacontenttype", "subject", "traceparent"} <= set(envelope)
+
+
+def test_the_status_names_the_newest_seal_of_the_journal_beside_what_the_schema_knows() -> None:
+    [with_it], [without] = Told().tick(0, 18.0, seal="7:abc"), Told().tick(0, 18.0)
+
+    sealed, bare = json.loads(with_it.payload), json.loads(without.payload)
+    assert sealed.pop("seal") == "7:abc"
+    assert sealed == bare
 
 
 def test_what_we_tell_is_signed_where_we_have_a_key() -> None:
