@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.domain.power import Power
 from controller.settlement import regulation
-from controller.settlement.metering import Metering, Span
+from controller.settlement.metering import WHOLE_SHARE, Metering, Span
 from controller.settlement.regulation import LEAST_SAMPLES, SAMPLE_S, SHIFTS, Floats, Score
 from controller.settlement.stream import Asked, period_of
 
@@ -99,6 +99,14 @@ def _scored(signal: Floats, response: Floats) -> Score | NoScore:
     if len(signal) < LEAST_SAMPLES:
         return NoScore(f"{LEAST_SAMPLES * SAMPLE_S / 60:.0f} minutes are needed")
     unasked, unmeasured = int(np.isnan(signal).sum()), int(np.isnan(response).sum())
-    if unasked or unmeasured:
+    if unasked or unmeasured > (1 - WHOLE_SHARE) * len(response):
         return NoScore(f"of {len(signal)} samples {unasked} have no set-point, {unmeasured} no reading")
-    return regulation.score(signal, response)
+    return regulation.score(signal, _held(response))
+
+
+def _held(response: Floats) -> Floats:
+    """The few samples without a reading as the one before them, the first as the one after."""
+    known = np.flatnonzero(~np.isnan(response))
+    at = np.searchsorted(known, np.arange(len(response)), side="right") - 1
+    found: Floats = response[known[np.maximum(at, 0)]]
+    return found

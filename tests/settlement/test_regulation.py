@@ -155,6 +155,16 @@ def test_what_a_signal_swings_about_is_its_mean_unless_it_is_said() -> None:
     assert said.base_w == 400_000
 
 
+@pytest.mark.parametrize("gap", [Span(0.0, 4.0), Span(600.0, 604.0), Span(1190.0, 1200.0)])
+def test_one_sample_in_a_hundred_without_a_reading_is_as_the_one_beside_it(gap: Span) -> None:
+    asked = stream(1200)
+
+    found = scored(asked, drawn(asked, gap=gap), 1200)
+
+    assert isinstance(found, Score)
+    assert 0.98 < found.total < 1.0
+
+
 @pytest.mark.parametrize(
     ("why", "asked", "meter_gap", "seconds"),
     [
