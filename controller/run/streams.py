@@ -63,7 +63,8 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     asked = tuple(due(points, deadline_s))
     _check(asked, span)
     node = question.node if course is None or not course.node else course.node
-    meter = metered(history, node, span, question.meter_holds_s)
+    since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s)
+    meter = metered(history, node, since, question.meter_holds_s)
     operator, _, _ = question.stream.rpartition(":")
     return StreamEvidence(
         site=question.site,

@@ -22,7 +22,7 @@ def _lines(evidence: StreamEvidence) -> Iterator[tuple[str, str]]:
     told, terms = evidence.summary, evidence.terms
     span, period_s = evidence.span, evidence.period_s
     yield "settled", f"{local(span.start_utc_s, evidence.zone)} to {local(span.end_utc_s, evidence.zone)}"
-    every = "" if period_s is None else f", every {period_s:g} s"
+    every = "" if period_s is None else f", every {round(period_s, 2):g} s"
     silent = f"; {told.silent_s:,.1f} s without one" if told.silent_s >= 1 else ""
     longest = f", {told.longest_silence_s:,.1f} s at most in one piece" if silent else ""
     yield "set-points", f"{len(evidence.asked):,}{every}{silent}{longest}"
