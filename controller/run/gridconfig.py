@@ -14,8 +14,8 @@ from controller.domain.grid import ALL_RIGHTS, Alert, Right
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
+from drivers.mqttconnection import FIRST_DELAY_S
 
-FIRST_DELAY_S = 0.1
 MAX_FILE_BYTES = 64 * 1024
 RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 """What the journal calls other things by."""
