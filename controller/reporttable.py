@@ -115,6 +115,8 @@ def _verdict(item: Judged | Followed) -> Text:
 
 def listing(found: list[tuple[EventRow, int]], streams: Sequence[StreamRow] = ()) -> Table | str:
     """The newest word on every event, and how many versions of it were accepted; then the streams."""
+    streamed = {stream.id for stream in streams}
+    found = [(row, versions) for row, versions in found if row.id not in streamed]
     if not found and not streams:
         return "no event is known"
     names = [*(row.id for row, _ in found), *(stream.id for stream in streams)]

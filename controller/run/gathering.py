@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.decide.plan import AlarmKind, Reason
-from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
+from controller.run.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import CommandRow, EventRow, History
-from controller.run.journalschema import Bookkeeping
+from controller.run.journalschema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.setpoints import grounded_course
 from controller.settlement.course import Course, Told
 from controller.settlement.days import Calendar
@@ -76,7 +76,12 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         baseline=baseline,
         baseline_interval_s=question.agreement.calendar.interval_s,
         intervals=judged(
-            course, meter, baseline, question.terms, question.calendar, tuple(excuses(history, course.span))
+            course,
+            meter,
+            baseline,
+            question.terms,
+            question.calendar,
+            tuple(excuses(history, course.span, operator)),
         ),
         dynamics=dynamics_of(
             course,
@@ -105,12 +110,12 @@ def _course(history: History, question: Question, operator: str, known: Sequence
     )
 
 
-def excuses(history: History, span: Span) -> Iterator[Excuse]:
-    """When the link to an operator whose commands count was lost. A controller that starts has no alarm yet:
-    it raises anew what still holds."""
+def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:
+    """When the link to this operator was lost. A controller that starts has no alarm yet: it raises anew what
+    still holds."""
     end_utc_s = span.end_utc_s
     window = (span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
-    changes = [(row.utc_s, row.is_raised) for row in history.alarms(*window) if row.kind == LINK_LOST]
+    changes = list(_link_changes(history, window, operator))
     changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
     since_utc_s: float | None = None
     for utc_s, is_lost in sorted(changes):
@@ -121,6 +126,21 @@ def excuses(history: History, span: Span) -> Iterator[Excuse]:
             since_utc_s = None
     if since_utc_s is not None:
         yield Excuse(Span(since_utc_s, end_utc_s), LINK_LOST)
+
+
+def _link_changes(
+    history: History, window: tuple[float, float], operator: str
+) -> Iterator[tuple[float, bool]]:
+    """A journal that does not tell the operators' links apart has the site's own alarm for all of them."""
+    rows = [row for row in history.alarms(*window) if row.kind in (LINK_LOST, OPERATOR_LINK_LOST)]
+    tells_apart = any(row.kind == OPERATOR_LINK_LOST for row in rows)
+    for row in rows:
+        if tells_apart:
+            is_meant = row.kind == OPERATOR_LINK_LOST and row.subject == (operator or FIRST)
+        else:
+            is_meant = operator != OWN
+        if is_meant:
+            yield row.utc_s, row.is_raised
 
 
 def _commands(history: History, course: Course, lead_s: float) -> Commands:

@@ -85,7 +85,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
             span,
             terms=question.terms,
             calendar=question.calendar,
-            excuses=tuple(excuses(history, span)),
+            excuses=tuple(excuses(history, span, operator)),
         ),
         regulation=regulation_of(asked, meter, span, base=question.base),
         meter=meter,

@@ -102,7 +102,7 @@ def shares(share_compliant: float | None, judged: int, excused: int, counts: Map
     if excused:
         parts.append(f"{excused} with an excuse, not counted")
     share = "none was judged" if share_compliant is None else f"{share_compliant:.1%}"
-    kept = counts.get(Compliance.COMPLIANT, 0)
+    kept = round((share_compliant or 0.0) * judged)
     return f"{share} ({kept} of {judged} judged; {', '.join(parts)})" if parts else share
 
 

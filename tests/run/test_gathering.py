@@ -108,6 +108,23 @@ async def test_a_link_that_was_lost_before_the_event_excuses_until_a_controller_
     assert excuses(evidence_of(site)) == ["link_lost", "link_lost", "", "", "", ""]
 
 
+async def test_a_link_to_another_operator_that_was_lost_excuses_nothing(tmp_path: Path) -> None:
+    """The site's own alarm is raised as soon as one operator is lost whose commands count."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        await site.hears(accepted("dr-7"), operator="iso")
+        site.draws([50.0] * 150)
+        site.journal.operator_link("iso", lost=True)
+        site.journal.alarm(LOST, raised=True)
+        site.draws([90.0] * 30)
+        site.journal.operator_link("iso", lost=False)
+        site.journal.alarm(LOST, raised=False)
+        site.draws([50.0] * 200)
+
+    assert set(excuses(evidence_of(site))) == {""}
+    assert excuses(evidence_of(site, "iso:dr-7")) == ["", "", "link_lost", "", "", ""]
+
+
 async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7", kw=30, node="row-a"))
