@@ -12,11 +12,12 @@ from controller.decide.plan import AlarmKind, Reason
 from controller.run.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import CommandRow, EventRow, History
 from controller.run.journalschema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
-from controller.run.setpoints import grounded_course
+from controller.run.setpoints import grounded_course, overruled
 from controller.settlement.course import Course, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
+from controller.settlement.grounds import rank_of
 from controller.settlement.metering import Metering, Span
 from controller.settlement.performance import Excuse, Terms, judged
 
@@ -81,7 +82,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             baseline,
             question.terms,
             question.calendar,
-            tuple(excuses(history, course.span, operator)),
+            (*excuses(history, course.span, operator), *_overruled(history, question, course)),
         ),
         dynamics=dynamics_of(
             course,
@@ -108,6 +109,18 @@ def _course(history: History, question: Question, operator: str, known: Sequence
         version_utc_s=question.version_utc_s,
         stream_priorities=question.stream_priorities,
     )
+
+
+def _overruled(history: History, question: Question, course: Course) -> Iterator[Excuse]:
+    """Nodes are limited only: a set-point is of the whole site."""
+    versions = [row.event for row in course.history if row.event is not None]
+    ranks = {version.version_utc_s: rank_of(version, course.event) for version in versions}
+    asked = [
+        (phase.span, ranks[phase.version_utc_s], phase.ask.target)
+        for phase in course.phases
+        if phase.ask.target is not None
+    ]
+    yield from overruled(history, question.event, asked, question.now_utc_s, question.stream_priorities)
 
 
 def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:

@@ -1,21 +1,27 @@
-"""The set-points that were in force, of events and of streams, from the journal."""
+"""The set-points that were in force, of events and of streams, from the journal: what each stood on, and what
+kept it from being followed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from controller.domain.grid import GridEvent
+from controller.domain.power import Limit, Power
 from controller.grid.basepoint import STREAM_PRIORITY
-from controller.run.baselines import KNOWN_FOR_S, told
+from controller.run.baselines import KNOWN_FOR_S, OWN, told
 from controller.run.history import History, SetPointRow
-from controller.settlement.course import Course, Told, ask_of, course_of, frozen, in_force
-from controller.settlement.grounds import SetPoint, rank_of
+from controller.settlement.course import Ask, Course, Told, ask_of, course_of, frozen, in_force
+from controller.settlement.grounds import Rank, SetPoint, rank_of
 from controller.settlement.metering import Span
-from controller.settlement.performance import PerformanceError
+from controller.settlement.performance import Excuse, PerformanceError
 
 LONGEST_VALID_S = 86_400.0
 """No set-point of a stream is good for longer."""
 MOST_POINTS = 200_000
 """Four days of one every two seconds."""
+OUTRANKED, LIMITED = "outranked", "limited"
+"""Words of an excuse: another set-point counted, or another grid operator's limit lay below it."""
 
 
 def points_in_force(history: History, stream: str, span: Span) -> Iterator[tuple[Span, SetPointRow]]:
@@ -39,37 +45,95 @@ def _counted(row: SetPointRow, until_utc_s: float, span: Span) -> Span | None:
     return Span(start_utc_s, end_utc_s).clipped(span) if start_utc_s < end_utc_s else None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What another event asked of the whole site for as long as it was in force."""
+
+    name: str
+    operator: str
+    version: GridEvent
+    span: Span
+    ask: Ask
+    drawn_before: Power | None
+
+
+def asked_beside(history: History, event: str, span: Span, now_utc_s: float) -> Iterator[Beside]:
+    """All that other events asked for in the course of `span`, streams left out."""
+    by_event: dict[tuple[str, str], list[Told]] = {}
+    for row in history.events(span.start_utc_s - KNOWN_FOR_S, now_utc_s):
+        if row.id != event:
+            by_event.setdefault((row.id, row.operator), []).append(told(row))
+    for (name, operator), rows in by_event.items():
+        for held, version in in_force(rows, now_utc_s):
+            for interval in version.intervals:
+                inside = Span(interval.start_utc_s, interval.end_utc_s).clipped(held)
+                ask = ask_of(interval)
+                if version.node == "" and inside is not None and inside.overlaps(span) and not ask.is_nothing:
+                    yield Beside(name, operator, version, inside, ask, frozen(rows, inside))
+
+
 def set_points_beside(
     history: History, event: str, span: Span, now_utc_s: float, priorities: Mapping[str, int]
 ) -> Iterator[SetPoint]:
     """Those of all other events and streams in the course of `span`. `priorities` are those of streams, by
     operator: the journal does not hold them."""
-    by_event: dict[str, list[Told]] = {}
-    for row in history.events(span.start_utc_s - KNOWN_FOR_S, now_utc_s):
-        if row.id != event:
-            by_event.setdefault(row.id, []).append(told(row))
-    for name, rows in by_event.items():
-        for held, version in in_force(rows, now_utc_s):
-            for interval in version.intervals:
-                ask = ask_of(interval)
-                inside = Span(interval.start_utc_s, interval.end_utc_s).clipped(held)
-                if inside is None or not inside.overlaps(span):
-                    continue
-                if ask.target is None and ask.relative is None:
-                    continue
-                yield SetPoint(
-                    span=inside,
-                    rank=rank_of(version, name),
-                    target=ask.target,
-                    change=ask.relative,
-                    drawn_before=frozen(rows, inside),
-                )
+    for other in asked_beside(history, event, span, now_utc_s):
+        if other.ask.target is not None or other.ask.relative is not None:
+            yield SetPoint(
+                span=other.span,
+                rank=rank_of(other.version, other.name),
+                target=other.ask.target,
+                change=other.ask.relative,
+                drawn_before=other.drawn_before,
+            )
     window = (span.start_utc_s - LONGEST_VALID_S, span.end_utc_s)
     streams = {point.stream: point.operator for point in history.set_points(*window)}
     for name, operator in sorted(streams.items()):
         priority = priorities.get(operator, STREAM_PRIORITY)
-        for inside, point in points_in_force(history, name, span):
+        for inside, point in points_in_force(history, name, span) if name != event else ():
             yield SetPoint(span=inside, rank=(priority, -point.version_utc_s, name), target=point.target)
+
+
+def overruled(
+    history: History,
+    event: str,
+    asked: Sequence[tuple[Span, Rank, Power]],
+    now_utc_s: float,
+    priorities: Mapping[str, int],
+) -> Iterator[Excuse]:
+    """When a set-point could not be followed by the contract: another one came first by its rank, or a grid
+    operator limited the site below it. The site's own limits excuse nothing."""
+    if not asked:
+        return
+    span = Span(asked[0][0].start_utc_s, asked[-1][0].end_utc_s)
+    first = sorted(set_points_beside(history, event, span, now_utc_s, priorities), key=lambda one: one.span)
+    limits = [
+        (other.span, other.ask.limit.power)
+        for other in asked_beside(history, event, span, now_utc_s)
+        if other.operator != OWN and isinstance(other.ask.limit, Limit)
+    ]
+    for other in _joined(first):
+        for inside in (own.clipped(other.span) for own, rank, _ in asked if rank > other.rank):
+            if inside is not None:
+                yield Excuse(inside, OUTRANKED)
+    for held, most in limits:
+        for inside in (own.clipped(held) for own, _, target in asked if target > most):
+            if inside is not None:
+                yield Excuse(inside, LIMITED)
+
+
+def _joined(set_points: Sequence[SetPoint]) -> list[SetPoint]:
+    """Those of one event or stream without a pause between them as one, by the rank of the first: a stream
+    of seconds is one thing to whoever is outranked by it."""
+    found: dict[str, list[SetPoint]] = {}
+    for one in set_points:
+        held = found.setdefault(one.rank[2], [])
+        if held and held[-1].span.end_utc_s == one.span.start_utc_s and held[-1].rank[0] == one.rank[0]:
+            span = Span(held[-1].span.start_utc_s, one.span.end_utc_s)
+            held[-1] = replace(held[-1], span=span)
+        else:
+            held.append(one)
+    return [one for held in found.values() for one in held]
 
 
 def grounded_course(

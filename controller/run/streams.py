@@ -6,20 +6,23 @@ other. It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.domain.grid import EventStatus
 from controller.domain.power import Power
+from controller.grid.basepoint import STREAM_PRIORITY
 from controller.run.baselines import FINE_S, metered, told
 from controller.run.gathering import excuses, losses
 from controller.run.history import EventRow, History
-from controller.run.setpoints import grounded_course, points_in_force
+from controller.run.setpoints import grounded_course, overruled, points_in_force
 from controller.settlement.course import Course, CourseError
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import NOT_CHECKED, Audit
+from controller.settlement.grounds import Rank, rank_of
 from controller.settlement.metering import Span
-from controller.settlement.performance import PerformanceError, Terms
+from controller.settlement.performance import Excuse, PerformanceError, Terms
 from controller.settlement.scored import regulation_of
 from controller.settlement.stream import Asked, due, followed, period_of
 from controller.settlement.streamevidence import StreamEvidence
@@ -85,7 +88,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
             span,
             terms=question.terms,
             calendar=question.calendar,
-            excuses=tuple(excuses(history, span, operator)),
+            excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, course)),
         ),
         regulation=regulation_of(asked, meter, span, base=question.base),
         meter=meter,
@@ -93,6 +96,19 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
         audit=audit,
         notes=(*_notes(asked, deadline_s), *losses(history, span)),
     )
+
+
+def _overruled(
+    history: History, question: StreamQuestion, asked: Sequence[Asked], course: Course | None
+) -> Iterator[Excuse]:
+    """A stream is newer than anything of the same priority; an event's versions have its own."""
+    name = question.stream
+    operator = name.rpartition(":")[0]
+    rank: Rank = (question.stream_priorities.get(operator, STREAM_PRIORITY), -math.inf, name)
+    if course is not None:
+        rank = rank_of([row.event for row in course.history if row.event is not None][-1], name)
+    ranked = [(one.span, rank, one.target) for one in asked]
+    yield from overruled(history, name, ranked, question.now_utc_s, question.stream_priorities)
 
 
 def _course(history: History, question: StreamQuestion, rows: Sequence[EventRow]) -> Course:

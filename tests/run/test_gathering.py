@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ from controller.grid.site import Progress
 from controller.run.baselines import Agreement
 from controller.run.gathering import Question, gather, known_events
 from controller.run.history import opened
+from controller.run.streams import StreamQuestion, gather_stream
 from controller.settlement.course import Ending
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of
-from controller.settlement.metering import Quality
+from controller.settlement.metering import Quality, Span
 from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
 from controller.settlement.page import as_html
 from controller.settlement.performance import Compliance, Terms
 from controller.settlement.records import record_of
+from controller.settlement.streamevidence import StreamEvidence
 from tests.run.journaled import (
     CHICAGO,
     DAY,
@@ -35,6 +38,7 @@ from tests.run.journaled import (
     accepted,
     base_point,
     relative,
+    set_point,
     utc_s,
 )
 
@@ -73,6 +77,26 @@ def evidence_of(
     )
     with opened(site.path) as history:
         return gather(history, question)
+
+
+def stream_of(site: Site, stream: str, length_s: float) -> StreamEvidence:
+    question = StreamQuestion(
+        stream=stream,
+        span=Span(START_UTC_S, START_UTC_S + length_s),
+        node="site",
+        meter_holds_s=5.0,
+        terms=Terms(interval_s=60),
+        calendar=Calendar(zone=CHICAGO, interval_s=60),
+        deadline_s=0.0,
+        base=None,
+        now_utc_s=START_UTC_S + 86_400,
+        site="container-7",
+        zone_name="America/Chicago",
+        program="0.1.0",
+        stream_priorities={"iso": 5},
+    )
+    with opened(site.path) as history:
+        return gather_stream(history, question)
 
 
 def excuses(found: Evidence) -> list[str]:
@@ -172,6 +196,59 @@ async def test_a_relative_set_point_is_settled_against_the_number_that_the_site_
     said = {figure.name: figure.value for figure in figures_of(found)}
     assert said["relative to"] == "90.0 kW, drawn in the minute before the event, as it was frozen then"
     assert said["relative to"] in as_html(found)
+
+
+async def test_a_set_point_that_another_one_outranks_is_not_counted_while_it_does(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(set_point("dr-7", 80, START_UTC_S, version_utc_s=1.0))
+        site.draws([80.0] * 120)
+        first = set_point("dr-8", 60, START_UTC_S + 60, version_utc_s=2.0)
+        await site.hears(replace(first, event=replace(first.event, priority=1)), operator="iso")
+        site.draws([60.0] * 120)
+        await site.hears(Cancelled(id="dr-8", version_utc_s=3.0, stamp=stamp(3.0)), operator="iso")
+        site.draws([80.0] * 480)
+
+    found, outranking = evidence_of(site), evidence_of(site, "iso:dr-8")
+
+    assert excuses(found)[:6] == ["", "", "outranked", "outranked", "", ""]
+    assert found.intervals[2].compliance is Compliance.NOT_COMPLIANT
+    assert found.summary.share_compliant == 1.0
+    assert set(excuses(outranking)) == {""}
+    assert outranking.summary.share_compliant == 1.0
+
+
+async def test_a_set_point_above_the_limit_of_a_grid_operator_is_not_counted_and_own_limits_excuse_nothing(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(set_point("dr-7", 80, START_UTC_S, version_utc_s=1.0))
+        await site.hears(accepted("dr-8", kw=60), operator="iso")
+        await site.hears(accepted("high", kw=90), operator="iso")
+        await site.hears(accepted("by-hand", start_utc_s=START_UTC_S + EVENT_S, kw=60), operator="own")
+        site.draws([80.0] * 60 + [60.0] * 600)
+
+    found = evidence_of(site)
+
+    words = [(item.span.start_utc_s - START_UTC_S, item.excuse) for item in found.intervals]
+    assert {word for at_s, word in words if at_s < EVENT_S} == {"limited"}
+    assert {word for at_s, word in words if at_s >= EVENT_S} == {""}
+
+
+async def test_base_points_that_an_event_outranks_are_not_counted(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        first = set_point("dr-7", 60, START_UTC_S + 60, version_utc_s=1.0)
+        await site.hears(replace(first, event=replace(first.event, priority=1)))
+        site.draws([100.0] * 60)
+        for _ in range(12):
+            await site.streams(base_point(80, site.now_utc_s), operator="iso")
+            site.draws([60.0 if site.now_utc_s >= START_UTC_S + 60 else 80.0] * 10)
+
+    found = stream_of(site, "iso:base-point", 120)
+
+    assert [(item.excuse, item.compliance) for item in found.intervals] == [
+        ("", Compliance.COMPLIANT),
+        ("outranked", Compliance.NOT_COMPLIANT),
+    ]
 
 
 async def test_a_relative_set_point_on_top_of_base_points_is_settled_against_them(tmp_path: Path) -> None:
