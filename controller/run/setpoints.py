@@ -3,7 +3,7 @@ kept it from being followed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.domain.grid import GridEvent
@@ -77,7 +77,12 @@ def set_points_beside(
 ) -> Iterator[SetPoint]:
     """Those of all other events and streams in the course of `span`. `priorities` are those of streams, by
     operator: the journal does not hold them."""
-    for other in asked_beside(history, event, span, now_utc_s):
+    yield from _of_events(asked_beside(history, event, span, now_utc_s))
+    yield from _of_streams(history, event, span, priorities)
+
+
+def _of_events(others: Iterable[Beside]) -> Iterator[SetPoint]:
+    for other in others:
         if other.ask.target is not None or other.ask.relative is not None:
             yield SetPoint(
                 span=other.span,
@@ -86,6 +91,11 @@ def set_points_beside(
                 change=other.ask.relative,
                 drawn_before=other.drawn_before,
             )
+
+
+def _of_streams(
+    history: History, event: str, span: Span, priorities: Mapping[str, int]
+) -> Iterator[SetPoint]:
     window = (span.start_utc_s - LONGEST_VALID_S, span.end_utc_s)
     streams = {point.stream: point.operator for point in history.set_points(*window)}
     for name, operator in sorted(streams.items()):
@@ -106,20 +116,32 @@ def overruled(
     if not asked:
         return
     span = Span(asked[0][0].start_utc_s, asked[-1][0].end_utc_s)
-    first = sorted(set_points_beside(history, event, span, now_utc_s, priorities), key=lambda one: one.span)
+    others = tuple(asked_beside(history, event, span, now_utc_s))
+    set_points = (*_of_events(others), *_of_streams(history, event, span, priorities))
     limits = [
         (other.span, other.ask.limit.power)
-        for other in asked_beside(history, event, span, now_utc_s)
+        for other in others
         if other.operator != OWN and isinstance(other.ask.limit, Limit)
     ]
-    for other in _joined(first):
-        for inside in (own.clipped(other.span) for own, rank, _ in asked if rank > other.rank):
-            if inside is not None:
-                yield Excuse(inside, OUTRANKED)
+    for other in _joined(sorted(set_points, key=lambda one: one.span)):
+        first = (own.clipped(other.span) for own, rank, _ in asked if rank > other.rank)
+        yield from (Excuse(inside, OUTRANKED) for inside in _merged(first))
     for held, most in limits:
-        for inside in (own.clipped(held) for own, _, target in asked if target > most):
-            if inside is not None:
-                yield Excuse(inside, LIMITED)
+        above = (own.clipped(held) for own, _, target in asked if target > most)
+        yield from (Excuse(inside, LIMITED) for inside in _merged(above))
+
+
+def _merged(spans: Iterable[Span | None]) -> list[Span]:
+    """Ascending spans, those that touch as one."""
+    found: list[Span] = []
+    for span in spans:
+        if span is None:
+            continue
+        if found and found[-1].end_utc_s == span.start_utc_s:
+            found[-1] = Span(found[-1].start_utc_s, span.end_utc_s)
+        else:
+            found.append(span)
+    return found
 
 
 def _joined(set_points: Sequence[SetPoint]) -> list[SetPoint]:
