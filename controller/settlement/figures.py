@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from controller.domain.power import Bound, Limit, Power
+from controller.settlement.course import Told
 from controller.settlement.dynamics import Dynamics, Ramp
 from controller.settlement.evidence import Audit, Evidence, Summary
 from controller.settlement.methods import Baseline
@@ -50,6 +51,7 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "in force", f"{local(span.start_utc_s, evidence.zone)} to {local(span.end_utc_s, evidence.zone)}"
     yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
     yield from _relative(evidence)
+    yield from infeasible(course.history, evidence.zone)
     yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
     yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
     yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
@@ -80,6 +82,20 @@ def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str
     yield "restored to 95 %", back
     grain_s = dynamics.grain_s
     yield "readings every", UNKNOWN if grain_s is None else f"{round(grain_s, 2):g} s"
+
+
+def infeasible(history: Iterable[Told], zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """That, and since when, the operator was told that it could not have what it asked for."""
+    told = [(row.utc_s, row.possible.watts) for row in history if row.possible is not None]
+    if told:
+        possible = sorted({watts for _, watts in told})
+        span = kw(possible[0]) if len(possible) == 1 else f"{kw(possible[0])} to {kw(possible[-1])}"
+        first = local(told[0][0], zone, "%H:%M:%S")
+        yield "told infeasible", f"{_times(len(told))}, first at {first}; {span} was told to be possible"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _relative(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.settlement import plot
-from controller.settlement.figures import UNKNOWN, Figure, kw, local, number, shares, verified
+from controller.settlement.figures import UNKNOWN, Figure, infeasible, kw, local, number, shares, verified
 from controller.settlement.page import MOST_NOTES, MOST_ROWS, template
 from controller.settlement.performance import Compliance
 from controller.settlement.regulation import Score
@@ -27,6 +27,7 @@ def _lines(evidence: StreamEvidence) -> Iterator[tuple[str, str]]:
     longest = f", {told.longest_silence_s:,.1f} s at most in one piece" if silent else ""
     yield "set-points", f"{len(evidence.asked):,}{every}{silent}{longest}"
     yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
+    yield from infeasible(evidence.told, evidence.zone)
     within = f"{terms.tolerance_share * 100:g} % of the set-point"
     yield (
         "tolerance",

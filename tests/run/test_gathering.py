@@ -288,6 +288,8 @@ async def test_what_the_operator_was_told_is_possible_is_in_the_history_of_the_e
         site.draws([80.0] * 300)
 
     told = [(row["status"], row["possible_kw"], row["drawn_before_kw"]) for row in history_of(site)]
+    said = {figure.name: figure.value for figure in figures_of(evidence_of(site))}
+    assert said["told infeasible"] == "once, first at 16:00:00; 77.0 kW was told to be possible"
 
     assert told == [
         ("RECEIVED", None, None),
