@@ -17,11 +17,14 @@ from structlog.testing import capture_logs
 from controller.domain.grid import EventStatus, LimitSignal, Link
 from controller.domain.power import Limit, Power
 from controller.grid.dialects import Letter
+from controller.grid.entries import Entry
 from controller.grid.isotime import stamp
 from controller.grid.site import Progress, SiteReport
+from controller.grid.stored import from_text
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
 from controller.run.gridsession import GridSession, Publish
+from controller.run.happenings import Happening
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator
@@ -204,6 +207,40 @@ async def test_the_loops_progress_is_told_once_for_each_change(bus: Broker) -> N
         assert statuses(operator, event) == ["RECEIVED", "STARTED", "COMPLIANT"]
         payloads = {item["type"]: item["values"] for item in _payloads(ack)}
         assert (payloads["DEMAND"], payloads["SETPOINT"]) == ([90.0], [100.0])
+
+
+async def test_what_the_loop_froze_and_what_the_operator_was_told_is_possible_are_evidence(
+    bus: Broker,
+) -> None:
+    disk = Disk()
+    async with operating(bus) as operator, running(make(bus, disk)) as link:
+        await operator.online()
+        event = await operator.target(100)
+        await operator.acked(event, "RECEIVED")
+        word = Progress(
+            event=event,
+            version_utc_s=link.events[0].version_utc_s,
+            status=EventStatus.INFEASIBLE,
+            possible=Power(77_000),
+            drawn_before=Power(120_000),
+        )
+        link.observe(report(time.time(), word))
+        ack = await operator.acked(event, "INFEASIBLE")
+        link.observe(report(time.time(), word))
+        await operator.acked(await operator.limit(90), "RECEIVED")
+
+    kept = {
+        row.status: from_text(row.text)
+        for row in disk.history
+        if isinstance(row, Happening) and row.status in ("DRAWN_BEFORE", "INFEASIBLE")
+    }
+    frozen, told = kept["DRAWN_BEFORE"], kept["INFEASIBLE"]
+    assert isinstance(frozen, Entry)
+    assert frozen.drawn_before == Power(120_000)
+    assert isinstance(told, Entry)
+    assert told.shortfall is not None
+    assert [told.shortfall.possible.in_kw] == {i["type"]: i["values"] for i in _payloads(ack)}["X_POSSIBLE"]
+    assert [row.status for row in disk.history if isinstance(row, Happening)].count("DRAWN_BEFORE") == 1
 
 
 async def test_telemetry_comes_at_the_rate_the_event_asks_for(bus: Broker) -> None:
