@@ -12,7 +12,7 @@ from pathlib import Path
 
 from controller.config import Settings
 from controller.curtail import CurtailError, seconds_of
-from controller.domain.power import Power
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
 from controller.run.baselines import OWN, Agreement
 from controller.run.gathering import Question, known_events
@@ -109,12 +109,19 @@ def stream_question_of(wish: Wish, history: History) -> StreamQuestion:
         calendar=table.calendar(interval_s),
         deadline_s=0.0 if config is None else config.target_deadline_s,
         base=None if wish.base_kw is None else Power.kw(wish.base_kw),
+        silent=_silent(config),
         now_utc_s=now_utc_s,
         site=_site(wish),
         zone_name=table.zone.key,
         program=version("wattshift"),
         stream_priorities=_priorities(wish.settings),
     )
+
+
+def _silent(config: GridConfig | None) -> Bound:
+    if config is None or config.silent_kw is None:
+        return NO_LIMIT
+    return Limit(Power.kw(config.silent_kw))
 
 
 def refuse_stream(wish: Wish, history: History) -> None:

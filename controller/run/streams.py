@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.domain.grid import EventStatus
-from controller.domain.power import Power
+from controller.domain.power import Bound, Limit, Power
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.run.baselines import FINE_S, metered, told
 from controller.run.gathering import excuses, losses
@@ -21,10 +21,10 @@ from controller.settlement.course import Course, CourseError
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import NOT_CHECKED, Audit
 from controller.settlement.grounds import Rank, rank_of
-from controller.settlement.metering import Span
+from controller.settlement.metering import Metering, Span
 from controller.settlement.performance import Excuse, PerformanceError, Terms
 from controller.settlement.scored import regulation_of
-from controller.settlement.stream import Asked, due, followed, period_of
+from controller.settlement.stream import Asked, Silence, due, followed, period_of, silence_of
 from controller.settlement.streamevidence import StreamEvidence
 
 QUICK_S = 60.0
@@ -34,7 +34,8 @@ TOLD = frozenset({EventStatus.REJECTED.value, EventStatus.INFEASIBLE.value})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamQuestion:
     """Which stream is asked for, over which span, and by what it is judged. The site has `deadline_s` to
-    reach a base point; the deadlines of events are their own. A regulation signal swings about `base`."""
+    reach a base point; the deadlines of events are their own. A regulation signal swings about `base`; when
+    no base point is in force the site keeps to `silent`."""
 
     stream: str
     span: Span
@@ -44,6 +45,7 @@ class StreamQuestion:
     calendar: Calendar
     deadline_s: float
     base: Power | None
+    silent: Bound
     now_utc_s: float
     site: str
     zone_name: str
@@ -92,10 +94,24 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
         ),
         regulation=regulation_of(asked, meter, span, base=question.base),
         meter=meter,
+        silence=_silence(history, question, asked, meter, span) if course is None else None,
         told=tuple(told(row) for row in rows if row.status in TOLD and _is_in(row, span)),
         audit=audit,
         notes=(*_notes(asked, deadline_s), *losses(history, span)),
     )
+
+
+def _silence(
+    history: History, question: StreamQuestion, asked: Sequence[Asked], meter: Metering, span: Span
+) -> Silence | None:
+    """Before the first set-point of all there is nothing that could have ended."""
+    if not isinstance(question.silent, Limit):
+        return None
+    first_utc_s = min(
+        (row.first_utc_s for row in history.streams() if row.id == question.stream), default=0.0
+    )
+    since = Span(max(span.start_utc_s, first_utc_s), span.end_utc_s)
+    return silence_of(asked, meter, since, question.silent.power, question.deadline_s)
 
 
 def _overruled(

@@ -83,6 +83,49 @@ def _unchanged(asked: Iterable[tuple[Span, Power]]) -> Iterator[list[tuple[Span,
         yield held
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """How a site kept to the `limit` that was agreed for when no set-point is in force: `due_s` of it
+    counted, of which `measured_s` were measured, and `over_s` were above it, by `over_w` at worst."""
+
+    limit: Power
+    due_s: float
+    measured_s: float
+    over_s: float
+    over_w: float
+
+
+def silences(asked: Sequence[Asked], span: Span) -> Iterator[Span]:
+    """When there was no set-point."""
+    end_utc_s = span.start_utc_s
+    for one in asked:
+        if one.span.start_utc_s > end_utc_s:
+            yield Span(end_utc_s, one.span.start_utc_s)
+        end_utc_s = max(end_utc_s, one.span.end_utc_s)
+    if span.end_utc_s > end_utc_s:
+        yield Span(end_utc_s, span.end_utc_s)
+
+
+def silence_of(
+    asked: Sequence[Asked], meter: Metering, span: Span, limit: Power, deadline_s: float
+) -> Silence:
+    """Each silence counts from `deadline_s` after its beginning on."""
+    due_s, measured_s, over_s, over_w = 0.0, 0.0, 0.0, 0.0
+    for silence in silences(asked, span):
+        start_utc_s = silence.start_utc_s + deadline_s
+        if start_utc_s >= silence.end_utc_s:
+            continue
+        counts = Span(start_utc_s, silence.end_utc_s)
+        due_s += counts.length_s
+        for reading in meter.within(counts):
+            piece = reading.span.clipped(counts)
+            if piece is not None and reading.measured_s > 0:
+                measured_s += piece.length_s
+                over_s += piece.length_s if reading.watts > limit.watts else 0.0
+                over_w = max(over_w, reading.watts - limit.watts)
+    return Silence(limit=limit, due_s=due_s, measured_s=measured_s, over_s=over_s, over_w=over_w)
+
+
 def period_of(asked: Sequence[Asked]) -> float | None:
     steps = sorted(later.span.start_utc_s - earlier.span.start_utc_s for earlier, later in pairwise(asked))
     return steps[len(steps) // 2] if steps else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
@@ -13,7 +13,7 @@ from controller.settlement.evidence import NOT_CHECKED, Audit
 from controller.settlement.metering import Metering, Quality, Span
 from controller.settlement.performance import Compliance, Terms
 from controller.settlement.scored import NoScore, Regulation
-from controller.settlement.stream import Asked, Followed, period_of, quality_of
+from controller.settlement.stream import Asked, Followed, Silence, period_of, quality_of, silences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,8 @@ class StreamSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvidence:
     """All that can be said of a stream. `told` is what its sender was refused, or told is possible instead;
-    `deadline_s` the time that the site has to reach a set-point."""
+    `deadline_s` the time that the site has to reach a set-point; `silence` how it kept to the limit that was
+    agreed for when there is none."""
 
     site: str
     node: str
@@ -55,6 +56,7 @@ class StreamEvidence:
     intervals: tuple[Followed, ...]
     regulation: Regulation | NoScore
     meter: Metering
+    silence: Silence | None = None
     told: tuple[Told, ...] = ()
     audit: Audit = NOT_CHECKED
     notes: tuple[str, ...] = field(default=())
@@ -93,7 +95,7 @@ def summary_of(intervals: Sequence[Followed], asked: Sequence[Asked], span: Span
         asked_s=asked_s,
         measured_s=measured_s,
         silent_s=max(span.length_s - asked_s, 0.0),
-        longest_silence_s=max(_silences(asked, span), default=0.0),
+        longest_silence_s=max((silence.length_s for silence in silences(asked, span)), default=0.0),
         quality=quality_of(measured_s, asked_s),
     )
 
@@ -102,12 +104,3 @@ def _weighed(values: Iterable[tuple[float | None, float]], judged_s: float) -> f
     if judged_s <= 0:
         return None
     return math.fsum(value * seconds for value, seconds in values if value is not None) / judged_s
-
-
-def _silences(asked: Sequence[Asked], span: Span) -> Iterator[float]:
-    """How long there was no set-point."""
-    end_utc_s = span.start_utc_s
-    for one in asked:
-        yield one.span.start_utc_s - end_utc_s
-        end_utc_s = max(end_utc_s, one.span.end_utc_s)
-    yield span.end_utc_s - end_utc_s

@@ -26,6 +26,12 @@ def _lines(evidence: StreamEvidence) -> Iterator[tuple[str, str]]:
     silent = f"; {told.silent_s:,.1f} s without one" if told.silent_s >= 1 else ""
     longest = f", {told.longest_silence_s:,.1f} s at most in one piece" if silent else ""
     yield "set-points", f"{len(evidence.asked):,}{every}{silent}{longest}"
+    if evidence.silence is not None:
+        silence = evidence.silence
+        unmeasured_s = silence.due_s - silence.measured_s
+        gap = f", {unmeasured_s:,.1f} s not measured" if unmeasured_s >= 1 else ""
+        above = f"above it for {silence.over_s:,.1f} of {silence.due_s:,.1f} s{gap}"
+        yield "limit of silence", f"{kw(silence.limit.watts)}; {above}, {kw(silence.over_w)} at worst"
     yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
     yield from infeasible(evidence.told, evidence.zone)
     within = f"{terms.tolerance_share * 100:g} % of the set-point"

@@ -72,7 +72,7 @@ def stream_record(evidence: StreamEvidence) -> dict[str, Any]:
 
 
 def _summary(evidence: StreamEvidence) -> dict[str, Any]:
-    told = evidence.summary
+    told, silence = evidence.summary, evidence.silence
     share = told.share_compliant
     return {
         "set_points": len(evidence.asked),
@@ -81,6 +81,11 @@ def _summary(evidence: StreamEvidence) -> dict[str, Any]:
         "measured_s": round(told.measured_s, 3),
         "silent_s": round(told.silent_s, 3),
         "longest_silence_s": round(told.longest_silence_s, 3),
+        "silent_limit_kw": None if silence is None else silence.limit.in_kw,
+        "silent_due_s": None if silence is None else round(silence.due_s, 3),
+        "silent_measured_s": None if silence is None else round(silence.measured_s, 3),
+        "silent_over_s": None if silence is None else round(silence.over_s, 3),
+        "silent_over_kw": None if silence is None else kilowatts(silence.over_w),
         "quality": told.quality.value,
         "compliant_percent": None if share is None else round(share * 100, 3),
         "judged_intervals": told.judged,

@@ -11,7 +11,7 @@ from typing import Any
 
 from controller.decide.plan import Alarm, AlarmKind
 from controller.domain.grid import EventStatus
-from controller.domain.power import Power
+from controller.domain.power import NO_LIMIT, Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
@@ -89,6 +89,7 @@ def stream_of(site: Site, stream: str, length_s: float) -> StreamEvidence:
         calendar=Calendar(zone=CHICAGO, interval_s=60),
         deadline_s=0.0,
         base=None,
+        silent=NO_LIMIT,
         now_utc_s=START_UTC_S + 86_400,
         site="container-7",
         zone_name="America/Chicago",

@@ -236,6 +236,7 @@ client_id = "site-tx1-ctl"
 dialect = "base-point"
 topic_in = "base-points"
 target_deadline_s = 30
+silent_kw = 90
 """
 )
 
@@ -283,6 +284,15 @@ def test_a_stream_of_base_points_is_settled_over_a_span_of_the_sites_own_time(st
     assert report["summary"]["error_kw"] == pytest.approx(-9 * 8 / 308, abs=0.01)
     assert report["regulation"]["why"].startswith("of 120 samples 89 have no set-point")
     assert report["terms"]["deadline_s"] == 30.0
+    silence = {key: report["summary"][key] for key in report["summary"] if key.startswith("silent_")}
+    assert silence == {
+        "silent_s": 892.0,
+        "silent_limit_kw": 90.0,
+        "silent_due_s": 862.0,
+        "silent_measured_s": 862.0,
+        "silent_over_s": 262.0,  # 100 kW until the event began at 16:10
+        "silent_over_kw": 10.0,
+    }
     assert "every moment counts" in report["notes"][0]
 
 

@@ -13,7 +13,7 @@ from controller.settlement.course import Told
 from controller.settlement.metering import Metering, Quality, Span, held
 from controller.settlement.performance import Compliance, Excuse, PerformanceError, Terms
 from controller.settlement.scored import regulation_of
-from controller.settlement.stream import Asked, due, followed
+from controller.settlement.stream import Asked, due, followed, silence_of
 from controller.settlement.streamevidence import StreamEvidence
 from controller.settlement.streampage import stream_figures, stream_html
 from controller.settlement.streamrecords import COLUMNS, FORMAT, stream_csv, stream_json
@@ -179,6 +179,16 @@ def test_an_interval_with_an_excuse_keeps_its_verdict_and_is_not_counted() -> No
 def test_too_many_intervals_are_refused_by_name() -> None:
     with pytest.raises(PerformanceError, match="--interval"):
         evidence(points((100, 60)), seconds(T, [100.0]), 60_000, interval_s=1)
+
+
+def test_the_limit_of_silence_counts_from_its_deadline_on_and_only_where_there_is_silence() -> None:
+    asked = points((100, 60), (None, 60), (100, 60), (None, 20))
+    meter = seconds(T, [100.0] * 100 + [60.0] * 100)
+
+    found = silence_of(asked, meter, Span(T, T + 200), Power.kw(70), deadline_s=30)
+
+    assert (found.due_s, found.measured_s) == (30.0, 30.0)  # of the first; the second is over too soon
+    assert (found.over_s, found.over_w) == (10.0, 30_000)
 
 
 # -- forms ---------------------------------------------------------------------------------------------------
