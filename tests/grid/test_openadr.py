@@ -491,6 +491,33 @@ def test_unknown_payloads_and_reports_are_ignored_and_named() -> None:
     assert result.event.reports == ()
 
 
+@pytest.mark.parametrize(
+    ("descriptor", "what"),
+    [
+        ({"payLoadType": "USAGE"}, "payloadType: Field required"),
+        ({"payloadType": "DEMAND", "frequency": "often"}, "frequency: Input should be a valid integer"),
+        ("DEMAND", "message: Input should be a valid dictionary"),
+        (None, "message: Input should be a valid dictionary"),
+    ],
+)
+def test_a_request_for_a_report_that_cannot_be_read_costs_no_command(descriptor: Any, what: str) -> None:
+    result = parsed(notice(event(reportDescriptors=[descriptor, {"payloadType": "DEMAND"}])))
+
+    assert isinstance(result, Accepted)
+    assert result.event.intervals[0].signals == (LimitSignal(Power.kw(12_000)),)
+    assert [request.payload for request in result.event.reports] == ["DEMAND"]
+    [told] = result.ignored
+    assert told.startswith(f"reportDescriptors.0.{what}")
+    assert len(told) <= 120
+
+
+def test_a_thousand_requests_that_cannot_be_read_are_told_in_a_few_words() -> None:
+    result = parsed(notice(event(reportDescriptors=[{}] * 1000)))
+
+    assert isinstance(result, Accepted)
+    assert len(result.ignored) <= 16
+
+
 def test_unknown_keys_do_no_harm() -> None:
     assert accepted(event(comment={"a": [1, None]})).id == "dr-7"
 
