@@ -192,15 +192,24 @@ def report(
     verify: Annotated[bool, typer.Option("--verify", help="check the journal's seals as well")] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json, openadr or html")] = "table",
     file: Annotated[Path | None, typer.Option("--out", help="write it there")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="settle the set-points from then on: 2026-11-28T14:00")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="until then, else until now")] = None,
+    base: Annotated[
+        float | None, typer.Option(help="kW that a regulation signal swings about, else its mean")
+    ] = None,
 ) -> None:
-    """The evidence of an event: what was asked, drawn and given up, and whether the site complied."""
+    """The evidence of an event, or of a stream of set-points over a span of time: what was asked, drawn and
+    given up, and whether the site complied."""
     from controller import report as reporting
+    from controller.reportquestion import Format, ReportError, Wish
 
-    if form not in list(reporting.Format):
-        _fail(f"--format {form}: one of {', '.join(reporting.Format)}")
+    if form not in list(Format):
+        _fail(f"--format {form}: one of {', '.join(Format)}")
     chosen = site or (config if journal is None else None)
     settings = None if chosen is None else _load(chosen)
-    wish = reporting.Wish(
+    wish = Wish(
         event=event,
         settings=settings,
         journal=journal,
@@ -211,12 +220,15 @@ def report(
         node=node,
         time_zone=time_zone,
         verify=verify,
-        format=reporting.Format(form),
+        format=Format(form),
         out=file,
+        since=since,
+        until=until,
+        base_kw=base,
     )
     try:
         reporting.run(wish, out)
-    except reporting.ReportError as error:
+    except ReportError as error:
         _fail(str(error))
 
 

@@ -30,7 +30,7 @@ from controller.run.gridsession import GridSession
 from controller.run.gridside import LinkedGrid
 from controller.run.journal import Journal, JournalError
 from controller.run.livebaseline import LiveBaselines
-from controller.run.loop import Islanded, Loop
+from controller.run.loop import GridSide, Islanded, Loop
 from controller.run.notify import Notifier
 from controller.run.ownrules import OwnRules
 from controller.run.prices import PriceBook
@@ -118,9 +118,7 @@ async def serve(
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=LinkedGrid(*links, own=own, anchor=lambda: journal.anchor, baselines=baselines)
-            if links or own is not None
-            else Islanded(),
+            grid=_grid(settings, links, own, journal, baselines),
             journal=journal,
             recorder=recording or NotRecorded(),
             board=board,
@@ -179,6 +177,25 @@ def _make_queue_directories(settings: Settings) -> None:
             queue.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartError(f"queue {queue.id!r}: {error}") from error
+
+
+def _grid(
+    settings: Settings,
+    links: list[GridLink],
+    own: OwnRules | None,
+    journal: Journal,
+    baselines: LiveBaselines | None,
+) -> GridSide:
+    if not links and own is None:
+        return Islanded()
+    return LinkedGrid(
+        *links,
+        own=own,
+        anchor=lambda: journal.anchor,
+        baselines=baselines,
+        link_changed=lambda operator, lost: journal.operator_link(operator, lost=lost),
+        start_grace_s=settings.policy.start_grace_s,
+    )
 
 
 def _links(

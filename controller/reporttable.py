@@ -1,19 +1,25 @@
-"""The report of an event on a terminal."""
+"""The report of an event or a stream on a terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from controller.grid.isotime import stamp
-from controller.run.history import EventRow
+from controller.run.history import EventRow, StreamRow
 from controller.settlement.evidence import Evidence
-from controller.settlement.figures import figures_of, kw_of, local, number
+from controller.settlement.figures import Figure, figures_of, kw_of, local, number
 from controller.settlement.performance import Compliance, Judged
+from controller.settlement.stream import Followed
+from controller.settlement.streamevidence import StreamEvidence
+from controller.settlement.streampage import stream_figures
+
+Interval = TypeVar("Interval", Judged, Followed)
 
 MOST_LINES = 60
 DAY_S = 86_400
@@ -21,28 +27,19 @@ STYLES = {Compliance.NOT_COMPLIANT: "red", Compliance.UNKNOWN: "yellow", Complia
 
 
 def tables(evidence: Evidence) -> Iterator[RenderableType]:
-    """The numbers, then the intervals; of many the first and those that need an explanation."""
+    """The numbers, then the intervals."""
     yield Text(f"{evidence.site}  event {evidence.course.event}", style="bold")
-    grid = Table.grid(padding=(0, 2))
-    for figure in figures_of(evidence):
-        grid.add_row(Text(figure.name), Text(figure.value))
-    yield grid
-    shown = evidence.intervals[:MOST_LINES]
-    shown += tuple(item for item in evidence.intervals[MOST_LINES:] if item.compliance in STYLES)[:MOST_LINES]
+    yield _figures(figures_of(evidence))
+    shown = _shown(evidence.intervals)
     yield _interval_table(evidence, shown)
-    if len(shown) < len(evidence.intervals):
-        yield Text(
-            f"{len(evidence.intervals) - len(shown)} more intervals: --format csv or json", style="dim"
-        )
-    for note in evidence.notes:
-        yield Text(note, style="dim")
+    yield from _closing(len(evidence.intervals) - len(shown), evidence.notes)
 
 
 def _interval_table(evidence: Evidence, shown: tuple[Judged, ...]) -> Table:
     """Columns without a single value are left out: a terminal is narrow."""
     form = "%H:%M:%S" if evidence.course.span.length_s < DAY_S else "%m-%d %H:%M:%S"
     columns: list[tuple[str, list[str]]] = [
-        ("from", [local(item.span.start_utc_s, evidence, form) for item in shown]),
+        ("from", [local(item.span.start_utc_s, evidence.zone, form) for item in shown]),
         ("s", [f"{round(item.span.length_s, 3):g}" for item in shown]),
         ("mean kW", [number(item.mean_w) for item in shown]),
         ("peak", [number(item.measure.peak_w) for item in shown]),
@@ -59,20 +56,81 @@ def _interval_table(evidence: Evidence, shown: tuple[Judged, ...]) -> Table:
     table.add_column("verdict")
     kept = [cells for _, cells in columns if any(cells)]
     for item, row in zip(shown, zip(*kept, strict=True), strict=True):
-        verdict = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
-        table.add_row(*row, Text(verdict, style=STYLES.get(item.compliance, "")))
+        table.add_row(*row, _verdict(item))
     return table
 
 
-def listing(found: list[tuple[EventRow, int]]) -> Table | str:
-    """The newest word on every event, and how many versions of it were accepted."""
-    if not found:
+def stream_tables(evidence: StreamEvidence) -> Iterator[RenderableType]:
+    yield Text(f"{evidence.site}  set-points {evidence.stream}", style="bold")
+    yield _figures(stream_figures(evidence))
+    shown = _shown(evidence.intervals)
+    yield _stream_table(evidence, shown)
+    yield from _closing(len(evidence.intervals) - len(shown), evidence.notes)
+
+
+def _stream_table(evidence: StreamEvidence, shown: Sequence[Followed]) -> Table:
+    form = "%H:%M:%S" if evidence.span.length_s < DAY_S else "%m-%d %H:%M:%S"
+    table = Table(box=None)
+    table.add_column("from", no_wrap=True)
+    for head in ("s", "target kW", "mean kW", "error", "mean size", "worst"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("quality", no_wrap=True)
+    table.add_column("verdict")
+    for item in shown:
+        watts = (item.target_w, item.mean_w, item.error_w, item.abs_error_w, item.worst_w)
+        table.add_row(
+            local(item.span.start_utc_s, evidence.zone, form),
+            f"{round(item.span.length_s, 3):g}",
+            *(number(value) for value in watts),
+            item.quality.value,
+            _verdict(item),
+        )
+    return table
+
+
+def _figures(figures: Iterable[Figure]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for figure in figures:
+        grid.add_row(Text(figure.name), Text(figure.value))
+    return grid
+
+
+def _shown(intervals: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """Of many the first and those that need an explanation."""
+    later = tuple(item for item in intervals[MOST_LINES:] if item.compliance in STYLES)
+    return intervals[:MOST_LINES] + later[:MOST_LINES]
+
+
+def _closing(left_out: int, notes: Iterable[str]) -> Iterator[Text]:
+    if left_out > 0:
+        yield Text(f"{left_out} more intervals: --format csv or json", style="dim")
+    for note in notes:
+        yield Text(note, style="dim")
+
+
+def _verdict(item: Judged | Followed) -> Text:
+    words = item.compliance.replace("_", " ") + (f" ({item.excuse})" if item.excuse else "")
+    return Text(words, style=STYLES.get(item.compliance, ""))
+
+
+def listing(found: list[tuple[EventRow, int]], streams: Sequence[StreamRow] = ()) -> Table | str:
+    """The newest word on every event, and how many versions of it were accepted; then the streams."""
+    streamed = {stream.id for stream in streams}
+    found = [(row, versions) for row, versions in found if row.id not in streamed]
+    if not found and not streams:
         return "no event is known"
-    table = Table("event", "status", "told", "start", "end", "versions", box=None)
+    names = [*(row.id for row, _ in found), *(stream.id for stream in streams)]
+    table = Table(box=None)
+    table.add_column("event", overflow="fold", min_width=min(max(map(len, names), default=0), 40))
+    for head in ("status", "told", "start", "end", "versions"):
+        table.add_column(head)
     for row, versions in found:
         event = row.version
         times = ("", "") if event is None else (_short(event.start_utc_s), _short(event.end_utc_s))
         table.add_row(Text(row.id), row.status, _short(row.utc_s), *times, str(versions))
+    for stream in streams:
+        ends = (_short(stream.first_utc_s), _short(stream.last_utc_s))
+        table.add_row(Text(stream.id), "set-points", ends[1], *ends, str(stream.points))
     return table
 
 

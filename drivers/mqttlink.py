@@ -1,35 +1,22 @@
-"""A connection to an MQTT broker that only listens: connect, subscribe, hear, and all of it again.
-
-It carries bytes and knows topics, never what is in them. A broker that is dead, slow or hostile costs
-reconnects, never the process.
-"""
+"""A link to an MQTT broker that only listens. It carries bytes and knows topics, never what is in them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Self
 
 import aiomqtt
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-CALL_TIMEOUT_S = 5.0
-FAREWELL_TIMEOUT_S = 0.5
-FIRST_DELAY_S = 0.1
-MAX_INCOMING = 4096
-REFUSED_CODE = 0x80
+from drivers.mqttconnection import CALL_TIMEOUT_S, MAX_INCOMING, Hear, listen, stay_connected, subscribed
+
 UNCONNECTED = "not connected yet"
 
 Topic = Annotated[str, Field(pattern=r"^[^+#\x00]+$", max_length=512)]
-
-Hear = Callable[[str, bytes, bool], None]
-"""Called for each message with topic, payload and whether the broker had retained it. Must not block."""
 
 # What the library has to say of a connection, `trouble` says once, in its own words.
 _MQTT_LOG = logging.getLogger("wattshift.mqttlink")
@@ -85,7 +72,8 @@ class MqttLink:
     def keep_connected(self) -> None:
         """Start the one task that keeps the connection. Raises what surprised it, if something did."""
         if self._session is None:
-            self._session = asyncio.create_task(self._stay_connected(), name=f"mqtt {self._config.id}")
+            staying = stay_connected(self._listen, self._lost, longest_s=self._config.reconnect_max_s)
+            self._session = asyncio.create_task(staying, name=f"mqtt {self._config.id}")
         elif self._session.done():
             self._session.result()  # a surprise in there is one here
 
@@ -97,32 +85,14 @@ class MqttLink:
             if not session.cancelled():
                 session.result()  # a surprise that nobody has met
 
-    async def _stay_connected(self) -> None:
-        """Ends only by cancellation."""
-        loop = asyncio.get_running_loop()
-        delay_s = FIRST_DELAY_S
-        while True:
-            began_s = loop.time()
-            try:
-                await self._listen()
-            except aiomqtt.MqttError as error:
-                self.trouble = f"no connection: {error}"
-            _obey_cancellation()
-            if loop.time() - began_s > self._config.reconnect_max_s:
-                delay_s = FIRST_DELAY_S  # it held for a while: not a refusal, nor two clients with one id
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
-            delay_s = min(delay_s * 2, self._config.reconnect_max_s)
-
     async def _listen(self) -> None:
-        async with _entered(self._client()) as client:
-            _obey_cancellation()
-            codes = await client.subscribe([(topic, 0) for topic in self._topics])
-            if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
-                raise aiomqtt.MqttError(f"subscription refused: {codes}")
+        topics = [(topic, 0) for topic in self._topics]
+        async with subscribed(self._client(), topics) as client:
             self.trouble = ""
-            async for message in client.messages:
-                if isinstance(message.payload, bytes | bytearray):
-                    self._hear(message.topic.value, bytes(message.payload), bool(message.retain))
+            await listen(client, self._hear)
+
+    def _lost(self, error: aiomqtt.MqttError) -> None:
+        self.trouble = f"no connection: {error}"
 
     def _client(self) -> aiomqtt.Client:
         config = self._config
@@ -153,30 +123,3 @@ def _tls_context(config: BrokerTable) -> ssl.SSLContext | None:
     except OSError as error:
         raise aiomqtt.MqttError(f"tls_ca={config.tls_ca} tls_cert={config.tls_cert}: {error}") from None
     return context
-
-
-@asynccontextmanager
-async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
-    """`async with client`, which also closes a connection that the broker never answered.
-
-    Cancelled while it connects, aiomqtt would fail in paho's callbacks and leave its socket open until the
-    keepalive ends: it is left to connect until the socket is closed.
-    """
-    entering = asyncio.ensure_future(client.__aenter__())
-    try:
-        await asyncio.shield(entering)
-        yield client
-    finally:
-        client.timeout = FAREWELL_TIMEOUT_S
-        with suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
-        entering.cancel()
-        await asyncio.wait([entering])
-
-
-def _obey_cancellation() -> None:
-    """End a task that was told to end. In Python 3.11 `wait_for`, and so every call of aiomqtt, loses a
-    cancellation that comes together with its result."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -25,6 +25,8 @@ from controller.grid.wire import Wire, read
 
 SOURCE = "base-point"
 EVENT_ID = "base-point"
+STREAM_PRIORITY = 5
+"""Of its set-points beside those of others, unless the site file says another one."""
 
 _KW_PER_UNIT = {"KW": 1.0, "MW": 1000.0, "W": 0.001}
 _ABSURD_POWER = 1e12

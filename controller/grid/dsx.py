@@ -146,8 +146,10 @@ def event_message(
     at_utc_s: float,
     correlation: str | None = None,
     signer: Signer | None = None,
+    seal: str = "",
 ) -> bytes:
-    """A CloudEvent of ours. The same statement always has the same id."""
+    """A CloudEvent of ours. The same statement always has the same id. `seal`, the newest of the site's
+    journal, is an extension attribute: whoever does not know it lets it pass."""
     content = json.dumps(data, allow_nan=False, separators=(",", ":"))
     identity = f"{type_}\n{agent}\n{at_utc_s:.3f}\n{content}"
     trace = hashlib.sha256((correlation or identity).encode()).hexdigest()
@@ -164,6 +166,8 @@ def event_message(
     }
     if correlation is not None:
         envelope["correlationid"] = correlation
+    if seal:
+        envelope["seal"] = seal
     return json.dumps(envelope, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 

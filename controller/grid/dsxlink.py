@@ -155,7 +155,7 @@ class DsxFlex:
                 for feed in self._agreement.feeds
             }
             data = {"snapshot_time": stamp(now_utc_s), "feeds": feeds}
-            letters.append(self._letter(STATUS, data, now_utc_s, None, qos=1))
+            letters.append(self._letter(STATUS, data, now_utc_s, None, qos=1, seal=report.seal))
         return letters
 
     def _state(
@@ -184,12 +184,25 @@ class DsxFlex:
         return state
 
     def _letter(
-        self, type_: str, data: dict[str, Any], now_utc_s: float, correlation: str | None, *, qos: int
+        self,
+        type_: str,
+        data: dict[str, Any],
+        now_utc_s: float,
+        correlation: str | None,
+        *,
+        qos: int,
+        seal: str = "",
     ) -> Letter:
         agent = self._agreement.agent
         topic = f"grid/v1/dsx-flex-agent/{agent}/"
         payload = event_message(
-            type_, data, agent=agent, at_utc_s=now_utc_s, correlation=correlation, signer=self._signer
+            type_,
+            data,
+            agent=agent,
+            at_utc_s=now_utc_s,
+            correlation=correlation,
+            signer=self._signer,
+            seal=seal,
         )
         word = "powerstate/status" if type_ == STATUS else "powerbreach"
         return Letter(topic=topic + word, payload=payload, qos=qos)

@@ -7,6 +7,7 @@ refused whole, with the key and the value named. It never raises, whatever the b
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Relati
 from controller.grid.eventtimes import Times, delayed, fraction, times_of
 from controller.grid.intervals import Period, Written, lay_out
 from controller.grid.isotime import instant
-from controller.grid.requests import requests_of
+from controller.grid.requests import readable, requests_of
 from controller.grid.results import (
     MAX_AHEAD_S,
     MAX_INTERVALS,
@@ -36,6 +37,7 @@ from controller.grid.wire import (
     EventWire,
     HeartbeatWire,
     NotificationWire,
+    ReportDescriptorWire,
     SnapshotWire,
     read,
 )
@@ -117,7 +119,8 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     times = times_of(wire)
     if times.cancels:
         return Cancelled(id=wire.id, version_utc_s=version_utc_s, stamp=stamp)
-    intervals = _intervals(wire, times, contract, version_utc_s)
+    descriptors, unread = readable(wire.report_descriptors or [])
+    intervals = _intervals(wire, times, descriptors, contract, version_utc_s)
     check_rights(intervals, contract.rights)
     node = _node("object.targets", wire.targets, contract)
     if node and any(isinstance(signal, _SetPoint) for piece in intervals for signal in piece.signals):
@@ -126,7 +129,7 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * fraction(contract.ven, wire.id)
     default_s = contract.ramp_deadline_s.get(wire.program_id or "", 0.0)
     written = wire.intervals or []
-    reports, unmet = requests_of(wire.report_descriptors or [], written, intervals, contract)
+    reports, unmet = requests_of(descriptors, written, intervals, contract)
     event = GridEvent(
         id=wire.id,
         version_utc_s=version_utc_s,
@@ -140,7 +143,7 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     if wire.priority is not None:
         event = replace(event, priority=min(wire.priority, _LOWEST_PRIORITY))
     unused = left_out(written, units_of(wire.payload_descriptors or []), contract)
-    return Accepted(event=event, stamp=stamp, ignored=(*unused, *unmet, *times.ignored)[:16])
+    return Accepted(event=event, stamp=stamp, ignored=(*unused, *unread, *unmet, *times.ignored)[:16])
 
 
 def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[EventHeadWire, float]:
@@ -154,7 +157,11 @@ def _head(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> tuple[Ev
 
 
 def _intervals(
-    wire: EventWire, times: Times, contract: Contract, version_utc_s: float
+    wire: EventWire,
+    times: Times,
+    descriptors: Sequence[ReportDescriptorWire],
+    contract: Contract,
+    version_utc_s: float,
 ) -> tuple[EventInterval, ...]:
     """The event in time. The sentinel start means the moment the operator wrote this version, so that the
     same message means the same hours whenever, and however often, it arrives."""
@@ -174,7 +181,7 @@ def _intervals(
         raise MessageError(Reason.BAD_INTERVALS, "neither intervals nor intervalPeriod.start")
     counted = any(
         descriptor.frequency > 0 or descriptor.start_interval >= 0 or descriptor.num_intervals > 0
-        for descriptor in wire.report_descriptors or []
+        for descriptor in descriptors
     )
     return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s, counted=counted)
 

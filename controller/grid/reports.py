@@ -19,9 +19,9 @@ from controller.grid.requests import UNITS
 from controller.grid.site import DataQuality, OperatingState, Part
 from controller.grid.tally import Average
 
-EVENT_STATE, POSSIBLE = "X_EVENT_STATE", "X_POSSIBLE"
-"""Private types: where the event stands at the end of a report period, and the draw nearest to what it asks
-for where that cannot be had."""
+EVENT_STATE, POSSIBLE, RELATIVE_TO = "X_EVENT_STATE", "X_POSSIBLE", "X_RELATIVE_TO"
+"""Private types: where the event stands at the end of a report period; the draw nearest to what it asks for
+where that cannot be had; what a relative set-point was settled against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,6 @@ def ack_report(sender: Sender, ack: Ack) -> Report:
     ]
     resource = _resource(sender.ven, _period(ack.at_utc_s, 0.0), [{"id": 0, "payloads": payloads}])
     descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
-    descriptors += [_descriptor(POSSIBLE)] if ack.possible is not None else []
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
 
 
@@ -124,8 +123,6 @@ def _descriptions(average: Average) -> Iterator[tuple[str, str | None]]:
         yield "SETPOINT", None
     for payload_type, reading_type, _ in _measures(average):
         yield payload_type, reading_type
-    if average.possible is not None:
-        yield POSSIBLE, None
 
 
 def _period_of(average: Average, periods: int) -> dict[str, Any]:
@@ -157,7 +154,8 @@ def _measures(average: Average) -> Iterator[tuple[str, str, float]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """One interval of an event that is over, as it is settled. None is what is not known."""
+    """One interval of an event that is over, as it is settled. None is what is not known. What a relative
+    set-point was settled against is `relative_to`."""
 
     start_utc_s: float
     length_s: float
@@ -168,13 +166,17 @@ class Interval:
     quality: DataQuality
     compliance: str
     excuse: str = ""
+    relative_to: Power | None = None
 
 
 def interval_report(
     sender: Sender, event: str, *, at_utc_s: float, intervals: Sequence[Interval], method: str
 ) -> dict[str, Any]:
     """The REPORT object on a whole event: what it was settled by, each interval with a period of its own."""
-    types = ("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)
+    types = (
+        *(("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)),
+        (RELATIVE_TO, "MEAN"),
+    )
     told: list[dict[str, Any]] = [
         {
             "id": index,
@@ -205,6 +207,8 @@ def _settled(interval: Interval) -> Iterator[dict[str, Any]]:
         yield _payload("BASELINE", interval.baseline.in_kw)
     if interval.setpoint is not None:
         yield _payload("SETPOINT", interval.setpoint.in_kw)
+    if interval.relative_to is not None:
+        yield _payload(RELATIVE_TO, interval.relative_to.in_kw)
     yield _payload("DATA_QUALITY", interval.quality.value)
     yield _payload("X_COMPLIANCE", interval.compliance, *([interval.excuse] if interval.excuse else []))
 
@@ -252,9 +256,24 @@ def _content(
         "eventID": event,
         "clientName": sender.ven,
         "reportName": name,
-        "payloadDescriptors": descriptors,
+        "payloadDescriptors": [*descriptors, *_undescribed(descriptors, resources)],
         "resources": resources,
     }
+
+
+def _undescribed(
+    descriptors: list[dict[str, Any]], resources: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Every number has a unit, also those of private types that only some reports have."""
+    described = {descriptor["payloadType"] for descriptor in descriptors}
+    told = {
+        payload["type"]
+        for resource in resources
+        for interval in resource["intervals"]
+        for payload in interval["payloads"]
+        if any(not isinstance(value, str) for value in payload["values"])
+    }
+    yield from (_descriptor(payload_type) for payload_type in sorted(told - described))
 
 
 def _resource(name: str, period: dict[str, str], intervals: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from dataclasses import replace
 from controller.domain.grid import EventInterval, ReportCycle, ReportRequest, Right
 from controller.grid.results import Contract
 from controller.grid.signals import REPORT_PERIOD, report_period_s
-from controller.grid.wire import IntervalWire, ReportDescriptorWire
+from controller.grid.strictjson import MessageError
+from controller.grid.wire import IntervalWire, ReportDescriptorWire, read
 
 LEAST_PERIOD_S = 1.0
 UNITS = {"USAGE": "KWH"}
 """The unit of each report payload that has one; all others of power are in KW."""
 MAX_REQUESTS = 32
+MOST_TOLD = 120
 MAX_REPORTED = 32
 """More intervals than this are not told in one report: signed as well, a message is 64 kB at most."""
 
@@ -30,6 +32,19 @@ _READINGS = {
 }
 """How the values of a payload are come by, where that has a word; the first is what reports say."""
 _OWN_NUMBERS = "OPEN_INTERVALS"
+
+
+def readable(descriptors: Sequence[object]) -> tuple[tuple[ReportDescriptorWire, ...], tuple[str, ...]]:
+    """The descriptors that can be read, and what is wrong with the others. A request for a report is no
+    command: a bad one must not cost the command that it comes with."""
+    found: list[ReportDescriptorWire] = []
+    unread: list[str] = []
+    for index, descriptor in enumerate(descriptors):
+        try:
+            found.append(read(ReportDescriptorWire, descriptor))
+        except MessageError as refusal:
+            unread.append(f"reportDescriptors.{index}.{refusal.detail}"[:MOST_TOLD])
+    return tuple(found), tuple(unread[:MAX_REQUESTS])
 
 
 def requests_of(

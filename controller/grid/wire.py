@@ -74,7 +74,7 @@ class EventWire(EventHeadWire):
     duration: str | None = None
     interval_period: PeriodWire | None = None
     payload_descriptors: list[DescriptorWire] | None = None
-    report_descriptors: list[ReportDescriptorWire] | None = None
+    report_descriptors: list[Any] | None = None
     intervals: list[IntervalWire] | None = None
 
 

@@ -19,9 +19,11 @@ from controller.domain.devices import DeviceSpec
 from controller.domain.power import Bound, Limit, Power
 from controller.domain.prices import MARKETS
 from controller.run.board import Board, Tick
+from controller.run.doorkeeper import Doorkeeper
 
 Json = dict[str, Any]
 SHUTDOWN_S = 2.0
+BACKLOG = 128
 
 
 class ApiError(Exception):
@@ -47,18 +49,24 @@ class Api:
             ]
         )
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, access_log=None)
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Listen; returns the port, which is the kernel's choice when 0 was asked for."""
         await self._runner.setup()
+        assert self._runner.server is not None
+        door = Doorkeeper(self._runner.server)
+        loop = asyncio.get_running_loop()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            self._server = await loop.create_server(door, self._host, self._port, backlog=BACKLOG)
         except OSError as error:
             await self._runner.cleanup()
             raise ApiError(f"API on {self._host} port {self._port}: {error}") from error
-        return int(self._runner.addresses[0][1])
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
 
     async def _get_metrics(self, _: web.Request) -> web.Response:

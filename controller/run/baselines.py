@@ -82,7 +82,13 @@ def _until(rows: Sequence[Told], now_utc_s: float) -> float:
 
 def told(row: EventRow) -> Told:
     return Told(
-        utc_s=row.utc_s, status=row.status, version_utc_s=row.version_utc_s, event=row.version, why=row.why
+        utc_s=row.utc_s,
+        status=row.status,
+        version_utc_s=row.version_utc_s,
+        event=row.version,
+        why=row.why,
+        possible=row.possible,
+        drawn_before=row.drawn_before,
     )
 
 

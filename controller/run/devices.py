@@ -28,12 +28,12 @@ from controller.domain.devices import (
 )
 from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
-from controller.run.cancellation import obey_cancellation
 from controller.run.clock import Clock
 from controller.run.devicetask import DeviceTask, Polling
 from controller.run.turns import Lane
 from controller.run.voice import Voice
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
+from drivers.cancellation import obey_cancellation
 
 log = structlog.get_logger()
 

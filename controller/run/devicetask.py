@@ -13,10 +13,10 @@ from controller.decide.plan import Sample
 from controller.decide.truth import found_at
 from controller.domain.devices import DeviceSpec, Failed, OperatingPoint, Outcome, Reading, SetPoint
 from controller.domain.power import Limit
-from controller.run.cancellation import obey_cancellation
 from controller.run.turns import Lane, ReadTurn, backoff_s
 from controller.run.voice import Voice
 from drivers.base import Driver, DriverError
+from drivers.cancellation import obey_cancellation
 
 if TYPE_CHECKING:
     from controller.run.devices import Machines

@@ -5,17 +5,19 @@ It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.decide.plan import AlarmKind, Reason
-from controller.run.baselines import DAY_S, Agreement, baseline_for, disturbances, metered, told
+from controller.run.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
 from controller.run.history import CommandRow, EventRow, History
-from controller.run.journalschema import Bookkeeping
-from controller.settlement.course import Course, course_of
+from controller.run.journalschema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
+from controller.run.setpoints import grounded_course, overruled
+from controller.settlement.course import Course, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
+from controller.settlement.grounds import rank_of
 from controller.settlement.metering import Metering, Span
 from controller.settlement.performance import Excuse, Terms, judged
 
@@ -30,7 +32,8 @@ OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event."""
+    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event.
+    `stream_priorities` are those of base points, by operator, which the journal does not hold."""
 
     event: str
     agreement: Agreement
@@ -42,6 +45,7 @@ class Question:
     zone_name: str
     program: str
     lead_s: float
+    stream_priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> Evidence:
@@ -50,13 +54,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     rows = history.event(question.event)
     operator = rows[0].operator if rows else ""
     known = [told(row) for row in rows]
-    course = course_of(
-        question.event,
-        operator,
-        known,
-        now_utc_s=question.now_utc_s,
-        version_utc_s=question.version_utc_s,
-    )
+    course = _course(history, question, operator, known)
     node = course.node or question.agreement.node
     after_utc_s = course.span.end_utc_s + AROUND_S
     around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
@@ -79,7 +77,12 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         baseline=baseline,
         baseline_interval_s=question.agreement.calendar.interval_s,
         intervals=judged(
-            course, meter, baseline, question.terms, question.calendar, tuple(_excuses(history, course))
+            course,
+            meter,
+            baseline,
+            question.terms,
+            question.calendar,
+            (*excuses(history, course.span, operator), *_overruled(history, question, course)),
         ),
         dynamics=dynamics_of(
             course,
@@ -92,16 +95,40 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=_commands(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=(*_notes(course, meter), *_losses(history, around)),
+        notes=(*_notes(course, meter), *losses(history, around)),
     )
 
 
-def _excuses(history: History, course: Course) -> Iterator[Excuse]:
-    """When the link to an operator whose commands count was lost. A controller that starts has no alarm yet:
-    it raises anew what still holds."""
-    end_utc_s = course.span.end_utc_s
-    window = (course.span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
-    changes = [(row.utc_s, row.is_raised) for row in history.alarms(*window) if row.kind == LINK_LOST]
+def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
+    return grounded_course(
+        history,
+        question.event,
+        operator,
+        known,
+        now_utc_s=question.now_utc_s,
+        version_utc_s=question.version_utc_s,
+        stream_priorities=question.stream_priorities,
+    )
+
+
+def _overruled(history: History, question: Question, course: Course) -> Iterator[Excuse]:
+    """Nodes are limited only: a set-point is of the whole site."""
+    versions = [row.event for row in course.history if row.event is not None]
+    ranks = {version.version_utc_s: rank_of(version, course.event) for version in versions}
+    asked = [
+        (phase.span, ranks[phase.version_utc_s], phase.ask.target)
+        for phase in course.phases
+        if phase.ask.target is not None
+    ]
+    yield from overruled(history, question.event, asked, question.now_utc_s, question.stream_priorities)
+
+
+def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:
+    """When the link to this operator was lost. A controller that starts has no alarm yet: it raises anew what
+    still holds."""
+    end_utc_s = span.end_utc_s
+    window = (span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
+    changes = list(_link_changes(history, window, operator))
     changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
     since_utc_s: float | None = None
     for utc_s, is_lost in sorted(changes):
@@ -112,6 +139,21 @@ def _excuses(history: History, course: Course) -> Iterator[Excuse]:
             since_utc_s = None
     if since_utc_s is not None:
         yield Excuse(Span(since_utc_s, end_utc_s), LINK_LOST)
+
+
+def _link_changes(
+    history: History, window: tuple[float, float], operator: str
+) -> Iterator[tuple[float, bool]]:
+    """A journal that does not tell the operators' links apart has the site's own alarm for all of them."""
+    rows = [row for row in history.alarms(*window) if row.kind in (LINK_LOST, OPERATOR_LINK_LOST)]
+    tells_apart = any(row.kind == OPERATOR_LINK_LOST for row in rows)
+    for row in rows:
+        if tells_apart:
+            is_meant = row.kind == OPERATOR_LINK_LOST and row.subject == (operator or FIRST)
+        else:
+            is_meant = operator != OWN
+        if is_meant:
+            yield row.utc_s, row.is_raised
 
 
 def _commands(history: History, course: Course, lead_s: float) -> Commands:
@@ -159,12 +201,14 @@ def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
         notes.append("the event never asked the site for a limit or a set-point while it was in force")
     elif not meter.within(course.span):
         notes.append("the meter was not read in the event, or the journal does not reach back so far")
+    if any(phase.ask.relative is not None and phase.ask.ground is None for phase in course.phases):
+        notes.append("a relative set-point of which it was not kept what it is relative to is not judged")
     if len(course.versions) > 1:
         notes.append(f"{len(course.versions)} versions were accepted; each interval names the one in force")
     return tuple(notes)
 
 
-def _losses(history: History, around: Span) -> Iterator[str]:
+def losses(history: History, around: Span) -> Iterator[str]:
     """What the journal itself says of rows that are not in it."""
     for row in history.bookkeeping(around.start_utc_s, around.end_utc_s):
         if row.what == Bookkeeping.LOST:

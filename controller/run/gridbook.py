@@ -6,6 +6,7 @@ One task makes all changes, one after the other; whoever has one to make puts it
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from controller.run.happenings import Happening, StreamedPoint, happenings, stre
 MAX_QUEUED = 1024
 STORE_TIMEOUT_S = 5.0
 STORE_RETRY_S = 1.0
+SHORT_EVERY_S = 60.0
 
 _SNAPSHOT_KEY = "snapshot"
 _EVENT_KEY = "event/"
@@ -140,6 +142,7 @@ class GridBook:
         self._queue: dict[Hashable, Pending] = {}
         self._has_work = asyncio.Event()
         self._store_trouble = ""
+        self._short_utc_s = -math.inf
         self._log = structlog.get_logger("grid")
 
     async def restore(self) -> None:
@@ -197,8 +200,7 @@ class GridBook:
         forget = tuple(_key(event_id) for event_id in sorted(verdict.forgotten))
         if not records and not forget:
             return True
-        tell = streamed if self._quiet else happenings
-        history = tell(self.ledger, ledger, verdict, now_utc_s)
+        history = self._happened(ledger, verdict, now_utc_s)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._store.record(tuple(records), forget, history)
@@ -208,10 +210,26 @@ class GridBook:
                 self._store_trouble = repr(error)
                 self._log.error("grid_store_failed", why=repr(error), waiting=len(self._queue))
             return False
+        if any(one.status == EventStatus.INFEASIBLE for one in history if isinstance(one, Happening)):
+            self._short_utc_s = now_utc_s
         if self._store_trouble:
             self._store_trouble = ""
             self._log.info("grid_store_back")
         return True
+
+    def _happened(
+        self, ledger: Ledger, verdict: Verdict, now_utc_s: float
+    ) -> tuple[Happening | StreamedPoint, ...]:
+        """A stream that asks for more than there is would be told so with every set-point of it: that is
+        evidence once a minute."""
+        if not self._quiet:
+            return happenings(self.ledger, ledger, verdict, now_utc_s)
+        found = streamed(self.ledger, ledger, verdict, now_utc_s)
+        if not 0 <= now_utc_s - self._short_utc_s < SHORT_EVERY_S:
+            return found
+        return tuple(
+            one for one in found if not isinstance(one, Happening) or one.status != EventStatus.INFEASIBLE
+        )
 
     def _note(self, verdict: Verdict) -> None:
         for ack in verdict.acks:

@@ -11,10 +11,11 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from controller.domain.grid import ALL_RIGHTS, Alert, Right
+from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
+from drivers.mqttconnection import FIRST_DELAY_S
 
-FIRST_DELAY_S = 0.1
 MAX_FILE_BYTES = 64 * 1024
 RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 """What the journal calls other things by."""
@@ -113,7 +114,7 @@ class GridConfig(BaseModel):
     valid_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
     silent_kw: Kilowatts | None = None
     target_deadline_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
-    priority: Annotated[int, Field(ge=0, le=999_999)] = 5
+    priority: Annotated[int, Field(ge=0, le=999_999)] = STREAM_PRIORITY
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

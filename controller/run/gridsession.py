@@ -1,16 +1,14 @@
-"""The MQTT connection to the grid operator: connect, subscribe, read, write, and all of it again.
+"""The MQTT connection to the grid operator: says hello, reads, writes, and says goodbye.
 
-It carries bytes and knows topics, never what is in them. A broker that is dead, slow or hostile costs
-reconnects, never the process.
+It carries bytes and knows topics, never what is in them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -18,13 +16,17 @@ import aiomqtt
 import structlog
 
 from controller.grid.dialects import Letter
-from controller.run.cancellation import obey_cancellation
-from controller.run.gridconfig import FIRST_DELAY_S, GridConfig, tls_context
-
-CALL_TIMEOUT_S = 5.0
-FAREWELL_TIMEOUT_S = 1.0
-MAX_INCOMING = 4096
-REFUSED_CODE = 0x80
+from controller.run.gridconfig import GridConfig, tls_context
+from drivers.cancellation import obey_cancellation
+from drivers.mqttconnection import (
+    CALL_TIMEOUT_S,
+    FAREWELL_TIMEOUT_S,
+    MAX_INCOMING,
+    Hear,
+    listen,
+    stay_connected,
+    subscribed,
+)
 
 
 class Publish(Protocol):
@@ -32,9 +34,6 @@ class Publish(Protocol):
 
     async def __call__(self, letter: Letter) -> None: ...
 
-
-Read = Callable[[str, bytes, bool], None]
-"""Called for each message with topic, payload and whether the broker had retained it. Must not block."""
 
 Write = Callable[[Publish], Coroutine[None, None, None]]
 """Runs for the life of one connection and publishes what there is to say."""
@@ -53,7 +52,7 @@ class GridSession:
         *,
         subscriptions: tuple[str, ...],
         standing: Standing,
-        read: Read,
+        read: Hear,
         write: Write,
         utc: Callable[[], float],
     ) -> None:
@@ -75,46 +74,24 @@ class GridSession:
 
     async def run(self) -> None:
         """Stay connected. Ends only by cancellation, and then says goodbye."""
-        loop = asyncio.get_running_loop()
-        delay_s = FIRST_DELAY_S
-        while True:
-            began_s = loop.time()
-            try:
-                await self._connect_once()
-            except aiomqtt.MqttError as error:
-                self._down(" ".join(filter(None, (repr(error), self._last_word.take()))))
-            obey_cancellation()
-            if loop.time() - began_s > self._config.reconnect_max_s:
-                delay_s = FIRST_DELAY_S  # it held for a while: not a refusal, nor two clients with one id
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
-            delay_s = min(delay_s * 2, self._config.reconnect_max_s)
+        await stay_connected(self._connect_once, self._lost, longest_s=self._config.reconnect_max_s)
 
     async def _connect_once(self) -> None:
         self._birth += 1
-        async with _entered(self._client()) as client:
-            obey_cancellation()
-            topics = [(self._config.topic(name), 1) for name in self._subscriptions]
-            codes = await client.subscribe(topics)
-            if any((code if isinstance(code, int) else code.value) >= REFUSED_CODE for code in codes):
-                raise aiomqtt.MqttError(f"subscription refused: {codes}")
-            await self._say(client, online=True, within_s=CALL_TIMEOUT_S)
-            obey_cancellation()
-            self._up()
+        topics = [(self._config.topic(name), 1) for name in self._subscriptions]
+        async with subscribed(self._client(), topics) as client:
             try:
+                await self._say(client, online=True, within_s=CALL_TIMEOUT_S)
+                obey_cancellation()
+                self._up()
                 write = partial(self._write, self._publisher(client))
-                raise await _first_trouble(partial(self._read_all, client), write)
+                raise await _first_trouble(partial(listen, client, self._read), write)
             except asyncio.CancelledError:
                 with suppress(aiomqtt.MqttError):
                     await self._say(client, online=False, within_s=FAREWELL_TIMEOUT_S)
                 raise
             finally:
                 self.connected = False
-
-    async def _read_all(self, client: aiomqtt.Client) -> None:
-        """No deadline around the iterator: a message already taken would be lost with it."""
-        async for message in client.messages:
-            if isinstance(message.payload, bytes | bytearray):
-                self._read(message.topic.value, bytes(message.payload), bool(message.retain))
 
     async def _say(self, client: aiomqtt.Client, *, online: bool, within_s: float) -> None:
         """Tell whether the site is connected, where the dialect has a word for it."""
@@ -166,7 +143,8 @@ class GridSession:
         self._last_trouble = ""
         self._log.info("grid_broker_connected", birth=self._birth)
 
-    def _down(self, trouble: str) -> None:
+    def _lost(self, error: aiomqtt.MqttError) -> None:
+        trouble = " ".join(filter(None, (repr(error), self._last_word.take())))
         if trouble != self._last_trouble:
             self._log.warning("grid_broker_lost", why=trouble)
         self._last_trouble = trouble
@@ -185,28 +163,6 @@ class _LastWord(logging.Handler):
     def take(self) -> str:
         text, self._text = self._text, ""
         return text
-
-
-@asynccontextmanager
-async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
-    """`async with client`, which also closes a connection that the broker never answered: left open, a late
-    answer would bring a second session to life under our own id.
-
-    Cancelled while it connects, aiomqtt would fail in paho's callbacks and leave its socket open until the
-    keepalive ends: it is left to connect until the socket is closed. A thread opens that socket, so there may
-    be none to close yet: a moment is given to it.
-    """
-    entering = asyncio.ensure_future(client.__aenter__())
-    try:
-        await asyncio.shield(entering)
-        yield client
-    finally:
-        client.timeout = FAREWELL_TIMEOUT_S
-        await asyncio.wait([entering], timeout=FAREWELL_TIMEOUT_S)
-        with suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
-        entering.cancel()
-        await asyncio.wait([entering])
 
 
 async def _first_trouble(*parts: Callable[[], Coroutine[None, None, None]]) -> aiomqtt.MqttError:

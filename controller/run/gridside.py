@@ -48,7 +48,8 @@ class Instructor(Protocol):
 
 class LinkedGrid:
     """A site with grid operators, and with rules of its own; the loop's `GridSide`. `anchor` gives the newest
-    seal of the journal, which operators are told."""
+    seal of the journal, which operators are told. `link_changed` hears the name of each operator whose link
+    is lost (True) or back; one that was not heard yet is lost only after `start_grace_s`."""
 
     def __init__(
         self,
@@ -56,12 +57,18 @@ class LinkedGrid:
         own: Instructor | None = None,
         anchor: Callable[[], Anchor | None] = lambda: None,
         baselines: LiveBaselines | None = None,
+        link_changed: Callable[[str, bool], None] = lambda _operator, _lost: None,
+        start_grace_s: float = 0.0,
     ) -> None:
         self._links = links
         self._own = own
         self._anchor = anchor
         self._baselines = baselines
         self._layout: Layout | None = None
+        self._link_changed = link_changed
+        self._start_grace_s = start_grace_s
+        self._began_s: float | None = None
+        self._lost: set[str] = set()
 
     @property
     def state(self) -> Link:
@@ -77,6 +84,7 @@ class LinkedGrid:
         return (*(event for link in self._links for event in link.events), *own)
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
+        self._look_at_links(inputs.now_s)
         seal = self._anchor()
         if self._layout is None or self._layout.specs is not plan.grants.specs:
             self._layout = layout_of(plan.grants.specs)
@@ -86,6 +94,17 @@ class LinkedGrid:
             link.observe(self._with_baseline(report, link))
         if self._own is not None:
             self._own.planned(inputs, report)
+
+    def _look_at_links(self, now_s: float) -> None:
+        """Evidence is of one operator: that another one's link was lost excuses nothing towards it."""
+        if self._began_s is None:
+            self._began_s = now_s
+        for link in self._links:
+            is_lost = link.state is Link.LOST and now_s - self._began_s >= self._start_grace_s
+            if is_lost == (link.name in self._lost):
+                continue
+            (self._lost.add if is_lost else self._lost.discard)(link.name)
+            self._link_changed(link.name, is_lost)
 
     def _with_baseline(self, report: SiteReport, link: GridLink) -> SiteReport:
         """Each operator has a contract of its own, and so a baseline of its own."""

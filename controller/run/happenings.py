@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.domain.grid import EventStatus, TargetSignal
-from controller.grid.entries import Entry, Ledger, version_of
+from controller.domain.power import Power
+from controller.grid.entries import Ack, Entry, Ledger, Shortfall, version_of
 from controller.grid.ledger import Verdict
 from controller.grid.results import Accepted
 from controller.grid.stored import to_text
 
 AMENDED = "AMENDED"
 """The same version came again with another content, which counts now. Its sender is told nothing new."""
+DRAWN_BEFORE = "DRAWN_BEFORE"
+"""What the event's relative set-points are relative to was frozen. Its sender is told nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """One thing that happened to an event. `text` is the whole version where it became known just now."""
+    """One thing that happened to an event. `text` is an entry of the ledger with what became known just now:
+    the whole version, what can be had instead of what it asks for, or what it is relative to."""
 
     utc_s: float
     event: str
@@ -50,6 +54,8 @@ def happenings(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float
         text = ""
         if entry is not None and entry.content is not None and ack.version_utc_s == version_of(entry.content):
             text = _text(fresh.pop(ack.event))
+        elif ack.possible is not None:
+            text = _shortfall(ack, ack.possible)
         found.append(
             Happening(
                 utc_s=ack.at_utc_s,
@@ -68,13 +74,13 @@ def happenings(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float
                 utc_s=now_utc_s, event=event, version_utc_s=version_utc_s, status=AMENDED, text=_text(entry)
             )
         )
-    return tuple(found)
+    return (*found, *_frozen(before, after, verdict, now_utc_s))
 
 
 def streamed(
     before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float
 ) -> tuple[Happening | StreamedPoint, ...]:
-    """The same of a stream: its set-points, and of what it was told the refusals alone."""
+    """The same of a stream: its set-points, and of what it was told only what it did not get."""
     points = [
         point
         for event, entry in sorted(_fresh(before, after, verdict).items())
@@ -84,9 +90,25 @@ def streamed(
     refused = [
         happening
         for happening in happenings(before, after, verdict, now_utc_s)
-        if happening.status == EventStatus.REJECTED
+        if happening.status in (EventStatus.REJECTED, EventStatus.INFEASIBLE)
     ]
     return (*points, *refused)
+
+
+def _frozen(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float) -> Iterator[Happening]:
+    """Each word of the loop on what the site drew before it began to follow an event."""
+    for event in sorted(verdict.touched):
+        entry, known = after.entries[event], before.entries.get(event)
+        drawn = entry.drawn_before
+        if drawn is None or entry.content is None or (known is not None and known.drawn_before == drawn):
+            continue
+        yield Happening(
+            utc_s=now_utc_s,
+            event=event,
+            version_utc_s=version_of(entry.content),
+            status=DRAWN_BEFORE,
+            text=to_text(Entry(id=event, drawn_before=drawn)),
+        )
 
 
 def _fresh(before: Ledger, after: Ledger, verdict: Verdict) -> dict[str, Entry]:
@@ -102,6 +124,10 @@ def _fresh(before: Ledger, after: Ledger, verdict: Verdict) -> dict[str, Entry]:
 
 def _text(entry: Entry) -> str:
     return to_text(Entry(id=entry.id, content=entry.content)) if isinstance(entry.content, Accepted) else ""
+
+
+def _shortfall(ack: Ack, possible: Power) -> str:
+    return to_text(Entry(id=ack.event, shortfall=Shortfall(possible=possible, told_utc_s=ack.at_utc_s)))
 
 
 def _points(event: str, content: Accepted, now_utc_s: float) -> Iterator[StreamedPoint]:

@@ -26,7 +26,9 @@ from controller.run.readonly import connection
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
     """One thing that happened to an event. `status` is the word its sender is told. Where a version became
-    known (RECEIVED, or EXPIRED at once) `version` is that version, as it was understood then.
+    known (RECEIVED, or EXPIRED at once) `version` is that version, as it was understood then. `possible` is
+    what its sender was told can be had instead (INFEASIBLE), `drawn_before` what the site drew before it
+    began to follow a relative set-point (DRAWN_BEFORE).
 
     `operator` is empty for the operator of `[grid]` and "own" for the site's own rules and people.
     """
@@ -38,6 +40,8 @@ class EventRow:
     status: str
     why: str
     version: GridEvent | None
+    possible: Power | None = None
+    drawn_before: Power | None = None
 
     @property
     def id(self) -> str:
@@ -56,6 +60,21 @@ class SetPointRow:
     start_utc_s: float
     end_utc_s: float
     target: Power
+
+    @property
+    def stream(self) -> str:
+        """The stream's id as plans and metrics name it."""
+        return f"{self.operator}:{self.event}" if self.operator else self.event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """A stream by the name that plans and metrics give it, and from when to when its set-points came."""
+
+    id: str
+    points: int
+    first_utc_s: float
+    last_utc_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +175,22 @@ class History:
                 target=Power(watts),
             )
 
+    def streams(self) -> tuple[StreamRow, ...]:
+        """Every stream that ever sent a set-point."""
+        query = (
+            "SELECT operator, event, count(*), min(utc_us), max(utc_us) FROM setpoints"
+            " GROUP BY operator, event ORDER BY operator, event"
+        )
+        return tuple(
+            StreamRow(
+                id=f"{operator}:{event}" if operator else event,
+                points=count,
+                first_utc_s=seconds(first_us),
+                last_utc_s=seconds(last_us),
+            )
+            for operator, event, count, first_us, last_us in self._rows(query)
+        )
+
     def samples(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[SampleRow]:
         """The site at every tick, a node below it once a minute."""
         columns = "metered_w, limit_w, granted_w, worst_w"
@@ -224,6 +259,9 @@ class History:
 
     def _event(self, row: tuple[Any, ...]) -> EventRow:
         utc_us, operator, event, version_us, status, why, text = row
+        known = self._entry(event, text) if text else None
+        content = known.content if known is not None else None
+        shortfall = known.shortfall if known is not None else None
         return EventRow(
             utc_s=seconds(utc_us),
             operator=operator,
@@ -231,16 +269,17 @@ class History:
             version_utc_s=None if version_us is None else seconds(version_us),
             status=status,
             why=why,
-            version=self._version(event, text) if text else None,
+            version=content.event if isinstance(content, Accepted) else None,
+            possible=shortfall.possible if shortfall is not None else None,
+            drawn_before=known.drawn_before if known is not None else None,
         )
 
-    def _version(self, event: str, text: str) -> GridEvent | None:
+    def _entry(self, event: str, text: str) -> Entry | None:
         try:
             value = from_text(text)
         except ValueError as error:
             raise HistoryError(f"{self._path}: event {event!r}: {error}") from error
-        content = value.content if isinstance(value, Entry) else None
-        return content.event if isinstance(content, Accepted) else None
+        return value if isinstance(value, Entry) else None
 
     def _window(
         self, columns: str, table: str, from_utc_s: float, to_utc_s: float, *, node: str | None = None

@@ -29,7 +29,7 @@ from controller.run.excerpt import Excerpt, ExcerptError
 from controller.run.gridbook import Record, StoreError
 from controller.run.happenings import Happening, StreamedPoint
 from controller.run.journalfile import JournalFile
-from controller.run.journalschema import microseconds
+from controller.run.journalschema import FIRST, OPERATOR_LINK_LOST, microseconds
 from controller.run.retention import Keep
 from controller.run.seals import Anchor, Row
 from controller.run.usage import MinuteMeter
@@ -173,6 +173,11 @@ class Journal:
 
     def alarm(self, alarm: Alarm, *, raised: bool) -> None:
         what = (alarm.kind.value, alarm.subject, int(raised), alarm.detail)
+        self._waiting.add("alarms", (microseconds(self._utc()), *what))
+
+    def operator_link(self, operator: str, *, lost: bool) -> None:
+        """Note that the link to one operator was lost, or is back."""
+        what = (OPERATOR_LINK_LOST, operator or FIRST, int(lost), "")
         self._waiting.add("alarms", (microseconds(self._utc()), *what))
 
     async def record(

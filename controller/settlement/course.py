@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from controller.domain.grid import (
@@ -19,7 +19,8 @@ from controller.domain.grid import (
     RelativeTargetSignal,
     TargetSignal,
 )
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power, tightest
+from controller.settlement.grounds import Rank, SetPoint, grounds, rank_of
 from controller.settlement.metering import Span
 
 AMENDED = "AMENDED"
@@ -33,13 +34,16 @@ class CourseError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """One thing that happened to an event. A version that became known comes with what was read then.
-    `status` is a word of `EventStatus`, or `AMENDED`."""
+    `status` is a word of `EventStatus`, `AMENDED` or `DRAWN_BEFORE`. `possible` is what its sender was told
+    can be had instead, `drawn_before` what was frozen of the draw before it."""
 
     utc_s: float
     status: str
     version_utc_s: float | None = None
     event: GridEvent | None = None
     why: str = ""
+    possible: Power | None = None
+    drawn_before: Power | None = None
 
 
 class Ending(StrEnum):
@@ -55,11 +59,13 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What was to be kept: no more than `limit`, just `target`, or what would be drawn plus `relative`."""
+    """What was to be kept: no more than `limit`, just `target`. A `relative` set-point is `ground` and that;
+    its `target` is not known as long as `ground` is not."""
 
     limit: Bound = NO_LIMIT
     target: Power | None = None
     relative: Power | None = None
+    ground: Power | None = None
 
     @property
     def is_nothing(self) -> bool:
@@ -67,7 +73,9 @@ class Ask:
 
     def is_met_by(self, earlier: Ask) -> bool:
         """Whether a site that did what was asked before has nothing to change now."""
-        if self.target is not None or self.relative is not None:
+        if self.relative is not None:
+            return (self.limit, self.relative) == (earlier.limit, earlier.relative)
+        if self.target is not None:
             return self == earlier
         return isinstance(earlier.limit, Limit) and tightest(self.limit, earlier.limit) == earlier.limit
 
@@ -128,8 +136,10 @@ def course_of(
     *,
     now_utc_s: float,
     version_utc_s: float | None = None,
+    others: Sequence[SetPoint] = (),
 ) -> Course:
-    """The course of an event until `now_utc_s`; with a version, of that version's part in it.
+    """The course of an event until `now_utc_s`; with a version, of that version's part in it. `others` are
+    the set-points beside it, which a relative one may be on top of.
 
     `CourseError` if nothing was told, or not of that version.
     """
@@ -143,7 +153,9 @@ def course_of(
     phases: list[Phase] = []
     for span, event in _in_force(history, now_utc_s):
         if version_utc_s in (None, event.version_utc_s):
-            phases += _phases(event, span, phases[-1] if phases else None)
+            scheduled = tuple(_phases(event, span, phases[-1] if phases else None))
+            rank = rank_of(event, event_id)
+            phases += (piece for phase in scheduled for piece in _grounded(phase, rank, history, others))
     ending, ended_utc_s = _ending(history, now_utc_s)
     named = [row.event for row in known if row.event and version_utc_s in (None, row.event.version_utc_s)]
     received_utc_s = next((row.utc_s for row in known if row.event in named), history[0].utc_s)
@@ -223,6 +235,28 @@ def _phases(event: GridEvent, held: Span, before: Phase | None) -> Iterator[Phas
             due_utc_s = min(due_utc_s, max(before.due_utc_s, span.start_utc_s))
         before = Phase(span=span, ask=ask, due_utc_s=due_utc_s, version_utc_s=event.version_utc_s)
         yield before
+
+
+def _grounded(
+    phase: Phase, rank: Rank, history: Sequence[Told], others: Sequence[SetPoint]
+) -> Iterator[Phase]:
+    """A phase with what it is relative to, cut where that changes; its deadline stays the same."""
+    change = phase.ask.relative
+    if change is None:
+        yield phase
+        return
+    for span, ground in grounds(phase.span, rank, frozen(history, phase.span), others):
+        target = phase.ask.target if ground is None else max(ground + change, ZERO)
+        yield replace(phase, span=span, ask=replace(phase.ask, target=target, ground=ground))
+
+
+def frozen(history: Sequence[Told], span: Span) -> Power | None:
+    """What the site froze of its draw before an event, as it held in `span`: the word is written a moment
+    after the event begins."""
+    known = [row for row in history if row.drawn_before is not None]
+    during = [row for row in known if row.utc_s < span.end_utc_s]
+    nearest = during[-1:] or known[:1]
+    return nearest[0].drawn_before if nearest else None
 
 
 def _ending(history: Sequence[Told], now_utc_s: float) -> tuple[Ending, float | None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from controller.domain.power import Bound, Limit, Power
+from controller.settlement.course import Told
 from controller.settlement.dynamics import Dynamics, Ramp
-from controller.settlement.evidence import Evidence, Summary
+from controller.settlement.evidence import Audit, Evidence, Summary
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Compliance
 
@@ -25,8 +26,8 @@ def figures_of(evidence: Evidence) -> tuple[Figure, ...]:
     return tuple(Figure(name, value) for name, value in _lines(evidence))
 
 
-def local(utc_s: float, evidence: Evidence, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
-    return datetime.fromtimestamp(utc_s, evidence.zone).strftime(form)
+def local(utc_s: float, zone: tzinfo, form: str = "%Y-%m-%d %H:%M:%S %z") -> str:
+    return datetime.fromtimestamp(utc_s, zone).strftime(form)
 
 
 def kw(watts: float | None) -> str:
@@ -46,10 +47,12 @@ def number(watts: float | None) -> str:
 def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     course, told = evidence.course, evidence.summary
     span = course.span
-    yield "received", local(course.received_utc_s, evidence)
-    yield "in force", f"{local(span.start_utc_s, evidence)} to {local(span.end_utc_s, evidence)}"
+    yield "received", local(course.received_utc_s, evidence.zone)
+    yield "in force", f"{local(span.start_utc_s, evidence.zone)} to {local(span.end_utc_s, evidence.zone)}"
     yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
-    yield "intervals compliant", _share(told)
+    yield from _relative(evidence)
+    yield from infeasible(course.history, evidence.zone)
+    yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
     yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
     yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
     yield "baseline", _baseline(evidence)
@@ -62,7 +65,7 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     answers = f"{commands.acknowledged} acknowledged, {commands.refused} refused, {commands.failed} failed"
     yield "commands", f"{commands.sent} sent; {answers}; {commands.lying} machines found lying"
     yield "data quality", told.quality.value
-    yield "journal", _audit(evidence)
+    yield "journal", verified(evidence.audit)
 
 
 def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -81,13 +84,42 @@ def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str
     yield "readings every", UNKNOWN if grain_s is None else f"{round(grain_s, 2):g} s"
 
 
-def _share(told: Summary) -> str:
-    parts = [f"{count} {word.value.replace('_', ' ')}" for word, count in told.counts.items() if count]
-    if told.excused:
-        parts.append(f"{told.excused} with an excuse, not counted")
-    share = "none was judged" if told.share_compliant is None else f"{told.share_compliant:.1%}"
-    kept = told.counts.get(Compliance.COMPLIANT, 0)
-    return f"{share} ({kept} of {told.judged} judged; {', '.join(parts)})" if parts else share
+def infeasible(history: Iterable[Told], zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """That, and since when, the operator was told that it could not have what it asked for."""
+    told = [(row.utc_s, row.possible.watts) for row in history if row.possible is not None]
+    if told:
+        possible = sorted({watts for _, watts in told})
+        span = kw(possible[0]) if len(possible) == 1 else f"{kw(possible[0])} to {kw(possible[-1])}"
+        first = local(told[0][0], zone, "%H:%M:%S")
+        yield "told infeasible", f"{_times(len(told))}, first at {first}; {span} was told to be possible"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _relative(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """What a relative set-point was settled against, where one was asked for."""
+    items = [item for item in evidence.intervals if item.change is not None]
+    if not items:
+        return
+    grounds = sorted({item.ground.watts for item in items if item.ground is not None})
+    if not grounds:
+        yield "relative to", f"{UNKNOWN}: what was drawn before was not kept, so nothing is judged by it"
+        return
+    span = kw(grounds[0]) if len(grounds) == 1 else f"{kw(grounds[0])} to {kw(grounds[-1])}"
+    frozen = {row.drawn_before.watts for row in evidence.course.history if row.drawn_before is not None}
+    before = "drawn in the minute before the event, as it was frozen then"
+    yield "relative to", f"{span}, {before if frozen.issuperset(grounds) else 'other set-points in force'}"
+
+
+def shares(share_compliant: float | None, judged: int, excused: int, counts: Mapping[Compliance, int]) -> str:
+    parts = [f"{count} {word.value.replace('_', ' ')}" for word, count in counts.items() if count]
+    if excused:
+        parts.append(f"{excused} with an excuse, not counted")
+    share = "none was judged" if share_compliant is None else f"{share_compliant:.1%}"
+    kept = round((share_compliant or 0.0) * judged)
+    return f"{share} ({kept} of {judged} judged; {', '.join(parts)})" if parts else share
 
 
 def _mean(told: Summary) -> str:
@@ -110,15 +142,14 @@ def _baseline(evidence: Evidence) -> str:
 
 
 def _at(utc_s: float | None, evidence: Evidence) -> str:
-    return "" if utc_s is None else f", told {local(utc_s, evidence)}"
+    return "" if utc_s is None else f", told {local(utc_s, evidence.zone)}"
 
 
 def _ramp(ramp: Ramp | None) -> str:
     return UNKNOWN if ramp is None else f"{ramp.kw_per_s:,.1f} kW/s"
 
 
-def _audit(evidence: Evidence) -> str:
-    audit = evidence.audit
+def verified(audit: Audit) -> str:
     verdict = audit.verdict.replace("_", " ")
     number, _, digest = audit.head.partition(":")
     head = f"newest {number}:{digest[:16]}" if digest else ""

@@ -40,4 +40,5 @@ def _interval(item: Judged) -> Interval:
         quality=DataQuality(item.quality.value),
         compliance=item.compliance.value,
         excuse=item.excuse,
+        relative_to=item.ground,
     )

@@ -5,7 +5,7 @@ Everything in it that came from outside is escaped by the template engine, witho
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from controller.settlement import plot
 from controller.settlement.evidence import Evidence
@@ -25,18 +25,22 @@ _TEMPLATES = Environment(
 )
 
 
+def template(name: str) -> Template:
+    return _TEMPLATES.get_template(name)
+
+
 def as_html(evidence: Evidence) -> str:
     shown = _shown(evidence.intervals)
-    return _TEMPLATES.get_template("event.html.j2").render(
+    return template("event.html.j2").render(
         evidence=evidence,
         course=evidence.course,
         figures=figures_of(evidence),
         plot=plot.plot_of(evidence),
         frame=plot,
-        rows=[(item, local(item.span.start_utc_s, evidence, "%H:%M:%S")) for item in shown],
+        rows=[(item, local(item.span.start_utc_s, evidence.zone, "%H:%M:%S")) for item in shown],
         left_out=len(evidence.intervals) - len(shown),
         notes=evidence.notes[:MOST_NOTES],
-        made=local(evidence.made_utc_s, evidence),
+        made=local(evidence.made_utc_s, evidence.zone),
         number=number,
         kw_of=kw_of,
     )

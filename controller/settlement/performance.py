@@ -63,12 +63,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One interval. A reduction is what was not drawn of the baseline: negative where more was drawn."""
+    """One interval. The `target` of a relative set-point is its `ground` and the `change`. A reduction is
+    what was not drawn of the baseline: negative where more was drawn."""
 
     span: Span
     measure: Measure
     limit: Bound
     target: Power | None
+    change: Power | None
+    ground: Power | None
     baseline: Power | None
     rule: Rule
     compliance: Compliance
@@ -143,8 +146,6 @@ def _judge(
     measure = meter.measure(span)
     would_be = baseline.over(span) if isinstance(baseline, Baseline) else None
     target = phase.ask.target
-    if phase.ask.relative is not None:
-        target = None if would_be is None else would_be + phase.ask.relative
     limit = tightest(phase.ask.limit, terms.firm_service_level)
     rule, compliance = _verdict(phase.ask, target, limit, measure, terms)
     if span.end_utc_s <= phase.due_utc_s and rule is not Rule.NONE:
@@ -154,6 +155,8 @@ def _judge(
         measure=measure,
         limit=limit,
         target=target,
+        change=phase.ask.relative,
+        ground=phase.ask.ground,
         baseline=would_be,
         rule=rule,
         compliance=compliance,

@@ -7,13 +7,13 @@ steps nor gaps, and heavy ones weigh more than the controller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from controller.domain.power import Limit, Power
 from controller.settlement.evidence import Evidence
-from controller.settlement.metering import Metering, Span
+from controller.settlement.metering import Metering, Reading, Span
 from controller.settlement.methods import Baseline
 
 WIDTH, HEIGHT = 720.0, 250.0
@@ -64,28 +64,45 @@ class Scale:
 
 def plot_of(evidence: Evidence) -> Plot:
     course = evidence.course
-    view = _view(course.span)
-    levels = [
-        *(item.limit.power.watts for item in evidence.intervals if isinstance(item.limit, Limit)),
-        *(item.target.watts for item in evidence.intervals if item.target is not None),
-        *(item.baseline.watts for item in evidence.intervals if item.baseline is not None),
-        *(reading.watts for reading in evidence.meter.within(view)),
-    ]
-    step_w = _round_step(max([*levels, 1000.0]) / 4)
-    scale = Scale(view, step_w * math.ceil(max([*levels, 1000.0]) * 1.04 / step_w))
-    limits = ((item.span, item.limit.power) for item in evidence.intervals if isinstance(item.limit, Limit))
-    targets = ((item.span, item.target) for item in evidence.intervals if item.target is not None)
     steps: Iterable[tuple[Span, Power]] = ()
     if isinstance(evidence.baseline, Baseline):
         inside = ((step.span.clipped(course.span), step.power) for step in evidence.baseline.steps)
         steps = [(span, power) for span, power in inside if span is not None]
+    items = evidence.intervals
+    return plotted(
+        _view(course.span),
+        evidence.zone,
+        evidence.meter,
+        limits=[(item.span, item.limit.power) for item in items if isinstance(item.limit, Limit)],
+        targets=[(item.span, item.target) for item in items if item.target is not None],
+        baselines=steps,
+        events=[phase.span for phase in course.phases],
+    )
+
+
+def plotted(
+    view: Span,
+    zone: tzinfo,
+    meter: Metering,
+    *,
+    limits: Iterable[tuple[Span, Power]] = (),
+    targets: Iterable[tuple[Span, Power]] = (),
+    baselines: Iterable[tuple[Span, Power]] = (),
+    events: Iterable[Span] = (),
+) -> Plot:
+    lines = [[(span, power) for span, power in line] for line in (limits, targets, baselines)]
+    levels = [power.watts for line in lines for _, power in line]
+    most_w = max([*levels, *(reading.watts for reading in meter.within(view)), 1000.0])
+    step_w = _round_step(most_w / 4)
+    scale = Scale(view, step_w * math.ceil(most_w * 1.04 / step_w))
+    limit, target, baseline = (" ".join(_stairs(line, scale)) for line in lines)
     return Plot(
-        demand=" ".join(_demand(evidence.meter, scale)),
-        limit=" ".join(_stairs(limits, scale)),
-        target=" ".join(_stairs(targets, scale)),
-        baseline=" ".join(_stairs(steps, scale)),
-        events=tuple(_boxes((phase.span for phase in course.phases), scale)),
-        across=tuple(_across(scale, evidence.zone)),
+        demand=" ".join(_demand(meter, scale)),
+        limit=limit,
+        target=target,
+        baseline=baseline,
+        events=tuple(_boxes(events, scale)),
+        across=tuple(_across(scale, zone)),
         up=tuple(Tick(scale.y(step_w * n), f"{step_w * n / 1000:g}") for n in range(_count(scale, step_w))),
     )
 
@@ -113,7 +130,12 @@ def _demand(meter: Metering, scale: Scale) -> Iterator[str]:
         is_down = True
 
 
-def _stairs(steps: Iterable[tuple[Span, Power]], scale: Scale) -> Iterator[str]:
+def _stairs(steps: Sequence[tuple[Span, Power]], scale: Scale) -> Iterator[str]:
+    """Of more steps than could be told apart only the lowest and highest of each column are drawn."""
+    if len(steps) > 2 * COLUMNS:
+        readings = (Reading(span, power.watts, span.length_s) for span, power in steps)
+        yield from _demand(Metering.of(readings), scale)
+        return
     end_utc_s = -math.inf
     for span, power in steps:
         y = scale.y(power.watts)

@@ -13,8 +13,9 @@ from typing import Any
 
 from controller.domain.power import Bound, Limit, Power
 from controller.grid.isotime import stamp
+from controller.settlement.course import Told
 from controller.settlement.dynamics import Ramp
-from controller.settlement.evidence import Evidence
+from controller.settlement.evidence import Audit, Evidence
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Judged
 
@@ -31,7 +32,7 @@ COLUMNS = (
         "excuse",
         "quality",
     ),
-    *("measured_s", "version_utc"),
+    *("measured_s", "version_utc", "change_kw", "relative_to_kw"),
 )
 """Of the CSV. An interval has the same keys in JSON, but for its local time."""
 
@@ -62,22 +63,25 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         "terms": _terms(evidence),
         "summary": _summary(evidence),
         "intervals": [interval_record(item) for item in evidence.intervals],
-        "history": [
-            {
-                "utc": stamp(row.utc_s),
-                "status": row.status,
-                "version_utc": _stamp(row.version_utc_s),
-                "why": row.why,
-            }
-            for row in course.history
-        ],
-        "audit": {
-            "verdict": evidence.audit.verdict,
-            "head_hash": evidence.audit.head,
-            "detail": evidence.audit.detail,
-        },
+        "history": [told_record(row) for row in course.history],
+        "audit": audit_record(evidence.audit),
         "notes": list(evidence.notes),
     }
+
+
+def told_record(row: Told) -> dict[str, Any]:
+    return {
+        "utc": stamp(row.utc_s),
+        "status": row.status,
+        "version_utc": _stamp(row.version_utc_s),
+        "why": row.why,
+        "possible_kw": _power_kw(row.possible),
+        "drawn_before_kw": _power_kw(row.drawn_before),
+    }
+
+
+def audit_record(audit: Audit) -> dict[str, Any]:
+    return {"verdict": audit.verdict, "head_hash": audit.head, "detail": audit.detail}
 
 
 def as_csv(evidence: Evidence) -> str:
@@ -95,14 +99,14 @@ def interval_record(item: Judged) -> dict[str, Any]:
     return {
         "start_utc": stamp(item.span.start_utc_s),
         "end_utc": stamp(item.span.end_utc_s),
-        "mean_kw": _kw(item.mean_w),
-        "peak_kw": _kw(item.measure.peak_w),
-        "used_kwh": _round(item.measure.used_kwh, 6),
+        "mean_kw": kilowatts(item.mean_w),
+        "peak_kw": kilowatts(item.measure.peak_w),
+        "used_kwh": rounded(item.measure.used_kwh, 6),
         "limit_kw": _bound_kw(item.limit),
         "target_kw": _power_kw(item.target),
         "baseline_kw": _power_kw(item.baseline),
-        "reduction_kw": _kw(item.reduction_w),
-        "reduced_kwh": _round(item.reduced_kwh, 6),
+        "reduction_kw": kilowatts(item.reduction_w),
+        "reduced_kwh": rounded(item.reduced_kwh, 6),
         "over_limit_s": round(item.over_limit_s, 3),
         "rule": item.rule.value,
         "compliance": item.compliance.value,
@@ -110,6 +114,8 @@ def interval_record(item: Judged) -> dict[str, Any]:
         "quality": item.quality.value,
         "measured_s": round(item.measure.measured_s, 3),
         "version_utc": stamp(item.version_utc_s),
+        "change_kw": _power_kw(item.change),
+        "relative_to_kw": _power_kw(item.ground),
     }
 
 
@@ -129,7 +135,7 @@ def _terms(evidence: Evidence) -> dict[str, Any]:
     terms = evidence.terms
     return {
         "interval_s": terms.interval_s,
-        "target_tolerance_percent": _round(terms.tolerance_share * 100, 3),
+        "target_tolerance_percent": rounded(terms.tolerance_share * 100, 3),
         "target_tolerance_kw": terms.tolerance.in_kw,
         "firm_service_level_kw": _bound_kw(terms.firm_service_level),
     }
@@ -145,22 +151,22 @@ def _summary(evidence: Evidence) -> dict[str, Any]:
         "unmeasured_s": round(told.unmeasured_s, 3),
         "quality": told.quality.value,
         "used_kwh": round(told.used_kwh, 6),
-        "reduced_kwh": _round(told.reduced_kwh, 6),
-        "mean_reduction_kw": _kw(told.mean_reduction_w),
-        "peak_kw": _kw(told.peak_w),
-        "before_kw": _kw(dynamics.before_w),
+        "reduced_kwh": rounded(told.reduced_kwh, 6),
+        "mean_reduction_kw": kilowatts(told.mean_reduction_w),
+        "peak_kw": kilowatts(told.peak_w),
+        "before_kw": kilowatts(dynamics.before_w),
         "compliant_percent": None if share is None else round(share * 100, 3),
         "judged_intervals": told.judged,
         "excused_intervals": told.excused,
         "intervals": {word.value: count for word, count in told.counts.items()},
         "first_command_s": None if first is None else round(first - start_utc_s, 3),
-        "response_s": _round(dynamics.response_s, 3),
+        "response_s": rounded(dynamics.response_s, 3),
         "ramp_down_kw_per_s": _ramp(dynamics.down),
-        "over_limit_kw": _kw(dynamics.over_w),
+        "over_limit_kw": kilowatts(dynamics.over_w),
         "over_limit_s": round(dynamics.over_s, 3),
-        "restore_s": _round(dynamics.restore_s, 3),
+        "restore_s": rounded(dynamics.restore_s, 3),
         "ramp_up_kw_per_s": _ramp(dynamics.up),
-        "reading_s": _round(dynamics.grain_s, 3),
+        "reading_s": rounded(dynamics.grain_s, 3),
         "commands_sent": commands.sent,
         "commands_acknowledged": commands.acknowledged,
         "commands_refused": commands.refused,
@@ -177,11 +183,11 @@ def _stamp(utc_s: float | None) -> str | None:
     return None if utc_s is None else stamp(utc_s)
 
 
-def _round(value: float | None, places: int) -> float | None:
+def rounded(value: float | None, places: int) -> float | None:
     return None if value is None else round(value, places)
 
 
-def _kw(watts: float | None) -> float | None:
+def kilowatts(watts: float | None) -> float | None:
     return None if watts is None else round(watts / 1000, 3)
 
 

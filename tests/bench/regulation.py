@@ -1,7 +1,7 @@
 """Following a regulation signal: the score that a grid operator would give, and what it costs in switches.
 
 Run with `make bench-regulation`. The plant is `tests/bench/bigplant.py`; what it draws is judged, not what
-the controller believes. The score is that of PJM's Manual 12, 4.5.6, as open implementations of it have it.
+the controller believes. The score is the one by which streams are settled.
 """
 
 from __future__ import annotations
@@ -13,79 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.decide.plan import Plan
 from controller.domain.grid import TargetSignal
 from controller.domain.power import Power
+from controller.settlement.regulation import Floats, Score, score
 from tests.bench.bigplant import BigPlant, Makeup
 from tests.bench.rig import Rig, event
-
-Floats = NDArray[np.float64]
 
 TICK_S = 2.0
 SAMPLE = 5
 """A score takes every fifth 2-s value."""
-WINDOW, SHIFTS = 30, 31
 BAND = 0.10
 """Half the width of the band, as a share of the site at full."""
 BASE = 0.85
 WARM_UP_S = 240.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """`prompt` is the precision without any shift; `strict` is the score with that."""
-
-    accuracy: float
-    delay: float
-    precision: float
-    prompt: float
-
-    @property
-    def total(self) -> float:
-        return (self.accuracy + self.delay + self.precision) / 3
-
-    @property
-    def strict(self) -> float:
-        return (self.accuracy + self.delay + self.prompt) / 3
-
-
-def score(signal: Floats, response: Floats) -> Score:
-    """PJM's, of 10-s samples in -1..1: a window of five minutes every ten seconds, each at the shift of up to
-    five minutes where correlation and delay together are best; precision over the whole at the better of no
-    shift and one sample's.
-    """
-    accuracies, delays = [], []
-    for at in range(len(signal) - WINDOW - SHIFTS + 2):
-        accuracy, delay = _window(signal[at : at + WINDOW], response[at : at + WINDOW + SHIFTS - 1])
-        accuracies.append(accuracy)
-        delays.append(delay)
-    errors = [
-        float(np.abs(response[shift:] - signal[: len(signal) - shift]).mean() / np.abs(signal).mean())
-        for shift in (0, 1)
-    ]
-    return Score(
-        accuracy=float(np.mean(accuracies)),
-        delay=float(np.mean(delays)),
-        precision=max(0.0, 1 - min(errors)),
-        prompt=max(0.0, 1 - errors[0]),
-    )
-
-
-def _window(asked: Floats, given: Floats) -> tuple[float, float]:
-    if asked.std() < 0.001:
-        times = np.arange(WINDOW)
-        slopes = [np.polyfit(times, values[:WINDOW], 1)[0] for values in (asked, given)]
-        return max(0.0, 1 - abs(slopes[0] - slopes[1])), 1.0
-    best = (0.0, 0.0)
-    for shift in range(SHIFTS):
-        shifted = given[shift : shift + WINDOW]
-        correlation = 0.0 if shifted.std() == 0 else float(np.corrcoef(asked, shifted)[0, 1])
-        delay = 1.0 if shift <= 1 else abs((10 * shift - 300) / 300)
-        if correlation > 0 and correlation + delay > sum(best):
-            best = (min(correlation, 1.0), delay)
-    return best
 
 
 def regd_like(seconds: int, seed: int = 7) -> Floats:

@@ -2,7 +2,7 @@
 
 Run with `make bench-regulation-site`. The daemon with its real drivers runs in virtual time against the wire
 protocols of a simulated container; base points come over its link, one every two seconds. What is scored is
-what the plant truly draws at the moment at which each is sent, by the formula of `tests/bench/regulation.py`.
+what the plant truly draws at the moment at which each is sent, by the formula by which streams are settled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from controller.decide.value import floor_index
-from tests.bench.regulation import BAND, BASE, SAMPLE, Floats, Score, read_signal, score
+from controller.settlement.regulation import Floats, Score, score
+from tests.bench.regulation import BAND, BASE, SAMPLE, read_signal
 from tests.sim.daemon.container import CONTAINER, OTHER_W, SERVER_W, Container
 from tests.sim.daemon.jobs import DEMAND_W
 from tests.sim.daemon.regulated import PERIOD_S, STEP_S, Regulated

@@ -19,7 +19,8 @@ from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Site
-from tests.bench.regulation import follow, regd_like, score
+from controller.settlement.regulation import score
+from tests.bench.regulation import follow, regd_like
 from tests.decide.builders import (
     FULL,
     GPU_POINTS,

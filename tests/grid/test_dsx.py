@@ -27,6 +27,8 @@ from controller.grid.results import Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened
 from controller.grid.site import Place, SiteReport
 from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws
+from tests.grid.published import complaints
+from tests.grid.publisheddsx import BREACH_MESSAGE, STATUS_MESSAGE
 
 NOW_S = instant("now", "2026-11-23T17:00:00Z")
 CORRELATION = "0b0f8d3a-1c55-4d0e-8f2e-5b8a1f3f9a10"
@@ -450,7 +452,8 @@ def test_repetitions_at_any_later_moment_change_nothing(steps: list[Any], data: 
 
 
 class Told:
-    """A dialect, with the messages of each tick as an agent on the other side reads them."""
+    """A dialect, with the messages of each tick as an agent on the other side reads them: each of them is
+    one of the published schema."""
 
     def __init__(self, signer: Signer | None = None, rule: BreachRule | None = None) -> None:
         self.dialect = DsxFlex(AGREED, period_s=10, rule=rule or BreachRule(), signer=signer)
@@ -460,15 +463,21 @@ class Told:
         message = understood(payload, now_s=now_s)
         self.book, _ = receive_targets(self.book, message, NOW_S + now_s)
 
-    def tick(self, now_s: float, demand_mw: float, granted_mw: float | None = None) -> list[Letter]:
+    def tick(
+        self, now_s: float, demand_mw: float, granted_mw: float | None = None, *, seal: str = ""
+    ) -> list[Letter]:
         granted = demand_mw if granted_mw is None else granted_mw
         places = (
             Place(node="row-a", demand=Power.kw(demand_mw * 1000), granted=Power.kw(granted * 1000)),
             Place(node="row-b", demand=Power.kw(500), granted=Power.kw(500)),
         )
-        report = SiteReport(now_utc_s=NOW_S + now_s, demand=Power.kw(20_000), places=places)
+        report = SiteReport(now_utc_s=NOW_S + now_s, demand=Power.kw(20_000), places=places, seal=seal)
         events: tuple[GridEvent, ...] = ledgers.events(self.book, NOW_S + now_s)
-        return list(self.dialect.observed(events, report))
+        letters = list(self.dialect.observed(events, report))
+        for letter in letters:
+            validator = STATUS_MESSAGE if letter.topic.endswith("powerstate/status") else BREACH_MESSAGE
+            assert complaints(validator, json.loads(letter.payload)) == []
+        return letters
 
     def changes(self, now_s: float, demand_mw: float, granted_mw: float | None = None) -> list[str]:
         letters = self.tick(now_s, demand_mw, granted_mw)
@@ -534,6 +543,14 @@ def test_messages_are_cloud_events_with_the_fields_of_the_schema() -> None:
     assert uuid.UUID(envelope["id"]).version == 4
     assert envelope["source"] == "//grid/v1/dsx-flex-agent/site-1"
     assert {"specversion", "type", "time", "datacontenttype", "subject", "traceparent"} <= set(envelope)
+
+
+def test_the_status_names_the_newest_seal_of_the_journal_beside_what_the_schema_knows() -> None:
+    [with_it], [without] = Told().tick(0, 18.0, seal="7:abc"), Told().tick(0, 18.0)
+
+    sealed, bare = json.loads(with_it.payload), json.loads(without.payload)
+    assert sealed.pop("seal") == "7:abc"
+    assert sealed == bare
 
 
 def test_what_we_tell_is_signed_where_we_have_a_key() -> None:

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 from controller.decide.plan import Alarm, AlarmKind, Reason
 from controller.domain.devices import Acknowledged, SetPoint
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import Limit, Power
-from controller.grid import ledger
+from controller.grid import advancing, ledger
 from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
-from controller.grid.site import UNMEASURED
-from controller.run.gridbook import GridBook, Pending, Shelf
+from controller.grid.site import UNMEASURED, Progress
+from controller.run.gridbook import Change, GridBook, Pending, Shelf
 from controller.run.journal import Journal
 from tests.decide.builders import nodes_of
 from tests.run import boards
@@ -62,18 +62,32 @@ class Site:
 
     async def hears(self, *results: MessageResult, operator: str = "") -> None:
         """Messages of an operator, through a ledger whose store is the journal."""
+        await self._changes(operator, *(partial(ledger.receive, result=result) for result in results))
+
+    async def follows(self, progress: Progress, operator: str = "") -> None:
+        """The loop's word on an event, as the link has it kept."""
+        keep = partial(advancing.keep_drawn, progress=progress)
+        await self._changes(operator, keep, partial(advancing.advance, progress=progress))
+
+    async def streams(self, *points: Accepted, operator: str = "") -> None:
+        """Set-points of a stream."""
+        changes = (partial(ledger.receive, result=point) for point in points)
+        await self._changes(operator, *changes, quiet=True)
+
+    async def _changes(self, operator: str, *changes: Change, quiet: bool = False) -> None:
         settled = asyncio.Event()
         book = GridBook(
             Shelf(self.journal, operator),
             utc=lambda: self.now_utc_s,
             measured=lambda: UNMEASURED,
             settled=lambda _: settled.set(),
+            quiet=quiet,
         )
         await book.restore()
         task = asyncio.create_task(book.run())
-        for result in results:
+        for turn, change in enumerate(changes):
             settled.clear()
-            book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            book.put(turn, Pending(change=change))
             await asyncio.wait_for(settled.wait(), 5)
         task.cancel()
         await asyncio.wait([task])
@@ -107,6 +121,41 @@ def accepted(
         node=node,
     )
     return Accepted(event=event, stamp=stamp(version_utc_s))
+
+
+def relative(
+    event_id: str, *, change_kw: float, version_utc_s: float = 1.0, priority: int = 1_000_000
+) -> Accepted:
+    """The same times as `accepted`, for a set-point relative to what was drawn before."""
+    content = accepted(event_id, version_utc_s=version_utc_s)
+    interval = replace(content.event.intervals[0], signals=(RelativeTargetSignal(Power.kw(change_kw)),))
+    return replace(content, event=replace(content.event, intervals=(interval,), priority=priority))
+
+
+def set_point(event_id: str, kw: float, start_utc_s: float, *, version_utc_s: float) -> Accepted:
+    """A standing event whose next version replaces it: good for twice as long as it is meant to hold."""
+    interval = EventInterval(
+        start_utc_s=start_utc_s, end_utc_s=start_utc_s + 600, signals=(TargetSignal(Power.kw(kw)),)
+    )
+    event = GridEvent(
+        id=event_id,
+        version_utc_s=version_utc_s,
+        source="utility",
+        intervals=(interval,),
+        ramp_deadline_s=40,
+        priority=3,
+    )
+    return Accepted(event=event, stamp=stamp(version_utc_s))
+
+
+def base_point(kw: float, start_utc_s: float, valid_s: float = 10.0) -> Accepted:
+    interval = EventInterval(
+        start_utc_s=start_utc_s, end_utc_s=start_utc_s + valid_s, signals=(TargetSignal(Power.kw(kw)),)
+    )
+    event = GridEvent(
+        id="base-point", version_utc_s=start_utc_s, source="base-point", intervals=(interval,), priority=5
+    )
+    return Accepted(event=event, stamp=stamp(start_utc_s))
 
 
 async def lived(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, Power
 from controller.run.api import Api, ApiError
 from controller.run.board import Board, Tick
+from controller.run.doorkeeper import Doorkeeper
 from tests.run import boards
 
 pytestmark = pytest.mark.socket
@@ -316,3 +318,97 @@ async def test_an_address_that_is_not_ours_is_named() -> None:
 
     with pytest.raises(ApiError, match=r"192\.0\.2\.1"):
         await api.start()
+
+
+# -- visitors that say nothing -------------------------------------------------------------------------------
+
+
+class Counted(asyncio.Protocol):
+    """A server that answers each piece of what it hears with one byte."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"!")
+
+
+@asynccontextmanager
+async def guarded(*, most: int = 10, patience_s: float = 60.0) -> AsyncIterator[int]:
+    door = Doorkeeper(Counted, most=most, patience_s=patience_s)
+    server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def is_hung_up(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(1), 5) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /status HTTP/1.1\r\nHost: a\r\nX: "])
+async def test_a_visitor_that_does_not_come_to_an_end_is_hung_up_on(said: bytes) -> None:
+    async with guarded(patience_s=0.2) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        if said:
+            writer.write(said)
+            assert await reader.read(1) == b"!"
+
+        assert await is_hung_up(reader)
+        writer.close()
+
+
+async def test_a_visitor_that_said_what_it_wants_may_stay_however_it_was_cut_into_pieces() -> None:
+    async with guarded(patience_s=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in (b"GET / HTTP/1.1\r", b"\n", b"\r", b"\n"):
+            writer.write(piece)
+            assert await reader.read(1) == b"!"
+        await asyncio.sleep(0.4)
+
+        writer.write(b"more")
+        assert await reader.read(1) == b"!"
+        writer.close()
+
+
+async def test_no_more_visitors_are_let_in_than_there_is_room_for_and_the_next_ones_when_some_left() -> None:
+    async with guarded(most=2) as port:
+        first = await asyncio.open_connection("127.0.0.1", port)
+        second = await asyncio.open_connection("127.0.0.1", port)
+        for _, writer in (first, second):
+            writer.write(b"x")
+        assert [await reader.read(1) for reader, _ in (first, second)] == [b"!", b"!"]
+
+        third = await asyncio.open_connection("127.0.0.1", port)
+        assert await is_hung_up(third[0])
+
+        first[1].close()
+        await first[1].wait_closed()
+        await asyncio.sleep(0.05)
+        fourth = await asyncio.open_connection("127.0.0.1", port)
+        fourth[1].write(b"x")
+        assert await fourth[0].read(1) == b"!"
+        for _, writer in (second, third, fourth):
+            writer.close()
+
+
+async def test_the_api_answers_others_while_somebody_only_holds_the_line() -> None:
+    async with serving(boards.board(boards.tick())) as client:
+        host, port = client.url.removeprefix("http://").split(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
+        for _, writer in held:
+            writer.write(b"GET /status HTT")
+
+        assert (await client.text("/healthz"))[0] == 200
+        for _, writer in held:
+            writer.close()

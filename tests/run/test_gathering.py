@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from controller.decide.plan import Alarm, AlarmKind
+from controller.domain.grid import EventStatus
+from controller.domain.power import NO_LIMIT, Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
+from controller.grid.site import Progress
 from controller.run.baselines import Agreement
 from controller.run.gathering import Question, gather, known_events
 from controller.run.history import opened
+from controller.run.streams import StreamQuestion, gather_stream
 from controller.settlement.course import Ending
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence
-from controller.settlement.metering import Quality
+from controller.settlement.figures import figures_of
+from controller.settlement.metering import Quality, Span
 from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
 from controller.settlement.page import as_html
 from controller.settlement.performance import Compliance, Terms
-from tests.run.journaled import CHICAGO, DAY, EVENT_S, START_UTC_S, Site, accepted, utc_s
+from controller.settlement.records import record_of
+from controller.settlement.streamevidence import StreamEvidence
+from tests.run.journaled import (
+    CHICAGO,
+    DAY,
+    EVENT_S,
+    START_UTC_S,
+    Site,
+    accepted,
+    base_point,
+    relative,
+    set_point,
+    utc_s,
+)
 
 LOST = Alarm(kind=AlarmKind.LINK_LOST, subject="container-7", detail="")
 
@@ -59,6 +79,27 @@ def evidence_of(
         return gather(history, question)
 
 
+def stream_of(site: Site, stream: str, length_s: float) -> StreamEvidence:
+    question = StreamQuestion(
+        stream=stream,
+        span=Span(START_UTC_S, START_UTC_S + length_s),
+        node="site",
+        meter_holds_s=5.0,
+        terms=Terms(interval_s=60),
+        calendar=Calendar(zone=CHICAGO, interval_s=60),
+        deadline_s=0.0,
+        base=None,
+        silent=NO_LIMIT,
+        now_utc_s=START_UTC_S + 86_400,
+        site="container-7",
+        zone_name="America/Chicago",
+        program="0.1.0",
+        stream_priorities={"iso": 5},
+    )
+    with opened(site.path) as history:
+        return gather_stream(history, question)
+
+
 def excuses(found: Evidence) -> list[str]:
     return [item.excuse for item in found.intervals]
 
@@ -92,6 +133,23 @@ async def test_a_link_that_was_lost_before_the_event_excuses_until_a_controller_
     assert excuses(evidence_of(site)) == ["link_lost", "link_lost", "", "", "", ""]
 
 
+async def test_a_link_to_another_operator_that_was_lost_excuses_nothing(tmp_path: Path) -> None:
+    """The site's own alarm is raised as soon as one operator is lost whose commands count."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        await site.hears(accepted("dr-7"), operator="iso")
+        site.draws([50.0] * 150)
+        site.journal.operator_link("iso", lost=True)
+        site.journal.alarm(LOST, raised=True)
+        site.draws([90.0] * 30)
+        site.journal.operator_link("iso", lost=False)
+        site.journal.alarm(LOST, raised=False)
+        site.draws([50.0] * 200)
+
+    assert set(excuses(evidence_of(site))) == {""}
+    assert excuses(evidence_of(site, "iso:dr-7")) == ["", "", "link_lost", "", "", ""]
+
+
 async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7", kw=30, node="row-a"))
@@ -108,6 +166,143 @@ async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_
     assert verdicts[3:] == [Compliance.COMPLIANT] * 3
     assert found.intervals[0].quality is Quality.ESTIMATED  # ten seconds of the mean of a minute
     assert found.intervals[3].quality is Quality.OK
+
+
+def following(drawn_kw: float, *, status: EventStatus = EventStatus.STARTED) -> Progress:
+    short = status is EventStatus.INFEASIBLE
+    return Progress(
+        event="dr-7",
+        version_utc_s=1.0,
+        status=status,
+        possible=Power.kw(77) if short else None,
+        drawn_before=Power.kw(drawn_kw),
+    )
+
+
+async def test_a_relative_set_point_is_settled_against_the_number_that_the_site_froze(tmp_path: Path) -> None:
+    """The meter showed 100 kW in the minute that a baseline would read, and 90 in the minute that counts."""
+    async with living(tmp_path, from_utc_s=START_UTC_S - 120) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([100.0] * 60 + [90.0] * 60)
+        await site.follows(following(90))
+        site.draws([70.0] * 150 + [80.0] * 150)
+
+    found = evidence_of(site)
+
+    assert {(item.ground, item.target) for item in found.intervals} == {(Power.kw(90), Power.kw(70))}
+    verdicts = [item.compliance for item in found.intervals]
+    assert verdicts[1:3] == [Compliance.COMPLIANT] * 2
+    assert verdicts[-2:] == [Compliance.NOT_COMPLIANT] * 2
+    assert found.dynamics.response_s == 0.0
+    said = {figure.name: figure.value for figure in figures_of(found)}
+    assert said["relative to"] == "90.0 kW, drawn in the minute before the event, as it was frozen then"
+    assert said["relative to"] in as_html(found)
+
+
+async def test_a_set_point_that_another_one_outranks_is_not_counted_while_it_does(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(set_point("dr-7", 80, START_UTC_S, version_utc_s=1.0))
+        site.draws([80.0] * 120)
+        first = set_point("dr-8", 60, START_UTC_S + 60, version_utc_s=2.0)
+        await site.hears(replace(first, event=replace(first.event, priority=1)), operator="iso")
+        site.draws([60.0] * 120)
+        await site.hears(Cancelled(id="dr-8", version_utc_s=3.0, stamp=stamp(3.0)), operator="iso")
+        site.draws([80.0] * 480)
+
+    found, outranking = evidence_of(site), evidence_of(site, "iso:dr-8")
+
+    assert excuses(found)[:6] == ["", "", "outranked", "outranked", "", ""]
+    assert found.intervals[2].compliance is Compliance.NOT_COMPLIANT
+    assert found.summary.share_compliant == 1.0
+    assert set(excuses(outranking)) == {""}
+    assert outranking.summary.share_compliant == 1.0
+
+
+async def test_a_set_point_above_the_limit_of_a_grid_operator_is_not_counted_and_own_limits_excuse_nothing(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(set_point("dr-7", 80, START_UTC_S, version_utc_s=1.0))
+        await site.hears(accepted("dr-8", kw=60), operator="iso")
+        await site.hears(accepted("high", kw=90), operator="iso")
+        await site.hears(accepted("by-hand", start_utc_s=START_UTC_S + EVENT_S, kw=60), operator="own")
+        site.draws([80.0] * 60 + [60.0] * 600)
+
+    found = evidence_of(site)
+
+    words = [(item.span.start_utc_s - START_UTC_S, item.excuse) for item in found.intervals]
+    assert {word for at_s, word in words if at_s < EVENT_S} == {"limited"}
+    assert {word for at_s, word in words if at_s >= EVENT_S} == {""}
+
+
+async def test_base_points_that_an_event_outranks_are_not_counted(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        first = set_point("dr-7", 60, START_UTC_S + 60, version_utc_s=1.0)
+        await site.hears(replace(first, event=replace(first.event, priority=1)))
+        site.draws([100.0] * 60)
+        for _ in range(12):
+            await site.streams(base_point(80, site.now_utc_s), operator="iso")
+            site.draws([60.0 if site.now_utc_s >= START_UTC_S + 60 else 80.0] * 10)
+
+    found = stream_of(site, "iso:base-point", 120)
+
+    assert [(item.excuse, item.compliance) for item in found.intervals] == [
+        ("", Compliance.COMPLIANT),
+        ("outranked", Compliance.NOT_COMPLIANT),
+    ]
+
+
+async def test_a_relative_set_point_on_top_of_base_points_is_settled_against_them(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20, priority=1))
+        site.draws([90.0] * 60)
+        await site.follows(following(90))
+        await site.streams(base_point(50, START_UTC_S, valid_s=120), operator="iso")
+        site.draws([30.0] * 60)
+        await site.streams(base_point(60, START_UTC_S + 60, valid_s=30), operator="iso")
+        site.draws([40.0] * 30 + [70.0] * 210)
+
+    found = evidence_of(site)
+
+    grounds = [(item.span.start_utc_s - START_UTC_S, item.ground) for item in found.intervals]
+    assert grounds[0] == (0.0, Power.kw(50))
+    assert grounds[2:5] == [(60.0, Power.kw(60)), (90.0, Power.kw(90)), (120.0, Power.kw(90))]
+    assert {item.compliance for item in found.intervals[1:]} == {Compliance.COMPLIANT}
+
+
+async def test_an_event_whose_ground_was_not_kept_is_not_judged_and_says_so(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([90.0] * 60 + [70.0] * 300)
+
+    found = evidence_of(site)
+
+    assert {item.compliance for item in found.intervals} == {Compliance.NOT_JUDGED}
+    assert any("is not judged" in note for note in found.notes)
+
+
+async def test_what_the_operator_was_told_is_possible_is_in_the_history_of_the_event(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([90.0] * 60)
+        await site.follows(following(90, status=EventStatus.INFEASIBLE))
+        site.draws([80.0] * 300)
+
+    told = [(row["status"], row["possible_kw"], row["drawn_before_kw"]) for row in history_of(site)]
+    said = {figure.name: figure.value for figure in figures_of(evidence_of(site))}
+    assert said["told infeasible"] == "once, first at 16:00:00; 77.0 kW was told to be possible"
+
+    assert told == [
+        ("RECEIVED", None, None),
+        ("DRAWN_BEFORE", None, 90.0),
+        ("STARTED", None, None),
+        ("INFEASIBLE", 77.0, None),
+    ]
+
+
+def history_of(site: Site) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = record_of(evidence_of(site))["history"]
+    return rows
 
 
 async def test_a_cancellation_ends_what_is_judged_and_the_history_tells_it(tmp_path: Path) -> None:

@@ -16,9 +16,15 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import EventStatus, LimitSignal, Link
 from controller.domain.power import Limit, Power
+from controller.grid.dialects import Letter
+from controller.grid.entries import Entry
+from controller.grid.isotime import stamp
 from controller.grid.site import Progress, SiteReport
+from controller.grid.stored import from_text
 from controller.run.gridconfig import GridConfig
 from controller.run.gridlink import GridLink
+from controller.run.gridsession import GridSession, Publish
+from controller.run.happenings import Happening
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator
@@ -203,6 +209,40 @@ async def test_the_loops_progress_is_told_once_for_each_change(bus: Broker) -> N
         assert (payloads["DEMAND"], payloads["SETPOINT"]) == ([90.0], [100.0])
 
 
+async def test_what_the_loop_froze_and_what_the_operator_was_told_is_possible_are_evidence(
+    bus: Broker,
+) -> None:
+    disk = Disk()
+    async with operating(bus) as operator, running(make(bus, disk)) as link:
+        await operator.online()
+        event = await operator.target(100)
+        await operator.acked(event, "RECEIVED")
+        word = Progress(
+            event=event,
+            version_utc_s=link.events[0].version_utc_s,
+            status=EventStatus.INFEASIBLE,
+            possible=Power(77_000),
+            drawn_before=Power(120_000),
+        )
+        link.observe(report(time.time(), word))
+        ack = await operator.acked(event, "INFEASIBLE")
+        link.observe(report(time.time(), word))
+        await operator.acked(await operator.limit(90), "RECEIVED")
+
+    kept = {
+        row.status: from_text(row.text)
+        for row in disk.history
+        if isinstance(row, Happening) and row.status in ("DRAWN_BEFORE", "INFEASIBLE")
+    }
+    frozen, told = kept["DRAWN_BEFORE"], kept["INFEASIBLE"]
+    assert isinstance(frozen, Entry)
+    assert frozen.drawn_before == Power(120_000)
+    assert isinstance(told, Entry)
+    assert told.shortfall is not None
+    assert [told.shortfall.possible.in_kw] == {i["type"]: i["values"] for i in _payloads(ack)}["X_POSSIBLE"]
+    assert [row.status for row in disk.history if isinstance(row, Happening)].count("DRAWN_BEFORE") == 1
+
+
 async def test_telemetry_comes_at_the_rate_the_event_asks_for(bus: Broker) -> None:
     async with operating(bus) as operator, running(make(bus, Disk())) as link:
         await operator.online()
@@ -357,6 +397,34 @@ async def test_a_site_that_stops_says_goodbye(bus: Broker) -> None:
     async with operating(bus) as operator:
         async with running(make(bus, Disk())):
             await operator.online()
+
+        await operator.online(False)
+
+
+async def test_a_site_that_is_stopped_while_it_says_hello_says_goodbye_as_well(bus: Broker) -> None:
+    config = GridConfig(host=bus.host, port=bus.port, ven=VEN, client_id="ctl", prefix=PREFIX)
+    stopping: list[asyncio.Task[None]] = []
+
+    def standing(*, online: bool, birth: int, at_utc_s: float) -> Letter:
+        if online:
+            stopping[0].cancel()
+        word = {"online": online, "bdSeq": birth, "asOf": stamp(at_utc_s)}
+        return Letter(topic=f"vens/{VEN}/status", payload=json.dumps(word).encode(), retain=True)
+
+    async def silent(publish: Publish) -> None:
+        await asyncio.Event().wait()
+
+    session = GridSession(
+        config,
+        subscriptions=(EVENTS + "/create",),
+        standing=standing,
+        read=lambda topic, payload, retained: None,
+        write=silent,
+        utc=time.time,
+    )
+    async with operating(bus) as operator:
+        stopping.append(asyncio.create_task(session.run()))
+        await asyncio.wait(stopping)
 
         await operator.online(False)
 

@@ -15,10 +15,12 @@ from controller.domain.grid import EventStatus
 from controller.domain.power import Power
 from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
+from controller.grid.isotime import stamp
 from controller.grid.ledger import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured, Progress
 from controller.run.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
+from controller.run.happenings import Happening
 from tests.grid.messages import NOW_S, event, interval, listed, notice, parsed, payload, snapshot
 from tests.run.disks import Disk
 
@@ -29,14 +31,22 @@ class Settled(list[Verdict]):
         return [ack.status for verdict in self for ack in verdict.acks]
 
 
-def book_on(disk: Disk, settled: Settled | None = None, timeout_s: float = 5.0) -> GridBook:
+def book_on(
+    disk: Disk,
+    settled: Settled | None = None,
+    timeout_s: float = 5.0,
+    *,
+    quiet: bool = False,
+    utc: Callable[[], float] = lambda: NOW_S,
+) -> GridBook:
     return GridBook(
         disk,
-        utc=lambda: NOW_S,
+        utc=utc,
         measured=lambda: UNMEASURED,
         settled=(Settled() if settled is None else settled).append,
         retry_s=0.0,
         timeout_s=timeout_s,
+        quiet=quiet,
     )
 
 
@@ -181,6 +191,30 @@ async def test_a_restart_finds_what_an_event_in_force_is_relative_to() -> None:
     await after.restore()
 
     assert [found.drawn_before for found in ledger.events(after.ledger, NOW_S)] == [Power(500_000)]
+
+
+async def test_a_stream_that_asks_for_too_much_all_day_leaves_word_of_it_once_a_minute() -> None:
+    disk, now, due = Disk(), [NOW_S], list[int]()
+    book = book_on(disk, quiet=True, utc=lambda: now[0])
+
+    async with working(book):
+        for second in range(0, 130, 10):
+            now[0] = NOW_S + second
+            stamped = event(modificationDateTime=stamp(NOW_S + second))
+            result = parsed(notice(stamped), now_utc_s=now[0])
+            progress = Progress(
+                event="dr-7",
+                version_utc_s=NOW_S + second,
+                status=EventStatus.INFEASIBLE,
+                possible=Power(500_000),
+            )
+            book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            book.put("short", Pending(change=partial(advancing.advance, progress=progress)))
+            due.append(len(due) * 2 + 2)
+            await until(lambda: disk.writes == due[-1])
+
+    told = [row.utc_s - NOW_S for row in disk.history if isinstance(row, Happening)]
+    assert told == [0, 60, 120]
 
 
 async def test_what_is_forgotten_is_deleted_from_the_store() -> None:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from controller.domain.power import Power
 from controller.run.gridconfig import GridConfig, OperatorConfig, tls_context
 from controller.run.gridlink import GridLink
-from controller.run.gridsession import CALL_TIMEOUT_S
+from drivers.mqttconnection import CALL_TIMEOUT_S
 from simulators.broker import broker, mosquitto_binary
 from tests.run.disks import Disk
 

@@ -13,14 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from controller.domain.grid import EventInterval, EventStatus, GridEvent, LimitSignal, TargetSignal
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected
 from controller.grid.site import Progress
 from controller.run.gridbook import Shelf
-from controller.run.happenings import AMENDED, happenings, streamed
+from controller.run.happenings import AMENDED, DRAWN_BEFORE, happenings, streamed
 from controller.run.history import HistoryError, opened
 from controller.run.journal import Journal
 from controller.run.journalschema import Bookkeeping
@@ -57,6 +64,9 @@ class Operator:
 
     async def hears(self, progress: Progress, at_s: float) -> None:
         await self._kept(*advancing.advance(self.book, progress, UTC_S + at_s), at_s)
+
+    async def freezes(self, progress: Progress, at_s: float) -> None:
+        await self._kept(*advancing.keep_drawn(self.book, progress, UTC_S + at_s), at_s)
 
     async def waits(self, at_s: float) -> None:
         await self._kept(*ledger.settle(self.book, UTC_S + at_s), at_s)
@@ -166,6 +176,75 @@ async def test_a_stream_leaves_its_set_points_and_nothing_else(tmp_path: Path) -
         ("iso", 4, 30_004),
     ]
     assert points[0].end_utc_s == UTC_S + 10
+
+
+async def test_what_an_operator_was_told_is_possible_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    keeping = await journal_at(path)
+    operator, stream = Operator(keeping), Operator(keeping, "iso", is_stream=True)
+
+    def short(event: str, kw: int) -> Progress:
+        return Progress(
+            event=event, version_utc_s=UTC_S + 1, status=EventStatus.INFEASIBLE, possible=Power.kw(kw)
+        )
+
+    await operator.says(version(1), 1)
+    await operator.hears(short("dr-7", 450), 70)
+    await operator.hears(short("dr-7", 420), 90)
+    await stream.says(version(1, name="base-point"), 1)
+    await stream.hears(short("base-point", 420), 95)
+    await keeping.close()
+
+    with opened(path) as history:
+        told = [
+            (row.id, row.utc_s - UTC_S, row.possible) for row in history.events() if row.possible is not None
+        ]
+    assert told == [
+        ("dr-7", 70, Power.kw(450)),
+        ("dr-7", 90, Power.kw(420)),
+        ("iso:base-point", 95, Power.kw(420)),
+    ]
+
+
+async def test_what_a_set_point_is_relative_to_is_kept_once_whatever_its_versions(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    keeping = await journal_at(path)
+    operator = Operator(keeping)
+
+    def change(at_s: float, start_s: float = 60) -> Accepted:
+        interval = EventInterval(
+            start_utc_s=UTC_S + start_s,
+            end_utc_s=UTC_S + start_s + 600,
+            signals=(RelativeTargetSignal(Power.kw(-100)),),
+        )
+        event = GridEvent(
+            id="dr-7", version_utc_s=UTC_S + at_s, source="openadr", intervals=(interval,), priority=1
+        )
+        return Accepted(event=event, stamp=f"v{at_s}")
+
+    async def frozen(version_s: float, at_s: float, kw: int) -> None:
+        progress = Progress(
+            event="dr-7",
+            version_utc_s=UTC_S + version_s,
+            status=EventStatus.STARTED,
+            drawn_before=Power.kw(kw),
+        )
+        await operator.freezes(progress, at_s)
+
+    await operator.says(change(1), 1)
+    await frozen(1, 61, 500)
+    await operator.says(change(100), 100)  # goes on: what was frozen holds
+    await frozen(100, 101, 300)
+    await operator.says(change(200, start_s=2000), 200)  # put off: it begins anew
+    await frozen(200, 2001, 400)
+    await keeping.close()
+
+    with opened(path) as history:
+        rows = [row for row in history.event("dr-7") if row.status == DRAWN_BEFORE]
+    assert [(row.utc_s - UTC_S, row.version_utc_s, row.drawn_before) for row in rows] == [
+        (61, UTC_S + 1, Power.kw(500)),
+        (2001, UTC_S + 200, Power.kw(400)),
+    ]
 
 
 async def test_an_event_that_cannot_be_read_is_named(tmp_path: Path) -> None:

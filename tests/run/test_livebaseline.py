@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from controller.domain.grid import GridEvent, PriceSignal, Right
+from controller.domain.grid import GridEvent, Link, PriceSignal, Right
 from controller.domain.power import Limit, Power
 from controller.grid.results import Accepted
 from controller.grid.site import SiteReport
@@ -152,6 +152,7 @@ class Line:
         self.name = name
         self.events = events
         self.rights = frozenset(Right)
+        self.state = Link.UP
         self.heard: list[SiteReport] = []
 
     def observe(self, report: SiteReport) -> None:

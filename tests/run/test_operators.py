@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,38 @@ async def test_the_link_is_lost_only_if_an_operator_that_commands_is(bus: Broker
 
         assert pricing.state is Link.LOST
         assert (before, side.state) == (Link.LOST, Link.UP)
+
+
+async def test_which_operators_link_was_lost_is_noted_once_each_time_and_not_in_the_grace_of_a_start(
+    bus: Broker,
+) -> None:
+    heard = make(bus, Disk(), "iso", prefix="iso/", heartbeat_timeout_s=1)
+    silent = make(bus, Disk(), "market", prefix="market/")
+    noted: list[tuple[str, bool]] = []
+    side = LinkedGrid(
+        heard, silent, link_changed=lambda name, lost: noted.append((name, lost)), start_grace_s=10.0
+    )
+    tick = boards.tick(nodes=(boards.node("site", metered_w=1),))
+
+    def look(after_s: float) -> list[tuple[str, bool]]:
+        side.planned(replace(tick.inputs, now_s=tick.inputs.now_s + after_s), tick.plan)
+        return noted.copy()
+
+    async with running(heard, silent):
+        in_grace = look(0)
+        async with GridOperator(bus.host, bus.port, VEN, prefix="iso/", heartbeat_s=0.1):
+            await until(lambda: heard.state is Link.UP)
+            after_grace, again = look(10), look(11)
+        await until(lambda: heard.state is Link.LOST)
+        gone = look(12)
+        async with GridOperator(bus.host, bus.port, VEN, prefix="iso/", heartbeat_s=0.1):
+            await until(lambda: heard.state is Link.UP)
+            back = look(13)
+
+    assert in_grace == []
+    assert after_grace == again == [("market", True)]
+    assert gone[1:] == [("iso", True)]
+    assert back[2:] == [("iso", False)]
 
 
 async def test_our_heartbeat_goes_out_with_ticks_and_only_with_them(bus: Broker) -> None:

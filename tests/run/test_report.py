@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from controller.__main__ import app
 from controller.grid.isotime import stamp
 from controller.run.history import opened
-from tests.run.journaled import START_UTC_S, lived
+from tests.run.journaled import START_UTC_S, Site, base_point, lived, set_point
 
 SITE = """
 name = "container-7"
@@ -220,3 +220,134 @@ def test_a_journal_that_is_none_is_said_by_name(tmp_path: Path) -> None:
 def test_reading_disturbs_no_writer(site_file: Path) -> None:
     with opened(site_file.parent / "journal.db") as history:
         assert [row.status for row in history.event("dsx:dr-7")][-1] == "CANCELLED"
+
+
+# -- streams of set-points -----------------------------------------------------------------------------------
+
+
+STREAM = (
+    SITE
+    + """
+[[operators]]
+id = "iso"
+host = "127.0.0.3"
+ven = "site-tx1"
+client_id = "site-tx1-ctl"
+dialect = "base-point"
+topic_in = "base-points"
+target_deadline_s = 30
+silent_kw = 90
+"""
+)
+
+
+async def streamed(path: Path) -> None:
+    """Twenty minutes: five with a base point every two seconds, five with none, ten with one of an event."""
+    site = Site(path)
+    await site.journal.open()
+    site.now_utc_s = START_UTC_S
+    for turn in range(150):
+        await site.streams(base_point(100 + turn % 10, site.now_utc_s), operator="iso")
+        site.draws([100.0 + turn % 10] * 2)
+    site.draws([100.0] * 300)
+    await site.hears(set_point("bp", 80, site.now_utc_s, version_utc_s=1.0), operator="dsx")
+    site.draws([80.0] * 300)
+    await site.hears(set_point("bp", 60, site.now_utc_s, version_utc_s=2.0), operator="dsx")
+    site.draws([80.0] * 30 + [60.0] * 270)
+    await site.journal.close()
+
+
+@pytest.fixture(scope="module")
+def stream_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("stream")
+    asyncio.run(streamed(directory / "journal.db"))
+    file = directory / "site.toml"
+    file.write_text(STREAM.format(journal=directory / "journal.db"), encoding="utf-8")
+    return file
+
+
+FROM, TO = "2026-11-18T16:00", "2026-11-18T16:20"
+SPAN = ("--from", FROM, "--to", TO)
+
+
+def test_a_stream_of_base_points_is_settled_over_a_span_of_the_sites_own_time(stream_file: Path) -> None:
+    report = json.loads(told("iso:base-point", stream_file, *SPAN, "--format", "json"))
+
+    assert (report["start_utc"], report["end_utc"]) == (stamp(START_UTC_S), stamp(START_UTC_S + 1200))
+    assert (report["summary"]["set_points"], report["summary"]["period_s"]) == (150, 2.0)
+    assert [item["compliance"] for item in report["intervals"]] == [
+        *(["compliant"] * 5),
+        "not_compliant",  # 100 kW drawn where the last one asked for 109
+        *(["not_judged"] * 14),
+    ]
+    assert report["summary"]["asked_s"] == 308.0  # the last one is good for ten seconds
+    assert report["summary"]["error_kw"] == pytest.approx(-9 * 8 / 308, abs=0.01)
+    assert report["regulation"]["why"].startswith("of 120 samples 89 have no set-point")
+    assert report["terms"]["deadline_s"] == 30.0
+    silence = {key: report["summary"][key] for key in report["summary"] if key.startswith("silent_")}
+    assert silence == {
+        "silent_s": 892.0,
+        "silent_limit_kw": 90.0,
+        "silent_due_s": 862.0,
+        "silent_measured_s": 862.0,
+        "silent_over_s": 262.0,  # 100 kW until the event began at 16:10
+        "silent_over_kw": 10.0,
+    }
+    assert "every moment counts" in report["notes"][0]
+
+
+def test_the_span_can_be_in_any_time_and_a_signal_swings_about_what_is_said(stream_file: Path) -> None:
+    arguments = ("--from", "2026-11-18T22:00Z", "--to", "2026-11-18T22:05Z", "--base", "104.5")
+
+    report = json.loads(told("base-point", stream_file, *arguments, "--format", "json"))
+
+    assert report["regulation"]["base_kw"] == 104.5
+    assert report["regulation"]["why"] == "10 minutes are needed"
+    assert report["summary"]["compliant_percent"] == 100.0
+
+
+def test_versions_of_an_event_that_set_the_draw_are_a_stream_as_well(stream_file: Path) -> None:
+    report = json.loads(told("dsx:bp", stream_file, *SPAN, "--format", "json"))
+
+    verdicts = [item["compliance"] for item in report["intervals"]]
+    assert verdicts == ["not_judged"] * 10 + ["compliant"] * 10
+    assert report["intervals"][15]["due_s"] == 20.0  # 40 s to reach it
+    assert report["summary"]["worst_error_kw"] == 0.0
+    assert report["regulation"]["missing"].endswith("they come every 300 s")
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "html"])
+def test_a_stream_has_the_other_forms(stream_file: Path, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "out"
+
+    told("iso:base-point", stream_file, *SPAN, "--format", form, "--out", file)
+
+    text = file.read_text(encoding="utf-8")
+    assert text.count("compliant") >= 5
+    assert "not judged" in text or "not_judged" in text
+
+
+def test_the_listing_names_streams(stream_file: Path) -> None:
+    words = told("--config", stream_file).split()
+
+    assert "iso:base-point" in words
+    assert "set-points" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["iso:base-point"], "iso:base-point is a stream of set-points: --from is needed"),
+        (["iso:base-point", "--from", "noon"], "--from noon: a time such as"),
+        (["iso:base-point", "--from", TO, "--to", FROM], f"--from {TO}: it must lie before --to"),
+        (["iso:base-point", "--from", "2026-11-17T16:00", "--to", "2026-11-17T17:00"], "no set-point in"),
+        (["iso:base-point", *SPAN, "--format", "openadr"], "--format openadr: a span of time is no event"),
+        (["iso:base-point", *SPAN, "--base", "-1"], "--base -1: kilowatts are needed"),
+        (["iso:base-point", "--from", "2026-11-01T16:00", "--to", TO], "are settled over 2 days at most"),
+        (["nobody:base-point", *SPAN], "nobody:base-point: no set-point in that time"),
+    ],
+)
+def test_what_cannot_be_meant_of_a_stream_is_said_by_name(
+    stream_file: Path, arguments: list[str], complaint: str
+) -> None:
+    assert complaint in refused(*arguments, "--config", stream_file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,7 @@ from controller.settlement.course import Course, Told, course_of
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import Commands, Evidence
+from controller.settlement.grounds import SetPoint
 from controller.settlement.likedays import History
 from controller.settlement.metering import Metering, Reading, Span, held
 from controller.settlement.methods import Baseline, NoBaseline, Step
@@ -109,8 +110,14 @@ def received(utc_s: float, content: GridEvent) -> Told:
     return Told(utc_s=utc_s, status=EventStatus.RECEIVED, version_utc_s=content.version_utc_s, event=content)
 
 
-def course(*told: Told, now_utc_s: float, version_utc_s: float | None = None) -> Course:
-    return course_of("dr-7", "", told, now_utc_s=now_utc_s, version_utc_s=version_utc_s)
+def froze(utc_s: float, kw: float) -> Told:
+    return Told(utc_s=utc_s, status="DRAWN_BEFORE", version_utc_s=0.0, drawn_before=Power.kw(kw))
+
+
+def course(
+    *told: Told, now_utc_s: float, version_utc_s: float | None = None, others: Sequence[SetPoint] = ()
+) -> Course:
+    return course_of("dr-7", "", told, now_utc_s=now_utc_s, version_utc_s=version_utc_s, others=others)
 
 
 def seconds(start_utc_s: float, kw: Iterable[float | None]) -> Metering:

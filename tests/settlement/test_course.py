@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 
 from controller.domain.grid import EventStatus, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import Limit, Power
 from controller.settlement.course import AMENDED, Ask, CourseError, Ending, Phase, Told, asking, in_force
+from controller.settlement.grounds import SetPoint
 from controller.settlement.metering import Span
-from tests.settlement.builders import course, event, limit, received
+from tests.settlement.builders import course, event, froze, limit, received
 
 LIMIT_600 = Ask(limit=Limit(Power.kw(600)))
 LIMIT_400 = Ask(limit=Limit(Power.kw(400)))
@@ -165,3 +167,100 @@ def test_a_site_was_moved_only_while_an_event_that_asks_for_something_was_in_for
     moved = asking((content, span) for span, content in in_force(told, 1000))
 
     assert [span for _, span in moved] == [Span(120, 180)]
+
+
+# -- what a relative set-point is relative to ----------------------------------------------------------------
+
+
+def change(kw: float) -> RelativeTargetSignal:
+    return RelativeTargetSignal(Power.kw(kw))
+
+
+def asked(*told: Told, others: Sequence[SetPoint] = ()) -> list[tuple[Span, Power | None, Power | None]]:
+    found = course(*told, now_utc_s=10_000, others=others)
+    return [(one.span, one.ask.ground, one.ask.target) for one in found.phases]
+
+
+def below(start: float, end: float, kw: float) -> SetPoint:
+    """What another operator asked for, with a lower rank than any event without a priority of its own has."""
+    return SetPoint(span=Span(start, end), rank=(2**40, 0.0, "iso:e"), target=Power.kw(kw))
+
+
+def test_all_versions_and_intervals_of_an_event_that_goes_on_are_relative_to_the_same_draw() -> None:
+    first = event((100, 200, change(-10)), (500, 600, change(-20)), version_utc_s=1)
+    second = event((100, 200, change(-30)), (500, 600, change(-20)), version_utc_s=2)
+
+    found = asked(received(0, first), froze(101, 90), received(150, second))
+
+    assert found == [
+        (Span(100, 150), Power.kw(90), Power.kw(80)),
+        (Span(150, 200), Power.kw(90), Power.kw(60)),
+        (Span(500, 600), Power.kw(90), Power.kw(70)),
+    ]
+
+
+def test_an_event_that_was_put_off_is_relative_to_what_was_frozen_anew() -> None:
+    first = event((100, 200, change(-10)), version_utc_s=1)
+    second = event((1000, 1100, change(-10)), version_utc_s=2)
+
+    found = asked(received(0, first), froze(101, 90), received(150, second), froze(1001, 70))
+
+    assert [ground for _, ground, _ in found] == [Power.kw(90), Power.kw(70)]
+
+
+def test_what_was_frozen_after_a_short_interval_counts_for_it() -> None:
+    content = event((100, 101, change(-10)), (101, 200, change(-20)))
+
+    found = asked(received(0, content), froze(101.4, 90))
+
+    assert [ground for _, ground, _ in found] == [Power.kw(90)] * 2
+
+
+def test_on_top_of_another_set_point_that_one_counts_for_as_long_as_it_holds() -> None:
+    content = event((100, 200, change(-10)), ramp_s=30)
+
+    found = course(
+        received(0, content),
+        froze(101, 90),
+        now_utc_s=10_000,
+        others=[below(150, 170, 50), below(170, 180, 40)],
+    )
+
+    assert [(one.span, one.ask.ground) for one in found.phases] == [
+        (Span(100, 150), Power.kw(90)),
+        (Span(150, 170), Power.kw(50)),
+        (Span(170, 180), Power.kw(40)),
+        (Span(180, 200), Power.kw(90)),
+    ]
+    assert {one.due_utc_s for one in found.phases} == {130}
+
+
+def test_a_set_point_that_outranks_a_relative_one_is_no_ground_for_it() -> None:
+    above = SetPoint(span=Span(0, 500), rank=(-1, 0.0, "iso:e"), target=Power.kw(50))
+
+    found = asked(received(0, event((100, 200, change(-10)))), froze(101, 90), others=[above])
+
+    assert [ground for _, ground, _ in found] == [Power.kw(90)]
+
+
+def test_changes_stack_and_one_of_which_nothing_is_known_asks_for_nothing() -> None:
+    middle = SetPoint(
+        span=Span(0, 500), rank=(2**39, 0.0, "iso:m"), change=Power.kw(-5), drawn_before=Power.kw(80)
+    )
+    unknown = SetPoint(span=Span(0, 500), rank=(2**38, 0.0, "iso:u"), change=Power.kw(-5))
+    content = received(0, event((100, 200, change(-10))))
+
+    on_another = asked(content, froze(101, 90), others=[middle, below(0, 150, 50)])
+    on_nothing = asked(content, froze(101, 90), others=[unknown])
+
+    assert [ground for _, ground, _ in on_another] == [Power.kw(45), Power.kw(75)]
+    assert [ground for _, ground, _ in on_nothing] == [Power.kw(90)]
+
+
+def test_the_same_change_in_a_new_version_gives_no_new_time_to_get_there() -> None:
+    first = event((100, 200, change(-10)), version_utc_s=1, ramp_s=30)
+    second = event((100, 300, change(-10)), version_utc_s=2, ramp_s=30)
+
+    found = course(received(0, first), froze(101, 90), received(110, second), now_utc_s=10_000)
+
+    assert [one.due_utc_s for one in found.phases] == [130, 130]

@@ -13,9 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from controller.domain.grid import TargetSignal
+from controller.domain.grid import RelativeTargetSignal, TargetSignal
 from controller.domain.power import Power
-from controller.grid.isotime import duration_s, instant
 from controller.grid.reports import Sender
 from controller.settlement.evidence import Evidence
 from controller.settlement.metering import Span
@@ -25,7 +24,18 @@ from controller.settlement.page import MOST_ROWS, as_html
 from controller.settlement.performance import Excuse
 from controller.settlement.plot import plot_of
 from controller.settlement.records import COLUMNS, FORMAT, as_csv, as_json
-from tests.settlement.builders import START_UTC_S, course, event, evidence, limit, received, seconds, usual
+from tests.grid.published import REPORT_OBJECT, complaints, undeclared
+from tests.settlement.builders import (
+    START_UTC_S,
+    course,
+    event,
+    evidence,
+    froze,
+    limit,
+    received,
+    seconds,
+    usual,
+)
 
 SENDER = Sender(client_id="site-tx1-ctl", ven="site-tx1")
 NO = NoBaseline(method="10-of-10", lack=Lack.LIKE_DAYS, detail="6 of 10 days")
@@ -142,55 +152,10 @@ def test_a_baseline_that_is_missing_is_missing_in_the_json_with_its_reason() -> 
 
 # -- OpenADR -------------------------------------------------------------------------------------------------
 
-VALUES = {
-    "USAGE": ("KWH", 0.0),
-    "DEMAND": ("KW", 0.0),
-    "BASELINE": ("KW", None),
-    "SETPOINT": ("KW", None),
-}
-"""Unit and least value of the numeric payloads, as the published schema of report payloads has them."""
-READING_TYPES = {"DIRECT_READ", "ESTIMATED", "SUMMED", "MEAN", "PEAK", "FORECAST", "AVERAGE"}
-QUALITIES = {"OK", "MISSING", "ESTIMATED", "BAD"}
-
 
 def check_report(content: dict[str, Any]) -> None:
-    """What the published schema requires of a REPORT object."""
-    assert content["objectType"] == "REPORT"
-    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", content["id"])
-    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", content["eventID"])
-    assert 1 <= len(content["clientName"]) <= 128
-    for key in ("createdDateTime", "modificationDateTime"):
-        assert RFC3339.fullmatch(content[key])
-    declared = {}
-    for descriptor in content["payloadDescriptors"]:
-        assert descriptor["objectType"] == "REPORT_PAYLOAD_DESCRIPTOR"
-        assert descriptor.get("readingType", "MEAN") in READING_TYPES
-        declared[descriptor["payloadType"]] = descriptor["units"]
-    for resource in content["resources"]:
-        assert resource["resourceName"]
-        for piece in resource["intervals"]:
-            assert type(piece["id"]) is int
-            assert duration_s("duration", piece["intervalPeriod"]["duration"]) > 0
-            instant("start", piece["intervalPeriod"]["start"])
-            for payload in piece["payloads"]:
-                check_payload(payload, declared)
-
-
-def check_payload(payload: dict[str, Any], declared: dict[str, str]) -> None:
-    kind, values = payload["type"], payload["values"]
-    assert 1 <= len(kind) <= 128
-    if kind in VALUES:
-        unit, least = VALUES[kind]
-        [value] = values
-        assert declared[kind] == unit
-        assert type(value) in (int, float)
-        assert least is None or value >= least
-    elif kind == "DATA_QUALITY":
-        [value] = values
-        assert value in QUALITIES
-    else:
-        assert kind.startswith("X_")
-        assert all(type(value) is str for value in values)
+    assert complaints(REPORT_OBJECT, content) == []
+    assert undeclared(content) == set()
 
 
 @pytest.mark.parametrize("found", [evidence(*usual()), with_hole()])
@@ -380,3 +345,19 @@ def test_every_kind_of_event_has_a_plot_inside_its_frame(signal: Any) -> None:
     numbers = [float(n) for path in svg.iter("path") for n in re.findall(r"-?\d+\.?\d*", path.attrib["d"])]
     assert min(numbers) >= 0
     assert max(numbers) <= 720
+
+
+def test_every_form_says_what_a_relative_set_point_was_settled_against() -> None:
+    content = event((START_UTC_S, START_UTC_S + 60, RelativeTargetSignal(Power.kw(-20))))
+    rows = (received(START_UTC_S - 60, content), froze(START_UTC_S + 1, 91.5))
+    meter = seconds(START_UTC_S - 60, [91.5] * 60 + [71.5] * 60)
+    found = evidence(course(*rows, now_utc_s=START_UTC_S + 900), meter)
+
+    [row] = rows_of(as_csv(found))
+    [item] = json.loads(as_json(found))["intervals"]
+    [told] = json.loads(as_openadr(found, SENDER))["resources"][0]["intervals"]
+
+    assert (row["target_kw"], row["relative_to_kw"], row["change_kw"]) == ("71.5", "91.5", "-20.0")
+    assert (item["target_kw"], item["relative_to_kw"], item["change_kw"]) == (71.5, 91.5, -20.0)
+    assert {"type": "X_RELATIVE_TO", "values": [91.5]} in told["payloads"]
+    assert "91.5 kW, drawn in the minute before the event" in as_html(found)

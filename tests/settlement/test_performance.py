@@ -12,17 +12,30 @@ from controller.settlement.evidence import Evidence
 from controller.settlement.metering import Quality, Span
 from controller.settlement.methods import Lack, NoBaseline
 from controller.settlement.performance import Compliance, Excuse, PerformanceError, Rule, Terms
-from tests.settlement.builders import START_UTC_S, course, event, evidence, limit, received, seconds, usual
+from tests.settlement.builders import (
+    START_UTC_S,
+    course,
+    event,
+    evidence,
+    froze,
+    limit,
+    received,
+    seconds,
+    usual,
+)
 
 COMPLIANT, NOT_COMPLIANT = Compliance.COMPLIANT, Compliance.NOT_COMPLIANT
 UNKNOWN, RAMPING = Compliance.UNKNOWN, Compliance.RAMPING
 NO = NoBaseline(method="10-of-10", lack=Lack.LIKE_DAYS, detail="6 of 10 days")
 
 
-def of(signal: object, *kw: float | None, **more: object) -> Evidence:
+def of(signal: object, *kw: float | None, drawn_before: float | None = None, **more: object) -> Evidence:
     """A minute of an event at a time, each minute with one load."""
     content = event((START_UTC_S, START_UTC_S + 60 * len(kw), signal))  # type: ignore[arg-type]  # any signal
-    told = course(received(START_UTC_S - 60, content), now_utc_s=START_UTC_S + 9000)
+    rows = [received(START_UTC_S - 60, content)]
+    if drawn_before is not None:
+        rows.append(froze(START_UTC_S + 1, drawn_before))
+    told = course(*rows, now_utc_s=START_UTC_S + 9000)
     return evidence(told, seconds(START_UTC_S, [w for w in kw for _ in range(60)]), **more)  # type: ignore[arg-type]
 
 
@@ -98,11 +111,30 @@ def test_the_larger_tolerance_counts() -> None:
     assert verdicts(of(TargetSignal(Power.kw(100)), 70.0, terms=terms)) == [COMPLIANT]
 
 
-def test_a_relative_target_stands_on_the_baseline_and_without_one_is_not_judged() -> None:
+def test_a_relative_set_point_is_judged_by_what_was_frozen_and_not_by_the_baseline() -> None:
     signal = RelativeTargetSignal(Power.kw(-20))
 
-    assert verdicts(of(signal, 80.0, 100.0)) == [COMPLIANT, NOT_COMPLIANT]
-    assert verdicts(of(signal, 80.0, baseline=NO)) == [Compliance.NOT_JUDGED]
+    found = of(signal, 70.0, 80.0, drawn_before=90.0, baseline=NO)  # the baseline would be 100 kW
+
+    assert verdicts(found) == [COMPLIANT, NOT_COMPLIANT]
+    assert [(item.ground, item.target) for item in found.intervals] == [(Power.kw(90), Power.kw(70))] * 2
+    assert verdicts(of(signal, 70.0, 80.0, drawn_before=90.0)) == [COMPLIANT, NOT_COMPLIANT]
+
+
+def test_a_relative_set_point_without_what_was_frozen_is_not_judged() -> None:
+    assert verdicts(of(RelativeTargetSignal(Power.kw(-20)), 80.0)) == [Compliance.NOT_JUDGED]
+
+
+def test_a_site_is_never_asked_for_less_than_nothing() -> None:
+    found = of(RelativeTargetSignal(Power.kw(-120)), 0.0, drawn_before=90.0)
+
+    assert found.intervals[0].target == Power(0)
+
+
+def test_the_response_to_a_relative_set_point_is_timed() -> None:
+    found = of(RelativeTargetSignal(Power.kw(-20)), 90.0, 70.0, drawn_before=90.0)
+
+    assert found.dynamics.response_s == 60.0
 
 
 def test_a_firm_service_level_judges_beside_the_limit_and_the_lower_one_is_named() -> None:

@@ -16,7 +16,7 @@ from controller.settlement.baseline import baseline_of
 from controller.settlement.days import Calendar
 from controller.settlement.likedays import History
 from controller.settlement.metering import Metering, Quality, Reading, Span, held
-from controller.settlement.methods import KNOWN, Adjustment, Baseline, Pick, Shift, XOfY
+from controller.settlement.methods import KNOWN, Adjustment, Baseline, NoBaseline, Pick, Shift, XOfY
 from controller.settlement.performance import Terms
 from tests.settlement.builders import (
     CHICAGO,
@@ -105,6 +105,9 @@ def test_the_order_in_which_readings_come_changes_nothing(loads_w: list[int], se
 def test_a_site_twice_as_large_has_twice_the_baseline(loads_w: list[int], seed: int, name: str) -> None:
     once, twice = (baseline_of(KNOWN[name], past_of(loads_w, seed, factor=f)) for f in (1.0, 2.0))
 
+    if isinstance(once, NoBaseline):  # of loads that differ by a hundred times, too many days count as low
+        assert twice == once
+        return
     assert isinstance(once, Baseline)
     assert isinstance(twice, Baseline)
     for small, large in zip(once.steps, twice.steps, strict=True):
