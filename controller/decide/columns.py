@@ -44,6 +44,7 @@ class Columns:
     may_start_s: Floats
     bias: Floats
     stuck_w: Ints
+    demand_w: Floats
     derate: Floats
     warned: Flags
     idle: Flags
@@ -86,6 +87,7 @@ class Columns:
         self.may_start_s[row] = may_start_s(fleet.specs[row], state)
         self.bias[row] = state.bias
         self.stuck_w[row] = 0 if state.stuck is None else state.stuck.draw.watts
+        self.demand_w[row] = state.demand_w
         self.derate[row] = state.derate
         self.warned[row] = state.warned
         self.idle[row] = without_work(state)
@@ -110,6 +112,7 @@ class Columns:
         self.may_start_s[rows] = [may_start_s(fleet.specs[row], it) for row, it in starts]
         self.bias[rows] = [it.bias for it in known]
         self.stuck_w[rows] = [0 if it.stuck is None else it.stuck.draw.watts for it in known]
+        self.demand_w[rows] = [it.demand_w for it in known]
         self.derate[rows] = [it.derate for it in known]
         self.warned[rows] = [it.warned for it in known]
         self.idle[rows] = [without_work(it) for it in known]
@@ -137,6 +140,7 @@ def empty(rows: int) -> Columns:
         may_start_s=np.full(rows, -np.inf),
         bias=np.ones(rows),
         stuck_w=np.zeros(rows, dtype=np.int64),
+        demand_w=np.full(rows, np.inf),
         derate=np.zeros(rows),
         warned=np.zeros(rows, dtype=np.bool_),
         idle=np.zeros(rows, dtype=np.bool_),

@@ -7,6 +7,7 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -48,6 +49,10 @@ A_THOUSAND = 1000
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
+AT_LIMIT = 0.95
+"""A GPU that draws this share of its limit may want more."""
+DEMAND_S = 300.0
+"""Time constant with which it is forgotten what the work on a GPU once drew."""
 BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 
@@ -80,6 +85,8 @@ def observe(
         return _adopt(spec, _heard(state, sample), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
+    if spec.kind is DeviceKind.GPU:
+        state = _with_demand(state, sample)
     state = _unstuck(spec, _heard(state, sample), now_s)
     if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
         state = state._replace(idle_s=now_s if state.idle_s is None else None)
@@ -98,7 +105,7 @@ def _silent_worst(spec: DeviceSpec, state: DeviceState, now_s: float) -> Power:
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         return max(state.keeps, state.worst)
     if state.point is not None and now_s - state.at_s < spec.boots_s:
-        return state.worst
+        return min(state.worst, spec.ceiling)
     return spec.ceiling
 
 
@@ -107,6 +114,17 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     to be, and was long enough for all that is to be learned of it."""
     told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
     return told_all and state.idle_s is None and state.stuck is None
+
+
+def _with_demand(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
+    """What the work on a GPU wants: the most that it drew, which is slowly forgotten. One at its limit may
+    want anything."""
+    assert state.point is not None
+    draw_w, limit_w = sample.value.draw.watts, state.point.power.watts
+    if draw_w >= AT_LIMIT * limit_w:
+        return state if state.demand_w == math.inf else state._replace(demand_w=math.inf)
+    beyond_w = max(0.0, min(state.demand_w, limit_w) - draw_w)
+    return state._replace(demand_w=draw_w + beyond_w * math.exp((state.at_s - sample.at_s) / DEMAND_S))
 
 
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
@@ -140,6 +158,7 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
         rests_s=now_s + IDLE_REST_S if without_work(state) and point == spec.floor else state.rests_s,
         idle_s=state.idle_s if again else None,
+        demand_w=math.inf if starts else state.demand_w,
     )
 
 

@@ -21,6 +21,10 @@ from controller.domain.site import Prices
 RETUNE_ASIC_S = 20.0
 RETUNE_GPU_S = 2.0
 """Output lost when a device that is already working goes to another point."""
+HEADROOM = 0.10
+"""A GPU's limit above what its work was seen to want: within that, work that wants more is not held back."""
+STAYS = 1e-6
+"""USD per hour: between limits that are all beyond what the work wants, a GPU stays where it is."""
 PROTECTED = 1e6
 """USD per hour: more than any site earns, so a protected job is left only where nothing else helps."""
 IDLE_WORTH = 0.25
@@ -120,10 +124,16 @@ def offers(
     may = np.where(obeys[owner], may, at_floor)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     earns = output - power_w / 1000 * valuation.usd_per_kwh
+    enough = _enough(fleet, known, jobs)
+    beyond = fleet.rank > enough[owner]
+    may &= ~beyond | here
+    spare = beyond & here
+    level = spare[fleet.start[:-1] + np.maximum(known.at, 0)][owner] & (fleet.rank == enough[owner])
+    earns = np.where(spare, earns[fleet.start[:-1] + enough][owner] + STAYS, earns)
     worth = earns
     if known.idle.any():
         worth = np.where(_without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
-    worth = worth - np.where(here | (now_w < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
+    worth = worth - np.where(here | level | (now_w < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
     if working:
         worth += np.where(at_floor, 0.0, jobs.premium[owner])
     worth[dwells[owner] & here] += DWELLING
@@ -143,6 +153,14 @@ def offers(
         worth=np.where(free, worth[at], 0.0),
         earns=np.where(free, earns[at], 0.0),
     )
+
+
+def _enough(fleet: Fleet, known: Columns, jobs: _Jobs) -> Ints:
+    """The lowest point of each device that holds its work back in nothing; its highest where that is not
+    known, or it is none."""
+    least_w = (known.demand_w * (1 + HEADROOM))[fleet.owner]
+    too_low = (fleet.power_w < least_w) | (fleet.rank < jobs.least[fleet.owner]) | ~fleet.gpu[fleet.owner]
+    return np.minimum(np.add.reduceat(too_low.astype(np.int64), fleet.start[:-1]), fleet.last)
 
 
 def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row: int) -> None:

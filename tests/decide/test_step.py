@@ -519,6 +519,37 @@ def test_a_shortage_sets_aside_the_cheapest_job_and_brings_it_back() -> None:
     assert [command.action.value for command in gpus.told] == ["start", "start", "requeue", "start"]
 
 
+def test_watts_that_a_job_does_not_want_go_to_a_miner_and_come_back_when_it_does() -> None:
+    specs: list[DeviceSpec] = [gpu("g"), miner("a")]
+    state = running({"g": device(GPU_POINTS[5], draw_w=430, demand_w=430.0), "a": device(LOW)})
+    busy, here = queue(working(job(usd=2.0), "g"), gpus=["g"]), site(limit_w=4_050)
+
+    def tick(at_s: float, gpu_w: int, limit: OperatingPoint, miner_at: OperatingPoint) -> dict[str, str]:
+        nonlocal state
+        said = [reading("g", gpu_w, limit.power.watts), at_point(specs[1], miner_at)]
+        given = inputs(*specs, now_s=NOW_S + at_s, readings=said, queues=(busy,))
+        state, plan = decide(here, state, given)
+        return told(plan)
+
+    spared = [tick(0, 430, GPU_POINTS[5], LOW), tick(1, 430, GPU_POINTS[3], LOW)]
+    wanted = [tick(300, 490, GPU_POINTS[3], FULL), tick(301, 490, GPU_POINTS[3], LOW)]
+
+    assert spared == [{"g": "500w"}, {"a": "full"}]
+    assert wanted == [{"a": "low"}, {"g": "700w"}]
+
+
+def test_where_watts_are_not_short_a_gpu_keeps_its_limit() -> None:
+    spec = gpu("g")
+    state = running({"g": device(GPU_POINTS[5], draw_w=430, demand_w=430.0)})
+    busy = queue(working(job(), "g"), gpus=["g"])
+    given = inputs(spec, readings=[reading("g", 430, 700)], queues=(busy,))
+
+    _, plan = decide(site(limit_w=1_000), state, given)
+
+    assert told(plan) == {}
+    assert grant_of(plan, "g").reason is Reason.FULL
+
+
 def test_a_protected_job_is_left_last() -> None:
     specs: list[DeviceSpec] = [gpu("g"), miner("a", dwell_s=60.0)]
     state = running({"g": device(GPU_POINTS[5]), "a": device(FULL, since_s=NOW_S - 1)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -986,3 +987,37 @@ def test_a_miner_whose_draw_is_estimated_and_that_makes_nothing_is_told_again_fo
     assert see(known, silent).truth is Truth.COMMANDED
     assert see(known, replace(silent, rate=199.0)).truth is Truth.CONFIRMED
     assert see(known, replace(silent, quality=Quality.MEASURED)).truth is Truth.CONFIRMED
+
+
+# What the work on a GPU wants
+
+
+def seen_at(draw_w: int, limit: OperatingPoint, *, after_s: float = 0.0, **changes: Any) -> DeviceState:
+    """A GPU with that limit, which drew so much since so long."""
+    known = device(limit, at_s=NOW_S - after_s, **changes)
+    return see(known, reading(draw_w=draw_w, setting_w=limit.power.watts), spec=gpu())
+
+
+def test_what_the_work_on_a_gpu_drew_is_forgotten_slowly() -> None:
+    known_w = seen_at(500, GPU_POINTS[5], after_s=truth.DEMAND_S, demand_w=650.0).demand_w
+
+    assert known_w == pytest.approx(500 + 150 * math.exp(-1))
+    assert seen_at(500, GPU_POINTS[5], after_s=1.0, demand_w=450.0).demand_w == 500
+
+
+def test_of_a_gpu_of_which_nothing_is_known_its_limit_is_all_that_its_work_can_have_wanted() -> None:
+    assert seen_at(500, GPU_POINTS[5], after_s=truth.DEMAND_S).demand_w == pytest.approx(
+        500 + 200 * math.exp(-1)
+    )
+
+
+def test_work_that_its_limit_may_hold_back_may_want_anything() -> None:
+    assert seen_at(475, GPU_POINTS[3], after_s=1.0, demand_w=450.0).demand_w == math.inf
+    assert seen_at(474, GPU_POINTS[3], after_s=1.0, demand_w=450.0).demand_w == 474
+
+
+def test_what_is_started_on_a_gpu_may_want_anything() -> None:
+    started = truth.commanded(gpu(), device(GPU_POINTS[0], demand_w=70.0), GPU_POINTS[5], NOW_S)
+    raised = truth.commanded(gpu(), device(GPU_POINTS[3], demand_w=450.0), GPU_POINTS[5], NOW_S)
+
+    assert (started.demand_w, raised.demand_w) == (math.inf, 450.0)

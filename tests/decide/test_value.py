@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -39,11 +40,12 @@ def offered(
     usd_per_ths_day: float = 0.05,
     dwelling: bool = False,
     pinned: bool = False,
+    demand_w: float = math.inf,
 ) -> Offers:
     here = site()
     fleet = fleet_of(here, tree_of(here), [spec])
     known = columns.empty(1)
-    known.put(fleet, 0, device(now))
+    known.put(fleet, 0, device(now, demand_w=demand_w))
     return offers(
         fleet,
         known,
@@ -144,6 +146,25 @@ def test_a_job_that_the_floor_feeds_may_have_every_point_once() -> None:
     found = offered(spec, GPU_POINTS[5], work())
 
     assert found.point.tolist() == list(range(len(GPU_POINTS)))
+
+
+def test_limits_beyond_what_the_work_on_a_gpu_wants_are_worth_no_more_than_the_lowest_of_them() -> None:
+    found = offered(gpu(), GPU_POINTS[5], work(), demand_w=430)
+    worth = dict(zip((GPU_POINTS[at].name for at in found.point), found.worth.tolist(), strict=True))
+
+    assert list(worth) == ["200w", "400w", "500w", "700w"]
+    assert 0 < worth["700w"] - worth["500w"] < 1e-5
+    assert worth["500w"] > worth["400w"] + 0.1
+
+
+def test_a_gpu_whose_limit_is_enough_for_its_work_is_not_raised() -> None:
+    assert offered(gpu(), GPU_POINTS[3], work(), demand_w=430).point.tolist() == [0, 2, 3]
+
+
+def test_a_job_keeps_the_throughput_of_its_tier_however_little_it_draws() -> None:
+    rigid = offered(gpu(), GPU_POINTS[5], work(job(flex=FlexTier.RIGID)), demand_w=210)
+
+    assert rigid.point.tolist() == [0, 5]
 
 
 def test_a_gpu_without_a_job_may_have_its_floor_only() -> None:
