@@ -86,3 +86,6 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
             await client.__aexit__(None, None, None)
         entering.cancel()
         await asyncio.wait([entering])
+        del (
+            entering
+        )  # it holds what went wrong, which holds this frame: a socket would wait for the collector
