@@ -11,6 +11,8 @@ UNMOVED = 0.97
 """A draw above this share of the worst case shows that nothing has fallen."""
 UNANSWERED, UNANSWERED_S = 1 / 3, 3.0
 """A command without any answer for so much of its time, and for so long, may have been lost on its way."""
+LEARNED = 0.01
+"""What a point is reckoned to draw is learned from many readings: so much more than the last one, at most."""
 HOUR_S = 3600.0
 CUT_AFTER_ATTEMPTS = 3
 CUT_AFTER_SILENT_S = 60.0
@@ -99,7 +101,8 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
 
     What it may draw stays what it was, so that no other plan was made with too little.
     """
-    may_be = [point for point in spec.points if state.counted(point) <= state.worst] or [spec.floor]
+    most_w = with_slack_w(state.worst, LEARNED)
+    may_be = [point for point in spec.points if state.counted(point).watts <= most_w] or [spec.floor]
     at = may_be[-1]
     if spec.kind is DeviceKind.ASIC:
         covers = (point for point in may_be if state.draw.watts <= with_slack_w(point.power, TOLERANCE))

@@ -86,6 +86,15 @@ def test_a_command_is_unanswered_after_a_third_of_its_time_and_no_sooner_than_af
     assert not unanswered(spec, asked._replace(point=None), NOW_S)
 
 
+def test_a_forgiven_miner_is_where_its_watts_are_though_its_point_was_learned_to_draw_a_little_more() -> None:
+    stopped_in_vain = device(SLEEP, Truth.LYING, worst_w=2_400, draw_w=2_400, bias=1.0004)
+
+    found = forgiven(miner(), stopped_in_vain)
+
+    assert (found.point, found.truth, found.worst) == (LOW, Truth.CONFIRMED, Power(2_400))
+    assert forgiven(miner(), stopped_in_vain._replace(bias=1.02)).point == SLEEP
+
+
 def test_nobody_silent_or_told_nothing_is_doubted() -> None:
     silent = device(SLEEP, Truth.STALE, worst_w=3_700, asked_s=NOW_S - 100, failures=3)
 
