@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.smallsites import assert_safe_and_well, parametrize, slow_among
 
-SEEDS = range(41, 441)
+SEEDS = range(41, 341)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
