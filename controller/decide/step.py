@@ -15,6 +15,7 @@ from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
 from controller.decide.device import DeviceState
+from controller.decide.doubt import IDLE_REST_S
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
@@ -211,6 +212,8 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
 def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState]:
     """The states of those that are told something, once they are."""
     states: dict[str, DeviceState] = {}
+    # Where many have no work their pool is gone, and may be back at any moment for all of them.
+    rest_s = IDLE_REST_S if value.without_work(seen.fleet, seen.columns).any() else 0.0
     for to in (orders.lowers, orders.raises):
         for row, at, outlet in zip(to.row.tolist(), to.at.tolist(), to.outlet.tolist(), strict=True):
             spec = seen.fleet.specs[row]
@@ -218,7 +221,7 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
             if outlet:
                 states[spec.id] = truth.cut(spec, before, now_s)
             else:
-                states[spec.id] = truth.commanded(spec, before, spec.points[at], now_s)
+                states[spec.id] = truth.commanded(spec, before, spec.points[at], now_s, rest_s)
     return states
 
 

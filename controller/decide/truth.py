@@ -139,8 +139,15 @@ def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
     return Sample(sample.at_s, replace(reading, draw=min(draw, spec.ceiling), quality=Quality.ESTIMATED))
 
 
-def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float) -> DeviceState:
-    """The state after telling the device to go to `point`: the worse of both ends until proven."""
+def commanded(
+    spec: DeviceSpec,
+    state: DeviceState,
+    point: OperatingPoint,
+    now_s: float,
+    idle_rest_s: float = IDLE_REST_S,
+) -> DeviceState:
+    """The state after telling the device to go to `point`: the worse of both ends until proven. One that is
+    put to sleep while it has no work rests for `idle_rest_s`."""
     again = point.is_at(state.point)
     starts = point.power.watts > spec.floor.power.watts and state.point == spec.floor
     counts = state.counted(point)
@@ -156,7 +163,7 @@ def commanded(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
         given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
-        rests_s=now_s + IDLE_REST_S if without_work(state) and point == spec.floor else state.rests_s,
+        rests_s=now_s + idle_rest_s if without_work(state) and point == spec.floor else state.rests_s,
         idle_s=state.idle_s if again else None,
         demand_w=math.inf if starts else state.demand_w,
     )

@@ -132,7 +132,7 @@ def offers(
     earns = np.where(spare, earns[fleet.start[:-1] + enough][owner] + STAYS, earns)
     worth = earns
     if known.idle.any():
-        worth = np.where(_without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
+        worth = np.where(without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
     worth = worth - np.where(here | level | (now_w < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
     if working:
         worth += np.where(at_floor, 0.0, jobs.premium[owner])
@@ -202,7 +202,7 @@ def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
     return np.where(fleet.gpu, jobs.usd_per_hour, valuation.prices.usd_per_ths_day / 24)
 
 
-def _without_work(fleet: Fleet, known: Columns) -> Flags:
+def without_work(fleet: Fleet, known: Columns) -> Flags:
     """Which miners do no work. Where many do none, no other would do more."""
     running = int(np.count_nonzero(~fleet.gpu & (known.at > 0)))
     if np.count_nonzero(known.idle) > IDLE_TOGETHER * running:

@@ -538,6 +538,22 @@ def test_watts_that_a_job_does_not_want_go_to_a_miner_and_come_back_when_it_does
     assert wanted == [{"a": "low"}, {"g": "700w"}]
 
 
+@pytest.mark.parametrize(("idle", "rests_s"), [(1, 300.0), (4, 0.0)])
+def test_a_miner_without_work_rests_unless_it_is_the_pool_of_many_that_is_gone(
+    idle: int, rests_s: float
+) -> None:
+    specs = [miner(f"m{at}", points=(SLEEP, FULL)) for at in range(4)]
+    lost = {spec.id: device(FULL, draw_w=400, idle_s=NOW_S - 60, at_s=NOW_S) for spec in specs[:idle]}
+    state = running({spec.id: lost.get(spec.id, device(FULL)) for spec in specs})
+    said = [reading(spec.id, 400) if spec.id in lost else at_point(spec, FULL) for spec in specs]
+
+    after, plan = decide(site(limit_w=13_500), state, inputs(*specs, readings=said))
+
+    slept = [name for name, point in told(plan).items() if point == "sleep"]
+    assert slept
+    assert {after.devices[name].rests_s - NOW_S for name in slept} == {rests_s}
+
+
 def test_where_watts_are_not_short_a_gpu_keeps_its_limit() -> None:
     spec = gpu("g")
     state = running({"g": device(GPU_POINTS[5], draw_w=430, demand_w=430.0)})
