@@ -11,7 +11,7 @@ from controller.decide import doubt, jobs, profit, value
 from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
-from controller.decide.commands import Wishes
+from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
 from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
@@ -182,6 +182,8 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     cut = [fleet.row[name] for name in sorted(chosen.cut)]
     doubtful[[*cut, *(fleet.row[name] for name in chosen.forgiven)]] = False
     again = np.flatnonzero(doubtful)
+    if not len(rows) + len(again) + len(cut):
+        return NOBODY
     return Wishes(
         row=np.concatenate((rows, again, cut)).astype(np.int64),
         at=np.concatenate((chosen.at[rows], _own_points(seen, again), [0] * len(cut))).astype(np.int64),

@@ -95,6 +95,8 @@ def lowered(known: Mirror, wishes: Wishes, room_w: Ints, pace: Pace, now_s: floa
     """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
     the worst case of everything below it. A ramp down holds back only what no limit above asks for.
     """
+    if not len(wishes):
+        return Lowered(fall_w=dict(pace.fall_w))
     counts_w = _counts_w(known, wishes)
     lowers = _lowers(known, wishes, counts_w)
     due = _due(known, wishes, lowers, now_s, retry_s)
@@ -119,11 +121,14 @@ def lowered(known: Mirror, wishes: Wishes, room_w: Ints, pace: Pace, now_s: floa
 
 def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float) -> Orders:
     """All orders: what was lowered, and what may be raised beside it."""
+    rise, waiting = Purse(pace.rise_w), dict(before.waiting)
+    if not len(before.up):
+        saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=before.fall_w)
+        return Orders(lowers=before.lowers, waiting=waiting, saved=saved)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
-    rise, room, waiting = Purse(pace.rise_w), room_w.tolist(), dict(before.waiting)
+    room, started = room_w.tolist(), 0
     raised: list[int] = []
-    started = 0
     for place, (row, step_w) in enumerate(zip(up.row.tolist(), steps_w, strict=True)):
         way, spec = known.way(row), known.fleet.specs[row]
         starting = known.devices[spec.id].point == spec.floor

@@ -37,8 +37,6 @@ from drivers.cancellation import obey_cancellation
 
 log = structlog.get_logger()
 
-SPREAD_S = 2.0
-"""First polls are spread over this long; later ones keep their phase."""
 SENSOR_PAUSE_S = 0.05
 """The least between two polls of a meter that uses up its time."""
 QUEUE_POLL_S = 0.5
@@ -89,7 +87,7 @@ class Machines:
         self._queues = {queue.id: queue for queue in queues}
         self._job_commands: dict[str, dict[str, JobCommand]] = {queue.id: {} for queue in queues}
         self._tasks = {
-            driver.spec.id: DeviceTask(driver, polling, self, SPREAD_S * at / max(1, len(drivers)))
+            driver.spec.id: DeviceTask(driver, polling, self, at / max(1, len(drivers)))
             for at, (driver, polling) in enumerate(drivers)
         }
 
@@ -126,7 +124,7 @@ class Machines:
     def press(self, devices: frozenset[str]) -> None:
         """Ask these silent ones at once, and until others are named without ever longer rests: what they may
         draw is in the way of a limit, and they can be told nothing before they answer."""
-        for name in devices - self.pressed:
+        for name in sorted(devices - self.pressed):
             self._tasks[name].ask_now()
         self.pressed = devices
 

@@ -21,6 +21,8 @@ from drivers.cancellation import obey_cancellation
 if TYPE_CHECKING:
     from controller.run.devices import Machines
 
+SPREAD_S = 2.0
+"""First polls are spread over this long, so that the site is soon known; later ones over their period."""
 QUICK_POLL_S = 1.0
 """How soon a device is read again while a command is waiting for its proof, and may still get it."""
 
@@ -36,11 +38,11 @@ class Polling:
 class DeviceTask:
     """One device. `post` leaves a command for it; a newer one replaces one that was not yet sent."""
 
-    def __init__(self, driver: Driver, polling: Polling, machines: Machines, delay_s: float) -> None:
+    def __init__(self, driver: Driver, polling: Polling, machines: Machines, share: float) -> None:
         self.driver = driver
         self._polling = polling
         self._machines = machines
-        self._delay_s = delay_s
+        self._share = share
         self._command: SetPoint | None = None
         self._goes_first = False
         self._posted = asyncio.Event()
@@ -49,8 +51,8 @@ class DeviceTask:
         self._voice = Voice(driver.spec.id)
         self._quick_until_s = 0.0
         self._told_last: OperatingPoint | None = None
-        self._began_s = 0.0
-        self._off_turn = False
+        self._turn_s = 0.0
+        self._off_turn = True
         self._failures = 0
         self._slow = False
 
@@ -75,8 +77,8 @@ class DeviceTask:
             waiting.reschedule(self._machines.clock.now_s())
 
     async def run(self) -> None:
-        await self._rest(self._delay_s)
-        self._began_s = self._machines.clock.now_s()
+        self._turn_s = self._machines.clock.now_s() + self._share * self._polling.every_s
+        await self._rest(self._share * SPREAD_S)
         while True:
             obey_cancellation()
             began_s = self._machines.clock.now_s()
@@ -92,9 +94,9 @@ class DeviceTask:
             return 0.0
         if now_s < self._quick_until_s:
             return min(QUICK_POLL_S, self._polling.every_s)
-        if self._off_turn:  # thousands that were told something together are not read together ever after
+        if self._off_turn and self._failures == 0:  # who was first read, or told something, with all others
             self._off_turn = False
-            return self._polling.every_s - (now_s - self._began_s) % self._polling.every_s
+            return self._polling.every_s - (now_s - self._turn_s) % self._polling.every_s
         failures = 0 if self.driver.spec.id in self._machines.pressed else self._failures
         return backoff_s(self.driver.spec.id, failures, self._polling.every_s)
 
