@@ -75,7 +75,8 @@ def _spared_w(
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
     beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
-    in_margin_w = min(float(risers.sum()), margin * shown_w[-1])
+    # Part of the margin is for the meter's own error; the rest is for what it will show next.
+    in_margin_w = min(float(risers.sum()), max(0.0, margin - METER_ERROR) * shown_w[-1])
     return math.floor(float(steady.sum()) + in_margin_w - beyond_w)
 
 

@@ -107,7 +107,7 @@ def test_those_that_may_rise_take_the_margin_first() -> None:
     one = seen_until(1, shown_w=(35_300, 35_400), here=careful)
     six = seen_until(6, shown_w=(35_300, 35_400), here=careful)
 
-    assert worst_w(one) == worst_w(six) == 10 * 3_500 + 19 * 30 + CEILING_W - 354
+    assert worst_w(one) == worst_w(six) == 10 * 3_500 + 19 * 30 + CEILING_W - 177
 
 
 def test_what_the_meter_shows_beyond_all_that_is_known_is_one_of_the_silent_that_rises() -> None:
