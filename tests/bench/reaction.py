@@ -62,7 +62,8 @@ ANSWER_S = 0.03
 POLL_S, METER_S = 10.0, 1.0
 SHARE = 0.6
 HOLDS_S, APART_S = 3.0, 7.0
-"""How long an event lasts, and how far apart two begin: all machines are back by then."""
+"""How long an event lasts, and how far apart two begin: all machines are told to come back by then, but thousands
+of them are still on their way. Much further apart, the site is at rest when the next one comes."""
 STARTED_WITHIN_S = 120.0
 STAGES = ("received", "woken", "deciding", "lowered", "handed", "planned")
 """What is stamped on the way of an event, in this order: it came, was durable, a tick begins; who is lowered
@@ -249,7 +250,7 @@ async def _answer(lines: Any, stamps: Stamps, board: Board) -> None:
                 return
 
 
-async def measured(devices: int, events: int) -> list[dict[str, float]]:
+async def measured(devices: int, events: int, apart_s: float) -> list[dict[str, float]]:
     """Milliseconds from publish to each stage, event by event."""
     found: list[dict[str, float]] = []
     context = multiprocessing.get_context("spawn")
@@ -268,7 +269,7 @@ async def measured(devices: int, events: int) -> list[dict[str, float]]:
                     began_cpu_s = ours.recv()
                     published_s = time.time()
                     await operator.limit(SHARE * wanted_kw, duration_s=HOLDS_S)
-                    await asyncio.sleep(APART_S)
+                    await asyncio.sleep(apart_s)
                     ours.send("stamps")
                     stamps, cpu_s = ours.recv()
                     found.append(_row(stamps, published_s) | {"cpu": 1000 * (cpu_s - began_cpu_s)})
@@ -324,14 +325,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=100)
+    parser.add_argument("--apart", type=float, default=APART_S, help="seconds from one event to the next")
     parser.add_argument("--json", action="store_true", help="print what was measured of each event, too")
     asked = parser.parse_args()
     gc.freeze()
-    found = asyncio.run(measured(asked.devices, asked.events))
+    found = asyncio.run(measured(asked.devices, asked.events, asked.apart))
     if asked.json:
         print("\n".join(json.dumps(row) for row in found))
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{asked.devices} devices, {asked.events} events, load {load} on {os.cpu_count()} cores")
+    print(
+        f"{asked.devices} devices, {asked.events} events {asked.apart:g} s apart, load {load} on {os.cpu_count()} cores"
+    )
     print("\n".join(table(found)))
     return 0
 
