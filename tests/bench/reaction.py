@@ -62,8 +62,8 @@ ANSWER_S = 0.03
 POLL_S, METER_S = 10.0, 1.0
 SHARE = 0.6
 HOLDS_S, APART_S = 3.0, 7.0
-"""How long an event lasts, and how far apart two begin: all machines are told to come back by then, but thousands
-of them are still on their way. Much further apart, the site is at rest when the next one comes."""
+"""How long an event lasts, and how far apart two begin: all machines are told to come back by then, but
+thousands of them are still on their way. Much further apart, the site is at rest when the next one comes."""
 STARTED_WITHIN_S = 120.0
 STAGES = ("received", "woken", "deciding", "lowered", "handed", "planned")
 """What is stamped on the way of an event, in this order: it came, was durable, a tick begins; who is lowered
@@ -333,9 +333,8 @@ def main() -> int:
     if asked.json:
         print("\n".join(json.dumps(row) for row in found))
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"{asked.devices} devices, {asked.events} events {asked.apart:g} s apart, load {load} on {os.cpu_count()} cores"
-    )
+    print(f"{asked.devices} devices, {asked.events} events {asked.apart:g} s apart")
+    print(f"load {load} on {os.cpu_count()} cores")
     print("\n".join(table(found)))
     return 0
 
