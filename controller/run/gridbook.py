@@ -173,6 +173,11 @@ class GridBook:
                 self.overflowed += 1
         self._has_work.set()
 
+    @property
+    def settling(self) -> bool:
+        """Whether a message was heard that is not durable yet."""
+        return any(isinstance(key, _MESSAGES) for key in self._queue)
+
     async def run(self) -> None:
         """Make the changes in the order of their arrival. One that cannot be stored is tried again, and
         until then it has not happened."""

@@ -95,6 +95,10 @@ class GridLink:
         return self._liveness.link if self._dialect.beats else self._link
 
     @property
+    def settling(self) -> bool:
+        return self._book.settling
+
+    @property
     def events(self) -> tuple[GridEvent, ...]:
         """The events in force or to come: accepted, durable, not cancelled, not over. With a named operator
         their ids begin with its name. Their times are those of our own clock, as far as it is known how it

@@ -79,6 +79,10 @@ class LinkedGrid:
         return Link.LOST if Link.LOST in states else Link.UP
 
     @property
+    def settling(self) -> bool:
+        return any(link.settling for link in self._links)
+
+    @property
     def events(self) -> tuple[GridEvent, ...]:
         own = self._own.events if self._own is not None else ()
         return (*(event for link in self._links for event in link.events), *own)

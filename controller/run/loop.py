@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 import structlog
@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 LEAST_GAP_S = 0.2
 """A flood of messages wakes the loop no sooner after it woke it than this."""
+SETTLES_S = 0.05
+"""So long an ordinary tick waits for a message that is being made durable, which else would wait for it."""
 HEAD_START = 3
 """So many rounds of the event loop the first commands have before anything else is worked out, written down
 or told: enough to be handed to their drivers and to reach their sockets."""
@@ -49,6 +51,11 @@ class GridSide(Protocol):
     @property
     def events(self) -> tuple[GridEvent, ...]: ...
 
+    @property
+    def settling(self) -> bool:
+        """Whether something was heard that will count in a moment, and may wake the loop then."""
+        ...
+
     def planned(self, inputs: Inputs, plan: Plan) -> None:
         """Tell the operator where the site stands; must not wait."""
 
@@ -58,6 +65,7 @@ class Islanded:
 
     state = Link.NONE
     events: tuple[GridEvent, ...] = ()
+    settling = False
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
         return None
@@ -116,9 +124,19 @@ class Loop:
                 await self._wake.wait()
                 await asyncio.sleep(max(0.0, self._woken_s + LEAST_GAP_S - self._clock.now_s()))
         except TimeoutError:
+            await self._settled()
+            if self._wake.is_set():
+                self._woken_s = self._clock.now_s()
             return planned_s
         self._woken_s = self._clock.now_s()
         return min(planned_s, self._woken_s)
+
+    async def _settled(self) -> None:
+        """Wait for what was heard to count, where that wakes the loop and is a matter of a moment."""
+        if self._grid.settling and self._may_wake:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLES_S):
+                    await self._wake.wait()
 
     async def _tick(self, due_s: float) -> None:
         """Decide and send; only then write down and tell what was decided. What never adds a watt is sent as
@@ -163,6 +181,8 @@ class Loop:
             unless_planned.callback(self._journal.commanded, first, lambda _: NOT_PLANNED)
             try:
                 await _rounds(HEAD_START)
+                if not first:
+                    await self._settled()
             except asyncio.CancelledError:
                 if first:
                     self._decide(made)

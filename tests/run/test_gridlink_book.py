@@ -91,6 +91,24 @@ async def test_an_event_counts_only_once_it_is_stored() -> None:
     assert disk.events == set(book.ledger.entries) == {"dr-7"}
 
 
+async def test_a_message_is_settling_until_it_is_stored_and_what_the_site_has_to_say_never_is() -> None:
+    disk = Disk()
+    disk.open.clear()
+    book = book_on(disk)
+    book.put("progress", Pending(change=ledger.settle))
+    said = book.settling
+
+    async with working(book):
+        receives(book)
+        await turns()
+        heard = book.settling
+        disk.open.set()
+        await until(lambda: "dr-7" in book.ledger.entries)
+        await turns()
+
+    assert (said, heard, book.settling) == (False, True, False)
+
+
 async def test_a_failing_store_is_asked_again_and_complained_about_once() -> None:
     disk, settled = Disk(), Settled()
     disk.trouble = "disk full"

@@ -23,7 +23,7 @@ from controller.domain.site import Node, Policy, Prices, Site
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.journal import Journal, rows_of
-from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, Islanded, Loop, headline
+from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, SETTLES_S, Islanded, Loop, headline
 from controller.run.notify import Notifier
 from controller.run.prices import PriceSide
 from controller.run.recording import NotRecorded, Recorder
@@ -49,6 +49,7 @@ class Operator:
     state: Link = Link.UP
     events: tuple[GridEvent, ...] = ()
     costs_s: float = 0.0
+    settling: bool = False
     told: list[tuple[Inputs, Plan]] = field(default_factory=list)
 
     def planned(self, inputs: Inputs, plan: Plan) -> None:
@@ -317,6 +318,35 @@ async def test_a_tick_that_sent_nothing_is_left_for_a_message_that_comes_meanwhi
     assert told.count("decided") == shell.board.ticks == len(shell.ticks_at)
     assert shell.ticks_at == sorted(set(shell.ticks_at)), "the tick that follows stands for both"
     assert machine.began == [SLEEP.name]
+
+
+@in_virtual_time
+async def test_an_ordinary_tick_waits_a_moment_for_a_message_that_is_being_made_durable(
+    tmp_path: Path,
+) -> None:
+    operator = Operator()
+    shell = Shell(tmp_path, operator=operator)
+
+    async with shell.running():
+        await asyncio.sleep(0.99)
+        operator.settling = True
+        await asyncio.sleep(0.02)
+        operator.settling = False
+        shell.wake.set()
+        await asyncio.sleep(1)
+
+    assert shell.ticks_at == [0, 1.01, 2]
+
+
+@in_virtual_time
+async def test_a_message_that_does_not_become_durable_holds_up_no_tick_for_long(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, operator=Operator(settling=True))
+
+    async with shell.running():
+        await asyncio.sleep(10)
+
+    assert shell.board.ticks == 10
+    assert all(at_s % 1 <= 2 * SETTLES_S + 0.001 for at_s in shell.ticks_at)
 
 
 @in_virtual_time
