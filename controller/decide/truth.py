@@ -49,6 +49,8 @@ A_THOUSAND = 1000
 BIAS_RANGE = (0.85, 1.15)
 """How far a device's measured draw may move what its points are reckoned to draw."""
 BIAS_GAIN = 0.2
+AWAKE = 0.08
+"""A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
 AT_LIMIT = 0.95
 """A GPU that draws this share of its limit may want more."""
 DEMAND_S = 300.0
@@ -315,11 +317,17 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
 
 
 def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """A liar. A miner that goes on drawing more than its point counts so, wherever it runs."""
+    """A liar. A miner that goes on drawing more than its point counts so, wherever it runs; one that never
+    slept may be back at all of its watts as soon as it has work.
+    """
     assert state.point is not None
     lowering = state.reckoned(state.point) < state.worst
     state = state._replace(truth=Truth.LYING, lies=state.lies + 1, bias=max(1.0, state.bias))
-    if lowering and spec.kind is DeviceKind.ASIC and state.point != spec.floor:
+    most = spec.points[-1].power
+    if spec.kind is DeviceKind.ASIC and state.point == spec.floor:
+        awake = state.draw.watts >= AWAKE * most.watts
+        return state._replace(worst=max(state.worst, most)) if awake else state
+    if lowering and spec.kind is DeviceKind.ASIC:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
     return state
 

@@ -989,6 +989,14 @@ def test_a_miner_whose_draw_is_estimated_and_that_makes_nothing_is_told_again_fo
     assert see(known, replace(silent, quality=Quality.MEASURED)).truth is Truth.CONFIRMED
 
 
+def test_a_miner_that_says_it_sleeps_and_draws_what_one_without_work_does_may_take_all_of_its_watts() -> None:
+    idle = see(device(SLEEP, at_s=NOW_S - 5), reading(draw_w=400, setting_w=30))
+    warm = see(device(SLEEP, at_s=NOW_S - 5), reading(draw_w=120, setting_w=30))
+
+    assert (idle.truth, idle.worst) == (Truth.LYING, Power(3_500))
+    assert (warm.truth, warm.worst) == (Truth.LYING, Power(120))
+
+
 # What the work on a GPU wants
 
 

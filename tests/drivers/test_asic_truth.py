@@ -145,7 +145,7 @@ async def test_a_machine_whose_password_was_changed_is_never_counted_as_lowered(
 async def test_a_machine_that_falls_silent_is_stale_and_then_comes_back(
     site: Site, family: Family, trouble: str
 ) -> None:
-    watch = Watch(site, site.driver(family, exchange_s=QUICK_S))
+    watch = Watch(site, site.driver(family, exchange_s=QUICK_S, boots_s=0))
     await watch.until(Truth.CONFIRMED)
     await site.fault(family, trouble)
 
