@@ -10,10 +10,8 @@ from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
-from controller.decide.nodes import per_node
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
-from controller.decide.tree import sum_up
 from controller.domain.power import Limit
 
 
@@ -75,15 +73,13 @@ def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:
 def passed_now(seen: Snapshot, limits: Limits) -> Flags:
     """Which nodes carry more than their limit at this moment, by their meter or by what answers; the site
     more than is due."""
-    tree, known = seen.tree, seen.columns
     bound_w = limits.bound_w.copy()
     if isinstance(limits.due, Limit):
         bound_w[0] = limits.due.power.watts
-    claimed_w = sum_up(tree, per_node(tree, seen.fleet.node, np.where(known.seen, known.draw_w, 0)))
-    carried_w = claimed_w + seen.other_w
+    carried_w = seen.claimed_w + seen.other_w
     for name, metered in seen.metered.items():
         if metered is not None:
-            at = tree.index[name]
+            at = seen.tree.index[name]
             carried_w[at] = max(carried_w[at], metered.watts)
     passed: Flags = carried_w > bound_w
     return passed

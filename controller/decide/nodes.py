@@ -8,7 +8,7 @@ only so far as what is changing below cannot explain it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -129,16 +129,17 @@ def reconcile(
     remembered: dict[str, NodeMemory] = {}
     fixed_w = np.array([node.fixed.watts for node in site.nodes], dtype=np.int64)
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
-    news = _news(site, memory, meters)
+    before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
+    news = _news(before, meters)
     shown = {
-        tree.index[name]: (*_lately_w(memory.get(name, NodeMemory()), now_s), sample.value.power.watts)
+        tree.index[name]: (*shown_w(_lately(before[name], now_s)), sample.value.power.watts)
         for name, sample in news.items()
     }
     for at in range(len(site.nodes) - 1, -1, -1):
         node = site.nodes[at]
         if node.meter is None:
             continue
-        known = memory.get(node.id, NodeMemory())
+        known = before[node.id]
         below = sums.below(at, int(carried_w[at]))
         stuck = False
         if stands_still(shown.get(at, ())):
@@ -155,21 +156,23 @@ def reconcile(
 
 
 def _news(
-    site: Site, memory: Mapping[str, NodeMemory], meters: Mapping[str, Sample[MeterReading] | None]
+    before: Mapping[str, NodeMemory], meters: Mapping[str, Sample[MeterReading] | None]
 ) -> dict[str, Sample[MeterReading]]:
     """The readings that were not seen before, by node."""
-    found: dict[str, Sample[MeterReading]] = {}
-    for node in site.nodes:
-        sample = meters[node.id] if node.meter is not None else None
-        if sample is not None and sample.at_s > memory.get(node.id, NodeMemory()).at_s:
-            found[node.id] = sample
-    return found
+    return {
+        name: sample
+        for name, known in before.items()
+        if (sample := meters[name]) is not None and sample.at_s > known.at_s
+    }
 
 
-def _lately_w(known: NodeMemory, now_s: float) -> list[int]:
-    """What the meter showed of late."""
-    lately = (seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S)
-    return [seen.metered_w for seen in lately if seen.metered_w is not None]
+def shown_w(recent: Iterable[Seen]) -> list[int]:
+    """What a meter showed, the newest last."""
+    return [seen.metered_w for seen in recent if seen.metered_w is not None]
+
+
+def _lately(known: NodeMemory, now_s: float) -> list[Seen]:
+    return [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
 
 
 def _watched(
@@ -177,8 +180,7 @@ def _watched(
 ) -> NodeMemory:
     """A meter that is `stuck` taught nothing since it last moved."""
     metered_w = sample.value.power.watts if sample is not None else None
-    before_w = _lately_w(known, now_s)[-1:]
-    lately = [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
+    lately = _lately(known, now_s)
     recent = (*lately, Seen(now_s, below, metered_w))
     if sample is None:
         return replace(known, recent=recent)
@@ -188,19 +190,19 @@ def _watched(
         learned_w = known.moved_w
     return NodeMemory(
         unexplained_w=learned_w,
-        moved_w=known.moved_w if before_w == [metered_w] else learned_w,
+        moved_w=known.moved_w if shown_w(lately)[-1:] == [metered_w] else learned_w,
         at_s=sample.at_s,
         recent=recent,
         doubted=doubted,
     )
 
 
-def _doubted(recent: Sequence[Seen], shown_w: int) -> bool:
+def _doubted(recent: Sequence[Seen], now_w: int) -> bool:
     """Whether the meter shows far too little for what is below it.
 
     One that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
     """
-    return shown_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
+    return now_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
 
 
 def _learned_w(known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:
@@ -208,17 +210,15 @@ def _learned_w(known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterRe
 
     A device may start to draw, or stop, between two of its readings: only what lasts is learned.
     """
-    metered_w = [seen.metered_w for seen in recent if seen.metered_w is not None]
+    metered_w = shown_w(recent)
     least_w = min(metered_w) * (1 - METER_ERROR) - max([seen.below.busy_w for seen in recent])
     most_w = max(metered_w) * (1 + METER_ERROR) - min([seen.below.settled_w for seen in recent])
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w
     learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
-    shown_w = sample.value.power.watts
-    certain_w = shown_w - max(
-        [seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S]
-    )
-    if certain_w > shown_w * METER_ERROR:
+    now_w = sample.value.power.watts
+    certain_w = now_w - max([seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S])
+    if certain_w > now_w * METER_ERROR:
         learned_w = max(learned_w, certain_w)
     return max(learned_w, 0.0)

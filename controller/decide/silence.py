@@ -17,7 +17,8 @@ import numpy as np
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet
-from controller.decide.nodes import METER_ERROR, NodeMemory, per_node
+from controller.decide.nodes import METER_ERROR, NodeMemory, per_node, shown_w
+from controller.decide.stuck import moves
 from controller.decide.tree import Tree, sum_up
 
 RISING = 1 / 8
@@ -65,8 +66,8 @@ def _spared_w(
 ) -> int:
     """Watts that the silent below one meter count too much. A meter that stood still for as long as is
     remembered may be stuck, and says nothing."""
-    shown_w = [seen.metered_w for seen in meter.recent if seen.metered_w is not None]
-    if meter.doubted or len(set(shown_w)) < 2:
+    metered_w = shown_w(meter.recent)
+    if meter.doubted or not moves(metered_w):
         return 0
     last_w = known.last_w[silent]
     may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
@@ -74,9 +75,9 @@ def _spared_w(
     steady, risers = np.split(np.sort(may_rise_w), [len(may_rise_w) - rising])
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
     expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
-    beyond_w = max(0.0, shown_w[-1] * (1 - METER_ERROR) - expected_w)
+    beyond_w = max(0.0, metered_w[-1] * (1 - METER_ERROR) - expected_w)
     # Part of the margin is for the meter's own error; the rest is for what it will show next.
-    in_margin_w = min(float(risers.sum()), max(0.0, margin - METER_ERROR) * shown_w[-1])
+    in_margin_w = min(float(risers.sum()), max(0.0, margin - METER_ERROR) * metered_w[-1])
     return math.floor(float(steady.sum()) + in_margin_w - beyond_w)
 
 

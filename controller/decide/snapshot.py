@@ -122,6 +122,12 @@ class Snapshot:
         return self.ground.tree
 
     @property
+    def claimed_w(self) -> Ints:
+        """What the devices below each node claim, of those that answer."""
+        claims_w = np.where(self.columns.seen, self.columns.draw_w, 0)
+        return sum_up(self.tree, nodes.per_node(self.tree, self.fleet.node, claims_w))
+
+    @property
     def silent(self) -> int:
         """How many devices are silent that should not be."""
         return int(np.count_nonzero(~self.columns.seen & ~self.fleet.isolated))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from controller.decide import commands, economics, jobs, profit, relative, truth, value
 from controller.decide.arrays import Ints
 from controller.decide.choose import Chosen, choose, forgiven, wishes
@@ -21,7 +19,6 @@ from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
-from controller.decide.nodes import per_node
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import CapReason, Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
@@ -29,7 +26,6 @@ from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
-from controller.decide.tree import sum_up
 from controller.domain.devices import SetPoint
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
@@ -189,9 +185,7 @@ def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
 
 def claims_pass(seen: Snapshot, limits: Limits) -> bool:
     """Whether what answers claims more than a node's limit already, whatever the silent draw."""
-    fleet, known = seen.fleet, seen.columns
-    claimed_w = sum_up(seen.tree, per_node(seen.tree, fleet.node, np.where(known.seen, known.draw_w, 0)))
-    return bool((claimed_w > limits.bound_w).any())
+    return bool((seen.claimed_w > limits.bound_w).any())
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:

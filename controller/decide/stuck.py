@@ -20,8 +20,12 @@ Shown = Mapping[int, Sequence[int]]
 """What the meter of each node that has a new reading showed of late, in watts, the newest last."""
 
 
+def moves(watts: Sequence[int]) -> bool:
+    return len(set(watts)) > 1
+
+
 def stands_still(watts: Sequence[int]) -> bool:
-    return len(watts) >= STILL_READINGS and not _moves(watts)
+    return len(watts) >= STILL_READINGS and not moves(watts)
 
 
 def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> bool:
@@ -29,19 +33,15 @@ def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> b
     each node may carry by what is known of it.
     """
     own = shown[at]
-    above = next((shown[node] for node in tree.paths[at][1:] if _moves(shown.get(node, ()))), None)
+    above = next((shown[node] for node in tree.paths[at][1:] if moves(shown.get(node, ()))), None)
     if above is not None and own[-1] > CONTRADICTED * max(above):
         return True
-    below = [node for node in _metered_below(at, shown, tree) if _moves(shown[node])]
+    below = [node for node in _metered_below(at, shown, tree) if moves(shown[node])]
     if not below:
         return False
     metered_w = sum(max(shown[node]) for node in below)
     rest_w = loads_w[at] - sum(loads_w[node] for node in below)
     return own[-1] > CONTRADICTED * (metered_w + max(0, rest_w))
-
-
-def _moves(watts: Sequence[int]) -> bool:
-    return len(set(watts)) > 1
 
 
 def _metered_below(at: int, shown: Shown, tree: Tree) -> list[int]:

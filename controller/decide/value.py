@@ -124,16 +124,19 @@ def offers(
     may = np.where(obeys[owner], may, at_floor)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     earns = output - power_w / 1000 * valuation.usd_per_kwh
-    enough = _enough(fleet, known, jobs)
-    beyond = fleet.rank > enough[owner]
-    may &= ~beyond | here
-    spare = beyond & here
-    level = spare[fleet.start[:-1] + np.maximum(known.at, 0)][owner] & (fleet.rank == enough[owner])
-    earns = np.where(spare, earns[fleet.start[:-1] + enough][owner] + STAYS, earns)
+    stays = here | (now_w < 0)
+    if working:
+        enough = _enough(fleet, known, jobs)
+        beyond = fleet.rank > enough[owner]
+        may &= ~beyond | here
+        spare = beyond & here
+        # From a limit that is more than enough to the lowest that is, nothing is lost.
+        stays |= np.logical_or.reduceat(spare, fleet.start[:-1])[owner] & (fleet.rank == enough[owner])
+        earns = np.where(spare, earns[fleet.start[:-1] + enough][owner] + STAYS, earns)
     worth = earns
     if known.idle.any():
         worth = np.where(without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
-    worth = worth - np.where(here | level | (now_w < 0), 0.0, output * _lost(fleet, known, valuation)[owner])
+    worth = worth - np.where(stays, 0.0, output * _lost(fleet, known, valuation)[owner])
     if working:
         worth += np.where(at_floor, 0.0, jobs.premium[owner])
     worth[dwells[owner] & here] += DWELLING
