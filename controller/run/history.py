@@ -23,6 +23,11 @@ from controller.run.readonly import HistoryError as HistoryError
 from controller.run.readonly import connection
 
 
+def named(operator: str, event: str) -> str:
+    """An event or a stream as plans, alarms and metrics name it."""
+    return f"{operator}:{event}" if operator else event
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
     """One thing that happened to an event. `status` is the word its sender is told. Where a version became
@@ -46,7 +51,7 @@ class EventRow:
     @property
     def id(self) -> str:
         """The event's id as plans, alarms and metrics name it."""
-        return f"{self.operator}:{self.event}" if self.operator else self.event
+        return named(self.operator, self.event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,7 @@ class SetPointRow:
     @property
     def stream(self) -> str:
         """The stream's id as plans and metrics name it."""
-        return f"{self.operator}:{self.event}" if self.operator else self.event
+        return named(self.operator, self.event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +188,7 @@ class History:
         )
         return tuple(
             StreamRow(
-                id=f"{operator}:{event}" if operator else event,
+                id=named(operator, event),
                 points=count,
                 first_utc_s=seconds(first_us),
                 last_utc_s=seconds(last_us),

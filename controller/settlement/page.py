@@ -5,12 +5,16 @@ Everything in it that came from outside is escaped by the template engine, witho
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from controller.settlement import plot
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of, kw_of, local, number
-from controller.settlement.performance import Compliance, Judged
+from controller.settlement.metering import Span
+from controller.settlement.performance import Compliance
 
 MOST_ROWS = 13
 """Of intervals on the page: those that did not comply come first. All are in the CSV and the JSON."""
@@ -30,7 +34,7 @@ def template(name: str) -> Template:
 
 
 def as_html(evidence: Evidence) -> str:
-    shown = _shown(evidence.intervals)
+    shown = fitting(evidence.intervals)
     return template("event.html.j2").render(
         evidence=evidence,
         course=evidence.course,
@@ -46,8 +50,20 @@ def as_html(evidence: Evidence) -> str:
     )
 
 
-def _shown(intervals: tuple[Judged, ...]) -> tuple[Judged, ...]:
-    """All if they fit, else those that need an explanation and the first of the others, in order of time."""
+class _Interval(Protocol):
+    @property
+    def span(self) -> Span: ...
+
+    @property
+    def compliance(self) -> Compliance: ...
+
+
+Shown = TypeVar("Shown", bound=_Interval)
+
+
+def fitting(intervals: Sequence[Shown], then: Callable[[Shown], float] = lambda _: 0.0) -> tuple[Shown, ...]:
+    """All if they fit, else those that need an explanation and the first of the others, the least by `then`
+    first; in order of time."""
     worst = {Compliance.NOT_COMPLIANT: 0, Compliance.UNKNOWN: 1}
-    ranked = sorted(intervals, key=lambda item: (worst.get(item.compliance, 2), item.span))
+    ranked = sorted(intervals, key=lambda item: (worst.get(item.compliance, 2), then(item), item.span))
     return tuple(sorted(ranked[:MOST_ROWS], key=lambda item: item.span))

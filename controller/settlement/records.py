@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
 from typing import Any
 
 from controller.domain.power import Bound, Limit, Power
@@ -16,6 +17,7 @@ from controller.grid.isotime import stamp
 from controller.settlement.course import Told
 from controller.settlement.dynamics import Ramp
 from controller.settlement.evidence import Audit, Evidence
+from controller.settlement.metering import Span
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Judged
 
@@ -85,13 +87,17 @@ def audit_record(audit: Audit) -> dict[str, Any]:
 
 
 def as_csv(evidence: Evidence) -> str:
+    return csv_of(COLUMNS, ((item.span, interval_record(item)) for item in evidence.intervals), evidence.zone)
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[tuple[Span, dict[str, Any]]], zone: tzinfo) -> str:
     """RFC 4180 with a head. No text from outside is in it: spreadsheets run what looks like a formula."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\r\n")
     writer.writeheader()
-    for item in evidence.intervals:
-        local = datetime.fromtimestamp(item.span.start_utc_s, evidence.zone).isoformat(timespec="seconds")
-        writer.writerow({"start_local": local, **interval_record(item)})
+    for span, row in rows:
+        local = datetime.fromtimestamp(span.start_utc_s, zone).isoformat(timespec="seconds")
+        writer.writerow({"start_local": local, **row})
     return text.getvalue()
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from controller.settlement import plot
 from controller.settlement.figures import UNKNOWN, Figure, infeasible, kw, local, number, shares, verified
-from controller.settlement.page import MOST_NOTES, MOST_ROWS, template
-from controller.settlement.performance import Compliance
+from controller.settlement.page import MOST_NOTES, fitting, template
 from controller.settlement.regulation import Score
 from controller.settlement.scored import NoScore
-from controller.settlement.stream import Followed
 from controller.settlement.streamevidence import StreamEvidence
 
 
@@ -68,7 +66,7 @@ def _score(evidence: StreamEvidence) -> Iterator[tuple[str, str]]:
 
 
 def stream_html(evidence: StreamEvidence) -> str:
-    shown = _shown(evidence.intervals)
+    shown = fitting(evidence.intervals, then=lambda item: -(item.abs_error_w or 0.0))
     return template("stream.html.j2").render(
         evidence=evidence,
         figures=stream_figures(evidence),
@@ -86,12 +84,3 @@ def stream_html(evidence: StreamEvidence) -> str:
         number=number,
         unknown=UNKNOWN,
     )
-
-
-def _shown(intervals: tuple[Followed, ...]) -> tuple[Followed, ...]:
-    """All if they fit, else those that did not comply, the largest errors first; in order of time."""
-    worst = {Compliance.NOT_COMPLIANT: 0, Compliance.UNKNOWN: 1}
-    ranked = sorted(
-        intervals, key=lambda item: (worst.get(item.compliance, 2), -(item.abs_error_w or 0.0), item.span)
-    )
-    return tuple(sorted(ranked[:MOST_ROWS], key=lambda item: item.span))

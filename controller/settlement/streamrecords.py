@@ -5,14 +5,11 @@ Instants are RFC 3339 in UTC. The keys are a public contract: deploy/GRID.md exp
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from datetime import datetime
 from typing import Any
 
 from controller.grid.isotime import stamp
-from controller.settlement.records import audit_record, kilowatts, rounded, told_record
+from controller.settlement.records import audit_record, csv_of, kilowatts, rounded, told_record
 from controller.settlement.regulation import Score
 from controller.settlement.scored import NoScore, Regulation
 from controller.settlement.stream import Followed
@@ -33,14 +30,7 @@ def stream_json(evidence: StreamEvidence) -> str:
 
 
 def stream_csv(evidence: StreamEvidence) -> str:
-    """RFC 4180 with a head. No text from outside is in it: spreadsheets run what looks like a formula."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    for item in evidence.intervals:
-        local = datetime.fromtimestamp(item.span.start_utc_s, evidence.zone).isoformat(timespec="seconds")
-        writer.writerow({"start_local": local, **_interval(item)})
-    return text.getvalue()
+    return csv_of(COLUMNS, ((item.span, _interval(item)) for item in evidence.intervals), evidence.zone)
 
 
 def stream_record(evidence: StreamEvidence) -> dict[str, Any]:
