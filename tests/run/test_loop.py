@@ -246,6 +246,15 @@ async def test_a_wake_right_after_a_tick_is_acted_on_at_once_and_one_right_after
     assert shell.ticks_at == [0, 1, 1.01, 1.01 + LEAST_GAP_S]
 
 
+async def run_into_a_limit(shell: Shell, operator: Operator) -> None:
+    """The site runs as it likes until, between two ticks, a limit comes for which a machine must sleep."""
+    async with shell.running():
+        await asyncio.sleep(9.5)
+        operator.events = (limit_to(Power(1_000), from_s=0.0),)
+        shell.wake.set()
+        await asyncio.sleep(0.1)
+
+
 @in_virtual_time
 async def test_commands_are_on_their_way_before_anybody_is_told_of_the_plan(tmp_path: Path) -> None:
     machine = miner()
@@ -256,13 +265,7 @@ async def test_commands_are_on_their_way_before_anybody_is_told_of_the_plan(tmp_
             begun.append(list(machine.began))
 
     operator = Told(state=Link.NONE)
-    shell = Shell(tmp_path, fleet=[machine], operator=operator)
-
-    async with shell.running():
-        await asyncio.sleep(9.5)
-        operator.events = (limit_to(Power(1_000), from_s=0.0),)
-        shell.wake.set()
-        await asyncio.sleep(0.1)
+    await run_into_a_limit(Shell(tmp_path, fleet=[machine], operator=operator), operator)
 
     assert begun[-1] == [SLEEP.name]
 
@@ -278,12 +281,7 @@ async def test_what_lowers_is_at_the_machines_before_the_rest_is_decided(tmp_pat
 
     operator = Operator(state=Link.NONE)
     shell = Shell(tmp_path, fleet=[machine], operator=operator, recorder=Decided())
-
-    async with shell.running():
-        await asyncio.sleep(9.5)
-        operator.events = (limit_to(Power(1_000), from_s=0.0),)
-        shell.wake.set()
-        await asyncio.sleep(0.1)
+    await run_into_a_limit(shell, operator)
 
     assert begun[-1] == [SLEEP.name]
 
