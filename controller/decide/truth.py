@@ -221,12 +221,18 @@ def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
 
 
 def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    """Back from silence: it may have been restarted by hand, or have forgotten its limit."""
-    point = state.point
+    """Back from silence: it may have been restarted by hand, or have forgotten its limit.
+
+    One that was being raised and is not there yet may still come: its answer, too, may have been lost.
+    """
+    point, found = state.point, found_at(spec, reading)
     assert point is not None
-    if _agrees(state, point, reading) and found_at(spec, reading).name == point.name:
+    if _agrees(state, point, reading) and found.name == point.name:
         worst = max(reading.draw, state.counted(point))
         return state._replace(truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
+    if state.attempts and found.power < point.power:
+        worst = max(state.counted(point), _most(spec, state, found, reading))
+        return state._replace(truth=Truth.COMMANDED, worst=worst, asked_s=now_s)
     return _adopt(spec, state, reading, now_s)
 
 

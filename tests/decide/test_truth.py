@@ -171,6 +171,15 @@ def test_a_device_that_comes_back_as_it_was_is_confirmed_there() -> None:
     assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
 
 
+def test_a_device_that_fell_silent_while_it_was_raised_may_still_come_to_where_it_was_told_to_be() -> None:
+    silent = see(told(FULL, LOW, NOW_S - 40), at_point(miner(), LOW), heard_s=NOW_S - 20)
+    back = see(silent, at_point(miner(), LOW))
+    later = see(back, at_point(miner(), LOW), heard_s=NOW_S + 5, now_s=NOW_S + 5)
+
+    assert (back.truth, back.point, back.worst) == (Truth.COMMANDED, FULL, Power(3_500))
+    assert later.worst == Power(3_500)
+
+
 def test_a_device_that_forgot_its_limit_while_it_was_silent_counts_at_what_it_went_to() -> None:
     state = see(device(SLEEP, Truth.STALE, worst_w=3_700), at_point(miner(), FULL))
 
