@@ -2,7 +2,8 @@
 
 Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit.
 All of them together do not, while a meter above them shows what they draw: then they count where they were
-last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. That
+last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Where a
+node's machines are all silent it may have been switched off, and they all rise once it is switched on. That
 room is taken from the margin first, which is kept free at every node for what is not seen yet. Of one that
 was never heard, nothing is known but that.
 """
@@ -43,42 +44,35 @@ def beside_w(
     if not silent.any():
         return other_w
     count = sum_up(tree, per_node(tree, fleet.node, silent.astype(np.int64)))
+    may_rise_w = np.where(silent, np.maximum(known.worst_w - known.last_w, 0), 0)
+    dark = count == sum_up(tree, per_node(tree, fleet.node, (~fleet.isolated).astype(np.int64)))
+    together_w = np.where(dark, sum_up(tree, per_node(tree, fleet.node, may_rise_w)), 0)
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
     for node in sorted(meters, reverse=True):  # what is below comes after what it is fed by
         if count[node] == 0:
             continue
         below = np.isin(fleet.node, tree.below(node))
-        silent_here = silent & below
-        spared_w = _spared_w(known, uncertain, silent_here, below, meters[node], int(other_w[node]), margin)
+        claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen].sum()
+        expected_w = int(claimed_w + known.last_w[silent & below].sum() + other_w[node])
+        at_once_w = int(together_w[tree.below(node)].max())
+        spared_w = _spared_w(may_rise_w[silent & below], at_once_w, expected_w, meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
     return other_w - sum_up(tree, relief_w)
 
 
-def _spared_w(
-    known: Columns,
-    uncertain: Flags,
-    silent: Flags,
-    below: Flags,
-    meter: NodeMemory,
-    other_w: int,
-    margin: float,
-) -> int:
-    """Watts that the silent below one meter count too much. A meter that stood still for as long as is
-    remembered may be stuck, and says nothing."""
+def _spared_w(may_rise_w: Ints, at_once_w: int, expected_w: int, meter: NodeMemory, margin: float) -> int:
+    """Watts that the silent below one meter count too much, who may rise by so much, of those some together.
+    A meter that stood still for as long as is remembered may be stuck, and says nothing."""
     metered_w = shown_w(meter.recent)
     if meter.doubted or not moves(metered_w):
         return 0
-    last_w = known.last_w[silent]
-    may_rise_w = np.maximum(known.worst_w[silent] - last_w, 0)
     rising = math.ceil(RISING * np.count_nonzero(may_rise_w))
-    steady, risers = np.split(np.sort(may_rise_w), [len(may_rise_w) - rising])
-    claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen]
-    expected_w = int(claimed_w.sum() + last_w.sum()) + other_w
+    risers_w = max(int(np.sort(may_rise_w)[len(may_rise_w) - rising :].sum()), at_once_w)
     beyond_w = max(0.0, metered_w[-1] * (1 - METER_ERROR) - expected_w)
     # Part of the margin is for the meter's own error; the rest is for what it will show next.
-    in_margin_w = min(float(risers.sum()), max(0.0, margin - METER_ERROR) * metered_w[-1])
-    return math.floor(float(steady.sum()) + in_margin_w - beyond_w)
+    in_margin_w = min(risers_w, max(0.0, margin - METER_ERROR) * metered_w[-1])
+    return math.floor(int(may_rise_w.sum()) - risers_w + in_margin_w - beyond_w)
 
 
 def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:

@@ -10,6 +10,7 @@ from controller.decide.device import DeviceState
 from controller.decide.plan import Plan, Truth
 from controller.decide.silence import in_the_way
 from controller.decide.snapshot import State
+from controller.domain.devices import DeviceSpec
 from controller.domain.site import Site
 from tests.decide.builders import (
     FULL,
@@ -33,23 +34,28 @@ CEILING_W = miner().ceiling.watts
 
 
 def seen_until(
-    silent: int, *, shown_w: tuple[int, ...], state: State | None = None, here: Site = HERE
+    silent: int,
+    *,
+    shown_w: tuple[int, ...],
+    state: State | None = None,
+    here: Site = HERE,
+    specs: tuple[DeviceSpec, ...] = SPECS,
 ) -> Plan:
     """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter
     showed that, one reading a second."""
     told = {
         spec.id: device(FULL if at < 10 else SLEEP, at_s=NOW_S - (20 if at >= 30 - silent else 1))
-        for at, spec in enumerate(SPECS)
+        for at, spec in enumerate(specs)
     }
     before = running(told) if state is None else state
     plan: Plan | None = None
     for second, watts in enumerate(shown_w):
         now_s = NOW_S + second
-        heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS[: 30 - silent])]
-        given = inputs(*SPECS, now_s=now_s, readings=heard, metered_w={"m": watts})
+        heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(specs[: 30 - silent])]
+        given = inputs(*specs, now_s=now_s, readings=heard, metered_w={"m": watts})
         quiet = {
             spec.id: replace(given.readings["m00"], at_s=NOW_S - 20, value=at_point(spec, SLEEP))
-            for spec in SPECS[30 - silent :]
+            for spec in specs[30 - silent :]
         }
         before, plan = decide(here, before, replace(given, readings={**given.readings, **quiet}))
     assert plan is not None
@@ -73,6 +79,17 @@ def test_of_many_silent_an_eighth_may_rise() -> None:
 
     assert worst_w(some) == 10 * 3_500 + 19 * 30 + CEILING_W
     assert worst_w(more) == 10 * 3_500 + 18 * 30 + 2 * CEILING_W
+
+
+def test_a_node_whose_machines_are_all_silent_may_be_switched_on_and_rise_as_one() -> None:
+    behind = SPECS[:24] + tuple(replace(spec, node="breaker") for spec in SPECS[24:])
+    tree = site(node("breaker"), limit_w=40_000, meter="m")
+
+    all_but_one = seen_until(5, shown_w=(35_300, 35_310), here=tree, specs=behind)
+    whole = seen_until(6, shown_w=(35_300, 35_310), here=tree, specs=behind)
+
+    assert worst_w(all_but_one) == 10 * 3_500 + 19 * 30 + CEILING_W
+    assert worst_w(whole) == 10 * 3_500 + 14 * 30 + 6 * CEILING_W
 
 
 def test_of_those_that_run_at_their_ceiling_already_none_may_rise() -> None:
