@@ -6,7 +6,8 @@ work, lying, behind a dead switch, uncooled) count at what they draw; all others
 at the present prices, a start paid for, and that their heat allows, or at the best sum of points that their
 breaker has room for; and it rises no faster than a ramp limit lets it. Nothing is taken off for what the
 controller keeps free by its own choice: margins, watts reserved for machines it cannot see, the lowest limit
-of an idle GPU, going down before an event; nor, in the figure that counts, for machines that are starting.
+of an idle GPU, going down before an event. A start takes its time, and meanwhile its watts can be promised to
+nobody else: what is used of the rest is told beside it.
 """
 
 from __future__ import annotations
@@ -40,29 +41,40 @@ POINT_SLACK_W = 60.0
 
 @dataclass(slots=True)
 class Use:
-    """Energy used and usable while faults lasted; each moment counts at most as fully used."""
+    """Energy used and usable while faults lasted; each moment counts at most as fully used. `held_w` of what
+    is usable `now_w` are given to machines that are starting; the last two are the energies beside that."""
 
     ramp_up_per_s: Bound
     used_w: float = 0.0
     usable_w: float = 0.0
     now_w: float = 0.0
+    held_w: float = 0.0
+    used_beside_w: float = 0.0
+    usable_beside_w: float = 0.0
     _rising_w: float = math.inf
 
-    def look(self, plant: Plant, most_w: float) -> float:
-        """The share used at this moment, when `most_w` is what the site could draw at once."""
+    def look(self, most_w: float, held_w: float) -> None:
+        """`most_w` is what the site could draw at once."""
         ramp = self.ramp_up_per_s
         if isinstance(ramp, Limit):
             most_w = min(most_w, self._rising_w + ramp.power.watts * LOOK_EVERY_S)
         self._rising_w = self.now_w = most_w
-        return min(1.0, plant.site_power_w / most_w) if most_w > 0 else 1.0
+        self.held_w = min(held_w, most_w)
 
-    def count(self, share: float) -> None:
-        self.used_w += share * self.now_w
+    def count(self, draw_w: float) -> None:
+        beside_w = self.now_w - self.held_w
+        self.used_w += min(draw_w, self.now_w)
         self.usable_w += self.now_w
+        self.used_beside_w += min(draw_w, beside_w)
+        self.usable_beside_w += beside_w
 
     @property
     def share(self) -> float:
         return self.used_w / self.usable_w if self.usable_w else 1.0
+
+    @property
+    def share_beside(self) -> float:
+        return self.used_beside_w / self.usable_beside_w if self.usable_beside_w else 1.0
 
 
 @dataclass(slots=True)

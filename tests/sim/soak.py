@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.sim import recovery, story
+from tests.sim.careless import careless
+from tests.sim.process import checked
 from tests.sim.results import Results
 from tests.sim.swarm import KINDS
 from tests.sim.world import Result, World, play
@@ -54,7 +56,11 @@ def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
         kept.mend()
         results = [result for result in kept.read() if result.seed in seeds] if asked.resume else []
     done = {result.seed for result in results}
-    work = [(seed, asked.minutes * 60, asked.devices, asked.only) for seed in seeds if seed not in done]
+    work = [
+        (seed, asked.minutes * 60, asked.devices, asked.only, asked.careless)
+        for seed in seeds
+        if seed not in done
+    ]
     processes = max(1, min(asked.processes, len(work)))
     with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
         for result in pool.imap_unordered(_play, work):
@@ -84,6 +90,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="with --out: play no seed that is in it")
     parser.add_argument("--table", action="store_true", help="with --out: play nothing, sum up what is in it")
     parser.add_argument(
+        "--careless", action="store_true", help="what a controller reaches that believes old readings"
+    )
+    parser.add_argument(
         "--trace", action="store_true", help="with --seed: tell what happened around a breach"
     )
     parser.add_argument("--only", nargs="*", choices=KINDS, help="with --seed: leave out all other faults")
@@ -96,9 +105,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def _play(work: tuple[int, float, int, list[str] | None]) -> Result:
-    seed, duration_s, devices, only = work
-    return play(seed, duration_s, devices, only=only, cpu=time.process_time)
+def _play(work: tuple[int, float, int, list[str] | None, bool]) -> Result:
+    seed, duration_s, devices, only, is_careless = work
+    decide = careless if is_careless else checked
+    return play(seed, duration_s, devices, only=only, cpu=time.process_time, decide=decide)
 
 
 def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
@@ -135,8 +145,8 @@ def _table(results: Sequence[Result]) -> Iterable[str]:
     yield f"  breaches by kind      {dict(kinds)}, plans refused or core failed: {died}"
     yield f"seeds not well in time  {len(late)}: {[result.seed for result in late]}"
     yield f"share of usable used    mean {statistics.fmean(used):.2%}, p5 {_at(used, 0.05):.2%}"
-    started = sorted(result.used_started for result in results)
-    yield f"  beside starting machines mean {statistics.fmean(started):.2%}, p5 {_at(started, 0.05):.2%}"
+    beside = sorted(result.used_beside for result in results)
+    yield f"  beside what starts hold mean {statistics.fmean(beside):.2%}, p5 {_at(beside, 0.05):.2%}"
     for kind, share in _by_fault(results):
         yield f"  with {kind:<22}{share:.2%}"
     yield (

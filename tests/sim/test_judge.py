@@ -11,6 +11,8 @@ from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.domain.power import NO_LIMIT
 from controller.domain.site import Site
+from simulators.physics.miner import MinerState
+from tests.sim.careless import careless
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP
 from tests.sim.judge import Due
@@ -23,6 +25,8 @@ from tests.sim.world import CALM_SHARE, Result, World, play
 
 SEED = 330
 """A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
+SILENT_SEED = 5
+"""Machines restart, and switches fail."""
 
 
 def bad(change_inputs: dict[str, object], change_plan: dict[str, object]) -> Result:
@@ -55,6 +59,28 @@ def test_a_controller_that_knows_no_ramp_limit_breaks_it() -> None:
         return checked(unbound, state, inputs)
 
     assert "ramp" in kinds(play(SEED, 600.0, devices=24, only=(), decide=decide))
+
+
+def test_a_controller_that_believes_the_last_reading_of_the_silent_passes_its_limits() -> None:
+    only = ("switch_failure", "hangs", "reboots", "forgetful_reboots")
+
+    assert "cap" in kinds(play(SILENT_SEED, 1800.0, devices=24, only=only, decide=careless))
+    assert not kinds(play(SILENT_SEED, 1800.0, devices=24, only=only))
+
+
+def test_watts_that_a_starting_machine_was_given_are_usable_by_nobody_else() -> None:
+    world = World(SEED, 200.0, devices=24, only=())
+    world.run()
+    usable, miner = world.usable, next(iter(world.plant.miners.values()))
+    assert usable.held_w() == 0
+
+    miner.sleep()
+    world.plant.advance(260.0)
+    miner.wake()
+    world.plant.advance(262.0)
+
+    assert miner.state is MinerState.STARTING
+    assert usable.held_w() == pytest.approx(miner.said_setting_w * miner.bias - miner.watts)
 
 
 def test_a_controller_that_leaves_machines_asleep_has_not_recovered() -> None:

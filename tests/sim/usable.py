@@ -47,10 +47,7 @@ class Usable:
             for node in floor.site.nodes
         }
 
-    def most_w(
-        self, prices: Prices, usd_per_kwh: float, cap_w: float, *, but: frozenset[MinerState] = frozenset()
-    ) -> float:
-        """Miners in the states `but` count at what they draw as well."""
+    def most_w(self, prices: Prices, usd_per_kwh: float, cap_w: float) -> float:
         if self._best_at != (prices, usd_per_kwh):
             self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
@@ -59,7 +56,7 @@ class Usable:
             carried[gpu.node] += self._gpu_w(gpu)
         for miner in self._plant.miners.values():
             points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
-            if points_w and miner.state not in but:
+            if points_w:
                 free.setdefault(miner.node, []).append(points_w)
             else:
                 carried[miner.node] += miner.watts
@@ -70,6 +67,15 @@ class Usable:
             if node.parent is not None:
                 carried[node.parent] += carried[node.id]
         return min(carried[self._site.root.id], cap_w)
+
+    def held_w(self) -> float:
+        """What miners that are starting were given and do not draw yet: to promise it to others would be to
+        promise it twice."""
+        return sum(
+            max(0.0, miner.said_setting_w * miner.bias - miner.watts)
+            for miner in self._plant.miners.values()
+            if miner.state is MinerState.STARTING and not self._is_fixed(miner)
+        )
 
     def _is_fixed(self, machine: Miner | Gpu) -> bool:
         zone = None if machine.zone is None else self._plant.zones[machine.zone]

@@ -14,7 +14,6 @@ from functools import partial
 from controller.decide.invariants import BrokenInvariantError
 from controller.decide.plan import Plan
 from controller.domain.site import Prices
-from simulators.physics.miner import MinerState
 from simulators.plant import Plant
 from tests.sim import recovery, story
 from tests.sim.clockwork import Clockwork
@@ -41,8 +40,9 @@ def nothing(_text: str) -> None:
 
 @dataclass(slots=True)
 class Result:
-    """What became of one seed. `used` is the share of the usable power, `used_started` that of what was
-    usable beside machines that are starting. `died` is what the core found wrong with a plan, or its failure.
+    """What became of one seed. `used` is the share of the usable power, `used_beside` that of what was usable
+    beside the watts that starting machines were given. `died` is what the core found wrong with a plan, or
+    its failure.
     """
 
     seed: int
@@ -52,7 +52,7 @@ class Result:
     where: str = ""
     excuses_s: dict[str, float] = field(default_factory=dict)
     used: float = 0.0
-    used_started: float = 0.0
+    used_beside: float = 0.0
     recovery_s: float = 0.0
     recovered: bool = True
     amiss: str = ""
@@ -104,7 +104,6 @@ class World:
         self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
         self.usable = Usable(self.floor, self.plant, self.possible)
         self.use = Use(self.floor.site.root.ramp_up_per_s)
-        self.use_started = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
         self._known_w = float("inf")
@@ -255,13 +254,10 @@ class World:
         if ask.target_w < limit_w:
             usd = 0.0  # a set-point pays for the energy that it asks for
         cap_w = min(limit_w, ask.target_w)
-        share = self.use.look(self.plant, self.usable.most_w(prices, usd, cap_w))
-        started_w = self.usable.most_w(prices, usd, cap_w, but=frozenset({MinerState.STARTING}))
-        started = self.use_started.look(self.plant, started_w)
+        self.use.look(self.usable.most_w(prices, usd, cap_w), self.usable.held_w())
         now_s = self.clock.now_s
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
-            self.use.count(share)
-            self.use_started.count(started)
+            self.use.count(self.plant.site_power_w)
         elif now_s >= self.swarm.calm_s and self.plan is not None:
             self.recovery.look(self.plant, self.use.now_w, self.plan)
 
@@ -297,7 +293,7 @@ def play(
     result.where = "" if first is None else first.where
     result.excuses_s = world.judge.verdict.excuses_s
     result.used = world.use.share
-    result.used_started = world.use_started.share
+    result.used_beside = world.use.share_beside
     result.recovery_s = world.recovery.took_s
     result.recovered = not world.recovery.is_amiss
     result.amiss = world.recovery.amiss
