@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from controller.decide.hulls import Steps, by_falling, hulls
 from controller.decide.packing import Packing, fill, greedy
-from controller.decide.relaxed import load, relaxed
+from controller.decide.relaxed import relaxed
 from controller.decide.trades import trade
-from controller.decide.tree import Tree
+from controller.decide.tree import Tree, load
 
 NEAR = 5e-4
 """An answer so close to its bound is not improved. Relative to what devices are worth, leaving
@@ -64,7 +64,7 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     """Allocate `room_w` (per node, for the devices below it). Of equals the first device is served first."""
     low = menu.start[:-1]
     hull = hulls(menu.start, menu.watts, menu.values)
-    room_w = room_w - load(menu.node, menu.watts[low], tree)
+    room_w = room_w - load(tree, menu.node, menu.watts[low])
     steps = hull.take(by_falling(hull.slope))
     taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
     bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from controller.decide.allocate import Menu
 from controller.decide.hulls import by_falling, hulls
-from controller.decide.relaxed import load, relaxed
-from controller.decide.tree import BOUNDLESS_W, Tree
+from controller.decide.relaxed import relaxed
+from controller.decide.tree import BOUNDLESS_W, Tree, load
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Watts and USD per hour: concave, straight between its points, from the devices' lowest candidates on."""
@@ -21,7 +21,7 @@ def curve_of(menu: Menu, room_w: NDArray[np.int64], tree: Tree, node: int) -> Cu
     inside = np.zeros(len(tree.ids), bool)
     inside[tree.below(node)] = True
     low = menu.start[:-1][inside[menu.node]]
-    left_w = room_w - load(menu.node[inside[menu.node]], menu.watts[low], tree)
+    left_w = room_w - load(tree, menu.node[inside[menu.node]], menu.watts[low])
     steps = hulls(menu.start, menu.watts, menu.values)
     steps = steps.take(np.flatnonzero(inside[menu.node[steps.device]]))
     steps = steps.take(by_falling(steps.slope))

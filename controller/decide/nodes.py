@@ -17,7 +17,7 @@ import numpy as np
 from controller.decide.arrays import Flags, Ints
 from controller.decide.plan import Sample
 from controller.decide.stuck import contradicted, stands_still
-from controller.decide.tree import Tree, sum_up
+from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
 
@@ -100,18 +100,13 @@ def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags
     """Sums per node over devices, given by row: their node, worst case, claim, whether they change, and
     whether the claim is a guess."""
     claims_w, changes_w = np.where(changing, 0, draw_w), np.where(changing, worst_w, 0)
-    settled_w = sum_up(tree, per_node(tree, node, claims_w))
+    settled_w = load(tree, node, claims_w)
     return Sums(
-        worst_w=sum_up(tree, per_node(tree, node, worst_w)),
-        busy_w=settled_w + sum_up(tree, per_node(tree, node, changes_w)),
+        worst_w=load(tree, node, worst_w),
+        busy_w=settled_w + load(tree, node, changes_w),
         settled_w=settled_w,
-        guessed_w=sum_up(tree, per_node(tree, node, np.where(guessed, claims_w, 0))),
+        guessed_w=load(tree, node, np.where(guessed, claims_w, 0)),
     )
-
-
-def per_node(tree: Tree, node: Ints, watts: Ints) -> Ints:
-    """The sum at each node of the devices that stand there. Exact below 2**53 W."""
-    return np.bincount(node, weights=watts, minlength=len(tree.ids)).astype(np.int64)
 
 
 def reconcile(

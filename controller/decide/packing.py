@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.hulls import Steps
-from controller.decide.relaxed import load, relaxed
-from controller.decide.tree import BOUNDLESS_W, Tree
+from controller.decide.relaxed import relaxed
+from controller.decide.tree import BOUNDLESS_W, Tree, load
 
 AT_ONCE = 4096
 """Steps looked at before it is asked again which of the others still fit."""
@@ -103,7 +103,7 @@ def greedy(packing: Packing, steps: Steps, whole: NDArray[np.bool_]) -> None:
 def _take(packing: Packing, steps: Steps, which: NDArray[np.intp]) -> None:
     device = steps.device[which]
     packing.at[device] = steps.end[which]  # of several steps of a device the last one stands
-    packing.room_w[:-1] -= load(packing.node[device], steps.watts[which], packing.tree)
+    packing.room_w[:-1] -= load(packing.tree, packing.node[device], steps.watts[which])
 
 
 def _fitting(

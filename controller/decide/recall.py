@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.allocate import Allocation, Menu, allocate
-from controller.decide.relaxed import load
-from controller.decide.tree import Tree
+from controller.decide.tree import Tree, load
 
 Question = tuple[bytes, ...]
 """All that an allocation of the same devices depends on."""
@@ -46,8 +45,8 @@ class Recalling:
         """
         tree, low, sizes = self._tree, menu.start[:-1], np.diff(menu.start)
         low_w = menu.watts[low]
-        left_w = room_w - load(menu.node, low_w, tree)
-        most_w = load(menu.node, menu.watts[menu.start[1:] - 1] - low_w, tree)
+        left_w = room_w - load(tree, menu.node, low_w)
+        most_w = load(tree, menu.node, menu.watts[menu.start[1:] - 1] - low_w)
         limits_w = np.where(most_w == 0, 0, np.minimum(left_w, most_w))
         group = b"" if menu.group is None else menu.group.tobytes()
         steps_w = menu.watts - low_w.repeat(sizes)
@@ -56,7 +55,7 @@ class Recalling:
         if answer is None:
             answer = allocate(menu, room_w, tree)
         else:
-            used_w = load(menu.node, steps_w[low + answer.index], tree)
+            used_w = load(tree, menu.node, steps_w[low + answer.index])
             answer = replace(answer, room_w=left_w - used_w)
         self._answers.append((asked, answer))
         return answer

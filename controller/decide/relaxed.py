@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.tree import Tree, sum_up
+from controller.decide.tree import Tree, load
 
 
 def relaxed(
@@ -23,7 +23,7 @@ def relaxed(
     taken = step_w
     room_w = np.maximum(room_w, 0)
     over = np.zeros(len(room_w) + 1, bool)  # the padding is never too full
-    through = load(node, taken, tree)
+    through = load(tree, node, taken)
     for at_depth in tree.at_depth[:0:-1]:
         over[:-1] = through > room_w
         too_full = over[at_depth]
@@ -32,15 +32,10 @@ def relaxed(
             if taken is step_w:
                 taken = step_w.copy()
             taken[which] = _cut(taken[which], at_depth[node[which]], room_w)
-            through = load(node, taken, tree)
+            through = load(tree, node, taken)
     if through[0] > room_w[0]:
         taken = _at_most(taken, room_w[0] - taken.cumsum() + taken)
     return taken
-
-
-def load(node: NDArray[np.intp], watts: NDArray[np.int64], tree: Tree) -> NDArray[np.int64]:
-    """What goes through each node of the tree. (Sums of whole watts stay exact in floats up to 9 PW.)"""
-    return sum_up(tree, np.bincount(node, watts, tree.none).astype(np.int64))
 
 
 def _cut(watts: NDArray[np.int64], node: NDArray[np.intp], room_w: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import doubt, economics, jobs, nodes, thermal
+from controller.decide import doubt, economics, jobs, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE
@@ -28,7 +28,7 @@ from controller.decide.plan import (
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
-from controller.decide.tree import sum_up
+from controller.decide.tree import load
 from controller.domain.grid import Link
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, tightest
@@ -152,8 +152,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after = made.after
     tree = after.tree
     granted_w, worst_w = (
-        after.beside_w + sum_up(tree, nodes.per_node(tree, after.fleet.node, watts))
-        for watts in (grants.power_w, grants.worst_w)
+        after.beside_w + load(tree, after.fleet.node, watts) for watts in (grants.power_w, grants.worst_w)
     )
     return NodeStates(
         ids=tree.ids,

@@ -18,9 +18,9 @@ import numpy as np
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet
-from controller.decide.nodes import METER_ERROR, NodeMemory, per_node, shown_w
+from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
 from controller.decide.stuck import moves
-from controller.decide.tree import Tree, sum_up
+from controller.decide.tree import Tree, load, sum_up
 
 RISING = 1 / 8
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
@@ -43,32 +43,33 @@ def beside_w(
     silent = ~known.seen & ~fleet.isolated
     if not silent.any():
         return other_w
-    count = sum_up(tree, per_node(tree, fleet.node, silent.astype(np.int64)))
+    count = load(tree, fleet.node, silent.astype(np.int64))
     may_rise_w = np.where(silent, np.maximum(known.worst_w - known.last_w, 0), 0)
-    dark = count == sum_up(tree, per_node(tree, fleet.node, (~fleet.isolated).astype(np.int64)))
-    together_w = np.where(dark, sum_up(tree, per_node(tree, fleet.node, may_rise_w)), 0)
+    dark = count == load(tree, fleet.node, (~fleet.isolated).astype(np.int64))
+    together_w = np.where(dark, load(tree, fleet.node, may_rise_w), 0)
+    claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
+    expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
+    risers = np.flatnonzero(may_rise_w)
+    risers = risers[np.argsort(-may_rise_w[risers])]
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
     for node in sorted(meters, reverse=True):  # what is below comes after what it is fed by
         if count[node] == 0:
             continue
-        below = np.isin(fleet.node, tree.below(node))
-        claimed_w = np.where(uncertain, known.worst_w, known.draw_w)[below & known.seen].sum()
-        expected_w = int(claimed_w + known.last_w[silent & below].sum() + other_w[node])
+        here = risers[(tree.way[fleet.node[risers]] == node).any(axis=1)]
         at_once_w = int(together_w[tree.below(node)].max())
-        spared_w = _spared_w(may_rise_w[silent & below], at_once_w, expected_w, meters[node], margin)
+        spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
     return other_w - sum_up(tree, relief_w)
 
 
 def _spared_w(may_rise_w: Ints, at_once_w: int, expected_w: int, meter: NodeMemory, margin: float) -> int:
-    """Watts that the silent below one meter count too much, who may rise by so much, of those some together.
-    A meter that stood still for as long as is remembered may be stuck, and says nothing."""
+    """Watts that the silent below one meter count too much, who may rise by so much, the most first, of those
+    some together. A meter that stood still for as long as is remembered may be stuck, and says nothing."""
     metered_w = shown_w(meter.recent)
     if meter.doubted or not moves(metered_w):
         return 0
-    rising = math.ceil(RISING * np.count_nonzero(may_rise_w))
-    risers_w = max(int(np.sort(may_rise_w)[len(may_rise_w) - rising :].sum()), at_once_w)
+    risers_w = max(int(may_rise_w[: math.ceil(RISING * len(may_rise_w))].sum()), at_once_w)
     beyond_w = max(0.0, metered_w[-1] * (1 - METER_ERROR) - expected_w)
     # Part of the margin is for the meter's own error; the rest is for what it will show next.
     in_margin_w = min(risers_w, max(0.0, margin - METER_ERROR) * metered_w[-1])

@@ -20,7 +20,7 @@ from controller.decide.plan import Inputs, Sample, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
-from controller.decide.tree import Tree, sum_up, tree_of
+from controller.decide.tree import Tree, load, sum_up, tree_of
 from controller.domain.devices import DeviceSpec, Outcome, Reading
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
@@ -125,7 +125,7 @@ class Snapshot:
     def claimed_w(self) -> Ints:
         """What the devices below each node claim, of those that answer."""
         claims_w = np.where(self.columns.seen, self.columns.draw_w, 0)
-        return sum_up(self.tree, nodes.per_node(self.tree, self.fleet.node, claims_w))
+        return load(self.tree, self.fleet.node, claims_w)
 
     @property
     def silent(self) -> int:

@@ -16,11 +16,10 @@ from controller.decide.columns import counted_w
 from controller.decide.following import Swing
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Limits
-from controller.decide.nodes import per_node
 from controller.decide.plan import Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow, interval_at
-from controller.decide.tree import sum_up
+from controller.decide.tree import at_node, load
 from controller.domain.grid import (
     EventStatus,
     GridEvent,
@@ -68,7 +67,7 @@ def least_w(after: Snapshot, may: Freedom) -> Ints:
     """What each node can be brought down to: whoever obeys at its lowest, be it at work for a job or
     following a set-point, and everybody else at worst."""
     device_w = _lowest_w(after, may)
-    return after.beside_w + sum_up(after.tree, per_node(after.tree, after.fleet.node, device_w))
+    return after.beside_w + load(after.tree, after.fleet.node, device_w)
 
 
 def _lowest_w(after: Snapshot, may: Freedom) -> Ints:
@@ -140,7 +139,7 @@ def _most_w(means: Means) -> int:
     top_w = np.where(may.rests, fleet.floor_w, top_w)
     top_w = np.where(fleet.gpu & ~swing.gpus, np.maximum(known.now_w, 0), top_w)
     device_w = np.where(may.obeys, counted_w(top_w, known.bias), known.draw_w)
-    carried_w = per_node(tree, fleet.node, device_w) + _own_w(tree.parent, after.other_w)
+    carried_w = at_node(tree, fleet.node, device_w) + _own_w(tree.parent, after.other_w)
     for node in range(len(tree.ids) - 1, 0, -1):
         carried_w[tree.parent[node]] += min(carried_w[node], means.limits.usable_w[node])
     return int(min(carried_w[0], means.limits.usable_w[0]))

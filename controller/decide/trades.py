@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.packing import Packing, Waiting
-from controller.decide.relaxed import load
+from controller.decide.tree import load
 
 Number = TypeVar("Number", np.int64, np.float64)
 
@@ -63,7 +63,7 @@ def _make(packing: Packing, moves: Moves, chosen: NDArray[np.bool_]) -> None:
     """Make the `chosen` moves, all of a row or none; row by row only if they are in each other's way."""
     device, to = moves.device[chosen], moves.to[chosen]
     if len(device) and np.bincount(device).max() == 1:
-        change_w = load(packing.node[device], moves.watts[chosen], packing.tree)
+        change_w = load(packing.tree, packing.node[device], moves.watts[chosen])
         if (change_w <= np.maximum(packing.room_w[:-1], 0)).all():
             packing.room_w[:-1] -= change_w
             packing.at[device] = to

@@ -87,6 +87,17 @@ def sum_up(tree: Tree, per_node: NDArray[np.int64]) -> NDArray[np.int64]:
     return running[tree.end] - running[tree.first]
 
 
+def at_node(tree: Tree, node: NDArray[np.intp], watts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sum at each node of the devices that stand there, given by row. (Sums of whole watts stay exact in
+    floats up to 9 PW.)"""
+    return np.bincount(node, watts, tree.none).astype(np.int64)
+
+
+def load(tree: Tree, node: NDArray[np.intp], watts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What devices, given by row, send through each node: all those below it."""
+    return sum_up(tree, at_node(tree, node, watts))
+
+
 def _ways(parents: list[int]) -> list[tuple[int, ...]]:
     ways: list[tuple[int, ...]] = []
     for node, parent in enumerate(parents):

@@ -18,8 +18,8 @@ from controller.decide.allocate import Allocation, Menu, allocate
 from controller.decide.curve import chords, curve_of
 from controller.decide.hulls import by_falling
 from controller.decide.packing import Packing, greedy
-from controller.decide.relaxed import load, relaxed
-from controller.decide.tree import Tree, tree_of
+from controller.decide.relaxed import relaxed
+from controller.decide.tree import Tree, load, tree_of
 from controller.domain.site import Node, Site
 from tests.bench.fleets import breakers_only, fleet
 from tests.decide.optimum import by_highs
@@ -450,7 +450,7 @@ def test_taking_sure_steps_first_comes_to_the_same_as_one_after_the_other(size: 
     of, low = instance.menu, instance.menu.start[:-1]
     steps = hulls.hulls(of.start, of.watts, of.values)
     steps = steps.take(by_falling(steps.slope))
-    room_w = instance.room_w - load(of.node, of.watts[low], instance.tree)
+    room_w = instance.room_w - load(instance.tree, of.node, of.watts[low])
     made = Packing(
         tree=instance.tree,
         node=of.node,

@@ -16,9 +16,9 @@ from controller.decide import recall
 from controller.decide.allocate import Menu, allocate
 from controller.decide.plan import Inputs, Sample
 from controller.decide.recall import Recall, Recalling
-from controller.decide.relaxed import load
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.decide.tree import load
 from controller.domain.devices import Reading
 from tests.decide.builders import FULL, NOW_S, device, inputs, miner, reading, running, site
 from tests.decide.sites import Chaos
@@ -40,7 +40,7 @@ def test_an_answer_that_is_recalled_is_the_one_that_would_be_worked_out(seed: in
     draw = random.Random(seed)
     devices, room_w = drawn(seed, devices=9)
     of = menu(devices)
-    most_w = load(of.node, of.watts[of.start[1:] - 1], TREE)
+    most_w = load(TREE, of.node, of.watts[of.start[1:] - 1])
     before = recalled(of, room_w)
     change_w = np.array([draw.choice([0, 0, draw.randint(-50, 50)]) for _ in room_w])
     other_w = np.where(draw.random() < 0.5, room_w + change_w, np.maximum(room_w, most_w + change_w**2))
@@ -59,7 +59,7 @@ def test_a_node_with_room_for_all_below_it_may_have_more_and_nothing_is_worked_o
 ) -> None:
     devices, room_w = drawn(1)
     of = menu(devices)
-    most_w = load(of.node, of.watts[of.start[1:] - 1], TREE)
+    most_w = load(TREE, of.node, of.watts[of.start[1:] - 1])
     before = recalled(of, np.maximum(room_w, most_w))
 
     def worked_out(*_: object) -> None:
