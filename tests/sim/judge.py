@@ -143,7 +143,7 @@ class Judge:
         for miner in self._plant.miners.values():
             if miner.trips > self._trips[miner.id]:
                 self._trips[miner.id] = miner.trips
-                excuse = self._possible.held_by(miner.id, within_s=HOT_MEMORY_S)
+                excuse = self._possible.held_up_by(miner.id, within_s=HOT_MEMORY_S)
                 self._note("heat", miner.id, 0.0, excuse, 0.0)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:

@@ -63,7 +63,7 @@ class Possible:
         watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
         for machine in self._below[node]:
             floor_w = self._floor_w(machine)
-            held_by = self.held_by(machine.id)
+            held_by = self.held_up_by(machine.id)
             if held_by and machine.watts > floor_w:
                 because[held_by] += round(machine.watts - floor_w)
                 watts += machine.watts
@@ -124,6 +124,12 @@ class Possible:
         """Why a machine cannot be moved, or could not be within the last seconds; empty if it can."""
         at_s, held_by = self._held_s.get(name, (-math.inf, ""))
         return held_by if self._plant.now_s - at_s <= within_s else ""
+
+    def held_up_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
+        """The same of being brought down: a miner that only lies about limits obeys a stop."""
+        held_by, machine = self.held_by(name, within_s), self._machines[name]
+        obeys_stops = isinstance(machine, Miner) and not machine.faults.lies_about_stop
+        return "" if held_by == "liar" and obeys_stops else held_by
 
     def _held_by(self, name: str, machine: Miner | Gpu) -> str:
         if len(self._specs[name].points) == 1:
