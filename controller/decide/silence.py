@@ -16,12 +16,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import Columns
+from controller.decide.columns import CODE, Columns
 from controller.decide.fleet import Fleet
 from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
+from controller.decide.plan import Truth
 from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
 
+NEVER = CODE[Truth.UNREACHABLE]
 RISING = 1 / 8
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
 have come down; one at least. A machine takes longer to start than others take to stop."""
@@ -32,12 +34,14 @@ def beside_w(
     fleet: Fleet,
     known: Columns,
     uncertain: Flags,
+    changed: Flags,
     meters: Mapping[int, NodeMemory],
     other_w: Ints,
     margin: float,
 ) -> Ints:
     """`other_w` of each node less what the silent below it count too much together, by the best of the meters
-    at it and below it. `meters` are those that were heard just now, by their node; `margin` is the share of
+    at it and below it. `uncertain` may draw their worst, `changed` are those that may still rise to where
+    they were told to be. `meters` are those that were heard just now, by their node; `margin` is the share of
     its limit that every node keeps free.
     """
     silent = ~known.seen & ~fleet.isolated
@@ -49,6 +53,7 @@ def beside_w(
     together_w = np.where(dark, load(tree, fleet.node, may_rise_w), 0)
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
     expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
+    expected_w -= _hidden_w(tree, fleet, known, silent, np.where(changed & known.seen, claimed_w, 0))
     risers = np.flatnonzero(may_rise_w)
     risers = risers[np.argsort(-may_rise_w[risers])]
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
@@ -61,6 +66,17 @@ def beside_w(
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
     return other_w - sum_up(tree, relief_w)
+
+
+def _hidden_w(tree: Tree, fleet: Fleet, known: Columns, silent: Flags, starting_w: Ints) -> Ints:
+    """Watts below each node that machines which may still be starting do not draw yet, for all that is known,
+    and that others may draw in their place who were never heard. Of who was heard it is known what they drew.
+    """
+    unknown_w = load(tree, fleet.node, np.where(silent & (known.truth == NEVER), known.worst_w, 0))
+    if not unknown_w.any():
+        return unknown_w
+    shown_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all of it from the first moment
+    return np.minimum(unknown_w, load(tree, fleet.node, np.maximum(0, starting_w - shown_w)))
 
 
 def _spared_w(may_rise_w: Ints, at_once_w: int, expected_w: int, meter: NodeMemory, margin: float) -> int:

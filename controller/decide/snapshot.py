@@ -171,12 +171,13 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     # than it may draw may be drawing it, and one that estimates claims all of it while it still starts.
     uncertain = ~known.seen | (known.in_flight & ~known.measured)
     uncertain |= ~fleet.gpu & (known.draw_w < nodes.LEAST_SHARE * known.worst_w)
-    guessed = ~known.measured & (inputs.now_s - known.since_s <= fleet.settle_up_s)
+    changed = inputs.now_s - known.since_s <= fleet.settle_up_s
+    guessed = ~known.measured & changed
     sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain, guessed)
     memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, own_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
-    beside_w = silence.beside_w(tree, fleet, known, uncertain, heard, other_w, site.policy.margin)
+    beside_w = silence.beside_w(tree, fleet, known, uncertain, changed, heard, other_w, site.policy.margin)
     zones = {
         zone.id: thermal.zone_derate(
             zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
