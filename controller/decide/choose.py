@@ -29,7 +29,8 @@ OTHER_TRIES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chosen:
-    """`at` is the point that each device should be at (index among its own; -1 where it does not obey).
+    """`at` is the point that each device should be at (index among its own; -1 where it does not obey), and
+    `then` the one that it has watts for once it no longer dwells.
 
     `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
     `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
@@ -39,6 +40,7 @@ class Chosen:
     may: Freedom
     offers: Offers
     at: Ints
+    then: Ints
     allocation: Allocation
     kept: tuple[Placement, ...]
     aside: tuple[Placement, ...]
@@ -67,7 +69,17 @@ class Choosing:
         self.may = may
 
     def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
-        return self._allocated(working, self.may.obeys, self.may.dwells)
+        return self._allocated(working, self.may.obeys, self.may.dwells & ~self._awaited(working))
+
+    def _awaited(self, working: Mapping[str, Work]) -> Flags:
+        """The GPUs whose job needs more than they have. One that dwells has the watts kept for after that:
+        else the job would be given up when it ends, and tried again, for ever."""
+        found = np.zeros(len(self.seen.fleet), dtype=np.bool_)
+        for gpu, work in working.items():
+            row = self.seen.fleet.row.get(gpu)
+            if row is not None:
+                found[row] = self.seen.columns.now_w[row] < _least(self.seen, gpu, work.job).watts
+        return found
 
     def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
         all_seen = self.seen.columns.seen & (self.seen.columns.now_w >= 0)
@@ -135,14 +147,15 @@ def choose(
     while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
         working = jobs.work_of(kept)
         found, allocation = choosing.allocated(working)
-        at = np.where(choosing.may.obeys, found.point[found.start[:-1] + allocation.index], -1)
-        short = [job for job in kept if not all(_has_enough(choosing, at, gpu, job) for gpu in job.gpus)]
+        then = np.where(choosing.may.obeys, found.point[found.start[:-1] + allocation.index], -1)
+        short = [job for job in kept if not all(_has_enough(seen, then, gpu, job) for gpu in job.gpus)]
         if not short:
             forgiven = _forgiven(choosing, limits, working)
             return Chosen(
                 may=may,
                 offers=found,
-                at=at,
+                at=np.where(may.dwells & (seen.columns.at >= 0), np.minimum(then, seen.columns.at), then),
+                then=then,
                 allocation=allocation,
                 kept=tuple(kept),
                 aside=tuple(job for job in aside.values() if job not in kept),
@@ -152,7 +165,7 @@ def choose(
                 recall=choosing.recalling.recall,
             )
         rows = {gpu: row for job in short for gpu in job.gpus if (row := seen.fleet.row.get(gpu)) is not None}
-        holding = {gpu for gpu, row in rows.items() if at[row] > 0}
+        holding = {gpu for gpu, row in rows.items() if then[row] > 0}
         blocked_by = {gpu: int(allocation.blocked_by[row]) for gpu, row in rows.items()}
         dropped = jobs.to_set_aside(short, holding, blocked_by)
         leaving = {job.id: job for job in dropped}
@@ -163,7 +176,7 @@ def choose(
             spare = usable.keys() - jobs.work_of(kept)
             for job in dropped:
                 for gpu in job.gpus:
-                    if not _has_enough(choosing, at, gpu, job):
+                    if not _has_enough(seen, then, gpu, job):
                         _rule_out(seen, spare, too_much, _least(seen, gpu, job.status.job), gpu, allocation)
             kept = [job for job in place(jobs.queued(kept)) if job.id not in aside or not job.status.gpus]
 
@@ -306,14 +319,10 @@ def _rule_out(
             too_much[other] = min(least, too_much.get(other, least))
 
 
-def _has_enough(choosing: Choosing, at: Ints, gpu: str, placement: Placement) -> bool:
-    """Whether a GPU gives the job its least throughput.
-
-    One that cannot be seen is left as it is; one that waits for its dwell will have enough after it.
-    """
-    fleet, known = choosing.seen.fleet, choosing.seen.columns
-    row = fleet.row.get(gpu)
-    if row is None or at[row] < 0:
+def _has_enough(seen: Snapshot, then: Ints, gpu: str, placement: Placement) -> bool:
+    """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
+    row = seen.fleet.row.get(gpu)
+    if row is None or then[row] < 0:
         return True
-    waits = bool(choosing.may.dwells[row] and at[row] == known.at[row])
-    return waits or fleet.specs[row].points[at[row]].power >= _least(choosing.seen, gpu, placement.status.job)
+    given = seen.fleet.specs[row].points[int(then[row])]
+    return given.power >= _least(seen, gpu, placement.status.job)

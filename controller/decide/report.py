@@ -140,7 +140,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (limited, Reason.LIMITED),
         ((chosen.may.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
         (chosen.may.rests, Reason.RESTING),
-        (chosen.may.dwells & at_highest, Reason.DWELLING),
+        (chosen.may.dwells & (at_highest | (chosen.at < chosen.then)), Reason.DWELLING),
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
     for case, why in reversed(cases):  # the first that holds is the one

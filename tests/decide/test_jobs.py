@@ -449,6 +449,21 @@ def test_jobs_that_cannot_all_be_fed_do_not_take_turns() -> None:
     assert world.changes() == changes
 
 
+def test_a_job_that_does_not_fit_beside_another_is_not_tried_each_time_a_gpu_of_it_dwells() -> None:
+    gpus = Queue("q", ("g0", "g1", "g2"))
+    gpus.submit(job("runs", usd=3, flex=FlexTier.RIGID))
+    gpus.submit(job("waits", usd=1, gpus=2, flex=FlexTier.RIGID))
+    machines = [asleep(gpu("g0")), asleep(gpu("g1", dwell_s=5.0)), asleep(gpu("g2", dwell_s=8.0))]
+    world = World(site(limit_w=2 * 700 + 300), machines, queues=[gpus])
+
+    world.run(30)
+    changes = world.changes()
+    world.run(60)
+
+    assert gpus.busy == {"g0"}
+    assert world.changes() == changes
+
+
 def test_what_keeps_a_protected_job_where_it_is_is_not_earned() -> None:
     spec = gpu("g0")
     state = running({"g0": device(GPU_POINTS[5])})
