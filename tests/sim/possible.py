@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from controller.domain.devices import Quality
 from simulators.physics.electrical import Node as PlantNode
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
@@ -45,8 +46,10 @@ class Possible:
         self._machines: dict[str, Miner | Gpu] = {**plant.miners, **plant.gpus}
         self._held_s: dict[str, tuple[float, str]] = {}
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
-        self._surplus_s: dict[str, float] = {}
+        self._surplus: dict[str, tuple[float, float]] = {}
+        """Since when each machine draws more than it was told, and the least that it drew since."""
         self._silent_s: dict[str, float] = {}
+        self._quality = floor.quality
         self._below = _machines_below(floor, self._machines)
 
     def look(self) -> None:
@@ -81,7 +84,8 @@ class Possible:
         watts = 0.0
         for machine in self._below[node]:
             name = machine.id
-            since_s, silent_s = self._surplus_s.get(name, -math.inf), self._silent_s.get(name, math.inf)
+            since_s, _ = self._surplus.get(name, (-math.inf, 0.0))
+            silent_s = self._silent_s.get(name, math.inf)
             hidden_s = self._specs[name].stale_after_s if silent_s <= since_s + within_s else 0.0
             if now_s - since_s <= within_s + hidden_s:
                 watts += machine.watts - self._told_w(name)
@@ -97,13 +101,21 @@ class Possible:
             silent_s, why = self._held_s.get(name, (-math.inf, ""))
             booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
             if booted or machine.watts <= self._told_w(name):
-                self._surplus_s.pop(name, None)
+                self._surplus.pop(name, None)
             else:
-                self._surplus_s.setdefault(name, now_s)
+                since_s, least_w = self._surplus.get(name, (now_s, math.inf))
+                if machine.watts > 2 * least_w and self._says_nothing(name, machine):
+                    since_s = now_s
+                self._surplus[name] = since_s, min(least_w, machine.watts)
             if self._is_silent(name, machine):
                 self._silent_s.setdefault(name, now_s)
             else:
                 self._silent_s.pop(name, None)
+
+    def _says_nothing(self, name: str, machine: Miner | Gpu) -> bool:
+        """Whether it says it sleeps, and tells no watts: whether it idles or works then is not to be seen."""
+        asleep = isinstance(machine, Miner) and machine.said_asleep
+        return asleep and self._quality.get(name) is Quality.ESTIMATED
 
     def claimed_w(self, node: str) -> float:
         """What a node carries by the honest claims of its machines, each as wrong as its own sensor is; more

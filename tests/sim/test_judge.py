@@ -9,6 +9,7 @@ import pytest
 
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
+from controller.domain.devices import Quality
 from controller.domain.power import NO_LIMIT
 from controller.domain.site import Site
 from simulators.physics.miner import MinerState
@@ -185,6 +186,25 @@ def test_what_a_liar_takes_is_unforeseen_until_it_was_read_or_is_stale(
         return possible.unforeseen_w(miner.node, within_s=17.0)
 
     assert [at(second) > 0 for second in range(looked_s + 1)][-1] is unforeseen
+
+
+def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    plant, possible = world.plant, Possible(world.floor, world.plant, world.shell)
+    name = min(name for name, quality in world.floor.quality.items() if quality is Quality.ESTIMATED)
+    miner = plant.miners[name]
+    plant.set_fault(name, "lies_about_stop", True)
+    plant.set_fault(name, "pool_loss", True)
+    miner.sleep()
+    world.shell.told[name] = Told(-100.0, 30, 30)
+
+    def unforeseen_at(second: float) -> bool:
+        plant.advance(second)
+        return possible.unforeseen_w(miner.node, within_s=17.0) > 0
+
+    assert [unforeseen_at(second) for second in (5.0, 60.0)] == [True, False]
+    plant.set_fault(name, "pool_loss", False)
+    assert [unforeseen_at(second) for second in (65.0, 90.0)] == [True, False]
 
 
 def test_a_tighter_limit_is_due_once_it_has_held_for_the_response_time() -> None:
