@@ -28,6 +28,8 @@ SEED = 330
 """A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
 SILENT_SEED = 5
 """Machines restart, and switches fail."""
+ANTMINER_SEED = 331
+"""Some machines tell no watts."""
 
 
 def bad(change_inputs: dict[str, object], change_plan: dict[str, object]) -> Result:
@@ -189,7 +191,7 @@ def test_what_a_liar_takes_is_unforeseen_until_it_was_read_or_is_stale(
 
 
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
-    world = World(SEED, 60.0, devices=24, only=())
+    world = World(ANTMINER_SEED, 60.0, devices=24, only=())
     plant, possible = world.plant, Possible(world.floor, world.plant, world.shell)
     name = min(name for name, quality in world.floor.quality.items() if quality is Quality.ESTIMATED)
     miner = plant.miners[name]
