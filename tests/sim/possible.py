@@ -103,9 +103,9 @@ class Possible:
             if booted or machine.watts <= self._told_w(name):
                 self._surplus.pop(name, None)
             else:
-                since_s, least_w = self._surplus.get(name, (now_s, math.inf))
+                since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
                 if machine.watts > 2 * least_w and self._says_nothing(name, machine):
-                    since_s = now_s
+                    since_s, least_w = now_s, machine.watts
                 self._surplus[name] = since_s, min(least_w, machine.watts)
             if self._is_silent(name, machine):
                 self._silent_s.setdefault(name, now_s)
