@@ -67,33 +67,8 @@ class Columns:
     def copy(self) -> Columns:
         return Columns(**{name: getattr(self, name).copy() for name in NAMES})
 
-    def put(self, fleet: Fleet, row: int, state: DeviceState, before: DeviceState | None = None) -> None:
-        """Mirror `state`, which was `before`; only into a copy that no plan was made of yet."""
-        if before is None or state.point is not before.point:
-            self.at[row] = fleet.index_of(row, state.point)
-            self.now_w[row] = -1 if state.point is None else state.point.power.watts
-        self.steady[row] = False
-        self.truth[row] = CODE[state.truth]
-        self.worst_w[row] = state.worst.watts
-        self.last_w[row] = state.last.watts
-        self.draw_w[row] = state.draw.watts
-        self.measured[row] = state.quality is Quality.MEASURED
-        self.heard_s[row] = state.at_s
-        self.since_s[row] = state.since_s
-        self.sent_s[row] = state.sent_s
-        self.failures[row] = state.failures
-        self.began_w[row] = state.began.watts
-        self.started_s[row] = state.started_s[-1] if state.started_s else -np.inf
-        self.may_start_s[row] = may_start_s(fleet.specs[row], state)
-        self.bias[row] = state.bias
-        self.stuck_w[row] = 0 if state.stuck is None else state.stuck.draw.watts
-        self.demand_w[row] = state.demand_w
-        self.derate[row] = state.derate
-        self.warned[row] = state.warned
-        self.idle[row] = without_work(state)
-
-    def put_all(self, fleet: Fleet, states: Mapping[str, DeviceState]) -> None:
-        """The same for many at once."""
+    def put(self, fleet: Fleet, states: Mapping[str, DeviceState]) -> None:
+        """Mirror the states of these devices; only into a copy that no plan was made of yet."""
         rows = [fleet.row[name] for name in states]
         known = tuple(states.values())
         self.at[rows] = [fleet.index_of(row, it.point) for row, it in zip(rows, known, strict=True)]
@@ -102,6 +77,7 @@ class Columns:
         self.worst_w[rows] = [it.worst.watts for it in known]
         self.last_w[rows] = [it.last.watts for it in known]
         self.draw_w[rows] = [it.draw.watts for it in known]
+        self.measured[rows] = [it.quality is Quality.MEASURED for it in known]
         self.heard_s[rows] = [it.at_s for it in known]
         self.since_s[rows] = [it.since_s for it in known]
         self.sent_s[rows] = [it.sent_s for it in known]

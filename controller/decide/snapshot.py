@@ -144,7 +144,7 @@ class Snapshot:
         if not changes:
             return self
         after = self.columns.copy()
-        after.put_all(self.fleet, changes)
+        after.put(self.fleet, changes)
         return replace(self, devices={**self.devices, **changes}, columns=after)
 
     def mirror(self) -> Mirror:
@@ -230,14 +230,18 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
     rows.update(_answering(mirror, inputs))
     known, devices = before.copy(), dict(state.devices)
     rows -= _said_again(mirror, news, inputs.now_s, devices, known)
+    observed: dict[str, DeviceState] = {}
+    steady: list[int] = []
     for row in rows:
         spec = fleet.specs[row]
         was, last = devices[spec.id], mirror.readings.get(spec.id)
-        after = _device(fleet, row, was, inputs)
-        devices[spec.id] = after
-        known.put(fleet, row, after, was)
-        if was.at_s < after.at_s and last is not None and last.value is inputs.readings[spec.id].value:
-            known.steady[row] = was.said_again(after) and truth.lasts(spec, after, inputs.now_s)
+        after = observed[spec.id] = _device(fleet, row, was, inputs)
+        again = last is not None and last.value is inputs.readings[spec.id].value and was.at_s < after.at_s
+        if again and was.said_again(after) and truth.lasts(spec, after, inputs.now_s):
+            steady.append(row)
+    devices.update(observed)
+    known.put(fleet, observed)
+    known.steady[steady] = True
     return replace(mirror, devices=devices, columns=known)
 
 
@@ -281,9 +285,8 @@ def _all_observed(ground: Ground, state: State, inputs: Inputs) -> Mirror:
     known = columns.empty(len(fleet))
     devices: dict[str, DeviceState] = {}
     for row, spec in enumerate(fleet.specs):
-        after = _device(fleet, row, state.devices.get(spec.id, DeviceState()), inputs)
-        devices[spec.id] = after
-        known.put(fleet, row, after)
+        devices[spec.id] = _device(fleet, row, state.devices.get(spec.id, DeviceState()), inputs)
+    known.put(fleet, devices)
     return Mirror(
         ground=ground,
         fleet=fleet,

@@ -80,9 +80,8 @@ def _known(wishes: tuple[Wish, ...]) -> Mirror:
     ground = ground_of(site(node("pdu")))
     fleet = fleet_of(ground.site, ground.tree, [one.spec for one in wishes])
     known = columns.empty(len(fleet))
-    for one in wishes:
-        known.put(fleet, fleet.row[one.spec.id], one.state)
     devices = {one.spec.id: one.state for one in wishes}
+    known.put(fleet, devices)
     return Mirror(ground=ground, fleet=fleet, devices=devices, columns=known, readings={}, outcomes={})
 
 

@@ -37,8 +37,7 @@ def given(
     tree = tree_of(here)
     fleet = fleet_of(here, tree, specs)
     known = columns.empty(len(specs))
-    for row in range(len(specs)):
-        known.put(fleet, row, device(now))
+    known.put(fleet, {spec.id: device(now) for spec in specs})
     prices = Prices(usd_per_ths_day=usd_per_ths_day, usd_per_kwh=usd_per_kwh)
     found = offers(
         fleet,

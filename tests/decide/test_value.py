@@ -45,7 +45,7 @@ def offered(
     here = site()
     fleet = fleet_of(here, tree_of(here), [spec])
     known = columns.empty(1)
-    known.put(fleet, 0, device(now, demand_w=demand_w))
+    known.put(fleet, {spec.id: device(now, demand_w=demand_w)})
     return offers(
         fleet,
         known,
