@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.columns import Columns, counted_w
+from controller.decide.columns import CODE, Columns, counted_w
 from controller.decide.fleet import Fleet
+from controller.decide.plan import Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import Job, JobState, OnShortage
 from controller.domain.site import Prices
@@ -147,7 +148,11 @@ def offers(
     free = obeys[taken]
     start = np.zeros(len(fleet) + 1, np.int64)
     np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
-    counts_w = counted_w(power_w[at], known.bias[taken])
+    counts_w = np.where(
+        power_w[at] < known.now_w[taken],
+        counted_w(power_w[at], known.bias[taken]),
+        counted_w(power_w[at], _shown_bias(fleet, known)[taken]),
+    )
     counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
     return Offers(
         start=start,
@@ -156,6 +161,13 @@ def offers(
         worth=np.where(free, worth[at], 0.0),
         earns=np.where(free, earns[at], 0.0),
     )
+
+
+def _shown_bias(fleet: Fleet, known: Columns) -> Floats:
+    """What each device is reckoned to draw, over nominal, where it is and above. One that is where it was
+    told to be, and draws more than was learned of it, will not draw less by being left there."""
+    shows = (known.truth == CODE[Truth.CONFIRMED]) & (known.now_w > fleet.floor_w) & (known.stuck_w == 0)
+    return np.maximum(known.bias, np.where(shows, known.worst_w / np.maximum(known.now_w, 1), 0.0))
 
 
 def _enough(fleet: Fleet, known: Columns, jobs: _Jobs) -> Ints:

@@ -360,6 +360,18 @@ def test_a_machine_whose_pool_is_gone_keeps_its_watts_reserved() -> None:
     assert world.breaches == []
 
 
+def test_a_miner_of_which_nothing_is_learned_any_more_is_planned_with_what_it_draws() -> None:
+    specs = (miner("lied"), miner("other"))
+    told = {"lied": device(LOW, worst_w=2_600, draw_w=2_600, lies=1), "other": device(FULL)}
+    said = [reading("lied", draw_w=2_600, setting_w=2_400), at_point(specs[1], FULL)]
+
+    _, kept = decide(site(limit_w=2_600 + 3_500), running(told), inputs(*specs, readings=said))
+    _, plan = decide(site(limit_w=2_600 + 3_500 - 1), running(told), inputs(*specs, readings=said))
+
+    assert kept.commands == ()
+    assert plan.commands != ()
+
+
 def test_gpus_that_draw_more_than_their_limit_are_planned_with_what_they_draw() -> None:
     names = [f"g{at:02}" for at in range(20)]
     gpus = Queue("q", tuple(names))
