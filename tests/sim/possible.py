@@ -93,14 +93,14 @@ class Possible:
 
     def _told_w(self, name: str) -> float:
         told = self._shell.told.get(name)
-        return math.inf if told is None else told.most_w(self._plant.now_s) * (1 + TOLD_SLACK) + TOLD_SLACK_W
+        return math.inf if told is None else told.most_w(self._plant.now_s)
 
     def _note_surplus(self) -> None:
         now_s = self._plant.now_s
         for name, machine in self._machines.items():
             silent_s, why = self._held_s.get(name, (-math.inf, ""))
             booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
-            if booted or machine.watts <= self._told_w(name):
+            if booted or machine.watts <= self._told_w(name) * (1 + TOLD_SLACK) + TOLD_SLACK_W:
                 self._surplus.pop(name, None)
             else:
                 since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
