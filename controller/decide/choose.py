@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,14 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
+from controller.decide.feeding import Feeding, least
 from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
-from controller.decide.plan import Truth
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
 from controller.domain.jobs import Job, QueueReading
-from controller.domain.power import Power
-
-OTHER_TRIES = 5
-"""How often jobs that lack watts are tried on other GPUs before they have to wait for the next tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +74,7 @@ class Choosing:
         for gpu, work in working.items():
             row = self.seen.fleet.row.get(gpu)
             if row is not None:
-                found[row] = self.seen.columns.now_w[row] < _least(self.seen, gpu, work.job).watts
+                found[row] = self.seen.columns.now_w[row] < least(self.seen, gpu, work.job).watts
         return found
 
     def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
@@ -136,49 +132,28 @@ def choose(
     `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls.
     """
     choosing = Choosing(seen, limits, valuation, may, before)
-    usable = _usable(choosing) if queues else {}
-    too_much = _too_hot(choosing, usable)
-
-    def place(before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
-        return list(jobs.place(queues, usable, before, lambda gpu, job: _may(seen, too_much, gpu, job)))
-
-    kept, aside = place(placed), dict[str, Placement]()
-    tries = 0
+    feeding = Feeding(seen, may, queues, placed)
     while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
-        working = jobs.work_of(kept)
+        working = jobs.work_of(feeding.kept)
         found, allocation = choosing.allocated(working)
-        then = np.where(choosing.may.obeys, found.point[found.start[:-1] + allocation.index], -1)
-        short = [job for job in kept if not all(_has_enough(seen, then, gpu, job) for gpu in job.gpus)]
+        then = np.where(may.obeys, found.point[found.start[:-1] + allocation.index], -1)
+        short = feeding.short(then)
         if not short:
-            forgiven = _forgiven(choosing, limits, working)
-            return Chosen(
-                may=may,
-                offers=found,
-                at=np.where(may.dwells & (seen.columns.at >= 0), np.minimum(then, seen.columns.at), then),
-                then=then,
-                allocation=allocation,
-                kept=tuple(kept),
-                aside=tuple(job for job in aside.values() if job not in kept),
-                forgiven=forgiven,
-                cut=_to_cut(choosing, limits, allocation, may.now_s),
-                earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
-                recall=choosing.recalling.recall,
-            )
-        rows = {gpu: row for job in short for gpu in job.gpus if (row := seen.fleet.row.get(gpu)) is not None}
-        holding = {gpu for gpu, row in rows.items() if then[row] > 0}
-        blocked_by = {gpu: int(allocation.blocked_by[row]) for gpu, row in rows.items()}
-        dropped = jobs.to_set_aside(short, holding, blocked_by)
-        leaving = {job.id: job for job in dropped}
-        aside |= leaving
-        kept = [job for job in kept if job.id not in leaving]
-        tries += 1
-        if tries <= OTHER_TRIES:
-            spare = usable.keys() - jobs.work_of(kept)
-            for job in dropped:
-                for gpu in job.gpus:
-                    if not _has_enough(seen, then, gpu, job):
-                        _rule_out(seen, spare, too_much, _least(seen, gpu, job.status.job), gpu, allocation)
-            kept = [job for job in place(jobs.queued(kept)) if job.id not in aside or not job.status.gpus]
+            break
+        feeding.give_up(short, then, allocation.blocked_by)
+    return Chosen(
+        may=may,
+        offers=found,
+        at=np.where(may.dwells & (seen.columns.at >= 0), np.minimum(then, seen.columns.at), then),
+        then=then,
+        allocation=allocation,
+        kept=tuple(feeding.kept),
+        aside=feeding.aside,
+        forgiven=_forgiven(choosing, limits, working),
+        cut=_to_cut(choosing, limits, allocation, may.now_s),
+        earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
+        recall=choosing.recalling.recall,
+    )
 
 
 def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
@@ -268,61 +243,3 @@ def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: f
         if pressing and doubt.in_vain(spec, seen.devices[spec.id], now_s):
             found.add(spec.id)
     return frozenset(found)
-
-
-def _usable(choosing: Choosing) -> dict[str, bool]:
-    """The GPUs that a job may be given, and whether each comes up as it is told."""
-    seen = choosing.seen
-    found: dict[str, bool] = {}
-    for row in np.flatnonzero(seen.fleet.gpu & choosing.may.obeys).tolist():
-        name = seen.fleet.specs[row].id
-        state = seen.devices[name]
-        found[name] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
-    return found
-
-
-def _may(seen: Snapshot, too_much: Mapping[str, Power], gpu: str, job: Job) -> bool:
-    return gpu not in too_much or _least(seen, gpu, job) < too_much[gpu]
-
-
-def _least(seen: Snapshot, gpu: str, job: Job) -> Power:
-    """What a GPU must have for the job to keep the throughput its flex tier demands."""
-    spec = seen.spec(gpu)
-    return spec.points[value.floor_index(spec, job)].power
-
-
-def _too_hot(choosing: Choosing, gpus: Iterable[str]) -> dict[str, Power]:
-    """The lowest power that heat forbids each of the GPUs; nothing for those that it forbids none."""
-    fleet = choosing.seen.fleet
-    found: dict[str, Power] = {}
-    for gpu in gpus:
-        row = fleet.row[gpu]
-        if choosing.may.most_w[row] < fleet.top_w[row]:
-            points = fleet.specs[row].points[1:]
-            found[gpu] = next(p.power for p in points if p.power.watts > choosing.may.most_w[row])
-    return found
-
-
-def _rule_out(
-    seen: Snapshot,
-    gpus: Iterable[str],
-    too_much: dict[str, Power],
-    least: Power,
-    gpu: str,
-    allocation: Allocation,
-) -> None:
-    """`least` was too much for a GPU, and so it is for all others below the node that was in its way."""
-    fleet = seen.fleet
-    node = int(allocation.blocked_by[fleet.row[gpu]])
-    for other in gpus:
-        if other == gpu or (node >= 0 and node in seen.tree.paths[fleet.node[fleet.row[other]]]):
-            too_much[other] = min(least, too_much.get(other, least))
-
-
-def _has_enough(seen: Snapshot, then: Ints, gpu: str, placement: Placement) -> bool:
-    """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
-    row = seen.fleet.row.get(gpu)
-    if row is None or then[row] < 0:
-        return True
-    given = seen.fleet.specs[row].points[int(then[row])]
-    return given.power >= _least(seen, gpu, placement.status.job)

@@ -1,0 +1,96 @@
+"""What a device counts for that says nothing, and when it says something again."""
+
+from __future__ import annotations
+
+from controller.decide.device import DeviceState
+from controller.decide.plan import Truth
+from controller.domain.power import Power
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner
+from tests.decide.observing import see, told
+
+# Silence
+
+
+def test_a_silent_device_counts_at_its_ceiling() -> None:
+    state = see(device(SLEEP, at_s=NOW_S - 16), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
+
+    assert (state.truth, state.worst) == (Truth.STALE, Power(3_700))
+
+
+def test_a_silent_device_counts_where_it_was_while_it_cannot_have_restarted_yet() -> None:
+    spec, heard_s = miner(boots_s=30.0), NOW_S - 16
+    raised = told(FULL, LOW, at_s=heard_s)
+
+    asleep = see(device(SLEEP, at_s=heard_s), at_point(spec, SLEEP), spec=spec, heard_s=heard_s)
+    rising = see(raised, at_point(spec, LOW), spec=spec, heard_s=heard_s)
+    later = see(asleep, at_point(spec, SLEEP), spec=spec, heard_s=heard_s, now_s=heard_s + 30)
+
+    assert (asleep.truth, asleep.worst, rising.worst) == (Truth.STALE, Power(30), Power(3_500))
+    assert (later.truth, later.worst) == (Truth.STALE, Power(3_700))
+
+
+def test_of_a_device_first_heard_of_by_a_reading_that_is_too_old_nothing_is_known() -> None:
+    spec = miner(boots_s=30.0)
+
+    assert see(DeviceState(), at_point(spec, SLEEP), spec=spec, heard_s=NOW_S - 16).worst == Power(3_700)
+
+
+def test_a_device_is_not_silent_for_an_older_reading_that_came_late() -> None:
+    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 16)
+
+    assert state.truth is Truth.CONFIRMED
+
+
+def test_a_device_heard_exactly_as_long_ago_as_allowed_is_not_silent() -> None:
+    state = see(device(SLEEP), at_point(miner(), SLEEP), heard_s=NOW_S - 15)
+
+    assert state.truth is Truth.CONFIRMED
+
+
+def test_a_silent_device_that_keeps_limits_counts_at_the_last_one_it_confirmed() -> None:
+    spec = miner(keeps_limit=True)
+
+    state = see(
+        device(LOW, keeps=Power(2_450), at_s=NOW_S - 16), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16
+    )
+
+    assert state.worst == Power(2_450)
+
+
+def test_a_device_that_keeps_limits_but_never_confirmed_one_counts_at_its_ceiling() -> None:
+    spec = miner(keeps_limit=True)
+
+    state = see(device(LOW, at_s=NOW_S - 16), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+
+    assert state.worst == Power(3_700)
+
+
+def test_a_raise_in_flight_when_a_device_that_keeps_limits_fell_silent_still_counts() -> None:
+    spec = miner(keeps_limit=True)
+    raised = told(FULL, LOW, keeps=Power(2_400))
+
+    silent = see(raised, at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
+    later = see(silent, at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16, now_s=NOW_S + 60)
+
+    assert (silent.worst, later.worst) == (Power(3_500), Power(3_500))
+
+
+def test_a_device_that_comes_back_as_it_was_is_confirmed_there() -> None:
+    state = see(device(LOW, Truth.STALE, worst_w=3_700), at_point(miner(), LOW))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
+
+
+def test_a_device_that_fell_silent_while_it_was_raised_may_still_come_to_where_it_was_told_to_be() -> None:
+    silent = see(told(FULL, LOW, NOW_S - 40), at_point(miner(), LOW), heard_s=NOW_S - 20)
+    back = see(silent, at_point(miner(), LOW))
+    later = see(back, at_point(miner(), LOW), heard_s=NOW_S + 5, now_s=NOW_S + 5)
+
+    assert (back.truth, back.point, back.worst) == (Truth.COMMANDED, FULL, Power(3_500))
+    assert later.worst == Power(3_500)
+
+
+def test_a_device_that_forgot_its_limit_while_it_was_silent_counts_at_what_it_went_to() -> None:
+    state = see(device(SLEEP, Truth.STALE, worst_w=3_700), at_point(miner(), FULL))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_500))
