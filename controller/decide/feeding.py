@@ -51,8 +51,8 @@ class Feeding:
         return [job for job in self.kept if not all(self._has_enough(then, gpu, job) for gpu in job.gpus)]
 
     def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints) -> None:
-        """Set aside those in each other's way, and try them on other GPUs. `blocked_by` is the node in the way
-        of each device, by row."""
+        """Set aside who is in each other's way, and try it elsewhere. `blocked_by` is the node in the way of
+        each device, by row."""
         row = self._seen.fleet.row
         rows = {gpu: row[gpu] for job in short for gpu in job.gpus if gpu in row}
         holding = {gpu for gpu, at in rows.items() if then[at] > 0}
