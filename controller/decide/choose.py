@@ -174,22 +174,12 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
         return NOBODY
     return Wishes(
         row=np.concatenate((rows, again, cut)).astype(np.int64),
-        at=np.concatenate((chosen.at[rows], _own_points(seen, again), [0] * len(cut))).astype(np.int64),
+        at=np.concatenate((chosen.at[rows], known.at[again], [0] * len(cut))).astype(np.int64),
         merit=np.concatenate(
             (found.worth[offer] / np.maximum(1, found.watts[offer]), np.zeros(len(again) + len(cut)))
         ),
         outlet=np.arange(len(rows) + len(again) + len(cut)) >= len(rows) + len(again),
     )
-
-
-def _own_points(seen: Snapshot, rows: Ints) -> Ints:
-    """Where each device was told to be, as far as it has that point."""
-    at = seen.columns.at[rows]
-    for place in np.flatnonzero(at < 0).tolist():
-        row = int(rows[place])
-        spec = seen.fleet.specs[row]
-        at[place] = seen.fleet.index_of(row, doubt.own_point(spec, seen.devices[spec.id]))
-    return at
 
 
 def forgiven(seen: Snapshot, chosen: Chosen) -> dict[str, DeviceState]:

@@ -110,13 +110,6 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
     return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
 
 
-def own_point(spec: DeviceSpec, state: DeviceState) -> OperatingPoint:
-    """Where the device was told to be; where it no longer has that point, the next lower that it has."""
-    told = state.point if state.point is not None else spec.floor
-    lower = [own for own in spec.points if own.is_at(told) or own.power < told.power]
-    return lower[-1] if lower else spec.floor
-
-
 def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:
     """From when on the device may be started: no more often in an hour than it may be, nor soon after it was
     given up.

@@ -13,12 +13,10 @@ from controller.decide.doubt import (
     forgiven,
     in_vain,
     may_start_s,
-    own_point,
     sleeps_on,
     unanswered,
 )
 from controller.decide.plan import Truth
-from controller.domain.devices import OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, miner
 
@@ -167,23 +165,6 @@ def test_a_forgiven_miner_that_draws_more_than_any_point_it_may_be_at_is_at_the_
 
 def test_a_forgiven_device_that_counts_for_less_than_any_point_is_at_its_floor() -> None:
     assert forgiven(miner(), device(FULL, Truth.LYING, worst_w=10, draw_w=10)).point == SLEEP
-
-
-@pytest.mark.parametrize(
-    ("told", "own"),
-    [
-        (None, SLEEP),
-        (FULL, FULL),
-        (LOW, LOW),
-        (OperatingPoint(name="gone", power=Power(3_000), rate=180.0), LOW),
-        (OperatingPoint(name="gone", power=Power(9_000), rate=300.0), FULL),
-        (OperatingPoint(name="gone", power=Power(10), rate=0.0), SLEEP),
-    ],
-)
-def test_a_point_that_a_device_no_longer_has_is_the_next_lower_that_it_has(
-    told: OperatingPoint | None, own: OperatingPoint
-) -> None:
-    assert own_point(miner(), device(told)) == own
 
 
 # Starting again

@@ -45,6 +45,7 @@ class Possible:
         self._specs = {spec.id: spec for spec in floor.specs}
         self._machines: dict[str, Miner | Gpu] = {**plant.miners, **plant.gpus}
         self._held_s: dict[str, tuple[float, str]] = {}
+        self._held_up_s: dict[str, tuple[float, str]] = {}
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
         self._surplus: dict[str, tuple[float, float]] = {}
         """Since when each machine draws more than it was told, and the least that it drew since."""
@@ -59,6 +60,8 @@ class Possible:
             held_by = self._held_by(name, machine)
             if held_by:
                 self._held_s[name] = now_s, held_by
+            if held_by and not (held_by == "liar" and _obeys_stops(machine)):
+                self._held_up_s[name] = now_s, held_by
 
     def least(self, node: str) -> Least:
         """Machines that cannot be moved draw on as they do; all others are at their floor."""
@@ -139,9 +142,8 @@ class Possible:
 
     def held_up_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
         """The same of being brought down: a miner that only lies about limits obeys a stop."""
-        held_by, machine = self.held_by(name, within_s), self._machines[name]
-        obeys_stops = isinstance(machine, Miner) and not machine.faults.lies_about_stop
-        return "" if held_by == "liar" and obeys_stops else held_by
+        at_s, held_by = self._held_up_s.get(name, (-math.inf, ""))
+        return held_by if self._plant.now_s - at_s <= within_s else ""
 
     def _held_by(self, name: str, machine: Miner | Gpu) -> str:
         if len(self._specs[name].points) == 1:
@@ -173,6 +175,10 @@ class Possible:
         for at in found:
             found += at.children
         return found
+
+
+def _obeys_stops(machine: Miner | Gpu) -> bool:
+    return isinstance(machine, Miner) and not machine.faults.lies_about_stop
 
 
 def _machines_below(floor: Floor, machines: dict[str, Miner | Gpu]) -> dict[str, list[Miner | Gpu]]:

@@ -157,6 +157,22 @@ def test_a_machine_that_three_orders_in_a_row_did_not_reach_cannot_be_moved(
     assert world.possible.held_by(name) == excused
 
 
+def test_a_miner_that_lies_about_limits_can_be_brought_down_but_not_while_it_was_just_silent() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name = min(world.plant.miners)
+    world.plant.set_fault(name, "lies_about_limit", True)
+
+    world.possible.look()
+    heard = world.possible.held_by(name), world.possible.held_up_by(name)
+    world.shell.silenced.add(name)
+    world.possible.look()
+    world.shell.silenced.discard(name)
+    world.possible.look()
+
+    assert heard == ("liar", "")
+    assert world.possible.held_up_by(name) == "silent"
+
+
 def test_a_machine_that_is_not_sent_any_more_orders_can_be_moved() -> None:
     world = World(SEED, 60.0, devices=24, only=())
     name = min(world.plant.miners)
