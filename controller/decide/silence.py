@@ -53,7 +53,10 @@ def beside_w(
     together_w = np.where(dark, load(tree, fleet.node, may_rise_w), 0)
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
     expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
-    expected_w -= _hidden_w(tree, fleet, known, silent, np.where(changed & known.seen, claimed_w, 0))
+    unheard_w = load(tree, fleet.node, np.where(silent & (known.truth == NEVER), known.worst_w, 0))
+    shown_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all of it from the first moment
+    hides_w = np.where(changed & known.seen, np.maximum(0, claimed_w - shown_w), 0)
+    hidden_w = load(tree, fleet.node, hides_w)
     risers = np.flatnonzero(may_rise_w)
     risers = risers[np.argsort(-may_rise_w[risers])]
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
@@ -62,31 +65,33 @@ def beside_w(
             continue
         here = risers[(tree.way[fleet.node[risers]] == node).any(axis=1)]
         at_once_w = int(together_w[tree.below(node)].max())
-        spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), meters[node], margin)
+        hidden = int(unheard_w[node]), int(hidden_w[node])
+        spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), hidden, meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
     return other_w - sum_up(tree, relief_w)
 
 
-def _hidden_w(tree: Tree, fleet: Fleet, known: Columns, silent: Flags, starting_w: Ints) -> Ints:
-    """Watts below each node that machines which may still be starting do not draw yet, for all that is known,
-    and that others may draw in their place who were never heard. Of who was heard it is known what they drew.
-    """
-    unknown_w = load(tree, fleet.node, np.where(silent & (known.truth == NEVER), known.worst_w, 0))
-    if not unknown_w.any():
-        return unknown_w
-    shown_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all of it from the first moment
-    return np.minimum(unknown_w, load(tree, fleet.node, np.maximum(0, starting_w - shown_w)))
-
-
-def _spared_w(may_rise_w: Ints, at_once_w: int, expected_w: int, meter: NodeMemory, margin: float) -> int:
+def _spared_w(
+    may_rise_w: Ints,
+    at_once_w: int,
+    expected_w: int,
+    hidden: tuple[int, int],
+    meter: NodeMemory,
+    margin: float,
+) -> int:
     """Watts that the silent below one meter count too much, who may rise by so much, the most first, of those
-    some together. A meter that stood still for as long as is remembered may be stuck, and says nothing."""
+    some together. Of who was heard it is known what they drew. What those draw that never were may be
+    `hidden`: so many watts at most, behind so many that changing machines may draw and do not. A meter that
+    stood still for as long as is remembered may be stuck, and says nothing.
+    """
     metered_w = shown_w(meter.recent)
     if meter.doubted or not moves(metered_w):
         return 0
     risers_w = max(int(may_rise_w[: math.ceil(RISING * len(may_rise_w))].sum()), at_once_w)
-    beyond_w = max(0.0, metered_w[-1] * (1 - METER_ERROR) - expected_w)
+    beyond_w = metered_w[-1] * (1 - METER_ERROR) - expected_w
+    unheard_w, behind_w = hidden
+    beyond_w = max(0.0, beyond_w, min(unheard_w, beyond_w + behind_w))
     # Part of the margin is for the meter's own error; the rest is for what it will show next.
     in_margin_w = min(risers_w, max(0.0, margin - METER_ERROR) * metered_w[-1])
     return math.floor(int(may_rise_w.sum()) - risers_w + in_margin_w - beyond_w)

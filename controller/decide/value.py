@@ -33,6 +33,8 @@ IDLE_WORTH = 0.25
 IDLE_TOGETHER = 0.3
 LEAVING_SHARE = {OnShortage.SUSPEND: 0.1, OnShortage.REQUEUE: 0.5}
 """What setting a job aside costs, as a share of what it earns: a suspended one goes on where it was."""
+BEYOND_NOISE = 1.02
+"""A draw that far above what was learned of a device is no noise: of a liar nothing is learned any more."""
 DWELLING = 1e3
 """USD per hour: a device changed a moment ago is left alone unless a limit leaves no other way."""
 
@@ -165,9 +167,10 @@ def offers(
 
 def _shown_bias(fleet: Fleet, known: Columns) -> Floats:
     """What each device is reckoned to draw, over nominal, where it is and above. One that is where it was
-    told to be, and draws more than was learned of it, will not draw less by being left there."""
+    told to be, and draws clearly more than was learned of it, will not draw less by being left there."""
+    shown = known.worst_w / np.maximum(known.now_w, 1)
     shows = (known.truth == CODE[Truth.CONFIRMED]) & (known.now_w > fleet.floor_w) & (known.stuck_w == 0)
-    return np.maximum(known.bias, np.where(shows, known.worst_w / np.maximum(known.now_w, 1), 0.0))
+    return np.where(shows & (shown > BEYOND_NOISE * known.bias), shown, known.bias)
 
 
 def _enough(fleet: Fleet, known: Columns, jobs: _Jobs) -> Ints:
