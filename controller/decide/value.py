@@ -150,11 +150,9 @@ def offers(
     free = obeys[taken]
     start = np.zeros(len(fleet) + 1, np.int64)
     np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
-    counts_w = np.where(
-        power_w[at] < known.now_w[taken],
-        counted_w(power_w[at], known.bias[taken]),
-        counted_w(power_w[at], _shown_bias(fleet, known)[taken]),
-    )
+    below = power_w[at] < known.now_w[taken]
+    bias = np.where(below, known.bias[taken], _shown_bias(fleet, known)[taken])
+    counts_w = counted_w(power_w[at], bias)
     counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
     return Offers(
         start=start,
