@@ -23,6 +23,8 @@ GAP_S = 10.0
 NOTICED_S = 15.0
 """Watts that a machine takes beyond what it was told are seen at its next reading, which may be lost once;
 with two ticks on top, others have come down for it."""
+NOTHING_LEFT_W = 30.0
+"""A node that so nearly draws the least that it could be brought to was brought there."""
 HOT_MEMORY_S = 240.0
 """A miner that could not be moved for a moment of so long before it tripped is nobody's fault."""
 RAMP_WINDOWS_S = (10, 60)
@@ -164,7 +166,7 @@ class Judge:
                 excuse = "unforeseen"
             elif self._possible.claimed_w(node) <= limit_w:
                 excuse = "claims"
-            if least.watts > limit_w:
+            if least.watts > min(limit_w, power_w - NOTHING_LEFT_W):
                 excuse = "+".join(sorted(least.because)) or "load alone"
             self._excuse[node] = now_s, excuse
         return excuse
