@@ -89,6 +89,7 @@ class Lane:
         self._poll_s = ASIC_POLL_S if spec.kind is DeviceKind.ASIC else GPU_POLL_S
         self._waiting: SetPoint | None = None
         self._busy = False
+        self._posts = 0
         self._quick_until_s = 0.0
         self._said: tuple[float, ...] = ()
         self._last: Reading | None = None
@@ -102,7 +103,9 @@ class Lane:
         self._waiting = None
 
     def post(self, command: SetPoint) -> None:
+        """A poll that is under way is given up for a command, as the daemon does."""
         self._waiting = command
+        self._posts += 1
         if not self._busy:
             self._busy = True
             self._shell.clock.after(self._shell.random.uniform(0.0, 0.4), self._apply)
@@ -129,14 +132,14 @@ class Lane:
                 late = rates.late_reads and rnd.random() < rates.late_reads
                 if reading is not None and late:
                     late_s = rnd.uniform(0.3, READ_DEADLINE_S)
-                    shell.clock.after(late_s, partial(self._arrived, reading))
+                    shell.clock.after(late_s, partial(self._arrived, reading, self._posts))
                     every_s = max(every_s, late_s + 0.1)
                 elif reading is not None:
                     self._heard.readings[self.spec.id] = Sample(now_s, reading)
         shell.clock.after(every_s, self._poll, every=PHASE)
 
-    def _arrived(self, reading: Reading) -> None:
-        if not self._busy:
+    def _arrived(self, reading: Reading, posts: int) -> None:
+        if not self._busy and posts == self._posts:
             self._heard.readings[self.spec.id] = Sample(self._shell.clock.now_s, reading)
 
     def _reading(self, now_s: float) -> Reading | None:
@@ -265,7 +268,7 @@ class Lane:
         ):
             reading = self._reading(shell.clock.now_s)
             if reading is not None:
-                self._arrived(reading)
+                self._arrived(reading, self._posts)
 
 
 class Shell:
