@@ -54,9 +54,11 @@ def beside_w(
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
     expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
     unheard_w = load(tree, fleet.node, np.where(silent & (known.truth == NEVER), known.worst_w, 0))
-    shown_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all of it from the first moment
-    hides_w = np.where(changed & known.seen, np.maximum(0, claimed_w - shown_w), 0)
-    hidden_w = load(tree, fleet.node, hides_w)
+    behind_w = np.zeros_like(other_w)
+    if unheard_w.any():
+        sure_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all from the first moment
+        spare_w = np.where(changed & known.seen, np.maximum(0, claimed_w - sure_w), 0)
+        behind_w = load(tree, fleet.node, spare_w)
     risers = np.flatnonzero(may_rise_w)
     risers = risers[np.argsort(-may_rise_w[risers])]
     relief_w, carried_w = np.zeros_like(other_w), np.zeros_like(other_w)
@@ -65,7 +67,7 @@ def beside_w(
             continue
         here = risers[(tree.way[fleet.node[risers]] == node).any(axis=1)]
         at_once_w = int(together_w[tree.below(node)].max())
-        hidden = int(unheard_w[node]), int(hidden_w[node])
+        hidden = int(unheard_w[node]), int(behind_w[node])
         spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), hidden, meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]

@@ -137,12 +137,14 @@ class Possible:
 
     def held_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
         """Why a machine cannot be moved, or could not be within the last seconds; empty if it can."""
-        at_s, held_by = self._held_s.get(name, (-math.inf, ""))
-        return held_by if self._plant.now_s - at_s <= within_s else ""
+        return self._lately(self._held_s, name, within_s)
 
     def held_up_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
         """The same of being brought down: a miner that only lies about limits obeys a stop."""
-        at_s, held_by = self._held_up_s.get(name, (-math.inf, ""))
+        return self._lately(self._held_up_s, name, within_s)
+
+    def _lately(self, held_s: dict[str, tuple[float, str]], name: str, within_s: float) -> str:
+        at_s, held_by = held_s.get(name, (-math.inf, ""))
         return held_by if self._plant.now_s - at_s <= within_s else ""
 
     def _held_by(self, name: str, machine: Miner | Gpu) -> str:
