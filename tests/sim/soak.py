@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.sim import recovery, story
 from tests.sim.careless import careless
-from tests.sim.process import checked
+from tests.sim.process import Decide, checked
 from tests.sim.results import Results
 from tests.sim.swarm import KINDS
 from tests.sim.world import Result, World, play
@@ -57,7 +57,7 @@ def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
         results = [result for result in kept.read() if result.seed in seeds] if asked.resume else []
     done = {result.seed for result in results}
     work = [
-        (seed, asked.minutes * 60, asked.devices, asked.only, asked.careless)
+        (seed, asked.minutes * 60, asked.devices, asked.only, _controller(asked))
         for seed in seeds
         if seed not in done
     ]
@@ -105,9 +105,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def _play(work: tuple[int, float, int, list[str] | None, bool]) -> Result:
-    seed, duration_s, devices, only, is_careless = work
-    decide = careless if is_careless else checked
+def _controller(asked: argparse.Namespace) -> Decide:
+    return careless if asked.careless else checked
+
+
+def _play(work: tuple[int, float, int, list[str] | None, Decide]) -> Result:
+    seed, duration_s, devices, only, decide = work
     return play(seed, duration_s, devices, only=only, cpu=time.process_time, decide=decide)
 
 
@@ -120,6 +123,8 @@ def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
     replay = f".venv/bin/python -m tests.sim.soak --seed {result.seed} --trace"
     if asked.minutes != MINUTES or asked.devices != DEVICES:
         replay += f" --minutes {asked.minutes:g} --devices {asked.devices}"
+    if asked.careless:
+        replay += " --careless"
     more = [f"  ... and {len(found) - 5} more"] if len(found) > 5 else []
     return [
         f"seed {result.seed}: {', '.join(result.on)}",
@@ -178,7 +183,7 @@ def _at(ordered: Sequence[float], share: float) -> float:
 def _trace(asked: argparse.Namespace) -> int:
     """Play a seed, and again up to the end of what is of interest, telling all that happens there."""
     seed, duration_s, devices = asked.seed, asked.minutes * 60, asked.devices
-    result = play(seed, duration_s, devices, only=asked.only)
+    result = play(seed, duration_s, devices, only=asked.only, decide=_controller(asked))
     print(f"seed {seed}: {', '.join(result.on)}")
     for line in (*([result.died] if result.died else []), *result.breaches[:20]):
         print(f"  {line}")
@@ -193,7 +198,7 @@ def _trace(asked: argparse.Namespace) -> int:
         if world.plan is not None:
             print("\n".join(story.node_lines(world.plan, world.plant, where)))
 
-    world = World(seed, duration_s, devices, only=asked.only, say=say)
+    world = World(seed, duration_s, devices, only=asked.only, say=say, decide=_controller(asked))
     where = result.where if result.where in world.plant.nodes else world.floor.site.root.id
     world.end_s = centre_s + AFTER_S
     for shown_s in (centre_s - SHOWN_S, centre_s, centre_s + SHOWN_S):
