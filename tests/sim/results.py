@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tests.sim.world import Result
 
 
 class Results:
-    """`minutes` and `devices` are what the seeds are played with: a file holds results of one kind only."""
+    """`kind` is what the seeds are played with, by name: a file holds results of one kind only."""
 
-    def __init__(self, path: Path, minutes: float, devices: int) -> None:
+    def __init__(self, path: Path, kind: Mapping[str, Any]) -> None:
         self._path = path
-        self._kind = {"minutes": minutes, "devices": devices}
+        self._kind = dict(kind)
 
     def read(self) -> list[Result]:
         """One per seed, the newest. Raises `ValueError` naming the line that is no result of this kind."""

@@ -16,10 +16,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.sim import recovery, story
 from tests.sim.careless import careless
-from tests.sim.process import Decide, checked
+from tests.sim.process import checked
 from tests.sim.results import Results
 from tests.sim.swarm import KINDS
 from tests.sim.world import Result, World, play
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     if asked.trace:
         return _trace(asked)
-    kept = None if asked.out is None else Results(asked.out, asked.minutes, asked.devices)
+    kept = None if asked.out is None else Results(asked.out, _kind(asked))
     try:
         results = kept.read() if kept is not None and asked.table else _played(asked, kept)
     except ValueError as error:
@@ -56,11 +57,7 @@ def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
         kept.mend()
         results = [result for result in kept.read() if result.seed in seeds] if asked.resume else []
     done = {result.seed for result in results}
-    work = [
-        (seed, asked.minutes * 60, asked.devices, asked.only, _controller(asked))
-        for seed in seeds
-        if seed not in done
-    ]
+    work = [(seed, asked) for seed in seeds if seed not in done]
     processes = max(1, min(asked.processes, len(work)))
     with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
         for result in pool.imap_unordered(_play, work):
@@ -93,6 +90,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--careless", action="store_true", help="what a controller reaches that believes old readings"
     )
     parser.add_argument(
+        "--exactly", nargs="*", choices=KINDS, help="these faults in every seed, instead of a mix of all"
+    )
+    parser.add_argument(
         "--trace", action="store_true", help="with --seed: tell what happened around a breach"
     )
     parser.add_argument("--only", nargs="*", choices=KINDS, help="with --seed: leave out all other faults")
@@ -105,13 +105,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def _controller(asked: argparse.Namespace) -> Decide:
-    return careless if asked.careless else checked
+def _kind(asked: argparse.Namespace) -> dict[str, Any]:
+    """What makes results comparable, as it stands in a file of them."""
+    return {name: getattr(asked, name) for name in ("minutes", "devices", "careless", "exactly", "only")}
 
 
-def _play(work: tuple[int, float, int, list[str] | None, Decide]) -> Result:
-    seed, duration_s, devices, only, decide = work
-    return play(seed, duration_s, devices, only=only, cpu=time.process_time, decide=decide)
+def _terms(asked: argparse.Namespace) -> dict[str, Any]:
+    """What every seed of a run is played with."""
+    return {
+        "duration_s": asked.minutes * 60,
+        "devices": asked.devices,
+        "only": asked.only,
+        "exactly": asked.exactly,
+        "decide": careless if asked.careless else checked,
+    }
+
+
+def _play(work: tuple[int, argparse.Namespace]) -> Result:
+    seed, asked = work
+    return play(seed, cpu=time.process_time, **_terms(asked))
 
 
 def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
@@ -125,6 +137,8 @@ def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
         replay += f" --minutes {asked.minutes:g} --devices {asked.devices}"
     if asked.careless:
         replay += " --careless"
+    if asked.exactly is not None:
+        replay += f" --exactly {' '.join(asked.exactly)}"
     more = [f"  ... and {len(found) - 5} more"] if len(found) > 5 else []
     return [
         f"seed {result.seed}: {', '.join(result.on)}",
@@ -182,9 +196,8 @@ def _at(ordered: Sequence[float], share: float) -> float:
 
 def _trace(asked: argparse.Namespace) -> int:
     """Play a seed, and again up to the end of what is of interest, telling all that happens there."""
-    seed, duration_s, devices = asked.seed, asked.minutes * 60, asked.devices
-    result = play(seed, duration_s, devices, only=asked.only, decide=_controller(asked))
-    print(f"seed {seed}: {', '.join(result.on)}")
+    result = play(asked.seed, **_terms(asked))
+    print(f"seed {asked.seed}: {', '.join(result.on)}")
     for line in (*([result.died] if result.died else []), *result.breaches[:20]):
         print(f"  {line}")
     centre_s = result.first_s if asked.at is None else asked.at
@@ -198,7 +211,7 @@ def _trace(asked: argparse.Namespace) -> int:
         if world.plan is not None:
             print("\n".join(story.node_lines(world.plan, world.plant, where)))
 
-    world = World(seed, duration_s, devices, only=asked.only, say=say, decide=_controller(asked))
+    world = World(asked.seed, say=say, **_terms(asked))
     where = result.where if result.where in world.plant.nodes else world.floor.site.root.id
     world.end_s = centre_s + AFTER_S
     for shown_s in (centre_s - SHOWN_S, centre_s, centre_s + SHOWN_S):

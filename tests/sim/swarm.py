@@ -131,11 +131,19 @@ class _Draw:
         return chosen
 
 
-def draw_swarm(seed: int, floor: Floor, calm_s: float, only: Collection[str] | None = None) -> Swarm:
+def draw_swarm(
+    seed: int,
+    floor: Floor,
+    calm_s: float,
+    only: Collection[str] | None = None,
+    exactly: Collection[str] | None = None,
+) -> Swarm:
     """`only` takes away all other kinds, to find out which of them a failure needs; it may move the times at
-    which the rest come."""
+    which the rest come. `exactly` these are in every seed, and no others."""
     rnd = random.Random(f"{seed}/swarm")
     on = tuple(kind for kind in KINDS if rnd.random() < ON)
+    if exactly is not None:
+        on = tuple(kind for kind in KINDS if kind in exactly)
     if only is not None:
         on = tuple(kind for kind in on if kind in only)
     draw = _Draw(random=rnd, floor=floor, calm_s=calm_s, on=on, intensity=rnd.choice([0.5, 1.0, 1.0, 2.0]))

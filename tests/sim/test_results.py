@@ -12,7 +12,7 @@ from tests.sim.world import Result
 
 def test_a_result_that_was_not_written_to_its_end_is_played_again(tmp_path: Path) -> None:
     path = tmp_path / "soak.jsonl"
-    kept = Results(path, 120.0, 100)
+    kept = Results(path, {"minutes": 120.0, "devices": 100})
     first = Result(seed=1, on=("kills",), breaches=["cap at site"], excuses_s={"node: claims": 2.5})
     kept.append(first)
     with path.open("a") as file:
@@ -26,7 +26,7 @@ def test_a_result_that_was_not_written_to_its_end_is_played_again(tmp_path: Path
 
 def test_results_of_another_kind_are_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "soak.jsonl"
-    Results(path, 120.0, 100).append(Result(seed=1, on=()))
+    Results(path, {"minutes": 120.0, "faults": ["hangs"]}).append(Result(seed=1, on=()))
 
-    with pytest.raises(ValueError, match=r"soak.jsonl:1: a result of .*120"):
-        Results(path, 60.0, 100).read()
+    with pytest.raises(ValueError, match=r"soak.jsonl:1: a result of .*hangs"):
+        Results(path, {"minutes": 120.0, "faults": None}).read()

@@ -72,6 +72,7 @@ class World:
         devices: int = 100,
         *,
         only: Collection[str] | None = None,
+        exactly: Collection[str] | None = None,
         say: Say = nothing,
         cpu: Callable[[], float] = lambda: 0.0,
         decide: Decide = checked,
@@ -80,7 +81,7 @@ class World:
         self.say = say
         self.floor = draw_floor(seed, devices)
         calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
-        self.swarm = draw_swarm(seed, self.floor, calm_s, only)
+        self.swarm = draw_swarm(seed, self.floor, calm_s, only, exactly)
         self.plant = Plant(self.floor.plant, seed)
         self.clock = Clockwork()
         self.orders: set[str] = set()
@@ -268,13 +269,14 @@ def play(
     devices: int = 100,
     *,
     only: Collection[str] | None = None,
+    exactly: Collection[str] | None = None,
     say: Say = nothing,
     cpu: Callable[[], float] = lambda: 0.0,
     decide: Decide = checked,
 ) -> Result:
     """Run one seed to its end and say what became of it."""
     began_s = cpu()
-    world = World(seed, duration_s, devices, only=only, say=say, cpu=cpu, decide=decide)
+    world = World(seed, duration_s, devices, only=only, exactly=exactly, say=say, cpu=cpu, decide=decide)
     result = Result(seed=seed, on=world.swarm.on)
     try:
         world.run()
