@@ -32,19 +32,20 @@ Tool = Callable[[str], str]
 
 
 async def said_by(program: str, *arguments: str) -> tuple[int, str]:
-    """Its exit status, and all that it wrote."""
+    """Its exit status and what it answered; of one that failed its complaints too. Where net-snmp runs for
+    the first time it says on the side which directories it made."""
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(DEADLINE_S):
-            output, _ = await process.communicate()
+            output, aside = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return process.returncode, output.decode()
+    return process.returncode, (output + aside if process.returncode else output).decode()
 
 
 # -- SNMP -----------------------------------------------------------------------------------------------
