@@ -103,17 +103,27 @@ class Possible:
         for name, machine in self._machines.items():
             silent_s, why = self._held_s.get(name, (-math.inf, ""))
             booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
-            if booted or machine.watts <= self._told_w(name) * (1 + TOLD_SLACK) + TOLD_SLACK_W:
+            if booted or machine.watts <= _slack_w(self._told_w(name)):
                 self._surplus.pop(name, None)
             else:
                 since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
                 if machine.watts > 2 * least_w and self._says_nothing(name, machine):
                     since_s, least_w = now_s, machine.watts
+                if self._stands_still(name, machine):
+                    since_s = now_s
                 self._surplus[name] = since_s, min(least_w, machine.watts)
             if self._is_silent(name, machine):
                 self._silent_s.setdefault(name, now_s)
             else:
                 self._silent_s.pop(name, None)
+
+    def _stands_still(self, name: str, machine: Miner | Gpu) -> bool:
+        """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that."""
+        heard = self._shell.heard.readings.get(name)
+        frozen = isinstance(machine, Miner) and machine.faults.frozen_reads
+        if heard is None or not frozen:
+            return False
+        return heard.value.draw.watts <= _slack_w(self._told_w(name))
 
     def _says_nothing(self, name: str, machine: Miner | Gpu) -> bool:
         """Whether it says it sleeps, and tells no watts: whether it idles or works then is not to be seen."""
@@ -177,6 +187,10 @@ class Possible:
         for at in found:
             found += at.children
         return found
+
+
+def _slack_w(told_w: float) -> float:
+    return told_w * (1 + TOLD_SLACK) + TOLD_SLACK_W
 
 
 def _obeys_stops(machine: Miner | Gpu) -> bool:

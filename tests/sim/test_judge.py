@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import Inputs, Plan, Sample
 from controller.decide.snapshot import State
-from controller.domain.devices import Quality
-from controller.domain.power import NO_LIMIT
+from controller.domain.devices import Quality, Reading
+from controller.domain.power import NO_LIMIT, Power
 from controller.domain.site import Site
 from simulators.physics.miner import MinerState
 from tests.sim.careless import careless
@@ -204,6 +204,25 @@ def test_what_a_liar_takes_is_unforeseen_until_it_was_read_or_is_stale(
         return possible.unforeseen_w(miner.node, within_s=17.0)
 
     assert [at(second) > 0 for second in range(looked_s + 1)][-1] is unforeseen
+
+
+@pytest.mark.parametrize(("says_w", "looked_s", "unforeseen"), [(30, 50, True), (3000, 20, False)])
+def test_what_a_liar_takes_is_unforeseen_while_its_reading_stands_still_where_it_was_told_to_be(
+    says_w: int, looked_s: int, unforeseen: bool
+) -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name, miner = min(world.plant.miners.items())
+    possible = Possible(world.floor, world.plant, world.shell)
+    world.shell.told[name] = Told(-100.0, 30, 30)
+    world.plant.set_fault(name, "frozen_reads", True)
+    stuck = Reading(device=name, draw=Power(says_w), quality=Quality.MEASURED)
+    world.shell.heard.readings[name] = Sample(0.0, stuck)
+
+    def unforeseen_at(second: int) -> bool:
+        world.plant.advance(float(second))
+        return possible.unforeseen_w(miner.node, within_s=17.0) > 0
+
+    assert [unforeseen_at(second) for second in range(looked_s + 1)][-1] is unforeseen
 
 
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
