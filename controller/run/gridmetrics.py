@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from controller.domain.grid import Link
 from controller.run.board import LinkStats, Operator
+from controller.run.families import counter, gauge, keyed
 
-PREFIX = "wattshift_operator_"
 FIRST = "grid"
 """What the operator of the `[grid]` table is called: it has no name of its own."""
 
@@ -29,17 +28,11 @@ COUNTERS: Mapping[str, tuple[str, Callable[[LinkStats], int]]] = {
 
 def operator_metrics(operators: Iterable[Operator]) -> Iterator[Metric]:
     named = [(operator.name or FIRST, operator) for operator in operators]
-    up = GaugeMetricFamily(PREFIX + "up", "1 while what it wants is known", labels=("operator",))
-    behind = GaugeMetricFamily(
-        PREFIX + "clock_behind_seconds", "Our clock minus the operator's", labels=("operator",)
-    )
-    for name, operator in named:
-        up.add_metric((name,), operator.state is Link.UP)
-        behind.add_metric((name,), operator.stats.operator_behind_s)
-    yield up
-    yield behind
+    up = {name: operator.state is Link.UP for name, operator in named}
+    behind_s = {name: operator.stats.operator_behind_s for name, operator in named}
+    yield gauge("operator_up", "1 while what it wants is known", keyed(up), "operator")
+    says = "Our clock minus the operator's"
+    yield gauge("operator_clock_behind_seconds", says, keyed(behind_s), "operator")
     for word, (says, count) in COUNTERS.items():
-        counter = CounterMetricFamily(PREFIX + word, says, labels=("operator",))
-        for name, operator in named:
-            counter.add_metric((name,), count(operator.stats))
-        yield counter
+        counts = {name: count(operator.stats) for name, operator in named}
+        yield counter(f"operator_{word}", says, keyed(counts), "operator")

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from controller.run.board import JournalStats
-
-PREFIX = "wattshift_journal_"
+from controller.run.families import counter, plain
 
 
 def journal_metrics(stats: JournalStats) -> Iterator[Metric]:
-    yield CounterMetricFamily(
-        PREFIX + "rows_lost", "Rows of evidence that will never be written", value=stats.lost_rows
-    )
-    yield GaugeMetricFamily(PREFIX + "rows_waiting", "Rows that wait to be written", value=stats.waiting_rows)
-    yield GaugeMetricFamily(
-        PREFIX + "failing", "1 while the journal cannot be written", value=int(stats.is_failing)
-    )
-    yield GaugeMetricFamily(
-        PREFIX + "archive_failing",
-        "1 while finished days cannot be archived",
-        value=int(stats.is_archive_failing),
-    )
+    lost = [((), stats.lost_rows)]
+    yield counter("journal_rows_lost", "Rows of evidence that will never be written", lost)
+    yield plain("journal_rows_waiting", "Rows that wait to be written", stats.waiting_rows)
+    yield plain("journal_failing", "1 while the journal cannot be written", stats.is_failing)
+    says = "1 while finished days cannot be archived"
+    yield plain("journal_archive_failing", says, stats.is_archive_failing)
