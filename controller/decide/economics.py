@@ -16,6 +16,8 @@ from controller.domain.site import Prices, Site
 
 CONSTANT = "constant"
 """The source of a price that stands in the site file. No source may be called so."""
+LEAST_SHED_S = 1.0
+"""However soon an event is over, what is shed for it is shed for so long."""
 SOAK_USD_PER_KWH = -1e-4
 """What energy costs under a set-point at most: the least that lets machines run that earn nothing at all."""
 
@@ -90,7 +92,12 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         reduction_paid=_limited_by_event(grid, inputs.utc_s),
     )
     horizon_s = site.policy.switch_horizon_s
-    return Valuation(prices=inputs.prices, usd_per_kwh=usd_per_kwh, horizon_s=horizon_s)
+    return Valuation(
+        prices=inputs.prices,
+        usd_per_kwh=usd_per_kwh,
+        horizon_s=horizon_s,
+        shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
+    )
 
 
 def _limited_by_event(grid: GridNow, utc_s: float) -> bool:

@@ -174,14 +174,18 @@ def _shed(
     premium: float,
 ) -> float | None:
     """The least that a kWh taken from here costs: what keeps a job where it is included, and the output that
-    a device loses by going to a lower point than it is at."""
+    a device loses by going to a lower point than it is at, and a miner by being started again."""
     lower = [point for point in _points(spec, work) if point.power < now.power]
     if lower == [spec.floor] and _protected(work):
         return math.inf
-    retune_s = RETUNE_ASIC_S if spec.kind is DeviceKind.ASIC else RETUNE_GPU_S
+    asic = spec.kind is DeviceKind.ASIC
+    retuned = min(1.0, (RETUNE_ASIC_S if asic else RETUNE_GPU_S) / valuation.shed_s)
+    restarted = min(1.0, spec.restart_s / valuation.shed_s) if asic else 0.0
     costs = []
     for point in lower:
-        lost = _output(spec, point, valuation, work) * retune_s / valuation.horizon_s
+        lost = _output(spec, point, valuation, work) * retuned
+        if point == spec.floor:
+            lost += _output(spec, spec.points[-1], valuation, work) * restarted
         kept = premium if point != spec.floor else 0.0
         worth = _earned(spec, point, valuation, work) - lost + kept
         costs.append((here - worth) / (now.power - point.power).in_kw)

@@ -35,14 +35,16 @@ class GridNow:
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
     met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
-    with the cap is owed from `due_by_utc_s` on. `target_events` make the `target`, the first of them asks for
-    it. `nodes` are limits of places within the site.
+    with the cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
+    `target_events` make the `target`, the first of them asks for it. `nodes` are limits of places within the
+    site.
     """
 
     cap: Bound = NO_LIMIT
     limit: Bound = NO_LIMIT
     due: Bound = NO_LIMIT
     due_by_utc_s: float = -math.inf
+    over_utc_s: float = math.inf
     cap_reason: CapReason = CapReason.NONE
     cap_event: str = ""
     target: Bound = NO_LIMIT
@@ -90,6 +92,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         limit=_lowest([*limits, *fallback])[0],
         due=_lowest([*due, *fallback])[0],
         due_by_utc_s=_due_by(whole, name, utc_s),
+        over_utc_s=next((event.end_utc_s for event in whole if event.id == name), math.inf),
         cap_reason=reason,
         cap_event=name,
         target=_lowest(targets)[0],

@@ -49,11 +49,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Valuation:
-    """How points are valued in one plan: prices, and the time over which a change must pay for itself."""
+    """How points are valued in one plan: prices, and the time over which a change must pay for itself. What
+    is shed is wanted back in `shed_s`: when the event that asks for it is over, or after that same time.
+    """
 
     prices: Prices
     usd_per_kwh: float
     horizon_s: float
+    shed_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -139,7 +142,9 @@ def offers(
     worth = earns
     if known.idle.any():
         worth = np.where(without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
-    worth = worth - np.where(stays, 0.0, output * _lost(fleet, known, valuation)[owner])
+    down, up = _changing(fleet, known, valuation)
+    worth = worth - np.where(stays, 0.0, output * np.where(power_w < now_w, down[owner], up[owner]))
+    worth -= np.where(at_floor, _stopping(fleet, known, output, valuation)[owner], 0.0)
     if working:
         worth += np.where(at_floor, 0.0, jobs.premium[owner])
     worth[dwells[owner] & here] += DWELLING
@@ -226,11 +231,25 @@ def without_work(fleet: Fleet, known: Columns) -> Flags:
     return known.idle
 
 
-def _lost(fleet: Fleet, known: Columns, valuation: Valuation) -> Floats:
-    """The share of its output that a device loses over the horizon by leaving the point where it is."""
+def _changing(fleet: Fleet, known: Columns, valuation: Valuation) -> tuple[Floats, Floats]:
+    """The shares of its output that a device loses by going to a lower point and to a higher one."""
     retune_s = np.where(fleet.gpu, RETUNE_GPU_S, RETUNE_ASIC_S)
-    lost_s = np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s)
-    return np.minimum(1.0, lost_s / valuation.horizon_s)  # it loses what it makes, and no more
+    rise_s = np.where(known.now_w == fleet.floor_w, fleet.restart_s, retune_s)
+    return _share(retune_s, valuation.shed_s), _share(rise_s, valuation.horizon_s)
+
+
+def _stopping(fleet: Fleet, known: Columns, output: Floats, valuation: Valuation) -> Floats:
+    """USD per hour that a running miner loses by being stopped: it is to be started again in `shed_s`. That
+    is what it makes at its highest, wherever it is now: who was lowered already is not the cheaper to stop.
+    """
+    most = output[fleet.start[1:] - 1]
+    runs = ~fleet.gpu & (known.at > 0)
+    works = np.where(known.idle, IDLE_WORTH, 1.0)
+    return np.where(runs, most * works * _share(fleet.restart_s, valuation.shed_s), 0.0)
+
+
+def _share(lost_s: Floats, over_s: float) -> Floats:
+    return np.minimum(1.0, lost_s / over_s)  # it loses what it makes, and no more
 
 
 def leaving(job: Job) -> float:

@@ -47,7 +47,7 @@ def main() -> None:
             rungs=(Rung(source="rtm", stale_after_s=900.0), Rung(source="dam", stale_after_s=900.0)),
         )
     ]
-    valuation = Valuation(prices=Prices(), usd_per_kwh=0.05, horizon_s=900.0)
+    valuation = Valuation(prices=Prices(), usd_per_kwh=0.05, horizon_s=900.0, shed_s=900.0)
     told(f"merit order of {DEVICES:,}", lambda: merit_order(plan, specs, valuation), rounds=10)
     told(f"a price out of {QUARTERS:,}", lambda: prices_now(ladder, series, 900.0 * QUARTERS / 2))
 

@@ -110,3 +110,18 @@ def test_a_set_point_is_met_by_machines_that_earn_nothing_and_were_stopped_for_i
     world.run(10)
 
     assert (stopped, world.watts()) == (False, 3_500)
+
+
+@pytest.mark.parametrize(("lasts_s", "old", "young"), [(240.0, "full", "low"), (math.inf, "sleep", "full")])
+def test_a_short_event_lowers_machines_where_a_long_one_stops_the_worst(
+    lasts_s: float, old: str, young: str
+) -> None:
+    worst = miner("old", points=(miner().points[0], replace(miner().points[2], rate=140.0)))
+    world = World(place(), [awake(worst), *(awake(miner(name)) for name in "abc")])
+    world.run(5)
+
+    world.events = (event(limit_w=10_700, start_s=world.now_s, end_s=world.now_s + lasts_s),)
+    world.run(15)
+
+    assert world.machines["old"].at.name == old
+    assert {world.machines[name].at.name for name in "abc"} == {young}

@@ -39,7 +39,7 @@ from tests.decide.builders import (
     working,
 )
 
-VALUATION = Valuation(prices=Prices(usd_per_ths_day=0.06), usd_per_kwh=0.05, horizon_s=900.0)
+VALUATION = Valuation(prices=Prices(usd_per_ths_day=0.06), usd_per_kwh=0.05, horizon_s=900.0, shed_s=900.0)
 
 
 def plan(
@@ -97,7 +97,19 @@ def test_the_machine_whose_kwh_earns_least_is_shed_first() -> None:
     found = order(specs, [spec.points[-1] for spec in specs])
 
     assert [(merit.device, merit.position) for merit in found.values()] == [("c", 1), ("b", 2), ("a", 3)]
-    assert found["b"].shed_usd_per_kwh == pytest.approx((200 * 0.06 / 24) / 3.47 - 0.05)
+    assert found["b"].shed_usd_per_kwh == pytest.approx((200 * 0.06 / 24) * (1 + 120 / 900) / 3.47 - 0.05)
+
+
+def test_to_shed_a_machine_for_a_short_time_costs_its_restart_as_well() -> None:
+    stopped = miner(points=full(200.0), restart_s=90.0)
+
+    def shed_usd_per_kwh(shed_s: float) -> float:
+        found = order([stopped], [stopped.points[-1]], valuation=replace(VALUATION, shed_s=shed_s))
+        assert found["m"].shed_usd_per_kwh is not None
+        return found["m"].shed_usd_per_kwh
+
+    cheapest = 200 * 0.06 / 24 * 0.1 / 3.47
+    assert shed_usd_per_kwh(900.0) - shed_usd_per_kwh(1e9) == pytest.approx(cheapest)
 
 
 def test_what_a_machine_earns_is_its_output_less_its_energy() -> None:

@@ -43,7 +43,7 @@ def given(
         fleet,
         known,
         works or {},
-        Valuation(prices=prices, usd_per_kwh=usd_per_kwh, horizon_s=900.0),
+        Valuation(prices=prices, usd_per_kwh=usd_per_kwh, horizon_s=900.0, shed_s=900.0),
         obeys=np.ones(len(specs), np.bool_),
         most_w=fleet.top_w,
         dwells=np.zeros(len(specs), np.bool_),

@@ -16,14 +16,15 @@ from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
 from controller.domain.power import Power
 from controller.domain.site import Prices
-from tests.decide.builders import FULL, GPU_POINTS, LOW, SLEEP, device, gpu, job, miner, site
+from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, job, miner, site
 
 
-def valuation(usd_per_kwh: float = 0.05, usd_per_ths_day: float = 0.05) -> Valuation:
+def valuation(usd_per_kwh: float = 0.05, usd_per_ths_day: float = 0.05, shed_s: float = 900.0) -> Valuation:
     return Valuation(
         prices=Prices(usd_per_ths_day=usd_per_ths_day, usd_per_kwh=usd_per_kwh),
         usd_per_kwh=usd_per_kwh,
         horizon_s=900.0,
+        shed_s=shed_s,
     )
 
 
@@ -41,16 +42,18 @@ def offered(
     dwelling: bool = False,
     pinned: bool = False,
     demand_w: float = math.inf,
+    shed_s: float = 900.0,
+    idle_s: float | None = None,
 ) -> Offers:
     here = site()
     fleet = fleet_of(here, tree_of(here), [spec])
     known = columns.empty(1)
-    known.put(fleet, {spec.id: device(now, demand_w=demand_w)})
+    known.put(fleet, {spec.id: device(now, demand_w=demand_w, idle_s=idle_s)})
     return offers(
         fleet,
         known,
         {} if it is None else {spec.id: it},
-        valuation(usd_per_kwh, usd_per_ths_day),
+        valuation(usd_per_kwh, usd_per_ths_day, shed_s),
         obeys=np.array([True]),
         most_w=fleet.top_w,
         dwells=np.array([dwelling]),
@@ -67,9 +70,18 @@ def worths(
     usd_per_kwh: float = 0.05,
     usd_per_ths_day: float = 0.05,
     dwelling: bool = False,
+    shed_s: float = 900.0,
+    idle_s: float | None = None,
 ) -> dict[str, float]:
     found = offered(
-        spec, now, it, usd_per_kwh=usd_per_kwh, usd_per_ths_day=usd_per_ths_day, dwelling=dwelling
+        spec,
+        now,
+        it,
+        usd_per_kwh=usd_per_kwh,
+        usd_per_ths_day=usd_per_ths_day,
+        dwelling=dwelling,
+        shed_s=shed_s,
+        idle_s=idle_s,
     )
     names = [spec.points[at].name for at in found.point]
     return dict(zip(names, found.worth.tolist(), strict=True))
@@ -99,8 +111,36 @@ def test_staying_costs_nothing_and_going_costs_output_that_the_horizon_must_earn
     assert stays - started == pytest.approx(hourly * 0.1)
 
 
-def test_going_to_sleep_loses_no_output_of_its_own() -> None:
-    assert worths(miner(), FULL)["sleep"] == pytest.approx(-0.03 * 0.05)
+@pytest.mark.parametrize(("shed_s", "lost"), [(900.0, 0.1), (180.0, 0.5), (90.0, 1.0), (10.0, 1.0)])
+def test_stopping_a_miner_costs_its_restart_in_the_time_until_it_is_wanted_again(
+    shed_s: float, lost: float
+) -> None:
+    stopped = worths(miner(restart_s=90.0), FULL, shed_s=shed_s)["sleep"]
+    asleep = worths(miner(restart_s=90.0), SLEEP, shed_s=shed_s)["sleep"]
+
+    assert asleep == pytest.approx(-0.03 * 0.05)
+    assert asleep - stopped == pytest.approx(200 * 0.05 / 24 * lost)
+
+
+def test_a_miner_that_was_lowered_is_not_the_cheaper_to_stop() -> None:
+    assert worths(miner(), LOW, shed_s=180.0)["sleep"] == worths(miner(), FULL, shed_s=180.0)["sleep"]
+
+
+def test_a_miner_that_is_lowered_loses_its_retuning_in_the_time_until_it_is_wanted_again() -> None:
+    hourly = 150 * 0.05 / 24
+    stays = worths(miner(), LOW)["low"]
+
+    assert stays - worths(miner(), FULL, shed_s=100.0)["low"] == pytest.approx(hourly * 20 / 100)
+    assert stays - worths(miner(), FULL, shed_s=5.0)["low"] == pytest.approx(hourly)
+
+
+def test_a_miner_without_work_costs_less_to_stop_than_one_that_works() -> None:
+    lost = [
+        -0.03 * 0.05 - worths(miner(), FULL, shed_s=240.0, idle_s=idle_s)["sleep"]
+        for idle_s in (None, NOW_S - 60)
+    ]
+
+    assert lost[1] == pytest.approx(0.25 * lost[0])
 
 
 @pytest.mark.parametrize(
