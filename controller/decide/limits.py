@@ -120,7 +120,7 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
     rated_is_cap = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
     return Limits(
         cap=cap,
-        due=root.limit if asked != grid.cap else tightest(root.limit, grid.due),
+        due=tightest(root.limit, grid.owed if asked != grid.cap else grid.due),
         cap_reason=grid.cap_reason if by_grid else rated_is_cap,
         cap_event=grid.cap_event if by_grid else "",
         bound_w=bound_w,
@@ -131,14 +131,15 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
 
 
 def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
-    """The grid's cap, until it is owed in full no further below what the site drew than its ramp allows."""
+    """The grid's cap, until it is owed in full no further below what the site drew than its ramp allows, nor
+    above what is owed already."""
     per_s, reach = site.root.ramp_down_per_s, moment.reach
     if isinstance(per_s, NoLimit) or isinstance(grid.cap, NoLimit) or reach is None:
         return grid.cap
     if grid.cap_reason is not CapReason.EVENT or moment.utc_s >= grid.due_by_utc_s:
         return grid.cap
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
-    return Limit(max(grid.cap.power, reach.power - fallen))
+    return tightest(Limit(max(grid.cap.power, reach.power - fallen)), grid.owed)
 
 
 def _watts(bound: Bound) -> int:

@@ -34,8 +34,9 @@ class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
 
     `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
-    met and not kept away from; `due` is the limit that the site is held to at this moment. Full compliance
-    with the cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
+    met and not kept away from; `due` is the limit that the site is held to at this moment, `owed` that of
+    events whose time to come down is over, whatever ramp another one leads along. Full compliance with the
+    cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
     `target_events` make the `target`, the first of them asks for it. `nodes` are limits of places within the
     site.
     """
@@ -43,6 +44,7 @@ class GridNow:
     cap: Bound = NO_LIMIT
     limit: Bound = NO_LIMIT
     due: Bound = NO_LIMIT
+    owed: Bound = NO_LIMIT
     due_by_utc_s: float = -math.inf
     over_utc_s: float = math.inf
     cap_reason: CapReason = CapReason.NONE
@@ -72,7 +74,11 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
 
     Before that, a site with a ramp down goes along it: the limit is reached as the lead time begins.
     """
-    ordered = sorted(events, key=lambda event: (event.priority, -event.version_utc_s, event.id))
+    places = {"", *(node.id for node in site.nodes)}  # a stored event may name one that the site file lost
+    ordered = sorted(
+        (event for event in events if event.node in places),
+        key=lambda event: (event.priority, -event.version_utc_s, event.id),
+    )
     active = tuple(event for event in ordered if interval_at(event, utc_s))
     whole = [event for event in ordered if event.node in ("", site.root.id)]
     limits = list(_limits(whole, utc_s, site.policy, site.root.ramp_down_per_s))
@@ -85,12 +91,14 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
     due = [(one.power, CapReason.EVENT, event.id) for one, event in now if isinstance(one, LimitSignal)]
+    owed = [one for one in due if utc_s >= _due_by(whole, one[2], utc_s)]
     fallback = [] if due or targets else _fallback(link, site.policy)
     cap, reason, name = _lowest([*limits, *targets, *fallback])
     return GridNow(
         cap=cap,
         limit=_lowest([*limits, *fallback])[0],
         due=_lowest([*due, *fallback])[0],
+        owed=_lowest([*owed, *fallback])[0],
         due_by_utc_s=_due_by(whole, name, utc_s),
         over_utc_s=next((event.end_utc_s for event in whole if event.id == name), math.inf),
         cap_reason=reason,
@@ -184,10 +192,19 @@ def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str]:
 
 
 def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> float:
+    """Only a limit is planned with before it begins."""
     edges = (
         edge
         for event in events
         for interval in event.intervals
-        for edge in (interval.start_utc_s - lead_s(policy, event), interval.start_utc_s, interval.end_utc_s)
+        for edge in (
+            interval.start_utc_s - (lead_s(policy, event) if _limits_load(interval) else 0.0),
+            interval.start_utc_s,
+            interval.end_utc_s,
+        )
     )
     return min((edge for edge in edges if edge > utc_s), default=math.inf)
+
+
+def _limits_load(interval: EventInterval) -> bool:
+    return any(isinstance(signal, LimitSignal) for signal in interval.signals)
