@@ -36,7 +36,9 @@ class Feeding:
         self._seen = seen
         self._queues = queues
         self._usable = _usable(seen, may) if queues else {}
-        self._too_much = _too_hot(seen, may, self._usable)
+        self._too_hot = _too_hot(seen, may, self._usable)
+        self._too_much: dict[str, Power] = {}
+        """What jobs needed on all of their GPUs that this GPU could not be one of."""
         self._aside: dict[str, Placement] = {}
         self._tries = 0
         self.kept = self._place(placed)
@@ -75,7 +77,12 @@ class Feeding:
         return list(jobs.place(self._queues, self._usable, before, self._may))
 
     def _may(self, gpu: str, job: Job) -> bool:
-        return gpu not in self._too_much or least(self._seen, gpu, job) < self._too_much[gpu]
+        cool = gpu not in self._too_hot or least(self._seen, gpu, job) < self._too_hot[gpu]
+        return cool and (gpu not in self._too_much or self._whole(gpu, job) < self._too_much[gpu])
+
+    def _whole(self, gpu: str, job: Job) -> Power:
+        """What the job needs on as many of these GPUs as it wants."""
+        return Power(least(self._seen, gpu, job).watts * job.gpus)
 
     def _has_enough(self, then: Ints, gpu: str, placement: Placement) -> bool:
         """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
@@ -86,9 +93,10 @@ class Feeding:
         return given.power >= least(self._seen, gpu, placement.status.job)
 
     def _rule_out(self, gpus: Iterable[str], gpu: str, job: Job, node: int) -> None:
-        """What the job needs is too much for the GPU, and for all others below the node in its way."""
+        """What the job needs is too much for the GPU, and for all others below the node in its way. One that
+        needs less in all may fit."""
         fleet, paths = self._seen.fleet, self._seen.tree.paths
-        needs = least(self._seen, gpu, job)
+        needs = self._whole(gpu, job)
         for other in gpus:
             if other == gpu or (node >= 0 and node in paths[fleet.node[fleet.row[other]]]):
                 self._too_much[other] = min(needs, self._too_much.get(other, needs))
