@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from controller.decide.plan import Alarm, AlarmKind, CapReason, Inputs, PriceNow
+from controller.decide.plan import Alarm, AlarmKind, Inputs, PriceNow
 from controller.decide.timeline import GridNow, interval_at
 from controller.decide.value import Valuation
 from controller.domain.grid import LimitSignal
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.prices import ANY_MODEL, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices, Site
 
@@ -88,8 +88,8 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     usd_per_kwh = energy_usd_per_kwh(
         inputs.prices,
         event_usd_per_kwh=grid.usd_per_kwh,
-        meets_target=grid.cap_reason is CapReason.TARGET,
-        reduction_paid=_limited_by_event(grid, inputs.utc_s),
+        meets_target=isinstance(grid.target, Limit),
+        reduction_paid=_limited_by_event(site, grid, inputs.utc_s),
     )
     horizon_s = site.policy.switch_horizon_s
     return Valuation(
@@ -100,11 +100,12 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     )
 
 
-def _limited_by_event(grid: GridNow, utc_s: float) -> bool:
-    """Whether an event asks for less load now: that is what a reduction is paid for."""
+def _limited_by_event(site: Site, grid: GridNow, utc_s: float) -> bool:
+    """Whether an event asks the whole site for less load now: that is what a reduction is paid for."""
     return any(
         isinstance(signal, LimitSignal)
         for event in grid.active
+        if event.node in ("", site.root.id)
         if (interval := interval_at(event, utc_s))
         for signal in interval.signals
     )

@@ -20,7 +20,7 @@ from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
-from controller.decide.plan import CapReason, Inputs, Plan, Truth
+from controller.decide.plan import Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
@@ -151,7 +151,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
-    may_run = profit.permitted(verdicts, meets_target=grid.cap_reason is CapReason.TARGET)
+    may_run = profit.permitted(verdicts, meets_target=isinstance(grid.target, Limit))
     may = freedom(seen, limits, may_run, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
