@@ -155,10 +155,12 @@ def _points(spec: DeviceSpec, work: Work | None) -> tuple[OperatingPoint, ...]:
 
 
 def _output(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
-    """USD per hour of what a device produces at `point`."""
+    """USD per hour of what a device produces at `point`. A floor that does not feed its job has none."""
     if spec.kind is DeviceKind.ASIC:
         return point.rate * valuation.prices.usd_per_ths_day / 24
-    return point.rate * work.job.usd_per_gpu_hour if work is not None else 0.0
+    if work is None or (point == spec.floor and floor_index(spec, work.job) > 0):
+        return 0.0
+    return point.rate * work.job.usd_per_gpu_hour
 
 
 def _earned(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:

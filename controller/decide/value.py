@@ -129,6 +129,7 @@ def offers(
         may = np.where(pinned[owner], here, may)
     may = np.where(obeys[owner], may, at_floor)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
+    output = np.where(at_floor & ~jobs.floor_feeds[owner], 0.0, output)
     earns = output - power_w / 1000 * valuation.usd_per_kwh
     stays = here | (now_w < 0)
     if working:
@@ -195,12 +196,13 @@ def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Jobs:
     """By row: what a full GPU earns, what setting its running job aside costs, the least point above the
-    floor that its work may have.
+    floor that its work may have, and whether its floor would do: where not, a job is set aside there.
     """
 
     usd_per_hour: Floats
     premium: Floats
     least: Ints
+    floor_feeds: Flags
 
 
 def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
@@ -208,6 +210,7 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
         usd_per_hour=np.zeros(len(fleet)),
         premium=np.zeros(len(fleet)),
         least=np.where(fleet.gpu, np.iinfo(np.int64).max, 0),
+        floor_feeds=np.ones(len(fleet), dtype=np.bool_),
     )
     for name, work in working.items():
         row = fleet.row.get(name)
@@ -215,7 +218,8 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
         found.premium[row] = leaving(work.job) if work.state is JobState.RUNNING else 0.0
-        found.least[row] = max(1, floor_index(fleet.specs[row], work.job))
+        least = floor_index(fleet.specs[row], work.job)
+        found.least[row], found.floor_feeds[row] = max(1, least), least == 0
     return found
 
 

@@ -95,9 +95,12 @@ def test_a_miner_earns_its_hashrate_and_pays_for_its_energy() -> None:
 
 def test_a_gpu_earns_its_throughput_and_without_a_job_only_costs() -> None:
     half = gpu(points=(replace(GPU_POINTS[0], rate=0.5), GPU_POINTS[-1]))
-    it = work(job(usd=3.0), JobState.QUEUED)
+    fed, starved = (
+        work(job(usd=3.0, flex=flex), JobState.QUEUED) for flex in (FlexTier.BROAD, FlexTier.MODERATE)
+    )
 
-    assert worths(half, half.floor, it, usd_per_kwh=0.0)["200w"] == pytest.approx(1.5)
+    assert worths(half, half.floor, fed, usd_per_kwh=0.0)["200w"] == pytest.approx(1.5)
+    assert worths(half, half.floor, starved, usd_per_kwh=0.1)["200w"] == pytest.approx(-0.02)
     assert worths(half, half.floor, usd_per_kwh=0.1)["200w"] == pytest.approx(-0.02)
 
 

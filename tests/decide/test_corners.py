@@ -1,0 +1,226 @@
+"""Events that overlap, set-points beside limits, jobs that do not fit: where something once went wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.decide.merit import merit_order
+from controller.decide.plan import AlarmKind, Plan
+from controller.decide.timeline import grid_now
+from controller.decide.value import Valuation
+from controller.domain.grid import EventStatus, GridEvent, Link
+from controller.domain.jobs import FlexTier, Job, JobAction, JobState, JobStatus, OnShortage
+from controller.domain.site import Prices
+from tests.decide.builders import (
+    GPU_POINTS,
+    NOW_S,
+    UTC_S,
+    at_point,
+    device,
+    event,
+    gpu,
+    inputs,
+    job,
+    miner,
+    node,
+    queue,
+    reading,
+    running,
+    site,
+)
+from tests.decide.steps import decide
+from tests.decide.world import Queue, World, asleep, awake, prices
+
+# --- events
+
+
+def ramped() -> World:
+    """350 kW of miners below a connection that may fall by 1 kW/s."""
+    world = World(
+        site(limit_w=500_000, ramp_down_w=1_000, meter="main"),
+        [awake(miner(f"m{at:02}"), delay_s=0.3) for at in range(100)],
+    )
+    world.run(20)
+    return world
+
+
+def slow(world: World) -> GridEvent:
+    return event("slow", limit_w=100_000, start_s=world.now_s, ramp_deadline_s=600.0)
+
+
+def test_an_emergency_limit_is_kept_at_once_while_another_event_still_ramps_down() -> None:
+    world = ramped()
+    world.events = (slow(world),)
+    world.run(60)
+
+    world.events += (event("now", limit_w=200_000, start_s=world.now_s),)
+    world.run(15)
+
+    assert world.watts() <= 200_000
+
+
+def test_a_limit_in_force_that_is_passed_is_an_alarm_while_another_event_ramps_down() -> None:
+    world = ramped()
+    world.events = (slow(world), event("now", limit_w=200_000, start_s=world.now_s))
+
+    plan = world.run(15)
+
+    passed = AlarmKind.CAP_PASSED in {alarm.kind for alarm in plan.alarms}
+    assert world.watts() <= 200_000 or passed
+
+
+def test_an_event_at_a_node_that_the_site_file_no_longer_has_does_not_end_the_process() -> None:
+    spec = miner()
+    said = inputs(spec, readings=[reading()], events=(event(limit_w=40, node="row-renamed"),))
+
+    _, plan = decide(site(limit_w=50_000), running({"m": device()}), said)
+
+    assert plan.ready
+
+
+def poor_miners(*events: GridEvent) -> World:
+    """Four miners that cost more than they earn."""
+    world = World(
+        site(limit_w=50_000, margin=0.0, meter="main"),
+        [asleep(miner(f"m{at}", settle_up_s=30.0), rise_s=5.0) for at in range(4)],
+    )
+    world.prices = prices(usd_per_ths_day=0.02)
+    world.run(30)
+    world.events = events
+    world.run(200)
+    return world
+
+
+@pytest.mark.parametrize("limit_w", [7_000, 8_000, 8_001])
+def test_a_set_point_is_met_as_far_as_a_limit_lets_it(limit_w: int) -> None:
+    world = poor_miners(event("wants", target_w=8_000), event("cap", limit_w=limit_w))
+
+    assert limit_w - 2_000 <= world.watts() <= limit_w
+
+
+def test_what_is_told_as_possible_of_a_set_point_is_what_the_site_comes_to() -> None:
+    world = poor_miners(event("wants", target_w=8_000), event("cap", limit_w=7_000))
+
+    told = next(standing for standing in world.plan.standings if standing.event == "wants")
+    assert told.status is EventStatus.INFEASIBLE
+    assert abs(told.possible.watts - world.watts()) <= 2_000
+
+
+def test_nothing_is_said_to_change_before_the_start_of_an_event_without_a_limit() -> None:
+    asks = event(usd_per_kwh=0.3, start_s=NOW_S + 100)
+
+    now = grid_now((asks,), UTC_S, Link.UP, site(event_lead_s=20.0))
+
+    assert now.next_change_utc_s == UTC_S + 100
+
+
+# --- money
+
+
+def test_what_an_event_pays_for_at_one_node_lowers_nothing_at_another() -> None:
+    rows = (node("a", limit_w=20_000), node("b", limit_w=20_000))
+    world = World(site(*rows, limit_w=50_000, margin=0.0), [awake(miner("ma", "a")), awake(miner("mb", "b"))])
+    world.prices = Prices(usd_per_ths_day=0.2, usd_per_kwh_reduced=0.4)
+    world.run(60)
+
+    world.events = (event(limit_w=2_500, node="a", start_s=world.now_s),)
+    world.run(60)
+
+    assert world.machines["mb"].at.name == "full"
+
+
+# --- jobs
+
+
+def gpus_with(limit_w: int, *jobs: Job, gpus: int) -> tuple[World, Queue]:
+    names = tuple(f"g{at}" for at in range(gpus))
+    jobs_queue = Queue("q", names)
+    for it in jobs:
+        jobs_queue.submit(it)
+    world = World(
+        site(limit_w=limit_w, margin=0.0), [asleep(gpu(name)) for name in names], queues=[jobs_queue]
+    )
+    return world, jobs_queue
+
+
+def at_work(jobs_queue: Queue) -> int:
+    return sum(status.state is JobState.RUNNING for status in jobs_queue.jobs.values())
+
+
+SMALL = tuple(job(f"small{at}", usd=2.0) for at in range(8))
+
+
+def test_a_job_too_large_for_the_watts_there_are_keeps_no_small_ones_from_them() -> None:
+    """Seven small ones fit 3.1 kW. The large one in front of them needs 3.2 kW, and none is ever started."""
+    world, jobs_queue = gpus_with(3_100, job("large", gpus=8, usd=3.0), *SMALL, gpus=8)
+
+    world.run(300)
+
+    assert at_work(jobs_queue) == 7
+
+
+def test_when_an_event_sets_a_large_job_aside_the_small_ones_behind_it_use_what_is_left() -> None:
+    world, jobs_queue = gpus_with(5_600, job("large", gpus=8, usd=3.0), *SMALL, gpus=8)
+    world.run(60)
+    assert at_work(jobs_queue) == 1
+
+    world.events = (event(limit_w=3_100, start_s=world.now_s),)
+    world.run(300)
+
+    assert at_work(jobs_queue) == 7
+
+
+def test_the_gap_counts_what_jobs_that_wait_would_earn() -> None:
+    waits, _ = gpus_with(3_100, job("large", gpus=8, usd=3.0), *SMALL, gpus=8)
+    works, _ = gpus_with(3_100, *SMALL, gpus=8)
+
+    found, best = waits.run(100), works.run(100)
+
+    missed = (best.value_per_hour - found.value_per_hour) / best.value_per_hour
+    assert found.gap >= missed - 1e-9
+
+
+def test_a_gpu_whose_floor_does_not_feed_its_job_earns_nothing_there() -> None:
+    """700 W: 400 and 300 W earn 5.0 USD per hour, 500 and 200 W with one job waiting 4.4."""
+    world, jobs_queue = gpus_with(
+        700, job("dear", usd=5.0, flex=FlexTier.BROAD), job("cheap", usd=2.0, flex=FlexTier.BROAD), gpus=2
+    )
+
+    plan = world.run(60)
+
+    assert (at_work(jobs_queue), round(plan.value_per_hour, 2)) == (2, 5.0)
+
+
+def test_a_running_job_is_not_suspended_for_less_than_it_earns() -> None:
+    specs = (gpu("g0"), gpu("g1"))
+    jobs = queue(
+        *(
+            JobStatus(
+                job=job(name, usd=usd, flex=FlexTier.BROAD, on_shortage=OnShortage.SUSPEND),
+                state=JobState.RUNNING,
+                gpus=(held,),
+            )
+            for name, usd, held in (("dear", 5.0, "g0"), ("cheap", 2.0, "g1"))
+        ),
+        gpus=["g0", "g1"],
+    )
+    said = inputs(*specs, readings=[at_point(spec, GPU_POINTS[5]) for spec in specs], queues=(jobs,))
+
+    _, plan = decide(site(limit_w=700), running({spec.id: device(GPU_POINTS[5]) for spec in specs}), said)
+
+    assert JobAction.SUSPEND not in {command.action for command in plan.job_commands}
+
+
+def test_a_gpu_whose_job_is_suspended_is_told_to_earn_nothing() -> None:
+    spec = gpu()
+    jobs = queue(JobStatus(job=job(usd=2.0), state=JobState.SUSPENDED, gpus=("g",)), gpus=["g"])
+    said = inputs(spec, readings=[at_point(spec, spec.floor)], queues=(jobs,))
+    _, plan = decide(site(limit_w=250), running({"g": device(spec.floor)}), said)
+
+    [merit] = merit_order(plan, (spec,), valuation(plan), (jobs,))
+
+    assert merit.usd_per_hour <= 0
+
+
+def valuation(plan: Plan) -> Valuation:
+    return Valuation(prices=Prices(), usd_per_kwh=0.05, horizon_s=900.0, shed_s=900.0)
