@@ -390,11 +390,9 @@ def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     ratio = reading.draw.watts / point.power.watts
     if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
-    elif (
-        ratio < BIAS_RANGE[0]
-        or state.lies
-        or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s)
-    ):
+    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
         return state
+    elif state.lies:
+        ratio = max(1.0, ratio)
     bias = state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias)
     return state if bias == state.bias else state._replace(bias=bias)
