@@ -178,12 +178,23 @@ def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     """The point a device is in: by its reported limit, else the lowest that covers its draw."""
-    reach = reading.setting.power if isinstance(reading.setting, Limit) else reading.draw
-    slack = SETTING_TOLERANCE if isinstance(reading.setting, Limit) else TOLERANCE
+    if isinstance(reading.setting, Limit):
+        return _set_at(spec, reading.setting.power)
     for point in spec.points:
-        if reach.watts <= with_slack_w(point.power, slack):
+        if reading.draw.watts <= with_slack_w(point.power, TOLERANCE):
             return point
     return spec.points[-1]
+
+
+def _set_at(spec: DeviceSpec, limit: Power) -> OperatingPoint:
+    """The lowest point that a limit may be that of; of points that lie nearer than that, the nearest."""
+    found = spec.points[-1]
+    for point in reversed(spec.points[:-1]):
+        covers = limit.watts <= with_slack_w(point.power, SETTING_TOLERANCE)
+        if not covers or limit.watts - point.power.watts >= abs(found.power.watts - limit.watts):
+            break
+        found = point
+    return found
 
 
 def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
@@ -227,7 +238,7 @@ def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: flo
     """
     point, found = state.point, found_at(spec, reading)
     assert point is not None
-    if _agrees(state, point, reading) and found.name == point.name:
+    if _agrees(spec, state, point, reading) and found.name == point.name:
         worst = max(reading.draw, state.counted(point))
         return state._replace(truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
     if state.attempts and found.power < point.power:
@@ -246,14 +257,14 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     may_sleep = state.idle_s is not None and reading.quality is Quality.ESTIMATED
     sleeps = may_sleep or asleep_at(spec, point, reading.draw)
     sleeps = sleeps and now_s - state.asked_s > spec.settle_up_s
-    if _agrees(state, point, reading) and not sleeps:
+    if _agrees(spec, state, point, reading) and not sleeps:
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = found_at(spec, reading)
     worst = _most(spec, state, at, reading)
     if (
-        _set_to(point, reading)
+        _set_to(spec, point, reading)
         and reading.quality is Quality.MEASURED
         and reading.draw > state.counted(point)
     ):
@@ -275,12 +286,12 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
 def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     assert state.point is not None
     worst = max(reading.draw, state.counted(state.point))
-    if _agrees(state, state.point, reading):
+    if _agrees(spec, state, state.point, reading):
         if not _arrived(spec, state, reading, now_s):
             return _overdue(spec, state._replace(worst=worst), now_s)
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
-    there = _set_to(state.point, reading)
+    there = _set_to(spec, state.point, reading)
     if there and reading.quality is Quality.MEASURED and _falls(state):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
     elif not there and doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
@@ -354,21 +365,22 @@ def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     return state
 
 
-def _agrees(state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
+def _agrees(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
     if reading.draw.watts > with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE):
         return False
     if isinstance(reading.setting, Limit):
-        return _set_to(point, reading)
+        return _set_to(spec, point, reading)
     return reading.draw.watts >= _least_w(state, point)
 
 
-def _set_to(point: OperatingPoint, reading: Reading) -> bool:
+def _set_to(spec: DeviceSpec, point: OperatingPoint, reading: Reading) -> bool:
     """Whether the device reports the limit of `point` as its own."""
     if not isinstance(reading.setting, Limit):
         return False
     off_w = abs(reading.setting.power.watts - point.power.watts)
-    return off_w <= SETTING_TOLERANCE * point.power.watts + 1
+    near = off_w <= SETTING_TOLERANCE * point.power.watts + 1
+    return near and (off_w <= 1 or found_at(spec, reading).is_at(point))
 
 
 def _least_w(state: DeviceState, point: OperatingPoint) -> float:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 
+import pytest
 
-from controller.domain.devices import OperatingPoint
+from controller.decide import truth
+from controller.decide.device import DeviceState
+from controller.decide.plan import Sample, Truth
+from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint
 from controller.domain.power import Power
-from tests.decide.builders import SLEEP, event, miner, site
-from tests.decide.world import World, awake
+from tests.decide.builders import (
+    FULL,
+    LOW,
+    NOW_S,
+    SLEEP,
+    device,
+    event,
+    gpu,
+    miner,
+    node,
+    node_of,
+    reading,
+    site,
+)
+from tests.decide.observing import see, told
+from tests.decide.world import World, asleep, awake
 
 
 def point(watts: int, rate: float) -> OperatingPoint:
@@ -30,3 +49,16 @@ def test_a_miner_that_lied_once_and_draws_more_than_its_points_say_is_not_sent_u
 
     assert lies > 0
     assert world.changes() - before == 0
+
+
+def test_a_limit_is_that_of_the_point_nearest_to_it_where_points_lie_close_together() -> None:
+    """A GPU of 1,200 W in steps of 25 W: two percent are more than half a step."""
+    close = gpu(points=tuple(point(watts, watts / 1_200) for watts in range(200, 1_201, 25)), ceiling=Power(1_200))
+    top, below = close.points[-1], close.points[-2]
+    lowered = truth.commanded(close, device(top, draw_w=90), below, NOW_S - 2)
+
+    met = see(DeviceState(), reading("g", draw_w=90, setting_w=1_200), spec=close)
+    unmoved = see(lowered, reading("g", draw_w=90, setting_w=1_200), spec=close)
+
+    assert (met.point, met.worst) == (top, Power(1_200))
+    assert (unmoved.truth, unmoved.worst) == (Truth.COMMANDED, Power(1_200))
