@@ -226,6 +226,8 @@ def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     worst = _most(spec, state, point, reading)
     if state.in_flight:
         worst = max(worst, state.worst)
+    if point == spec.floor and _awake(spec, reading.draw):
+        worst = max(worst, spec.points[-1].power)  # it says that it sleeps, and may only have no work
     return state._replace(
         point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
     )
@@ -287,6 +289,8 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     assert state.point is not None
     worst = max(reading.draw, state.counted(state.point))
     if _agrees(spec, state, state.point, reading):
+        if _shows_nothing(spec, state, reading):
+            return state._replace(worst=max(reading.draw, state.worst))
         if not _arrived(spec, state, reading, now_s):
             return _overdue(spec, state._replace(worst=worst), now_s)
         proofs = state.proofs + 1
@@ -299,6 +303,18 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), now_s)
+
+
+def _shows_nothing(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bool:
+    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or had
+    its time to rise, it may not have heard that, and still come to where it was told to be before.
+    """
+    assert state.point is not None
+    if isinstance(reading.setting, Limit) or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):
+        return False
+    called_back = state.counted(state.point) < state.worst
+    called_back = called_back and state.began.watts <= with_slack_w(state.counted(state.point), TOLERANCE)
+    return called_back and state.at_s - state.asked_s <= spec.settle_up_s
 
 
 def _falls(state: DeviceState) -> bool:
@@ -340,13 +356,18 @@ def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     assert state.point is not None
     lowering = state.reckoned(state.point) < state.worst
     state = state._replace(truth=Truth.LYING, lies=state.lies + 1, bias=max(1.0, state.bias))
-    most = spec.points[-1].power
     if spec.kind is DeviceKind.ASIC and state.point == spec.floor:
-        awake = state.draw.watts >= AWAKE * most.watts
-        return state._replace(worst=max(state.worst, most)) if awake else state
+        awake = _awake(spec, state.draw)
+        return state._replace(worst=max(state.worst, spec.points[-1].power)) if awake else state
     if lowering and spec.kind is DeviceKind.ASIC:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
     return state
+
+
+def _awake(spec: DeviceSpec, draw: Power) -> bool:
+    """Whether a miner that should sleep draws what one without work does."""
+    slept = draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)
+    return spec.kind is DeviceKind.ASIC and not slept and draw.watts >= AWAKE * spec.points[-1].power.watts
 
 
 def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:

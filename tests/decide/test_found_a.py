@@ -62,3 +62,33 @@ def test_a_limit_is_that_of_the_point_nearest_to_it_where_points_lie_close_toget
 
     assert (met.point, met.worst) == (top, Power(1_200))
     assert (unmoved.truth, unmoved.worst) == (Truth.COMMANDED, Power(1_200))
+
+
+def test_a_liar_without_work_that_comes_back_from_silence_counts_for_all_that_work_would_have_it_draw() -> None:
+    liar = told(SLEEP, FULL, NOW_S - 100, truth=Truth.LYING, at_s=NOW_S - 60)
+    idle = reading(draw_w=400, setting_w=30)
+    silent = see(liar, idle, heard_s=NOW_S - 60, now_s=NOW_S - 5)
+
+    back = see(silent, idle)
+    falling = see(silent, reading(draw_w=30, setting_w=30))
+
+    assert silent.truth is Truth.STALE
+    assert (back.point, back.worst) == (SLEEP, Power(3_500))
+    assert falling.worst == Power(30)
+
+
+def test_watts_that_never_rose_do_not_show_that_a_raise_was_called_back() -> None:
+    """It reports no limit, and the order that called it back may have been lost: it may still rise."""
+    raised = told(FULL, LOW, NOW_S - 9, truth=Truth.ACKNOWLEDGED)
+    called_back = truth.commanded(miner(), raised, LOW, NOW_S - 2)
+    as_before = reading(draw_w=2_400)
+
+    lost = see(called_back, as_before, outcome=Failed("timeout"))
+    heard = see(called_back, as_before, outcome=Acknowledged())
+    reports = see(called_back, reading(draw_w=2_400, setting_w=2_400))
+    later = see(lost, as_before, heard_s=NOW_S + 59, now_s=NOW_S + 59)
+
+    assert (lost.truth, lost.worst) == (Truth.COMMANDED, Power(3_500))
+    assert (heard.truth, heard.worst) == (Truth.CONFIRMED, Power(2_400))
+    assert (reports.truth, reports.worst) == (Truth.CONFIRMED, Power(2_400))
+    assert (later.truth, later.worst) == (Truth.CONFIRMED, Power(2_400))
