@@ -62,16 +62,18 @@ def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 
 def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Whether a miner was told to start often enough, said yes, and still draws what it does at its floor.
+    """Whether a miner was told to start often enough, had its time, and still draws what it does at its floor:
+    it said yes, or no, or nothing.
 
     Without work it would draw more than that.
     """
-    return (
-        state.truth is Truth.LYING
-        and state.attempts >= GIVE_UP_AFTER_ATTEMPTS
-        and state.point is not None
-        and asleep_at(spec, state.point, state.draw)
-    )
+    if state.point is None or not state.seen or state.attempts < GIVE_UP_AFTER_ATTEMPTS:
+        return False
+    if state.truth is not Truth.LYING:
+        said_no = state.truth is Truth.REFUSED or (state.truth is Truth.COMMANDED and state.failures > 1)
+        if not said_no or state.at_s - state.asked_s <= spec.settle_up_s:
+            return False
+    return asleep_at(spec, state.point, state.draw)
 
 
 def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> bool:

@@ -103,9 +103,9 @@ def sleeping_on(seen: Snapshot) -> Flags:
     """Which miners were told to start in vain."""
     known = seen.columns
     found = np.zeros(len(seen.fleet), dtype=np.bool_)
-    for row in np.flatnonzero(
-        (known.truth == CODE[Truth.LYING]) & (known.now_w > seen.fleet.floor_w)
-    ).tolist():
+    unproven = (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
+    unproven |= (known.truth == CODE[Truth.COMMANDED]) & (known.failures > 1)
+    for row in np.flatnonzero(unproven & (known.now_w > seen.fleet.floor_w)).tolist():
         spec = seen.fleet.specs[row]
         found[row] = doubt.sleeps_on(spec, seen.devices[spec.id])
     return found

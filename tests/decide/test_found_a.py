@@ -92,3 +92,17 @@ def test_watts_that_never_rose_do_not_show_that_a_raise_was_called_back() -> Non
     assert (heard.truth, heard.worst) == (Truth.CONFIRMED, Power(2_400))
     assert (reports.truth, reports.worst) == (Truth.CONFIRMED, Power(2_400))
     assert (later.truth, later.worst) == (Truth.CONFIRMED, Power(2_400))
+
+
+@pytest.mark.parametrize("fault", ["refuses", "deaf", "lies"])
+def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_others_for_ever(fault: str) -> None:
+    """Whether it says yes, no, or nothing: a machine whose write access was closed refuses for good."""
+    better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
+    asleep_still, other = asleep(miner("a", points=better)), awake(miner("b"))
+    other.at = LOW
+    setattr(asleep_still, fault, True)
+    world = World(site(limit_w=6_000), [asleep_still, other])
+
+    world.run(400)
+
+    assert (other.at, world.state.devices["a"].worst) == (FULL, SLEEP.power)
