@@ -29,8 +29,8 @@ def stands_still(watts: Sequence[int]) -> bool:
 
 
 def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> bool:
-    """Whether meters that move say that node `at` carries less than its own shows. `loads_w` is the most that
-    each node may carry by what is known of it.
+    """Whether meters that move say that node `at` carries less than its own shows, or those below it that it
+    carries more. `loads_w` is the most that each node may carry by what is known of it.
     """
     own = shown[at]
     above = next((shown[node] for node in tree.paths[at][1:] if moves(shown.get(node, ()))), None)
@@ -39,6 +39,8 @@ def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> b
     below = [node for node in _metered_below(at, shown, tree) if moves(shown[node])]
     if not below:
         return False
+    if sum(min(shown[node]) for node in below) > CONTRADICTED * own[-1]:
+        return True
     metered_w = sum(max(shown[node]) for node in below)
     rest_w = loads_w[at] - sum(loads_w[node] for node in below)
     return own[-1] > CONTRADICTED * (metered_w + max(0, rest_w))

@@ -106,3 +106,23 @@ def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_ot
     world.run(400)
 
     assert (other.at, world.state.devices["a"].worst) == (FULL, SLEEP.power)
+
+
+def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_not_free_what_it_taught() -> None:
+    """The site's meter is stuck at the draw of an event; the hall's shows that all is back."""
+    here = site(node("hall", meter="h"), limit_w=75_000, meter="m")
+    world = World(here, [awake(miner(f"m{at:02}", "hall")) for at in range(20)], noise=0.002)
+    world.other_w["site"] = 9_000.0
+    world.events = (event("e", start_s=world.now_s + 150, end_s=world.now_s + 300, limit_w=60_000),)
+    world.run(290)
+    stuck_at = MeterReading(meter="m", power=world.meters["m"].value.power)
+    world.dead_meters.add("m")
+    world.breaches.clear()
+
+    for _ in range(200):
+        world.meters["m"] = Sample(world.now_s + 1.0, stuck_at)
+        world.tick()
+
+    assert world.breaches == []
+    assert world.watts() > 70_000
+    assert node_of(world.plan, "site").metered is None
