@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from controller.decide import commands, economics, jobs, profit, relative, truth, value
 from controller.decide.arrays import Ints
 from controller.decide.choose import Chosen, choose, forgiven, wishes
@@ -225,7 +227,7 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         site,
         state.ramps,
         inputs.now_s,
-        largest=Power(int(seen.fleet.top_w.max(initial=0))),
+        largest=Power(int(np.maximum(seen.fleet.top_w, seen.columns.stuck_w).max(initial=0))),
         held=seen.network_suspect(site.policy.network_fault_share),
     )
 

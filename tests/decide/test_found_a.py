@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.decide import truth
-from controller.decide.device import DeviceState
+from controller.decide.device import DeviceState, Stuck
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint
 from controller.domain.power import Power
@@ -17,15 +17,20 @@ from tests.decide.builders import (
     NOW_S,
     SLEEP,
     device,
+    at_point,
     event,
     gpu,
+    inputs,
     miner,
     node,
     node_of,
     reading,
+    running,
     site,
 )
+from tests.decide.builders import told as told_by
 from tests.decide.observing import see, told
+from tests.decide.steps import decide
 from tests.decide.world import World, asleep, awake
 
 
@@ -126,3 +131,20 @@ def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_n
     assert world.breaches == []
     assert world.watts() > 70_000
     assert node_of(world.plan, "site").metered is None
+
+
+def test_a_machine_that_counts_for_more_than_any_point_does_not_stop_all_raises_below_a_ramp() -> None:
+    """It lied about its limit at 4,900 W, more than a ramp saves up for the largest machine."""
+    better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
+    specs = (miner("a", points=better), miner("b"))
+    caught = device(SLEEP, stuck=Stuck(SLEEP.power, Power(4_900), NOW_S - 1))
+    state = running({"a": caught, "b": device(SLEEP)})
+    here = site(limit_w=20_000, ramp_up_w=500)
+
+    for second in range(60):
+        given = inputs(*specs, now_s=NOW_S + second, readings=[at_point(spec, SLEEP) for spec in specs])
+        state, plan = decide(here, state, given)
+        if plan.commands:
+            break
+
+    assert told_by(plan) == {"a": "full"}
