@@ -39,6 +39,7 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
         broken.insert(0, f"I6: grants for {granted}, devices {[spec.id for spec in fleet.specs]}")
     else:
         broken += _unseen_count_at_their_worst(fleet, after, plan)
+        broken += _counts_what_is_told(fleet, after, plan)
         broken += _within_limits(ground, before, inputs, fleet, after, plan) if plan.ready else ()
     if broken:
         raise BrokenInvariantError("; ".join(broken))
@@ -106,6 +107,19 @@ def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iter
         least_w = fleet.ceiling_w[row] if keeps is None else keeps.watts
         if grants.power_w[row] < least_w:
             yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"
+
+
+def _counts_what_is_told(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
+    """I4: nobody is told two things, and whoever is told something counts for that at worst."""
+    grants, told = plan.grants, set[str]()
+    for command in plan.commands:
+        name = command.device
+        if name in told:
+            yield f"I4: {name} is told two things at once"
+        told.add(name)
+        counts, worst_w = after.devices[name].counted(command.point), grants.worst_w[fleet.row[name]]
+        if worst_w < counts.watts:
+            yield f"I4: {name} is told {command.point.name} and counts {worst_w} W at worst, not {counts}"
 
 
 def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[str]:

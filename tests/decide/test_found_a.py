@@ -8,8 +8,10 @@ import pytest
 
 from controller.decide import truth
 from controller.decide.device import DeviceState, Stuck
+from controller.decide.invariants import BrokenInvariantError, check
 from controller.decide.plan import Sample, Truth
-from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint
+from controller.decide.step import step
+from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint, SetPoint
 from controller.domain.power import Power
 from tests.decide.builders import (
     FULL,
@@ -148,3 +150,17 @@ def test_a_machine_that_counts_for_more_than_any_point_does_not_stop_all_raises_
             break
 
     assert told_by(plan) == {"a": "full"}
+
+
+def test_a_plan_that_tells_one_device_two_things_or_what_it_does_not_count_is_not_sent() -> None:
+    here, specs = site(limit_w=7_000), (miner("a"), miner("b"), miner("c"))
+    before = running({"a": device(FULL), "b": device(FULL), "c": device(SLEEP)})
+    given = inputs(*specs, readings=[at_point(specs[0], FULL), at_point(specs[1], FULL), at_point(specs[2], SLEEP)])
+    after, plan = step(here, before, given)
+    twice = (SetPoint(device="a", point=LOW), SetPoint(device="a", point=SLEEP))
+    unheard = (*plan.commands, SetPoint(device="c", point=FULL))
+
+    with pytest.raises(BrokenInvariantError, match="a is told two things at once"):
+        check(here, before, given, after, replace(plan, commands=twice))
+    with pytest.raises(BrokenInvariantError, match="c is told full and counts 30 W at worst"):
+        check(here, before, given, after, replace(plan, commands=unheard))

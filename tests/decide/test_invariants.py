@@ -133,7 +133,8 @@ def test_i2_a_zone_that_was_never_heard_of_bounds_nothing() -> None:
     specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
     unheard = replace(made, inputs=replace(made.inputs, specs=specs))
 
-    unheard.with_plan(commands=(SetPoint(device="a", point=FULL),), raised=("a",)).check()
+    raised = unheard.with_plan(commands=(SetPoint(device="a", point=FULL),), raised=("a",))
+    raised.with_grant("a", worst=FULL.power).check()
 
 
 def test_a_state_without_what_it_was_made_with_is_judged_all_the_same() -> None:
