@@ -344,7 +344,8 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
         return state
     lowering = state.reckoned(state.point) < state.worst
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
-    if now_s - state.sent_s <= settle_s:
+    # What does not rise is judged by what it says after its time: it may be there, and have no work.
+    if (now_s if lowering else state.at_s) - state.sent_s <= settle_s:
         return state
     return _caught(spec, state, now_s)
 

@@ -164,3 +164,16 @@ def test_a_plan_that_tells_one_device_two_things_or_what_it_does_not_count_is_no
         check(here, before, given, after, replace(plan, commands=twice))
     with pytest.raises(BrokenInvariantError, match="c is told full and counts 30 W at worst"):
         check(here, before, given, after, replace(plan, commands=unheard))
+
+
+def test_a_miner_that_was_started_while_its_pool_is_gone_is_no_liar_for_being_read_every_few_seconds() -> None:
+    idle = asleep(miner("a"))
+    world = World(site(limit_w=5_000), [idle], poll_s=5.0)
+    while not world.tick().commands:
+        pass
+    idle.claims_w = 400
+
+    truths = {grant.truth for _ in range(100) for grant in world.tick().grants}
+
+    assert Truth.LYING not in truths
+    assert world.state.devices["a"].lies == 0
