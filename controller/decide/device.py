@@ -33,7 +33,8 @@ class DeviceState(NamedTuple):
     for what it has not shown yet, or was found. Of its `attempts` at that, `failures` got no answer, the last
     of them at `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its
     outlet switched off; until `rests_s` it is not started. Since `idle_s` it runs without doing any work.
-    `proofs` and `lies` count commands that watts proved and disproved. `bias` is measured over nominal draw,
+    `proofs` and `lies` count commands that watts proved and disproved, `retold` how often it was told
+    its point again as it took the limit and drew too little. `bias` is measured over nominal draw,
     `keeps` the last confirmed worst case, `stuck` what it was last caught at. `demand_w` is what the work on
     a GPU was seen to want of late, infinite where its limit may hold it back. `derate` is the share of its
     range that its heat takes, `warned` says that a temperature calls for a warning.
@@ -59,6 +60,7 @@ class DeviceState(NamedTuple):
     proofs: int = 0
     lies: int = 0
     reasserts: int = 0
+    retold: int = 0
     bias: float = 1.0
     keeps: Power | None = None
     last: Power = ZERO

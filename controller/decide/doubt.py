@@ -62,8 +62,8 @@ def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 
 def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Whether a miner was told to start often enough, had its time, and still draws what it does at its floor:
-    it said yes, or no, or nothing.
+    """Whether a miner was told to start often enough, had its time, and still draws what it does at its
+    floor: it said yes, or no, or nothing.
 
     Without work it would draw more than that.
     """

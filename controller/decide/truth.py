@@ -55,6 +55,10 @@ AT_LIMIT = 0.95
 """A GPU that draws this share of its limit may want more."""
 DEMAND_S = 300.0
 """Time constant with which it is forgotten what the work on a GPU once drew."""
+RETELL_TIMES, RETELL_LATER = 2.0, 4.0
+"""A miner that reports its limit, hashes and draws too little for it is told again after so many of its times
+to rise, and then each time so much later: firmware may have lost the limit on its way in, but retunes for
+minutes when it is told one, and a dead board stays dead."""
 BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 
@@ -115,7 +119,7 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
     to be, and was long enough for all that is to be learned of it."""
     told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
-    return told_all and state.idle_s is None and state.stuck is None
+    return told_all and state.idle_s is None and state.stuck is None and not _lags(spec, state)
 
 
 def _with_demand(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
@@ -166,6 +170,7 @@ def commanded(
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
         given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
         rests_s=now_s + idle_rest_s if without_work(state) and point == spec.floor else state.rests_s,
+        retold=state.retold if again else 0,
         idle_s=state.idle_s if again else None,
         demand_w=math.inf if starts else state.demand_w,
     )
@@ -260,6 +265,11 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     sleeps = may_sleep or asleep_at(spec, point, reading.draw)
     sleeps = sleeps and now_s - state.asked_s > spec.settle_up_s
     if _agrees(spec, state, point, reading) and not sleeps:
+        waits_s = RETELL_TIMES * spec.settle_up_s * RETELL_LATER**state.retold
+        if _lags(spec, state) and now_s - state.asked_s > waits_s:
+            return _asked_again(state, max(reading.draw, state.counted(point)), now_s)._replace(
+                retold=state.retold + 1
+            )
         state = _learn(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
@@ -275,14 +285,27 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     lower = at.power < point.power and reading.draw.watts <= with_slack_w(state.counted(at), TOLERANCE)
     if lower and isinstance(reading.setting, Limit):
         return state._replace(point=at, worst=worst, asked_s=now_s)
+    return _asked_again(state, max(worst, state.counted(point)), now_s)
+
+
+def _asked_again(state: DeviceState, worst: Power, now_s: float) -> DeviceState:
     return state._replace(
         truth=Truth.COMMANDED,
-        worst=max(worst, state.counted(point)),
+        worst=worst,
         reasserts=state.reasserts + 1,
         failures=0,
         asked_s=now_s,
         sent_s=float("-inf"),
     )
+
+
+def _lags(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a miner that works draws too little for where it is, by its own measure."""
+    point = state.point
+    if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
+        return False
+    measured = state.quality is Quality.MEASURED and state.idle_s is None
+    return measured and state.draw.watts < _least_w(state, point)
 
 
 def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
@@ -306,8 +329,8 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
 
 
 def _shows_nothing(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bool:
-    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or had
-    its time to rise, it may not have heard that, and still come to where it was told to be before.
+    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or
+    had its time to rise, it may not have heard that, and still come to where it was told to be before.
     """
     assert state.point is not None
     if isinstance(reading.setting, Limit) or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):

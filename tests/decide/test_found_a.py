@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -18,8 +19,8 @@ from tests.decide.builders import (
     LOW,
     NOW_S,
     SLEEP,
-    device,
     at_point,
+    device,
     event,
     gpu,
     inputs,
@@ -60,7 +61,9 @@ def test_a_miner_that_lied_once_and_draws_more_than_its_points_say_is_not_sent_u
 
 def test_a_limit_is_that_of_the_point_nearest_to_it_where_points_lie_close_together() -> None:
     """A GPU of 1,200 W in steps of 25 W: two percent are more than half a step."""
-    close = gpu(points=tuple(point(watts, watts / 1_200) for watts in range(200, 1_201, 25)), ceiling=Power(1_200))
+    close = gpu(
+        points=tuple(point(watts, watts / 1_200) for watts in range(200, 1_201, 25)), ceiling=Power(1_200)
+    )
     top, below = close.points[-1], close.points[-2]
     lowered = truth.commanded(close, device(top, draw_w=90), below, NOW_S - 2)
 
@@ -71,7 +74,9 @@ def test_a_limit_is_that_of_the_point_nearest_to_it_where_points_lie_close_toget
     assert (unmoved.truth, unmoved.worst) == (Truth.COMMANDED, Power(1_200))
 
 
-def test_a_liar_without_work_that_comes_back_from_silence_counts_for_all_that_work_would_have_it_draw() -> None:
+def test_a_liar_without_work_that_comes_back_from_silence_counts_for_all_that_work_would_have_it_draw() -> (
+    None
+):
     liar = told(SLEEP, FULL, NOW_S - 100, truth=Truth.LYING, at_s=NOW_S - 60)
     idle = reading(draw_w=400, setting_w=30)
     silent = see(liar, idle, heard_s=NOW_S - 60, now_s=NOW_S - 5)
@@ -102,7 +107,9 @@ def test_watts_that_never_rose_do_not_show_that_a_raise_was_called_back() -> Non
 
 
 @pytest.mark.parametrize("fault", ["refuses", "deaf", "lies"])
-def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_others_for_ever(fault: str) -> None:
+def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_others_for_ever(
+    fault: str,
+) -> None:
     """Whether it says yes, no, or nothing: a machine whose write access was closed refuses for good."""
     better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
     asleep_still, other = asleep(miner("a", points=better)), awake(miner("b"))
@@ -115,7 +122,9 @@ def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_ot
     assert (other.at, world.state.devices["a"].worst) == (FULL, SLEEP.power)
 
 
-def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_not_free_what_it_taught() -> None:
+def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_not_free_what_it_taught() -> (
+    None
+):
     """The site's meter is stuck at the draw of an event; the hall's shows that all is back."""
     here = site(node("hall", meter="h"), limit_w=75_000, meter="m")
     world = World(here, [awake(miner(f"m{at:02}", "hall")) for at in range(20)], noise=0.002)
@@ -143,19 +152,21 @@ def test_a_machine_that_counts_for_more_than_any_point_does_not_stop_all_raises_
     state = running({"a": caught, "b": device(SLEEP)})
     here = site(limit_w=20_000, ramp_up_w=500)
 
+    first: dict[str, str] = {}
     for second in range(60):
         given = inputs(*specs, now_s=NOW_S + second, readings=[at_point(spec, SLEEP) for spec in specs])
         state, plan = decide(here, state, given)
-        if plan.commands:
-            break
+        first = first or told_by(plan)
 
-    assert told_by(plan) == {"a": "full"}
+    assert first == {"a": "full"}
 
 
 def test_a_plan_that_tells_one_device_two_things_or_what_it_does_not_count_is_not_sent() -> None:
     here, specs = site(limit_w=7_000), (miner("a"), miner("b"), miner("c"))
     before = running({"a": device(FULL), "b": device(FULL), "c": device(SLEEP)})
-    given = inputs(*specs, readings=[at_point(specs[0], FULL), at_point(specs[1], FULL), at_point(specs[2], SLEEP)])
+    given = inputs(
+        *specs, readings=[at_point(specs[0], FULL), at_point(specs[1], FULL), at_point(specs[2], SLEEP)]
+    )
     after, plan = step(here, before, given)
     twice = (SetPoint(device="a", point=LOW), SetPoint(device="a", point=SLEEP))
     unheard = (*plan.commands, SetPoint(device="c", point=FULL))
@@ -166,7 +177,9 @@ def test_a_plan_that_tells_one_device_two_things_or_what_it_does_not_count_is_no
         check(here, before, given, after, replace(plan, commands=unheard))
 
 
-def test_a_miner_that_was_started_while_its_pool_is_gone_is_no_liar_for_being_read_every_few_seconds() -> None:
+def test_a_miner_that_was_started_while_its_pool_is_gone_is_no_liar_for_being_read_every_few_seconds() -> (
+    None
+):
     idle = asleep(miner("a"))
     world = World(site(limit_w=5_000), [idle], poll_s=5.0)
     while not world.tick().commands:
@@ -177,3 +190,35 @@ def test_a_miner_that_was_started_while_its_pool_is_gone_is_no_liar_for_being_re
 
     assert Truth.LYING not in truths
     assert world.state.devices["a"].lies == 0
+
+
+def test_a_miner_that_took_its_limit_and_draws_too_little_is_told_again_rarely_and_ever_less_often() -> None:
+    """Firmware that lost a limit on its way in comes up; one that cannot is not made to retune for ever."""
+    short = awake(miner("a", restart_s=120.0, dwell_s=60.0))
+    short.share = 0.7
+    well, idle = awake(miner("b")), awake(miner("c"))
+    idle.claims_w = 400
+    world = World(site(limit_w=12_000), [short, well, idle], poll_s=5.0)
+
+    world.run(5_400)
+
+    told_s = [
+        plan.now_s - NOW_S for plan in world.plans for command in plan.commands if command.device == "a"
+    ]
+    between_s = [after - before for before, after in pairwise([0.0, *told_s])]
+    assert [round(pause_s, -2) for pause_s in between_s] == [100, 500, 1_900]
+
+
+def test_a_miner_that_comes_up_when_it_is_told_again_is_where_it_should_be() -> None:
+    short = awake(miner("a"))
+    short.claims_w = 2_400
+    world = World(site(limit_w=5_000), [short])
+    world.run(110)
+    untold = [command for plan in world.plans for command in plan.commands]
+    world.run(20)
+    told_again = [command.point for plan in world.plans for command in plan.commands]
+    short.claims_w = None
+    world.run(100)
+
+    assert (untold, told_again) == ([], [FULL])
+    assert world.state.devices["a"].truth is Truth.CONFIRMED
