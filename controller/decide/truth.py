@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
-from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, Stuck, with_slack_w
+from controller.decide import learning, shown
+from controller.decide.device import TOLERANCE, DeviceState, Stuck, with_slack_w
 from controller.decide.doubt import (
     GIVEN_UP_S,
     IDLE_REST_S,
@@ -33,34 +33,17 @@ from controller.domain.devices import (
     Reading,
     Refused,
 )
-from controller.domain.power import ZERO, Limit, Power
+from controller.domain.power import Limit, Power
 
 ANSWERED: Mapping[type[Acknowledged | Refused], Truth] = {
     Acknowledged: Truth.ACKNOWLEDGED,
     Refused: Truth.REFUSED,
 }
 """What an answer makes of a command."""
-SETTING_TOLERANCE = 0.02
-"""A reported limit within this share of the commanded one is that limit."""
-ABSURD = 2.0
-"""Above this share of its ceiling a device does not draw: it was read in another unit,"""
-A_THOUSAND = 1000
-"""... in milliwatts taken for watts, or watts for kilowatts."""
-BIAS_RANGE = (0.85, 1.15)
-"""How far a device's measured draw may move what its points are reckoned to draw."""
-BIAS_GAIN = 0.2
-AWAKE = 0.08
-"""A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
-AT_LIMIT = 0.95
-"""A GPU that draws this share of its limit may want more."""
-DEMAND_S = 300.0
-"""Time constant with which it is forgotten what the work on a GPU once drew."""
 RETELL_TIMES, RETELL_LATER = 2.0, 4.0
 """A miner that reports its limit, hashes and draws too little for it is told again after so many of its times
 to rise, and then each time so much later: firmware may have lost the limit on its way in, but retunes for
 minutes when it is told one, and a dead board stays dead."""
-BIAS_FORGOTTEN = 0.02
-"""Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 
 
 def observe(
@@ -81,18 +64,18 @@ def observe(
         last = state.worst if state.seen else state.last
         worst = _silent_worst(spec, state, now_s)
         return state._replace(truth=Truth.STALE, worst=worst, last=last)
-    sample = _believable(spec, sample)
+    sample = shown.believable(spec, sample)
     reading = sample.value
     if state.point is None:
         # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
         first = _heard(state, sample)._replace(since_s=now_s, began=reading.draw)
         return _adopt(spec, first, reading, now_s)
-    if not _has(spec, state.point):
+    if not shown.has_point(spec, state.point):
         return _adopt(spec, _heard(state, sample), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
     if spec.kind is DeviceKind.GPU:
-        state = _with_demand(state, sample)
+        state = learning.with_demand(state, sample)
     state = _unstuck(spec, _heard(state, sample), now_s)
     if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
         state = state._replace(idle_s=now_s if state.idle_s is None else None)
@@ -119,30 +102,11 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
     to be, and was long enough for all that is to be learned of it."""
     told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
-    return told_all and state.idle_s is None and state.stuck is None and not _lags(spec, state)
-
-
-def _with_demand(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
-    """What the work on a GPU wants: the most that it drew, which is slowly forgotten. One at its limit may
-    want anything."""
-    assert state.point is not None
-    draw_w, limit_w = sample.value.draw.watts, state.point.power.watts
-    if draw_w >= AT_LIMIT * limit_w:
-        return state if state.demand_w == math.inf else state._replace(demand_w=math.inf)
-    beyond_w = max(0.0, min(state.demand_w, limit_w) - draw_w)
-    return state._replace(demand_w=draw_w + beyond_w * math.exp((state.at_s - sample.at_s) / DEMAND_S))
+    return told_all and state.idle_s is None and state.stuck is None and not shown.lags(spec, state)
 
 
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
     return state.heard(sample.value.draw, sample.value.quality, sample.at_s)
-
-
-def _believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
-    reading = sample.value
-    if reading.draw.watts <= ABSURD * spec.ceiling.watts:
-        return sample
-    draw = Power.up(reading.draw.watts / A_THOUSAND)
-    return Sample(sample.at_s, replace(reading, draw=min(draw, spec.ceiling), quality=Quality.ESTIMATED))
 
 
 def commanded(
@@ -181,41 +145,6 @@ def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     return commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
 
 
-def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
-    """The point a device is in: by its reported limit, else the lowest that covers its draw."""
-    if isinstance(reading.setting, Limit):
-        return _set_at(spec, reading.setting.power)
-    for point in spec.points:
-        if reading.draw.watts <= with_slack_w(point.power, TOLERANCE):
-            return point
-    return spec.points[-1]
-
-
-def _set_at(spec: DeviceSpec, limit: Power) -> OperatingPoint:
-    """The lowest point that a limit may be that of; of points that lie nearer than that, the nearest."""
-    found = spec.points[-1]
-    for point in reversed(spec.points[:-1]):
-        covers = limit.watts <= with_slack_w(point.power, SETTING_TOLERANCE)
-        if not covers or limit.watts - point.power.watts >= abs(found.power.watts - limit.watts):
-            break
-        found = point
-    return found
-
-
-def _has(spec: DeviceSpec, point: OperatingPoint) -> bool:
-    """Whether a device still has a point: a spec may become narrower."""
-    return any(map(point.is_at, spec.points))
-
-
-def _most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:
-    """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
-    reach = max(reading.draw, state.counted(at))
-    limit = reading.setting
-    if isinstance(limit, Limit) and limit.power.watts > with_slack_w(at.power, SETTING_TOLERANCE):
-        return max(reach, min(limit.power, spec.ceiling))
-    return reach
-
-
 def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceState:
     if outcome is None or not state.in_flight or outcome.at_s < max(state.sent_s, state.asked_s):
         return state
@@ -227,11 +156,11 @@ def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceStat
 
 
 def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    point = found_at(spec, reading)
-    worst = _most(spec, state, point, reading)
+    point = shown.found_at(spec, reading)
+    worst = shown.most(spec, state, point, reading)
     if state.in_flight:
         worst = max(worst, state.worst)
-    if point == spec.floor and _awake(spec, reading.draw):
+    if point == spec.floor and shown.awake(spec, reading.draw):
         worst = max(worst, spec.points[-1].power)  # it says that it sleeps, and may only have no work
     return state._replace(
         point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
@@ -243,13 +172,13 @@ def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: flo
 
     One that was being raised and is not there yet may still come: its answer, too, may have been lost.
     """
-    point, found = state.point, found_at(spec, reading)
+    point, found = state.point, shown.found_at(spec, reading)
     assert point is not None
-    if _agrees(spec, state, point, reading) and found.name == point.name:
+    if shown.agrees(spec, state, point, reading) and found.name == point.name:
         worst = max(reading.draw, state.counted(point))
         return state._replace(truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)
     if state.attempts and found.power < point.power:
-        worst = max(state.counted(point), _most(spec, state, found, reading))
+        worst = max(state.counted(point), shown.most(spec, state, found, reading))
         return state._replace(truth=Truth.COMMANDED, worst=worst, asked_s=now_s)
     return _adopt(spec, state, reading, now_s)
 
@@ -264,19 +193,19 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     may_sleep = state.idle_s is not None and reading.quality is Quality.ESTIMATED
     sleeps = may_sleep or asleep_at(spec, point, reading.draw)
     sleeps = sleeps and now_s - state.asked_s > spec.settle_up_s
-    if _agrees(spec, state, point, reading) and not sleeps:
+    if shown.agrees(spec, state, point, reading) and not sleeps:
         waits_s = RETELL_TIMES * spec.settle_up_s * RETELL_LATER**state.retold
-        if _lags(spec, state) and now_s - state.asked_s > waits_s:
+        if shown.lags(spec, state) and now_s - state.asked_s > waits_s:
             return _asked_again(state, max(reading.draw, state.counted(point)), now_s)._replace(
                 retold=state.retold + 1
             )
-        state = _learn(spec, state, reading, now_s)
+        state = learning.learned(spec, state, reading, now_s)
         worst = max(reading.draw, state.counted(point))
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
-    at = found_at(spec, reading)
-    worst = _most(spec, state, at, reading)
+    at = shown.found_at(spec, reading)
+    worst = shown.most(spec, state, at, reading)
     if (
-        _set_to(spec, point, reading)
+        shown.set_to(spec, point, reading)
         and reading.quality is Quality.MEASURED
         and reading.draw > state.counted(point)
     ):
@@ -299,30 +228,21 @@ def _asked_again(state: DeviceState, worst: Power, now_s: float) -> DeviceState:
     )
 
 
-def _lags(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Whether a miner that works draws too little for where it is, by its own measure."""
-    point = state.point
-    if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
-        return False
-    measured = state.quality is Quality.MEASURED and state.idle_s is None
-    return measured and state.draw.watts < _least_w(state, point)
-
-
 def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     assert state.point is not None
     worst = max(reading.draw, state.counted(state.point))
-    if _agrees(spec, state, state.point, reading):
+    if shown.agrees(spec, state, state.point, reading):
         if _shows_nothing(spec, state, reading):
             return state._replace(worst=max(reading.draw, state.worst))
         if not _arrived(spec, state, reading, now_s):
             return _overdue(spec, state._replace(worst=worst), now_s)
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
-    there = _set_to(spec, state.point, reading)
+    there = shown.set_to(spec, state.point, reading)
     if there and reading.quality is Quality.MEASURED and _falls(state):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
     elif not there and doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
-        worst = max(worst, _most(spec, state, found_at(spec, reading), reading))
+        worst = max(worst, shown.most(spec, state, shown.found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), now_s)
@@ -358,7 +278,7 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         return True
     if now_s - state.asked_s > spec.settle_up_s:
         return not asleep_at(spec, state.point, reading.draw)
-    return reading.draw.watts >= _least_w(state, state.point)
+    return reading.draw.watts >= shown.least_w(state, state.point)
 
 
 def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
@@ -381,17 +301,11 @@ def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     lowering = state.reckoned(state.point) < state.worst
     state = state._replace(truth=Truth.LYING, lies=state.lies + 1, bias=max(1.0, state.bias))
     if spec.kind is DeviceKind.ASIC and state.point == spec.floor:
-        awake = _awake(spec, state.draw)
+        awake = shown.awake(spec, state.draw)
         return state._replace(worst=max(state.worst, spec.points[-1].power)) if awake else state
     if lowering and spec.kind is DeviceKind.ASIC:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
     return state
-
-
-def _awake(spec: DeviceSpec, draw: Power) -> bool:
-    """Whether a miner that should sleep draws what one without work does."""
-    slept = draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)
-    return spec.kind is DeviceKind.ASIC and not slept and draw.watts >= AWAKE * spec.points[-1].power.watts
 
 
 def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
@@ -408,48 +322,3 @@ def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     if now_s - stuck.at_s > GIVEN_UP_S or (shown and now_s - state.asked_s > spec.settle_up_s):
         return state._replace(stuck=None)
     return state
-
-
-def _agrees(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
-    """Both the watts and the reported limit, where there is one, are those of `point`."""
-    if reading.draw.watts > with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE):
-        return False
-    if isinstance(reading.setting, Limit):
-        return _set_to(spec, point, reading)
-    return reading.draw.watts >= _least_w(state, point)
-
-
-def _set_to(spec: DeviceSpec, point: OperatingPoint, reading: Reading) -> bool:
-    """Whether the device reports the limit of `point` as its own."""
-    if not isinstance(reading.setting, Limit):
-        return False
-    off_w = abs(reading.setting.power.watts - point.power.watts)
-    near = off_w <= SETTING_TOLERANCE * point.power.watts + 1
-    return near and (off_w <= 1 or found_at(spec, reading).is_at(point))
-
-
-def _least_w(state: DeviceState, point: OperatingPoint) -> float:
-    """The least that shows a device to be at `point`; a wrong bias must not hide it from us for ever."""
-    return min(point.power, state.reckoned(point)).watts * (1 - TOLERANCE) - TOLERANCE_W
-
-
-def _learn(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    """Points are nominal; this very device draws a few percent more or less.
-
-    More counts at once. Less counts only for a miner whose draw is measured and had its time to rise: to a
-    GPU its limit is no demand.
-    """
-    point = state.point
-    assert point is not None
-    if point.power == ZERO or (spec.kind is DeviceKind.ASIC and point == spec.floor):
-        forgotten = state.bias + BIAS_FORGOTTEN * (1.0 - state.bias)
-        return state if state.bias == 1.0 else state._replace(bias=forgotten)
-    ratio = reading.draw.watts / point.power.watts
-    if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
-        ratio = max(1.0, ratio)
-    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
-        return state
-    elif state.lies:
-        ratio = max(1.0, ratio)
-    bias = state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias)
-    return state if bias == state.bias else state._replace(bias=bias)

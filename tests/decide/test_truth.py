@@ -8,7 +8,7 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.plan import Truth
-from controller.decide.truth import found_at
+from controller.decide.shown import found_at
 from controller.domain.devices import (
     Acknowledged,
     OperatingPoint,

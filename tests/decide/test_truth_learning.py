@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.decide import truth
+from controller.decide import learning, truth
 from controller.decide.device import DeviceState
 from controller.decide.plan import Truth
 from controller.domain.devices import (
@@ -105,14 +105,14 @@ def seen_at(draw_w: int, limit: OperatingPoint, *, after_s: float = 0.0, **chang
 
 
 def test_what_the_work_on_a_gpu_drew_is_forgotten_slowly() -> None:
-    known_w = seen_at(500, GPU_POINTS[5], after_s=truth.DEMAND_S, demand_w=650.0).demand_w
+    known_w = seen_at(500, GPU_POINTS[5], after_s=learning.DEMAND_S, demand_w=650.0).demand_w
 
     assert known_w == pytest.approx(500 + 150 * math.exp(-1))
     assert seen_at(500, GPU_POINTS[5], after_s=1.0, demand_w=450.0).demand_w == 500
 
 
 def test_of_a_gpu_of_which_nothing_is_known_its_limit_is_all_that_its_work_can_have_wanted() -> None:
-    assert seen_at(500, GPU_POINTS[5], after_s=truth.DEMAND_S).demand_w == pytest.approx(
+    assert seen_at(500, GPU_POINTS[5], after_s=learning.DEMAND_S).demand_w == pytest.approx(
         500 + 200 * math.exp(-1)
     )
 

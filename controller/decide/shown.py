@@ -1,0 +1,101 @@
+"""What one reading shows of a device: which point it is in, and whether it is where it was told to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
+from controller.decide.plan import Sample
+from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality, Reading
+from controller.domain.power import Limit, Power
+
+SETTING_TOLERANCE = 0.02
+"""A reported limit within this share of the commanded one is that limit."""
+ABSURD = 2.0
+"""Above this share of its ceiling a device does not draw: it was read in another unit,"""
+A_THOUSAND = 1000
+"""... in milliwatts taken for watts, or watts for kilowatts."""
+AWAKE = 0.08
+"""A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
+
+
+def believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
+    """A draw that no such device can have is one in another unit, and an estimate."""
+    reading = sample.value
+    if reading.draw.watts <= ABSURD * spec.ceiling.watts:
+        return sample
+    draw = Power.up(reading.draw.watts / A_THOUSAND)
+    return Sample(sample.at_s, replace(reading, draw=min(draw, spec.ceiling), quality=Quality.ESTIMATED))
+
+
+def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
+    """The point a device is in: by its reported limit, else the lowest that covers its draw."""
+    if isinstance(reading.setting, Limit):
+        return _set_at(spec, reading.setting.power)
+    for point in spec.points:
+        if reading.draw.watts <= with_slack_w(point.power, TOLERANCE):
+            return point
+    return spec.points[-1]
+
+
+def _set_at(spec: DeviceSpec, limit: Power) -> OperatingPoint:
+    """The lowest point that a limit may be that of; of points that lie nearer than that, the nearest."""
+    found = spec.points[-1]
+    for point in reversed(spec.points[:-1]):
+        covers = limit.watts <= with_slack_w(point.power, SETTING_TOLERANCE)
+        if not covers or limit.watts - point.power.watts >= abs(found.power.watts - limit.watts):
+            break
+        found = point
+    return found
+
+
+def has_point(spec: DeviceSpec, point: OperatingPoint) -> bool:
+    """Whether a device still has a point: a spec may become narrower."""
+    return any(map(point.is_at, spec.points))
+
+
+def most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Reading) -> Power:
+    """The most that a device found at `at` may draw: its own limit counts where it lies above that point."""
+    reach = max(reading.draw, state.counted(at))
+    limit = reading.setting
+    if isinstance(limit, Limit) and limit.power.watts > with_slack_w(at.power, SETTING_TOLERANCE):
+        return max(reach, min(limit.power, spec.ceiling))
+    return reach
+
+
+def agrees(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
+    """Both the watts and the reported limit, where there is one, are those of `point`."""
+    if reading.draw.watts > with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE):
+        return False
+    if isinstance(reading.setting, Limit):
+        return set_to(spec, point, reading)
+    return reading.draw.watts >= least_w(state, point)
+
+
+def set_to(spec: DeviceSpec, point: OperatingPoint, reading: Reading) -> bool:
+    """Whether the device reports the limit of `point` as its own."""
+    if not isinstance(reading.setting, Limit):
+        return False
+    off_w = abs(reading.setting.power.watts - point.power.watts)
+    near = off_w <= SETTING_TOLERANCE * point.power.watts + 1
+    return near and (off_w <= 1 or found_at(spec, reading).is_at(point))
+
+
+def awake(spec: DeviceSpec, draw: Power) -> bool:
+    """Whether a miner that should sleep draws what one without work does."""
+    slept = draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)
+    return spec.kind is DeviceKind.ASIC and not slept and draw.watts >= AWAKE * spec.points[-1].power.watts
+
+
+def lags(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a miner that works draws too little for where it is, by its own measure."""
+    point = state.point
+    if point is None or spec.kind is not DeviceKind.ASIC or point.power <= spec.floor.power:
+        return False
+    measured = state.quality is Quality.MEASURED and state.idle_s is None
+    return measured and state.draw.watts < least_w(state, point)
+
+
+def least_w(state: DeviceState, point: OperatingPoint) -> float:
+    """The least that shows a device to be at `point`; a wrong bias must not hide it from us for ever."""
+    return min(point.power, state.reckoned(point)).watts * (1 - TOLERANCE) - TOLERANCE_W
