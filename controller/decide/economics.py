@@ -89,7 +89,7 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         inputs.prices,
         event_usd_per_kwh=grid.usd_per_kwh,
         meets_target=isinstance(grid.target, Limit),
-        reduction_paid=_limited_by_event(site, grid, inputs.utc_s),
+        reduction_paid=limited_by_event(site, grid, inputs.utc_s),
     )
     horizon_s = site.policy.switch_horizon_s
     return Valuation(
@@ -100,7 +100,7 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     )
 
 
-def _limited_by_event(site: Site, grid: GridNow, utc_s: float) -> bool:
+def limited_by_event(site: Site, grid: GridNow, utc_s: float) -> bool:
     """Whether an event asks the whole site for less load now: that is what a reduction is paid for."""
     return any(
         isinstance(signal, LimitSignal)

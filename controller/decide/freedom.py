@@ -33,8 +33,8 @@ class Freedom:
     held: Flags
 
 
-def freedom(seen: Snapshot, limits: Limits, may_run: Flags, now_s: float) -> Freedom:
-    """`may_run` are the devices whose running pays."""
+def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: float) -> Freedom:
+    """`may_run` are the devices whose running pays, `held` those that are to run all the same."""
     at_rest = seen.columns.now_w == seen.fleet.floor_w
     return Freedom(
         now_s=now_s,
@@ -45,7 +45,7 @@ def freedom(seen: Snapshot, limits: Limits, may_run: Flags, now_s: float) -> Fre
         pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
         kept=np.zeros(len(seen.fleet), dtype=np.bool_),
         barred=~may_run,
-        held=may_run & ~at_rest & ~seen.fleet.gpu,
+        held=held & ~seen.fleet.gpu,
     )
 
 

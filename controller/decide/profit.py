@@ -23,10 +23,15 @@ LEAST_LIFT = 1e-6
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verdicts:
     """Per device: whether it may run for money; whether it does run, and since when it does or does not, in
-    seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted."""
+    seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted.
+
+    `goes_on` are those that run for money, or did until something else stopped them: once that is over they
+    run again, whatever their start costs.
+    """
 
     may_run: Flags
     running: Flags
+    goes_on: Flags
     since_s: Floats
 
     def __eq__(self, other: object) -> bool:
@@ -35,6 +40,7 @@ class Verdicts:
             isinstance(other, Verdicts)
             and np.array_equal(self.may_run, other.may_run)
             and np.array_equal(self.running, other.running)
+            and np.array_equal(self.goes_on, other.goes_on)
             and np.array_equal(self.since_s, other.since_s)
         )
 
@@ -99,7 +105,7 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
 
 def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
     """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
-    return Verdicts(may_run=may_run, running=running, since_s=np.full(running.shape, now_s))
+    return Verdicts(may_run=may_run, running=running, goes_on=may_run, since_s=np.full(running.shape, now_s))
 
 
 def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limits: Bands) -> Verdicts:
@@ -107,7 +113,8 @@ def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limi
     without what a change costs; see `margins`."""
     since_s = np.where(running == before.running, before.since_s, now_s)
     may_run = may_run_for_money(before.may_run, running, now_s - since_s, margin, limits)
-    return Verdicts(may_run=may_run, running=running, since_s=since_s)
+    goes_on = may_run & (running | before.goes_on)
+    return Verdicts(may_run=may_run, running=running, goes_on=goes_on, since_s=since_s)
 
 
 def may_run_for_money(may_run: Flags, running: Flags, for_s: Floats, margin: Floats, limits: Bands) -> Flags:
@@ -127,8 +134,16 @@ def permitted(verdicts: Verdicts, *, meets_target: bool) -> Flags:
     return np.ones_like(verdicts.may_run) if meets_target else verdicts.may_run
 
 
+def held(verdicts: Verdicts, *, meets_target: bool, reduction_paid: bool) -> Flags:
+    """Who is held to running although another point would earn more. What an event pays for a reduction is
+    weighed against running like any other price."""
+    if reduction_paid:
+        return np.zeros_like(verdicts.may_run)
+    return permitted(verdicts, meets_target=meets_target) & (verdicts.running | verdicts.goes_on)
+
+
 def lifts(start: Ints, worth: Floats, held: Flags) -> Floats:
-    """USD per hour to add to the points above the floor of each device that is `held`: running, and to run.
+    """USD per hour to add to the points above the floor of each device that is `held` to running.
 
     The points of device i are those of `worth` from `start[i]` to just before `start[i + 1]`, floor first.
     The lift is the least that keeps the best of them above the floor, so that money alone does not stop what

@@ -153,8 +153,11 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
-    may_run = profit.permitted(verdicts, meets_target=isinstance(grid.target, Limit))
-    may = freedom(seen, limits, may_run, inputs.now_s)
+    meets_target = isinstance(grid.target, Limit)
+    may_run = profit.permitted(verdicts, meets_target=meets_target)
+    paid = inputs.prices.usd_per_kwh_reduced > 0 and economics.limited_by_event(site, grid, inputs.utc_s)
+    held = profit.held(verdicts, meets_target=meets_target, reduction_paid=paid)
+    may = freedom(seen, limits, may_run, held, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)

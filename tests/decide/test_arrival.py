@@ -44,13 +44,13 @@ def expected_w(
 ) -> float:
     asked = inputs(MINER, now_s=NOW_S - age_s, readings=[said])
     seen = look(site(), running({"m": state}), replace(asked, now_s=NOW_S))
-    may = freedom(seen, limits_of(seen), np.array([True]), NOW_S)
+    may = freedom(seen, limits_of(seen), np.array([True]), np.array([True]), NOW_S)
     return float(drawn_w(seen, may, known or Follow(), NOW_S + ahead_s)[0])
 
 
 def after_reading(state: DeviceState, said: Reading, known: Follow | None = None) -> Follow:
     seen = look(site(), running({"m": state}), inputs(MINER, readings=[said]))
-    may = freedom(seen, limits_of(seen), np.array([True]), NOW_S)
+    may = freedom(seen, limits_of(seen), np.array([True]), np.array([True]), NOW_S)
     return learned(known or Follow(at_s=NOW_S - 1), seen, may, NOW_S)
 
 

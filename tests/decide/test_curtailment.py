@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from controller.decide.plan import Reason
-from controller.domain.site import Site, Thresholds
+from controller.domain.site import Prices, Site, Thresholds
 from tests.decide.builders import event, miner, reasons, site
 from tests.decide.world import World, asleep, awake, prices
 
@@ -125,3 +125,47 @@ def test_a_short_event_lowers_machines_where_a_long_one_stops_the_worst(
 
     assert world.machines["old"].at.name == old
     assert {world.machines[name].at.name for name in "abc"} == {young}
+
+
+@pytest.mark.parametrize("band", [BAND, Thresholds()])
+def test_machines_that_earn_a_little_come_back_after_an_event(band: Thresholds) -> None:
+    """Their start costs more than they earn in a quarter of an hour, but a limit had stopped them."""
+    world = World(place(band), [awake(miner(f"m{at}")) for at in range(4)])
+    world.prices = prices(usd_per_kwh=0.9 * BREAK_EVEN)
+    world.run(150)
+    before_w = world.watts()
+
+    world.events = (event(limit_w=200, start_s=world.now_s, end_s=world.now_s + 60),)
+    world.run(50)
+    during_w = world.watts()
+    world.run(10)
+    world.run(200)
+
+    assert during_w <= 200
+    assert world.watts() >= 0.95 * before_w
+
+
+def test_a_machine_that_was_stopped_for_money_must_earn_back_its_start() -> None:
+    world = World(place(Thresholds()), [awake(miner())])
+    world.prices = prices(usd_per_kwh=1.1 * BREAK_EVEN)
+    world.run(150)
+    stopped = is_awake(world)
+
+    world.prices = prices(usd_per_kwh=0.95 * BREAK_EVEN)
+    world.run(200)
+    little = is_awake(world)
+    world.prices = prices(usd_per_kwh=0.7 * BREAK_EVEN)
+    world.run(60)
+
+    assert (stopped, little, is_awake(world)) == (False, False, True)
+
+
+def test_machines_stop_for_an_event_that_pays_more_for_it_than_hashing_does() -> None:
+    world = World(place(), [awake(miner())])
+    world.run(30)
+
+    world.prices = Prices(usd_per_kwh_reduced=1.0)
+    world.events = (event(limit_w=20_000, start_s=world.now_s),)
+    world.run(200)
+
+    assert not is_awake(world)

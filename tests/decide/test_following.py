@@ -66,7 +66,8 @@ def course(
     meter = None
     if metered_w is not None:
         meter = Sample(NOW_S, MeterReading(meter="main", power=Power(metered_w)))
-    may = freedom(seen, limits, np.ones(len(seen.fleet), dtype=np.bool_), NOW_S)
+    everybody = np.ones(len(seen.fleet), dtype=np.bool_)
+    may = freedom(seen, limits, everybody, seen.columns.now_w != seen.fleet.floor_w, NOW_S)
     return set_course(before or Follow(), seen, limits, may, asked.queues, meter, NOW_S)
 
 

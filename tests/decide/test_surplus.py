@@ -103,7 +103,7 @@ def test_a_set_point_is_filled_by_machines_that_earn_nothing() -> None:
 
 def test_machines_that_were_stopped_for_their_cost_may_run_once_the_price_is_negative() -> None:
     off = np.array([False])
-    stopped = Verdicts(may_run=off, running=off, since_s=np.array([float("-inf")]))
+    stopped = Verdicts(may_run=off, running=off, goes_on=off, since_s=np.array([float("-inf")]))
 
     after = judge(
         stopped,
