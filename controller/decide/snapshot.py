@@ -25,6 +25,9 @@ from controller.domain.devices import DeviceSpec, Outcome, Reading
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 
+NETWORK_FAULT_S = 900.0
+"""Devices that are silent for longer are off or broken. They count at their worst, and hold up nobody."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ground:
@@ -98,7 +101,7 @@ class Snapshot:
     `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the
     silent count too much together; `worst_w` is the most that a node may carry, that included. `derate` is
     the share of its range that each device must give up for its own heat or its zone's; `uncooled` are the
-    devices in zones whose cooling is not proven.
+    devices in zones whose cooling is not proven. `fell_silent` is how many answered not long ago.
     """
 
     ground: Ground
@@ -116,6 +119,7 @@ class Snapshot:
     derate: Floats
     uncooled: Flags
     uncooled_zones: frozenset[str]
+    fell_silent: int
 
     @property
     def tree(self) -> Tree:
@@ -133,8 +137,8 @@ class Snapshot:
         return int(np.count_nonzero(~self.columns.seen & ~self.fleet.isolated))
 
     def network_suspect(self, share: float) -> bool:
-        """Whether so many devices are silent at once that the network may be the cause; one never is."""
-        return self.silent > max(1.0, share * len(self.fleet))
+        """Whether so many devices fell silent at once that the network may be the cause; one never is."""
+        return self.fell_silent > max(1.0, share * len(self.fleet))
 
     def spec(self, name: str) -> DeviceSpec:
         return self.fleet.specs[self.fleet.row[name]]
@@ -185,6 +189,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         for zone in site.zones
     }
     uncooled = [not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s) for zone in site.zones]
+    began_s = inputs.now_s if state.first_s is None else state.first_s
+    lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
     return Snapshot(
@@ -206,6 +212,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         derate=np.maximum(known.derate, share),
         uncooled=np.array([*uncooled, False])[fleet.zone],
         uncooled_zones=frozenset(zone.id for zone, hot in zip(site.zones, uncooled, strict=True) if hot),
+        fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately)),
     )
 
 

@@ -241,6 +241,22 @@ def test_when_many_are_silent_at_once_nothing_is_raised_and_lowering_goes_on() -
     assert points(world)["last"] == "sleep"
 
 
+def test_machines_that_stay_dead_do_not_keep_all_others_from_being_raised_for_ever() -> None:
+    machines = [asleep(miner(f"m{at}")) for at in range(4)]
+    world = World(site(limit_w=4_000), machines)
+    world.run(5)
+    for name in ("m0", "m1"):
+        world.machines[name].silent = True
+    world.site = site(limit_w=40_000)
+    held = world.run(60)
+
+    world.run(900)
+
+    assert (AlarmKind.NETWORK_FAULT, "test") in alarms(held)
+    assert {points(world)[name] for name in ("m2", "m3")} == {"full"}
+    assert (AlarmKind.NETWORK_FAULT, "test") not in alarms(world.plan)
+
+
 def test_one_dead_machine_in_a_small_site_is_no_network_fault() -> None:
     machines = [asleep(miner("a")), asleep(miner("b"), silent=True)]
     world = World(site(limit_w=20_000, start_grace_s=5.0), machines)
