@@ -31,7 +31,7 @@ from controller.decide.timeline import GridNow
 from controller.decide.tree import load
 from controller.domain.grid import Link
 from controller.domain.jobs import JobCommand
-from controller.domain.power import Limit, Power, tightest
+from controller.domain.power import NO_LIMIT, Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
@@ -185,14 +185,16 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
             detail = f"shows what cannot be at {node.id}" if doubted else f"no fresh reading of {node.id}"
             yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
             continue
-        bound = made.limits.due if at == 0 else node.limit
+        owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
+        bound = made.limits.due if at == 0 else tightest(node.limit, owed)
         if not isinstance(bound, Limit):
             continue
         if metered > bound.power:
             detail = f"{metered} measured, {bound.power} allowed"
             yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
         unexplained = Power.up(made.after.memory[node.id].unexplained_w)
-        if unexplained > node.fixed + bound.power.scaled(UNEXPLAINED_SHARE):
+        rating = node.limit if isinstance(node.limit, Limit) else bound
+        if unexplained > node.fixed + rating.power.scaled(UNEXPLAINED_SHARE):
             detail = f"{unexplained} that no device accounts for"
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
 

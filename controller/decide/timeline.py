@@ -25,8 +25,9 @@ from controller.domain.grid import (
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, NoLimit, Power
 from controller.domain.site import Policy, Site
 
-Candidate = tuple[Power, CapReason, str]
-"""A power, what set it, and the id of the event where it was one."""
+Candidate = tuple[Power, CapReason, str, float]
+"""A power, what set it, the id of the event where it was one, and from when on it is owed in full."""
+AT_ONCE = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class GridNow:
     events whose time to come down is over, whatever ramp another one leads along. Full compliance with the
     cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
     `target_events` make the `target`, the first of them asks for it. `nodes` are limits of places within the
-    site.
+    site, `owed_at_nodes` those of them whose time to come down is over.
     """
 
     cap: Bound = NO_LIMIT
@@ -53,6 +54,7 @@ class GridNow:
     target_events: tuple[str, ...] = ()
     usd_per_kwh: float | None = None
     nodes: Mapping[str, Bound] = field(default_factory=dict)
+    owed_at_nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
     next_change_utc_s: float = math.inf
 
@@ -90,16 +92,15 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     ]
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    due = [(one.power, CapReason.EVENT, event.id) for one, event in now if isinstance(one, LimitSignal)]
-    owed = [one for one in due if utc_s >= _due_by(whole, one[2], utc_s)]
+    due = list(_in_force(whole, utc_s))
     fallback = [] if due or targets else _fallback(link, site.policy)
-    cap, reason, name = _lowest([*limits, *targets, *fallback])
+    cap, reason, name, due_by_utc_s = _lowest([*limits, *targets, *fallback])
     return GridNow(
         cap=cap,
         limit=_lowest([*limits, *fallback])[0],
         due=_lowest([*due, *fallback])[0],
-        owed=_lowest([*owed, *fallback])[0],
-        due_by_utc_s=_due_by(whole, name, utc_s),
+        owed=_lowest([*(one for one in due if one[3] <= utc_s), *fallback])[0],
+        due_by_utc_s=due_by_utc_s,
         over_utc_s=next((event.end_utc_s for event in whole if event.id == name), math.inf),
         cap_reason=reason,
         cap_event=name,
@@ -107,6 +108,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
         nodes=_at_nodes(ordered, utc_s, site),
+        owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
@@ -120,11 +122,11 @@ def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple
     for signal, event in reversed(now):
         match signal:
             case TargetSignal(power):
-                held, made_by = [(power, CapReason.TARGET, event.id)], (event.id,)
+                held, made_by = [(power, CapReason.TARGET, event.id, AT_ONCE)], (event.id,)
             case RelativeTargetSignal(change):
                 ground = held[0][0] if held else event.drawn_before
                 if ground is not None:
-                    held = [(max(ground + change, ZERO), CapReason.TARGET, event.id)]
+                    held = [(max(ground + change, ZERO), CapReason.TARGET, event.id, AT_ONCE)]
                     made_by = (event.id, *made_by)
             case _:
                 pass
@@ -140,9 +142,21 @@ def _limits(
             ahead_s = interval.start_utc_s - lead_s(policy, event) - utc_s
             if utc_s >= interval.end_utc_s or (ahead_s > 0 and isinstance(ramp_down_per_s, NoLimit)):
                 continue
+            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
             for signal in interval.signals:
                 if isinstance(signal, LimitSignal):
-                    yield signal.power + _on_the_ramp(ramp_down_per_s, ahead_s), CapReason.EVENT, event.id
+                    power = signal.power + _on_the_ramp(ramp_down_per_s, ahead_s)
+                    yield power, CapReason.EVENT, event.id, due_by_utc_s
+
+
+def _in_force(events: Iterable[GridEvent], utc_s: float) -> Iterator[Candidate]:
+    """Every limit whose interval has begun, without the time before it."""
+    for event in events:
+        if (interval := interval_at(event, utc_s)) is not None:
+            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
+            for signal in interval.signals:
+                if isinstance(signal, LimitSignal):
+                    yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
 
 
 def lead_s(policy: Policy, event: GridEvent) -> float:
@@ -168,27 +182,28 @@ def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bo
     return found
 
 
-def _due_by(events: Iterable[GridEvent], name: str, utc_s: float) -> float:
-    """When the event that sets the cap must be complied with in full: its ramp deadline after its start."""
-    for event in events:
-        if event.id == name:
-            now_or_next = (i.start_utc_s for i in event.intervals if utc_s < i.end_utc_s)
-            return min(now_or_next, default=math.inf) + event.ramp_deadline_s
-    return -math.inf
+def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
+    """The limits within the site whose time to come down is over."""
+    found: dict[str, Bound] = {}
+    for node in {event.node for event in events} - {"", site.root.id}:
+        here = _in_force([event for event in events if event.node == node], utc_s)
+        if owed := [one for one in here if one[3] <= utc_s]:
+            found[node] = _lowest(owed)[0]
+    return found
 
 
 def _fallback(link: Link, policy: Policy) -> list[Candidate]:
     """The contract's limit for a lost link. Accepted events go on by their schedule; it holds without one."""
     if link is Link.LOST and isinstance(policy.link_lost_limit, Limit):
-        return [(policy.link_lost_limit.power, CapReason.LINK_LOST, "")]
+        return [(policy.link_lost_limit.power, CapReason.LINK_LOST, "", AT_ONCE)]
     return []
 
 
-def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str]:
+def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str, float]:
     if not candidates:
-        return NO_LIMIT, CapReason.NONE, ""
-    power, reason, name = min(candidates)
-    return Limit(power), reason, name
+        return NO_LIMIT, CapReason.NONE, "", AT_ONCE
+    power, reason, name, due_by_utc_s = min(candidates)
+    return Limit(power), reason, name, due_by_utc_s
 
 
 def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> float:

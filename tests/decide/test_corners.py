@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.decide.merit import merit_order
 from controller.decide.plan import AlarmKind, Plan
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
-from controller.domain.grid import EventStatus, GridEvent, Link
+from controller.domain.grid import EventStatus, GridEvent, LimitSignal, Link
 from controller.domain.jobs import FlexTier, Job, JobAction, JobState, JobStatus, OnShortage
+from controller.domain.power import Power
 from controller.domain.site import Prices
 from tests.decide.builders import (
     GPU_POINTS,
@@ -20,6 +23,7 @@ from tests.decide.builders import (
     event,
     gpu,
     inputs,
+    interval,
     job,
     miner,
     node,
@@ -67,6 +71,38 @@ def test_a_limit_in_force_that_is_passed_is_an_alarm_while_another_event_ramps_d
 
     passed = AlarmKind.CAP_PASSED in {alarm.kind for alarm in plan.alarms}
     assert world.watts() <= 200_000 or passed
+
+
+def test_a_new_version_with_a_lower_interval_ramps_down_as_an_event_of_its_own_does() -> None:
+    world = ramped()
+    start_s = world.now_s
+    first = event("e", limit_w=300_000, start_s=start_s, ramp_deadline_s=60.0)
+    world.events = (first,)
+    world.run(200)
+    before_w, next_s = world.watts(), world.now_s + 5
+    lower = interval(next_s, next_s + 3_000, LimitSignal(Power(200_000)))
+
+    world.events = (
+        replace(first, intervals=(interval(start_s, next_s, LimitSignal(Power(300_000))), lower)),
+    )
+    world.run(4)
+
+    assert before_w - world.watts() <= 4 * 1_000 * 1.5
+
+
+def test_a_node_that_draws_more_than_an_event_allows_there_is_an_alarm() -> None:
+    here = site(node("row", meter="row"), limit_w=50_000)
+    spec = miner("m", "row")
+    said = inputs(
+        spec,
+        readings=[reading()],
+        metered_w={"row": 3_500},
+        events=(event(limit_w=1_000, node="row", start_s=NOW_S - 60),),
+    )
+
+    _, plan = decide(here, running({"m": device()}), said)
+
+    assert [(alarm.kind, alarm.subject) for alarm in plan.alarms] == [(AlarmKind.CAP_PASSED, "row")]
 
 
 def test_an_event_at_a_node_that_the_site_file_no_longer_has_does_not_end_the_process() -> None:
