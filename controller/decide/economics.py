@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from controller.decide.plan import Alarm, AlarmKind, Inputs, PriceNow
-from controller.decide.timeline import GridNow, interval_at
+from controller.decide.timeline import GridNow
 from controller.decide.value import Valuation
-from controller.domain.grid import LimitSignal
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
 from controller.domain.power import Limit, Power
 from controller.domain.prices import ANY_MODEL, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
@@ -89,7 +88,7 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         inputs.prices,
         event_usd_per_kwh=grid.usd_per_kwh,
         meets_target=isinstance(grid.target, Limit),
-        reduction_paid=limited_by_event(site, grid, inputs.utc_s),
+        reduction_paid=grid.limits_load,
     )
     horizon_s = site.policy.switch_horizon_s
     return Valuation(
@@ -97,17 +96,6 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         usd_per_kwh=usd_per_kwh,
         horizon_s=horizon_s,
         shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
-    )
-
-
-def limited_by_event(site: Site, grid: GridNow, utc_s: float) -> bool:
-    """Whether an event asks the whole site for less load now: that is what a reduction is paid for."""
-    return any(
-        isinstance(signal, LimitSignal)
-        for event in grid.active
-        if event.node in ("", site.root.id)
-        if (interval := interval_at(event, utc_s))
-        for signal in interval.signals
     )
 
 

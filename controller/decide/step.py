@@ -155,7 +155,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     verdicts = _verdicts(site, state, inputs, seen, grid)
     meets_target = isinstance(grid.target, Limit)
     may_run = profit.permitted(verdicts, meets_target=meets_target)
-    paid = inputs.prices.usd_per_kwh_reduced > 0 and economics.limited_by_event(site, grid, inputs.utc_s)
+    paid = inputs.prices.usd_per_kwh_reduced > 0 and grid.limits_load
     held = profit.held(verdicts, meets_target=meets_target, reduction_paid=paid)
     may = freedom(seen, limits, may_run, held, inputs.now_s)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None

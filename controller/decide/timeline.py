@@ -39,7 +39,8 @@ class GridNow:
     events whose time to come down is over, whatever ramp another one leads along. Full compliance with the
     cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
     `target_events` make the `target`, the first of them asks for it. `nodes` are limits of places within the
-    site, `owed_at_nodes` those of them whose time to come down is over.
+    site, `owed_at_nodes` those of them whose time to come down is over. `limits_load` says that an event asks
+    the whole site for less load now: that is what a reduction is paid for.
     """
 
     cap: Bound = NO_LIMIT
@@ -53,6 +54,7 @@ class GridNow:
     target: Bound = NO_LIMIT
     target_events: tuple[str, ...] = ()
     usd_per_kwh: float | None = None
+    limits_load: bool = False
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     owed_at_nodes: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
@@ -107,6 +109,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
+        limits_load=bool(due),
         nodes=_at_nodes(ordered, utc_s, site),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
         active=active,

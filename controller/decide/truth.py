@@ -255,8 +255,8 @@ def _shows_nothing(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bo
     assert state.point is not None
     if isinstance(reading.setting, Limit) or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):
         return False
-    called_back = state.counted(state.point) < state.worst
-    called_back = called_back and state.began.watts <= with_slack_w(state.counted(state.point), TOLERANCE)
+    counts = state.counted(state.point)
+    called_back = counts < state.worst and state.began.watts <= with_slack_w(counts, TOLERANCE)
     return called_back and state.at_s - state.asked_s <= spec.settle_up_s
 
 
@@ -318,7 +318,7 @@ def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     if state.truth is Truth.LYING and state.draw > stuck.draw:
         return state._replace(stuck=stuck._replace(draw=state.draw))  # it still rises
     most_w = with_slack_w(state.reckoned(point), TOLERANCE)
-    shown = point.power > stuck.above and state.draw.watts <= most_w < stuck.draw.watts
-    if now_s - stuck.at_s > GIVEN_UP_S or (shown and now_s - state.asked_s > spec.settle_up_s):
+    mended = point.power > stuck.above and state.draw.watts <= most_w < stuck.draw.watts
+    if now_s - stuck.at_s > GIVEN_UP_S or (mended and now_s - state.asked_s > spec.settle_up_s):
         return state._replace(stuck=None)
     return state
