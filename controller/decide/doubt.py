@@ -8,7 +8,7 @@ from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Qu
 from controller.domain.power import Power
 
 UNMOVED = 0.97
-"""A draw above this share of the worst case shows that nothing has fallen."""
+"""A draw above this share of what it was when the command went out shows that nothing has fallen."""
 UNANSWERED, UNANSWERED_S = 1 / 3, 3.0
 """A command without any answer for so much of its time, and for so long, may have been lost on its way."""
 LEARNED = 0.01
@@ -38,7 +38,7 @@ def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
         return True
     # Half of its time is over and not a watt is gone: waiting for the rest would cost others their time.
-    unmoved = state.draw.watts >= UNMOVED * state.worst.watts
+    unmoved = state.draw.watts >= UNMOVED * max(state.began.watts, state.counted(state.point).watts)
     if unmoved and state.at_s - state.asked_s > spec.settle_down_s / 2:
         return True
     return now_s - state.asked_s > spec.settle_down_s

@@ -45,10 +45,27 @@ def test_one_lost_answer_is_no_doubt_and_two_are(failures: int, expected: bool) 
 
 @pytest.mark.parametrize(("ago_s", "expected"), [(5.0, False), (5.1, True)])
 def test_who_has_not_lost_a_watt_in_half_of_its_time_is_doubted(ago_s: float, expected: bool) -> None:
-    asked = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=3_395, at_s=NOW_S, asked_s=NOW_S - ago_s)
+    asked = device(
+        SLEEP,
+        Truth.COMMANDED,
+        worst_w=3_500,
+        draw_w=3_395,
+        began=Power(3_500),
+        at_s=NOW_S,
+        asked_s=NOW_S - ago_s,
+    )
 
     assert doubtful(miner(), asked, NOW_S) is expected
     assert not doubtful(miner(), asked._replace(draw=Power(3_394)), NOW_S)
+
+
+def test_who_falls_and_counts_at_no_more_than_it_draws_has_all_of_its_time() -> None:
+    falling = device(
+        SLEEP, Truth.ACKNOWLEDGED, worst_w=205, draw_w=205, began=Power(3_500), at_s=NOW_S, asked_s=NOW_S - 9
+    )
+
+    assert not doubtful(miner(), falling, NOW_S)
+    assert doubtful(miner(), falling, NOW_S + 1.1)
 
 
 @pytest.mark.parametrize("truth", [Truth.LYING, Truth.REFUSED])
@@ -62,7 +79,9 @@ def test_who_lies_or_refuses_is_doubted_at_once_and_only_when_asked_for_less(tru
 
 @pytest.mark.parametrize(("ago_s", "expected"), [(10.0, False), (10.1, True)])
 def test_who_is_on_its_way_down_is_doubted_after_all_of_its_time(ago_s: float, expected: bool) -> None:
-    falling = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=1_000, asked_s=NOW_S - ago_s)
+    falling = device(
+        SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=1_000, began=Power(3_500), asked_s=NOW_S - ago_s
+    )
 
     assert doubtful(miner(), falling, NOW_S) is expected
 
