@@ -26,10 +26,12 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMargin:
-    """Watts that are kept free at the root for a sudden step down, and when."""
+    """Watts that are kept free at the root for a sudden step down, and when; `cap` is what the root went by
+    then: a lower one is a step."""
 
     watts: float = 0.0
     at_s: float = 0.0
+    cap: Bound = NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

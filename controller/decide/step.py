@@ -148,8 +148,9 @@ def conclude(made: Draft) -> tuple[State, Plan]:
 
 
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
-    limits = limits_now(site, seen.ground.rated_w, grid, state.moment(inputs))
-    margin = step_margin(state.margin, limits, seen, site.policy, inputs.now_s)
+    moment = state.moment(inputs)
+    limits = limits_now(site, seen.ground.rated_w, grid, moment)
+    margin = step_margin(state.margin, limits, grid, seen, site.policy, moment)
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)

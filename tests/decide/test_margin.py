@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.domain.devices import DeviceSpec
@@ -46,10 +48,29 @@ def test_a_sudden_step_sheds_a_share_of_itself_beyond_it() -> None:
     assert left_w(plan) <= 70_000 - 0.08 * 70_000
 
 
-def test_a_step_that_is_announced_sheds_no_more_than_it_asks_for() -> None:
-    _, plan = stepped(70_000, ahead_s=15.0)
+def test_a_step_that_is_announced_in_time_sheds_no_more_than_it_asks_for() -> None:
+    _, plan = stepped(70_000, ahead_s=20.0)
 
     assert 70_000 - 3_500 < left_w(plan) <= 70_000
+
+
+def test_a_step_heard_of_late_sheds_as_much_beyond_it_as_is_missing_of_the_lead_time() -> None:
+    state, plan = stepped(70_000, ahead_s=5.0)
+
+    assert state.margin.watts == pytest.approx(0.75 * 0.08 * 70_000)
+    assert left_w(plan) <= 70_000 - 0.75 * 0.08 * 70_000
+
+
+def test_a_step_that_was_seen_in_time_sheds_no_more_when_its_lead_time_runs_out() -> None:
+    early, _ = stepped(70_000, ahead_s=20.0)
+    ask = event(limit_w=70_000, start_s=NOW_S + 20)
+    said = [at_point(spec, FULL) for spec in MINERS]
+
+    after, _ = decide(
+        site(event_lead_s=20.0), early, inputs(*MINERS, now_s=NOW_S + 5, readings=said, events=(ask,))
+    )
+
+    assert after.margin.watts == 0.0
 
 
 def test_a_small_step_and_one_of_few_machines_shed_no_more_than_they_ask_for() -> None:
