@@ -19,6 +19,7 @@ from controller.decide.fleet import Fleet
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
 from controller.decide.snapshot import Mirror
+from controller.decide.tree import load
 from controller.domain.devices import Means, SetPoint
 
 MAX_BACKOFF = 3
@@ -71,6 +72,16 @@ NOBODY = Wishes(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Urgent:
+    """What limits ask for whatever the ramps: `lacks_w` is what each node is still to lose at once, beyond
+    what falls already; `obeys` says of each device whether it can be counted on for that.
+    """
+
+    lacks_w: Ints
+    obeys: Flags
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
     """What is lowered now, in order; what is left to be raised, and who waits for a ramp down (by row)."""
@@ -91,9 +102,20 @@ class Orders:
     saved: Saved = field(default_factory=Saved)
 
 
-def lowered(known: Mirror, wishes: Wishes, room_w: Ints, pace: Pace, now_s: float, retry_s: float) -> Lowered:
-    """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
-    the worst case of everything below it. A ramp down holds back only what no limit above asks for.
+def urgent(known: Mirror, room_w: Ints, obeys: Flags) -> Urgent:
+    """`room_w` is each node's limit less the worst case of everything below it."""
+    columns, falling_w = known.columns, np.zeros(len(room_w), dtype=np.int64)
+    if (room_w < 0).any():
+        tree, down_w = known.ground.tree, np.maximum(0, columns.worst_w - columns.here_w)
+        falling_w = load(tree, known.fleet.node, np.where(obeys, down_w, 0))
+    return Urgent(lacks_w=-(room_w + falling_w), obeys=obeys)
+
+
+def lowered(
+    known: Mirror, wishes: Wishes, urgent: Urgent, pace: Pace, now_s: float, retry_s: float
+) -> Lowered:
+    """What never adds a watt, and so may be sent whatever else is decided. A ramp down holds back only what
+    no limit above asks for.
     """
     if not len(wishes):
         return Lowered(fall_w=dict(pace.fall_w))
@@ -108,11 +130,13 @@ def lowered(known: Mirror, wishes: Wishes, room_w: Ints, pace: Pace, now_s: floa
         return Lowered(lowers=down, up=up)
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
-    short = (room_w < 0).tolist()
+    lacks_w = urgent.lacks_w.tolist()
     for place, (row, watts) in enumerate(zip(down.row.tolist(), freed_w.tolist(), strict=True)):
         way = known.way(row)
-        if any(short[node] for node in way):
+        if any(lacks_w[node] > 0 for node in way):
             fall.take(way, watts)
+            for node in way if urgent.obeys[row] else ():
+                lacks_w[node] -= watts
         elif not fall.pays(way, watts):
             may[place] = False
             waiting[row] = Reason.RAMPING

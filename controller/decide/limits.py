@@ -10,7 +10,7 @@ from controller.decide.arrays import Ints
 from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
 from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power, tightest
-from controller.domain.site import Site
+from controller.domain.site import Node, Site
 
 RISE_SHARE = 0.7
 """A raise is taken to be over within this share of the time in which it must show, until more is known."""
@@ -107,24 +107,24 @@ def rated_w(site: Site) -> Ints:
 def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits:
     """`rated` are the ratings of the nodes of `site`."""
     root, margin = site.root, site.policy.margin
-    asked = _ramped(site, grid, moment)
-    cap = tightest(root.limit, asked)
-    by_grid = isinstance(asked, Limit) and cap == asked
-    follows = by_grid and grid.cap_reason is CapReason.TARGET
+    limit = _ramped(site, grid, moment)
+    target = grid.target
+    follows = tightest(limit, target) != limit and tightest(root.limit, target) == target
+    cap = target if follows else tightest(root.limit, limit)
     bound_w = rated.copy()
-    bound_w[0] = _watts(tightest(root.limit, grid.limit) if follows else cap)
+    bound_w[0] = _watts(tightest(root.limit, limit))
     if grid.nodes:
         for at, node in enumerate(site.nodes):
             bound_w[at] = min(bound_w[at], _watts(grid.nodes.get(node.id, NO_LIMIT)))
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
     goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])
-    rated_is_cap = CapReason.RATING if isinstance(cap, Limit) else CapReason.NONE
+    reason, name = _set_by(root, grid, limit, follows=follows)
     return Limits(
         cap=cap,
-        due=tightest(root.limit, grid.owed if asked != grid.cap else grid.due),
-        cap_reason=grid.cap_reason if by_grid else rated_is_cap,
-        cap_event=grid.cap_event if by_grid else "",
+        due=tightest(root.limit, grid.owed if limit != grid.limit else grid.due),
+        cap_reason=reason,
+        cap_event=name,
         bound_w=bound_w,
         usable_w=usable_w,
         goal_w=goal_w,
@@ -132,16 +132,25 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
     )
 
 
+def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[CapReason, str]:
+    """Why the root goes by what it does, and the event that asks for it."""
+    if follows:
+        return CapReason.TARGET, next(iter(grid.target_events), "")
+    if isinstance(limit, Limit) and tightest(root.limit, limit) == limit:
+        return grid.limit_reason, grid.limit_event
+    return (CapReason.RATING if isinstance(root.limit, Limit) else CapReason.NONE), ""
+
+
 def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
-    """The grid's cap, until it is owed in full no further below what the site drew than its ramp allows, nor
-    above what is owed already."""
+    """The grid's limit, until it is owed in full no further below what the site drew than its ramp allows,
+    nor above what is owed already. A set-point is followed along the ramp by itself."""
     per_s, reach = site.root.ramp_down_per_s, moment.reach
-    if isinstance(per_s, NoLimit) or isinstance(grid.cap, NoLimit) or reach is None:
-        return grid.cap
-    if grid.cap_reason is not CapReason.EVENT or moment.utc_s >= grid.due_by_utc_s:
-        return grid.cap
+    if isinstance(per_s, NoLimit) or isinstance(grid.limit, NoLimit) or reach is None:
+        return grid.limit
+    if moment.utc_s >= grid.due_by_utc_s:
+        return grid.limit
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
-    return tightest(Limit(max(grid.cap.power, reach.power - fallen)), grid.owed)
+    return tightest(Limit(max(grid.limit.power, reach.power - fallen)), grid.owed)
 
 
 def _watts(bound: Bound) -> int:

@@ -5,6 +5,7 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
-from controller.decide.pace import Pace, pace_now
+from controller.decide.pace import Pace, Saved, pace_now
 from controller.decide.plan import Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.relative import Before, Drawn
@@ -84,7 +85,9 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     lowered = Lowered()
     if state.ready_s is not None:  # nothing before the site was taken over
         wanted = wishes(seen, aim.chosen)
-        lowered = commands.lowered(seen.mirror(), wanted, room_w, pace, inputs.now_s, site.policy.retry_s)
+        known = seen.mirror()
+        urgent = commands.urgent(known, room_w, aim.chosen.may.obeys)
+        lowered = commands.lowered(known, wanted, urgent, pace, inputs.now_s, site.policy.retry_s)
     return Draft(
         site=site,
         state=state,
@@ -136,7 +139,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
         ramps=orders.saved,
-        reach=_reach(aim.limits, plan),
+        reach=_reach(aim.limits, plan, orders.saved),
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
@@ -247,9 +250,12 @@ def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: fl
     return relative.drawn(before, Drawn(now_s, watts, metered is not None))
 
 
-def _reach(limits: Limits, plan: Plan) -> Reach:
+def _reach(limits: Limits, plan: Plan, ramps: Saved) -> Reach:
+    """Where a ramp to a limit goes on from. What a set-point took beyond the ramp, for machines cannot be
+    divided, the limit does not take once more."""
     within_w = min(int(plan.nodes.worst_w[0]), int(limits.bound_w[0]))
-    return Reach(power=Power(within_w), at_s=plan.now_s)
+    ahead_w = max(0.0, -ramps.fall_w.get(0, 0.0)) if limits.follows else 0.0
+    return Reach(power=Power(within_w + math.ceil(ahead_w)), at_s=plan.now_s)
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:

@@ -34,23 +34,22 @@ AT_ONCE = -math.inf
 class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
 
-    `cap` is what the site goes by, lead time included; `limit` is that without set-points, which are to be
-    met and not kept away from; `due` is the limit that the site is held to at this moment, `owed` that of
-    events whose time to come down is over, whatever ramp another one leads along. Full compliance with the
-    cap is owed from `due_by_utc_s` on, and the event that sets it is over at `over_utc_s`.
-    `target_events` make the `target`, the first of them asks for it. `nodes` are limits of places within the
+    `limit` is what the site is to stay below, lead time included; `due` is the limit that it is held to at
+    this moment, `owed` that of events whose time to come down is over, whatever ramp another one leads along.
+    Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
+    kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
+    lower of both is over at `over_utc_s`. `nodes` are limits of places within the
     site, `owed_at_nodes` those of them whose time to come down is over. `limits_load` says that an event asks
     the whole site for less load now: that is what a reduction is paid for.
     """
 
-    cap: Bound = NO_LIMIT
     limit: Bound = NO_LIMIT
+    limit_reason: CapReason = CapReason.NONE
+    limit_event: str = ""
     due: Bound = NO_LIMIT
     owed: Bound = NO_LIMIT
     due_by_utc_s: float = -math.inf
     over_utc_s: float = math.inf
-    cap_reason: CapReason = CapReason.NONE
-    cap_event: str = ""
     target: Bound = NO_LIMIT
     target_events: tuple[str, ...] = ()
     usd_per_kwh: float | None = None
@@ -96,16 +95,16 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
     due = list(_in_force(whole, utc_s))
     fallback = [] if due or targets else _fallback(link, site.policy)
-    cap, reason, name, due_by_utc_s = _lowest([*limits, *targets, *fallback])
+    limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])
+    lower = _lowest([*limits, *targets, *fallback])[2]
     return GridNow(
-        cap=cap,
-        limit=_lowest([*limits, *fallback])[0],
+        limit=limit,
+        limit_reason=reason,
+        limit_event=name,
         due=_lowest([*due, *fallback])[0],
         owed=_lowest([*(one for one in due if one[3] <= utc_s), *fallback])[0],
         due_by_utc_s=due_by_utc_s,
-        over_utc_s=next((event.end_utc_s for event in whole if event.id == name), math.inf),
-        cap_reason=reason,
-        cap_event=name,
+        over_utc_s=next((event.end_utc_s for event in whole if event.id == lower), math.inf),
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,

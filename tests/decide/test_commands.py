@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.decide import columns
-from controller.decide.commands import Wishes, lowered, order
+from controller.decide.commands import Wishes, lowered, order, urgent
 from controller.decide.device import DeviceState
 from controller.decide.fleet import fleet_of
 from controller.decide.pace import Pace, Saved
@@ -66,7 +66,9 @@ def say(
         merit=np.array([one.merit for one in wishes]),
         outlet=np.array([one.means is Means.OUTLET for one in wishes]),
     )
-    orders = order(known, lowered(known, wanted, room, pace, NOW_S, retry_s), room, pace, NOW_S)
+    obeys = [known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs]
+    must = urgent(known, room, np.array(obeys))
+    orders = order(known, lowered(known, wanted, must, pace, NOW_S, retry_s), room, pace, NOW_S)
     specs = known.fleet.specs
     return Said(
         lowers=tuple(one.device for one in orders.lowers.set_points(known.fleet)),
@@ -295,7 +297,7 @@ def test_no_more_watts_are_lowered_than_the_ramp_allows_where_no_limit_asks_for_
     assert orders.saved.fall_w == {SITE: 530.0}
 
 
-@pytest.mark.parametrize("room_w", [(-1, 10**9), (10**9, -1), (-1, -1)])
+@pytest.mark.parametrize("room_w", [(-3_471, 10**9), (10**9, -3_471), (-3_471, -1)])
 def test_below_any_node_whose_limit_is_passed_no_ramp_holds_a_lowering_back(room_w: tuple[int, int]) -> None:
     wishes = (wish("a", FULL, SLEEP), wish("b", FULL, SLEEP))
 
@@ -303,6 +305,30 @@ def test_below_any_node_whose_limit_is_passed_no_ramp_holds_a_lowering_back(room
 
     assert (list(orders.lowers), orders.waiting) == (["a", "b"], {})
     assert orders.saved.fall_w == {SITE: -2_940.0}
+
+
+def test_what_no_limit_asks_for_waits_for_the_ramp_while_other_watts_must_fall_at_once() -> None:
+    wishes = (wish("a", FULL, SLEEP), wish("b", FULL, SLEEP))
+
+    asked = say(*wishes, room_w=(-3_470, 10**9), pace=Pace(fall_w={SITE: 4_000.0}))
+
+    assert (list(asked.lowers), asked.waiting) == (["a"], {"b": Reason.RAMPING})
+
+
+def test_watts_that_fall_already_are_not_asked_for_again_whatever_the_ramp() -> None:
+    falling = again("a", device(SLEEP, Truth.ACKNOWLEDGED, worst_w=3_500))
+
+    asked = say(falling, wish("b", FULL, SLEEP), room_w=(-3_470, 10**9), pace=Pace(fall_w={SITE: 0.0}))
+
+    assert (list(asked.lowers), asked.waiting) == ([], {"b": Reason.RAMPING})
+
+
+def test_who_does_not_obey_does_not_take_the_place_of_another() -> None:
+    liar = again("a", device(SLEEP, Truth.LYING, worst_w=3_500))
+
+    asked = say(liar, wish("b", FULL, SLEEP), room_w=(-3_470, 10**9), pace=Pace(fall_w={SITE: 0.0}))
+
+    assert list(asked.lowers) == ["a", "b"]
 
 
 # The outlet

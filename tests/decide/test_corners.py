@@ -63,6 +63,21 @@ def test_an_emergency_limit_is_kept_at_once_while_another_event_still_ramps_down
     assert world.watts() <= 200_000
 
 
+@pytest.mark.parametrize("target_w", [80_000, 150_000])
+def test_a_set_point_is_followed_along_the_ramp_that_leads_down_to_a_limit(target_w: int) -> None:
+    world = ramped()
+    world.events = (slow(world), event("set", target_w=target_w, start_s=world.now_s))
+    drawn_w = [world.watts()]
+    for _ in range(280):
+        world.tick()
+        drawn_w.append(world.watts())
+
+    ten_s = [before - after for before, after in zip(drawn_w, drawn_w[10:], strict=False)]
+
+    assert max(ten_s) <= 10 * 1_000 + 5_000 + 3_500
+    assert drawn_w[-1] <= max(100_000, target_w)
+
+
 def test_a_limit_in_force_that_is_passed_is_an_alarm_while_another_event_ramps_down() -> None:
     world = ramped()
     world.events = (slow(world), event("now", limit_w=200_000, start_s=world.now_s))

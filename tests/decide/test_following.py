@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.decide.following import Course, set_course
 from controller.decide.freedom import freedom
 from controller.decide.limits import Follow, Moment, limits_now
-from controller.decide.plan import CapReason, Inputs, Plan, Reason, Sample, Truth
+from controller.decide.plan import Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.timeline import GridNow
 from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits
@@ -60,7 +60,7 @@ def course(
     before: Follow | None = None,
 ) -> Course:
     here = site(meter="main") if here is None else here
-    grid = GridNow(cap=bound(target_w), cap_reason=CapReason.TARGET if target_w else CapReason.NONE)
+    grid = GridNow(target=bound(target_w))
     seen = look(here, state, asked)
     limits = limits_now(here, seen.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
     meter = None

@@ -43,7 +43,7 @@ def seen(*, pdu_w: int = 9_000, site_w: int = 9_000, metered_w: int | None = Non
 
 def limits_of(known: Snapshot, *, cap_w: int | None = None, due_w: int | None = None) -> Limits:
     """`cap_w` is what an event will ask for, `due_w` what it asks for now."""
-    grid = GridNow(cap=bound(cap_w), limit=bound(cap_w), due=bound(due_w), cap_reason=CapReason.EVENT)
+    grid = GridNow(limit=bound(cap_w), due=bound(due_w), limit_reason=CapReason.EVENT)
     return limits_now(known.ground.site, known.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,19 @@ from controller.domain.power import NO_LIMIT, Power
 from tests.decide.builders import NOW_S, UTC_S, bound, node, site
 
 
+def asked(cap_w: int | None, reason: CapReason, *, due_by_s: float = 0.0) -> GridNow:
+    """What the grid asks with one event of `reason`, which is owed in full after `due_by_s`."""
+    if reason is CapReason.TARGET:
+        return GridNow(target=bound(cap_w), target_events=("e",))
+    return GridNow(
+        limit=bound(cap_w),
+        due=bound(cap_w),
+        limit_reason=reason,
+        limit_event="e",
+        due_by_utc_s=UTC_S + due_by_s,
+    )
+
+
 def limits(
     cap_w: int | None,
     reason: CapReason = CapReason.EVENT,
@@ -19,7 +34,7 @@ def limits(
     rating_w: int | None = 10_000,
     margin: float = 0.01,
 ) -> Limits:
-    grid = GridNow(cap=bound(cap_w), due=bound(cap_w), cap_reason=reason, cap_event="e")
+    grid = asked(cap_w, reason)
     here = site(node("pdu", limit_w=4_000), limit_w=rating_w, margin=margin)
     return limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S))
 
@@ -118,8 +133,7 @@ def cap_on_the_ramp(grid: GridNow, *, reached_s: float = NOW_S - 2.0) -> Limits:
 
 
 def sudden(cap_w: int | None, reason: CapReason = CapReason.EVENT, *, due_by_s: float = 60.0) -> GridNow:
-    due_by_utc_s = UTC_S + due_by_s
-    return GridNow(cap=bound(cap_w), due=bound(cap_w), cap_reason=reason, due_by_utc_s=due_by_utc_s)
+    return asked(cap_w, reason, due_by_s=due_by_s)
 
 
 def test_on_its_ramp_a_site_is_held_to_its_rating_and_at_the_end_of_it_to_the_event() -> None:
@@ -129,11 +143,27 @@ def test_on_its_ramp_a_site_is_held_to_its_rating_and_at_the_end_of_it_to_the_ev
     assert (there.cap, there.due) == (bound(29_000), bound(29_000))
 
 
-def test_a_ramp_is_for_events_in_their_time_only() -> None:
-    assert cap_on_the_ramp(sudden(10_000, CapReason.TARGET)).cap == bound(10_000)
-    assert cap_on_the_ramp(sudden(10_000, CapReason.LINK_LOST)).cap == bound(10_000)
+def test_a_ramp_is_for_limits_in_their_time_only() -> None:
     assert cap_on_the_ramp(sudden(10_000, due_by_s=0.0)).cap == bound(10_000)
     assert cap_on_the_ramp(sudden(None, CapReason.NONE)).cap == bound(50_000)
+
+
+def test_a_set_point_below_a_limit_on_its_ramp_is_followed_and_leaves_the_ramp_as_it_is() -> None:
+    falling = replace(sudden(10_000), target=bound(8_000), target_events=("t",))
+
+    followed = cap_on_the_ramp(falling)
+
+    assert (followed.cap, followed.cap_reason, followed.cap_event) == (bound(8_000), CapReason.TARGET, "t")
+    assert (followed.goal_w, int(followed.bound_w[0])) == (8_000, 28_000)
+
+
+def test_a_set_point_is_followed_until_the_ramp_of_a_lower_limit_reaches_it() -> None:
+    falling = replace(sudden(10_000), target=bound(29_000), target_events=("t",))
+
+    above, below = cap_on_the_ramp(falling, reached_s=NOW_S), cap_on_the_ramp(falling)
+
+    assert (above.cap, above.cap_reason) == (bound(29_000), CapReason.TARGET)
+    assert (below.cap, below.cap_reason) == (bound(28_000), CapReason.EVENT)
 
 
 def test_a_clock_that_went_back_raises_no_cap() -> None:

@@ -165,7 +165,7 @@ def test_a_limit_below_a_relative_set_point_always_wins() -> None:
 
     grid = grid_now((change, event("cap", limit_w=400)), UTC_S, Link.UP, site())
 
-    assert (grid.cap, grid.cap_reason, grid.cap_event) == (bound(400), CapReason.EVENT, "cap")
+    assert (grid.limit, grid.limit_reason, grid.limit_event) == (bound(400), CapReason.EVENT, "cap")
 
 
 def test_a_change_on_top_of_another_set_point_is_relative_to_that() -> None:

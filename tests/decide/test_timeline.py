@@ -44,7 +44,7 @@ def test_a_limit_is_gone_by_early_and_due_from_its_start_until_just_before_its_e
 ) -> None:
     grid = at(now_s, event(limit_w=500, start_s=100.0, end_s=200.0))
 
-    assert (grid.cap, grid.due) == (bound(cap_w), bound(due_w))
+    assert (grid.limit, grid.due) == (bound(cap_w), bound(due_w))
 
 
 def test_an_event_is_active_in_its_window_and_not_in_its_lead() -> None:
@@ -59,11 +59,11 @@ def test_the_lowest_limit_holds_whatever_the_priorities() -> None:
 
     grid = at(NOW_S, urgent, strict)
 
-    assert (grid.cap, grid.cap_event) == (bound(300), "strict")
+    assert (grid.limit, grid.limit_event) == (bound(300), "strict")
 
 
 def test_a_limit_of_nothing_is_a_limit() -> None:
-    assert at(NOW_S, event(limit_w=0)).cap == bound(0)
+    assert at(NOW_S, event(limit_w=0)).limit == bound(0)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_of_prices_the_lowest_priority_number_wins() -> None:
     assert at(NOW_S, *events).usd_per_kwh == -0.1
 
 
-def test_a_target_bounds_the_site_unless_a_limit_does_so_more() -> None:
+def test_a_target_and_a_limit_hold_beside_each_other() -> None:
     target = event("target", target_w=700)
 
     above = at(NOW_S, target, event("limit", limit_w=900))
     below = at(NOW_S, target, event("limit", limit_w=600))
 
-    assert (above.cap, above.cap_reason, above.cap_event) == (bound(700), CapReason.TARGET, "target")
-    assert (below.cap, below.cap_reason, below.cap_event) == (bound(600), CapReason.EVENT, "limit")
+    assert (above.target, above.limit, above.limit_event) == (bound(700), bound(900), "limit")
+    assert (below.target, below.limit, below.limit_event) == (bound(700), bound(600), "limit")
 
 
 def test_a_target_is_met_no_earlier_than_it_starts() -> None:
@@ -110,9 +110,10 @@ def test_each_interval_of_an_event_holds_in_its_own_time_and_none_in_between() -
         ),
     )
 
-    caps = [at(now_s, steps, lead_s=0.0).cap for now_s in (99.0, 150.0, 250.0, 350.0, 450.0)]
+    asked = [at(now_s, steps, lead_s=0.0) for now_s in (99.0, 150.0, 250.0, 350.0, 450.0)]
 
-    assert caps == [NO_LIMIT, bound(500), NO_LIMIT, bound(250), NO_LIMIT]
+    assert [grid.limit for grid in asked] == [NO_LIMIT, bound(500), NO_LIMIT, bound(300), NO_LIMIT]
+    assert [grid.target for grid in asked] == [NO_LIMIT, NO_LIMIT, NO_LIMIT, bound(250), NO_LIMIT]
     assert [at(now_s, steps).usd_per_kwh for now_s in (150.0, 350.0)] == [0.2, None]
 
 
@@ -127,7 +128,7 @@ def test_a_lower_interval_is_prepared_while_the_one_before_it_still_holds() -> N
 
     grid = at(185.0, steps)
 
-    assert (grid.cap, grid.due) == (bound(300), bound(500))
+    assert (grid.limit, grid.due) == (bound(300), bound(500))
 
 
 def test_a_cancelled_event_asks_nothing() -> None:
@@ -135,7 +136,7 @@ def test_a_cancelled_event_asks_nothing() -> None:
 
 
 def test_an_open_ended_event_never_ends() -> None:
-    assert at(1e12, event(limit_w=5)).cap == bound(5)
+    assert at(1e12, event(limit_w=5)).limit == bound(5)
 
 
 def test_on_a_lost_link_the_contract_limit_holds_where_no_accepted_event_does() -> None:
@@ -145,12 +146,12 @@ def test_on_a_lost_link_the_contract_limit_holds_where_no_accepted_event_does() 
     during = at(NOW_S, event(limit_w=900), link=Link.LOST, link_lost_limit=contract)
     up = at(NOW_S, link=Link.UP, link_lost_limit=contract)
 
-    assert (alone.cap, alone.cap_reason) == (contract, CapReason.LINK_LOST)
-    assert (during.cap, up.cap) == (bound(900), NO_LIMIT)
+    assert (alone.limit, alone.limit_reason) == (contract, CapReason.LINK_LOST)
+    assert (during.limit, up.limit) == (bound(900), NO_LIMIT)
 
 
 def test_on_a_lost_link_without_a_contract_limit_nothing_new_is_asked() -> None:
-    assert at(NOW_S, link=Link.LOST).cap == NO_LIMIT
+    assert at(NOW_S, link=Link.LOST).limit == NO_LIMIT
 
 
 def test_the_next_change_is_the_next_edge_of_any_event_lead_included() -> None:
@@ -174,26 +175,20 @@ def test_on_a_lost_link_the_contract_limit_holds_until_the_next_event_has_really
     leading = at(90.0, looser, link=Link.LOST, link_lost_limit=bound(400))
     begun = at(100.0, looser, link=Link.LOST, link_lost_limit=bound(400))
 
-    assert (leading.cap, leading.due, leading.cap_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
-    assert (begun.cap, begun.due) == (bound(900), bound(900))
+    assert (leading.limit, leading.due, leading.limit_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
+    assert (begun.limit, begun.due) == (bound(900), bound(900))
 
 
 def test_an_accepted_target_goes_on_over_a_lost_link() -> None:
     grid = at(NOW_S, event(target_w=700), link=Link.LOST, link_lost_limit=bound(400))
 
-    assert (grid.cap, grid.due) == (bound(700), NO_LIMIT)
+    assert (grid.target, grid.limit, grid.due) == (bound(700), NO_LIMIT, NO_LIMIT)
 
 
 def test_a_price_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
     grid = at(NOW_S, event(usd_per_kwh=0.3), link=Link.LOST, link_lost_limit=bound(400))
 
-    assert (grid.cap, grid.due) == (bound(400), bound(400))
-
-
-def test_a_target_does_not_hide_the_limit_above_it() -> None:
-    grid = at(NOW_S, event("target", target_w=700), event("limit", limit_w=800))
-
-    assert (grid.cap, grid.limit) == (bound(700), bound(800))
+    assert (grid.limit, grid.due) == (bound(400), bound(400))
 
 
 def test_a_link_counts_as_lost_only_once_the_controller_had_time_to_hear_of_it() -> None:
@@ -221,24 +216,24 @@ def test_on_a_ramp_a_limit_to_come_is_further_away_by_what_the_ramp_leads_until_
 ) -> None:
     coming = event(limit_w=500, start_s=100.0, end_s=200.0)
 
-    assert on_ramp(now_s, coming).cap == bound(cap_w)
-    assert on_ramp(now_s, coming, ramp_w=None).cap == bound(cap_w if now_s >= 80.0 else None)
+    assert on_ramp(now_s, coming).limit == bound(cap_w)
+    assert on_ramp(now_s, coming, ramp_w=None).limit == bound(cap_w if now_s >= 80.0 else None)
 
 
 def test_of_a_watt_of_ramp_that_is_not_whole_nothing_may_be_drawn() -> None:
-    assert on_ramp(79.5, event(limit_w=500, start_s=100.0), ramp_w=1).cap == bound(500)
+    assert on_ramp(79.5, event(limit_w=500, start_s=100.0), ramp_w=1).limit == bound(500)
 
 
 def test_a_limit_ages_away_is_no_number_too_large_for_a_power() -> None:
     coming = event(limit_w=500, start_s=1e12)
 
-    assert on_ramp(NOW_S, coming).cap == bound(500 + 10**12)
+    assert on_ramp(NOW_S, coming).limit == bound(500 + 10**12)
 
 
 def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:
     there = event(limit_w=500, start_s=100.0, end_s=200.0, node="row")
 
-    assert (on_ramp(100.0, there).cap, on_ramp(100.0, there).nodes) == (NO_LIMIT, {"row": bound(500)})
+    assert (on_ramp(100.0, there).limit, on_ramp(100.0, there).nodes) == (NO_LIMIT, {"row": bound(500)})
     assert on_ramp(20.0, there).nodes == {}
     assert on_ramp(200.0, there).nodes == {}
 
@@ -252,7 +247,7 @@ def test_a_node_with_a_ramp_goes_along_its_own() -> None:
 def test_an_event_at_the_root_is_one_for_the_site() -> None:
     grid = on_ramp(NOW_S, event(limit_w=500, node="site"))
 
-    assert (grid.cap, grid.nodes) == (bound(500), {})
+    assert (grid.limit, grid.nodes) == (bound(500), {})
 
 
 def test_an_event_is_due_in_full_its_ramp_deadline_after_its_start_and_each_interval_for_itself() -> None:
