@@ -123,20 +123,23 @@ def lowered(
     lowers = _lowers(known, wishes, counts_w)
     due = _due(known, wishes, lowers, now_s, retry_s)
     down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
-    freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]
+    goal_w = counts_w[due & lowers]
+    freed_w = known.columns.worst_w[down.row] - goal_w
     order = np.lexsort((down.row, -freed_w))
-    down, freed_w = down.of(order), freed_w[order]
+    down, goal_w, freed_w = down.of(order), goal_w[order], freed_w[order]
     if not pace.fall_w:
         return Lowered(lowers=down, up=up)
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
     lacks_w = urgent.lacks_w.tolist()
-    for place, (row, watts) in enumerate(zip(down.row.tolist(), freed_w.tolist(), strict=True)):
+    sheds_w = np.where(urgent.obeys[down.row], np.maximum(0, known.columns.here_w[down.row] - goal_w), 0)
+    each = zip(down.row.tolist(), freed_w.tolist(), sheds_w.tolist(), strict=True)
+    for place, (row, watts, sheds) in enumerate(each):
         way = known.way(row)
         if any(lacks_w[node] > 0 for node in way):
             fall.take(way, watts)
-            for node in way if urgent.obeys[row] else ():
-                lacks_w[node] -= watts
+            for node in way:
+                lacks_w[node] -= sheds
         elif not fall.pays(way, watts):
             may[place] = False
             waiting[row] = Reason.RAMPING

@@ -323,6 +323,14 @@ def test_watts_that_fall_already_are_not_asked_for_again_whatever_the_ramp() -> 
     assert (list(asked.lowers), asked.waiting) == ([], {"b": Reason.RAMPING})
 
 
+def test_who_is_told_the_same_again_while_it_falls_does_not_take_the_place_of_another() -> None:
+    late = again("a", device(SLEEP, Truth.COMMANDED, worst_w=3_500, sent_s=NOW_S - 100))
+
+    asked = say(late, wish("b", FULL, SLEEP), room_w=(-3_471, 10**9), pace=Pace(fall_w={SITE: 0.0}))
+
+    assert list(asked.lowers) == ["a", "b"]
+
+
 def test_who_does_not_obey_does_not_take_the_place_of_another() -> None:
     liar = again("a", device(SLEEP, Truth.LYING, worst_w=3_500))
 
