@@ -11,10 +11,12 @@ import numpy as np
 
 from controller.decide import jobs, value
 from controller.decide.arrays import Ints
+from controller.decide.columns import CODE, counted_w
 from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
+from controller.decide.tree import load
 from controller.domain.jobs import Job, QueueReading
 from controller.domain.power import Power
 
@@ -106,6 +108,14 @@ def least(seen: Snapshot, gpu: str, job: Job) -> Power:
     """What a GPU must have for the job to keep the throughput its flex tier demands."""
     spec = seen.spec(gpu)
     return spec.points[value.floor_index(spec, job)].power
+
+
+def works_w(seen: Snapshot, queues: Sequence[QueueReading]) -> Ints:
+    """What each node carries when every job that runs has its least, and all else is at its lowest."""
+    fleet, known = seen.fleet, seen.columns
+    least_w = counted_w(np.maximum(fleet.floor_w, jobs.running_w(fleet, queues)), known.bias)
+    falls = known.seen & ~np.isin(known.truth, (CODE[Truth.LYING], CODE[Truth.REFUSED]))
+    return seen.beside_w + load(seen.tree, fleet.node, np.where(falls, least_w, known.worst_w))
 
 
 def _usable(seen: Snapshot, may: Freedom) -> dict[str, bool]:

@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import arrival
+from controller.decide import arrival, jobs
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Follow, Limits
 from controller.decide.plan import Sample
 from controller.decide.snapshot import Snapshot
-from controller.decide.value import floor_index
 from controller.domain.devices import MeterReading
-from controller.domain.jobs import JobState, QueueReading
+from controller.domain.jobs import QueueReading
 
 AHEAD_S = 4.0
 """A miner that is told to stop now is mostly stopped then."""
@@ -147,17 +146,9 @@ def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
 def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:
     """GPUs at work that have what their job needs, below nodes that need nothing of them."""
     fleet, known = seen.fleet, seen.columns
-    least_w = np.full(len(fleet), np.iinfo(np.int64).max)
-    most_w = np.minimum(may.most_w, fleet.top_w)
-    for queue in queues:
-        for status in queue.jobs:
-            rows = [fleet.row[gpu] for gpu in status.gpus if gpu in fleet.row]
-            for row in rows if status.state is JobState.RUNNING else ():
-                spec = fleet.specs[row]
-                least_w[row] = spec.points[floor_index(spec, status.job)].power.watts
-    gpus = (
-        fleet.gpu & may.obeys & ~_strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
-    )
+    least_w, most_w = jobs.running_w(fleet, queues), np.minimum(may.most_w, fleet.top_w)
+    works = fleet.gpu & (least_w > 0) & may.obeys
+    gpus = works & ~_strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
     return Swing(gpus=gpus, least_w=least_w, most_w=most_w)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,10 +105,15 @@ def rated_w(site: Site) -> Ints:
     return np.array([_watts(node.limit) for node in site.nodes], dtype=np.int64)
 
 
-def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits:
-    """`rated` are the ratings of the nodes of `site`."""
+def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: Ints | None = None) -> Limits:
+    """`rated` are the ratings of the nodes of `site`; `works_w` is what each carries when all jobs that run
+    have their least and all else is at its lowest. No limit that is best effort goes below that.
+    """
     root, margin = site.root, site.policy.margin
+    spared_w = {} if works_w is None else _spared_w(site, grid, works_w)
     limit = _ramped(site, grid, moment)
+    if isinstance(limit, Limit):
+        limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
     target = grid.target
     follows = tightest(limit, target) != limit and tightest(root.limit, target) == target
     cap = target if follows else tightest(root.limit, limit)
@@ -115,7 +121,8 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
     bound_w[0] = _watts(tightest(root.limit, limit))
     if grid.nodes:
         for at, node in enumerate(site.nodes):
-            bound_w[at] = min(bound_w[at], _watts(grid.nodes.get(node.id, NO_LIMIT)))
+            asked_w = max(_watts(grid.nodes.get(node.id, NO_LIMIT)), spared_w.get(at, 0))
+            bound_w[at] = min(bound_w[at], asked_w)
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
     goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])
@@ -130,6 +137,16 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment) -> Limits
         goal_w=goal_w,
         aim_w=goal_w,
     )
+
+
+def _spared_w(site: Site, grid: GridNow, works_w: Ints) -> dict[int, int]:
+    """What limits that are best effort leave to each node of theirs, by its index; others may leave less."""
+    found = {}
+    for at, node in enumerate(site.nodes):
+        if node.id in grid.firm:
+            least_w = math.ceil(int(works_w[at]) / (1 - site.policy.margin))
+            found[at] = min(_watts(grid.firm[node.id]), least_w)
+    return found
 
 
 def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[CapReason, str]:

@@ -17,6 +17,7 @@ from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
+from controller.decide.feeding import works_w
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
@@ -152,7 +153,8 @@ def conclude(made: Draft) -> tuple[State, Plan]:
 
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
     moment = state.moment(inputs)
-    limits = limits_now(site, seen.ground.rated_w, grid, moment)
+    spare_w = works_w(seen, inputs.queues) if grid.firm else None
+    limits = limits_now(site, seen.ground.rated_w, grid, moment, spare_w)
     margin = step_margin(state.margin, limits, grid, seen, site.policy, moment)
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)

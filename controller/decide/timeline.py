@@ -38,9 +38,10 @@ class GridNow:
     this moment, `owed` that of events whose time to come down is over, whatever ramp another one leads along.
     Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
     kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
-    lower of both is over at `over_utc_s`. `nodes` are limits of places within the
-    site, `owed_at_nodes` those of them whose time to come down is over. `limits_load` says that an event asks
-    the whole site for less load now: that is what a reduction is paid for.
+    lower of both is over at `over_utc_s`. `limits_load` says that an event asks the whole site for less load
+    now: that is what a reduction is paid for. `nodes` are limits of places within the site, `owed_at_nodes`
+    those of them whose time to come down is over. Where a place is asked for something by best effort, which
+    is never due, `firm` is what limits it besides.
     """
 
     limit: Bound = NO_LIMIT
@@ -56,6 +57,7 @@ class GridNow:
     limits_load: bool = False
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     owed_at_nodes: Mapping[str, Bound] = field(default_factory=dict)
+    firm: Mapping[str, Bound] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
     next_change_utc_s: float = math.inf
 
@@ -93,8 +95,9 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     ]
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    due = list(_in_force(whole, utc_s))
-    fallback = [] if due or targets else _fallback(link, site.policy)
+    limits_load = any(_in_force(whole, utc_s))
+    due = list(_in_force(_must(whole), utc_s))
+    fallback = [] if limits_load or targets else _fallback(link, site.policy)
     limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])
     lower = _lowest([*limits, *targets, *fallback])[2]
     return GridNow(
@@ -108,9 +111,10 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
-        limits_load=bool(due),
+        limits_load=limits_load,
         nodes=_at_nodes(ordered, utc_s, site),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
+        firm=_firm(ordered, utc_s, site, fallback),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
@@ -184,11 +188,28 @@ def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bo
     return found
 
 
+def _firm(events: list[GridEvent], utc_s: float, site: Site, fallback: list[Candidate]) -> dict[str, Bound]:
+    """What each place is limited to without what is asked of it by best effort, where that is asked."""
+    found: dict[str, Bound] = {}
+    asked = {event.node or site.root.id for event in events if event.best_effort}
+    for node in site.nodes if asked else ():
+        if node.id in asked:
+            here = [one for one in _must(events) if (one.node or site.root.id) == node.id]
+            limits = _limits(here, utc_s, site.policy, node.ramp_down_per_s)
+            found[node.id] = _lowest([*limits, *(fallback if node == site.root else ())])[0]
+    return found
+
+
+def _must(events: list[GridEvent]) -> list[GridEvent]:
+    """The events that are to be met in time, whatever that breaks."""
+    return [event for event in events if not event.best_effort]
+
+
 def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
     """The limits within the site whose time to come down is over."""
     found: dict[str, Bound] = {}
     for node in {event.node for event in events} - {"", site.root.id}:
-        here = _in_force([event for event in events if event.node == node], utc_s)
+        here = _in_force([event for event in _must(events) if event.node == node], utc_s)
         if owed := [one for one in here if one[3] <= utc_s]:
             found[node] = _lowest(owed)[0]
     return found

@@ -153,8 +153,9 @@ class GridEvent:
 
     Intervals ascend and do not overlap; an event without intervals is cancelled. `ramp_deadline_s` is the
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
-    signals are about; empty, it is the whole site. `best_effort` may be met late, without breaking work.
-    `drawn_before` is what relative set-points are relative to, once that is known; no message says it.
+    signals are about; empty, it is the whole site. What is `best_effort` may be met late: no job that runs
+    is set aside for it. `drawn_before` is what relative set-points are relative to, once that is known; no
+    message says it.
     """
 
     id: str

@@ -17,6 +17,7 @@ from controller.domain.site import Prices
 from tests.decide.builders import (
     GPU_POINTS,
     NOW_S,
+    SLEEP,
     UTC_S,
     at_point,
     device,
@@ -219,6 +220,58 @@ def test_when_an_event_sets_a_large_job_aside_the_small_ones_behind_it_use_what_
     world.run(300)
 
     assert at_work(jobs_queue) == 7
+
+
+def test_a_best_effort_limit_breaks_no_work_and_is_met_once_the_work_is_done() -> None:
+    """Seven jobs that need 400 W each do not fit 2 kW. A miner is stopped for it, no job is."""
+    jobs_queue = Queue("q", tuple(f"g{at}" for at in range(7)))
+    machines = [*(awake(gpu(name)) for name in jobs_queue.gpus), awake(miner("m0"))]
+    world = World(site(limit_w=12_000, meter="main"), machines, queues=[jobs_queue])
+    for one in SMALL[:7]:
+        jobs_queue.submit(one)
+    world.run(60)
+
+    world.events = (event(limit_w=2_000, start_s=world.now_s, best_effort=True),)
+    busy = world.run(120)
+    working, drawn_w = at_work(jobs_queue), round(world.watts())
+    jobs_queue.jobs = dict(list(jobs_queue.jobs.items())[:4])
+    done = world.run(120)
+
+    assert (working, drawn_w) == (7, 7 * 400 + 30)
+    assert [one.status for one in busy.standings] == [EventStatus.STARTED]
+    assert [one.status for one in done.standings] == [EventStatus.COMPLIANT]
+
+
+def test_a_limit_beside_one_that_is_best_effort_is_kept_whatever_it_breaks() -> None:
+    world, jobs_queue = gpus_with(12_000, *SMALL[:7], gpus=8)
+    world.run(60)
+
+    soft = event("soft", limit_w=1_000, start_s=world.now_s, best_effort=True)
+    world.events = (soft, event("firm", limit_w=2_000, start_s=world.now_s))
+    world.run(120)
+
+    assert world.watts() <= 2_000
+    assert at_work(jobs_queue) == 2
+
+
+def test_a_best_effort_limit_at_a_node_breaks_no_work_there() -> None:
+    hall = node("hall")
+    queue_of = Queue("q", ("g0", "g1"))
+    world = World(
+        site(hall, limit_w=12_000),
+        [awake(gpu("g0", "hall")), awake(gpu("g1", "hall")), awake(miner("m0", "hall"))],
+        queues=[queue_of],
+    )
+    for one in SMALL[:2]:
+        queue_of.submit(one)
+    world.run(60)
+
+    world.events = (event(limit_w=500, start_s=world.now_s, node="hall", best_effort=True),)
+    plan = world.run(120)
+
+    assert at_work(queue_of) == 2
+    assert world.machines["m0"].at == SLEEP
+    assert plan.alarms == ()
 
 
 def test_the_gap_counts_what_jobs_that_wait_would_earn() -> None:
