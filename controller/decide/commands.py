@@ -7,7 +7,7 @@ else below that node. Room that a lowering device will free does not exist until
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,16 +123,21 @@ def lowered(
     lowers = _lowers(known, wishes, counts_w)
     due = _due(known, wishes, lowers, now_s, retry_s)
     down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
-    goal_w = counts_w[due & lowers]
-    freed_w = known.columns.worst_w[down.row] - goal_w
+    freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]
     order = np.lexsort((down.row, -freed_w))
-    down, goal_w, freed_w = down.of(order), goal_w[order], freed_w[order]
+    down, freed_w = down.of(order), freed_w[order]
     if not pace.fall_w:
         return Lowered(lowers=down, up=up)
+    return replace(_on_the_ramp(known, down, freed_w, urgent, pace), up=up)
+
+
+def _on_the_ramp(known: Mirror, down: Wishes, freed_w: Ints, urgent: Urgent, pace: Pace) -> Lowered:
+    """Who of `down` is lowered now, in that order."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
     lacks_w = urgent.lacks_w.tolist()
-    sheds_w = np.where(urgent.obeys[down.row], np.maximum(0, known.columns.here_w[down.row] - goal_w), 0)
+    new_w = np.maximum(0, freed_w - known.columns.worst_w[down.row] + known.columns.here_w[down.row])
+    sheds_w = np.where(urgent.obeys[down.row], new_w, 0)
     each = zip(down.row.tolist(), freed_w.tolist(), sheds_w.tolist(), strict=True)
     for place, (row, watts, sheds) in enumerate(each):
         way = known.way(row)
@@ -143,7 +148,7 @@ def lowered(
         elif not fall.pays(way, watts):
             may[place] = False
             waiting[row] = Reason.RAMPING
-    return Lowered(lowers=down.of(may), up=up, waiting=waiting, fall_w=fall.left_w)
+    return Lowered(lowers=down.of(may), waiting=waiting, fall_w=fall.left_w)
 
 
 def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float) -> Orders:
