@@ -17,7 +17,7 @@ from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, T
 from controller.decide.snapshot import Ground, State, ground_of
 from controller.decide.step import Draft
 from controller.decide.timeline import grid_now, link_since
-from controller.decide.tree import Tree, sum_up
+from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import SetPoint
 from controller.domain.site import Site
 
@@ -40,6 +40,7 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
     else:
         broken += _unseen_count_at_their_worst(fleet, after, plan)
         broken += _counts_what_is_told(fleet, after, plan)
+        broken += _sums_hold_their_grants(ground.tree, fleet, plan)
         broken += _within_limits(ground, before, inputs, fleet, after, plan) if plan.ready else ()
     if broken:
         raise BrokenInvariantError("; ".join(broken))
@@ -120,6 +121,16 @@ def _counts_what_is_told(fleet: Fleet, after: State, plan: Plan) -> Iterator[str
         counts, worst_w = after.devices[name].counted(command.point), grants.worst_w[fleet.row[name]]
         if worst_w < counts.watts:
             yield f"I4: {name} is told {command.point.name} and counts {worst_w} W at worst, not {counts}"
+
+
+def _sums_hold_their_grants(tree: Tree, fleet: Fleet, plan: Plan) -> Iterator[str]:
+    """I1: no node says less than what is granted to those below it that are seen. (What is silent below a
+    meter counts by that.)"""
+    grants, nodes = plan.grants, plan.nodes
+    seen = (grants.truth != CODE[Truth.STALE]) & (grants.truth != CODE[Truth.UNREACHABLE])
+    seen_w = load(tree, fleet.node, np.where(seen, grants.power_w, 0))
+    for at in np.flatnonzero(nodes.granted_w < seen_w).tolist():
+        yield f"I1: {tree.ids[at]} grants {nodes.granted_w[at]} W in all, and {seen_w[at]} W to what is seen"
 
 
 def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[str]:

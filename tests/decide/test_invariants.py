@@ -322,6 +322,14 @@ def test_i1_counts_the_margin_as_not_there_to_be_granted() -> None:
         replace(made, site=strict).check()
 
 
+def test_i1_a_node_says_no_less_than_what_is_granted_below_it() -> None:
+    made = passed()
+    root = replace(made.plan.nodes[0], granted=Power(4_799))
+
+    with breaks("I1: site grants 4799 W in all, and 4800 W to what is seen"):
+        made.with_plan(nodes=nodes_of(root)).check()
+
+
 def too_much(limit_w: int = 100) -> Pass:
     """Two sleeping miners draw more than the limit, and the plan says so."""
     made = passed(limit_w, at=SLEEP)
