@@ -76,6 +76,17 @@ def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
     return asleep_at(spec, state.point, state.draw)
 
 
+def may_rise(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or
+    had its time to rise, it may not have heard that, and still come to where it was told to be before.
+    """
+    if state.point is None or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):
+        return False
+    counts = state.counted(state.point)
+    called_back = counts < state.worst and state.began.watts <= with_slack_w(counts, TOLERANCE)
+    return called_back and state.at_s - state.asked_s <= spec.settle_up_s
+
+
 def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> bool:
     """Whether a miner that had its time to start runs without hashing: its pool may be gone."""
     point = state.point

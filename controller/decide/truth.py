@@ -18,6 +18,7 @@ from controller.decide.doubt import (
     asleep_at,
     doubtful,
     idle,
+    may_rise,
     sleeps_on,
     without_work,
 )
@@ -232,7 +233,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     assert state.point is not None
     worst = max(reading.draw, state.counted(state.point))
     if shown.agrees(spec, state, state.point, reading):
-        if _shows_nothing(spec, state, reading):
+        if not isinstance(reading.setting, Limit) and may_rise(spec, state):
             return state._replace(worst=max(reading.draw, state.worst))
         if not _arrived(spec, state, reading, now_s):
             return _overdue(spec, state._replace(worst=worst), now_s)
@@ -246,18 +247,6 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), now_s)
-
-
-def _shows_nothing(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bool:
-    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or
-    had its time to rise, it may not have heard that, and still come to where it was told to be before.
-    """
-    assert state.point is not None
-    if isinstance(reading.setting, Limit) or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):
-        return False
-    counts = state.counted(state.point)
-    called_back = counts < state.worst and state.began.watts <= with_slack_w(counts, TOLERANCE)
-    return called_back and state.at_s - state.asked_s <= spec.settle_up_s
 
 
 def _falls(state: DeviceState) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from controller.decide.doubt import (
     doubtful,
     forgiven,
     in_vain,
+    may_rise,
     may_start_s,
     sleeps_on,
     unanswered,
@@ -169,6 +171,25 @@ def test_asleep_is_what_draws_no_more_than_its_floor_and_the_tolerance(draw_w: i
 
 def test_a_gpu_with_little_to_do_is_not_asleep() -> None:
     assert not asleep_at(gpu(), GPU_POINTS[5], Power(60))
+
+
+# Called back
+
+
+def called_back(**changes: Any) -> DeviceState:
+    """At low it was told to go up, and a moment later to stay there."""
+    asked = device(LOW, Truth.COMMANDED, worst_w=3_500, at_s=NOW_S, began=LOW.power, asked_s=NOW_S - 60)
+    return asked._replace(**changes)
+
+
+def test_who_was_called_back_before_it_rose_may_rise_until_it_said_yes_or_its_time_is_over() -> None:
+    assert may_rise(miner(), called_back())
+    assert may_rise(miner(), called_back(truth=Truth.REFUSED))
+    assert not may_rise(miner(), called_back(truth=Truth.ACKNOWLEDGED))
+    assert not may_rise(miner(), called_back(asked_s=NOW_S - 61))
+    assert not may_rise(miner(), called_back(worst=LOW.power))
+    assert not may_rise(miner(), called_back(began=FULL.power))
+    assert not may_rise(miner(), called_back(point=None))
 
 
 # What it is taken for

@@ -122,6 +122,24 @@ def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_ot
     assert (other.at, world.state.devices["a"].worst) == (FULL, SLEEP.power)
 
 
+def test_a_raise_that_was_called_back_counts_until_it_may_be_over_though_nobody_wants_its_watts() -> None:
+    """It reports no limit, hears the raise late and the call back never: to forgive it would free watts that
+    it may yet take."""
+    late, other = awake(miner("a")), awake(miner("b"))
+    late.at = other.at = LOW
+    late.tells_setting, late.deaf = False, True
+    world = World(site(limit_w=6_000), [late, other])
+    world.events = (event("e", start_s=world.now_s + 6, limit_w=5_000),)
+    world.run(40)
+    called_back = world.state.devices["a"].point
+
+    late.go(FULL, world.now_s)
+    world.run(40)
+
+    assert called_back == LOW
+    assert world.breaches == []
+
+
 def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_not_free_what_it_taught() -> (
     None
 ):
