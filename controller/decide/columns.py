@@ -42,6 +42,7 @@ class Columns:
     began_w: Ints
     started_s: Floats
     may_start_s: Floats
+    given_up_s: Floats
     bias: Floats
     stuck_w: Ints
     demand_w: Floats
@@ -86,6 +87,7 @@ class Columns:
         self.started_s[rows] = [it.started_s[-1] if it.started_s else -np.inf for it in known]
         starts = zip(rows, known, strict=True)
         self.may_start_s[rows] = [may_start_s(fleet.specs[row], it) for row, it in starts]
+        self.given_up_s[rows] = [it.given_up_s for it in known]
         self.bias[rows] = [it.bias for it in known]
         self.stuck_w[rows] = [0 if it.stuck is None else it.stuck.draw.watts for it in known]
         self.demand_w[rows] = [it.demand_w for it in known]
@@ -114,6 +116,7 @@ def empty(rows: int) -> Columns:
         began_w=np.zeros(rows, dtype=np.int64),
         started_s=np.full(rows, -np.inf),
         may_start_s=np.full(rows, -np.inf),
+        given_up_s=np.full(rows, -np.inf),
         bias=np.ones(rows),
         stuck_w=np.zeros(rows, dtype=np.int64),
         demand_w=np.full(rows, np.inf),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
 from controller.decide.plan import Truth
+from controller.decide.shown import least_w
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 
@@ -26,7 +27,7 @@ IDLE_REST_S = 300.0
 """One that was put to sleep for want of work is not started for so long: asleep it cannot show that it has
 work again."""
 GIVEN_UP_S = 900.0
-"""A machine whose power had to be taken, or that was told to start in vain, is not started for so long."""
+"""A machine whose power had to be taken, or that was told to go up in vain, is not raised for so long."""
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
@@ -61,19 +62,28 @@ def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     return now_s - state.at_s > spec.stale_after_s + CUT_AFTER_SILENT_S
 
 
-def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Whether a miner was told to start often enough, had its time, and still draws what it does at its
-    floor: it said yes, or no, or nothing.
+def stays_at(spec: DeviceSpec, state: DeviceState) -> OperatingPoint | None:
+    """The lower point that a miner draws the watts of, which was told often enough to go up and had its time:
+    it said yes, or no, or nothing.
 
-    Without work it would draw more than that.
+    Without work it would draw more than at its floor, and less than at any other point.
     """
-    if state.point is None or not state.seen or state.attempts < GIVE_UP_AFTER_ATTEMPTS:
-        return False
+    told = state.point
+    if told is None or not state.seen or state.attempts < GIVE_UP_AFTER_ATTEMPTS:
+        return None
     if state.truth is not Truth.LYING:
         said_no = state.truth is Truth.REFUSED or (state.truth is Truth.COMMANDED and state.failures > 1)
         if not said_no or state.at_s - state.asked_s <= spec.settle_up_s:
-            return False
-    return asleep_at(spec, state.point, state.draw)
+            return None
+    if asleep_at(spec, told, state.draw):
+        return spec.floor
+    works = spec.kind is DeviceKind.ASIC and state.quality is Quality.MEASURED and state.idle_s is None
+    if not works or told == spec.floor:
+        return None
+    above_floor = (point for point in spec.points[1:] if point.power <= told.power)
+    at = min(above_floor, key=lambda point: abs(state.draw.watts - state.reckoned(point).watts))
+    shown = least_w(state, at) <= state.draw.watts <= with_slack_w(state.reckoned(at), TOLERANCE)
+    return at if shown and at.power < told.power else None
 
 
 def may_rise(spec: DeviceSpec, state: DeviceState) -> bool:

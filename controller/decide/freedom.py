@@ -10,7 +10,7 @@ from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
-from controller.decide.plan import Truth
+from controller.decide.plan import UNLIMITED_W, Truth
 from controller.decide.snapshot import Snapshot
 from controller.domain.power import Limit
 
@@ -19,7 +19,8 @@ from controller.domain.power import Limit
 class Freedom:
     """What may be done with each device at `now_s`: whether it obeys, and the most that heat allows; whether
     it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
-    is `barred` from running for money, or `held` to it although another point would earn more.
+    is `barred` from running for money, or `held` to it although another point would earn more. Those told
+    `in_vain` to go up are allowed no more than where they stay.
     """
 
     now_s: float
@@ -27,6 +28,7 @@ class Freedom:
     most_w: Ints
     dwells: Flags
     rests: Flags
+    in_vain: Flags
     pinned: Flags
     kept: Flags
     barred: Flags
@@ -36,12 +38,14 @@ class Freedom:
 def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: float) -> Freedom:
     """`may_run` are the devices whose running pays, `held` those that are to run all the same."""
     at_rest = seen.columns.now_w == seen.fleet.floor_w
+    stays_w = staying(seen, now_s)
     return Freedom(
         now_s=now_s,
         obeys=obeying(seen, limits, now_s),
-        most_w=bounds(seen),
+        most_w=np.minimum(bounds(seen), stays_w),
         dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
-        rests=(at_rest & (now_s < seen.columns.may_start_s)) | sleeping_on(seen),
+        rests=at_rest & (now_s < seen.columns.may_start_s),
+        in_vain=stays_w < seen.fleet.top_w,
         pinned=np.zeros(len(seen.fleet), dtype=np.bool_),
         kept=np.zeros(len(seen.fleet), dtype=np.bool_),
         barred=~may_run,
@@ -99,15 +103,21 @@ def _may_be_doubtful(seen: Snapshot, now_s: float) -> Flags:
     return may_be
 
 
-def sleeping_on(seen: Snapshot) -> Flags:
-    """Which miners were told to start in vain."""
-    known = seen.columns
-    found = np.zeros(len(seen.fleet), dtype=np.bool_)
+def staying(seen: Snapshot, now_s: float) -> Ints:
+    """The most watts of the miners that were told in vain to go up: those of where they stay, and for a time
+    no more than they were told then.
+    """
+    fleet, known = seen.fleet, seen.columns
+    runs = known.now_w > fleet.floor_w
+    given_up = runs & (now_s - known.given_up_s < doubt.GIVEN_UP_S)
+    found = np.where(given_up, known.now_w, UNLIMITED_W)
     unproven = (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
     unproven |= (known.truth == CODE[Truth.COMMANDED]) & (known.failures > 1)
-    for row in np.flatnonzero(unproven & (known.now_w > seen.fleet.floor_w)).tolist():
-        spec = seen.fleet.specs[row]
-        found[row] = doubt.sleeps_on(spec, seen.devices[spec.id])
+    for row in np.flatnonzero(unproven & runs).tolist():
+        spec = fleet.specs[row]
+        at = doubt.stays_at(spec, seen.devices[spec.id])
+        if at is not None:
+            found[row] = at.power.watts
     return found
 
 

@@ -10,7 +10,7 @@ from controller.decide import thermal, truth
 from controller.decide.arrays import Flags
 from controller.decide.columns import CODE
 from controller.decide.device import DeviceState
-from controller.decide.doubt import may_start_s
+from controller.decide.doubt import GIVEN_UP_S, may_start_s
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
@@ -150,6 +150,8 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
         starts = higher and seen.point == spec.floor
         if starts and inputs.now_s < may_start_s(spec, seen):
             yield f"I5: {name} started {may_start_s(spec, seen) - inputs.now_s:.1f} s before it may be"
+        elif higher and inputs.now_s - seen.given_up_s < GIVEN_UP_S:
+            yield f"I5: {name} raised {inputs.now_s - seen.given_up_s:.1f} s after it was given up"
 
 
 def _within_limits(

@@ -47,7 +47,7 @@ class Reason(StrEnum):
     DWELLING = "dwelling"
     """changed a moment ago, and is left alone until its dwell is over"""
     RESTING = "resting"
-    """was started as often as it may be in an hour"""
+    """was started as often as it may be in an hour, or told in vain to go up"""
     FOLLOWING = "following"
     """a GPU that moves with the set-point, for what slower machines do not meet"""
     DRAINING = "draining"

@@ -138,8 +138,8 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (chosen.may.pinned, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
-        ((chosen.may.most_w < fleet.top_w) & at_highest, Reason.THERMAL),
-        (chosen.may.rests, Reason.RESTING),
+        ((chosen.may.most_w < fleet.top_w) & at_highest & ~chosen.may.in_vain, Reason.THERMAL),
+        (chosen.may.rests | chosen.may.in_vain, Reason.RESTING),
         (chosen.may.dwells & (at_highest | (chosen.at < chosen.then)), Reason.DWELLING),
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)

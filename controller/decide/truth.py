@@ -19,7 +19,7 @@ from controller.decide.doubt import (
     doubtful,
     idle,
     may_rise,
-    sleeps_on,
+    stays_at,
     without_work,
 )
 from controller.decide.plan import Sample, Truth
@@ -122,6 +122,7 @@ def commanded(
     again = point.is_at(state.point)
     starts = point.power.watts > spec.floor.power.watts and state.point == spec.floor
     counts = state.counted(point)
+    stays = stays_at(spec, state)
     return state._replace(
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
@@ -133,7 +134,7 @@ def commanded(
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
-        given_up_s=now_s if sleeps_on(spec, state) and point == spec.floor else state.given_up_s,
+        given_up_s=now_s if stays is not None and point.power <= stays.power else state.given_up_s,
         rests_s=now_s + idle_rest_s if without_work(state) and point == spec.floor else state.rests_s,
         retold=state.retold if again else 0,
         idle_s=state.idle_s if again else None,

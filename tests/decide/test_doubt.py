@@ -15,10 +15,11 @@ from controller.decide.doubt import (
     in_vain,
     may_rise,
     may_start_s,
-    sleeps_on,
+    stays_at,
     unanswered,
 )
 from controller.decide.plan import Truth
+from controller.domain.devices import OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, miner
 
@@ -32,7 +33,9 @@ def unmoved(truth: Truth = Truth.LYING, *, attempts: int = 3) -> DeviceState:
 
 def awaited(truth: Truth = Truth.LYING, *, attempts: int = 3, draw_w: int = 30) -> DeviceState:
     """A miner told to run that draws `draw_w`."""
-    return device(FULL, truth, worst_w=3_500, draw_w=draw_w, attempts=attempts)
+    return device(
+        FULL, truth, worst_w=3_500, draw_w=draw_w, attempts=attempts, quality=Quality.MEASURED, asked_s=0.0
+    )
 
 
 # Doubt
@@ -144,7 +147,7 @@ def test_words_to_a_silent_device_are_in_vain_a_minute_after_it_fell_silent(
     assert in_vain(OUTLET, silent, NOW_S) is expected
 
 
-# Sleeping on
+# Staying where it is
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,40 @@ def test_words_to_a_silent_device_are_in_vain_a_minute_after_it_fell_silent(
 def test_a_miner_sleeps_on_that_lied_twice_about_starting_and_draws_what_it_does_asleep(
     state: DeviceState, expected: bool
 ) -> None:
-    assert sleeps_on(miner(), state) is expected
+    assert (stays_at(miner(), state) == SLEEP) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (awaited(draw_w=2_400), LOW),
+        (awaited(draw_w=2_670), LOW),
+        (awaited(draw_w=2_671), None),
+        (awaited(draw_w=2_130), LOW),
+        (awaited(draw_w=2_129), None),
+        (awaited(draw_w=2_400, attempts=1), None),
+        (awaited(draw_w=3_850), None),
+        (awaited(draw_w=2_400)._replace(quality=Quality.ESTIMATED), None),
+        (awaited(draw_w=2_400)._replace(idle_s=NOW_S - 10), None),
+        (awaited(draw_w=2_400)._replace(point=LOW), None),
+        (awaited(draw_w=2_400)._replace(point=SLEEP), None),
+        (awaited(Truth.STALE, draw_w=2_400), None),
+        (awaited(Truth.REFUSED, draw_w=2_400)._replace(asked_s=NOW_S - 62), LOW),
+        (awaited(Truth.REFUSED, draw_w=2_400)._replace(asked_s=NOW_S - 61), None),
+        (awaited(Truth.COMMANDED, draw_w=2_400)._replace(failures=2), LOW),
+        (awaited(Truth.COMMANDED, draw_w=2_400)._replace(failures=1), None),
+    ],
+)
+def test_a_running_miner_stays_at_the_point_it_draws_the_watts_of_once_it_was_told_twice_in_vain_to_go_up(
+    state: DeviceState, expected: OperatingPoint | None
+) -> None:
+    assert stays_at(miner(), state) == expected
+
+
+def test_a_gpu_that_draws_less_than_its_limit_stays_nowhere() -> None:
+    told = device(GPU_POINTS[5], Truth.LYING, worst_w=700, draw_w=300, attempts=3)
+
+    assert stays_at(gpu(), told) is None
 
 
 @pytest.mark.parametrize(("draw_w", "expected"), [(0, True), (63, True), (64, False)])

@@ -281,11 +281,22 @@ def test_i5_a_dwell_that_is_just_over_or_the_same_point_again_breaks_nothing() -
 
 
 def test_i5_a_device_that_runs_may_be_raised_however_often_it_was_started() -> None:
-    worn = device(LOW, started_s=(NOW_S - 61,), given_up_s=NOW_S - 61)
+    worn = device(LOW, started_s=(NOW_S - 61,))
     made = known_b(passed(20_000), worn)
     specs = (made.inputs.specs[0], replace(made.inputs.specs[1], starts_per_hour=1))
 
     telling_b(replace(made, inputs=replace(made.inputs, specs=specs)), FULL).check()
+
+
+@pytest.mark.parametrize("ago_s", [899.0, 900.0])
+def test_i5_no_device_that_runs_is_raised_while_it_is_given_up(ago_s: float) -> None:
+    made = telling_b(known_b(passed(20_000), device(LOW, given_up_s=NOW_S - ago_s)), FULL)
+
+    if ago_s >= 900:
+        made.check()
+        return
+    with breaks("I5: b raised 899.0 s after it was given up"):
+        made.check()
 
 
 def test_i5_a_device_may_be_lowered_within_its_dwell() -> None:

@@ -10,7 +10,7 @@ import pytest
 from controller.decide import truth
 from controller.decide.device import DeviceState, Stuck
 from controller.decide.invariants import BrokenInvariantError, check
-from controller.decide.plan import Sample, Truth
+from controller.decide.plan import Reason, Sample, Truth
 from controller.decide.step import step
 from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint, SetPoint
 from controller.domain.power import Power
@@ -23,6 +23,7 @@ from tests.decide.builders import (
     device,
     event,
     gpu,
+    grant_of,
     inputs,
     miner,
     node,
@@ -120,6 +121,42 @@ def test_a_sleeping_miner_that_cannot_be_started_does_not_keep_its_watts_from_ot
     world.run(400)
 
     assert (other.at, world.state.devices["a"].worst) == (FULL, SLEEP.power)
+
+
+def kept_low(fault: str, *, tells_setting: bool) -> World:
+    """Room for one of two miners at full: `a` is better, runs at low and does not go up."""
+    better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
+    stays, other = awake(miner("a", points=better)), awake(miner("b"))
+    stays.at, other.at = better[1], LOW
+    stays.tells_setting = tells_setting
+    setattr(stays, fault, True)
+    return World(site(limit_w=6_000), [stays, other])
+
+
+@pytest.mark.parametrize("tells_setting", [True, False])
+@pytest.mark.parametrize("fault", ["refuses", "deaf", "lies"])
+def test_a_running_miner_that_does_not_go_up_does_not_keep_the_watts_for_that_from_others_for_ever(
+    fault: str, tells_setting: bool
+) -> None:
+    world = kept_low(fault, tells_setting=tells_setting)
+
+    world.run(200)
+    before = len(world.plans)
+    world.run(700)
+
+    assert (world.machines["b"].at, world.state.devices["a"].worst) == (FULL, LOW.power)
+    assert {grant_of(plan, "a").reason for plan in world.plans[before:]} == {Reason.RESTING}
+    assert [plan.commands for plan in world.plans[before:] if plan.commands] == []
+
+
+def test_a_miner_that_did_not_go_up_is_told_to_again_after_a_quarter_of_an_hour() -> None:
+    world = kept_low("refuses", tells_setting=True)
+    world.run(200)
+    world.machines["a"].refuses = False
+
+    world.run(800)
+
+    assert (world.machines["a"].at.name, world.machines["b"].at) == ("full", LOW)
 
 
 def test_a_raise_that_was_called_back_counts_until_it_may_be_over_though_nobody_wants_its_watts() -> None:

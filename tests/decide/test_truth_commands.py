@@ -157,6 +157,16 @@ def test_a_miner_that_sleeps_on_is_given_up_when_it_is_told_its_floor_and_not_be
     assert truth.commanded(miner(), device(FULL, given_up_s=1.0), SLEEP, NOW_S).given_up_s == 1.0
 
 
+def test_a_running_miner_that_does_not_go_up_is_given_up_when_it_is_told_to_stay_or_go_lower() -> None:
+    stays = told(
+        FULL, LOW, truth=Truth.LYING, attempts=2, draw=LOW.power, quality=Quality.MEASURED, given_up_s=1.0
+    )
+
+    assert truth.commanded(miner(), stays, LOW, NOW_S).given_up_s == NOW_S
+    assert truth.commanded(miner(), stays, SLEEP, NOW_S).given_up_s == NOW_S
+    assert truth.commanded(miner(), stays, FULL, NOW_S).given_up_s == 1.0
+
+
 def test_a_device_whose_power_is_taken_is_given_up_and_counts_for_what_it_drew_until_it_is_measured() -> None:
     state = truth.cut(miner(), told(SLEEP, FULL, truth=Truth.LYING), NOW_S)
 
