@@ -195,8 +195,7 @@ def forgiven(seen: Snapshot, chosen: Chosen) -> dict[str, DeviceState]:
 def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -> frozenset[str]:
     """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once.
 
-    Not while a node above still waits for watts to fall: who did not obey then cannot be counted on now. Nor
-    one that may still rise to where it was told to be before.
+    Not while a node above still waits for watts to fall: who did not obey then cannot be counted on now.
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
@@ -206,7 +205,7 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
         row: doubt.forgiven(spec, seen.devices[spec.id]).point
         for row in np.flatnonzero(doubtful).tolist()
         for spec in (fleet.specs[row],)
-        if not doubt.may_rise(spec, seen.devices[spec.id])
+        if doubt.may_be_forgiven(spec, seen.devices[spec.id])
         and all(spare_w[node] >= 0 for node in seen.tree.paths[fleet.node[row]])
     }
     if not may_be_at:

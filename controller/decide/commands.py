@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.device import DeviceState
+from controller.decide.doubt import draws_on
 from controller.decide.fleet import Fleet
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
@@ -216,6 +217,8 @@ def _due(known: Mirror, wishes: Wishes, lowers: Flags, now_s: float, retry_s: fl
 
 
 def _pause_s(state: DeviceState, retry_s: float, *, lowers: bool) -> float:
+    if draws_on(state):
+        return retry_s * 2.0**state.retold  # for good: it had its chances
     failed = state.failed_s > state.sent_s or (state.truth is Truth.REFUSED and lowers)
     first_s = FAILED_RETRY_S if failed else retry_s
     return min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)

@@ -34,7 +34,7 @@ class DeviceState(NamedTuple):
     of them at `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its
     outlet switched off; until `rests_s` it is not started. Since `idle_s` it runs without doing any work.
     `proofs` and `lies` count commands that watts proved and disproved, `retold` how often it was told
-    its point again as it took the limit and drew too little. `bias` is measured over nominal draw,
+    its point again as it took the limit and drew too little or too much. `bias` is measured over nominal,
     `keeps` the last confirmed worst case, `stuck` what it was last caught at. `demand_w` is what the work on
     a GPU was seen to want of late, infinite where its limit may hold it back. `derate` is the share of its
     range that its heat takes, `warned` says that a temperature calls for a warning.

@@ -97,6 +97,15 @@ def may_rise(spec: DeviceSpec, state: DeviceState) -> bool:
     return called_back and state.at_s - state.asked_s <= spec.settle_up_s
 
 
+def draws_on(state: DeviceState) -> bool:
+    """Whether a liar draws more than its point and is counted so: to tell it the same again frees nothing
+    that anybody waits for."""
+    point = state.point
+    if point is None or state.truth is not Truth.LYING or state.worst > state.counted(point):
+        return False
+    return state.draw.watts > with_slack_w(state.reckoned(point), TOLERANCE)
+
+
 def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> bool:
     """Whether a miner that had its time to start runs without hashing: its pool may be gone."""
     point = state.point
@@ -131,6 +140,17 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
         covers = (point for point in may_be if state.draw.watts <= with_slack_w(point.power, TOLERANCE))
         at = next(covers, at)
     return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
+
+
+def may_be_forgiven(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Not one that may still rise to where it was told to be before; nor one that draws more than wherever it
+    would be taken to be, before it was caught at that: it would be told the same at once."""
+    if may_rise(spec, state):
+        return False
+    at = forgiven(spec, state).point
+    assert at is not None
+    covered = state.draw.watts <= with_slack_w(max(at.power, state.reckoned(at)), TOLERANCE)
+    return covered or state.truth is Truth.LYING
 
 
 def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:

@@ -17,6 +17,8 @@ from controller.decide.doubt import (
     IDLE_REST_S,
     asleep_at,
     doubtful,
+    draws_on,
+    forgiven,
     idle,
     may_rise,
     stays_at,
@@ -77,7 +79,10 @@ def observe(
         return _overdue(spec, state, now_s)
     if spec.kind is DeviceKind.GPU:
         state = learning.with_demand(state, sample)
-    state = _unstuck(spec, _heard(state, sample), now_s)
+    state = _heard(state, sample)
+    if _to_be_tried(state, now_s):
+        return forgiven(spec, state)._replace(worst=max(reading.draw, state.worst), stuck=None)
+    state = _unstuck(spec, state, now_s)
     if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
         state = state._replace(idle_s=now_s if state.idle_s is None else None)
     if not state.seen:
@@ -136,7 +141,7 @@ def commanded(
         started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
         given_up_s=now_s if stays is not None and point.power <= stays.power else state.given_up_s,
         rests_s=now_s + idle_rest_s if without_work(state) and point == spec.floor else state.rests_s,
-        retold=state.retold if again else 0,
+        retold=state.retold + draws_on(state) if again else 0,
         idle_s=state.idle_s if again else None,
         demand_w=math.inf if starts else state.demand_w,
     )
@@ -206,17 +211,20 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = shown.found_at(spec, reading)
     worst = shown.most(spec, state, at, reading)
-    if (
-        shown.set_to(spec, point, reading)
-        and reading.quality is Quality.MEASURED
-        and reading.draw > state.counted(point)
-    ):
-        # It says that the limit is in force and draws more: to tell it the same again would change nothing.
+    if reading.draw > state.counted(point) and _took(spec, state, point, reading):
+        # It draws more all the same: to tell it the same again would change nothing.
         return _caught(spec, state._replace(worst=worst, reasserts=state.reasserts + 1), now_s)
     lower = at.power < point.power and reading.draw.watts <= with_slack_w(state.counted(at), TOLERANCE)
     if lower and isinstance(reading.setting, Limit):
         return state._replace(point=at, worst=worst, asked_s=now_s)
     return _asked_again(state, max(worst, state.counted(point)), now_s)
+
+
+def _took(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
+    """Whether a device says that its limit is in force; or says nothing of it, and was told it again."""
+    if shown.set_to(spec, point, reading):
+        return reading.quality is Quality.MEASURED or state.retold > 0
+    return not isinstance(reading.setting, Limit) and state.retold > 0
 
 
 def _asked_again(state: DeviceState, worst: Power, now_s: float) -> DeviceState:
@@ -296,6 +304,12 @@ def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     if lowering and spec.kind is DeviceKind.ASIC:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
     return state
+
+
+def _to_be_tried(state: DeviceState, now_s: float) -> bool:
+    """Whether it is long ago that a machine was caught which still draws too much: until it is heard again,
+    its other points count as those of one that obeys."""
+    return state.stuck is not None and now_s - state.stuck.at_s > GIVEN_UP_S and draws_on(state)
 
 
 def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:

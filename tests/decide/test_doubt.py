@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from controller.decide.device import DeviceState
+from controller.decide.device import DeviceState, Stuck
 from controller.decide.doubt import (
     asleep_at,
     doubtful,
+    draws_on,
     forgiven,
     in_vain,
+    may_be_forgiven,
     may_rise,
     may_start_s,
     stays_at,
@@ -241,6 +243,42 @@ def test_a_forgiven_miner_that_draws_more_than_any_point_it_may_be_at_is_at_the_
 
 def test_a_forgiven_device_that_counts_for_less_than_any_point_is_at_its_floor() -> None:
     assert forgiven(miner(), device(FULL, Truth.LYING, worst_w=10, draw_w=10)).point == SLEEP
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (device(FULL, Truth.REFUSED, worst_w=4_025, draw_w=4_025), False),
+        (device(FULL, Truth.LYING, worst_w=4_025, draw_w=4_025), True),
+        (device(FULL, Truth.REFUSED, worst_w=4_025, draw_w=3_882), False),
+        (device(FULL, Truth.REFUSED, worst_w=4_025, draw_w=3_881), True),
+        (device(FULL, Truth.REFUSED, worst_w=4_025, draw_w=4_025, bias=1.1), True),
+        (called_back(), False),
+    ],
+)
+def test_only_one_that_is_where_it_would_be_taken_to_be_is_forgiven_or_was_caught_at_drawing_more(
+    state: DeviceState, expected: bool
+) -> None:
+    assert may_be_forgiven(miner(), state) is expected
+
+
+# Drawing on
+
+
+def hungry(**changes: Any) -> DeviceState:
+    return device(
+        FULL, Truth.LYING, worst_w=4_025, draw_w=4_025, stuck=Stuck(SLEEP.power, Power(4_025), NOW_S)
+    )._replace(**changes)
+
+
+def test_a_liar_draws_on_where_it_draws_more_than_its_point_and_is_counted_so() -> None:
+    assert draws_on(hungry())
+    assert not draws_on(hungry(truth=Truth.CONFIRMED))
+    assert not draws_on(hungry(stuck=None))
+    assert not draws_on(hungry(point=SLEEP))
+    assert not draws_on(hungry(point=None))
+    assert not draws_on(hungry(draw=Power(3_881)))
+    assert draws_on(hungry(draw=Power(3_882)))
 
 
 # Starting again

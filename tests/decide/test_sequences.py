@@ -277,3 +277,41 @@ def test_a_miner_that_comes_up_when_it_is_told_again_is_where_it_should_be() -> 
 
     assert (untold, told_again) == ([], [FULL])
     assert world.state.devices["a"].truth is Truth.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("tells_setting", "told_s"),
+    [(True, [5, 45, 125, 285, 605, 1_245]), (False, [5, 25, 65, 145, 305, 625, 1_265])],
+)
+def test_a_miner_that_took_its_limit_and_draws_too_much_is_told_again_ever_less_often(
+    tells_setting: bool, told_s: list[int]
+) -> None:
+    """It counts for what it draws, and an alarm says so."""
+    hungry, other = awake(miner("a"), share=1.15), awake(miner("b"))
+    hungry.tells_setting = tells_setting
+    world = World(site(limit_w=8_000), [hungry, other], poll_s=5.0)
+
+    world.run(1_800)
+
+    found_s = [plan.now_s - NOW_S for plan in world.plans if told_by(plan) == {"a": "full"}]
+    assert found_s == [pytest.approx(at_s, abs=6) for at_s in told_s]
+    assert {grant_of(plan, "a").worst for plan in world.plans[5:]} == {Power(4_025)}
+    assert [alarm.detail for alarm in world.plan.alarms] == ["told full, draws 4025 W"]
+
+
+def test_a_miner_that_draws_too_much_is_tried_lower_after_a_quarter_of_an_hour_where_that_is_worth_more() -> (
+    None
+):
+    better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
+    hungry, other = awake(miner("a"), share=1.15), awake(miner("b", points=better))
+    world = World(site(limit_w=8_000), [hungry, other])
+    world.run(30)
+    world.events = (event("e", start_s=world.now_s, limit_w=6_500),)
+    world.run(100)
+    kept = hungry.at, other.at.name
+
+    world.run(900)
+
+    assert kept == (FULL, "low")
+    assert (hungry.at, other.at.name) == (LOW, "full")
+    assert world.state.devices["a"].worst == Power(2_760)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.decide import truth
+from controller.decide.device import Stuck
 from controller.decide.plan import Truth
 from controller.domain.devices import (
     Acknowledged,
@@ -165,6 +166,21 @@ def test_a_running_miner_that_does_not_go_up_is_given_up_when_it_is_told_to_stay
     assert truth.commanded(miner(), stays, LOW, NOW_S).given_up_s == NOW_S
     assert truth.commanded(miner(), stays, SLEEP, NOW_S).given_up_s == NOW_S
     assert truth.commanded(miner(), stays, FULL, NOW_S).given_up_s == 1.0
+
+
+def test_how_often_a_liar_was_told_its_point_again_is_counted_until_it_is_told_another() -> None:
+    hungry = device(
+        FULL,
+        Truth.LYING,
+        draw_w=4_025,
+        worst_w=4_025,
+        retold=1,
+        stuck=Stuck(SLEEP.power, Power(4_025), NOW_S),
+    )
+
+    assert truth.commanded(miner(), hungry, FULL, NOW_S).retold == 2
+    assert truth.commanded(miner(), hungry._replace(truth=Truth.COMMANDED), FULL, NOW_S).retold == 1
+    assert truth.commanded(miner(), hungry, LOW, NOW_S).retold == 0
 
 
 def test_a_device_whose_power_is_taken_is_given_up_and_counts_for_what_it_drew_until_it_is_measured() -> None:

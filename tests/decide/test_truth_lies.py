@@ -236,6 +236,38 @@ def test_a_stuck_machine_is_tried_again_after_a_quarter_of_an_hour() -> None:
     assert see(stuck, reading(draw_w=3_510), heard_s=NOW_S + 900, now_s=NOW_S + 900).stuck is None
 
 
+def test_a_liar_that_still_draws_too_much_after_a_quarter_of_an_hour_obeys_until_it_is_heard_again() -> None:
+    """Its other points may be tried; what it draws it counts for."""
+    stuck = lied_about_low()
+    seen_s = NOW_S + 841
+
+    tried = see(stuck, reading(draw_w=3_520), heard_s=seen_s, now_s=seen_s)
+    again = see(tried, reading(draw_w=3_520, setting_w=3_500), heard_s=seen_s + 1, now_s=seen_s + 1)
+
+    assert (tried.truth, tried.point, tried.worst, tried.stuck) == (Truth.CONFIRMED, FULL, Power(3_520), None)
+    assert (again.truth, again.lies) == (Truth.CONFIRMED, stuck.lies)
+
+
+@pytest.mark.parametrize(
+    ("quality", "setting_w", "retold", "caught"),
+    [
+        (Quality.MEASURED, 3_500, 0, True),
+        (Quality.MEASURED, None, 0, False),
+        (Quality.MEASURED, None, 1, True),
+        (Quality.ESTIMATED, 3_500, 0, False),
+        (Quality.ESTIMATED, 3_500, 1, True),
+        (Quality.MEASURED, 3_700, 1, False),
+    ],
+)
+def test_who_took_its_limit_or_was_told_it_again_and_draws_more_is_not_told_at_once_again(
+    quality: Quality, setting_w: int | None, retold: int, caught: bool
+) -> None:
+    state = see(device(FULL, retold=retold), reading(draw_w=4_025, setting_w=setting_w, quality=quality))
+
+    assert (state.truth is Truth.LYING, state.truth is Truth.COMMANDED) == (caught, not caught)
+    assert state.worst == Power(4_025)
+
+
 # Who has no work
 
 
