@@ -16,7 +16,7 @@ import numpy as np
 
 from controller.decide.arrays import Flags, Ints
 from controller.decide.plan import Sample
-from controller.decide.stuck import contradicted, stands_still
+from controller.decide.stuck import Standing, contradicted, stands_still
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
@@ -78,13 +78,14 @@ class Seen(NamedTuple):
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
     seen of late. The meter is `doubted` while it shows what cannot be. `moved_w` is what was unexplained when
-    it last showed something new.
+    it last showed something new, `standing` what it shows since then.
     """
 
     unexplained_w: float = 0.0
     moved_w: float = 0.0
     at_s: float = float("-inf")
     recent: tuple[Seen, ...] = ()
+    standing: Standing | None = None
     doubted: bool = False
 
 
@@ -174,20 +175,26 @@ def _watched(
     known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float, *, stuck: bool
 ) -> NodeMemory:
     """A meter that is `stuck` taught nothing since it last moved."""
-    metered_w = sample.value.power.watts if sample is not None else None
     lately = _lately(known, now_s)
-    recent = (*lately, Seen(now_s, below, metered_w))
     if sample is None:
-        return replace(known, recent=recent)
-    doubted = stuck or _doubted(recent, sample.value.power.watts)
-    learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample)
+        return replace(known, recent=(*lately, Seen(now_s, below, None)))
+    metered_w = sample.value.power.watts
+    recent = (*lately, Seen(now_s, below, metered_w))
+    standing = Standing(
+        metered_w=metered_w,
+        since_s=sample.at_s,
+        claimed_w=min([seen.below.settled_w for seen in recent]),
+    ).on(known.standing)
+    doubted = stuck or _doubted(recent, metered_w)
+    learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample, standing.claimed_w)
     if stuck:
         learned_w = known.moved_w
     return NodeMemory(
         unexplained_w=learned_w,
-        moved_w=known.moved_w if shown_w(lately)[-1:] == [metered_w] else learned_w,
+        moved_w=learned_w if standing.since_s == sample.at_s else known.moved_w,
         at_s=sample.at_s,
         recent=recent,
+        standing=standing,
         doubted=doubted,
     )
 
@@ -200,14 +207,18 @@ def _doubted(recent: Sequence[Seen], now_w: int) -> bool:
     return now_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
 
 
-def _learned_w(known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:
+def _learned_w(
+    known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading], claimed_w: int
+) -> float:
     """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
 
-    A device may start to draw, or stop, between two of its readings: only what lasts is learned.
+    A device may start to draw, or stop, between two of its readings: only what lasts is learned. `claimed_w`
+    is the least that was claimed since the meter last moved: claims that rise while it stands still explain
+    nothing of what it shows.
     """
     metered_w = shown_w(recent)
     least_w = min(metered_w) * (1 - METER_ERROR) - max([seen.below.busy_w for seen in recent])
-    most_w = max(metered_w) * (1 + METER_ERROR) - min([seen.below.settled_w for seen in recent])
+    most_w = max(metered_w) * (1 + METER_ERROR) - claimed_w
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w

@@ -8,6 +8,7 @@ convict it: machines alone may lie, and a meter that stands still may be right.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from controller.decide.tree import Tree
 
@@ -18,6 +19,20 @@ CONTRADICTED = 1.05
 
 Shown = Mapping[int, Sequence[int]]
 """What the meter of each node that has a new reading showed of late, in watts, the newest last."""
+
+
+class Standing(NamedTuple):
+    """What a meter shows since it last moved, and the least that was claimed below it since then."""
+
+    metered_w: int
+    since_s: float
+    claimed_w: int
+
+    def on(self, before: Standing | None) -> Standing:
+        """This one, which begins now, as what `before` goes on with where the meter shows the same."""
+        if before is None or before.metered_w != self.metered_w:
+            return self
+        return before._replace(claimed_w=min(before.claimed_w, self.claimed_w))
 
 
 def moves(watts: Sequence[int]) -> bool:

@@ -477,3 +477,28 @@ def test_load_that_was_learned_before_its_meter_stood_still_contradicts_nobody()
 
     assert not tree.memory["site"].doubted
     assert tree.unexplained_w() > 15_000
+
+
+@pytest.mark.parametrize("rise_w", [5_000, 25_000])
+def test_claims_that_rise_while_a_meter_stands_still_do_not_explain_what_it_shows(rise_w: int) -> None:
+    """Where it shows less than half of them it is doubted anyhow."""
+    tree = Tree(METERED)
+    for second in range(60):
+        tree.see({"site": steady(20_000)}, {"site": 23_000 + second % 3})
+    learned_w = tree.unexplained_w()
+
+    tree.see({"site": steady(20_000 + rise_w)}, {"site": 23_000}, seconds=300)
+
+    assert learned_w > 2_700
+    assert abs(tree.unexplained_w() - learned_w) < 150
+
+
+def test_a_frozen_meter_that_cannot_be_read_for_a_while_is_frozen_still() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(20_000)}, {"site": 23_000}, seconds=200)
+    learned_w = tree.unexplained_w()
+
+    tree.see({"site": steady(23_000)}, {}, seconds=60)
+    tree.see({"site": steady(23_000)}, {"site": 23_000}, seconds=300)
+
+    assert tree.unexplained_w() == learned_w

@@ -199,6 +199,26 @@ def test_a_meter_that_stands_still_below_what_moving_meters_below_it_show_does_n
     assert node_of(world.plan, "site").metered is None
 
 
+def test_what_a_meter_taught_is_kept_where_machines_rise_while_it_stands_still() -> None:
+    """The only meter froze at the draw of an event: 9 kW that no machine claims are there after it, too."""
+    world = World(
+        site(limit_w=75_000, meter="m"), [awake(miner(f"m{at:02}")) for at in range(20)], noise=0.002
+    )
+    world.other_w["site"] = 9_000.0
+    world.events = (event("e", start_s=world.now_s + 150, end_s=world.now_s + 300, limit_w=60_000),)
+    world.run(290)
+    frozen_at = MeterReading(meter="m", power=world.meters["m"].value.power)
+    world.dead_meters.add("m")
+    world.breaches.clear()
+
+    for _ in range(300):
+        world.meters["m"] = Sample(world.now_s + 1.0, frozen_at)
+        world.tick()
+
+    assert world.breaches == []
+    assert world.watts() > 70_000
+
+
 def test_a_machine_that_counts_for_more_than_any_point_does_not_stop_all_raises_below_a_ramp() -> None:
     """It lied about its limit at 4,900 W, more than a ramp saves up for the largest machine."""
     better = tuple(replace(at, rate=at.rate * 1.3) for at in miner().points)
