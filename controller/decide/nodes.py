@@ -184,8 +184,11 @@ def _watched(
         metered_w=metered_w,
         since_s=sample.at_s,
         claimed_w=min([seen.below.settled_w for seen in recent]),
+        most_w=max([seen.below.busy_w for seen in recent]),
     ).on(known.standing)
-    doubted = stuck or _doubted(recent, metered_w)
+    surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
+    # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
+    doubted = stuck or metered_w < LEAST_SHARE * surely_w or standing.slept(surely_w, sample.at_s)
     learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample, standing.claimed_w)
     if stuck:
         learned_w = known.moved_w
@@ -197,14 +200,6 @@ def _watched(
         standing=standing,
         doubted=doubted,
     )
-
-
-def _doubted(recent: Sequence[Seen], now_w: int) -> bool:
-    """Whether the meter shows far too little for what is below it.
-
-    One that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
-    """
-    return now_w < LEAST_SHARE * min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
 
 
 def _learned_w(

@@ -1,8 +1,9 @@
-"""Meters that stand still to the watt while meters above or below them move and say otherwise.
+"""Meters that stand still to the watt while what is above or below them says otherwise.
 
 A register that is no longer written, or a gateway that answers from its memory, is as fresh as any. What such
 a meter shows too much nobody can ever bring down, and a site would shed all it has for it. Only other meters
-convict it: machines alone may lie, and a meter that stands still may be right.
+convict it of that: machines alone may lie, and a meter that stands still may be right. That it shows too
+little, machines may say: what they lie about it adds no watt to what others are granted.
 """
 
 from __future__ import annotations
@@ -16,23 +17,35 @@ STILL_READINGS = 3
 """So many readings alike, of a load that never is, are one and the same."""
 CONTRADICTED = 1.05
 """Meters differ by their errors and by their delays; beyond that one of them is wrong."""
+STANDS_S = 60.0
+"""A gateway may be slow to ask its meter."""
+COARSE_W = 1_000
+"""No meter shows its watts in larger steps."""
 
 Shown = Mapping[int, Sequence[int]]
 """What the meter of each node that has a new reading showed of late, in watts, the newest last."""
 
 
 class Standing(NamedTuple):
-    """What a meter shows since it last moved, and the least that was claimed below it since then."""
+    """What a meter shows since it last moved. Since then, what is below it claimed as little as `claimed_w`,
+    and surely drew no more than `most_w` for a while."""
 
     metered_w: int
     since_s: float
     claimed_w: int
+    most_w: int
 
     def on(self, before: Standing | None) -> Standing:
         """This one, which begins now, as what `before` goes on with where the meter shows the same."""
         if before is None or before.metered_w != self.metered_w:
             return self
-        return before._replace(claimed_w=min(before.claimed_w, self.claimed_w))
+        claimed_w, most_w = min(before.claimed_w, self.claimed_w), min(before.most_w, self.most_w)
+        return before._replace(claimed_w=claimed_w, most_w=most_w)
+
+    def slept(self, surely_w: int, now_s: float) -> bool:
+        """Whether what is below the meter draws more by now than it may have when the meter last moved."""
+        least_w = max(CONTRADICTED * self.most_w, self.most_w + COARSE_W)
+        return now_s - self.since_s >= STANDS_S and surely_w > least_w
 
 
 def moves(watts: Sequence[int]) -> bool:

@@ -493,6 +493,67 @@ def test_claims_that_rise_while_a_meter_stands_still_do_not_explain_what_it_show
     assert abs(tree.unexplained_w() - learned_w) < 150
 
 
+def after_a_rise(rise_w: int, *, seconds: int, before: Below | None = None) -> Tree:
+    """Devices below a meter that stands still draw more, for so long, than when it last moved."""
+    tree = Tree(METERED)
+    tree.see({"site": before or steady(20_000)}, {"site": 23_000}, seconds=20)
+    tree.see({"site": steady(20_000 + rise_w)}, {"site": 23_000}, seconds=seconds)
+    return tree
+
+
+def test_a_meter_that_slept_through_a_rise_is_doubted_until_it_moves() -> None:
+    tree = after_a_rise(3_000, seconds=60)
+    doubted = tree.memory["site"].doubted
+
+    tree.see({"site": steady(23_000)}, {"site": 23_001})
+    moved = tree.memory["site"].doubted
+    tree.see({"site": steady(23_000)}, {"site": 23_001}, seconds=300)
+
+    assert (doubted, moved) == (True, False)
+    assert (tree.memory["site"].doubted, tree.unexplained_w() < 150) == (False, True)
+
+
+def test_a_meter_that_stands_still_for_less_than_a_minute_may_be_asked_rarely() -> None:
+    tree = after_a_rise(3_000, seconds=39)
+
+    assert not tree.memory["site"].doubted
+
+
+def test_a_meter_that_shows_whole_kilowatts_may_stand_still_while_devices_rise_by_less() -> None:
+    coarse = after_a_rise(990, seconds=300)
+
+    noisy = Tree(METERED)
+    noisy.see({"site": steady(200_000)}, {"site": 220_000}, seconds=20)
+    noisy.see({"site": steady(209_000)}, {"site": 220_000}, seconds=300)
+
+    assert (coarse.memory["site"].doubted, noisy.memory["site"].doubted) == (False, False)
+
+
+def test_a_rise_that_brought_a_coarse_meter_to_what_it_shows_does_not_convict_it() -> None:
+    tree = Tree(METERED)
+    tree.see({"site": steady(20_000)}, {"site": 20_000}, seconds=100)
+
+    tree.see({"site": steady(24_000)}, {"site": 24_000}, seconds=100)
+
+    assert not tree.memory["site"].doubted
+
+
+def test_a_device_that_was_silent_when_the_meter_last_moved_is_not_taken_for_a_rise() -> None:
+    was_silent = Below(worst_w=23_500, busy_w=23_500, settled_w=20_000)
+
+    tree = after_a_rise(3_500, seconds=300, before=was_silent)
+
+    assert not tree.memory["site"].doubted
+
+
+def test_devices_that_are_lowered_do_not_convict_a_meter_that_stands_still() -> None:
+    """A liar looks like that."""
+    tree = after_a_rise(-8_000, seconds=300)
+
+    assert not tree.memory["site"].doubted
+    assert tree.unexplained_w() > 10_000
+
+
 def test_a_frozen_meter_that_cannot_be_read_for_a_while_is_frozen_still() -> None:
     tree = Tree(METERED)
     tree.see({"site": steady(20_000)}, {"site": 23_000}, seconds=200)
@@ -501,4 +562,4 @@ def test_a_frozen_meter_that_cannot_be_read_for_a_while_is_frozen_still() -> Non
     tree.see({"site": steady(23_000)}, {}, seconds=60)
     tree.see({"site": steady(23_000)}, {"site": 23_000}, seconds=300)
 
-    assert tree.unexplained_w() == learned_w
+    assert (tree.memory["site"].doubted, tree.unexplained_w()) == (True, learned_w)

@@ -10,7 +10,7 @@ import pytest
 from controller.decide import truth
 from controller.decide.device import DeviceState, Stuck
 from controller.decide.invariants import BrokenInvariantError, check
-from controller.decide.plan import Reason, Sample, Truth
+from controller.decide.plan import AlarmKind, Reason, Sample, Truth
 from controller.decide.step import step
 from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint, SetPoint
 from controller.domain.power import Power
@@ -217,6 +217,7 @@ def test_what_a_meter_taught_is_kept_where_machines_rise_while_it_stands_still()
 
     assert world.breaches == []
     assert world.watts() > 70_000
+    assert [(alarm.kind, alarm.subject) for alarm in world.plan.alarms] == [(AlarmKind.METER_STALE, "m")]
 
 
 def test_a_machine_that_counts_for_more_than_any_point_does_not_stop_all_raises_below_a_ramp() -> None:
