@@ -84,13 +84,17 @@ def set_course(
     meter: Sample[MeterReading] | None,
     now_s: float,
 ) -> Course:
-    """Aim at the set-point of `limits`. What was learned of the site ends with the set-point."""
+    """Aim at the set-point of `limits`. What was learned of the site ends with the set-point, and what the
+    meter taught once it shows what cannot be."""
     if not limits.follows:
         nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w)
         kept = Follow(starts=before.starts, retunes=before.retunes)
         return Course(limits=limits, follow=kept, may=may, swing=nobody)
     swing = _swing(seen, limits, may, queues)
     other_w = float(seen.other_w[0])
+    root = seen.memory.get(seen.tree.ids[0])
+    if root is not None and root.doubted:
+        before, meter = replace(before, off_w=0.0), None
     known = arrival.learned(before, seen, may, now_s)
     modelled_w = other_w + float(arrival.drawn_w(seen, may, known, now_s).sum())
     follow = _watched(known, limits.goal_w, modelled_w, meter, now_s)

@@ -181,6 +181,23 @@ def test_what_the_meter_shows_beyond_the_model_is_taken_off_the_aim_a_little_at_
     assert wild.follow.off_w == 2_000.0
 
 
+def test_a_meter_that_shows_what_cannot_be_does_not_correct_the_model() -> None:
+    """It shows thousandths: believed, a tenth more than the set-point would be drawn for ever."""
+    world = World(site(limit_w=75_000, meter="m"), [awake(miner(f"m{at:02}")) for at in range(20)])
+    world.other_w["site"] = 3_000.0
+    world.events = (event("e", start_s=world.now_s + 60, target_w=50_000),)
+    world.run(100)
+    world.dead_meters.add("m")
+
+    for _ in range(200):
+        power = Power(round(world.watts() / 1_000))
+        world.meters["m"] = Sample(world.now_s + 1.0, MeterReading(meter="m", power=power))
+        world.tick()
+
+    assert world.state.follow.off_w == 0
+    assert 48_500 < world.watts() < 51_500
+
+
 def test_an_aim_never_passes_what_a_limit_leaves() -> None:
     asleep_all = running({spec.id: device(SLEEP) for spec in MINERS})
     asked = inputs(*MINERS, readings=[at_point(spec, SLEEP) for spec in MINERS])
