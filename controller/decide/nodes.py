@@ -180,13 +180,13 @@ def _watched(
         return replace(known, recent=(*lately, Seen(now_s, below, None)))
     metered_w = sample.value.power.watts
     recent = (*lately, Seen(now_s, below, metered_w))
+    surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
     standing = Standing(
         metered_w=metered_w,
         since_s=sample.at_s,
-        claimed_w=min([seen.below.settled_w for seen in recent]),
+        claimed_w=surely_w,
         most_w=max([seen.below.busy_w for seen in recent]),
     ).on(known.standing)
-    surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
     doubted = stuck or metered_w < LEAST_SHARE * surely_w or standing.slept(surely_w, sample.at_s)
     learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample, standing.claimed_w)
@@ -208,8 +208,8 @@ def _learned_w(
     """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
 
     A device may start to draw, or stop, between two of its readings: only what lasts is learned. `claimed_w`
-    is the least that was claimed since the meter last moved: claims that rise while it stands still explain
-    nothing of what it shows.
+    is the least that was claimed, and not guessed, since the meter last moved: claims that rise while it
+    stands still explain nothing of what it shows.
     """
     metered_w = shown_w(recent)
     least_w = min(metered_w) * (1 - METER_ERROR) - max([seen.below.busy_w for seen in recent])

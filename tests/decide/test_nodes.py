@@ -177,6 +177,19 @@ def test_a_start_that_the_meter_shows_late_unlearns_nothing() -> None:
     assert tree.unexplained_w() == 900
 
 
+def test_what_starting_machines_only_estimate_explains_nothing_of_what_a_meter_shows() -> None:
+    """They say at once what they will draw in a minute: the other load is not gone because of that."""
+    tree = Tree(METERED)
+    tree.see({"site": steady(21_000)}, {"site": 30_000}, seconds=60)
+    learned_w = tree.unexplained_w()
+    start = Below(worst_w=66_000, busy_w=66_000, settled_w=66_000, guessed_w=45_000)
+
+    for second in range(60):
+        tree.see({"site": start}, {"site": 30_000 + 700 * second})
+
+    assert tree.unexplained_w() == learned_w >= 9_000
+
+
 def test_unexplained_load_below_the_fixed_load_adds_nothing_to_it() -> None:
     tree = Tree(site(fixed_w=1_000, meter="mains"))
 
