@@ -47,7 +47,8 @@ class Chosen:
 
     @property
     def gap(self) -> float:
-        """How far `earns` can at most lie below the best possible, as a fraction of that."""
+        """How far `earns` can at most lie below the best possible with the `kept` jobs where they are, as a
+        fraction of that. Whether other jobs, or other GPUs for them, would earn more is not reckoned."""
         missed = max(0.0, self.allocation.bound - self.allocation.value)
         return missed / (missed + abs(self.earns)) if missed else 0.0
 

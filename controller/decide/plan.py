@@ -329,7 +329,7 @@ class Plan:
     `raised` are the devices whose worst case grows by this plan. Until `ready` nothing is commanded.
     `least` is what the whole site can be brought down to.
     `value_per_hour` is what the grants earn in USD; `gap` is how far that can at most lie below the best
-    possible, as a fraction.
+    possible with the same jobs on the same GPUs, as a fraction.
     """
 
     now_s: float

@@ -157,7 +157,8 @@ def _site(plan: Plan) -> Iterator[Metric]:
     yield gauge("site_cap_watts", "The cap, by what sets it; absent without one", cap, "reason")
     yield plain("site_least_watts", "What the whole site can be brought down to", plan.least.watts)
     yield plain("plan_value_usd_per_hour", "What the grants earn less what they cost", plan.value_per_hour)
-    yield plain("plan_gap_ratio", "How far the plan can at most lie below the best possible", plan.gap)
+    says = "How far the plan can at most lie below the best possible with the same jobs on the same GPUs"
+    yield plain("plan_gap_ratio", says, plan.gap)
 
 
 def _zones(site: Site, tick: Tick) -> Iterator[Metric]:
