@@ -300,6 +300,8 @@ class Chaos:
             usd_per_kwh=draw.choice([None, None, draw.uniform(-2, 2), 1e9]),
             priority=draw.randint(0, 2),
             version_utc_s=float(draw.randint(0, 2)),
+            best_effort=draw.random() < 0.2,
+            node=draw.choice(["", *(node.id for node in self.site.nodes)]) if draw.random() < 0.2 else "",
         )
 
     def _narrow(self) -> None:
