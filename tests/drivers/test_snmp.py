@@ -279,20 +279,20 @@ async def test_an_outlet_that_is_not_there_does_not_hide_the_others_and_is_told_
 
 @pytest.mark.socket
 async def test_what_is_known_of_an_outlet_grows_stale() -> None:
-    async with simulated(poll_s=0.5, timeout_s=0.5, stale_after_s=1.0) as (site, pdu):
+    async with simulated(poll_s=1.0, timeout_s=1.0, stale_after_s=2.0) as (site, pdu):
         await pdu.read()
         fresh = pdu.outlet(4).known().relay
         site.set_fault("pdu", "dead")
         with pytest.raises(DriverError, match=NO_ANSWER):
             await pdu.read()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.1)
 
         assert (fresh, pdu.outlet(4).known().relay) == (Relay.ON, Relay.UNKNOWN)
 
 
 @pytest.mark.socket
 async def test_it_reads_again_after_the_agent_was_away() -> None:
-    async with simulated(timeout_s=0.5) as (site, pdu):
+    async with simulated(timeout_s=3.0) as (site, pdu):
         await pdu.read()
         site.set_fault("pdu", "dead")
         with pytest.raises(DriverError):
@@ -304,7 +304,7 @@ async def test_it_reads_again_after_the_agent_was_away() -> None:
 
 @pytest.mark.socket
 async def test_an_order_without_an_answer_has_failed_and_one_that_is_refused_was() -> None:
-    async with simulated(timeout_s=0.5) as (site, pdu):
+    async with simulated(timeout_s=3.0) as (site, pdu):
         refused = await pdu.outlet(9).switch(Relay.OFF)
         site.set_fault("pdu", "dead")
         failed = await pdu.outlet(4).switch(Relay.OFF)
