@@ -73,16 +73,6 @@ NOBODY = Wishes(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Urgent:
-    """What limits ask for whatever the ramps: `lacks_w` is what each node is still to lose at once, beyond
-    what falls already; `obeys` says of each device whether it can be counted on for that.
-    """
-
-    lacks_w: Ints
-    obeys: Flags
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
     """What is lowered now, in order; what is left to be raised, and who waits for a ramp down (by row)."""
@@ -103,20 +93,12 @@ class Orders:
     saved: Saved = field(default_factory=Saved)
 
 
-def urgent(known: Mirror, room_w: Ints, obeys: Flags) -> Urgent:
-    """`room_w` is each node's limit less the worst case of everything below it."""
-    columns, falling_w = known.columns, np.zeros(len(room_w), dtype=np.int64)
-    if (room_w < 0).any():
-        tree, down_w = known.ground.tree, np.maximum(0, columns.worst_w - columns.here_w)
-        falling_w = load(tree, known.fleet.node, np.where(obeys, down_w, 0))
-    return Urgent(lacks_w=-(room_w + falling_w), obeys=obeys)
-
-
 def lowered(
-    known: Mirror, wishes: Wishes, urgent: Urgent, pace: Pace, now_s: float, retry_s: float
+    known: Mirror, wishes: Wishes, room_w: Ints, obeys: Flags, pace: Pace, now_s: float, retry_s: float
 ) -> Lowered:
-    """What never adds a watt, and so may be sent whatever else is decided. A ramp down holds back only what
-    no limit above asks for.
+    """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
+    the worst case of everything below it, `obeys` says of each device whether it can be counted on. A ramp
+    down holds back only what no limit above asks for.
     """
     if not len(wishes):
         return Lowered(fall_w=dict(pace.fall_w))
@@ -129,16 +111,20 @@ def lowered(
     down, freed_w = down.of(order), freed_w[order]
     if not pace.fall_w:
         return Lowered(lowers=down, up=up)
-    return replace(_on_the_ramp(known, down, freed_w, urgent, pace), up=up)
+    return replace(_on_the_ramp(known, down, freed_w, room_w, obeys, pace), up=up)
 
 
-def _on_the_ramp(known: Mirror, down: Wishes, freed_w: Ints, urgent: Urgent, pace: Pace) -> Lowered:
-    """Who of `down` is lowered now, in that order."""
+def _on_the_ramp(
+    known: Mirror, down: Wishes, freed_w: Ints, room_w: Ints, obeys: Flags, pace: Pace
+) -> Lowered:
+    """Who of `down` is lowered now, in that order: at once where a node still lacks watts beyond those that
+    fall already, or are told to fall before."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
-    lacks_w = urgent.lacks_w.tolist()
-    new_w = np.maximum(0, freed_w - known.columns.worst_w[down.row] + known.columns.here_w[down.row])
-    sheds_w = np.where(urgent.obeys[down.row], new_w, 0)
+    above_w = known.columns.worst_w - known.columns.here_w
+    falls_w = np.where(obeys, np.maximum(0, above_w), 0)
+    lacks_w = (-room_w - load(known.ground.tree, known.fleet.node, falls_w)).tolist()
+    sheds_w = np.where(obeys[down.row], np.maximum(0, freed_w - above_w[down.row]), 0)
     each = zip(down.row.tolist(), freed_w.tolist(), sheds_w.tolist(), strict=True)
     for place, (row, watts, sheds) in enumerate(each):
         way = known.way(row)

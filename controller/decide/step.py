@@ -86,9 +86,8 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     lowered = Lowered()
     if state.ready_s is not None:  # nothing before the site was taken over
         wanted = wishes(seen, aim.chosen)
-        known = seen.mirror()
-        urgent = commands.urgent(known, room_w, aim.chosen.may.obeys)
-        lowered = commands.lowered(known, wanted, urgent, pace, inputs.now_s, site.policy.retry_s)
+        known, obeys = seen.mirror(), aim.chosen.may.obeys
+        lowered = commands.lowered(known, wanted, room_w, obeys, pace, inputs.now_s, site.policy.retry_s)
     return Draft(
         site=site,
         state=state,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.decide import columns
-from controller.decide.commands import Wishes, lowered, order, urgent
+from controller.decide.commands import Wishes, lowered, order
 from controller.decide.device import DeviceState
 from controller.decide.fleet import fleet_of
 from controller.decide.pace import Pace, Saved
@@ -66,9 +66,8 @@ def say(
         merit=np.array([one.merit for one in wishes]),
         outlet=np.array([one.means is Means.OUTLET for one in wishes]),
     )
-    obeys = [known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs]
-    must = urgent(known, room, np.array(obeys))
-    orders = order(known, lowered(known, wanted, must, pace, NOW_S, retry_s), room, pace, NOW_S)
+    obeys = np.array([known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs])
+    orders = order(known, lowered(known, wanted, room, obeys, pace, NOW_S, retry_s), room, pace, NOW_S)
     specs = known.fleet.specs
     return Said(
         lowers=tuple(one.device for one in orders.lowers.set_points(known.fleet)),
