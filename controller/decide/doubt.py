@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
 from controller.decide.plan import Truth
-from controller.decide.shown import least_w
+from controller.decide.shown import covers, least_w
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 
@@ -149,8 +149,7 @@ def may_be_forgiven(spec: DeviceSpec, state: DeviceState) -> bool:
         return False
     at = forgiven(spec, state).point
     assert at is not None
-    covered = state.draw.watts <= with_slack_w(max(at.power, state.reckoned(at)), TOLERANCE)
-    return covered or state.truth is Truth.LYING
+    return covers(state, at, state.draw) or state.truth is Truth.LYING
 
 
 def may_start_s(spec: DeviceSpec, state: DeviceState) -> float:

@@ -16,8 +16,7 @@ from controller.decide.freedom import Freedom
 from controller.decide.jobs import Placement
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
-from controller.decide.tree import load
-from controller.domain.jobs import Job, QueueReading
+from controller.domain.jobs import Job, JobState, QueueReading
 from controller.domain.power import Power
 
 OTHER_TRIES = 5
@@ -110,12 +109,23 @@ def least(seen: Snapshot, gpu: str, job: Job) -> Power:
     return spec.points[value.floor_index(spec, job)].power
 
 
+def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
+    """What each device must have for the job that runs on it, by row; zero where none runs."""
+    found = np.zeros(len(seen.fleet), dtype=np.int64)
+    for queue in queues:
+        for status in queue.jobs:
+            gpus = status.gpus if status.state is JobState.RUNNING else ()
+            for gpu in seen.fleet.row.keys() & gpus:
+                found[seen.fleet.row[gpu]] = least(seen, gpu, status.job).watts
+    return found
+
+
 def works_w(seen: Snapshot, queues: Sequence[QueueReading]) -> Ints:
     """What each node carries when every job that runs has its least, and all else is at its lowest."""
     fleet, known = seen.fleet, seen.columns
-    least_w = counted_w(np.maximum(fleet.floor_w, jobs.running_w(fleet, queues)), known.bias)
+    least_w = counted_w(np.maximum(fleet.floor_w, running_w(seen, queues)), known.bias)
     falls = known.seen & ~np.isin(known.truth, (CODE[Truth.LYING], CODE[Truth.REFUSED]))
-    return seen.beside_w + load(seen.tree, fleet.node, np.where(falls, least_w, known.worst_w))
+    return seen.carried_w(np.where(falls, least_w, known.worst_w))
 
 
 def _usable(seen: Snapshot, may: Freedom) -> dict[str, bool]:

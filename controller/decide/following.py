@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import arrival, jobs
+from controller.decide import arrival
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
+from controller.decide.feeding import running_w
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Follow, Limits
 from controller.decide.plan import Sample
@@ -150,7 +151,7 @@ def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
 def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:
     """GPUs at work that have what their job needs, below nodes that need nothing of them."""
     fleet, known = seen.fleet, seen.columns
-    least_w, most_w = jobs.running_w(fleet, queues), np.minimum(may.most_w, fleet.top_w)
+    least_w, most_w = running_w(seen, queues), np.minimum(may.most_w, fleet.top_w)
     works = fleet.gpu & (least_w > 0) & may.obeys
     gpus = works & ~_strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
     return Swing(gpus=gpus, least_w=least_w, most_w=most_w)

@@ -164,9 +164,7 @@ def _within_limits(
     site, tree = ground.site, ground.tree
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
     grid = grid_now(after.before.told(inputs.events), inputs.utc_s, link, site)
-    whatever_works = np.full(len(tree.ids), UNLIMITED_W)  # best effort promises nothing
-    limits = limits_now(site, ground.rated_w, grid, before.moment(inputs), whatever_works)
-    usable_w = limits.usable_w
+    usable_w = limits_now(site, ground.rated_w, grid, before.moment(inputs)).usable_w
     raised = np.zeros(len(tree.ids), dtype=np.int64)
     for name in plan.raised:
         raised[fleet.node[fleet.row[name]]] = 1

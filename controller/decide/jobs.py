@@ -10,11 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import numpy as np
-
-from controller.decide.arrays import Ints
-from controller.decide.fleet import Fleet
-from controller.decide.value import Work, floor_index
+from controller.decide.value import Work
 from controller.domain.jobs import (
     FlexTier,
     Job,
@@ -50,18 +46,6 @@ class Sent:
 
     action: JobAction
     at_s: float
-
-
-def running_w(fleet: Fleet, queues: Iterable[QueueReading]) -> Ints:
-    """What each device must have for the job that runs on it, by row; zero where none runs."""
-    found = np.zeros(len(fleet), dtype=np.int64)
-    for queue in queues:
-        for status in queue.jobs:
-            rows = [fleet.row[gpu] for gpu in status.gpus if gpu in fleet.row]
-            for row in rows if status.state is JobState.RUNNING else ():
-                spec = fleet.specs[row]
-                found[row] = spec.points[floor_index(spec, status.job)].power.watts
-    return found
 
 
 def place(

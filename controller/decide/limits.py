@@ -107,10 +107,11 @@ def rated_w(site: Site) -> Ints:
 
 def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: Ints | None = None) -> Limits:
     """`rated` are the ratings of the nodes of `site`; `works_w` is what each carries when all jobs that run
-    have their least and all else is at its lowest. No limit that is best effort goes below that.
+    have their least and all else is at its lowest. No limit that is best effort goes below that; without
+    `works_w` none limits anything.
     """
     root, margin = site.root, site.policy.margin
-    spared_w = {} if works_w is None else _spared_w(site, grid, works_w)
+    spared_w = _spared_w(site, grid, works_w)
     limit = _ramped(site, grid, moment)
     if isinstance(limit, Limit):
         limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
@@ -139,13 +140,14 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     )
 
 
-def _spared_w(site: Site, grid: GridNow, works_w: Ints) -> dict[int, int]:
+def _spared_w(site: Site, grid: GridNow, works_w: Ints | None) -> dict[int, int]:
     """What limits that are best effort leave to each node of theirs, by its index; others may leave less."""
     found = {}
-    for at, node in enumerate(site.nodes):
+    for at, node in enumerate(site.nodes if grid.firm else ()):
         if node.id in grid.firm:
-            least_w = math.ceil(int(works_w[at]) / (1 - site.policy.margin))
-            found[at] = min(_watts(grid.firm[node.id]), least_w)
+            found[at] = _watts(grid.firm[node.id])
+            if works_w is not None:
+                found[at] = min(found[at], math.ceil(int(works_w[at]) / (1 - site.policy.margin)))
     return found
 
 

@@ -181,17 +181,14 @@ def _watched(
     metered_w = sample.value.power.watts
     recent = (*lately, Seen(now_s, below, metered_w))
     surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
-    standing = Standing(
-        metered_w=metered_w,
-        since_s=sample.at_s,
-        claimed_w=surely_w,
-        most_w=max([seen.below.busy_w for seen in recent]),
-    ).on(known.standing)
+    busy_w = max([seen.below.busy_w for seen in recent])
+    begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=surely_w, most_w=busy_w)
+    standing = begun.on(known.standing)
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
     doubted = stuck or metered_w < LEAST_SHARE * surely_w or standing.slept(surely_w, sample.at_s)
-    learned_w = known.unexplained_w if doubted else _learned_w(known, recent, sample, standing.claimed_w)
-    if stuck:
-        learned_w = known.moved_w
+    learned_w = known.moved_w if stuck else known.unexplained_w
+    if not doubted:
+        learned_w = _learned_w(known, recent, sample, standing.claimed_w, busy_w)
     return NodeMemory(
         unexplained_w=learned_w,
         moved_w=learned_w if standing.since_s == sample.at_s else known.moved_w,
@@ -203,16 +200,16 @@ def _watched(
 
 
 def _learned_w(
-    known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading], claimed_w: int
+    known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading], claimed_w: int, busy_w: int
 ) -> float:
     """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
 
     A device may start to draw, or stop, between two of its readings: only what lasts is learned. `claimed_w`
     is the least that was claimed, and not guessed, since the meter last moved: claims that rise while it
-    stands still explain nothing of what it shows.
+    stands still explain nothing of what it shows. `busy_w` is the most that was drawn of late.
     """
     metered_w = shown_w(recent)
-    least_w = min(metered_w) * (1 - METER_ERROR) - max([seen.below.busy_w for seen in recent])
+    least_w = min(metered_w) * (1 - METER_ERROR) - busy_w
     most_w = max(metered_w) * (1 + METER_ERROR) - claimed_w
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)

@@ -28,7 +28,6 @@ from controller.decide.plan import (
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
-from controller.decide.tree import load
 from controller.domain.grid import Link
 from controller.domain.jobs import JobCommand
 from controller.domain.power import NO_LIMIT, Limit, Power, tightest
@@ -150,12 +149,9 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
 
 def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after = made.after
-    tree = after.tree
-    granted_w, worst_w = (
-        after.beside_w + load(tree, after.fleet.node, watts) for watts in (grants.power_w, grants.worst_w)
-    )
+    granted_w, worst_w = after.carried_w(grants.power_w), after.carried_w(grants.worst_w)
     return NodeStates(
-        ids=tree.ids,
+        ids=after.tree.ids,
         limit_w=made.limits.bound_w,
         granted_w=granted_w,
         worst_w=worst_w,

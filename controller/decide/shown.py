@@ -63,9 +63,14 @@ def most(spec: DeviceSpec, state: DeviceState, at: OperatingPoint, reading: Read
     return reach
 
 
+def covers(state: DeviceState, point: OperatingPoint, draw: Power) -> bool:
+    """Whether a device at `point` may draw that."""
+    return draw.watts <= with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE)
+
+
 def agrees(spec: DeviceSpec, state: DeviceState, point: OperatingPoint, reading: Reading) -> bool:
     """Both the watts and the reported limit, where there is one, are those of `point`."""
-    if reading.draw.watts > with_slack_w(max(point.power, state.reckoned(point)), TOLERANCE):
+    if not covers(state, point, reading.draw):
         return False
     if isinstance(reading.setting, Limit):
         return set_to(spec, point, reading)

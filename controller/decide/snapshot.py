@@ -131,6 +131,10 @@ class Snapshot:
         claims_w = np.where(self.columns.seen, self.columns.draw_w, 0)
         return load(self.tree, self.fleet.node, claims_w)
 
+    def carried_w(self, device_w: Ints) -> Ints:
+        """What each node carries when devices draw `device_w`, by row, beside all else that is there."""
+        return self.beside_w + load(self.tree, self.fleet.node, device_w)
+
     @property
     def silent(self) -> int:
         """How many devices are silent that should not be."""

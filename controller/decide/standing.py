@@ -19,7 +19,7 @@ from controller.decide.limits import Limits
 from controller.decide.plan import Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow, interval_at
-from controller.decide.tree import at_node, load
+from controller.decide.tree import at_node
 from controller.domain.grid import (
     EventStatus,
     GridEvent,
@@ -66,8 +66,7 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
 def least_w(after: Snapshot, may: Freedom) -> Ints:
     """What each node can be brought down to: whoever obeys at its lowest, be it at work for a job or
     following a set-point, and everybody else at worst."""
-    device_w = _lowest_w(after, may)
-    return after.beside_w + load(after.tree, after.fleet.node, device_w)
+    return after.carried_w(_lowest_w(after, may))
 
 
 def _lowest_w(after: Snapshot, may: Freedom) -> Ints:

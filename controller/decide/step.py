@@ -17,7 +17,7 @@ from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
-from controller.decide.feeding import works_w
+from controller.decide.feeding import least, works_w
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom
 from controller.decide.jobs import Placement
@@ -263,6 +263,5 @@ def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
     """A GPU is ready for a job once a limit that feeds it was confirmed."""
     if gpu not in seen.devices:
         return False
-    spec, device = seen.spec(gpu), seen.devices[gpu]
-    least = spec.points[value.floor_index(spec, placement.status.job)]
-    return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= least.power
+    device, feeds = seen.devices[gpu], least(seen, gpu, placement.status.job)
+    return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= feeds

@@ -192,9 +192,10 @@ def _firm(events: list[GridEvent], utc_s: float, site: Site, fallback: list[Cand
     """What each place is limited to without what is asked of it by best effort, where that is asked."""
     found: dict[str, Bound] = {}
     asked = {event.node or site.root.id for event in events if event.best_effort}
+    must = _must(events)
     for node in site.nodes if asked else ():
         if node.id in asked:
-            here = [one for one in _must(events) if (one.node or site.root.id) == node.id]
+            here = [one for one in must if (one.node or site.root.id) == node.id]
             limits = _limits(here, utc_s, site.policy, node.ramp_down_per_s)
             found[node.id] = _lowest([*limits, *(fallback if node == site.root else ())])[0]
     return found
@@ -208,8 +209,9 @@ def _must(events: list[GridEvent]) -> list[GridEvent]:
 def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
     """The limits within the site whose time to come down is over."""
     found: dict[str, Bound] = {}
-    for node in {event.node for event in events} - {"", site.root.id}:
-        here = _in_force([event for event in _must(events) if event.node == node], utc_s)
+    must = _must(events)
+    for node in {event.node for event in must} - {"", site.root.id}:
+        here = _in_force([event for event in must if event.node == node], utc_s)
         if owed := [one for one in here if one[3] <= utc_s]:
             found[node] = _lowest(owed)[0]
     return found

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ from controller.decide.doubt import doubtful, unanswered
 from controller.decide.freedom import obeying, passed_now
 from controller.decide.invariants import check_lowers
 from controller.decide.limits import limits_now, rated_w
-from controller.decide.plan import UNLIMITED_W, AlarmKind, Inputs, Plan, Reason, Truth
+from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.step import conclude, draft, step
 from controller.decide.timeline import grid_now, link_since
@@ -56,9 +55,7 @@ def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> l
     What is silent below a meter counts by that meter, which is not reckoned here."""
     link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
     grid = grid_now(inputs.events, inputs.utc_s, link, site)
-    whatever_works = np.full(len(site.nodes), UNLIMITED_W)
-    limits = limits_now(site, rated_w(site), grid, before.moment(inputs), whatever_works)
-    usable = limits.usable_w.tolist()
+    usable = limits_now(site, rated_w(site), grid, before.moment(inputs)).usable_w.tolist()
     parent = {node.id: node.parent for node in site.nodes}
     where = {spec.id: spec.node for spec in inputs.specs}
     load = {node.id: node.fixed.watts for node in site.nodes}
