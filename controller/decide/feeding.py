@@ -110,13 +110,15 @@ def least(seen: Snapshot, gpu: str, job: Job) -> Power:
 
 
 def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
-    """What each device must have for the job that runs on it, by row; zero where none runs."""
+    """What each device must have for the job that runs on it, by row; zero where none runs. Where several
+    queues say that theirs runs there, the one that needs most counts."""
     found = np.zeros(len(seen.fleet), dtype=np.int64)
     for queue in queues:
         for status in queue.jobs:
             gpus = status.gpus if status.state is JobState.RUNNING else ()
             for gpu in seen.fleet.row.keys() & gpus:
-                found[seen.fleet.row[gpu]] = least(seen, gpu, status.job).watts
+                row = seen.fleet.row[gpu]
+                found[row] = max(found[row], least(seen, gpu, status.job).watts)
     return found
 
 

@@ -32,6 +32,7 @@ from tests.decide.builders import (
     reading,
     running,
     site,
+    working,
 )
 from tests.decide.steps import decide
 from tests.decide.world import Queue, World, asleep, awake, prices
@@ -272,6 +273,24 @@ def test_a_best_effort_limit_at_a_node_breaks_no_work_there() -> None:
     assert at_work(queue_of) == 2
     assert world.machines["m0"].at == SLEEP
     assert plan.alarms == ()
+
+
+def test_of_two_queues_that_claim_one_gpu_the_needier_job_is_spared_whichever_is_named_first() -> None:
+    spec = gpu("g0")
+    needy = queue(working(job("needy", flex=FlexTier.RIGID), "g0"), name="q0")
+    modest = queue(working(job("modest", flex=FlexTier.BROAD), "g0"), name="q1")
+    soft = event(limit_w=100, best_effort=True)
+
+    limits = [
+        decide(
+            site(limit_w=12_000),
+            running(),
+            inputs(spec, readings=[at_point(spec, GPU_POINTS[-1])], queues=queues, events=(soft,)),
+        )[1].cap
+        for queues in ((needy, modest), (modest, needy))
+    ]
+
+    assert limits[0] == limits[1]
 
 
 def test_the_gap_counts_what_jobs_that_wait_would_earn() -> None:
