@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 AT_ONCE = 2_000
 """Devices whose hulls are found together: their arrays stay in the processor's cache."""
-RADIX_FROM = 1 << 13
-"""From so many steps on, two passes over 16 bits of the slope sort faster than comparing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,10 +80,10 @@ def _corners(
     corner = np.ones(len(device), bool)
     power, worth, where = watts.astype(np.float64), values, None
     while True:
-        step_w = power[1:] - power[:-1]
-        step_w[device[1:] != device[:-1]] = np.nan  # nothing compares with a step across two devices
-        slope = (worth[1:] - worth[:-1]) / step_w
-        low = (slope[1:] >= slope[:-1]).nonzero()[0] + 1
+        same = device[1:] == device[:-1]
+        with np.errstate(divide="ignore", invalid="ignore"):  # across two devices, where nothing compares
+            slope = (worth[1:] - worth[:-1]) / (power[1:] - power[:-1])
+        low = (same[1:] & same[:-1] & (slope[1:] >= slope[:-1])).nonzero()[0] + 1
         if not len(low):
             return corner.nonzero()[0]
         corner[low if where is None else where[low]] = False
@@ -100,26 +98,15 @@ def _corners(
 
 
 def by_falling(slope: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The order of falling slope, ties as they stand. Slopes are positive."""
-    if len(slope) < RADIX_FROM:
-        return (-slope).argsort(kind="stable")
-    key = ~slope.astype(np.float32).view(np.uint32)  # the bits of positive floats rise with their value
-    order = key.astype(np.uint16).argsort(kind="stable")
-    order = order[(key >> 16).astype(np.uint16)[order].argsort(kind="stable")]
-    return _mended(order, key, slope)
+    """The order of falling slope. Those that differ by less than a billionth may count as equal, and equal
+    ones stand as they do. Slopes are positive.
 
-
-def _mended(order: NDArray[np.intp], key: NDArray[np.uint32], slope: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Slopes that differ only beyond what `key` holds, put in order too."""
-    fallen = slope[order]
-    wrong = fallen[1:] > fallen[:-1]
-    if not wrong.any():
-        return order
-    sorted_key = key[order]
-    run = np.zeros(len(order), np.intp)
-    np.cumsum(sorted_key[1:] != sorted_key[:-1], out=run[1:])
-    broken = np.zeros(run[-1] + 1, bool)
-    broken[run[1:][wrong]] = True
-    at = broken[run].nonzero()[0]
-    order[at] = order[at[np.lexsort((order[at], -fallen[at], run[at]))]]
-    return order
+    The bits of positive floats rise with their value, so the last of them give way to the position, and whole
+    numbers, each of them different, are all there is to sort.
+    """
+    bits = len(slope).bit_length()
+    key = ~slope.view(np.uint64) >> bits << bits
+    key |= np.arange(len(slope), dtype=np.uint64)
+    key.sort()
+    key &= (1 << bits) - 1
+    return key.view(np.intp)

@@ -31,8 +31,9 @@ def relaxed(
             which = too_full[node].nonzero()[0]
             if taken is step_w:
                 taken = step_w.copy()
-            taken[which] = _cut(taken[which], at_depth[node[which]], room_w)
-            through = load(tree, node, taken)
+            wanted_w, where = taken[which], node[which]
+            taken[which] = left_w = _cut(wanted_w, at_depth[where], room_w)
+            through -= load(tree, where, wanted_w - left_w)
     if through[0] > room_w[0]:
         taken = _at_most(taken, room_w[0] - taken.cumsum() + taken)
     return taken
