@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    draw_by_hash,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
 from drivers.asic.digest import DigestClient
 from drivers.base import DriverError
@@ -162,13 +172,8 @@ def setting(mode: int, plate: Plate) -> Bound:
 
 
 def estimated_draw(mode: int, rate_ths: float, plate: Plate) -> Power:
-    """Standby, and for the hash what the mode's point needs for it; the whole point where nothing hashes.
-
-    A machine that does not hash may still be starting, so it is at rest only if it was told to sleep.
-    """
-    point = point_of(mode, plate) or plate.point(NORMAL, plate.ceiling_w)
-    if rate_ths <= 0:
-        return point.power
-    standby_w = plate.sleep.power.watts
-    full = point if point.rate > 0 else plate.point(NORMAL, plate.rated_w)
-    return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)
+    """By mode and hash rate. A mode that is no point of this machine is taken for all that it can draw."""
+    normal = plate.point(NORMAL, plate.rated_w)
+    at = point_of(mode, plate) or plate.point(NORMAL, plate.ceiling_w)
+    points = plate.points or Antminer.default_points(plate)
+    return draw_by_hash(rate_ths, at, (plate.sleep, *points, normal))

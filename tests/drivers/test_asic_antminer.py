@@ -84,6 +84,15 @@ def test_antminer_in_low_mode_is_estimated_by_the_efficiency_of_that_mode() -> N
     assert ant(3, stats(75_000), points=points).draw == Power(2000)
 
 
+@pytest.mark.parametrize(("rate_ghs", "draw_w"), [(82_000, 2185), (90_000, 2703), (100_000, 3000)])
+def test_antminer_that_hashes_more_than_its_mode_can_is_estimated_by_its_full_power(
+    rate_ghs: int, draw_w: int
+) -> None:
+    points = (point("sleep", 25), point("low", 2000, 75.0), point("normal", 3000, 100.0))
+
+    assert ant(3, stats(rate_ghs), points=points).draw == Power(draw_w)
+
+
 def test_antminer_asleep_may_have_no_record_at_all() -> None:
     reading = ant("1", {"STATUS": {"STATUS": "S"}, "STATS": []})
 

@@ -29,6 +29,7 @@ from controller.domain.devices import (
     ZoneReading,
 )
 from controller.domain.power import Limit, Power
+from drivers.asic.adapter import draw_by_hash
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerReport
 from simulators.plant import Plant
@@ -189,15 +190,10 @@ class Lane:
         )
 
     def _estimated(self, setting_w: int, report: MinerReport) -> Power:
-        """As the driver reckons it for firmware that tells no watts: standby, and for the hash what the mode
-        needs for it; the whole mode where nothing hashes."""
-        if report.rate_ths <= 0:
-            return Power(setting_w)
-        at = next(
-            (point for point in self.spec.points if point.power.watts == setting_w), self.spec.points[-1]
-        )
-        full = at if at.rate > 0 else self.spec.points[-1]
-        return Power.up(SLEEP_W + (full.power.watts - SLEEP_W) * report.rate_ths / full.rate)
+        """As the drivers reckon it where no watts are told, but for the whole limit where nothing hashes."""
+        points = self.spec.points
+        at = next((point for point in points if point.power.watts == setting_w), points[-1])
+        return draw_by_hash(report.rate_ths, at, points) if report.rate_ths > 0 else Power(setting_w)
 
     def _apply(self) -> None:
         """One command, from the moment it is sent. Each way it can fail costs its own time."""
