@@ -66,6 +66,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         may=made.chosen.may,
         swing=made.swing,
         ready=made.ready,
+        at_rest=_rests(made),
     )
     held_to = tightest(site.root.limit, made.grid.due)
     return Plan(
@@ -86,6 +87,13 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
     )
+
+
+def _rests(made: Decision) -> bool:
+    """Whether everybody who obeys is where it should be, and nobody is on its way or must wait."""
+    known, may = made.after.columns, made.chosen.may
+    moves = known.in_flight | may.dwells | may.rests | (may.obeys & (made.chosen.at != known.at))
+    return not moves.any()
 
 
 def _grants(inputs: Inputs, made: Decision) -> Grants:

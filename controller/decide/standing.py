@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.decide import arrival
 from controller.decide.arrays import Ints
 from controller.decide.columns import counted_w
 from controller.decide.following import Swing
@@ -37,7 +38,7 @@ TARGET_TOLERANCE = 0.05
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:
     """What the site has to meet an event with: `lowest_w` is the least of each node. Only a site that was
-    looked at whole is `ready`."""
+    looked at whole is `ready`, and only one in which nothing moves, or will once it may, is `at_rest`."""
 
     lowest_w: Ints
     limits: Limits
@@ -45,6 +46,7 @@ class Means:
     may: Freedom
     swing: Swing
     ready: bool
+    at_rest: bool
 
 
 def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iterator[Standing]:
@@ -93,7 +95,7 @@ def _judged(
     if not within and limit is not None and least > limit:
         return EventStatus.INFEASIBLE, least
     if target is not None and not met:
-        nearest = _nearest(target, means)
+        nearest = _came_to(means) if means.at_rest else _nearest(target, means)
         if not _is_met(nearest, target):
             return EventStatus.INFEASIBLE, nearest
     return EventStatus.STARTED, least
@@ -115,6 +117,12 @@ def _steer(signals: tuple[Signal, ...]) -> bool:
 
 def _is_met(draw: Power, target: Power) -> bool:
     return abs(draw.watts - target.watts) <= TARGET_TOLERANCE * target.watts
+
+
+def _came_to(means: Means) -> Power:
+    """What the site draws by its own reckoning: between the points of few machines nothing may be nearer."""
+    after = means.after
+    return Power(int(after.other_w[0] + arrival.settled_w(after, means.may).sum()))
 
 
 def _nearest(target: Power, means: Means) -> Power:

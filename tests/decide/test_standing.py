@@ -234,6 +234,26 @@ def test_what_is_possible_is_what_the_site_then_comes_to() -> None:
         assert plant.watts() == comes_to
 
 
+@pytest.mark.parametrize(
+    ("count", "target_w", "on_the_way", "then"),
+    [
+        (2, 3_000, (S.STARTED, 60), (S.INFEASIBLE, 2_430)),
+        (1, 1_000, (S.STARTED, 30), (S.INFEASIBLE, 30)),
+        (2, 5_900, (S.STARTED, 60), (S.COMPLIANT, 60)),
+    ],
+)
+def test_a_set_point_between_the_points_of_few_machines_is_told_once_they_are_as_near_as_they_come(
+    count: int, target_w: int, on_the_way: tuple[S, int], then: tuple[S, int]
+) -> None:
+    machines = [awake(miner(f"m{number}"), delay_s=5.0) for number in range(count)]
+    plant = World(site(limit_w=30_000, margin=0.0, meter="main"), machines)
+    plant.run(60)
+    plant.events = (event(target_w=target_w, start_s=plant.now_s),)
+
+    assert stands(plant.run(2)) == on_the_way
+    assert stands(plant.run(120)) == then
+
+
 def test_an_infeasible_limit_is_told_while_it_lasts_and_no_longer() -> None:
     plant = World(site(limit_w=30_000, margin=0.0, meter="main"), [awake(miner(), delay_s=1.0)])
     plant.run(30)
