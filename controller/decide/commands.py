@@ -104,7 +104,8 @@ def lowered(
         return Lowered(fall_w=dict(pace.fall_w))
     counts_w = _counts_w(known, wishes)
     lowers = _lowers(known, wishes, counts_w)
-    due = _due(known, wishes, lowers, now_s, retry_s)
+    lacking = known.ground.tree.under(room_w < 0, known.fleet.node[wishes.row])
+    due = _due(known, wishes, lowers, lowers & lacking, now_s, retry_s)
     down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
     freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]
     order = np.lexsort((down.row, -freed_w))
@@ -186,9 +187,10 @@ def _lowers(known: Mirror, wishes: Wishes, counts_w: Ints) -> Flags:
     return wishes.outlet | np.where(again, counts_w < worst_w, lower & (counts_w <= worst_w))
 
 
-def _due(known: Mirror, wishes: Wishes, lowers: Flags, now_s: float, retry_s: float) -> Flags:
+def _due(known: Mirror, wishes: Wishes, lowers: Flags, urgent: Flags, now_s: float, retry_s: float) -> Flags:
     """A new point is sent at once; the same one again only after a growing pause, and only while unproven:
-    one that is there, or on its way and does not come, becomes a liar, and is asked again.
+    one that is there, or on its way and does not come, becomes a liar, and is asked again. The pause grows
+    no longer than `retry_s` where a limit lacks the watts.
     """
     columns, row = known.columns, wishes.row
     again = wishes.at == columns.at[row]
@@ -198,13 +200,14 @@ def _due(known: Mirror, wishes: Wishes, lowers: Flags, now_s: float, retry_s: fl
         if wishes.outlet[place]:
             due[place] = now_s - max(state.given_up_s, state.sent_s) >= retry_s
         else:
-            due[place] = now_s - state.sent_s >= _pause_s(state, retry_s, lowers=bool(lowers[place]))
+            most_s = retry_s if urgent[place] else retry_s * 2.0**MAX_BACKOFF
+            due[place] = now_s - state.sent_s >= _pause_s(state, retry_s, most_s, lowers=bool(lowers[place]))
     return due
 
 
-def _pause_s(state: DeviceState, retry_s: float, *, lowers: bool) -> float:
+def _pause_s(state: DeviceState, retry_s: float, most_s: float, *, lowers: bool) -> float:
     if draws_on(state):
         return retry_s * 2.0**state.retold  # for good: it had its chances
     failed = state.failed_s > state.sent_s or (state.truth is Truth.REFUSED and lowers)
     first_s = FAILED_RETRY_S if failed else retry_s
-    return min(first_s * 2.0 ** max(0, state.attempts - 1), retry_s * 2.0**MAX_BACKOFF)
+    return min(first_s * 2.0 ** max(0, state.attempts - 1), most_s)

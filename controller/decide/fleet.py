@@ -113,5 +113,5 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
 
 def _below(site: Site, tree: Tree, node: Ints, service: Service) -> Flags:
     """Which devices, standing at `node`, have a node of that service above them."""
-    there = np.array([place.service is service for place in site.nodes] + [False])
-    return np.asarray(there[tree.way[node]].any(axis=1) if len(node) else np.zeros(0, dtype=np.bool_))
+    there = np.array([place.service is service for place in site.nodes])
+    return tree.under(there, node)

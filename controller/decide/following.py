@@ -159,8 +159,7 @@ def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueR
 
 def _strained(seen: Snapshot, limits: Limits) -> Flags:
     """Which devices have a node above them that carries too much at worst."""
-    over = np.append(limits.room_w(seen.worst_w) < 0, False)
-    return np.asarray(over[seen.tree.way[seen.fleet.node]].any(axis=1))
+    return seen.tree.under(limits.room_w(seen.worst_w) < 0, seen.fleet.node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,5 @@ def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> fro
     """The silent devices below a node for which everybody at the lowest is still too much."""
     if feasible.all():
         return frozenset()
-    short = np.append(~feasible, False)
-    found = ~known.seen & ~fleet.isolated & short[tree.way[fleet.node]].any(axis=1)
+    found = ~known.seen & ~fleet.isolated & tree.under(~feasible, fleet.node)
     return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())

@@ -48,6 +48,10 @@ class Tree:
         """The nodes below `node`, itself included."""
         return self.order[self.first[node] : self.end[node]]
 
+    def under(self, some: NDArray[np.bool_], node: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of `node` are among `some` of the nodes, or below one of them."""
+        return np.asarray(np.append(some, False)[self.way[node]].any(axis=1))
+
     def padded(self, room_w: NDArray[np.int64]) -> NDArray[np.int64]:
         """`room_w` per node, with room for anything at the padding."""
         room = np.empty(len(self.ids) + 1, np.int64)

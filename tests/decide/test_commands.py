@@ -213,6 +213,16 @@ def test_the_same_command_is_sent_again_after_a_growing_pause_and_soon_at_first_
     assert list(asked(pause_s).lowers) == ["a"]
 
 
+@pytest.mark.parametrize("truth", [Truth.LYING, Truth.REFUSED])
+def test_where_a_limit_lacks_the_watts_nobody_is_spared_for_longer_than_the_first_pause(truth: Truth) -> None:
+    def asked(ago_s: float) -> Said:
+        told = commanded(miner(), device(FULL), SLEEP, NOW_S - ago_s)
+        return say(again("a", told._replace(truth=truth, attempts=99)), room_w=(0, -1))
+
+    assert asked(19.9).lowers == ()
+    assert list(asked(20.0).lowers) == ["a"]
+
+
 def test_who_refused_to_draw_more_is_asked_again_only_after_the_whole_pause() -> None:
     def asked(ago_s: float) -> Said:
         told = commanded(miner(), device(SLEEP), FULL, NOW_S - ago_s)
