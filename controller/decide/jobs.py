@@ -72,7 +72,7 @@ def place(
         for status in queue.jobs
         if status.state is JobState.QUEUED and not status.gpus and status.job.gpus > 0
     ]
-    queued.sort(key=lambda placement: (placement.queue, -placement.status.job.usd_per_gpu_hour))
+    queued.sort(key=lambda placement: (-placement.status.job.usd_per_gpu_hour, placement.queue))
     offers = {queue.queue: frozenset(queue.gpus) for queue in queues}
     taken = {gpu for placement in placed for gpu in placement.gpus}
     free = {
