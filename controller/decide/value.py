@@ -147,7 +147,7 @@ def offers(
     worth = worth - np.where(stays, 0.0, output * np.where(power_w < now_w, down[owner], up[owner]))
     worth -= np.where(at_floor, _stopping(fleet, known, output, valuation)[owner], 0.0)
     if working:
-        worth += np.where(at_floor, 0.0, jobs.premium[owner])
+        worth += np.where(at_floor & ~jobs.floor_feeds[owner], 0.0, jobs.premium[owner])
     worth[dwells[owner] & here] += DWELLING
     for row in np.flatnonzero((known.stuck_w > 0) & obeys).tolist():
         _only_the_highest(may, slice(fleet.start[row], fleet.start[row + 1]), power_w, known, row)
