@@ -153,9 +153,10 @@ def to_set_aside(
     return first
 
 
-def _first_to_give_way(placement: Placement) -> tuple[bool, float, str]:
-    job = placement.status.job
-    return job.on_shortage is OnShortage.PROTECT, job.usd_per_gpu_hour, placement.id
+def _first_to_give_way(placement: Placement) -> tuple[bool, bool, float, str]:
+    """Who does not run loses no work by that: nobody who runs gives way to one that lacks watts as well."""
+    job, runs = placement.status.job, placement.status.state is JobState.RUNNING
+    return runs, job.on_shortage is OnShortage.PROTECT, job.usd_per_gpu_hour, placement.id
 
 
 def commands(
