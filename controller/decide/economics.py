@@ -96,6 +96,7 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         usd_per_kwh=usd_per_kwh,
         horizon_s=horizon_s,
         shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
+        spares_work=bool(grid.firm),
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from controller.decide import jobs, value
 from controller.decide.arrays import Ints
-from controller.decide.columns import CODE, counted_w
-from controller.decide.freedom import Freedom
+from controller.decide.columns import counted_w
+from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
@@ -122,12 +122,13 @@ def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
     return found
 
 
-def works_w(seen: Snapshot, queues: Sequence[QueueReading]) -> Ints:
-    """What each node carries when every job that runs has its least, and all else is at its lowest."""
+def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Ints:
+    """What each node carries when every job that runs has its least, and all else that surely obeys is at its
+    lowest."""
     fleet, known = seen.fleet, seen.columns
-    least_w = counted_w(np.maximum(fleet.floor_w, running_w(seen, queues)), known.bias)
-    falls = known.seen & ~np.isin(known.truth, (CODE[Truth.LYING], CODE[Truth.REFUSED]))
-    return seen.carried_w(np.where(falls, least_w, known.worst_w))
+    bias = value.shown_bias(fleet, known)
+    least_w = counted_w(np.maximum(fleet.floor_w, running_w(seen, queues)), bias)
+    return seen.carried_w(np.where(surely_obeying(seen, now_s), least_w, known.worst_w))
 
 
 def _usable(seen: Snapshot, may: Freedom) -> dict[str, bool]:

@@ -58,6 +58,24 @@ def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:
 
     While a limit is passed nobody is waited for who may not have heard what it was told.
     """
+    obeys, unanswered = _heeding(seen, now_s)
+    if unanswered:
+        passed = passed_now(seen, limits)
+        for row in unanswered:
+            obeys[row] = not passed[list(seen.tree.paths[seen.fleet.node[row]])].any()
+    return obeys
+
+
+def surely_obeying(seen: Snapshot, now_s: float) -> Flags:
+    """Which devices can be planned with whatever limit is passed."""
+    obeys, unanswered = _heeding(seen, now_s)
+    obeys[unanswered] = False
+    return obeys
+
+
+def _heeding(seen: Snapshot, now_s: float) -> tuple[Flags, list[int]]:
+    """Which devices are seen and not doubtful, and the rows of those who may not have heard what they were
+    told."""
     known = seen.columns
     obeys = known.seen & (known.now_w >= 0)
     unanswered: list[int] = []
@@ -67,11 +85,7 @@ def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:
         obeys[row] = not doubt.doubtful(spec, state, now_s)
         if obeys[row] and doubt.unanswered(spec, state, now_s):
             unanswered.append(row)
-    if unanswered:
-        passed = passed_now(seen, limits)
-        for row in unanswered:
-            obeys[row] = not passed[list(seen.tree.paths[seen.fleet.node[row]])].any()
-    return obeys
+    return obeys, unanswered
 
 
 def passed_now(seen: Snapshot, limits: Limits) -> Flags:

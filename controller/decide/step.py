@@ -152,7 +152,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
 
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
     moment = state.moment(inputs)
-    spare_w = works_w(seen, inputs.queues) if grid.firm else None
+    spare_w = works_w(seen, inputs.queues, inputs.now_s) if grid.firm else None
     limits = limits_now(site, seen.ground.rated_w, grid, moment, spare_w)
     margin = step_margin(state.margin, limits, grid, seen, site.policy, moment)
     limits = kept_free(limits, margin, seen)

@@ -37,6 +37,8 @@ BEYOND_NOISE = 1.02
 """A draw that far above what was learned of a device is no noise: of a liar nothing is learned any more."""
 DWELLING = 1e3
 """USD per hour: a device changed a moment ago is left alone unless a limit leaves no other way."""
+SPARED = 1e4
+"""USD per hour: more than a dwell is worth, and less than a job that is protected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,14 @@ class Work:
 class Valuation:
     """How points are valued in one plan: prices, and the time over which a change must pay for itself. What
     is shed is wanted back in `shed_s`: when the event that asks for it is over, or after that same time.
+    While it `spares_work`, nothing is worth setting a running job aside.
     """
 
     prices: Prices
     usd_per_kwh: float
     horizon_s: float
     shed_s: float
+    spares_work: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,7 +123,7 @@ def offers(
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
     now_w = known.now_w[owner]
     here = power_w == now_w
-    jobs = _jobs(fleet, working)
+    jobs = _jobs(fleet, working, SPARED if valuation.spares_work else 0.0)
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
     may = (power_w <= within_w[owner]) & (fleet.rank >= jobs.least[owner]) | at_floor
@@ -157,7 +161,7 @@ def offers(
     start = np.zeros(len(fleet) + 1, np.int64)
     np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
     below = power_w[at] < known.now_w[taken]
-    bias = np.where(below, known.bias[taken], _shown_bias(fleet, known)[taken])
+    bias = np.where(below, known.bias[taken], shown_bias(fleet, known)[taken])
     counts_w = counted_w(power_w[at], bias)
     counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
     return Offers(
@@ -169,7 +173,7 @@ def offers(
     )
 
 
-def _shown_bias(fleet: Fleet, known: Columns) -> Floats:
+def shown_bias(fleet: Fleet, known: Columns) -> Floats:
     """What each device is reckoned to draw, over nominal, where it is and above. One that is where it was
     told to be, and draws clearly more than was learned of it, will not draw less by being left there."""
     shown = known.worst_w / np.maximum(known.now_w, 1)
@@ -205,7 +209,8 @@ class _Jobs:
     floor_feeds: Flags
 
 
-def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
+def _jobs(fleet: Fleet, working: Mapping[str, Work], spared: float) -> _Jobs:
+    """`spared` is what keeping a running job is worth beyond what setting it aside costs."""
     found = _Jobs(
         usd_per_hour=np.zeros(len(fleet)),
         premium=np.zeros(len(fleet)),
@@ -217,7 +222,7 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work]) -> _Jobs:
         if row is None:
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
-        found.premium[row] = leaving(work.job) if work.state is JobState.RUNNING else 0.0
+        found.premium[row] = leaving(work.job) + spared if work.state is JobState.RUNNING else 0.0
         least = floor_index(fleet.specs[row], work.job)
         found.least[row], found.floor_feeds[row] = max(1, least), least == 0
     return found
