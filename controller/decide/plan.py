@@ -147,6 +147,7 @@ class PriceNow:
 class Inputs:
     """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
 
+    `unheard` are the job queues that have not answered yet: what GPUs work on is not known before.
     `prices` is what points are valued with; `prices_now` says where each of them is from.
     """
 
@@ -158,6 +159,7 @@ class Inputs:
     zones: Mapping[str, Sample[ZoneReading]] = field(default_factory=dict)
     outcomes: Mapping[str, Sample[Outcome]] = field(default_factory=dict)
     queues: tuple[QueueReading, ...] = ()
+    unheard: tuple[str, ...] = ()
     events: tuple[GridEvent, ...] = ()
     link: Link = Link.NONE
     prices: Prices = field(default_factory=Prices)

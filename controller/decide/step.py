@@ -6,12 +6,13 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from controller.decide import commands, economics, jobs, profit, relative, truth, value
-from controller.decide.arrays import Ints
+from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
@@ -31,6 +32,7 @@ from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.domain.devices import SetPoint
+from controller.domain.jobs import QueueReading
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 
@@ -163,6 +165,8 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     paid = inputs.prices.usd_per_kwh_reduced > 0 and grid.limits_load
     held = profit.held(verdicts, meets_target=meets_target, reduction_paid=paid)
     may = freedom(seen, limits, may_run, held, inputs.now_s)
+    if inputs.unheard:
+        may = replace(may, dwells=may.dwells | _may_work(seen, inputs.queues))
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)
@@ -177,12 +181,20 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     )
 
 
+def _may_work(seen: Snapshot, queues: Sequence[QueueReading]) -> Flags:
+    """The GPUs of which no queue has said yet what they do: they are left alone, as if just changed."""
+    row, found = seen.fleet.row, seen.fleet.gpu.copy()
+    found[[row[gpu] for queue in queues for gpu in queue.gpus if gpu in row]] = False
+    return found
+
+
 def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
-    """The site is taken over once everything was seen, or had its time, or the meter shows the cap passed."""
+    """The site is taken over once all was heard, or had its time, or the meter shows the cap passed."""
     if state.ready_s is not None:
         return state
     first_s = inputs.now_s if state.first_s is None else state.first_s
     whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
+    whole = whole and not inputs.unheard
     waited = inputs.now_s - first_s >= site.policy.start_grace_s
     ready = whole or waited or cap_passed(site, seen, limits) or claims_pass(seen, limits)
     return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)

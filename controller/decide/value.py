@@ -117,7 +117,7 @@ def offers(
     """The points that devices may be given, and their worth. `most_w` is what heat allows each.
 
     A device is always offered its lowest point, a `pinned` one only where it is, and one that is `kept`
-    nothing below that. One that dwells is offered nothing above where it is. A GPU without a job has its
+    nothing below that. One that dwells is offered where it is, and nothing above. A GPU without a job has its
     lowest limit; one with a job also those at which the job has its least throughput.
     """
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
@@ -126,7 +126,8 @@ def offers(
     jobs = _jobs(fleet, working, SPARED if valuation.spares_work else 0.0)
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
-    may = (power_w <= within_w[owner]) & (fleet.rank >= jobs.least[owner]) | at_floor
+    may = (fleet.rank >= jobs.least[owner]) | (dwells[owner] & here)
+    may = may & (power_w <= within_w[owner]) | at_floor
     if kept.any():
         may &= ~(kept[owner] & (power_w < now_w))
     if pinned.any():

@@ -95,6 +95,11 @@ class Machines:
     def specs(self) -> tuple[DeviceSpec, ...]:
         return tuple(task.driver.spec for task in self._tasks.values())
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """The job queues that were never heard."""
+        return tuple(name for name in self._queues if name not in self.heard.queues)
+
     def details(self) -> dict[str, GpuDetail]:
         """What the drivers know of their devices that deciding does not need."""
         drivers = (task.driver for task in self._tasks.values())

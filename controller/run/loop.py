@@ -226,6 +226,7 @@ class Loop:
             zones=dict(heard.zones),
             outcomes=dict(heard.outcomes),
             queues=priced(tuple(heard.queues.values()), prices, models),
+            unheard=self._machines.unheard,
             events=self._grid.events,
             link=self._grid.state,
             prices=prices,

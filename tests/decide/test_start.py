@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from controller.decide.plan import Plan
+from controller.decide.snapshot import State
 from controller.decide.timeline import link_since
 from controller.domain.grid import Link
 from controller.domain.site import Policy
+from tests.decide.builders import GPU_POINTS, NOW_S, at_point, event, gpu, inputs, queue, running, site, told
+from tests.decide.steps import decide
 
 POLICY = Policy(start_grace_s=20.0)
 
@@ -23,3 +29,33 @@ def test_a_link_that_is_silent_past_the_grace_is_lost() -> None:
 @pytest.mark.parametrize("up_s", [0.0, 100.0])
 def test_a_link_that_is_not_lost_stays_as_it_is(link: Link, up_s: float) -> None:
     assert link_since(link, up_s, POLICY) is link
+
+
+def says(state: State, *, now_s: float = NOW_S, **known: Any) -> tuple[State, Plan]:
+    """What a controller makes of a GPU at its highest."""
+    spec = gpu("g0")
+    said = inputs(spec, now_s=now_s, readings=[at_point(spec, GPU_POINTS[-1])], **known)
+    return decide(site(), state, said)
+
+
+def test_a_site_is_taken_over_when_every_queue_was_heard_or_had_its_time() -> None:
+    begun, first = says(State(), unheard=("q",))
+
+    assert not first.ready
+    assert not says(begun, now_s=NOW_S + 19.9, unheard=("q",))[1].ready
+    assert says(begun, now_s=NOW_S + 19.9)[1].ready
+    assert says(begun, now_s=NOW_S + 20.0, unheard=("q",))[1].ready
+
+
+def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_and_for_nothing_else() -> None:
+    limit = (event(limit_w=400, start_s=NOW_S),)
+
+    assert told(says(running())[1]) == {"g0": "200w"}
+    assert told(says(running(), unheard=("q",))[1]) == {}
+    assert told(says(running(), unheard=("q",), events=limit)[1]) == {"g0": "200w"}
+
+
+def test_a_gpu_that_a_queue_offers_and_does_not_use_is_lowered_though_another_was_not_heard() -> None:
+    offers = (queue(gpus=["g0"]),)
+
+    assert told(says(running(), unheard=("other",), queues=offers)[1]) == {"g0": "200w"}

@@ -594,6 +594,7 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     commands = [JobCommand(queue="local", job=f"job-{at}", action=JobAction.START) for at in range(50)]
 
     async with floor.open() as machines:
+        assert list(machines.unheard) == ["local"]
         machines.post_jobs(commands[:20])
         await asyncio.sleep(0.1)
         machines.post_jobs(commands[20:])
@@ -602,6 +603,7 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     assert queue.told == commands
     assert floor.job_answers == [(command, Acknowledged()) for command in commands]
     assert set(machines.heard.queues) == {"local"}
+    assert not machines.unheard
 
 
 @in_virtual_time
