@@ -20,7 +20,7 @@ from controller.decide.limits import Limits
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
-from controller.domain.jobs import Job, QueueReading
+from controller.domain.jobs import Job, JobState, QueueReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,8 +65,10 @@ class Choosing:
         self.room_w = limits.aimed_room_w(seen.beside_w)
         self.may = may
 
-    def allocated(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
-        return self._allocated(working, self.may.obeys, self.may.dwells & ~self._awaited(working))
+    def allocated(self, working: Mapping[str, Work], *, dwells: bool) -> tuple[Offers, Allocation]:
+        """Who dwells is left alone, unless nobody does: then it may be lowered as anyone."""
+        alone = self.may.dwells & ~self._awaited(working) if dwells else np.zeros_like(self.may.dwells)
+        return self._allocated(working, self.may.obeys, alone)
 
     def _awaited(self, working: Mapping[str, Work]) -> Flags:
         """The GPUs whose job needs more than they have. One that dwells has the watts kept for after that:
@@ -134,14 +136,19 @@ def choose(
     """
     choosing = Choosing(seen, limits, valuation, may, before)
     feeding = Feeding(seen, may, queues, placed)
-    while True:  # it ends: each time a job leaves, or a GPU is no longer tried for as much
+    dwells = True
+    while True:  # it ends: each second time a job leaves, or a GPU is no longer tried for as much
         working = jobs.work_of(feeding.kept)
-        found, allocation = choosing.allocated(working)
+        found, allocation = choosing.allocated(working, dwells=dwells)
         then = np.where(may.obeys, found.point[found.start[:-1] + allocation.index], -1)
         short = feeding.short(then)
         if not short:
             break
-        feeding.give_up(short, then, allocation.blocked_by)
+        if dwells and may.dwells.any() and any(job.status.state is JobState.RUNNING for job in short):
+            dwells = False  # no work is lost to leave a device alone
+        else:
+            dwells = True
+            feeding.give_up(short, then, allocation.blocked_by)
     return Chosen(
         may=may,
         offers=found,

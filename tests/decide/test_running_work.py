@@ -1,0 +1,91 @@
+"""What must not cost a running job its work: best effort, and a dwell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.domain.jobs import FlexTier, Job, JobAction
+from tests.decide.builders import event, gpu, job, miner, site
+from tests.decide.world import Queue, World, asleep
+
+RIGID, SLIGHT = FlexTier.RIGID, FlexTier.SLIGHT
+
+
+def farm(*jobs: Job, gpus: int = 0, miners: int = 0, run_s: int = 150, **gpu_is: Any) -> World:
+    """GPUs, one for each job at least, and miners, that have worked for a while."""
+    jobs_queue = Queue("q", tuple(f"g{at}" for at in range(max(gpus, len(jobs)))))
+    for one in jobs:
+        jobs_queue.submit(one)
+    machines = [asleep(gpu(name, **gpu_is)) for name in jobs_queue.gpus]
+    machines += [asleep(miner(f"m{at}", dwell_s=60.0)) for at in range(miners)]
+    world = World(site(meter="main"), machines, queues=[jobs_queue])
+    world.run(run_s)
+    return world
+
+
+def set_aside(world: World, limit_w: int = 500, *, best_effort: bool = True) -> list[str]:
+    """The jobs that have to leave for a limit."""
+    world.events = (event(limit_w=limit_w, start_s=world.now_s, best_effort=best_effort),)
+    world.run(120)
+    aside = (JobAction.SUSPEND, JobAction.REQUEUE)
+    return [command.job for command in world.queues["q"].told if command.action in aside]
+
+
+# Best effort
+
+
+def test_no_cheap_job_is_set_aside_for_more_than_the_least_of_a_dear_one() -> None:
+    assert set_aside(farm(job("dear", usd=10.0), job("cheap", usd=0.5))) == []
+
+
+@pytest.mark.parametrize("how", ["deaf", "lies"])
+def test_no_job_is_set_aside_for_a_miner_that_does_not_obey(how: str) -> None:
+    world = farm(*(job(f"j{at}") for at in range(4)), miners=2)
+    setattr(world.machines["m0"], how, True)
+
+    assert set_aside(world) == []
+
+
+def test_no_job_is_set_aside_for_a_miner_that_takes_most_of_its_time_to_stop() -> None:
+    world = farm(*(job(f"j{at}") for at in range(4)), miners=2)
+    world.machines["m0"].delay_s = 0.7 * world.machines["m0"].spec.settle_down_s
+
+    assert set_aside(world) == []
+
+
+def test_no_job_is_set_aside_whose_gpu_draws_a_few_percent_more_than_its_limit() -> None:
+    world = farm(*(job(f"j{at}") for at in range(4)))
+    world.noise = 0.04
+
+    assert set_aside(world) == []
+
+
+# A dwell
+
+
+def test_a_running_job_is_not_set_aside_for_a_cheaper_one_whose_gpu_was_raised_a_moment_ago() -> None:
+    world = farm(job("dear", usd=9.0, flex=RIGID), gpus=2, dwell_s=5.0)
+    world.queues["q"].submit(job("cheap", usd=0.5, flex=RIGID))
+    world.run(2)
+    assert world.machines["g1"].at.name == "700w"
+
+    assert "dear" not in set_aside(world, 1_000, best_effort=False)
+
+
+def test_no_job_is_set_aside_to_spare_a_miner_that_was_started_a_moment_ago() -> None:
+    world = farm(job("a", usd=9.0), job("b", usd=9.0), miners=1, run_s=80, dwell_s=5.0)
+    assert world.machines["m0"].at.name == "full"
+
+    assert set_aside(world, 4_000, best_effort=False) == []
+
+
+def test_no_job_is_set_aside_where_to_lower_a_gpu_that_dwells_would_do() -> None:
+    """1.2 kW feed both at 600 W. One of them was raised to 700 W a moment ago."""
+    world = farm(job("first", flex=SLIGHT), gpus=2, dwell_s=5.0)
+    world.queues["q"].submit(job("second", flex=SLIGHT))
+    world.run(8)
+    assert world.machines["g1"].at.name == "700w"
+
+    assert set_aside(world, 1_200, best_effort=False) == []
