@@ -112,6 +112,7 @@ class AlarmKind(StrEnum):
     ENERGISED = "energised"
     HOT = "hot"
     PRICE_STALE = "price_stale"
+    QUEUE_SILENT = "queue_silent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,8 @@ class PriceNow:
 class Inputs:
     """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
 
-    `unheard` are the job queues that have not answered yet: what GPUs work on is not known before.
+    `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last. One
+    that is not among `queues` never said it.
     `prices` is what points are valued with; `prices_now` says where each of them is from.
     """
 
@@ -159,7 +161,7 @@ class Inputs:
     zones: Mapping[str, Sample[ZoneReading]] = field(default_factory=dict)
     outcomes: Mapping[str, Sample[Outcome]] = field(default_factory=dict)
     queues: tuple[QueueReading, ...] = ()
-    unheard: tuple[str, ...] = ()
+    silent_queues: tuple[str, ...] = ()
     events: tuple[GridEvent, ...] = ()
     link: Link = Link.NONE
     prices: Prices = field(default_factory=Prices)

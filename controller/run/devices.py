@@ -7,6 +7,7 @@ wait for a poll that is under way. Readings are stamped here, as they arrive.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ SENSOR_PAUSE_S = 0.05
 """The least between two polls of a meter that uses up its time."""
 QUEUE_POLL_S = 0.5
 QUEUE_DEADLINE_S = 5.0
+QUEUE_SILENT_S = 30.0
+"""A queue that is restarted is not yet silent."""
 CLOSE_DEADLINE_S = 1.0
 AT_ONCE = 100
 """So many devices are woken for their commands in one round of the event loop: thousands would all be woken
@@ -85,6 +88,7 @@ class Machines:
         self._job_answered = job_answered
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
+        self._queue_heard_s: dict[str, float] = {}
         self._job_commands: dict[str, dict[str, JobCommand]] = {queue.id: {} for queue in queues}
         self._tasks = {
             driver.spec.id: DeviceTask(driver, polling, self, at / max(1, len(drivers)))
@@ -96,9 +100,10 @@ class Machines:
         return tuple(task.driver.spec for task in self._tasks.values())
 
     @property
-    def unheard(self) -> tuple[str, ...]:
-        """The job queues that were never heard."""
-        return tuple(name for name in self._queues if name not in self.heard.queues)
+    def silent_queues(self) -> tuple[str, ...]:
+        """The job queues that do not answer, or have not yet."""
+        least_s = self.clock.now_s() - QUEUE_SILENT_S
+        return tuple(name for name in self._queues if self._queue_heard_s.get(name, -math.inf) < least_s)
 
     def details(self) -> dict[str, GpuDetail]:
         """What the drivers know of their devices that deciding does not need."""
@@ -214,6 +219,7 @@ class Machines:
             except (TimeoutError, DriverError) as error:
                 voice.silent(error)
             else:
+                self._queue_heard_s[queue.id] = self.clock.now_s()
                 voice.heard()
             await asyncio.sleep(QUEUE_POLL_S)
 

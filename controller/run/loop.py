@@ -226,7 +226,7 @@ class Loop:
             zones=dict(heard.zones),
             outcomes=dict(heard.outcomes),
             queues=priced(tuple(heard.queues.values()), prices, models),
-            unheard=self._machines.unheard,
+            silent_queues=self._machines.silent_queues,
             events=self._grid.events,
             link=self._grid.state,
             prices=prices,

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import Plan
+from controller.decide.plan import AlarmKind, Plan
 from controller.decide.snapshot import State
 from controller.decide.timeline import link_since
 from controller.domain.grid import Link
+from controller.domain.jobs import QueueReading
 from controller.domain.site import Policy
 from tests.decide.builders import GPU_POINTS, NOW_S, at_point, event, gpu, inputs, queue, running, site, told
 from tests.decide.steps import decide
@@ -39,23 +40,34 @@ def says(state: State, *, now_s: float = NOW_S, **known: Any) -> tuple[State, Pl
 
 
 def test_a_site_is_taken_over_when_every_queue_was_heard_or_had_its_time() -> None:
-    begun, first = says(State(), unheard=("q",))
+    begun, first = says(State(), silent_queues=("q",))
 
     assert not first.ready
-    assert not says(begun, now_s=NOW_S + 19.9, unheard=("q",))[1].ready
+    assert not says(begun, now_s=NOW_S + 19.9, silent_queues=("q",))[1].ready
     assert says(begun, now_s=NOW_S + 19.9)[1].ready
-    assert says(begun, now_s=NOW_S + 20.0, unheard=("q",))[1].ready
+    assert says(begun, now_s=NOW_S + 20.0, silent_queues=("q",))[1].ready
 
 
 def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_and_for_nothing_else() -> None:
     limit = (event(limit_w=400, start_s=NOW_S),)
 
     assert told(says(running())[1]) == {"g0": "200w"}
-    assert told(says(running(), unheard=("q",))[1]) == {}
-    assert told(says(running(), unheard=("q",), events=limit)[1]) == {"g0": "200w"}
+    assert told(says(running(), silent_queues=("q",))[1]) == {}
+    assert told(says(running(), silent_queues=("q",), events=limit)[1]) == {"g0": "200w"}
+
+
+@pytest.mark.parametrize(("queues", "known"), [((), "not known"), ((queue(),), "as it said last")])
+def test_a_queue_that_does_not_answer_is_an_alarm_that_says_what_is_known_of_its_work(
+    queues: tuple[QueueReading, ...], known: str
+) -> None:
+    _, plan = says(running(), silent_queues=("q",), queues=queues)
+
+    [alarm] = plan.alarms
+    assert (alarm.kind, alarm.subject) == (AlarmKind.QUEUE_SILENT, "q")
+    assert alarm.detail == f"does not answer; what its GPUs work on is {known}"
 
 
 def test_a_gpu_that_a_queue_offers_and_does_not_use_is_lowered_though_another_was_not_heard() -> None:
     offers = (queue(gpus=["g0"]),)
 
-    assert told(says(running(), unheard=("other",), queues=offers)[1]) == {"g0": "200w"}
+    assert told(says(running(), silent_queues=("other",), queues=offers)[1]) == {"g0": "200w"}

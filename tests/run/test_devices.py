@@ -594,7 +594,7 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     commands = [JobCommand(queue="local", job=f"job-{at}", action=JobAction.START) for at in range(50)]
 
     async with floor.open() as machines:
-        assert list(machines.unheard) == ["local"]
+        assert list(machines.silent_queues) == ["local"]
         machines.post_jobs(commands[:20])
         await asyncio.sleep(0.1)
         machines.post_jobs(commands[20:])
@@ -603,7 +603,7 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     assert queue.told == commands
     assert floor.job_answers == [(command, Acknowledged()) for command in commands]
     assert set(machines.heard.queues) == {"local"}
-    assert not machines.unheard
+    assert not machines.silent_queues
 
 
 @in_virtual_time
@@ -652,6 +652,23 @@ async def test_a_queue_that_hangs_or_fails_answers_with_a_failure_and_is_asked_a
     ]
     assert [entry["event"] for entry in logs] == ["silent", "answers_again"]
     assert set(machines.heard.queues) == {"local"}
+
+
+@in_virtual_time
+async def test_a_queue_that_failed_for_longer_than_a_restart_takes_is_silent_until_it_answers() -> None:
+    queue, seen = Jobs("local"), []
+
+    async with Floor(queues=[queue]).open() as machines:
+        await asyncio.sleep(2)
+        queue.trouble = DriverError("slurmctld is down")
+        for wait_s in (29, 4):
+            await asyncio.sleep(wait_s)
+            seen.append(list(machines.silent_queues))
+        queue.trouble = None
+        await asyncio.sleep(1)
+        seen.append(list(machines.silent_queues))
+
+    assert seen == [[], ["local"], []]
 
 
 # -- bugs and the end ----------------------------------------------------------------------------------------
