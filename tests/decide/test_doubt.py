@@ -13,6 +13,7 @@ from controller.decide.doubt import (
     doubtful,
     draws_on,
     forgiven,
+    idle,
     in_vain,
     may_be_forgiven,
     may_rise,
@@ -197,7 +198,7 @@ def test_a_running_miner_stays_at_the_point_it_draws_the_watts_of_once_it_was_to
 
 
 def test_a_gpu_that_draws_less_than_its_limit_stays_nowhere() -> None:
-    told = device(GPU_POINTS[5], Truth.LYING, worst_w=700, draw_w=300, attempts=3)
+    told = device(GPU_POINTS[5], Truth.LYING, worst_w=700, draw_w=300, attempts=3, quality=Quality.MEASURED)
 
     assert stays_at(gpu(), told) is None
 
@@ -209,6 +210,15 @@ def test_asleep_is_what_draws_no_more_than_its_floor_and_the_tolerance(draw_w: i
 
 def test_a_gpu_with_little_to_do_is_not_asleep() -> None:
     assert not asleep_at(gpu(), GPU_POINTS[5], Power(60))
+
+
+def test_only_a_miner_that_is_to_run_can_be_without_work() -> None:
+    stopped = device(SLEEP, quality=Quality.ESTIMATED)
+
+    assert idle(miner(), stopped._replace(point=LOW, draw=LOW.power), 0.0, NOW_S)
+    assert not idle(miner(), stopped, 0.0, NOW_S)
+    assert not idle(miner(), stopped._replace(point=None), 0.0, NOW_S)
+    assert not idle(gpu(), device(GPU_POINTS[5], draw_w=60), 0.0, NOW_S)
 
 
 # Called back
@@ -226,7 +236,8 @@ def test_who_was_called_back_before_it_rose_may_rise_until_it_said_yes_or_its_ti
     assert not may_rise(miner(), called_back(truth=Truth.ACKNOWLEDGED))
     assert not may_rise(miner(), called_back(asked_s=NOW_S - 61))
     assert not may_rise(miner(), called_back(worst=LOW.power))
-    assert not may_rise(miner(), called_back(began=FULL.power))
+    assert may_rise(miner(), called_back(began=Power(2_670)))
+    assert not may_rise(miner(), called_back(began=Power(2_671)))
     assert not may_rise(miner(), called_back(point=None))
 
 
