@@ -472,6 +472,32 @@ def test_a_meter_whose_load_is_known_to_be_steady_may_stand_still() -> None:
     assert not tree.memory["site"].doubted
 
 
+@pytest.mark.parametrize(("stands_w", "expected"), [(210_000, False), (210_001, True)])
+def test_a_meter_may_stand_still_below_one_that_moves_and_showed_as_much_of_late(
+    stands_w: int, expected: bool
+) -> None:
+    tree = Tree(DEEP)
+    for second in range(20):
+        told = {"site": 200_000 if second % 3 else 190_000, "tx": stands_w}
+        tree.see(dict.fromkeys(("site", "tx"), steady(200_000)), told)
+
+    assert tree.memory["tx"].doubted is expected
+
+
+@pytest.mark.parametrize(("least_w", "expected"), [(52_500, False), (52_501, True)])
+def test_a_meter_that_stands_still_is_doubted_where_those_below_it_move_and_never_show_as_little(
+    least_w: int, expected: bool
+) -> None:
+    """By what the devices claim it could be right. What the PDU shows is counted with what feeds it."""
+    tree = Tree(DEEP)
+    for second in range(20):
+        told = {"site": 50_000, "tx": 60_000 if second % 3 else least_w, "pdu": 48_000 + second % 3}
+        tree.see(dict.fromkeys(("site", "tx", "pdu"), steady(50_000)), told)
+
+    assert tree.memory["site"].doubted is expected
+    assert not tree.memory["tx"].doubted
+
+
 def test_a_stuck_meter_is_believed_again_once_it_moves() -> None:
     tree = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000})
 
@@ -533,7 +559,9 @@ def test_a_meter_that_stands_still_for_less_than_a_minute_may_be_asked_rarely() 
 
 
 def test_a_meter_that_shows_whole_kilowatts_may_stand_still_while_devices_rise_by_less() -> None:
-    coarse = after_a_rise(990, seconds=300)
+    coarse = Tree(METERED)
+    coarse.see({"site": steady(8_000)}, {"site": 9_000}, seconds=20)
+    coarse.see({"site": steady(9_000)}, {"site": 9_000}, seconds=300)
 
     noisy = Tree(METERED)
     noisy.see({"site": steady(200_000)}, {"site": 220_000}, seconds=20)
