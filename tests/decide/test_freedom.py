@@ -11,6 +11,8 @@ from controller.decide.limits import Limits, Moment, limits_now
 from controller.decide.plan import CapReason, Sample, Truth
 from controller.decide.snapshot import Snapshot, look
 from controller.decide.timeline import GridNow
+from controller.domain.devices import OperatingPoint
+from controller.domain.power import Power
 from tests.decide.builders import (
     FULL,
     LOW,
@@ -29,9 +31,11 @@ from tests.decide.builders import site as site_of
 SPECS = (miner("a", "pdu"), miner("b", "pdu"))
 
 
-def seen(*, pdu_w: int = 9_000, site_w: int = 9_000, metered_w: int | None = None) -> Snapshot:
+def seen(
+    *, pdu_w: int = 9_000, site_w: int = 9_000, metered_w: int | None = None, fans_w: int = 0
+) -> Snapshot:
     """Two miners at full below a PDU; one was told to go lower 4 s ago and was not heard since."""
-    here = site_of(node("pdu", limit_w=pdu_w, meter="main"), limit_w=site_w)
+    here = site_of(node("pdu", limit_w=pdu_w, meter="main", fixed_w=fans_w), limit_w=site_w)
     asked = device(LOW, Truth.COMMANDED, worst_w=3_500, draw_w=3_500, at_s=NOW_S - 4, sent_s=NOW_S - 4)
     state = running({"a": asked._replace(asked_s=NOW_S - 4), "b": device(FULL)})
     now = inputs(*SPECS, readings=[at_point(SPECS[1], FULL)], metered_w={"main": metered_w or 7_000})
@@ -66,6 +70,15 @@ def test_who_does_not_answer_is_not_waited_for_while_devices_claim_more_than_a_l
     assert not obeys(known, limits_of(known))
 
 
+@pytest.mark.parametrize(
+    ("pdu_w", "site_w", "waits"), [(7_500, 7_500, True), (7_499, 9_000, False), (9_000, 7_499, False)]
+)
+def test_what_is_no_devices_load_is_part_of_what_passes_a_limit(pdu_w: int, site_w: int, waits: bool) -> None:
+    known = seen(pdu_w=pdu_w, site_w=site_w, fans_w=500)
+
+    assert obeys(known, limits_of(known)) is waits
+
+
 @pytest.mark.parametrize(("metered_w", "waits"), [(8_000, True), (8_001, False)])
 def test_a_meter_that_shows_more_than_the_limit_is_enough(metered_w: int, waits: bool) -> None:
     known = seen(pdu_w=8_000, metered_w=metered_w)
@@ -78,3 +91,12 @@ def test_an_event_presses_nobody_before_it_is_due() -> None:
 
     assert obeys(known, limits_of(known, cap_w=3_000))
     assert not obeys(known, limits_of(known, cap_w=3_000, due_w=3_000))
+
+
+def test_a_machine_that_is_off_and_draws_nothing_at_all_can_be_planned_with() -> None:
+    off = OperatingPoint(name="off", power=Power(0), rate=0.0)
+    spec = miner("a", points=(off, LOW, FULL))
+    now = inputs(spec, readings=[at_point(spec, off)])
+    known = look(site_of(limit_w=9_000), running({"a": device(off)}), now)
+
+    assert obeys(known, limits_of(known))
