@@ -10,7 +10,7 @@ import pytest
 
 from controller.decide import columns
 from controller.decide.commands import Wishes, lowered, order
-from controller.decide.device import DeviceState
+from controller.decide.device import DeviceState, Stuck
 from controller.decide.fleet import fleet_of
 from controller.decide.pace import Pace, Saved
 from controller.decide.plan import Reason, Truth
@@ -243,6 +243,20 @@ def test_it_is_sent_again_soon_where_the_last_one_got_no_answer_whatever_became_
     assert asked(pause_s - 0.1, answered_s=1.0).lowers == ()
     assert list(asked(pause_s, answered_s=1.0).lowers) == ["a"]
     assert asked(pause_s, answered_s=-1.0).lowers == ()  # that was the one before: this one may yet be heard
+
+
+@pytest.mark.parametrize(("retold", "pause_s"), [(0, 20.0), (3, 160.0), (5, 640.0)])
+def test_a_liar_that_draws_on_and_is_counted_so_is_told_the_same_after_pauses_that_grow_for_good(
+    retold: int, pause_s: float
+) -> None:
+    stuck = Stuck(above=SLEEP.power, draw=Power(3_500), at_s=NOW_S - 700)
+
+    def asked(ago_s: float) -> Said:
+        told = commanded(miner(), device(FULL), LOW, NOW_S - ago_s)
+        return say(again("a", told._replace(truth=Truth.LYING, stuck=stuck, attempts=99, retold=retold), LOW))
+
+    assert asked(pause_s - 0.1).lowers == ()
+    assert list(asked(pause_s).lowers) == ["a"]
 
 
 @pytest.mark.parametrize("truth", [Truth.CONFIRMED, Truth.ACKNOWLEDGED])
