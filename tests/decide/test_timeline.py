@@ -260,3 +260,22 @@ def test_an_event_is_due_in_full_its_ramp_deadline_after_its_start_and_each_inte
     assert at(150.0, stepped).due_by_utc_s == SHIFT_S + 130.0
     assert at(200.0, stepped).due_by_utc_s == SHIFT_S + 230.0
     assert at(300.0, stepped).due_by_utc_s == float("-inf")
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "ahead_s"), [(0.0, 20.0), (20.0, 20.0), (30.0, 10.0), (40.0, 0.0), (90.0, 0.0)]
+)
+def test_a_limit_that_need_not_be_met_at_once_is_planned_with_by_as_much_less_before_its_start(
+    deadline_s: float, ahead_s: float
+) -> None:
+    slow = event(limit_w=500, start_s=100.0, ramp_deadline_s=deadline_s)
+
+    assert at(100.0 - ahead_s - 0.1, slow).limit == NO_LIMIT
+    assert at(100.0 - ahead_s, slow).limit == bound(500)
+
+
+def test_a_limit_at_a_node_is_owed_as_soon_as_its_ramp_deadline_is_over() -> None:
+    there = event(limit_w=500, start_s=100.0, ramp_deadline_s=30.0, node="hall")
+
+    assert at(129.9, there).owed_at_nodes == {}
+    assert at(130.0, there).owed_at_nodes == {"hall": bound(500)}
