@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from controller.decide.plan import Plan
@@ -30,12 +32,12 @@ MINERS = tuple(miner(f"m{at:02}", dwell_s=60.0) for at in range(40))
 
 
 def stepped(
-    limit_w: int, specs: tuple[DeviceSpec, ...] = MINERS, *, ahead_s: float = 0.0
+    limit_w: int, specs: tuple[DeviceSpec, ...] = MINERS, *, ahead_s: float = 0.0, lead_s: float = 20.0
 ) -> tuple[State, Plan]:
     state = running({spec.id: device(FULL) for spec in specs})
     said = [at_point(spec, FULL) for spec in specs]
     asked = inputs(*specs, readings=said, events=(event(limit_w=limit_w, start_s=NOW_S + ahead_s),))
-    return decide(site(event_lead_s=20.0), state, asked)
+    return decide(site(event_lead_s=lead_s), state, asked)
 
 
 def left_w(plan: Plan) -> int:
@@ -61,6 +63,13 @@ def test_a_step_heard_of_late_sheds_as_much_beyond_it_as_is_missing_of_the_lead_
     assert left_w(plan) <= 70_000 - 0.75 * 0.08 * 70_000
 
 
+@pytest.mark.parametrize("lead_s", [20.0, 0.0])
+def test_a_step_heard_of_after_its_start_sheds_no_more_beyond_it_than_one_at_its_start(lead_s: float) -> None:
+    state, _ = stepped(70_000, ahead_s=-30.0, lead_s=lead_s)
+
+    assert state.margin.watts == pytest.approx(0.08 * 70_000)
+
+
 def test_a_step_that_was_seen_in_time_sheds_no_more_when_its_lead_time_runs_out() -> None:
     early, _ = stepped(70_000, ahead_s=20.0)
     ask = event(limit_w=70_000, start_s=NOW_S + 20)
@@ -81,20 +90,26 @@ def test_a_small_step_and_one_of_few_machines_shed_no_more_than_they_ask_for() -
     assert left_w(few) > 14_000 - 1_200
 
 
-def test_what_was_shed_too_much_is_given_back() -> None:
+def after(waited_s: float) -> tuple[State, Plan]:
+    """A step that all obeyed, so long after it."""
     state, _ = stepped(70_000)
-    later_s = NOW_S + 400
     at_rest = {
         name: one._replace(worst=one.point.power, draw=one.point.power, truth=one.truth.CONFIRMED)
         for name, one in state.devices.items()
         if one.point is not None
     }
     said = [at_point(spec, one.point or SLEEP) for spec, one in zip(MINERS, at_rest.values(), strict=True)]
-    asked = inputs(*MINERS, now_s=later_s, readings=said, events=(event(limit_w=70_000),))
+    asked = inputs(*MINERS, now_s=NOW_S + waited_s, readings=said, events=(event(limit_w=70_000),))
 
-    after, plan = decide(site(), running(at_rest, margin=state.margin), asked)
+    return decide(site(), running(at_rest, margin=state.margin), asked)
 
-    assert after.margin.watts == 0.0
+
+def test_what_was_shed_too_much_is_given_back_little_by_little() -> None:
+    soon, _ = after(30.0)
+    later, plan = after(400.0)
+
+    assert soon.margin.watts == pytest.approx(0.08 * 70_000 / math.e)
+    assert later.margin.watts == 0.0
     assert sum(grant.wanted.power.watts for grant in plan.grants) > 70_000 - 1_200
 
 
