@@ -11,6 +11,7 @@ from controller.decide.plan import Plan, Truth
 from controller.decide.silence import in_the_way
 from controller.decide.snapshot import State
 from controller.domain.devices import DeviceSpec
+from controller.domain.power import Power
 from controller.domain.site import Site
 from tests.decide.builders import (
     FULL,
@@ -41,9 +42,10 @@ def seen_until(
     state: State | None = None,
     here: Site = HERE,
     specs: tuple[DeviceSpec, ...] = SPECS,
+    breaker_w: tuple[int, ...] = (),
 ) -> Plan:
     """Ten miners run and answer. Of twenty that sleep so many have been silent for 20 s, while the meter
-    showed that, one reading a second."""
+    showed that, one reading a second, and that of the breaker what it is given to show."""
     told = {
         spec.id: device(FULL if at < 10 else SLEEP, at_s=NOW_S - (20 if at >= 30 - silent else 1))
         for at, spec in enumerate(specs)
@@ -53,7 +55,8 @@ def seen_until(
     for second, watts in enumerate(shown_w):
         now_s = NOW_S + second
         heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(specs[: 30 - silent])]
-        given = inputs(*specs, now_s=now_s, readings=heard, metered_w={"m": watts})
+        metered_w = {"m": watts} | ({"b": breaker_w[second]} if breaker_w else {})
+        given = inputs(*specs, now_s=now_s, readings=heard, metered_w=metered_w)
         quiet = {
             spec.id: replace(given.readings["m00"], at_s=NOW_S - 20, value=at_point(spec, SLEEP))
             for spec in specs[30 - silent :]
@@ -91,6 +94,45 @@ def test_a_node_whose_machines_are_all_silent_may_be_switched_on_and_rise_as_one
 
     assert worst_w(all_but_one) == 10 * 3_500 + 19 * 30 + CEILING_W
     assert worst_w(whole) == 10 * 3_500 + 14 * 30 + 6 * CEILING_W
+
+
+def test_what_a_meter_below_shows_of_the_silent_is_not_counted_off_again_above_it() -> None:
+    behind = SPECS[:22] + tuple(replace(spec, node="breaker") for spec in SPECS[22:])
+    tree = site(node("breaker", meter="b"), limit_w=40_000, meter="m")
+
+    plan = seen_until(6, shown_w=(35_300, 35_310), here=tree, specs=behind, breaker_w=(239, 240))
+
+    assert node_of(plan, "breaker").worst.watts == 7 * 30 + CEILING_W
+    assert worst_w(plan) == 10 * 3_500 + 19 * 30 + CEILING_W
+
+
+def test_load_that_is_no_machines_hides_no_room_that_the_silent_leave() -> None:
+    fans = replace(HERE, nodes=(replace(HERE.nodes[0], fixed=Power(1_000)),))
+
+    plan = seen_until(6, shown_w=(36_300, 36_310), here=fans)
+
+    assert worst_w(plan) == 1_000 + 10 * 3_500 + 19 * 30 + CEILING_W
+
+
+def test_of_the_silent_the_one_with_the_most_to_gain_may_rise() -> None:
+    specs = (*SPECS[:26], replace(SPECS[26], ceiling=Power(6_000)), *SPECS[27:])
+
+    plan = seen_until(6, shown_w=(35_300, 35_310), specs=specs)
+
+    assert worst_w(plan) == 10 * 3_500 + 19 * 30 + 6_000
+
+
+def test_machines_never_heard_count_for_no_more_than_one_of_them_while_the_meter_shows_none() -> None:
+    state = running({spec.id: device(FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS[:26])})
+    heard = [at_point(spec, FULL if at < 10 else SLEEP) for at, spec in enumerate(SPECS[:26])]
+    plan: Plan | None = None
+    for second in range(2):
+        metered_w = {"m": 35_480 + 10 * second}
+        given = inputs(*SPECS, now_s=NOW_S + second, readings=heard, metered_w=metered_w)
+        state, plan = decide(HERE, state, given)
+
+    assert plan is not None
+    assert worst_w(plan) == 10 * 3_500 + 16 * 30 + CEILING_W
 
 
 def test_of_those_that_run_at_their_ceiling_already_none_may_rise() -> None:
