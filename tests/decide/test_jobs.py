@@ -403,6 +403,42 @@ def test_a_job_goes_past_gpus_that_are_too_hot_for_it() -> None:
     assert gpus.busy == {"g10"}
 
 
+@pytest.mark.parametrize(
+    ("hottest_c", "flex", "runs_on"),
+    [
+        (85.0, FlexTier.MODERATE, {"g00"}),
+        (86.0, FlexTier.MODERATE, {"g00"}),
+        (86.1, FlexTier.MODERATE, {"g10"}),
+        (88.1, FlexTier.BROAD, {"g10"}),
+    ],
+)
+def test_a_job_goes_to_a_hot_gpu_as_long_as_heat_allows_what_it_needs(
+    hottest_c: float, flex: FlexTier, runs_on: set[str]
+) -> None:
+    """From 80 to 90 degrees heat takes all that a GPU may draw above its floor."""
+    hot = ThermalLimits(derate_c=80.0, trip_c=90.0)
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(12)))
+    gpus.submit(job(flex=flex))
+    machines = [
+        asleep(gpu(name, thermal=hot), hottest_c=hottest_c if name < "g10" else 50.0) for name in gpus.gpus
+    ]
+    world = World(site(), machines, queues=[gpus])
+
+    world.run(10)
+
+    assert gpus.busy == runs_on
+
+
+def test_a_gpu_that_was_told_twice_without_an_answer_does_not_keep_a_job_from_the_others() -> None:
+    gpus = Queue("q", ("g0", "g1"))
+    gpus.submit(job())
+    world = World(site(), [asleep(gpu("g0"), deaf=True), asleep(gpu("g1"))], queues=[gpus])
+
+    world.run(30)
+
+    assert gpus.busy == {"g1"}
+
+
 def test_a_job_gives_up_for_this_tick_after_some_tries_and_keeps_nobody_waiting() -> None:
     gpus = Queue("q", tuple(f"g{at}" for at in range(9)))
     gpus.submit(job("hungry", usd=9, flex=FlexTier.RIGID))
