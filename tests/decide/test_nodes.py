@@ -498,6 +498,21 @@ def test_a_meter_that_stands_still_is_doubted_where_those_below_it_move_and_neve
     assert not tree.memory["tx"].doubted
 
 
+@pytest.mark.parametrize(("stands_w", "expected"), [(63_000, False), (63_001, True)])
+def test_a_meter_that_stands_still_is_doubted_once_it_shows_more_than_those_below_it_and_what_is_beside_them(
+    stands_w: int, expected: bool
+) -> None:
+    """Beside the transformer 20 kW were drawn until the meter above stood still, and 10 kW are since then."""
+    tree = Tree(DEEP)
+    for second in range(40):
+        told = {"tx": 50_000 if second % 3 else 49_000}
+        told["site"] = stands_w if second >= 20 else 70_000 - second % 3
+        beside_w = 10_000 if second >= 20 else 20_000
+        tree.see({"site": steady(50_000 + beside_w), "tx": steady(50_000)}, told)
+
+    assert tree.memory["site"].doubted is expected
+
+
 def test_a_stuck_meter_is_believed_again_once_it_moves() -> None:
     tree = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000})
 
