@@ -147,8 +147,14 @@ def _spared_w(site: Site, grid: GridNow, works_w: Ints | None) -> dict[int, int]
         if node.id in grid.firm:
             found[at] = _watts(grid.firm[node.id])
             if works_w is not None:
-                found[at] = min(found[at], math.ceil(int(works_w[at]) / (1 - site.policy.margin)))
+                found[at] = min(found[at], _least_w(int(works_w[at]), 1 - site.policy.margin))
     return found
+
+
+def _least_w(watts: int, share: float) -> int:
+    """The lowest limit of which so many watts may be used."""
+    least_w = math.ceil(watts / share)
+    return least_w if math.floor(least_w * share) >= watts else least_w + 1  # 0.93 * 1,100 is less than 1,023
 
 
 def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[CapReason, str]:
