@@ -76,10 +76,28 @@ def test_a_step_that_was_seen_in_time_sheds_no_more_when_its_lead_time_runs_out(
     said = [at_point(spec, FULL) for spec in MINERS]
 
     after, _ = decide(
-        site(event_lead_s=20.0), early, inputs(*MINERS, now_s=NOW_S + 5, readings=said, events=(ask,))
+        site(event_lead_s=20.0), early, inputs(*MINERS, now_s=NOW_S + 15, readings=said, events=(ask,))
     )
 
     assert after.margin.watts == 0.0
+
+
+def test_a_set_point_that_falls_at_once_is_met_and_not_passed() -> None:
+    said = [at_point(spec, FULL) for spec in MINERS]
+    asked = inputs(*MINERS, readings=said, events=(event(target_w=70_000),))
+
+    state, _ = decide(site(event_lead_s=20.0), running({spec.id: device(FULL) for spec in MINERS}), asked)
+
+    assert state.margin.watts == 0.0
+
+
+def test_a_step_of_less_than_a_tenth_sheds_nothing_beyond_it_however_many_machines_that_is() -> None:
+    many = tuple(miner(f"m{at:03}") for at in range(200))
+
+    small, _ = stepped(640_000, many)
+    large, _ = stepped(620_000, many)
+
+    assert (small.margin.watts, large.margin.watts) == (0.0, pytest.approx(0.08 * 80_000))
 
 
 def test_a_small_step_and_one_of_few_machines_shed_no_more_than_they_ask_for() -> None:
@@ -124,10 +142,10 @@ def test_no_job_gives_way_to_what_is_shed_beyond_a_step() -> None:
         for spec in gpus
     ]
     held = queue(*rigid, gpus=[spec.id for spec in gpus])
-    limit_w = 2 * 700 + 40 * 30
-    asked = inputs(*MINERS, *gpus, readings=said, queues=(held,), events=(event(limit_w=limit_w),))
+    limit_w, fans_w = 2 * 700 + 40 * 30, 500
+    asked = inputs(*MINERS, *gpus, readings=said, queues=(held,), events=(event(limit_w=limit_w + fans_w),))
 
-    _, plan = decide(site(), state, asked)
+    _, plan = decide(site(fixed_w=fans_w), state, asked)
 
     assert plan.job_commands == ()
     assert left_w(plan) == limit_w
