@@ -279,3 +279,26 @@ def test_a_limit_at_a_node_is_owed_as_soon_as_its_ramp_deadline_is_over() -> Non
 
     assert at(129.9, there).owed_at_nodes == {}
     assert at(130.0, there).owed_at_nodes == {"hall": bound(500)}
+
+
+def test_where_something_is_asked_by_best_effort_it_is_known_what_limits_that_place_besides() -> None:
+    soft = event("soft", limit_w=100, best_effort=True)
+    within = replace(soft, id="within", node="hall")
+    firm, there = event("firm", limit_w=500), event("there", limit_w=300, node="hall")
+
+    assert at(NOW_S, firm, there).firm == {}
+    assert at(NOW_S, soft).firm == {"site": NO_LIMIT}
+    assert at(NOW_S, soft, firm, there).firm == {"site": bound(500)}
+    assert at(NOW_S, within, firm, there).firm == {"hall": bound(300)}
+    assert at(NOW_S, replace(soft, node="site"), within, firm).firm == {"site": bound(500), "hall": NO_LIMIT}
+
+
+def test_on_a_lost_link_the_contract_limit_is_one_that_best_effort_does_not_replace_before_it_begins() -> (
+    None
+):
+    soft = event("soft", limit_w=100, start_s=NOW_S + 10, best_effort=True)
+    within = replace(soft, id="within", node="hall")
+
+    grid = at(NOW_S, soft, within, link=Link.LOST, link_lost_limit=bound(400))
+
+    assert grid.firm == {"site": bound(400), "hall": NO_LIMIT}
