@@ -154,6 +154,13 @@ def test_what_a_device_counts_for_now_is_what_a_raise_adds_to() -> None:
     assert fits.saved.rise_w == {SITE: 100.0}
 
 
+def test_a_machine_that_was_caught_drawing_on_needs_room_for_that_wherever_it_is_raised_to() -> None:
+    caught = wish("a", SLEEP, LOW, stuck=Stuck(above=SLEEP.power, draw=Power(3_500), at_s=NOW_S - 100))
+
+    assert list(say(caught, room_w=(3_470, 3_470)).raises) == ["a"]
+    assert say(caught, room_w=(3_469, 3_470)).waiting == {"a": Reason.WAITING}
+
+
 # Pace
 
 
