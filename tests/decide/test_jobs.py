@@ -514,6 +514,22 @@ def test_what_keeps_a_protected_job_where_it_is_is_not_earned() -> None:
     assert starved.value_per_hour == pytest.approx(-0.2 * 0.05)
 
 
+def test_a_job_that_runs_is_fed_by_what_a_dearer_one_gives_back_that_cannot_be_fed_whole() -> None:
+    specs = (gpu("g0"), gpu("g1", "starved"), gpu("g2"))
+    dear, cheap = job("dear", gpus=2, usd=9, flex=FlexTier.RIGID), job("cheap", usd=1, flex=FlexTier.RIGID)
+    state = running({spec.id: device(GPU_POINTS[5]) for spec in specs})
+    said = [at_point(spec, GPU_POINTS[5]) for spec in specs]
+    works = queue(working(dear, "g0", "g1"), working(cheap, "g2"), gpus=[spec.id for spec in specs])
+
+    _, plan = decide(
+        site(node("starved", limit_w=400), limit_w=1_200),
+        state,
+        inputs(*specs, readings=said, queues=(works,)),
+    )
+
+    assert [(order.job, order.action) for order in plan.job_commands] == [("dear", JobAction.REQUEUE)]
+
+
 def test_many_jobs_without_watts_are_set_aside_in_one_tick() -> None:
     gpus = Queue("q", tuple(f"g{at:02}" for at in range(30)))
     for at in range(60):
