@@ -6,8 +6,25 @@ from typing import Any
 
 import pytest
 
+from controller.domain.devices import OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobAction
-from tests.decide.builders import event, gpu, job, miner, site
+from controller.domain.power import Power
+from tests.decide.builders import (
+    GPU_POINTS,
+    NOW_S,
+    at_point,
+    device,
+    event,
+    gpu,
+    inputs,
+    job,
+    miner,
+    queue,
+    running,
+    site,
+    working,
+)
+from tests.decide.steps import decide
 from tests.decide.world import Queue, World, asleep
 
 RIGID, SLIGHT = FlexTier.RIGID, FlexTier.SLIGHT
@@ -60,6 +77,20 @@ def test_no_job_is_set_aside_whose_gpu_draws_a_few_percent_more_than_its_limit()
     world.noise = 0.04
 
     assert set_aside(world) == []
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.07])
+def test_no_job_is_set_aside_for_a_rounding_whatever_margin_is_kept(margin: float) -> None:
+    """1,023 W are 93 % of 1,100 W, and less than a floating point number says that these are."""
+    points = (GPU_POINTS[0], OperatingPoint(name="full", power=Power(1_023), rate=2.0))
+    spec = gpu("g0", points=points, ceiling=Power(1_023))
+    works = queue(working(job(flex=RIGID), "g0"), gpus=["g0"])
+    soft = event(limit_w=100, start_s=NOW_S - 600, best_effort=True)
+    said = inputs(spec, readings=[at_point(spec, points[1])], queues=(works,), events=(soft,))
+
+    _, plan = decide(site(limit_w=20_000, margin=margin), running({"g0": device(points[1])}), said)
+
+    assert (plan.job_commands, plan.commands) == ((), ())
 
 
 # A dwell
