@@ -26,7 +26,7 @@ from drivers.asic.adapter import (
 )
 from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
 from drivers.asic.digest import DigestClient
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 
 NORMAL = "normal"
 LOW = "low"
@@ -89,7 +89,7 @@ class Antminer:
     async def change(self, point: OperatingPoint) -> None:
         mac = await self._ask_mac()
         if mac != self._mac:
-            raise DriverError(f"the machine that was {self._mac} is {mac} now")
+            raise OtherMachineError(f"the machine that was {self._mac} is {mac} now")
         conf = await self._get("get_miner_conf")
         wanted = with_mode(conf, await self._mode_for(point, mac))
         await self._keep(mac, conf)

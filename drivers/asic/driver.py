@@ -174,7 +174,8 @@ class AsicDriver:
                 self._failures = 0
                 raise
             self._failures += 1
-            if self._failures >= FAILURES_UNTIL_REBUILT:
+            # An adapter that met another machine met it by an order: reads that go well must not hide that.
+            if isinstance(error, OtherMachineError) or self._failures >= FAILURES_UNTIL_REBUILT:
                 self._identified = False
             raise
         self._failures = 0

@@ -17,7 +17,7 @@ from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hott
 from drivers.asic.digest import OK
 from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.wire import exchange
-from drivers.base import DriverError
+from drivers.base import DriverError, OtherMachineError
 
 PORT = 4028
 DEFAULT_PASSWORD = "letmein"
@@ -98,7 +98,7 @@ class Epic:
     async def change(self, point: OperatingPoint) -> None:
         mac = mac_of(await self._get("network"))
         if mac != self._mac:
-            raise DriverError(f"the machine that was {self._mac} is {mac} now")
+            raise OtherMachineError(f"the machine that was {self._mac} is {mac} now")
         if point.name == SLEEP:
             await self._tell("miner", "Stop")
             self._stopped = True
