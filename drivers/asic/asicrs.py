@@ -159,11 +159,12 @@ RS_ADAPTERS: dict[Family, type[RsMiner]] = {
 
 
 def sample(data: MinerData, plate: Plate, *, tells_heat: bool) -> Sample:
-    """Watts that the machine does not know are taken to be all that its limit allows, unless it rests."""
+    """Watts that the machine does not know are taken to be all that its limit allows, unless it rests; 0 W
+    are none of a machine that answers."""
     limit = power_limit(data.tuning_target)
     rate_ths = 0.0 if data.hashrate is None else data.hashrate.as_unit(HashRateUnit.TeraHash).value
     watts = number(data.wattage)
-    if watts is not None and watts >= 0:
+    if watts is not None and watts > 0:
         draw, quality = Power.up(watts), Quality.MEASURED
     else:
         at_rest = not data.is_mining and rate_ths == 0

@@ -165,12 +165,13 @@ def is_off(status: Reply) -> bool:
 
 
 def sample(status: Reply, summary: Reply, plate: Plate) -> Sample:
-    """Watts that the machine does not know are taken to be all that its limit allows."""
+    """Watts that the machine does not know are taken to be all that its limit allows; 0 W are none of a
+    machine that answers."""
     off = is_off(status)
     limit = power_limit(summary)
     rate_mhs = number(summary.get("MHS 1m")) or 0.0
     power = number(summary["Power"])
-    if power is not None and power >= 0:
+    if power is not None and power > 0:
         draw, quality = Power.up(power), Quality.MEASURED
     elif off and rate_mhs == 0:
         draw, quality = plate.sleep.power, Quality.ESTIMATED
