@@ -15,17 +15,31 @@ ABSURD = 2.0
 """Above this share of its ceiling a device does not draw: it was read in another unit,"""
 A_THOUSAND = 1000
 """... in milliwatts taken for watts, or watts for kilowatts."""
+ASLEEP = 0.5
+"""A miner asleep draws no less than this share of its sleep point."""
 AWAKE = 0.08
 """A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
 
 
 def believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
-    """A draw that no such device can have is one in another unit, and an estimate."""
+    """A draw that no such device can have is one in another unit, and an estimate. Where that leaves less
+    than it can draw, another machine may be in its place: then it counts at its ceiling."""
     reading = sample.value
     if reading.draw.watts <= ABSURD * spec.ceiling.watts:
         return sample
     draw = Power.up(reading.draw.watts / A_THOUSAND)
-    return Sample(sample.at_s, replace(reading, draw=min(draw, spec.ceiling), quality=Quality.ESTIMATED))
+    if draw > spec.ceiling or draw.watts < _least_possible_w(spec, reading):
+        draw = spec.ceiling
+    return Sample(sample.at_s, replace(reading, draw=draw, quality=Quality.ESTIMATED))
+
+
+def _least_possible_w(spec: DeviceSpec, reading: Reading) -> float:
+    """A miner draws what its sleep takes, and hardly less while it says that it sleeps. A GPU without work
+    draws less than its lowest limit."""
+    if spec.kind is not DeviceKind.ASIC:
+        return 0.0
+    says_it_sleeps = reading.rate == 0 and set_to(spec, spec.floor, reading)
+    return spec.floor.power.watts * (ASLEEP if says_it_sleeps else 1.0)
 
 
 def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:

@@ -170,6 +170,24 @@ def test_a_draw_in_another_unit_is_an_estimate_in_watts_and_the_machine_is_still
     assert see(device(FULL), reading(draw_w=7_400, setting_w=3_500)).draw == Power(7_400)
 
 
+@pytest.mark.parametrize("setting_w", [None, 30, 9_900])
+def test_a_machine_that_draws_three_times_its_ceiling_is_not_taken_to_draw_ten_watts(
+    setting_w: int | None,
+) -> None:
+    """A Whatsminer of 10 kW in the place of one of 3.5 kW, whose table nobody changed."""
+    state = see(DeviceState(), reading(draw_w=9_800, setting_w=setting_w))
+
+    assert (state.draw, state.worst, state.quality) == (Power(3_700), Power(3_700), Quality.ESTIMATED)
+
+
+def test_what_draws_little_and_says_so_in_another_unit_draws_that() -> None:
+    asleep = see(device(SLEEP), reading(draw_w=22_400, setting_w=30))
+    idle = see(device(GPU_POINTS[0]), reading("g", draw_w=31_000, setting_w=200), spec=gpu())
+
+    assert (asleep.draw, asleep.truth) == (Power(23), Truth.CONFIRMED)
+    assert idle.draw == Power(31)
+
+
 def test_a_machine_that_said_it_woke_and_sleeps_on_is_a_liar_and_not_there() -> None:
     asleep = reading(draw_w=31, setting_w=3_500)
     told_s = NOW_S - 61
