@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from controller.domain.devices import Acknowledged, Failed, Refused, SetPoint
+from controller.domain.devices import Acknowledged, Failed, Outcome, Refused, SetPoint
 from drivers.asic.config import MinerGroupConfig, build
 from drivers.asic.driver import AsicDriver
 from drivers.asic.identify import Identifier
@@ -184,6 +184,26 @@ async def test_another_machine_of_the_family_is_told_by_its_mac_before_it_is_ord
         assert isinstance(outcome, Failed)
         assert "another machine" in outcome.why or "is now" in outcome.why or " was " in outcome.why
         assert watts(plant) > 3000
+
+
+@pytest.mark.parametrize("family", ["antminer", "epic", "luxos", "whatsminer", "whatsminer-v3"])
+@remapped
+async def test_a_machine_that_took_anothers_address_between_two_polls_takes_orders_in_the_end(
+    family: str,
+) -> None:
+    """A DHCP server that lost its leases gives running machines each other's addresses within seconds."""
+    driver = driver_for(family)
+    async with at_the_address(family, seed=1):
+        await driver.read()
+
+    outcomes: list[Outcome] = []
+    async with at_the_address(family, seed=2):
+        for _ in range(4):
+            with suppress(DriverError):
+                await driver.read()
+            outcomes.append(await driver.apply(sleep(driver)))
+
+    assert outcomes[-1] == Acknowledged()
 
 
 # -- who is asked ---------------------------------------------------------------------------------------

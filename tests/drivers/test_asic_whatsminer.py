@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from controller.domain.devices import Quality
 from controller.domain.power import NO_LIMIT, Limit, Power
-from drivers.asic import whatsminer
+from drivers.asic import asicrs, whatsminer
 from drivers.asic.adapter import RefusedError
 from drivers.asic.whatsminer import STATUS_EVERY, Whatsminer
 from drivers.base import DriverError
@@ -52,13 +53,23 @@ def test_whatsminer_tells_watts_limit_rate_and_its_hottest_chip() -> None:
     assert reading.hottest_c == 88.9
 
 
-@pytest.mark.parametrize("power", [-1, "", None])
+@pytest.mark.parametrize("power", [-1, 0, "", None])
 def test_whatsminer_watts_that_it_does_not_know_are_all_that_its_limit_allows(power: object) -> None:
     limited = whats({"mineroff": "false"}, {"Power": power})
     unlimited = whats({"mineroff": "false"}, {"Power": power, "Power Limit": 0})
 
     assert (limited.draw, limited.quality) == (Power(3000), Quality.ESTIMATED)
     assert (unlimited.draw, unlimited.setting) == (Power(3150), NO_LIMIT)
+
+
+def test_whatsminer_read_by_the_second_backend_is_never_measured_to_draw_nothing() -> None:
+    data = SimpleNamespace(
+        tuning_target=None, hashrate=None, wattage=0.0, is_mining=True, hashboards=[], mac="02:00:00:00:00:01"
+    )
+
+    said = asicrs.sample(cast(Any, data), plate(), tells_heat=False).reading
+
+    assert (said.draw, said.quality) == (Power(3150), Quality.ESTIMATED)
 
 
 def test_whatsminer_that_is_off_and_knows_no_watts_is_at_rest_only_without_hash() -> None:
