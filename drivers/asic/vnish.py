@@ -32,6 +32,9 @@ MANUAL = "disabled"
 LEAST_W_PER_THS = 5.0
 """No machine needs less for a terahash a second: whoever says so tells an efficiency, or nothing."""
 
+MOST_SHARE = 2.0
+"""An efficiency times the rate of this moment is no more than this share of the most that a machine draws."""
+
 RATE_UNITS_THS = {"TH/s": 1.0, "GH/s": 1e-3, "MH/s": 1e-6}
 
 _PRETTY = re.compile(
@@ -249,20 +252,38 @@ def setting(overclock: Reply, found: dict[str, OperatingPoint]) -> Bound:
 def told_draw(miner: Reply, rate: float, plate: Plate, bound: Bound) -> tuple[Power, Quality]:
     """What the machine says it draws; measured only where it says that its PSU meters.
 
-    `power_usage` has been watts (1.2.1, 1.2.6) and watts per terahash, and old builds have nothing else. A
-    machine that tells nothing believable is taken to draw all that its setting allows.
+    A machine that tells nothing believable is taken to draw all that its setting allows.
     """
-    told = [number(miner.get(key)) for key in ("power_consumption", "power_usage")]
-    if told == [None, None]:
+    told = {key: number(miner.get(key)) for key in ("power_consumption", "power_usage")}
+    if not any(value is not None for value in told.values()):
         raise DriverError("summary: neither power_consumption nor power_usage")
-    watts = max(value for value in told if value is not None)
-    if watts > 0 and watts >= LEAST_W_PER_THS * rate:
+    at_rest = is_stopped(miner) and rate == 0
+    watts = max(
+        (
+            value
+            for key, value in told.items()
+            if value is not None
+            and value > 0
+            and (at_rest or are_watts(value, rate, plate, may_be_efficiency=key == "power_usage"))
+        ),
+        default=None,
+    )
+    if watts is not None:
         psu = miner.get("psu")
         metered = isinstance(psu, dict) and psu.get("psu_power_metering") is True
         return Power.up(watts), Quality.MEASURED if metered else Quality.ESTIMATED
     if not isinstance(bound, Limit) or (is_stopped(miner) and rate > 0):
         return Power(plate.ceiling_w), Quality.ESTIMATED
     return bound.power, Quality.ESTIMATED
+
+
+def are_watts(value: float, rate: float, plate: Plate, *, may_be_efficiency: bool) -> bool:
+    """Whether a machine that is not at rest may draw so many watts. `power_usage` has been watts (1.2.1,
+    1.2.6) and watts per terahash, and old builds have nothing else: it is in doubt where it could be those.
+    """
+    if value < plate.sleep.power.watts + LEAST_W_PER_THS * rate:
+        return False
+    return not may_be_efficiency or value * rate > MOST_SHARE * plate.ceiling_w
 
 
 def rate_ths(miner: Reply, rate_unit_ths: float) -> float:

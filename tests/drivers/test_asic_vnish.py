@@ -80,6 +80,27 @@ def test_a_starting_machine_that_tells_no_watts_yet_is_not_at_rest() -> None:
     assert sample(told).reading.draw == Power(2100)
 
 
+@pytest.mark.parametrize("rate_ths", [0.0, 0.2, 1.0, 5.0, 6.0, 40.0, 110.0])
+def test_a_machine_that_tells_its_efficiency_alone_does_not_draw_that(rate_ths: float) -> None:
+    """27 J/TH are more than 5 W per TH/s of a machine that makes no more than 5 TH/s yet."""
+    told = {"power_consumption": None, "power_usage": 26.8, "hr_realtime": rate_ths * 1000}
+
+    starting = sample(summary("initializing", **told)).reading
+    stopping = sample(summary("shutting-down", **told)).reading
+
+    assert starting.draw >= Power(2100)
+    assert stopping.draw == Power(27 if rate_ths == 0 else 3150)
+
+
+def test_few_watts_of_an_old_build_are_believed_once_they_can_be_no_efficiency() -> None:
+    told: Json = {"power_consumption": None, "power_usage": 900}
+
+    starting = sample(summary("initializing", **told, hr_realtime=4_000)).reading
+    derated = sample(summary(**told, hr_realtime=30_000)).reading
+
+    assert (starting.draw, derated.draw) == (Power(2100), Power(900))
+
+
 def test_a_stopped_machine_that_tells_no_watts_is_at_rest_unless_it_still_hashes() -> None:
     silent: Json = {"power_consumption": 0, "power_usage": 0}
 
