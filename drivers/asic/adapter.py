@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from pydantic import SecretStr
 
 from controller.domain.devices import OperatingPoint, Reading
-from controller.domain.power import Limit, Power
+from controller.domain.power import Bound, Limit, Power
 from drivers.base import DriverError
 
 SLEEP = "sleep"
@@ -89,6 +89,23 @@ def draw_by_hash(rate_ths: float, at: OperatingPoint, points: Sequence[Operating
     strongest = max(points, key=lambda point: point.rate)
     full = at if 0 < rate_ths <= RATE_WAVERS * at.rate else strongest
     return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)
+
+
+def allowed_draw(limit: Bound, rate_ths: float, points: Sequence[OperatingPoint], plate: Plate) -> Power:
+    """What a machine that tells no watts is taken to draw: all that its limit allows, and more where it
+    hashes more than it can there, by its `points`.
+
+    `rate_ths` is of the last seconds: an average would go on for minutes after a machine came down.
+    """
+    ceiling = Power(plate.ceiling_w)
+    if not isinstance(limit, Limit):
+        return ceiling
+    named = (point for point in points if point.power == limit.power)
+    at = next(named, plate.point("", limit.power.watts))
+    if rate_ths <= RATE_WAVERS * at.rate:
+        return limit.power
+    full = plate.point("", plate.rated_w)
+    return max(limit.power, min(ceiling, draw_by_hash(rate_ths, at, (plate.sleep, *points, full))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

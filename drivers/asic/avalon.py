@@ -13,7 +13,17 @@ from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    allowed_draw,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.cgminer import Reply, Rpc, ask
 from drivers.asic.wire import NoAnswerError
 from drivers.base import DriverError
@@ -179,15 +189,19 @@ def is_asleep(module: Module) -> bool:
 
 
 def sample(module: Module, level: int | None, plate: Plate) -> Sample:
-    """`level` of a machine that is asleep is None. Watts it does not know are all that its level allows."""
+    """`level` of a machine that is asleep is None. Watts it does not know are all that its level allows,
+    or that it hashes."""
     in_force = plate.asleep if level is None else level_limit(level, plate)
     rate_ths = rate_of(module)
     power = wall_w(module)
     if power is not None:
         draw, quality = Power.up(power), Quality.MEASURED
     else:
-        at_rest = level is not None or rate_ths == 0
-        draw = in_force.power if isinstance(in_force, Limit) and at_rest else Power(plate.ceiling_w)
+        asleep_and_hashes = level is None and rate_ths > 0
+        points = plate.points or Avalon.default_points(plate)
+        draw = allowed_draw(
+            NO_LIMIT if asleep_and_hashes else in_force, rate_now_ths(module) or 0.0, points, plate
+        )
         quality = Quality.ESTIMATED
     return Sample(
         reading=Reading(
@@ -217,10 +231,16 @@ def wall_w(module: Module) -> float | None:
 
 def rate_of(module: Module) -> float:
     """In TH/s now: the averages, GHSavg and MGHS, go on for minutes after a stop."""
+    now = rate_now_ths(module)
+    if now is not None:
+        return now
+    return sum(rate for rate in numbers(module.get("MGHS")) if rate is not None) / 1000
+
+
+def rate_now_ths(module: Module) -> float | None:
+    """None of firmware that tells averages alone."""
     now = number(module.get("GHSspd"))
-    if now is None:
-        now = sum(rate for rate in numbers(module.get("MGHS")) if rate is not None)
-    return now / 1000
+    return None if now is None else now / 1000
 
 
 def numbers(text: str | None) -> list[float | None]:

@@ -11,7 +11,17 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    allowed_draw,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.grpc import UNAUTHENTICATED, GrpcClient
 from drivers.asic.library import bos
 from drivers.asic.protobuf import Field
@@ -38,6 +48,7 @@ MAC = Field(bos.GetMinerDetailsResponse, "mac_address")
 STATUS = Field(bos.GetMinerDetailsResponse, "status")
 WATTS = Field(bos.GetMinerStatsResponse, "power_stats.approximated_consumption.watt")
 RATE_GHS = Field(bos.GetMinerStatsResponse, "miner_stats.real_hashrate.last_1_m.gigahash_per_second")
+NOW_GHS = Field(bos.GetMinerStatsResponse, "miner_stats.real_hashrate.last_5_s.gigahash_per_second")
 CHIP_C = Field(bos.GetHashboardsResponse, "hashboards.highest_chip_temp.temperature.degree_c")
 BOARD_C = Field(bos.GetHashboardsResponse, "hashboards.board_temp.degree_c")
 TARGET_W = Field(bos.PerformanceMode, "tuner_mode.power_target.power_target.watt")
@@ -181,9 +192,7 @@ def sample(poll: Poll, plate: Plate) -> Sample:
     return Sample(
         reading=Reading(
             device=plate.device,
-            draw=draw(
-                WATTS.number(poll.stats), paused=paused, hashing=rate_ths > 0, target=target, plate=plate
-            ),
+            draw=draw(poll.stats, paused=paused, hashing=rate_ths > 0, target=target, plate=plate),
             quality=Quality.ESTIMATED,
             setting=plate.asleep if paused else target,
             rate=rate_ths,
@@ -194,13 +203,16 @@ def sample(poll: Poll, plate: Plate) -> Sample:
     )
 
 
-def draw(told_w: float | None, *, paused: bool, hashing: bool, target: Bound, plate: Plate) -> Power:
-    """The machine's estimate. It tells 0 W while it starts: then it may draw all that its target allows."""
+def draw(stats: bytes, *, paused: bool, hashing: bool, target: Bound, plate: Plate) -> Power:
+    """The machine's estimate. It tells 0 W while it starts: then it may draw all that its target allows, or
+    that it hashes."""
+    told_w = WATTS.number(stats)
     if told_w:
         return Power.up(told_w)
     if paused and not hashing:
         return plate.sleep.power
-    return target.power if isinstance(target, Limit) else Power(plate.ceiling_w)
+    now_ths = (number(NOW_GHS.number(stats)) or 0.0) / 1000
+    return allowed_draw(target, now_ths, plate.points or Braiins.default_points(plate), plate)
 
 
 def power_target(mode: bytes) -> Bound:

@@ -14,7 +14,17 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    allowed_draw,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.jsonhttp import FORBIDDEN, UNAUTHORIZED, Answer, request
 from drivers.asic.points import usable_points
 from drivers.base import DriverError
@@ -224,7 +234,7 @@ def sample(
     stopped = is_stopped(miner)
     bound = plate.asleep if stopped else setting(overclock, found)
     rate = rate_ths(miner, rate_unit_ths)
-    draw, quality = told_draw(miner, rate, plate, bound)
+    draw, quality = told_draw(miner, rate, plate, bound, found)
     reading = Reading(
         device=plate.device,
         draw=draw,
@@ -249,10 +259,13 @@ def setting(overclock: Reply, found: dict[str, OperatingPoint]) -> Bound:
     return Limit(max(powers)) if len(powers) == len(points) else NO_LIMIT
 
 
-def told_draw(miner: Reply, rate: float, plate: Plate, bound: Bound) -> tuple[Power, Quality]:
+def told_draw(
+    miner: Reply, rate: float, plate: Plate, bound: Bound, found: dict[str, OperatingPoint]
+) -> tuple[Power, Quality]:
     """What the machine says it draws; measured only where it says that its PSU meters.
 
-    A machine that tells nothing believable is taken to draw all that its setting allows.
+    A machine that tells nothing believable is taken to draw all that its setting allows, or that it hashes:
+    its rate is that of the last seconds.
     """
     told = {key: number(miner.get(key)) for key in ("power_consumption", "power_usage")}
     if not any(value is not None for value in told.values()):
@@ -272,9 +285,8 @@ def told_draw(miner: Reply, rate: float, plate: Plate, bound: Bound) -> tuple[Po
         psu = miner.get("psu")
         metered = isinstance(psu, dict) and psu.get("psu_power_metering") is True
         return Power.up(watts), Quality.MEASURED if metered else Quality.ESTIMATED
-    if not isinstance(bound, Limit) or (is_stopped(miner) and rate > 0):
-        return Power(plate.ceiling_w), Quality.ESTIMATED
-    return bound.power, Quality.ESTIMATED
+    limit = NO_LIMIT if is_stopped(miner) and rate > 0 else bound
+    return allowed_draw(limit, rate, tuple(found.values()), plate), Quality.ESTIMATED
 
 
 def are_watts(value: float, rate: float, plate: Plate, *, may_be_efficiency: bool) -> bool:

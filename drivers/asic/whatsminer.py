@@ -11,7 +11,17 @@ from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    allowed_draw,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.cgminer import Reply, Rpc, ask, proven
 from drivers.asic.library import (
     TokenData,
@@ -165,8 +175,8 @@ def is_off(status: Reply) -> bool:
 
 
 def sample(status: Reply, summary: Reply, plate: Plate) -> Sample:
-    """Watts that the machine does not know are taken to be all that its limit allows; 0 W are none of a
-    machine that answers."""
+    """Watts that the machine does not know are taken to be all that its limit allows, or that it hashes; 0 W
+    are none of a machine that answers."""
     off = is_off(status)
     limit = power_limit(summary)
     rate_mhs = number(summary.get("MHS 1m")) or 0.0
@@ -176,7 +186,8 @@ def sample(status: Reply, summary: Reply, plate: Plate) -> Sample:
     elif off and rate_mhs == 0:
         draw, quality = plate.sleep.power, Quality.ESTIMATED
     else:
-        draw = limit.power if isinstance(limit, Limit) else Power(plate.ceiling_w)
+        points = plate.points or Whatsminer.default_points(plate)
+        draw = allowed_draw(limit, rate_now_ths(summary), points, plate)
         quality = Quality.ESTIMATED
     reading = Reading(
         device=plate.device,
@@ -199,6 +210,12 @@ def stopped_sample(plate: Plate) -> Sample:
             setting=plate.asleep,
         )
     )
+
+
+def rate_now_ths(summary: Reply) -> float:
+    """Of the last seconds; 0 where only averages are told."""
+    told = (number(summary.get(key)) for key in ("HS RT", "MHS 5s"))
+    return next((rate for rate in told if rate is not None), 0.0) / 1e6
 
 
 def power_limit(summary: Reply) -> Bound:

@@ -15,7 +15,17 @@ from typing import ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    allowed_draw,
+    hottest,
+    mac_address,
+    number,
+)
 from drivers.asic.cgminer import Reply
 from drivers.asic.whatsminer import Switch, Whatsminer, stopped_sample
 from drivers.asic.wire import Line, framed, parsed_frame
@@ -181,8 +191,8 @@ def is_off(info: Reply) -> bool:
 
 
 def sample(info: Reply, summary: Reply, plate: Plate) -> Sample:
-    """Watts that the machine does not know are taken to be all that its limit allows; 0 W are none of a
-    machine that answers."""
+    """Watts that the machine does not know are taken to be all that its limit allows, or that it hashes; 0 W
+    are none of a machine that answers."""
     off = is_off(info)
     limit = power_limit(summary)
     rate_ths = number(summary.get("hash-realtime")) or 0.0
@@ -192,7 +202,8 @@ def sample(info: Reply, summary: Reply, plate: Plate) -> Sample:
     elif off and rate_ths == 0:
         draw, quality = plate.sleep.power, Quality.ESTIMATED
     else:
-        draw = limit.power if isinstance(limit, Limit) else Power(plate.ceiling_w)
+        points = plate.points or WhatsminerV3.default_points(plate)
+        draw = allowed_draw(limit, rate_ths, points, plate)
         quality = Quality.ESTIMATED
     reading = Reading(
         device=plate.device,

@@ -71,10 +71,23 @@ def test_avalon_without_wallpower_tells_the_same_in_its_supplys_last_figure() ->
 @pytest.mark.parametrize("supply", ["0 1217 1279 221 2834 1280", "0 0 0 0 0 0 0", "", None])
 def test_avalon_that_does_not_tell_its_wall_watts_draws_all_that_its_level_allows(supply: str | None) -> None:
     """The figures of a 1066 are six, and the fifth is what its boards take: less than the wall gives."""
-    said = reading(0, WALLPOWER=None, PS=supply)
+    said = reading(0, WALLPOWER=None, PS=supply, GHSspd="67000.00")
 
     assert (said.draw, said.quality) == (Power(1800), Quality.ESTIMATED)
     assert reading(7, WALLPOWER=None, PS=supply).draw == Power(3150)
+
+
+def test_avalon_that_tells_no_watts_and_hashes_more_than_its_level_can_draws_what_that_takes() -> None:
+    """By the rate of this moment alone: the averages go on for minutes after it came down."""
+    silent = {"WALLPOWER": None, "PS": "0 1217 1279 221 2834 1280"}
+
+    liar = reading(0, **silent, GHSspd="99000.00")
+    came_down = reading(0, **silent, GHSspd="66000.00", GHSavg="99000.00", MGHS="33000 33000 33000")
+    averaged = reading(0, **silent, GHSspd=None, MGHS="33000 33000 33000")
+
+    assert (liar.draw, liar.setting) == (Power(2971), Limit(Power(1800)))
+    assert liar.quality is Quality.ESTIMATED
+    assert (came_down.draw, averaged.draw) == (Power(1800), Power(1800))
 
 
 def test_avalon_rate_falls_at_once_with_the_present_one_and_not_with_the_averages() -> None:

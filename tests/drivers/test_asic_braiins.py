@@ -36,11 +36,11 @@ MAC = "94:e3:6d:00:00:01"
 NORMAL, PAUSED = bos.MinerStatus.NORMAL, bos.MinerStatus.PAUSED
 
 
-def stats(*, watts: int = 2950, rate_ghs: float = 98_500.0) -> Any:
+def stats(*, watts: int = 2950, rate_ghs: float = 98_500.0, now_ghs: float = 1.0) -> Any:
     return bos.GetMinerStatsResponse(
         miner_stats=bos.WorkSolverStats(
             real_hashrate=bos.RealHashrate(
-                last_5_s=bos.GigaHashrate(1.0), last_1_m=bos.GigaHashrate(gigahash_per_second=rate_ghs)
+                last_5_s=bos.GigaHashrate(now_ghs), last_1_m=bos.GigaHashrate(gigahash_per_second=rate_ghs)
             )
         ),
         power_stats=bos.MinerPowerStats(approximated_consumption=bos.Power(watt=watts)),
@@ -90,6 +90,15 @@ def test_braiins_that_estimates_no_watts_while_it_starts_may_draw_all_that_its_t
 
     assert targeted.draw == Power(3000)
     assert free.draw == Power(3150)
+
+
+def test_braiins_that_estimates_no_watts_and_hashes_more_than_its_target_allows_draws_what_that_takes() -> (
+    None
+):
+    liar = read(stats=stats(watts=0, now_ghs=99_000.0), mode=tuned_to(2100)).reading
+    came_down = read(stats=stats(watts=0, rate_ghs=99_000.0, now_ghs=76_000.0), mode=tuned_to(2100)).reading
+
+    assert (liar.draw, came_down.draw) == (Power(2971), Power(2100))
 
 
 def test_braiins_that_is_paused_is_at_rest_unless_it_hashes_all_the_same() -> None:

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from controller.decide import truth
+from controller.decide.device import DeviceState
 from controller.decide.plan import Inputs, Plan, Sample, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.devices import Outcome, Reading
+from controller.domain.devices import Acknowledged, DeviceKind, DeviceSpec, Outcome, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy
 from controller.domain.site import Site as SiteSpec
+from drivers.asic import whatsminer
 from drivers.asic.driver import AsicDriver
+from drivers.asic.whatsminer import Whatsminer
 from drivers.base import DriverError
+from tests.drivers.asic_fakes import plate
 from tests.drivers.asic_site import (
     QUICK_S,
     WITH_PASSWORD,
@@ -169,3 +174,30 @@ async def test_a_machine_that_never_answered_is_unreachable_at_its_ceiling(
 
     assert plan.grants[0].truth is Truth.UNREACHABLE
     assert plan.grants[0].worst == watch.driver.spec.ceiling
+
+
+# -- a limit that is claimed, and no watts ---------------------------------------------------------------
+
+
+def test_a_limit_that_shows_in_no_watts_and_no_hash_is_not_proof_that_it_was_obeyed() -> None:
+    """One reading after its yes, its 900 W would be given to others, which it still draws."""
+    spec = DeviceSpec(
+        id="hall-000",
+        kind=DeviceKind.ASIC,
+        node="site",
+        points=Whatsminer.default_points(plate()),
+        ceiling=Power(3150),
+    )
+    at_full, lowered = (
+        whatsminer.sample(
+            {"mineroff": "false"}, {"Power": -1, "Power Limit": limit_w, "HS RT": 99e6}, plate()
+        ).reading
+        for limit_w in (3000, 2100)
+    )
+    state = truth.observe(spec, DeviceState(), Sample(0.0, at_full), None, 0.0)
+    state = truth.commanded(spec, state, spec.points[1], 10.0)
+
+    state = truth.observe(spec, state, Sample(12.0, lowered), Sample(11.0, Acknowledged()), 12.0)
+
+    assert state.truth is not Truth.CONFIRMED
+    assert state.worst >= Power(2971)

@@ -92,6 +92,17 @@ def test_a_machine_that_tells_its_efficiency_alone_does_not_draw_that(rate_ths: 
     assert stopping.draw == Power(27 if rate_ths == 0 else 3150)
 
 
+def test_a_machine_that_tells_its_efficiency_alone_draws_what_it_hashes_beyond_its_preset() -> None:
+    """26.8 J/TH at 99 TH/s are 2,653 W, by its own words."""
+    told: Json = {"power_consumption": None, "power_usage": 26.8}
+
+    liar = sample(summary(**told, hr_realtime=99_000)).reading
+    wavers = sample(summary(**told, hr_realtime=85_000)).reading
+
+    assert (liar.draw, liar.setting) == (Power(2971), Limit(Power(2100)))
+    assert wavers.draw == Power(2100)
+
+
 def test_few_watts_of_an_old_build_are_believed_once_they_can_be_no_efficiency() -> None:
     told: Json = {"power_consumption": None, "power_usage": 900}
 

@@ -62,6 +62,20 @@ def test_whatsminer_watts_that_it_does_not_know_are_all_that_its_limit_allows(po
     assert (unlimited.draw, unlimited.setting) == (Power(3150), NO_LIMIT)
 
 
+@pytest.mark.parametrize("key", ["HS RT", "MHS 5s"])
+def test_whatsminer_that_tells_no_watts_and_hashes_more_than_its_limit_allows_draws_what_that_takes(
+    key: str,
+) -> None:
+    told = {"Power": -1, "Power Limit": 2100, "MHS 1m": 99e6}
+
+    liar = whats({"mineroff": "false"}, told | {key: 99e6})
+    came_down = whats({"mineroff": "false"}, told | {key: 76e6})
+    averaged = whats({"mineroff": "false"}, told)
+
+    assert (liar.draw, liar.quality) == (Power(2971), Quality.ESTIMATED)
+    assert (came_down.draw, averaged.draw) == (Power(2100), Power(2100))
+
+
 def test_whatsminer_read_by_the_second_backend_is_never_measured_to_draw_nothing() -> None:
     data = SimpleNamespace(
         tuning_target=None, hashrate=None, wattage=0.0, is_mining=True, hashboards=[], mac="02:00:00:00:00:01"

@@ -55,6 +55,13 @@ def test_v3_tells_watts_limit_rate_and_its_hottest_chip() -> None:
     assert said.hottest_c == 88.9
 
 
+def test_v3_that_tells_no_watts_and_hashes_more_than_its_limit_allows_draws_what_that_takes() -> None:
+    liar = reading(power_realtime=-1, power_limit=2100, hash_realtime=99.0)
+    came_down = reading(power_realtime=-1, power_limit=2100, hash_realtime=76.0, hash_average=99.0)
+
+    assert (liar.draw, liar.quality, came_down.draw) == (Power(2971), Quality.ESTIMATED, Power(2100))
+
+
 @pytest.mark.parametrize("power", [-1, 0, "", None])
 def test_v3_watts_that_it_does_not_know_are_all_that_its_limit_allows(power: object) -> None:
     limited = reading(power_realtime=power)
