@@ -7,7 +7,8 @@ be working there.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -40,10 +41,12 @@ class Relay(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutletState:
-    """What is known of an outlet now. `power` is None where it is not metered."""
+    """What is known of an outlet now. `power` is None where it is not metered; at `asked_s` of the loop's
+    time it was asked, which is before it answered."""
 
     relay: Relay
     power: Power | None = None
+    asked_s: float = field(default=-math.inf, compare=False)
 
 
 class Outlet(Protocol):
@@ -68,7 +71,7 @@ class OutletDriver:
         self._outlet = outlet
         self._cut_here = False
         self._ordered = Relay.UNKNOWN
-        self._look_until_s = float("-inf")
+        self._look_until_s = self._told_s = -math.inf
         self._based_on = machine.spec
         self._fed, self._unfed = _specs(machine.spec)
 
@@ -87,20 +90,30 @@ class OutletDriver:
         if outlet.relay is Relay.ON and self._ordered is Relay.ON:
             self._cut_here = False  # done: whoever switches it off next is not us
         reading = await self._machine.read()
-        if outlet.relay is Relay.ON and outlet.power is not None:
-            return replace(reading, draw=outlet.power, quality=Quality.MEASURED)
-        return reading
+        if outlet.relay is not Relay.ON or outlet.power is None:
+            return reading
+        if outlet.asked_s < self._told_s:
+            # What it drew before it was told something else: it may draw more by now, or still.
+            return replace(reading, draw=max(reading.draw, outlet.power))
+        return replace(reading, draw=outlet.power, quality=Quality.MEASURED)
 
     async def apply(self, command: SetPoint) -> Outcome:
         if command.means is Means.OUTLET:
             return await self._cut()
         if self._outlet.known().relay is not Relay.OFF:
-            return await self._machine.apply(command)
+            return await self._tell(command)
         if command.point.power <= self._machine.spec.floor.power:
             return Acknowledged()
         if not self._cut_here:
             return Refused("its outlet is off and was not switched off from here: switch it on by hand")
         return await self._switch(Relay.ON)
+
+    async def _tell(self, command: SetPoint) -> Outcome:
+        """Whatever came of it, and whenever: only then may its outlet show that."""
+        try:
+            return await self._machine.apply(command)
+        finally:
+            self._told_s = asyncio.get_running_loop().time()
 
     async def _cut(self) -> Outcome:
         """Take the power from the machine, whatever it says."""

@@ -45,12 +45,13 @@ class SnmpPdu:
 
     async def read(self) -> tuple[MeterReading, ...]:
         """The watts that could be read and believed; `DriverError` only when nothing could."""
+        asked_s = asyncio.get_running_loop().time()
         values, unanswered = await self._poll()
         readings: list[MeterReading] = []
         faults: dict[str, str] = {}
         for outlet, meter in self._meters.items():
             try:
-                state = self._keep(outlet, values)
+                state = self._keep(outlet, values, asked_s)
             except DriverError as error:
                 faults[f"outlet {outlet}"] = unanswered or str(error)
             else:
@@ -75,7 +76,8 @@ class SnmpPdu:
         return state if fresh else UNKNOWN
 
     async def look(self, outlet: int) -> OutletState:
-        return self._keep(outlet, await self._link.get(self._agent, self._oids_of(outlet)))
+        asked_s = asyncio.get_running_loop().time()
+        return self._keep(outlet, await self._link.get(self._agent, self._oids_of(outlet)), asked_s)
 
     async def switch(self, outlet: int, to: Relay) -> Outcome:
         """What was known of the outlet is forgotten: the order may have been carried out or not."""
@@ -121,7 +123,7 @@ class SnmpPdu:
             return []
         return [oid for oid in (self._model.total, self._model.total_digits) if oid is not None]
 
-    def _keep(self, outlet: int, values: Mapping[str, int]) -> OutletState:
+    def _keep(self, outlet: int, values: Mapping[str, int], asked_s: float) -> OutletState:
         power = None
         if self._config.metered:
             oid, digits = (
@@ -130,7 +132,8 @@ class SnmpPdu:
             )
             assert oid is not None
             power = watts(values, oid, digits, 1, self._config.outlet_max_w)
-        state = OutletState(relay=relay(self._model, values, self._model.state.format(n=outlet)), power=power)
+        is_on = relay(self._model, values, self._model.state.format(n=outlet))
+        state = OutletState(relay=is_on, power=power, asked_s=asked_s)
         self._states[outlet] = asyncio.get_running_loop().time(), state
         return state
 

@@ -47,18 +47,22 @@ class Machine:
     spec = SPEC
 
     def __init__(self) -> None:
+        self.says = Reading(device="m", draw=Power(2_900), quality=Quality.ESTIMATED, rate=105.0)
         self.powered = True
         self.reachable = True
+        self.hangs = False
         self.told: list[str] = []
         self.closed = False
 
     async def read(self) -> Reading:
         if not (self.powered and self.reachable):
             raise DriverError("no route to host")
-        return Reading(device="m", draw=Power(2_900), quality=Quality.ESTIMATED, rate=105.0)
+        return self.says
 
     async def apply(self, command: SetPoint) -> Outcome:
         self.told.append(command.point.name)
+        if self.hangs:
+            await asyncio.Event().wait()
         return Acknowledged() if self.powered else Failed("no route to host")
 
     async def close(self) -> None:
@@ -68,7 +72,7 @@ class Machine:
 class Plug:
     """An outlet that feeds `machine`. It is known only while its PDU `answers`, and obeys only if it `works`.
 
-    A `welded` one says that it is off, and is not.
+    A `welded` one says that it is off, and is not. It was last polled at `polled_s`, else just now.
     """
 
     def __init__(self, machine: Machine, power: Power | None) -> None:
@@ -77,17 +81,20 @@ class Plug:
         self.answers = True
         self.works = True
         self.welded = False
+        self.polled_s: float | None = None
         self.orders: list[Relay] = []
         self.looks = 0
 
     def known(self) -> OutletState:
         if not self.answers:
             return OutletState(relay=Relay.UNKNOWN)
+        asked_s = asyncio.get_running_loop().time() if self.polled_s is None else self.polled_s
         if self.welded:
-            return OutletState(relay=Relay.OFF, power=self.power)
+            return OutletState(relay=Relay.OFF, power=self.power, asked_s=asked_s)
         if self.machine.powered:
-            return OutletState(relay=Relay.ON, power=self.power)
-        return OutletState(relay=Relay.OFF, power=None if self.power is None else ZERO)
+            return OutletState(relay=Relay.ON, power=self.power, asked_s=asked_s)
+        power = None if self.power is None else ZERO
+        return OutletState(relay=Relay.OFF, power=power, asked_s=asked_s)
 
     async def look(self) -> OutletState:
         self.looks += 1
@@ -140,6 +147,37 @@ async def test_without_the_outlets_watts_the_claim_stands(known: bool) -> None:
     reading = await driver.read()
 
     assert (reading.draw, reading.quality) == (Power(2_900), Quality.ESTIMATED)
+
+
+@pytest.mark.parametrize("quality", Quality)
+@pytest.mark.parametrize(("carried_w", "counts_w"), [(25, 2_900), (3_010, 3_010)])
+async def test_watts_of_before_the_newest_order_count_only_where_the_machine_claims_less(
+    carried_w: int, counts_w: int, quality: Quality
+) -> None:
+    """It may have been woken since, or not have come down yet."""
+    driver, plug, machine = plugged(power=Power(carried_w))
+    machine.says = replace(machine.says, quality=quality)
+    plug.polled_s = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.001)
+    await driver.apply(to(FULL))
+
+    before = await driver.read()
+    plug.polled_s = asyncio.get_running_loop().time()
+    after = await driver.read()
+
+    assert (before.draw, before.quality) == (Power(counts_w), quality)
+    assert (after.draw, after.quality) == (Power(carried_w), Quality.MEASURED)
+
+
+async def test_an_order_that_had_to_be_given_up_may_be_carried_out_all_the_same() -> None:
+    driver, plug, machine = plugged(power=Power(25))
+    machine.hangs = True
+    plug.polled_s = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await driver.apply(to(FULL))
+
+    assert (await driver.read()).draw == Power(2_900)
 
 
 async def test_a_silent_machine_with_power_stays_silent() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pyasn1.codec.ber import decoder, encoder
@@ -13,7 +13,15 @@ from pydantic import ValidationError
 from pysnmp.proto.api import v2c
 from structlog.testing import capture_logs
 
-from controller.domain.devices import Acknowledged, Failed, MeterReading, Refused
+from controller.domain.devices import (
+    Acknowledged,
+    Failed,
+    MeterReading,
+    Outcome,
+    Reading,
+    Refused,
+    SetPoint,
+)
 from controller.domain.power import Power
 from drivers import registry
 from drivers.asic.config import MinerGroupConfig
@@ -24,6 +32,7 @@ from drivers.snmp import SnmpPdu, relay, watts
 from drivers.snmplink import Agent, SnmpLink
 from simulators.faces.snmp import PduFace
 from simulators.plant import Plant
+from tests.decide.builders import miner, reading
 from tests.simulators.plants import miners, plant
 
 V3 = {"version": "3", "username": "site", "auth_password": "simulated", "privacy_password": "simulated"}
@@ -134,6 +143,52 @@ def test_a_power_that_is_not_measured_or_absurd_is_refused(
 ) -> None:
     with pytest.raises(DriverError, match=why):
         watts(values, "w", digits, 1, 4_000)
+
+
+# Behind an outlet
+
+
+class Told:
+    """An agent whose outlet 4 is on, and carries `watts`."""
+
+    def __init__(self, watts_w: int) -> None:
+        self.watts = watts_w
+
+    async def get(self, _agent: object, oids: Sequence[str]) -> dict[str, int]:
+        return {oid: self.watts if ".9.4.3.1.7." in oid else 2 for oid in oids}
+
+
+class Woken:
+    """A machine that measures itself, and obeys."""
+
+    spec = miner("m-4")
+
+    def __init__(self) -> None:
+        self.draw_w = 25
+
+    async def read(self) -> Reading:
+        return reading("m-4", self.draw_w)
+
+    async def apply(self, command: SetPoint) -> Outcome:
+        self.draw_w = 2_400
+        return Acknowledged()
+
+    async def close(self) -> None: ...
+
+
+async def test_a_machine_that_was_woken_after_the_last_poll_of_its_pdu_does_not_count_as_asleep() -> None:
+    agent, machine = Told(25), Woken()
+    pdu = SnmpPdu(pdu_config(), outlets(4), cast(SnmpLink, agent))
+    driver = OutletDriver(machine, pdu.outlet(4))
+    await pdu.read()
+
+    await driver.apply(SetPoint(device="m-4", point=driver.spec.points[-1]))
+    before = (await driver.read()).draw
+    agent.watts = 2_380
+    await pdu.read()
+    after = (await driver.read()).draw
+
+    assert (before, after) == (Power(2_400), Power(2_380))
 
 
 # Configuration
