@@ -248,7 +248,7 @@ def _plugged(
         plug = outlets.get(driver.spec.id)
         if plug is not None:
             pdu, _ = pdus[plug.pdu]
-            driver = OutletDriver(driver, pdu.outlet(plug.outlet))
+            driver = OutletDriver(driver, pdu.outlet(plug.outlet), polled.deadline_s)
         yield driver, polled
 
 

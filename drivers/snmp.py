@@ -157,6 +157,10 @@ class SnmpOutlet:
         self._pdu = pdu
         self._number = number
 
+    @property
+    def name(self) -> str:
+        return f"{self._pdu.id}:{self._number}"
+
     def known(self) -> OutletState:
         return self._pdu.known(self._number)
 

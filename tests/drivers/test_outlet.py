@@ -7,7 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
+from controller.decide import truth
+from controller.decide.device import DeviceState
+from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
     Acknowledged,
     DeviceKind,
@@ -30,6 +34,7 @@ from simulators.ports import remap
 from simulators.serve import SimulatedSite
 from tests.drivers.asic_fakes import free_port
 from tests.simulators.plants import HOME, config, miners
+from tests.virtualtime import in_virtual_time, now_s
 
 SLEEP, ECO, FULL = (
     OperatingPoint(name=name, power=Power(power_w), rate=rate)
@@ -51,10 +56,14 @@ class Machine:
         self.powered = True
         self.reachable = True
         self.hangs = False
+        self.asked = 0
         self.told: list[str] = []
         self.closed = False
 
     async def read(self) -> Reading:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if not (self.powered and self.reachable):
             raise DriverError("no route to host")
         return self.says
@@ -70,7 +79,8 @@ class Machine:
 
 
 class Plug:
-    """An outlet that feeds `machine`. It is known only while its PDU `answers`, and obeys only if it `works`.
+    """An outlet that feeds `machine`, unless it is `miswired`. It is known only while its PDU `answers`, and
+    obeys only if it `works`.
 
     A `welded` one says that it is off, and is not. It was last polled at `polled_s`, else just now.
     """
@@ -81,14 +91,22 @@ class Plug:
         self.answers = True
         self.works = True
         self.welded = False
+        self.miswired = False
+        self.is_on = True
         self.polled_s: float | None = None
         self.orders: list[Relay] = []
         self.looks = 0
+
+    @property
+    def name(self) -> str:
+        return "pdu:4"
 
     def known(self) -> OutletState:
         if not self.answers:
             return OutletState(relay=Relay.UNKNOWN)
         asked_s = asyncio.get_running_loop().time() if self.polled_s is None else self.polled_s
+        if self.miswired:
+            return OutletState(relay=Relay.ON if self.is_on else Relay.OFF, power=self.power, asked_s=asked_s)
         if self.welded:
             return OutletState(relay=Relay.OFF, power=self.power, asked_s=asked_s)
         if self.machine.powered:
@@ -106,18 +124,23 @@ class Plug:
         self.orders.append(to)
         if not self.answers:
             return Failed("no answer")
-        if self.works:
+        self.is_on = to is Relay.ON
+        if self.works and not self.miswired:
             self.machine.powered = to is Relay.ON
         return Acknowledged()
 
     def switch_by_hand(self, to: Relay) -> None:
+        self.is_on = to is Relay.ON
         self.machine.powered = to is Relay.ON
 
 
 METERED = Power(3_010)
 
 
-def plugged(power: Power | None = METERED) -> tuple[OutletDriver, Plug, Machine]:
+Plugged = tuple[OutletDriver, Plug, Machine]
+
+
+def plugged(power: Power | None = METERED) -> Plugged:
     machine = Machine()
     plug = Plug(machine, power)
     return OutletDriver(machine, plug), plug, machine
@@ -162,11 +185,11 @@ async def test_watts_of_before_the_newest_order_count_only_where_the_machine_cla
     await driver.apply(to(FULL))
 
     before = await driver.read()
-    plug.polled_s = asyncio.get_running_loop().time()
+    plug.polled_s, plug.power = asyncio.get_running_loop().time(), Power(2_380)
     after = await driver.read()
 
     assert (before.draw, before.quality) == (Power(counts_w), quality)
-    assert (after.draw, after.quality) == (Power(carried_w), Quality.MEASURED)
+    assert (after.draw, after.quality) == (Power(2_380), Quality.MEASURED)
 
 
 async def test_an_order_that_had_to_be_given_up_may_be_carried_out_all_the_same() -> None:
@@ -176,6 +199,7 @@ async def test_an_order_that_had_to_be_given_up_may_be_carried_out_all_the_same(
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await driver.apply(to(FULL))
+    machine.hangs = False
 
     assert (await driver.read()).draw == Power(2_900)
 
@@ -212,10 +236,14 @@ async def test_without_meters_a_machine_that_was_cut_off_is_estimated_to_draw_no
 
 
 async def test_what_a_welded_relay_lets_through_is_seen() -> None:
-    driver, plug, _ = plugged()
+    driver, plug, machine = plugged()
     plug.works, plug.welded = False, True
     await driver.apply(CUT)
 
+    said = await driver.read()
+    machine.reachable = False
+
+    assert said == replace(machine.says, draw=Power(3_010), quality=Quality.MEASURED)
     assert await driver.read() == replace(DARK, draw=Power(3_010))
 
 
@@ -337,6 +365,189 @@ async def test_closing_closes_the_machine() -> None:
     await driver.close()
 
     assert machine.closed
+
+
+# An outlet that does not feed its machine, or not alone
+
+
+def miswired(carried: Power | None = ZERO, quality: Quality = Quality.ESTIMATED) -> Plugged:
+    driver, plug, machine = plugged(carried)
+    plug.miswired = True
+    machine.says = replace(machine.says, quality=quality, setting=Limit(FULL.power))
+    return driver, plug, machine
+
+
+@pytest.mark.parametrize("quality", Quality)
+@pytest.mark.parametrize("carried_w", [0, 12])
+async def test_a_machine_that_answers_is_never_measured_to_draw_nothing(
+    carried_w: int, quality: Quality
+) -> None:
+    driver, _, machine = miswired(Power(carried_w), quality)
+
+    assert await driver.read() == machine.says
+
+
+async def test_one_of_two_cords_does_not_carry_what_a_machine_measures_that_hashes() -> None:
+    """An estimate proves nothing against an outlet: nor do watts of a machine that stands."""
+    half = Power(1_450)
+    driver, _, measures = miswired(half, Quality.MEASURED)
+    other, _, _ = miswired(half)
+    third, _, stands = miswired(half, Quality.MEASURED)
+    stands.says = replace(stands.says, rate=0.0)
+
+    assert await driver.read() == measures.says
+    for fed in (other, third):
+        said = await fed.read()
+        assert (said.draw, said.quality) == (half, Quality.MEASURED)
+
+
+@in_virtual_time
+async def test_an_outlet_that_feeds_another_machine_is_told_once_and_once_when_it_was_mended() -> None:
+    """Not before it was so for half a minute: an outlet's watts are older than the machine's."""
+    driver, plug, machine = miswired()
+
+    with capture_logs() as logs:
+        await _read_for(29.0, driver)
+        early = list(logs)
+        await _read_for(100.0, driver)
+        warned = list(logs)
+        machine.says = replace(machine.says, draw=Power(25), rate=0.0)
+        await driver.read()
+        asleep = list(logs)
+        machine.says, plug.power = replace(machine.says, draw=Power(2_900), rate=105.0), METERED
+        await driver.read()
+
+    assert early == []
+    assert warned == asleep == [WARNED | {"relay": "on"}]
+    assert [one["event"] for one in logs[1:]] == ["outlet_feeds"]
+
+
+async def _read_for(seconds: float, driver: OutletDriver) -> None:
+    until_s = now_s() + seconds
+    while now_s() <= until_s:
+        await driver.read()
+        await asyncio.sleep(5.0)
+
+
+WARNED = {
+    "event": "outlet_does_not_feed",
+    "log_level": "warning",
+    "device": "m",
+    "outlet": "pdu:4",
+    "outlet_w": 0,
+    "device_w": 2_900,
+}
+
+
+async def test_a_sleeping_machine_whose_outlet_is_too_coarse_to_show_it_is_nothing_to_warn_of() -> None:
+    driver, _, machine = miswired()
+    machine.says = replace(machine.says, draw=Power(25), rate=0.0)
+
+    with capture_logs() as logs:
+        said = await driver.read()
+
+    assert (said, logs) == (machine.says, [])
+
+
+@pytest.mark.parametrize("carried", [ZERO, None], ids=["metered", "not metered"])
+async def test_a_machine_that_goes_on_without_its_outlet_counts_as_what_it_says(
+    carried: Power | None,
+) -> None:
+    driver, plug, machine = miswired(carried)
+
+    with capture_logs() as logs:
+        assert await driver.apply(CUT) == Acknowledged()
+        said = [await driver.read() for _ in range(3)]
+
+    assert plug.orders == [Relay.OFF]
+    assert said == [machine.says] * 3
+    assert [one["event"] for one in logs] == ["outlet_switched", "outlet_does_not_feed"]
+    assert logs[1] == WARNED | {"relay": "off", "outlet_w": None if carried is None else 0}
+
+
+async def test_a_machine_that_goes_on_without_its_outlet_is_told_by_words_and_has_no_outlet() -> None:
+    """What else its outlet feeds stays off: to switch it on is for a person to decide."""
+    driver, plug, machine = miswired()
+    await driver.apply(CUT)
+    await driver.read()
+
+    outcomes = [await driver.apply(to(point)) for point in (SLEEP, FULL)]
+
+    assert driver.spec == SPEC
+    assert (outcomes, machine.told) == ([Acknowledged(), Acknowledged()], ["sleep", "full"])
+    assert isinstance(await driver.apply(CUT), Refused)
+    assert plug.orders == [Relay.OFF]
+
+
+async def test_a_machine_that_was_cut_in_vain_is_a_liar_and_counts_as_before() -> None:
+    driver, _, _ = miswired()
+    spec = replace(driver.spec, settle_down_s=10.0)
+    state = truth.observe(spec, DeviceState(), Sample(0.0, await driver.read()), None, 0.0)
+    state = truth.cut(spec, state, 1.0)
+    answer = Sample(1.5, await driver.apply(CUT))
+
+    for at_s in (2.0, 7.0, 12.0):
+        state = truth.observe(spec, state, Sample(at_s, await driver.read()), answer, at_s)
+
+        assert state.worst >= Power(2_900)
+        assert state.truth is not Truth.CONFIRMED
+
+    assert state.truth is Truth.LYING
+
+
+@in_virtual_time
+async def test_the_silence_of_a_machine_that_another_outlet_feeds_is_silence() -> None:
+    driver, plug, machine = miswired()
+    plug.switch_by_hand(Relay.OFF)
+    machine.powered = True
+    await driver.read()
+    await asyncio.sleep(5.0)
+    await driver.read()
+    machine.reachable = False
+
+    with pytest.raises(DriverError, match="does not feed it"):
+        await driver.read()
+    plug.is_on = machine.reachable = True
+    await driver.read()
+
+    assert driver.spec.has_outlet
+
+
+async def test_a_machine_that_was_heard_for_the_moment_that_its_relay_took_is_off_afterwards() -> None:
+    driver, plug, machine = plugged()
+    await driver.apply(CUT)
+    machine.powered, plug.welded = True, True
+    await driver.read()
+    machine.powered, plug.welded = False, False
+
+    assert await driver.read() == DARK
+    assert driver.spec == replace(SPEC, points=(SLEEP, FULL), has_outlet=True)
+
+
+@in_virtual_time
+async def test_a_machine_without_power_is_asked_ever_less_often() -> None:
+    driver, _, machine = plugged()
+    await driver.apply(CUT)
+    asked_s: list[float] = []
+
+    for _ in range(120):
+        before = machine.asked
+        assert await driver.read() == DARK
+        if machine.asked > before:
+            asked_s.append(now_s())
+        await asyncio.sleep(1.0)
+
+    assert asked_s == [0, 5, 15, 35, 65, 95]
+
+
+@in_virtual_time
+async def test_a_machine_without_power_does_not_hold_up_what_its_outlet_says() -> None:
+    driver, _, machine = plugged()
+    await driver.apply(CUT)
+    machine.hangs = True
+
+    assert await driver.read() == DARK
+    assert now_s() < 5.0
 
 
 # A whole one: unmodified LuxOS driver, simulated machine and PDU, real sockets
