@@ -77,7 +77,7 @@ class Watch:
             outcomes={} if self.outcome is None else {device: self.outcome},
         )
         nodes = (Node(id="site", limit=self.limit),)
-        policy = Policy(start_grace_s=0.0, retry_s=TICK_S)
+        policy = Policy(start_grace_s=0.0)
         self.state, plan = step(SiteSpec(name="one", nodes=nodes, policy=policy), self.state, inputs)
         for command in plan.commands:
             self.outcome = Sample(self.now_s, await self.driver.apply(command))
