@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
 from controller.decide.plan import Sample
-from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality, Reading
+from controller.domain.devices import (
+    DeviceKind,
+    DeviceSpec,
+    OperatingPoint,
+    Quality,
+    Reading,
+    draw_by_hash,
+)
 from controller.domain.power import Limit, Power
 
 SETTING_TOLERANCE = 0.02
@@ -17,20 +24,35 @@ A_THOUSAND = 1000
 """... in milliwatts taken for watts, or watts for kilowatts."""
 ASLEEP = 0.5
 """A miner asleep draws no less than this share of its sleep point."""
+HASHES = 0.5
+"""At so much of what its lowest working point makes, a miner's rate is no remainder of an average."""
 AWAKE = 0.08
 """A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
 
 
 def believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
-    """A draw that no such device can have is one in another unit, and an estimate. Where that leaves less
-    than it can draw, another machine may be in its place: then it counts at its ceiling."""
+    """A draw that no such device can have is one in another unit, and an estimate: by its hash where it is
+    too little for that. Where a thousandth is less than it can draw, another machine may be in its place:
+    then it counts at its ceiling."""
     reading = sample.value
-    if reading.draw.watts <= ABSURD * spec.ceiling.watts:
+    if _works_on_nothing(spec, reading):
+        draw = draw_by_hash(reading.rate, found_at(spec, reading), spec.points)
+    elif reading.draw.watts <= ABSURD * spec.ceiling.watts:
         return sample
-    draw = Power.up(reading.draw.watts / A_THOUSAND)
-    if draw > spec.ceiling or draw.watts < _least_possible_w(spec, reading):
-        draw = spec.ceiling
+    else:
+        draw = Power.up(reading.draw.watts / A_THOUSAND)
+        if draw > spec.ceiling or draw.watts < _least_possible_w(spec, reading):
+            draw = spec.ceiling
     return Sample(sample.at_s, replace(reading, draw=draw, quality=Quality.ESTIMATED))
+
+
+def _works_on_nothing(spec: DeviceSpec, reading: Reading) -> bool:
+    """Whether a miner hashes with less than it draws asleep: it tells kilowatts. Where it says it sleeps,
+    its rate may be an average that goes on for a while."""
+    if spec.kind is not DeviceKind.ASIC or len(spec.points) == 1 or set_to(spec, spec.floor, reading):
+        return False
+    little = reading.draw.watts < ASLEEP * spec.floor.power.watts
+    return little and reading.rate >= HASHES * spec.points[1].rate
 
 
 def _least_possible_w(spec: DeviceSpec, reading: Reading) -> float:

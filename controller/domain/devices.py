@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +12,10 @@ from controller.domain.power import NO_LIMIT, Bound, Power
 class DeviceKind(StrEnum):
     ASIC = "asic"
     GPU = "gpu"
+
+
+RATE_WAVERS = 1.1
+"""The rate that firmware tells of the last seconds may be this many times what the machine hashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,22 @@ class OperatingPoint:
         return other is self or (
             other is not None and other.name == self.name and other.power.watts == self.power.watts
         )
+
+
+def draw_by_hash(rate_ths: float, at: OperatingPoint, points: Sequence[OperatingPoint]) -> Power:
+    """An estimate for a machine that tells no watts: standby, and for the hash what `at` needs for it, the
+    point that the machine says it is at; the whole point where nothing hashes, for it may be starting.
+
+    One that hashes more than that point can is at another, whatever it says: it has yet to change, or lies.
+    The strongest of its `points` is then the measure, as it is where a machine at rest hashes. The first of
+    them is standby.
+    """
+    if rate_ths <= 0:
+        return at.power
+    standby_w = points[0].power.watts
+    strongest = max(points, key=lambda point: point.rate)
+    full = at if 0 < rate_ths <= RATE_WAVERS * at.rate else strongest
+    return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
-from controller.domain.devices import OperatingPoint, Reading
+from controller.domain.devices import RATE_WAVERS, OperatingPoint, Reading, draw_by_hash
 from controller.domain.power import Bound, Limit, Power
 from drivers.base import DriverError
 
@@ -24,9 +24,6 @@ SLEEP = "sleep"
 
 RATE_EXPONENT = 0.8
 """Hash rate grows with about this power of the watts (0.75 to 0.82 on machines of several makes)."""
-
-RATE_WAVERS = 1.1
-"""The rate that firmware tells of the last seconds may be this many times what the machine hashes."""
 
 
 class RefusedError(DriverError):
@@ -73,22 +70,6 @@ class Plate:
     @property
     def asleep(self) -> Limit:
         return Limit(self.sleep.power)
-
-
-def draw_by_hash(rate_ths: float, at: OperatingPoint, points: Sequence[OperatingPoint]) -> Power:
-    """An estimate for a machine that tells no watts: standby, and for the hash what `at` needs for it, the
-    point that the machine says it is at; the whole point where nothing hashes, for it may be starting.
-
-    One that hashes more than that point can is at another, whatever it says: it has yet to change, or lies.
-    The strongest of its `points` is then the measure, as it is where a machine at rest hashes. The first of
-    them is standby.
-    """
-    if rate_ths <= 0:
-        return at.power
-    standby_w = points[0].power.watts
-    strongest = max(points, key=lambda point: point.rate)
-    full = at if 0 < rate_ths <= RATE_WAVERS * at.rate else strongest
-    return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)
 
 
 def allowed_draw(limit: Bound, rate_ths: float, points: Sequence[OperatingPoint], plate: Plate) -> Power:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import Any, ClassVar
 
-from controller.domain.devices import OperatingPoint, Quality, Reading
+from controller.domain.devices import OperatingPoint, Quality, Reading, draw_by_hash
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from drivers.asic.adapter import (
     SLEEP,
@@ -19,7 +19,6 @@ from drivers.asic.adapter import (
     Plate,
     RefusedError,
     Sample,
-    draw_by_hash,
     hottest,
     mac_address,
     number,

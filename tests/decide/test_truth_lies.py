@@ -170,6 +170,25 @@ def test_a_draw_in_another_unit_is_an_estimate_in_watts_and_the_machine_is_still
     assert see(device(FULL), reading(draw_w=7_400, setting_w=3_500)).draw == Power(7_400)
 
 
+@pytest.mark.parametrize(("setting_w", "drawn_w"), [(3_500, 3_500), (None, 3_500), (2_400, 3_500), (30, 4)])
+def test_a_miner_that_tells_kilowatts_counts_by_its_hash_unless_it_says_that_it_sleeps(
+    setting_w: int | None, drawn_w: int
+) -> None:
+    absurd = replace(reading(draw_w=4, setting_w=setting_w), rate=200.0)
+
+    assert see(device(FULL), absurd).draw == Power(drawn_w)
+    assert see(device(FULL), replace(absurd, rate=70.0)).draw == Power(4)
+    assert see(device(FULL), replace(absurd, draw=Power(15))).draw == Power(15)
+
+
+def test_a_start_that_shows_in_kilowatts_is_not_given_up_as_one_in_vain() -> None:
+    begun = told(FULL, SLEEP)
+
+    state = see(begun, replace(reading(draw_w=4, setting_w=3_500), rate=200.0))
+
+    assert state.truth is Truth.CONFIRMED
+
+
 @pytest.mark.parametrize("setting_w", [None, 30, 9_900])
 def test_a_machine_that_draws_three_times_its_ceiling_is_not_taken_to_draw_ten_watts(
     setting_w: int | None,

@@ -27,9 +27,9 @@ from controller.domain.devices import (
     Refused,
     SetPoint,
     ZoneReading,
+    draw_by_hash,
 )
 from controller.domain.power import Limit, Power
-from drivers.asic.adapter import draw_by_hash
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerReport
 from simulators.plant import Plant
