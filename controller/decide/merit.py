@@ -14,7 +14,7 @@ from controller.decide.plan import Grant, Plan, Reason
 from controller.decide.value import RETUNE_ASIC_S, RETUNE_GPU_S, Valuation, Work, floor_index
 from controller.decide.value import leaving as leaving_of
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
-from controller.domain.jobs import JobState, OnShortage, QueueReading
+from controller.domain.jobs import Job, JobState, OnShortage, QueueReading
 from controller.domain.power import Power
 
 UNSHEDDABLE = frozenset({Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING})
@@ -126,9 +126,8 @@ def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Meri
 
 def _money(spec: DeviceSpec, now: OperatingPoint, valuation: Valuation, work: Work | None) -> _Money:
     here = _earned(spec, now, valuation, work)
-    premium = 0.0
-    if work is not None and work.state is JobState.RUNNING and now != spec.floor:
-        premium = leaving_of(work.job)
+    stopped = _stopped_at_floor(spec, work)
+    premium = leaving_of(stopped) if stopped is not None and now != spec.floor else 0.0
     lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=premium)
     points = _points(spec, work)
     higher = [
@@ -178,7 +177,7 @@ def _shed(
     """The least that a kWh taken from here costs: what keeps a job where it is included, and the output that
     a device loses by going to a lower point than it is at, and a miner by being started again."""
     lower = [point for point in _points(spec, work) if point.power < now.power]
-    if lower == [spec.floor] and _protected(work):
+    if lower == [spec.floor] and _protected(_stopped_at_floor(spec, work)):
         return math.inf
     asic = spec.kind is DeviceKind.ASIC
     retuned = min(1.0, (RETUNE_ASIC_S if asic else RETUNE_GPU_S) / valuation.shed_s)
@@ -194,8 +193,15 @@ def _shed(
     return min(costs, default=None)
 
 
-def _protected(work: Work | None) -> bool:
-    return work is not None and work.state is JobState.RUNNING and work.job.on_shortage is OnShortage.PROTECT
+def _stopped_at_floor(spec: DeviceSpec, work: Work | None) -> Job | None:
+    """The job that runs here, where the floor does not feed it: it is set aside when its GPU goes there."""
+    if work is None or work.state is not JobState.RUNNING or floor_index(spec, work.job) == 0:
+        return None
+    return work.job
+
+
+def _protected(job: Job | None) -> bool:
+    return job is not None and job.on_shortage is OnShortage.PROTECT
 
 
 def _leaving(
@@ -210,7 +216,8 @@ def _leaving(
     if now == spec.floor:
         return 0.0, ""
     restart_usd = _output(spec, now, valuation, work) * spec.restart_s / 3600
-    if work is None or work.state is not JobState.RUNNING:
+    stopped = _stopped_at_floor(spec, work)
+    if stopped is None:
         return restart_usd, "restart" if restart_usd > 0 else ""
     lost_usd = restart_usd + premium_usd_per_hour * valuation.horizon_s / 3600
-    return math.inf if _protected(work) else lost_usd, LEFT[work.job.on_shortage]
+    return math.inf if _protected(stopped) else lost_usd, LEFT[stopped.on_shortage]

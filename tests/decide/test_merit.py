@@ -17,7 +17,7 @@ from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.grid import Link
-from controller.domain.jobs import OnShortage, QueueReading
+from controller.domain.jobs import FlexTier, OnShortage, QueueReading
 from controller.domain.power import NO_LIMIT, Power
 from controller.domain.site import Prices
 from tests.decide.builders import (
@@ -174,6 +174,18 @@ def test_a_protected_job_may_still_give_what_its_tier_allows() -> None:
 
     assert found.shed_usd_per_kwh is not None
     assert found.shed_usd_per_kwh < 2.0
+
+
+@pytest.mark.parametrize("on_shortage", OnShortage)
+def test_a_job_that_its_floor_feeds_costs_no_more_than_output_to_go_there(on_shortage: OnShortage) -> None:
+    fed = gpu(points=tuple(replace(point, rate=0.5 + point.rate / 2) for point in GPU_POINTS))
+    work = job(usd=2.0, flex=FlexTier.BROAD, on_shortage=on_shortage)
+
+    (found,) = order([fed], [fed.points[1]], queue(working(work, "g"))).values()
+
+    lost_usd = 2.0 * (fed.points[1].rate - fed.floor.rate * (1 - 2 / 900))
+    assert found.shed_usd_per_kwh == pytest.approx(lost_usd / 0.1 - 0.05)
+    assert (found.leaving, found.leaving_usd) == ("", 0.0)
 
 
 def test_a_gpu_whose_job_is_gone_gives_its_watts_for_less_than_nothing() -> None:
