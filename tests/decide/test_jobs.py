@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,11 @@ from tests.decide.builders import (
     NOW_S,
     at_point,
     device,
+    event,
     gpu,
     inputs,
     job,
+    miner,
     node,
     queue,
     running,
@@ -539,3 +542,89 @@ def test_many_jobs_without_watts_are_set_aside_in_one_tick() -> None:
     world.run(15)
 
     assert len(gpus.busy) == (10_000 - 30 * 200) // (700 - 200)
+
+
+# Jobs that cannot be fed, and those beside them
+
+ASIDE = (JobAction.SUSPEND, JobAction.REQUEUE)
+FLOOR_FEEDS = tuple(
+    replace(point, rate=rate)
+    for point, rate in zip(GPU_POINTS, (0.55, 0.70, 0.80, 0.90, 0.96, 1.0), strict=True)
+)
+"""As H100s that train: at 200 of 700 W they have more than half of their throughput."""
+
+
+def at_work(*queues: Queue) -> set[str]:
+    return {
+        status.job.id for one in queues for status in one.jobs.values() if status.state is JobState.RUNNING
+    }
+
+
+def set_aside(jobs_queue: Queue) -> list[str]:
+    return [command.job for command in jobs_queue.told if command.action in ASIDE]
+
+
+def farm(gpus: int, *jobs: Job, limit_w: int | None = None, miners: int = 0, **gpu_is: Any) -> World:
+    names = tuple(f"g{at}" for at in range(gpus))
+    jobs_queue = Queue("q", names)
+    for one in jobs:
+        jobs_queue.submit(one)
+    machines = [asleep(gpu(name, **gpu_is)) for name in names]
+    machines += [asleep(miner(f"m{at}", dwell_s=60.0)) for at in range(miners)]
+    return World(site(limit_w=limit_w, meter="main"), machines, queues=[jobs_queue])
+
+
+def test_a_running_job_is_not_set_aside_for_a_dearer_one_that_cannot_be_fed_all_the_same() -> None:
+    """600 W above the floors: the running job needs 400 of them, the one that waits 800."""
+    world = farm(4, job("runs", gpus=2, usd=2.0, on_shortage=OnShortage.SUSPEND), limit_w=4 * 200 + 600)
+    jobs_queue = world.queues["q"]
+    world.run(60)
+
+    jobs_queue.submit(job("waits", gpus=2, usd=4.0, flex=FlexTier.SLIGHT))
+    world.run(120)
+
+    assert set_aside(jobs_queue) == []
+    assert at_work(jobs_queue) == {"runs"}
+
+
+def test_a_job_is_not_started_and_requeued_for_ever_beside_one_that_can_never_be_fed() -> None:
+    world = farm(6, job("runs", gpus=2, usd=2.0), limit_w=6 * 200 + 800, dwell_s=5.0)
+    jobs_queue = world.queues["q"]
+    world.run(60)
+
+    jobs_queue.submit(job("waits", gpus=2, usd=20.0, flex=FlexTier.RIGID))
+    world.run(200)
+
+    assert len(set_aside(jobs_queue)) <= 1
+
+
+@pytest.mark.parametrize("on_shortage", [OnShortage.PROTECT, OnShortage.REQUEUE])
+def test_a_job_whose_floor_feeds_it_does_not_take_the_watts_that_another_needs_to_run(
+    on_shortage: OnShortage,
+) -> None:
+    """600 W: one job runs on 200 W, the other one on 400. Both can run."""
+    fed = job("fed", usd=1.0, flex=FlexTier.BROAD, on_shortage=on_shortage)
+    world = farm(2, fed, job("other", usd=0.9, flex=FlexTier.MODERATE), points=FLOOR_FEEDS)
+    world.run(60)
+    assert at_work(world.queues["q"]) == {"fed", "other"}
+
+    world.events = (event(limit_w=600, start_s=world.now_s),)
+    world.run(60)
+
+    assert at_work(world.queues["q"]) == {"fed", "other"}
+
+
+def two_queues(first: Job, second: Job) -> tuple[Queue, Queue]:
+    queues = Queue("a", ("g0",)), Queue("b", ("g0",))
+    queues[0].submit(first)
+    queues[1].submit(second)
+    World(site(), [asleep(gpu("g0"))], queues=queues).run(60)
+    return queues
+
+
+def test_a_job_that_is_worth_nothing_keeps_no_other_queue_from_the_gpu_it_waits_for() -> None:
+    assert at_work(*two_queues(job("worthless", usd=0.0), job("dear", usd=9.0))) == {"dear"}
+
+
+def test_of_two_queues_that_offer_one_gpu_the_dearer_job_has_it_whatever_they_are_called() -> None:
+    assert at_work(*two_queues(job("cheap", usd=0.5), job("dear", usd=9.0))) == {"dear"}
