@@ -59,7 +59,13 @@ class Feeding:
         row = self._seen.fleet.row
         rows = {gpu: row[gpu] for job in short for gpu in job.gpus if gpu in row}
         holding = {gpu for gpu, at in rows.items() if then[at] > 0}
-        dropped = jobs.to_set_aside(short, holding, {gpu: int(blocked_by[at]) for gpu, at in rows.items()})
+        nodes = {
+            gpu: self._nodes(rows[gpu], int(then[rows[gpu]]), int(blocked_by[rows[gpu]]))
+            for job in short
+            for gpu in job.gpus
+            if gpu in holding or not self._has_enough(then, gpu, job)
+        }
+        dropped = jobs.to_set_aside(short, holding, nodes)
         leaving = {job.id: job for job in dropped}
         self._aside |= leaving
         self.kept = [job for job in self.kept if job.id not in leaving]
@@ -84,6 +90,12 @@ class Feeding:
     def _whole(self, gpu: str, job: Job) -> Power:
         """What the job needs on as many of these GPUs as it wants."""
         return Power(least(self._seen, gpu, job).watts * job.gpus)
+
+    def _nodes(self, row: int, then: int, blocked_by: int) -> Sequence[int]:
+        """Where a GPU holds watts, or else where it waits for them: at no node if nothing helps."""
+        if then > 0:
+            return self._seen.tree.paths[self._seen.fleet.node[row]]
+        return (blocked_by if blocked_by >= 0 else self._seen.tree.none,)
 
     def _has_enough(self, then: Ints, gpu: str, placement: Placement) -> bool:
         """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""

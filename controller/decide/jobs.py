@@ -132,25 +132,27 @@ def queued(placements: Iterable[Placement]) -> dict[str, tuple[str, ...]]:
 
 
 def to_set_aside(
-    short: Sequence[Placement], holding: Collection[str], blocked_by: Mapping[str, int]
+    short: Sequence[Placement], holding: Collection[str], nodes: Mapping[str, Sequence[int]]
 ) -> Sequence[Placement]:
-    """Which of the jobs that lack watts give way first. `holding` are the GPUs above their floor, and
-    `blocked_by` the node in the way of each that is stopped by one.
+    """Which of the jobs that lack watts give way first. `holding` are the GPUs above their floor; `nodes` are
+    those above each of these, and the one in the way of each other GPU that lacks watts.
 
-    Of those that hold watts the cheapest at each node: what it gives back may be enough for the others there.
-    If none does, all of them, as nothing is gained by trying one after the other.
+    Of those that hold watts the cheapest at each full node: what it gives back may be enough for the others
+    there, and at all nodes above. If none does, all of them, as nothing is gained by trying one after the
+    other.
     """
     fed = [placement for placement in short if any(gpu in holding for gpu in placement.gpus)]
     if not fed:
         return short
+    at = {placement.id: {node for gpu in placement.gpus for node in nodes.get(gpu, ())} for placement in fed}
+    full = {node for one in fed for gpu in one.gpus if gpu not in holding for node in nodes.get(gpu, ())}
     first: list[Placement] = []
-    served: set[int | None] = set()
-    for placement in sorted(fed, key=_first_to_give_way):
-        nodes = {blocked_by.get(gpu) for gpu in placement.gpus if gpu not in holding} or {None}
-        if served.isdisjoint(nodes):
-            first.append(placement)
-            served |= nodes
-    return first
+    served: set[int] = set()
+    for node in sorted(full, reverse=True):  # parents come last
+        if node not in served:
+            first.append(min((one for one in fed if node in at[one.id]), key=_first_to_give_way))
+            served |= at[first[-1].id]
+    return first or [min(fed, key=_first_to_give_way)]
 
 
 def _first_to_give_way(placement: Placement) -> tuple[bool, bool, float, str]:

@@ -190,11 +190,18 @@ def test_jobs_that_wait_at_different_nodes_give_way_one_at_each() -> None:
         name: placement(job(name, usd=usd, gpus=2), f"{name}0", f"{name}1") for name, usd in JOBS.items()
     }
     holding = {f"{name}0" for name in JOBS}
-    blocked_by = {"a1": 1, "b1": 1, "c1": 2}
+    nodes = {"a0": (1, 0), "b0": (1, 0), "c0": (2, 0), "a1": (1,), "b1": (1,), "c1": (2,)}
 
-    given = to_set_aside([*halves.values()], holding, blocked_by)
+    given = to_set_aside([*halves.values()], holding, nodes)
 
-    assert given == [halves["b"], halves["c"]]
+    assert given == [halves["c"], halves["b"]]
+
+
+def test_nobody_gives_way_at_a_node_below_which_another_does_already() -> None:
+    cheap, dear = (placement(job(name, usd=JOBS[name], gpus=2), f"{name}0", f"{name}1") for name in "bc")
+    nodes = {"b0": (1, 0), "b1": (0,), "c0": (2, 0), "c1": (2,)}
+
+    assert to_set_aside([cheap, dear], {"b0", "c0"}, nodes) == [dear]
 
 
 def test_jobs_of_which_none_holds_watts_give_way_together() -> None:
@@ -596,6 +603,25 @@ def test_a_job_is_not_started_and_requeued_for_ever_beside_one_that_can_never_be
     world.run(200)
 
     assert len(set_aside(jobs_queue)) <= 1
+
+
+def test_a_running_job_is_not_requeued_for_one_that_a_breaker_elsewhere_can_never_feed() -> None:
+    names = ("g0", "g1", "g2", "g3")
+    jobs_queue = Queue("q", names)
+    jobs_queue.submit(job("runs", gpus=2, usd=2.0))
+    small = node("small", limit_w=300)
+    machines = [*(asleep(gpu(name)) for name in names[:3]), asleep(gpu("g3", "small"))]
+    world = World(site(small, limit_w=4 * 200 + 800), machines, queues=[jobs_queue])
+    world.run(60)
+
+    jobs_queue.submit(job("waits", gpus=2, usd=20.0, flex=FlexTier.RIGID))
+    world.run(60)
+    changes = world.changes()
+    world.run(60)
+
+    assert set_aside(jobs_queue) == []
+    assert at_work(jobs_queue) == {"runs"}
+    assert world.changes() == changes
 
 
 @pytest.mark.parametrize("on_shortage", [OnShortage.PROTECT, OnShortage.REQUEUE])
