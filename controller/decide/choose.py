@@ -137,7 +137,7 @@ def choose(
     choosing = Choosing(seen, limits, valuation, may, before)
     feeding = Feeding(seen, may, queues, placed)
     dwells = True
-    while True:  # it ends: each second time a job leaves, or a GPU is no longer tried for as much
+    while True:  # it ends: each second time a job leaves, and only a few times one comes back
         working = jobs.work_of(feeding.kept)
         found, allocation = choosing.allocated(working, dwells=dwells)
         then = np.where(may.obeys, found.point[found.start[:-1] + allocation.index], -1)

@@ -1,11 +1,12 @@
 """Which jobs have their watts: whichever has not is tried on other GPUs, or set aside, until all others have.
 
-What was too much for one GPU is too much for all that the same node feeds, so jobs do not take turns.
+What was too much for a node is too much for all GPUs that it feeds, so jobs do not take turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -37,11 +38,13 @@ class Feeding:
         self._seen = seen
         self._queues = queues
         self._usable = _usable(seen, may) if queues else {}
-        self._too_hot = _too_hot(seen, may, self._usable)
-        self._too_much: dict[str, Power] = {}
-        """What jobs needed on all of their GPUs that this GPU could not be one of."""
+        self._beyond = _too_hot(seen, may, self._usable)
+        """The lowest power that a GPU cannot have, whatever its nodes carry."""
+        self._too_much_w: dict[int, int] = {}
+        """What a job needed above the floors of its GPUs below a node that could not give it, by node."""
         self._aside: dict[str, Placement] = {}
         self._tries = 0
+        self.kept: list[Placement] = []
         self.kept = self._place(placed)
 
     @property
@@ -56,15 +59,13 @@ class Feeding:
     def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints) -> None:
         """Set aside who is in each other's way, and try it elsewhere. `blocked_by` is the node in the way of
         each device, by row."""
-        row = self._seen.fleet.row
-        rows = {gpu: row[gpu] for job in short for gpu in job.gpus if gpu in row}
-        holding = {gpu for gpu, at in rows.items() if then[at] > 0}
-        nodes = {
-            gpu: self._nodes(rows[gpu], int(then[rows[gpu]]), int(blocked_by[rows[gpu]]))
-            for job in short
-            for gpu in job.gpus
-            if gpu in holding or not self._has_enough(then, gpu, job)
-        }
+        row, none = self._seen.fleet.row, self._seen.tree.none
+        in_the_way = np.where(blocked_by < 0, none, blocked_by)
+        gpus = {gpu for job in short for gpu in job.gpus if gpu in row}
+        holding = {gpu for gpu in gpus if then[row[gpu]] > 0}
+        lacking = {gpu for job in short for gpu in job.gpus if not self._has_enough(then, gpu, job)} - holding
+        nodes = {gpu: self._above(gpu) for gpu in holding}
+        nodes |= {gpu: (int(in_the_way[row[gpu]]),) for gpu in lacking}
         dropped = jobs.to_set_aside(short, holding, nodes)
         leaving = {job.id: job for job in dropped}
         self._aside |= leaving
@@ -72,30 +73,46 @@ class Feeding:
         self._tries += 1
         if self._tries > OTHER_TRIES:
             return
-        spare = self._usable.keys() - jobs.work_of(self.kept)
+        given_back = {gpu for job in dropped for gpu in job.gpus if gpu in holding}
+        for node in {node for gpu in given_back for node in nodes[gpu]}:
+            self._too_much_w.pop(node, None)
         for job in dropped:
-            for gpu in job.gpus:
-                if not self._has_enough(then, gpu, job):
-                    self._rule_out(spare, gpu, job.status.job, int(blocked_by[row[gpu]]))
+            self._rule_out(job, {gpu: nodes[gpu][0] for gpu in job.gpus if gpu in lacking})
         again = self._place(jobs.queued(self.kept))
         self.kept = [job for job in again if job.id not in self._aside or not job.status.gpus]
 
     def _place(self, before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
-        return list(jobs.place(self._queues, self._usable, before, self._may))
+        """Whoever is kept stays where it is."""
+        kept = {job.id for job in self.kept}
 
-    def _may(self, gpu: str, job: Job) -> bool:
-        cool = gpu not in self._too_hot or least(self._seen, gpu, job) < self._too_hot[gpu]
-        return cool and (gpu not in self._too_much or self._whole(gpu, job) < self._too_much[gpu])
+        def may(job: Placement) -> Callable[[str], bool]:
+            return self._may(job.status.job) if job.id not in kept else lambda gpu: True
 
-    def _whole(self, gpu: str, job: Job) -> Power:
-        """What the job needs on as many of these GPUs as it wants."""
-        return Power(least(self._seen, gpu, job).watts * job.gpus)
+        return list(jobs.place(self._queues, self._usable, before, may))
 
-    def _nodes(self, row: int, then: int, blocked_by: int) -> Sequence[int]:
-        """Where a GPU holds watts, or else where it waits for them: at no node if nothing helps."""
-        if then > 0:
-            return self._seen.tree.paths[self._seen.fleet.node[row]]
-        return (blocked_by if blocked_by >= 0 else self._seen.tree.none,)
+    def _may(self, job: Job) -> Callable[[str], bool]:
+        """Which GPUs a job may have, asked for one by one: it counts what those take that it lets through."""
+        taken_w = Counter[int]()
+
+        def may(gpu: str) -> bool:
+            if gpu in self._beyond and least(self._seen, gpu, job) >= self._beyond[gpu]:
+                return False
+            full = self._too_much_w.keys() & self._above(gpu)
+            needs_w = self._needs_w(gpu, job) if full else 0
+            if any(taken_w[node] + needs_w >= self._too_much_w[node] for node in full):
+                return False
+            taken_w.update(dict.fromkeys(full, needs_w))
+            return True
+
+        return may
+
+    def _above(self, gpu: str) -> Sequence[int]:
+        fleet = self._seen.fleet
+        return self._seen.tree.paths[fleet.node[fleet.row[gpu]]]
+
+    def _needs_w(self, gpu: str, job: Job) -> int:
+        """What the job needs of this GPU above its floor."""
+        return least(self._seen, gpu, job).watts - self._seen.spec(gpu).floor.power.watts
 
     def _has_enough(self, then: Ints, gpu: str, placement: Placement) -> bool:
         """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
@@ -105,14 +122,18 @@ class Feeding:
         given = self._seen.fleet.specs[row].points[int(then[row])]
         return given.power >= least(self._seen, gpu, placement.status.job)
 
-    def _rule_out(self, gpus: Iterable[str], gpu: str, job: Job, node: int) -> None:
-        """What the job needs is too much for the GPU, and for all others below the node in its way. One that
-        needs less in all may fit."""
-        fleet, paths = self._seen.fleet, self._seen.tree.paths
-        needs = self._whole(gpu, job)
-        for other in gpus:
-            if other == gpu or (node >= 0 and node in paths[fleet.node[fleet.row[other]]]):
-                self._too_much[other] = min(needs, self._too_much.get(other, needs))
+    def _rule_out(self, placement: Placement, lacking: Mapping[str, int]) -> None:
+        """The node in the way of a GPU cannot give the job more there than it feeds already. If there is no
+        such node, it is the GPU that cannot have as much."""
+        job = placement.status.job
+        too_much_w = {node: self._needs_w(gpu, job) for gpu, node in lacking.items()}
+        for gpu in self._seen.fleet.row.keys() & set(placement.gpus) - lacking.keys():
+            for node in too_much_w.keys() & self._above(gpu):
+                too_much_w[node] += self._needs_w(gpu, job)
+        for node, watts in too_much_w.items():
+            self._too_much_w[node] = min(watts, self._too_much_w.get(node, watts))
+        for gpu in (gpu for gpu, node in lacking.items() if node == self._seen.tree.none):
+            self._beyond[gpu] = min(needs := least(self._seen, gpu, job), self._beyond.get(gpu, needs))
 
 
 def least(seen: Snapshot, gpu: str, job: Job) -> Power:

@@ -13,7 +13,6 @@ from itertools import islice
 from controller.decide.value import Work
 from controller.domain.jobs import (
     FlexTier,
-    Job,
     JobAction,
     JobCommand,
     JobState,
@@ -52,12 +51,12 @@ def place(
     queues: Iterable[QueueReading],
     usable: Mapping[str, bool],
     before: Mapping[str, tuple[str, ...]],
-    may: Callable[[str, Job], bool],
+    may: Callable[[Placement], Callable[[str], bool]],
 ) -> tuple[Placement, ...]:
     """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first.
 
     `usable` tells of each such GPU whether it comes up as told. A queued job stays with the GPUs it had
-    `before`, which are being raised for it. It goes only to those that it `may` have: by its flex tier.
+    `before`, which are being raised for it. It goes only to those that it `may` have, asked for one by one.
     """
     queues = sorted(queues, key=lambda queue: queue.queue)
     placed = [
@@ -81,8 +80,8 @@ def place(
     moving: list[Placement] = []
     for placement in queued:
         job, had = placement.status.job, before.get(placement.id, ())
-        offered = offers[placement.queue].issuperset(had)
-        if offered and len(had) == job.gpus and all(free.get(gpu) and may(gpu, job) for gpu in had):
+        offered, fits = offers[placement.queue].issuperset(had), may(placement)
+        if offered and len(had) == job.gpus and all(free.get(gpu) and fits(gpu) for gpu in had):
             placed.append(_put(placement, had, free))
         else:
             moving.append(placement)
@@ -93,7 +92,7 @@ def _placed_anew(
     moving: Iterable[Placement],
     offers: Mapping[str, frozenset[str]],
     free: dict[str, bool],
-    may: Callable[[str, Job], bool],
+    may: Callable[[Placement], Callable[[str], bool]],
 ) -> Iterator[Placement]:
     """Takes the GPUs that it gives out of `free`. What asks as much as one that found no place finds none."""
     hopeless: set[tuple[str, int, FlexTier]] = set()
@@ -102,7 +101,8 @@ def _placed_anew(
         asks = (placement.queue, job.gpus, job.flex)
         if asks in hopeless:
             continue
-        gpus = tuple(islice((gpu for gpu in free if gpu in offer and may(gpu, job)), job.gpus))
+        fits = may(placement)
+        gpus = tuple(islice((gpu for gpu in free if gpu in offer and fits(gpu)), job.gpus))
         if len(gpus) == job.gpus:
             yield _put(placement, gpus, free)
         else:

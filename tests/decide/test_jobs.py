@@ -52,7 +52,10 @@ def where(
     before: dict[str, tuple[str, ...]] | None = None,
     may: Callable[[str, Job], bool] = lambda gpu, job: True,
 ) -> dict[str, tuple[str, ...]]:
-    placed = place(queues, FREE if usable is None else usable, before or {}, may)
+    def fits(placement: Placement) -> Callable[[str], bool]:
+        return lambda gpu: may(gpu, placement.status.job)
+
+    placed = place(queues, FREE if usable is None else usable, before or {}, fits)
     return {placement.status.job.id: placement.gpus for placement in placed}
 
 
@@ -622,6 +625,31 @@ def test_a_running_job_is_not_requeued_for_one_that_a_breaker_elsewhere_can_neve
     assert set_aside(jobs_queue) == []
     assert at_work(jobs_queue) == {"runs"}
     assert world.changes() == changes
+
+
+def test_small_jobs_in_which_two_gpus_fit_are_started_behind_one_that_no_gpu_can_feed() -> None:
+    """No GPU may have 700 W. Both may have the 400 W that the job of two needs."""
+    jobs_queue = Queue("q", ("g0", "g1"))
+    jobs_queue.submit(job("hungry", gpus=1, usd=9.0, flex=FlexTier.RIGID))
+    jobs_queue.submit(job("modest", gpus=2, usd=1.0))
+    breakers = (node("n0", limit_w=600), node("n1", limit_w=600))
+    world = World(site(*breakers), [asleep(gpu("g0", "n0")), asleep(gpu("g1", "n1"))], queues=[jobs_queue])
+
+    world.run(120)
+
+    assert at_work(jobs_queue) == {"modest"}
+
+
+def test_a_job_of_two_gpus_is_started_where_a_breaker_can_feed_one_and_another_breaker_the_other() -> None:
+    jobs_queue = Queue("q", ("g0", "g1", "g2"))
+    jobs_queue.submit(job("two", gpus=2, usd=9.0, flex=FlexTier.RIGID))
+    half = node("half", limit_w=2 * 200 + 550)
+    machines = [asleep(gpu("g0", "half")), asleep(gpu("g1", "half")), asleep(gpu("g2"))]
+    world = World(site(half), machines, queues=[jobs_queue])
+
+    world.run(120)
+
+    assert at_work(jobs_queue) == {"two"}
 
 
 @pytest.mark.parametrize("on_shortage", [OnShortage.PROTECT, OnShortage.REQUEUE])
