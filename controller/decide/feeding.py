@@ -73,6 +73,9 @@ class Feeding:
         self._tries += 1
         if self._tries > OTHER_TRIES:
             return
+        if any(holding.intersection(job.gpus) for job in dropped if not job.status.gpus):
+            # Who holds its GPUs is not placed again as others are, and may have given way to these in vain.
+            self._aside = {job.id: job for job in self._aside.values() if not job.status.gpus} | leaving
         given_back = {gpu for job in dropped for gpu in job.gpus if gpu in holding}
         for node in {node for gpu in given_back for node in nodes[gpu]}:
             self._too_much_w.pop(node, None)

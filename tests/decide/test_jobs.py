@@ -597,6 +597,18 @@ def test_a_running_job_is_not_set_aside_for_a_dearer_one_that_cannot_be_fed_all_
     assert at_work(jobs_queue) == {"runs"}
 
 
+def test_a_suspended_job_is_resumed_where_the_dearer_one_that_waits_cannot_be_fed() -> None:
+    world = farm(4, limit_w=4 * 200 + 600)
+    jobs_queue = world.queues["q"]
+    suspended = job("holds", gpus=2, usd=2.0, on_shortage=OnShortage.SUSPEND)
+    jobs_queue.jobs["holds"] = JobStatus(job=suspended, state=JobState.SUSPENDED, gpus=("g0", "g1"))
+    jobs_queue.submit(job("waits", gpus=2, usd=4.0, flex=FlexTier.SLIGHT))
+
+    world.run(120)
+
+    assert at_work(jobs_queue) == {"holds"}
+
+
 def test_a_job_is_not_started_and_requeued_for_ever_beside_one_that_can_never_be_fed() -> None:
     world = farm(6, job("runs", gpus=2, usd=2.0), limit_w=6 * 200 + 800, dwell_s=5.0)
     jobs_queue = world.queues["q"]
