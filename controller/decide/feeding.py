@@ -49,7 +49,7 @@ class Feeding:
 
     @property
     def aside(self) -> tuple[Placement, ...]:
-        """The jobs that lack watts wherever they were tried."""
+        """The jobs that lack watts wherever they were tried, or could not use them."""
         return tuple(job for job in self._aside.values() if job not in self.kept)
 
     def short(self, then: Ints) -> list[Placement]:
@@ -81,17 +81,22 @@ class Feeding:
             self._too_much_w.pop(node, None)
         for job in dropped:
             self._rule_out(job, {gpu: nodes[gpu][0] for gpu in job.gpus if gpu in lacking})
-        again = self._place(jobs.queued(self.kept))
-        self.kept = [job for job in again if job.id not in self._aside or not job.status.gpus]
+        self.kept = self._place(jobs.queued(self.kept))
 
     def _place(self, before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
-        """Whoever is kept stays where it is."""
+        """Whoever is kept stays where it is; who holds its GPUs and was set aside is not tried elsewhere."""
         kept = {job.id for job in self.kept}
 
         def may(job: Placement) -> Callable[[str], bool]:
             return self._may(job.status.job) if job.id not in kept else lambda gpu: True
 
-        return list(jobs.place(self._queues, self._usable, before, may))
+        found = jobs.place(self._queues, self._usable, before, may)
+        self._aside |= {job.id: job for job in found if not self._may_begin(job)}
+        return [job for job in found if job.id not in self._aside or not job.status.gpus]
+
+    def _may_begin(self, job: Placement) -> bool:
+        """For a job that does not run no watts are kept while one of its GPUs cannot be raised."""
+        return job.status.state not in jobs.BEGUN_BY or self._usable.keys() >= set(job.gpus)
 
     def _may(self, job: Job) -> Callable[[str], bool]:
         """Which GPUs a job may have, asked for one by one: it counts what those take that it lets through."""

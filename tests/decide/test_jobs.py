@@ -365,7 +365,7 @@ def test_a_queue_may_name_a_gpu_the_site_does_not_have() -> None:
     assert [(order.job, order.gpus) for order in plan.job_commands] == [("b", ("g0",))]
 
 
-def test_a_suspended_job_on_a_gpu_that_the_site_does_not_have_is_not_resumed() -> None:
+def test_a_suspended_job_on_a_gpu_that_the_site_does_not_have_is_not_resumed_and_has_no_watts() -> None:
     aside = replace(working(job(), "g0", "elsewhere"), state=JobState.SUSPENDED)
     state = running({"g0": device(GPU_POINTS[5])})
 
@@ -375,7 +375,7 @@ def test_a_suspended_job_on_a_gpu_that_the_site_does_not_have_is_not_resumed() -
         inputs(gpu("g0"), readings=[at_point(gpu("g0"), GPU_POINTS[5])], queues=(queue(aside),)),
     )
 
-    assert plan.job_commands == ()
+    assert (plan.job_commands, told(plan)) == ((), {"g0": "200w"})
 
 
 def test_a_job_that_one_gpu_cannot_feed_is_tried_on_the_others() -> None:
@@ -678,6 +678,19 @@ def test_a_job_whose_floor_feeds_it_does_not_take_the_watts_that_another_needs_t
     world.run(60)
 
     assert at_work(world.queues["q"]) == {"fed", "other"}
+
+
+def test_a_suspended_job_of_which_a_gpu_died_holds_no_watts_that_a_miner_could_use() -> None:
+    """5.6 kW: with the seven other GPUs at their floor and the dead one at its ceiling, a miner needs 3.5."""
+    world = farm(8, job("j", gpus=8, on_shortage=OnShortage.SUSPEND), limit_w=5_600, miners=1)
+    world.run(60)
+    world.events = (event(limit_w=1_700, start_s=world.now_s, end_s=world.now_s + 60),)
+    world.run(60)
+    world.machines["g7"].silent = True
+
+    world.run(600)
+
+    assert world.machines["m0"].at.name == "full"
 
 
 def two_queues(first: Job, second: Job) -> tuple[Queue, Queue]:
