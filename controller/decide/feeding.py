@@ -38,6 +38,7 @@ class Feeding:
         self._seen = seen
         self._queues = queues
         self._usable = _usable(seen, may) if queues else {}
+        self._open = self._usable.keys() - jobs.busy(queues)
         self._beyond = _too_hot(seen, may, self._usable)
         """The lowest power that a GPU cannot have, whatever its nodes carry."""
         self._too_much_w: dict[int, int] = {}
@@ -95,8 +96,9 @@ class Feeding:
         return [job for job in found if job.id not in self._aside or not job.status.gpus]
 
     def _may_begin(self, job: Placement) -> bool:
-        """For a job that does not run no watts are kept while one of its GPUs cannot be raised."""
-        return job.status.state not in jobs.BEGUN_BY or self._usable.keys() >= set(job.gpus)
+        """No watts are for a job that does not run while one of its GPUs cannot be raised, or works for
+        another."""
+        return job.status.state not in jobs.BEGUN_BY or self._open.issuperset(job.gpus)
 
     def _may(self, job: Job) -> Callable[[str], bool]:
         """Which GPUs a job may have, asked for one by one: it counts what those take that it lets through."""

@@ -124,6 +124,12 @@ def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
     }
 
 
+def busy(queues: Iterable[QueueReading]) -> frozenset[str]:
+    """The GPUs on which a job runs."""
+    running = (status for queue in queues for status in queue.jobs if status.state is JobState.RUNNING)
+    return frozenset(gpu for status in running for gpu in status.gpus)
+
+
 def queued(placements: Iterable[Placement]) -> dict[str, tuple[str, ...]]:
     """The GPUs of each job that still waits for them."""
     return {

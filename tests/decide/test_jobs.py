@@ -707,3 +707,14 @@ def test_a_job_that_is_worth_nothing_keeps_no_other_queue_from_the_gpu_it_waits_
 
 def test_of_two_queues_that_offer_one_gpu_the_dearer_job_has_it_whatever_they_are_called() -> None:
     assert at_work(*two_queues(job("cheap", usd=0.5), job("dear", usd=9.0))) == {"dear"}
+
+
+def test_a_suspended_job_is_not_resumed_on_a_gpu_on_which_another_runs() -> None:
+    one, two = Queue("a", ("g0",)), Queue("b", ("g0",))
+    one.jobs["held"] = JobStatus(job=job("held"), state=JobState.SUSPENDED, gpus=("g0",))
+    two.jobs["runs"] = JobStatus(job=job("runs"), state=JobState.RUNNING, gpus=("g0",))
+    world = World(site(), [asleep(gpu("g0"))], queues=[one, two])
+
+    world.run(30)
+
+    assert at_work(one, two) == {"runs"}
