@@ -116,12 +116,19 @@ def _put(placement: Placement, gpus: tuple[str, ...], free: dict[str, bool]) -> 
 
 
 def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
-    """The work of each GPU, by device id."""
-    return {
-        gpu: Work(job=placement.status.job, state=placement.status.state)
-        for placement in placements
-        for gpu in placement.gpus
-    }
+    """The work of each GPU, by device id. Of several that claim one, who runs there and needs most of it."""
+    claimed: dict[str, Placement] = {}
+    for placement in placements:
+        for gpu in placement.gpus:
+            other = claimed.setdefault(gpu, placement)
+            if other is not placement:
+                claimed[gpu] = max(other, placement, key=_claim)
+    return {gpu: Work(job=one.status.job, state=one.status.state) for gpu, one in claimed.items()}
+
+
+def _claim(placement: Placement) -> tuple[bool, float, float, str]:
+    job, runs = placement.status.job, placement.status.state is JobState.RUNNING
+    return runs, -job.flex.allowed_loss, job.usd_per_gpu_hour, placement.id
 
 
 def busy(queues: Iterable[QueueReading]) -> frozenset[str]:

@@ -7,9 +7,10 @@ the rest stays as it is: the least worth per kWh first. Heat, dwell and a node's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller.decide.jobs import Placement, work_of
 from controller.decide.plan import Grant, Plan, Reason
 from controller.decide.value import RETUNE_ASIC_S, RETUNE_GPU_S, Valuation, Work, floor_index
 from controller.decide.value import leaving as leaving_of
@@ -71,7 +72,7 @@ def merit_order(
 ) -> tuple[Merit, ...]:
     """Every device of `plan`, first shed first; those with nothing to give come last, by id."""
     by_id = {spec.id: spec for spec in specs}
-    works = dict(_works(queues))
+    works = _works(queues)
     alike: dict[tuple[object, ...], _Money] = {}
     found: list[tuple[Grant, DeviceSpec, _Money]] = []
     for grant in plan.grants:
@@ -98,10 +99,12 @@ def _given_for(grant: Grant, money: _Money) -> float | None:
     return None if grant.reason in UNSHEDDABLE else money.shed_usd_per_kwh
 
 
-def _works(queues: Iterable[QueueReading]) -> Iterator[tuple[str, Work]]:
-    for queue in queues:
-        for status in queue.jobs:
-            yield from ((gpu, Work(job=status.job, state=status.state)) for gpu in status.gpus)
+def _works(queues: Iterable[QueueReading]) -> Mapping[str, Work]:
+    return work_of(
+        Placement(queue=queue.queue, status=status, gpus=status.gpus)
+        for queue in queues
+        for status in queue.jobs
+    )
 
 
 def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Merit:

@@ -41,7 +41,7 @@ from tests.decide.builders import (
     working,
 )
 from tests.decide.steps import decide
-from tests.decide.world import Queue, World, asleep
+from tests.decide.world import Queue, World, asleep, awake
 
 FREE = dict.fromkeys(("g0", "g1", "g2", "g3"), True)
 
@@ -165,6 +165,14 @@ def test_a_gpu_works_for_the_job_that_holds_it() -> None:
     work = work_of([running_job])
 
     assert {name: it.job.id for name, it in work.items()} == {"g0": "a", "g1": "a"}
+
+
+def test_a_gpu_that_several_claim_works_for_who_runs_there_and_needs_most_of_it() -> None:
+    rigid = placement(job("rigid", flex=FlexTier.RIGID), "g0", state=JobState.SUSPENDED)
+    slight, broad = (placement(job(flex.name, flex=flex), "g0") for flex in (FlexTier.SLIGHT, FlexTier.BROAD))
+
+    for claims in ((rigid, slight, broad), (broad, slight, rigid)):
+        assert work_of(claims)["g0"].job == slight.status.job
 
 
 # Which job gives way
@@ -718,3 +726,18 @@ def test_a_suspended_job_is_not_resumed_on_a_gpu_on_which_another_runs() -> None
     world.run(30)
 
     assert at_work(one, two) == {"runs"}
+
+
+@pytest.mark.parametrize(("needy", "modest"), [("a", "b"), ("b", "a")])
+def test_of_two_jobs_that_run_on_one_gpu_the_needier_has_its_watts_whatever_the_queues_are_called(
+    needy: str, modest: str
+) -> None:
+    one, two = Queue(needy, ("g0",)), Queue(modest, ("g0",))
+    rigid, broad = job("needy", usd=9.0, flex=FlexTier.RIGID), job("modest", usd=0.1, flex=FlexTier.BROAD)
+    one.jobs["needy"] = JobStatus(job=rigid, state=JobState.RUNNING, gpus=("g0",))
+    two.jobs["modest"] = JobStatus(job=broad, state=JobState.RUNNING, gpus=("g0",))
+    world = World(site(limit_w=4_000), [asleep(gpu("g0")), awake(miner("m0"))], queues=[one, two])
+
+    world.run(60)
+
+    assert set_aside(one) == []
