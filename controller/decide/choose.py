@@ -135,7 +135,7 @@ def choose(
     `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls.
     """
     choosing = Choosing(seen, limits, valuation, may, before)
-    feeding = Feeding(seen, may, queues, placed)
+    feeding = Feeding(seen, may, queues, placed, choosing.room_w)
     dwells = True
     while True:  # it ends: each second time a job leaves, and only a few times one comes back
         working = jobs.work_of(feeding.kept)

@@ -15,8 +15,9 @@ from controller.decide.arrays import Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
-from controller.decide.plan import Truth
+from controller.decide.plan import UNLIMITED_W, Truth
 from controller.decide.snapshot import Snapshot
+from controller.decide.tree import load
 from controller.domain.jobs import Job, JobState, QueueReading
 from controller.domain.power import Power
 
@@ -34,15 +35,17 @@ class Feeding:
         may: Freedom,
         queues: Sequence[QueueReading],
         placed: Mapping[str, tuple[str, ...]],
+        room_w: Ints,
     ) -> None:
         self._seen = seen
         self._queues = queues
-        self._usable = _usable(seen, may) if queues else {}
+        self._usable = _usable(seen, may, queues, room_w) if queues else {}
         self._open = self._usable.keys() - jobs.busy(queues)
         self._beyond = _too_hot(seen, may, self._usable)
         """The lowest power that a GPU cannot have, whatever its nodes carry."""
-        self._too_much_w: dict[int, int] = {}
-        """What a job needed above the floors of its GPUs below a node that could not give it, by node."""
+        self._beyond_w = _beyond_w(seen, may, room_w) if queues else {}
+        self._too_much_w = dict(self._beyond_w)
+        """What a job cannot have above the floors of its GPUs below a node, or did not get there."""
         self._aside: dict[str, Placement] = {}
         self._tries = 0
         self.kept: list[Placement] = []
@@ -78,8 +81,8 @@ class Feeding:
             # Who holds its GPUs is not placed again as others are, and may have given way to these in vain.
             self._aside = {job.id: job for job in self._aside.values() if not job.status.gpus} | leaving
         given_back = {gpu for job in dropped for gpu in job.gpus if gpu in holding}
-        for node in {node for gpu in given_back for node in nodes[gpu]}:
-            self._too_much_w.pop(node, None)
+        for node in self._too_much_w.keys() & {node for gpu in given_back for node in nodes[gpu]}:
+            self._too_much_w[node] = self._beyond_w.get(node, UNLIMITED_W)
         for job in dropped:
             self._rule_out(job, {gpu: nodes[gpu][0] for gpu in job.gpus if gpu in lacking})
         self.kept = self._place(jobs.queued(self.kept))
@@ -174,14 +177,26 @@ def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Int
     return seen.carried_w(np.where(surely_obeying(seen, now_s), least_w, known.worst_w))
 
 
-def _usable(seen: Snapshot, may: Freedom) -> dict[str, bool]:
-    """The GPUs that a job may be given, and whether each comes up as it is told."""
+def _usable(seen: Snapshot, may: Freedom, queues: Sequence[QueueReading], room_w: Ints) -> dict[str, bool]:
+    """The GPUs that a job may be given, and whether each comes up as it is told. Those that can be at their
+    highest beside all work that runs come first."""
+    fleet = seen.fleet
+    least_w = np.where(may.obeys, np.maximum(fleet.floor_w, running_w(seen, queues)), seen.columns.worst_w)
+    spare_w = seen.tree.padded(room_w - load(seen.tree, fleet.node, least_w))
+    crowded = spare_w[seen.tree.way[fleet.node]].min(axis=1) < fleet.top_w - fleet.floor_w
     found: dict[str, bool] = {}
-    for row in np.flatnonzero(seen.fleet.gpu & may.obeys).tolist():
-        name = seen.fleet.specs[row].id
-        state = seen.devices[name]
-        found[name] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
-    return found
+    for row in np.flatnonzero(fleet.gpu & may.obeys).tolist():
+        state = seen.devices[fleet.specs[row].id]
+        found[fleet.specs[row].id] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
+    return {gpu: found[gpu] for gpu in sorted(found, key=lambda gpu: (crowded[fleet.row[gpu]], gpu))}
+
+
+def _beyond_w(seen: Snapshot, may: Freedom, room_w: Ints) -> dict[int, int]:
+    """The least above their floors that no node can give to all its GPUs, whoever gives way."""
+    fleet = seen.fleet
+    lowest_w = np.where(may.obeys, fleet.floor_w, seen.columns.worst_w)
+    spare_w = (room_w - load(seen.tree, fleet.node, lowest_w)).tolist()
+    return {node: spare_w[node] + 1 for node in np.flatnonzero(room_w < UNLIMITED_W).tolist()}
 
 
 def _too_hot(seen: Snapshot, may: Freedom, gpus: Iterable[str]) -> dict[str, Power]:

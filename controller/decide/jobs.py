@@ -55,8 +55,9 @@ def place(
 ) -> tuple[Placement, ...]:
     """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first.
 
-    `usable` tells of each such GPU whether it comes up as told. A queued job stays with the GPUs it had
-    `before`, which are being raised for it. It goes only to those that it `may` have, asked for one by one.
+    `usable` tells of each such GPU, those to take first coming first, whether it comes up as told; who does
+    not is taken last. A queued job stays with the GPUs it had `before`, which are being raised for it. It
+    goes only to those that it `may` have, asked for one by one.
     """
     queues = sorted(queues, key=lambda queue: queue.queue)
     placed = [
@@ -74,9 +75,7 @@ def place(
     queued.sort(key=lambda placement: (-placement.status.job.usd_per_gpu_hour, placement.queue))
     offers = {queue.queue: frozenset(queue.gpus) for queue in queues}
     taken = {gpu for placement in placed for gpu in placement.gpus}
-    free = {
-        gpu: usable[gpu] for gpu in sorted(usable, key=lambda gpu: (not usable[gpu], gpu)) if gpu not in taken
-    }
+    free = {gpu: usable[gpu] for gpu in sorted(usable, key=lambda gpu: not usable[gpu]) if gpu not in taken}
     moving: list[Placement] = []
     for placement in queued:
         job, had = placement.status.job, before.get(placement.id, ())

@@ -741,3 +741,32 @@ def test_of_two_jobs_that_run_on_one_gpu_the_needier_has_its_watts_whatever_the_
     world.run(60)
 
     assert set_aside(one) == []
+
+
+@pytest.mark.parametrize("starved", [5, 6, 20])
+def test_a_job_is_started_on_the_one_gpu_that_can_feed_it_however_many_breakers_cannot(starved: int) -> None:
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(starved + 1)))
+    gpus.submit(job(flex=FlexTier.RIGID))
+    breakers = [node(f"n{at}", limit_w=800 if at == starved else 400) for at in range(starved + 1)]
+    machines = [asleep(gpu(name, f"n{at}")) for at, name in enumerate(gpus.gpus)]
+    world = World(site(*breakers), machines, queues=[gpus])
+
+    world.run(60)
+
+    assert gpus.busy == {f"g{starved:02}"}
+
+
+def test_a_free_rack_is_used_beside_many_that_can_feed_no_more_than_the_job_that_each_has() -> None:
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(42)))
+    for at in range(20):
+        gpus.submit(job(f"j{at}", usd=9, flex=FlexTier.RIGID))
+    racks = [node(f"rack{at}", limit_w=1_000) for at in range(21)]
+    machines = [asleep(gpu(name, f"rack{at // 2}")) for at, name in enumerate(gpus.gpus)]
+    world = World(site(*racks), machines, queues=[gpus])
+    world.run(60)
+    first = len(gpus.busy)
+
+    gpus.submit(job("late", flex=FlexTier.RIGID))
+    world.run(60)
+
+    assert (first, gpus.jobs["late"].state) == (20, JobState.RUNNING)
