@@ -770,3 +770,20 @@ def test_a_free_rack_is_used_beside_many_that_can_feed_no_more_than_the_job_that
     world.run(60)
 
     assert (first, gpus.jobs["late"].state) == (20, JobState.RUNNING)
+
+
+def test_a_job_that_none_of_many_full_racks_can_feed_waits_and_disturbs_none_of_those_at_work() -> None:
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(20)))
+    for at in range(10):
+        gpus.submit(job(f"j{at}", usd=9, flex=FlexTier.RIGID))
+    racks = [node(f"rack{at}", limit_w=1_000) for at in range(10)]
+    machines = [asleep(gpu(name, f"rack{at // 2}")) for at, name in enumerate(gpus.gpus)]
+    world = World(site(*racks), machines, queues=[gpus])
+    world.run(60)
+    told = len(gpus.told)
+
+    gpus.submit(job("late", flex=FlexTier.RIGID))
+    world.run(60)
+
+    assert (len(gpus.busy), gpus.jobs["late"].state) == (10, JobState.QUEUED)
+    assert len(gpus.told) == told
