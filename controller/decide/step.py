@@ -278,7 +278,5 @@ def _reach(limits: Limits, plan: Plan, ramps: Saved) -> Reach:
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
     """A GPU is ready for a job once a limit that feeds it was confirmed."""
-    if gpu not in seen.devices:
-        return False
     device, feeds = seen.devices[gpu], least(seen, gpu, placement.status.job)
     return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= feeds
