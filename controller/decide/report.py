@@ -35,9 +35,6 @@ from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
 """Unexplained load above this share of a node's limit is worth an alarm."""
-AT_REST_S = 60.0
-"""A site that follows a set-point may yet be nearer to it for so long after its last change: what its meter
-shows beyond the model is learned meanwhile."""
 REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 
@@ -69,7 +66,8 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         may=made.chosen.may,
         swing=made.swing,
         ready=made.ready,
-        at_rest=_rests(made, inputs.now_s),
+        at=made.chosen.at,
+        now_s=inputs.now_s,
     )
     held_to = tightest(site.root.limit, made.grid.due)
     return Plan(
@@ -90,13 +88,6 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
     )
-
-
-def _rests(made: Decision, now_s: float) -> bool:
-    """Whether everybody who obeys is where it should be, and nobody changed of late, or must wait."""
-    known, may = made.after.columns, made.chosen.may
-    moves = known.in_flight | may.dwells | may.rests | (may.obeys & (made.chosen.at != known.at))
-    return not (moves | (now_s - known.since_s < AT_REST_S)).any()
 
 
 def _grants(inputs: Inputs, made: Decision) -> Grants:

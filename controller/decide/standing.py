@@ -33,12 +33,15 @@ from controller.domain.power import Bound, Limit, Power
 
 TARGET_TOLERANCE = 0.05
 """A set-point is met by a draw within this share of it."""
+AT_REST_S = 60.0
+"""A site that follows a set-point may yet be nearer to it for so long after its last change: what its meter
+shows beyond the model is learned meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:
     """What the site has to meet an event with: `lowest_w` is the least of each node. Only a site that was
-    looked at whole is `ready`, and only one in which nothing moves, or will once it may, is `at_rest`."""
+    looked at whole is `ready`. `at` is the point that each device should be at."""
 
     lowest_w: Ints
     limits: Limits
@@ -46,7 +49,15 @@ class Means:
     may: Freedom
     swing: Swing
     ready: bool
-    at_rest: bool
+    at: Ints
+    now_s: float
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether everybody who obeys is where it should be, and nobody changed of late, or must wait."""
+        known, may = self.after.columns, self.may
+        moves = known.in_flight | may.dwells | may.rests | (may.obeys & (self.at != known.at))
+        return not (moves | (self.now_s - known.since_s < AT_REST_S)).any()
 
 
 def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iterator[Standing]:
