@@ -148,8 +148,7 @@ class PriceNow:
 class Inputs:
     """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
 
-    `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last. One
-    that is not among `queues` never said it.
+    `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last.
     `prices` is what points are valued with; `prices_now` says where each of them is from.
     """
 
@@ -166,6 +165,11 @@ class Inputs:
     link: Link = Link.NONE
     prices: Prices = field(default_factory=Prices)
     prices_now: tuple[PriceNow, ...] = ()
+
+    @property
+    def unheard_queues(self) -> frozenset[str]:
+        """Those that have never said what their GPUs work on."""
+        return frozenset(self.silent_queues) - {queue.queue for queue in self.queues}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,7 +244,7 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
         detail = "no heartbeat, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
     for queue in inputs.silent_queues:
-        known = "as it said last" if queue in {one.queue for one in inputs.queues} else "not known"
+        known = "not known" if queue in inputs.unheard_queues else "as it said last"
         detail = f"does not answer; what its GPUs work on is {known}"
         yield Alarm(kind=AlarmKind.QUEUE_SILENT, subject=queue, detail=detail)
     yield from economics.alarms(inputs.prices_now)

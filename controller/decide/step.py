@@ -165,7 +165,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     paid = inputs.prices.usd_per_kwh_reduced > 0 and grid.limits_load
     held = profit.held(verdicts, meets_target=meets_target, reduction_paid=paid)
     may = freedom(seen, limits, may_run, held, inputs.now_s)
-    if _unheard(inputs):
+    if inputs.unheard_queues:
         may = replace(may, dwells=may.dwells | _may_work(seen, inputs.queues))
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
@@ -181,11 +181,6 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     )
 
 
-def _unheard(inputs: Inputs) -> set[str]:
-    """The queues that have never said what their GPUs do."""
-    return set(inputs.silent_queues) - {queue.queue for queue in inputs.queues}
-
-
 def _may_work(seen: Snapshot, queues: Sequence[QueueReading]) -> Flags:
     """The GPUs of which no queue has said yet what they do: they are left alone, as if just changed."""
     row, found = seen.fleet.row, seen.fleet.gpu.copy()
@@ -199,7 +194,7 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
         return state
     first_s = inputs.now_s if state.first_s is None else state.first_s
     whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
-    whole = whole and not _unheard(inputs)
+    whole = whole and not inputs.unheard_queues
     waited = inputs.now_s - first_s >= site.policy.start_grace_s
     ready = whole or waited or cap_passed(site, seen, limits) or claims_pass(seen, limits)
     return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
