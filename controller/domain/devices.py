@@ -49,7 +49,7 @@ def draw_by_hash(rate_ths: float, at: OperatingPoint, points: Sequence[Operating
         return at.power
     standby_w = points[0].power.watts
     strongest = max(points, key=lambda point: point.rate)
-    full = at if 0 < rate_ths <= RATE_WAVERS * at.rate else strongest
+    full = at if rate_ths <= RATE_WAVERS * at.rate else strongest
     return Power.up(standby_w + (full.power.watts - standby_w) * rate_ths / full.rate)
 
 

@@ -13,16 +13,7 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading, draw_by_hash
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import (
-    SLEEP,
-    Hello,
-    Plate,
-    RefusedError,
-    Sample,
-    hottest,
-    mac_address,
-    number,
-)
+from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
 from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
 from drivers.asic.digest import DigestClient
 from drivers.base import DriverError, OtherMachineError

@@ -267,24 +267,20 @@ def told_draw(
     A machine that tells nothing believable is taken to draw all that its setting allows, or that it hashes:
     its rate is that of the last seconds.
     """
-    told = {key: number(miner.get(key)) for key in ("power_consumption", "power_usage")}
-    if not any(value is not None for value in told.values()):
+    keys = ("power_consumption", "power_usage")
+    told = {key: value for key in keys if (value := number(miner.get(key))) is not None}
+    if not told:
         raise DriverError("summary: neither power_consumption nor power_usage")
     at_rest = is_stopped(miner) and rate == 0
-    watts = max(
-        (
-            value
-            for key, value in told.items()
-            if value is not None
-            and value > 0
-            and (at_rest or are_watts(value, rate, plate, may_be_efficiency=key == "power_usage"))
-        ),
-        default=None,
-    )
-    if watts is not None:
+    watts = [
+        value
+        for key, value in told.items()
+        if value > 0 and (at_rest or are_watts(value, rate, plate, may_be_efficiency=key == "power_usage"))
+    ]
+    if watts:
         psu = miner.get("psu")
         metered = isinstance(psu, dict) and psu.get("psu_power_metering") is True
-        return Power.up(watts), Quality.MEASURED if metered else Quality.ESTIMATED
+        return Power.up(max(watts)), Quality.MEASURED if metered else Quality.ESTIMATED
     limit = NO_LIMIT if is_stopped(miner) and rate > 0 else bound
     return allowed_draw(limit, rate, tuple(found.values()), plate), Quality.ESTIMATED
 
