@@ -756,14 +756,19 @@ def test_a_job_is_started_on_the_one_gpu_that_can_feed_it_however_many_breakers_
     assert gpus.busy == {f"g{starved:02}"}
 
 
-def test_a_free_rack_is_used_beside_many_that_can_feed_no_more_than_the_job_that_each_has() -> None:
-    gpus = Queue("q", tuple(f"g{at:02}" for at in range(42)))
-    for at in range(20):
+def racks(count: int, busy: int) -> tuple[World, Queue]:
+    """Racks of two GPUs that can feed one of them, of which the first so many do."""
+    gpus = Queue("q", tuple(f"g{at:02}" for at in range(2 * count)))
+    for at in range(busy):
         gpus.submit(job(f"j{at}", usd=9, flex=FlexTier.RIGID))
-    racks = [node(f"rack{at}", limit_w=1_000) for at in range(21)]
     machines = [asleep(gpu(name, f"rack{at // 2}")) for at, name in enumerate(gpus.gpus)]
-    world = World(site(*racks), machines, queues=[gpus])
+    world = World(site(*(node(f"rack{at}", limit_w=1_000) for at in range(count))), machines, queues=[gpus])
     world.run(60)
+    return world, gpus
+
+
+def test_a_free_rack_is_used_beside_many_that_can_feed_no_more_than_the_job_that_each_has() -> None:
+    world, gpus = racks(21, busy=20)
     first = len(gpus.busy)
 
     gpus.submit(job("late", flex=FlexTier.RIGID))
@@ -773,13 +778,7 @@ def test_a_free_rack_is_used_beside_many_that_can_feed_no_more_than_the_job_that
 
 
 def test_a_job_that_none_of_many_full_racks_can_feed_waits_and_disturbs_none_of_those_at_work() -> None:
-    gpus = Queue("q", tuple(f"g{at:02}" for at in range(20)))
-    for at in range(10):
-        gpus.submit(job(f"j{at}", usd=9, flex=FlexTier.RIGID))
-    racks = [node(f"rack{at}", limit_w=1_000) for at in range(10)]
-    machines = [asleep(gpu(name, f"rack{at // 2}")) for at, name in enumerate(gpus.gpus)]
-    world = World(site(*racks), machines, queues=[gpus])
-    world.run(60)
+    world, gpus = racks(10, busy=10)
     told = len(gpus.told)
 
     gpus.submit(job("late", flex=FlexTier.RIGID))
