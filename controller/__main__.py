@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import os
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from controller.cli import jobs
+from controller.cli.api import DEFAULT_URL, Url, api_of, get
+from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out
 from controller.run import logs
 
 app = typer.Typer(
@@ -24,23 +22,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-job_app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
-app.add_typer(job_app, name="job")
-
-DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
-Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG", help="the site file")]
-Url = Annotated[str, typer.Option(help="where the controller's API answers", envvar="WATTSHIFT_URL")]
-DEFAULT_URL = "http://127.0.0.1:9480"
-API_TIMEOUT_S = 5.0
-REFUSAL_BYTES = 500
-EXIT_CONFIG = 78
-"""sysexits.h EX_CONFIG: the service manager is told not to try again."""
+app.add_typer(jobs.app, name="job")
 
 EXIT_NOT_REPLAYED = 2
-
-# What is printed may hold anything, also what rich would take for its own markup.
-out = Console(markup=False, emoji=False, highlight=False)
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 @app.command()
@@ -48,45 +32,45 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the controller in the foreground, as the service does."""
     from controller.config import ConfigError
 
-    settings = _load(config)
+    settings = load_site(config)
     logs.configure(settings.log.format, settings.log.level)
     from controller import daemon  # after logging: device libraries configure it on import
 
     try:
         daemon.run(settings)
     except ConfigError as error:
-        _fail_config(str(error))
+        fail_config(str(error))
     except daemon.StartError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="the site file")] = DEFAULT_CONFIG) -> None:
     """Read a site file, check it whole, and print what was understood."""
-    from controller.checkup import report
+    from controller.cli.check import report
     from controller.config import ConfigError
 
     try:
-        report(_load(file), out)
+        report(load_site(file), out)
     except ConfigError as error:
-        _fail_config(str(error))
+        fail_config(str(error))
 
 
 @app.command()
 def status(url: Url = DEFAULT_URL) -> None:
     """The site at a glance: power against limits, events, alarms, and devices by reason."""
-    from controller.checkup import status_tables
+    from controller.cli.sitetables import status_tables
 
-    for part in status_tables(_get(url, "/status")):
+    for part in status_tables(get(url, "/status")):
         out.print(part)
 
 
 @app.command()
 def why(device: str, url: Url = DEFAULT_URL) -> None:
     """Why a device draws what it draws: its grant, the reason, and the room on every node above it."""
-    from controller.checkup import why_tables
+    from controller.cli.sitetables import why_tables
 
-    for part in why_tables(_get(url, f"/why/{urllib.parse.quote(device, safe='')}")):
+    for part in why_tables(get(url, f"/why/{urllib.parse.quote(device, safe='')}")):
         out.print(part)
 
 
@@ -101,7 +85,7 @@ def replay(
     limit: Annotated[int, typer.Option(min=0, help="how many differences to print")] = 20,
 ) -> None:
     """Run recorded inputs through the core again; exit 1 where plans differ, 2 where it cannot be done."""
-    from controller import replay as replaying
+    from controller.cli import replay as replaying
     from controller.config import ConfigError, load
     from controller.run.recording import RecordingError
 
@@ -136,7 +120,7 @@ def audit(
     ] = None,
 ) -> None:
     """Verify that the journal is as it was written; exit 1 where it is not, 2 where it cannot be read."""
-    from controller import audit as auditing
+    from controller.cli import audit as auditing
 
     request = auditing.Request(
         site_file=file, journal=journal, anchors=anchor or (), as_json=as_json, cut=export
@@ -157,13 +141,13 @@ def merit(
     as_csv: Annotated[bool, typer.Option("--csv", help="one line a device, with a head")] = False,
 ) -> None:
     """Who is shed first: each device, what it earns, what its next watts would, and what leaving it costs."""
-    from controller.checkup import merit_csv, merit_tables
+    from controller.cli.sitetables import merit_csv, merit_tables
 
     if as_json and as_csv:
-        _fail("--json and --csv: one of them")
+        fail("--json and --csv: one of them")
     if url is None:
-        url = DEFAULT_URL if config is None else _api_of(config)
-    told = _get(url, "/merit")
+        url = DEFAULT_URL if config is None else api_of(config)
+    told = get(url, "/merit")
     if as_json:
         typer.echo(json.dumps(told))
     elif as_csv:
@@ -202,13 +186,13 @@ def report(
 ) -> None:
     """The evidence of an event, or of a stream of set-points over a span of time: what was asked, drawn and
     given up, and whether the site complied."""
-    from controller import report as reporting
-    from controller.reportquestion import Format, ReportError, Wish
+    from controller.cli import report as reporting
+    from controller.cli.reportquestion import Format, ReportError, Wish
 
     if form not in list(Format):
-        _fail(f"--format {form}: one of {', '.join(Format)}")
+        fail(f"--format {form}: one of {', '.join(Format)}")
     chosen = site or (config if journal is None else None)
-    settings = None if chosen is None else _load(chosen)
+    settings = None if chosen is None else load_site(chosen)
     wish = Wish(
         event=event,
         settings=settings,
@@ -229,7 +213,7 @@ def report(
     try:
         reporting.run(wish, out)
     except ReportError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -245,13 +229,13 @@ def curtail(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Curtail the site by hand; without options, list the site's own events."""
-    from controller import curtail as curtailing
+    from controller.cli import curtail as curtailing
 
     wish = curtailing.Wish(kw=kw, duration=duration, until=until, open_end=open_end, node=node, end=end)
     try:
-        curtailing.run(wish, _load(config).control, out)
+        curtailing.run(wish, load_site(config).control, out)
     except curtailing.CurtailError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -263,7 +247,7 @@ def gpus(library: Annotated[str | None, typer.Option(help="path of the NVML libr
     try:
         typer.echo(describe(library))
     except DriverError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -279,7 +263,7 @@ def discover(
     logins: Annotated[Path | None, typer.Option(help="TOML: per family, username and password")] = None,
 ) -> None:
     """Find the miners of a network, print them as site-file blocks, and keep an inventory of them."""
-    from controller import discover as discovery
+    from controller.cli import discover as discovery
 
     request = discovery.Request(
         ranges=ranges,
@@ -293,7 +277,7 @@ def discover(
     try:
         raise typer.Exit(discovery.run(request, out, err))
     except discovery.DiscoverError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command(
@@ -312,140 +296,6 @@ def demo(context: typer.Context) -> None:
     from simulators.demo import main as demo_main
 
     sys.exit(demo_main.main(context.args))
-
-
-@job_app.command("submit", context_settings={"allow_interspersed_args": False})
-def job_submit(
-    command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
-    gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
-    value: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour; else the site's")] = None,
-    flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
-    on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
-    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
-    kind: Annotated[str, typer.Option(help="jobs of one kind lose alike to a power cap")] = "job",
-    queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Queue a GPU job."""
-    from drivers import localqueue
-
-    request = _validated(
-        localqueue.JobRequest,
-        argv=command,
-        gpus=gpus,
-        usd_per_gpu_hour=value,
-        flex=flex,
-        on_shortage=on_shortage,
-        cwd=str(Path.cwd()),
-        kind=kind,
-        env=dict(_variable(pair) for pair in env or ()),
-    )
-    try:
-        typer.echo(localqueue.submit(_queue_directory(config, queue), request))
-    except localqueue.QueueError as error:
-        _fail(str(error))
-
-
-@job_app.command("list")
-def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
-    """Every job of the queue, oldest first."""
-    from drivers import localqueue
-
-    table = Table("job", "state", "GPUs", "USD/GPU-h", "command", box=None)
-    try:
-        for job in localqueue.list_jobs(_queue_directory(config, queue)):
-            argv = " ".join(job.argv)
-            usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
-            table.add_row(job.id, job.state, str(job.gpus), usd, argv)
-    except localqueue.QueueError as error:
-        _fail(str(error))
-    out.print(table)
-
-
-@job_app.command("cancel")
-def job_cancel(job: str, queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
-    """Take a job out of the queue; one that is running is asked to end."""
-    from drivers import localqueue
-
-    try:
-        localqueue.cancel(_queue_directory(config, queue), job)
-    except localqueue.QueueError as error:
-        _fail(str(error))
-
-
-def _load(path: Path) -> Any:
-    from controller.config import ConfigError, load
-
-    try:
-        return load(path)
-    except ConfigError as error:
-        _fail_config(str(error))
-
-
-def _get(url: str, path: str) -> Any:
-    """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
-    where = url.removesuffix("/") + path
-    try:
-        return _answer(where)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        _fail(f"{where}: {' '.join(str(error).split())}")
-
-
-def _answer(where: str) -> Any:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(where, timeout=API_TIMEOUT_S) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
-        raise OSError(f"{refusal.code} {said}") from refusal
-
-
-def _api_of(config: Path) -> str:
-    """Where the controller of a site file answers, seen from its own host."""
-    api = _load(config).api
-    if api.port == 0:
-        _fail(f"{config}: api.port 0 is the kernel's choice: say --api URL")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
-
-
-def _queue_directory(config: Path, name: str | None) -> Path:
-    queues = {queue.id: queue.directory for queue in _load(config).queues}
-    if name is None and len(queues) == 1:
-        return Path(next(iter(queues.values())))
-    if not queues:
-        _fail(f"{config} names no queue")
-    if name not in queues:
-        _fail(f"{config}: no queue {name!r}; it has {', '.join(sorted(queues))}")
-    return Path(queues[str(name)])
-
-
-def _variable(pair: str) -> tuple[str, str]:
-    name, is_set, value = pair.partition("=")
-    if not is_set:
-        _fail(f"--env {pair}: NAME=VALUE is needed")
-    return name, value
-
-
-def _validated(model: Any, **values: object) -> Any:
-    from pydantic import ValidationError
-
-    try:
-        return model(**values)
-    except ValidationError as error:
-        _fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(message, style="red", soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _fail_config(message: str) -> NoReturn:
-    err.print(message, style="red", soft_wrap=True)
-    raise typer.Exit(EXIT_CONFIG)
 
 
 def main() -> None:

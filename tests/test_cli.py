@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from controller import __main__ as main
-from controller.__main__ import EXIT_CONFIG, app
+from controller.__main__ import app
+from controller.cli import terminal
+from controller.cli.terminal import EXIT_CONFIG
 from controller.decide.plan import Reason, Truth
 from controller.domain.devices import OperatingPoint
 from controller.domain.power import Limit, Power
@@ -38,7 +39,7 @@ directory = "DIRECTORY"
 
 @pytest.fixture(autouse=True)
 def _a_bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.out, "width", 200)  # a console asks the environment once, when it is made
+    monkeypatch.setattr(terminal.out, "width", 200)  # a console asks the environment once, when it is made
     for name in ("CREDENTIALS_DIRECTORY", "WATTSHIFT_CONFIG", "WATTSHIFT_URL"):
         monkeypatch.delenv(name, raising=False)
 

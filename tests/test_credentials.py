@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from controller.__main__ import EXIT_CONFIG, app
+from controller.__main__ import app
+from controller.cli.terminal import EXIT_CONFIG
 from controller.config import CREDENTIALS_DIRECTORY, ConfigError, Settings, fleet, load
 from drivers.asic.config import Login
 from tests.run.test_daemon import asked, running

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from controller import daemon
+from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
-from controller.replay import Request, replay
 
 pytestmark = pytest.mark.socket
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controller.checkup import why_tables
+from controller.cli.sitetables import why_tables
 from controller.domain.devices import DeviceKind
 from controller.domain.gpus import (
     GpuDetail,

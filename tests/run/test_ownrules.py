@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from controller.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
+from controller.cli.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
 from controller.decide.plan import Inputs, Sample
 from controller.domain.devices import MeterReading
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, PriceSignal

@@ -15,11 +15,11 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from controller.__main__ import app
+from controller.cli.replay import WARM_UP_S, Request, lines, moment, replay
 from controller.decide.plan import CapReason
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Node, Policy, Site
-from controller.replay import WARM_UP_S, Request, lines, moment, replay
 from controller.run import recording as recordings
 from controller.run.recording import SCHEMA_VERSION, WAITING_TICKS, Recording, RecordingError, recording_path
 from tests.run.fleet import UTC_S, Meter, Miner, miner, spec

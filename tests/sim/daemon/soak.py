@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from controller.replay import Request, replay
+from controller.cli.replay import Request, replay
 from controller.run.audit import audit
 from tests.sim.daemon.judge import Event
 from tests.sim.daemon.swarm import END_S, problems, swarm

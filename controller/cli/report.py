@@ -10,8 +10,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from controller.grid.reports import Sender
-from controller.reportquestion import (
+from controller.cli.reportquestion import (
     Format,
     ReportError,
     Wish,
@@ -21,7 +20,8 @@ from controller.reportquestion import (
     refuse_stream,
     stream_question_of,
 )
-from controller.reporttable import listing, stream_tables, tables
+from controller.cli.reporttable import listing, stream_tables, tables
+from controller.grid.reports import Sender
 from controller.run import history as reading
 from controller.run.audit import AuditError, audit
 from controller.run.baselines import OWN

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from controller.cli.replay import moment
 from controller.config import ConfigError, load
 from controller.grid.isotime import stamp
-from controller.replay import moment
 from controller.run.audit import Audit, AuditError, Fault, audit
 from controller.run.excerpt import Excerpt, ExcerptError, export
 from controller.run.recording import RecordingError

@@ -1,4 +1,4 @@
-"""What the command line prints: the site as the file describes it, and the site as it runs."""
+"""What the command line prints of a running site, from what its API tells."""
 
 from __future__ import annotations
 
@@ -8,69 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
-from controller.config import Settings, fleet
-from controller.domain.devices import DeviceSpec
-from controller.domain.grid import EventStatus, Right
-from controller.domain.power import Limit, total
-from controller.domain.prices import MARKETS
-from controller.domain.site import Site
+from controller.domain.grid import EventStatus
 
 Json = dict[str, Any]
-
-
-def report(settings: Settings, out: Console) -> None:
-    """Print what a site file means."""
-    specs = [driver.spec for driver, _ in fleet(settings).drivers]
-    site = settings.site()
-    out.print(_electrical_tree(site, specs))
-    table = Table("group", "devices", "lowest W", "highest W", "node", "keeps its limit", box=None)
-    for group, members in _groups(specs).items():
-        first = members[0]
-        ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
-        table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
-    out.print(table)
-    prices = Table("price", "from", "else", "unit", box=None)
-    for ladder in settings.ladders():
-        sources = ", ".join(f"{rung.source} (up to {rung.stale_after_s:g} s old)" for rung in ladder.rungs)
-        unit = MARKETS[ladder.key.price].unit
-        prices.add_row(str(ladder.key), sources or "-", f"{ladder.constant:g}", unit)
-    out.print(prices)
-    operators = [("grid operator", settings.grid)] if settings.grid is not None else []
-    operators += [(f"operator {operator.id}", operator) for operator in settings.operators]
-    for name, link in operators:
-        rights = ", ".join(right for right in Right if right in link.rights)
-        signed = ", signed" if link.signed_by else ""
-        where = f"{link.host}:{link.port} as {link.ven}"
-        baseline = f", baseline {link.baseline}" if link.baseline else ""
-        out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}{baseline}")
-    if not operators:
-        out.print("grid operator: none")
-    settled = settings.settlement
-    out.print(f"settled by the calendar of {settled.zone.key}, every {settled.interval_s} s")
-    for line in _own_reasons(settings):
-        out.print(line)
-
-
-def _own_reasons(settings: Settings) -> Iterator[str]:
-    """What the site curtails for by itself."""
-    if settings.control is not None:
-        yield f"by hand: wattshift curtail, over {settings.control.socket}"
-    if (triggers := settings.triggers) is None:
-        return
-    for table in triggers.schedules:
-        when = f"{', '.join(table.days)} {table.start}-{table.end} {triggers.timezone}"
-        yield f"schedule {table.id}: {table.limit_kw:g} kW, {when}"
-    for price in triggers.prices:
-        yield f"price {price.id}: {price.limit_kw:g} kW above {price.above_usd_per_kwh:g} USD/kWh"
-    for frequency in triggers.frequencies:
-        yield f"frequency {frequency.id}: {frequency.limit_kw:g} kW below {frequency.below_hz:g} Hz"
-    if (peaks := triggers.peaks) is not None:
-        yield f"peak hours of {peaks.calendar}: {peaks.limit_kw:g} kW from {100 * peaks.probability:g} % on"
 
 
 def status_tables(status: Json) -> Iterator[RenderableType]:
@@ -202,26 +146,6 @@ def _holders(gpu: Json) -> Iterator[str]:
     for process in gpu["processes"] or ():
         held = "" if process["memory_bytes"] is None else f", {process['memory_bytes'] / 2**30:.1f} GiB"
         yield f"{process['name'] or 'a process'} (pid {process['pid']}{held})"
-
-
-def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:
-    branches: dict[str, Tree] = {}
-    for node in site.nodes:
-        here = [spec for spec in specs if spec.node == node.id]
-        parts = [node.id, f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
-        parts += [f"fixed {node.fixed}"] if node.fixed.watts else []
-        parts += [f"meter {node.meter}"] if node.meter is not None else []
-        parts += [f"{len(here)} devices up to {total(spec.ceiling for spec in here)}"] if here else []
-        label = ", ".join(parts)
-        branches[node.id] = Tree(label) if node.parent is None else branches[node.parent].add(label)
-    return branches[site.root.id]
-
-
-def _groups(specs: list[DeviceSpec]) -> dict[str, list[DeviceSpec]]:
-    groups: dict[str, list[DeviceSpec]] = {}
-    for spec in specs:
-        groups.setdefault(spec.id.rpartition("-")[0], []).append(spec)
-    return groups
 
 
 def _kw(watts: int | None) -> str:

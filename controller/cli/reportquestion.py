@@ -10,8 +10,8 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
+from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
-from controller.curtail import CurtailError, seconds_of
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
 from controller.run.baselines import OWN, Agreement

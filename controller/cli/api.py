@@ -1,0 +1,48 @@
+"""What the command line asks of a running controller, over its API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from controller.cli.terminal import fail, load_site
+
+Url = Annotated[str, typer.Option(help="where the controller's API answers", envvar="WATTSHIFT_URL")]
+DEFAULT_URL = "http://127.0.0.1:9480"
+TIMEOUT_S = 5.0
+REFUSAL_BYTES = 500
+
+
+def get(url: str, path: str) -> Any:
+    """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
+    where = url.removesuffix("/") + path
+    try:
+        return _answer(where)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        fail(f"{where}: {' '.join(str(error).split())}")
+
+
+def _answer(where: str) -> Any:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(where, timeout=TIMEOUT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            said = refusal.read(REFUSAL_BYTES).decode(errors="replace")
+        raise OSError(f"{refusal.code} {said}") from refusal
+
+
+def api_of(config: Path) -> str:
+    """Where the controller of a site file answers, seen from its own host."""
+    api = load_site(config).api
+    if api.port == 0:
+        fail(f"{config}: api.port 0 is the kernel's choice: say --api URL")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{api.port}"

@@ -1,0 +1,99 @@
+"""The `wattshift job` commands: the local queue of GPU jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, load_site, out
+
+app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
+
+
+@app.command("submit", context_settings={"allow_interspersed_args": False})
+def job_submit(
+    command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
+    gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
+    value: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour; else the site's")] = None,
+    flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
+    on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,
+    kind: Annotated[str, typer.Option(help="jobs of one kind lose alike to a power cap")] = "job",
+    queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Queue a GPU job."""
+    from drivers import localqueue
+
+    request = _validated(
+        localqueue.JobRequest,
+        argv=command,
+        gpus=gpus,
+        usd_per_gpu_hour=value,
+        flex=flex,
+        on_shortage=on_shortage,
+        cwd=str(Path.cwd()),
+        kind=kind,
+        env=dict(_variable(pair) for pair in env or ()),
+    )
+    try:
+        typer.echo(localqueue.submit(_queue_directory(config, queue), request))
+    except localqueue.QueueError as error:
+        fail(str(error))
+
+
+@app.command("list")
+def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
+    """Every job of the queue, oldest first."""
+    from drivers import localqueue
+
+    table = Table("job", "state", "GPUs", "USD/GPU-h", "command", box=None)
+    try:
+        for job in localqueue.list_jobs(_queue_directory(config, queue)):
+            argv = " ".join(job.argv)
+            usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
+            table.add_row(job.id, job.state, str(job.gpus), usd, argv)
+    except localqueue.QueueError as error:
+        fail(str(error))
+    out.print(table)
+
+
+@app.command("cancel")
+def job_cancel(job: str, queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
+    """Take a job out of the queue; one that is running is asked to end."""
+    from drivers import localqueue
+
+    try:
+        localqueue.cancel(_queue_directory(config, queue), job)
+    except localqueue.QueueError as error:
+        fail(str(error))
+
+
+def _queue_directory(config: Path, name: str | None) -> Path:
+    queues = {queue.id: queue.directory for queue in load_site(config).queues}
+    if name is None and len(queues) == 1:
+        return Path(next(iter(queues.values())))
+    if not queues:
+        fail(f"{config} names no queue")
+    if name not in queues:
+        fail(f"{config}: no queue {name!r}; it has {', '.join(sorted(queues))}")
+    return Path(queues[str(name)])
+
+
+def _variable(pair: str) -> tuple[str, str]:
+    name, is_set, value = pair.partition("=")
+    if not is_set:
+        fail(f"--env {pair}: NAME=VALUE is needed")
+    return name, value
+
+
+def _validated(model: Any, **values: object) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))

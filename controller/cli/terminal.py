@@ -1,0 +1,38 @@
+"""Where the commands print, which options they share, and how they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
+Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG", help="the site file")]
+
+EXIT_CONFIG = 78
+"""sysexits.h EX_CONFIG: the service manager is told not to try again."""
+
+# What is printed may hold anything, also what rich would take for its own markup.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+def load_site(path: Path) -> Any:
+    from controller.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail_config(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def fail_config(message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True)
+    raise typer.Exit(EXIT_CONFIG)
