@@ -87,7 +87,7 @@ def replay(
     """Run recorded inputs through the core again; exit 1 where plans differ, 2 where it cannot be done."""
     from controller.cli import replay as replaying
     from controller.config import ConfigError, load
-    from controller.run.recording import RecordingError
+    from controller.run.recording.recording import RecordingError
 
     try:
         request = replaying.Request(

@@ -31,9 +31,9 @@ from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
 from controller.domain.site import Node, Policy, Service, Site, Zone
 from controller.pricetable import PricesTable, ProfitTable
-from controller.run.gridconfig import GridConfig, OperatorConfig
 from controller.run.logs import LogFormat
-from controller.run.triggerconfig import ControlTable, TriggersTable
+from controller.run.operators.gridconfig import GridConfig, OperatorConfig
+from controller.run.operators.triggerconfig import ControlTable, TriggersTable
 from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet

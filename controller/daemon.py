@@ -14,29 +14,29 @@ from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
 from controller.domain.site import Site
-from controller.run import metrics
 from controller.run.api import Api, ApiError
-from controller.run.baselines import Agreement
 from controller.run.board import Board
 from controller.run.clock import Clock
-from controller.run.control import Control, ControlError
 from controller.run.devices import Machines, outcome_name
 from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage, leave_it
-from controller.run.gridbook import StoreError
-from controller.run.gridconfig import GridConfig, OperatorConfig
-from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridSession
-from controller.run.gridside import LinkedGrid
-from controller.run.journal import Journal, JournalError
-from controller.run.livebaseline import LiveBaselines
+from controller.run.journal.journal import Journal, JournalError
 from controller.run.loop import GridSide, Islanded, Loop
+from controller.run.metrics.site import render
 from controller.run.notify import Notifier
-from controller.run.ownrules import OwnRules
+from controller.run.operators.control import Control, ControlError
+from controller.run.operators.gridbook import StoreError
+from controller.run.operators.gridconfig import GridConfig, OperatorConfig
+from controller.run.operators.gridlink import GridLink
+from controller.run.operators.gridsession import GridSession
+from controller.run.operators.gridside import LinkedGrid
+from controller.run.operators.ownrules import OwnRules
+from controller.run.operators.triggerconfig import TriggersTable
 from controller.run.prices import PriceBook
 from controller.run.privilege import keep_from_children
-from controller.run.recording import NotRecorded, Recording, recording_path
-from controller.run.triggerconfig import TriggersTable
+from controller.run.recording.recording import NotRecorded, Recording, recording_path
+from controller.run.settling.baselines import Agreement
+from controller.run.settling.livebaseline import LiveBaselines
 from drivers import registry
 from drivers.registry import Fleet
 
@@ -112,7 +112,7 @@ async def serve(
             board=board,
             host=settings.api.host,
             port=settings.api.port,
-            metrics=lambda: metrics.render(board, dcgm=settings.api.dcgm_names),
+            metrics=lambda: render(board, dcgm=settings.api.dcgm_names),
         )
         loop = Loop(
             site=board.site,

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from controller.__main__ import app
-from controller.run.audit import audit
-from controller.run.history import opened
-from controller.run.seals import Anchor
+from controller.run.journal.audit import audit
+from controller.run.journal.history import opened
+from controller.run.journal.seals import Anchor
 from tests.run import verifier
 from tests.run.evidence import made
 from tests.run.fleet import UTC_S

@@ -13,11 +13,11 @@ from rich.console import Console
 from controller.cli.replay import moment
 from controller.config import ConfigError, load
 from controller.grid.isotime import stamp
-from controller.run.audit import Audit, AuditError, Fault, audit
-from controller.run.excerpt import Excerpt, ExcerptError, export
-from controller.run.recording import RecordingError
-from controller.run.retention import SEALS
-from controller.run.seals import Anchor
+from controller.run.journal.audit import Audit, AuditError, Fault, audit
+from controller.run.journal.excerpt import Excerpt, ExcerptError, export
+from controller.run.journal.retention import SEALS
+from controller.run.journal.seals import Anchor
+from controller.run.recording.recording import RecordingError
 
 EXIT_VERIFIED = 0
 EXIT_BROKEN = 1

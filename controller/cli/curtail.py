@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from controller.run.triggerconfig import ControlTable
+from controller.run.operators.triggerconfig import ControlTable
 
 DEADLINE_S = 10.0
 MAX_ANSWER = 1024 * 1024

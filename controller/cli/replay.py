@@ -15,11 +15,11 @@ from controller.decide.step import step
 from controller.domain.devices import SetPoint
 from controller.domain.power import Bound, Limit
 from controller.domain.site import Site
-from controller.run import recorded
-from controller.run.recorded import RecordedChunk
-from controller.run.recording import Begins, RecordingError
-from controller.run.tickstream import Head, StreamError, Tick
-from controller.run.told import Given, Told, told
+from controller.run.recording import recorded
+from controller.run.recording.recorded import RecordedChunk
+from controller.run.recording.recording import Begins, RecordingError
+from controller.run.recording.tickstream import Head, StreamError, Tick
+from controller.run.recording.told import Given, Told, told
 
 WARM_UP_S = 300.0
 """Plans are not compared for so long where the core has to begin without the state it had."""

@@ -22,12 +22,12 @@ from controller.cli.reportquestion import (
 )
 from controller.cli.reporttable import listing, stream_tables, tables
 from controller.grid.reports import Sender
-from controller.run import history as reading
-from controller.run.audit import AuditError, audit
-from controller.run.baselines import OWN
-from controller.run.gathering import gather, known_events
-from controller.run.history import HistoryError
-from controller.run.streams import gather_stream
+from controller.run.journal import history as reading
+from controller.run.journal.audit import AuditError, audit
+from controller.run.journal.history import HistoryError
+from controller.run.settling.baselines import OWN
+from controller.run.settling.gathering import gather, known_events
+from controller.run.settling.streams import gather_stream
 from controller.settlement.course import CourseError
 from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
 from controller.settlement.openadr import as_openadr

@@ -14,11 +14,11 @@ from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
-from controller.run.baselines import OWN, Agreement
-from controller.run.gathering import Question, known_events
-from controller.run.gridconfig import GridConfig
-from controller.run.history import EventRow, History
-from controller.run.streams import StreamQuestion
+from controller.run.journal.history import EventRow, History
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.settling.baselines import OWN, Agreement
+from controller.run.settling.gathering import Question, known_events
+from controller.run.settling.streams import StreamQuestion
 from controller.settlement.metering import Span
 from controller.settlement.methods import FirmServiceLevel, MeterBefore, Method
 from controller.settlementtable import DAY_S, SettlementTable

@@ -23,10 +23,10 @@ from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.devices import AT_ONCE, Machines
 from controller.run.garbage import leave_it
-from controller.run.journal import Journal
+from controller.run.journal.journal import Journal
 from controller.run.notify import Notifier
 from controller.run.prices import Constants, PriceSide
-from controller.run.recording import Recorder
+from controller.run.recording.recording import Recorder
 
 log = structlog.get_logger()
 

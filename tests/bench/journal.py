@@ -18,12 +18,12 @@ from pathlib import Path
 
 from controller.decide.plan import NodeState
 from controller.domain.power import Limit, Power
-from controller.run.audit import audit
-from controller.run.journalfile import JournalFile
-from controller.run.journalschema import COLUMNS, microseconds, prepare
-from controller.run.retention import Keep
-from controller.run.usage import MinuteMeter
-from controller.run.waiting import Named, Waiting
+from controller.run.journal.audit import audit
+from controller.run.journal.file import JournalFile
+from controller.run.journal.retention import Keep
+from controller.run.journal.schema import COLUMNS, microseconds, prepare
+from controller.run.journal.usage import MinuteMeter
+from controller.run.journal.waiting import Named, Waiting
 from tests.decide.builders import nodes_of
 
 UTC_S = 1_800_000_000.0

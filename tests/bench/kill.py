@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.grid.isotime import instant
-from controller.run.audit import AuditError, audit
-from controller.run.history import opened
+from controller.run.journal.audit import AuditError, audit
+from controller.run.journal.history import opened
 from simulators.broker import Broker, broker
 from simulators.gridoperator import GridOperator
 from tests.bench.killed import VEN, site

@@ -12,10 +12,10 @@ from controller.domain.grid import EventStatus
 from controller.domain.power import Power
 from controller.grid.site import Progress, SiteReport
 from controller.run import logs
-from controller.run.gridconfig import GridConfig
-from controller.run.gridlink import GridLink
-from controller.run.journal import Journal
+from controller.run.journal.journal import Journal
 from controller.run.logs import LogFormat
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridlink import GridLink
 
 VEN = "site-tx1"
 TICK_S = 0.02

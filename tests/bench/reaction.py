@@ -44,15 +44,15 @@ from controller.run.clock import Clock
 from controller.run.devices import Machines
 from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage
-from controller.run.gridconfig import GridConfig
-from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridSession
-from controller.run.gridside import LinkedGrid
-from controller.run.journal import Journal
+from controller.run.journal.journal import Journal
 from controller.run.logs import LogFormat
 from controller.run.loop import Loop
 from controller.run.notify import Notifier
-from controller.run.recording import Recording, recording_path
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridlink import GridLink
+from controller.run.operators.gridsession import GridSession
+from controller.run.operators.gridside import LinkedGrid
+from controller.run.recording.recording import Recording, recording_path
 from simulators.broker import broker
 from simulators.gridoperator import GridOperator
 from tests.bench.step import plant

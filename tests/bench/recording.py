@@ -26,8 +26,8 @@ from controller.domain.devices import (
 )
 from controller.domain.power import Limit, Power
 from controller.domain.site import Node, Site
-from controller.run.tickstream import StreamWriter, Tick
-from controller.run.told import told
+from controller.run.recording.tickstream import StreamWriter, Tick
+from controller.run.recording.told import told
 
 POLL_S = 5
 PER_NODE = 50

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from controller.grid.entries import Entry
 from controller.grid.stored import to_text
-from controller.run.baselines import Agreement, baseline_for, told
-from controller.run.gathering import Question, gather
-from controller.run.history import opened
+from controller.run.journal.history import opened
+from controller.run.settling.baselines import Agreement, baseline_for, told
+from controller.run.settling.gathering import Question, gather
 from controller.settlement.days import Calendar
 from controller.settlement.methods import KNOWN, Method
 from controller.settlement.page import as_html

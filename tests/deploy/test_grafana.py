@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from controller.run.metrics import render
+from controller.run.metrics.site import render
 from tests.run.boards import busy_board
 
 Json = dict[str, Any]

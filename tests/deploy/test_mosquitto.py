@@ -17,7 +17,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from controller.run.gridconfig import GridConfig, tls_context
+from controller.run.operators.gridconfig import GridConfig, tls_context
 
 pytestmark = pytest.mark.socket
 

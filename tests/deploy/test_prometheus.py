@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.decide.plan import AlarmKind
-from controller.run.metrics import render
+from controller.run.metrics.site import render
 from tests.run.boards import busy_board
 
 FOLDER = Path(__file__).parent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from controller.run.gridbook import Record, StoreError
-from controller.run.happenings import Happening, StreamedPoint
+from controller.run.journal.happenings import Happening, StreamedPoint
+from controller.run.operators.gridbook import Record, StoreError
 
 
 class Disk:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controller.run.happenings import Happening, StreamedPoint
-from controller.run.journalfile import JournalFile
-from controller.run.journalschema import microseconds
-from controller.run.retention import Keep
-from controller.run.waiting import Waiting
+from controller.run.journal.file import JournalFile
+from controller.run.journal.happenings import Happening, StreamedPoint
+from controller.run.journal.retention import Keep
+from controller.run.journal.schema import microseconds
+from controller.run.journal.waiting import Waiting
 from tests.run.fleet import UTC_S
 
 FOREVER = Keep(history=10_000.0, usage=10_000.0, events=10_000.0)

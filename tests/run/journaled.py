@@ -18,8 +18,8 @@ from controller.grid import advancing, ledger
 from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
 from controller.grid.site import UNMEASURED, Progress
-from controller.run.gridbook import Change, GridBook, Pending, Shelf
-from controller.run.journal import Journal
+from controller.run.journal.journal import Journal
+from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
 from tests.decide.builders import nodes_of
 from tests.run import boards
 

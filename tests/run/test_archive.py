@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from controller.run.archive import Archive
-from controller.run.audit import audit
-from controller.run.excerpt import Excerpt
-from controller.run.journal import Journal
-from controller.run.journalfile import JournalFile
-from controller.run.retention import DAY_US, Keep
-from controller.run.seals import Anchor
+from controller.run.journal.archive import Archive
+from controller.run.journal.audit import audit
+from controller.run.journal.excerpt import Excerpt
+from controller.run.journal.file import JournalFile
+from controller.run.journal.journal import Journal
+from controller.run.journal.retention import DAY_US, Keep
+from controller.run.journal.seals import Anchor
 from tests.run.evidence import Site
 from tests.run.fleet import UTC_S
 

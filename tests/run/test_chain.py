@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.run.audit import Audit, audit
-from controller.run.chain import ROWS_A_SEAL
-from controller.run.history import opened
-from controller.run.journalschema import COLUMNS, EVIDENCE
-from controller.run.moving import MOVED_AT_ONCE
-from controller.run.retention import Keep
-from controller.run.seals import Anchor, Part, Seal
+from controller.run.journal.audit import Audit, audit
+from controller.run.journal.chain import ROWS_A_SEAL
+from controller.run.journal.history import opened
+from controller.run.journal.moving import MOVED_AT_ONCE
+from controller.run.journal.retention import Keep
+from controller.run.journal.schema import COLUMNS, EVIDENCE
+from controller.run.journal.seals import Anchor, Part, Seal
 from tests.run import verifier
 from tests.run.evidence import Site, made
 from tests.run.fleet import UTC_S

@@ -15,10 +15,10 @@ from controller.domain.power import NO_LIMIT, Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
-from controller.run.baselines import Agreement
-from controller.run.gathering import Question, gather, known_events
-from controller.run.history import opened
-from controller.run.streams import StreamQuestion, gather_stream
+from controller.run.journal.history import opened
+from controller.run.settling.baselines import Agreement
+from controller.run.settling.gathering import Question, gather, known_events
+from controller.run.settling.streams import StreamQuestion, gather_stream
 from controller.settlement.course import Ending
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence

@@ -23,7 +23,7 @@ from controller.domain.gpus import (
 )
 from controller.domain.power import Limit, Power
 from controller.run.board import Board
-from controller.run.metrics import Detail, render
+from controller.run.metrics.site import Detail, render
 from tests.run.boards import board, device, node, tick
 from tests.run.test_api import serving
 

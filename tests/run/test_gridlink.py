@@ -21,10 +21,10 @@ from controller.grid.entries import Entry
 from controller.grid.isotime import stamp
 from controller.grid.site import Progress, SiteReport
 from controller.grid.stored import from_text
-from controller.run.gridconfig import GridConfig
-from controller.run.gridlink import GridLink
-from controller.run.gridsession import GridSession, Publish
-from controller.run.happenings import Happening
+from controller.run.journal.happenings import Happening
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridlink import GridLink
+from controller.run.operators.gridsession import GridSession, Publish
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator

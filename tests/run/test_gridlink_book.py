@@ -19,8 +19,8 @@ from controller.grid.isotime import stamp
 from controller.grid.ledger import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured, Progress
-from controller.run.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
-from controller.run.happenings import Happening
+from controller.run.journal.happenings import Happening
+from controller.run.operators.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
 from tests.grid.messages import NOW_S, event, interval, listed, notice, parsed, payload, snapshot
 from tests.run.disks import Disk
 

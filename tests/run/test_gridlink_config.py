@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from controller.domain.power import Power
-from controller.run.gridconfig import GridConfig, OperatorConfig, tls_context
-from controller.run.gridlink import GridLink
+from controller.run.operators.gridconfig import GridConfig, OperatorConfig, tls_context
+from controller.run.operators.gridlink import GridLink
 from drivers.mqttconnection import CALL_TIMEOUT_S
 from simulators.broker import broker, mosquitto_binary
 from tests.run.disks import Disk

@@ -12,8 +12,8 @@ import pytest
 
 from controller.domain.grid import Link
 from controller.domain.power import Power
-from controller.run.gridconfig import GridConfig
-from controller.run.gridlink import GridLink
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridlink import GridLink
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridoperator import GridOperator
 from tests.run.disks import Disk

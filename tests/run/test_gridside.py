@@ -12,9 +12,9 @@ from controller.domain.grid import EventStatus, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
 from controller.run.board import Tick
-from controller.run.gridconfig import GridConfig
-from controller.run.gridlink import GridLink
-from controller.run.gridside import LinkedGrid, layout_of, site_report
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridlink import GridLink
+from controller.run.operators.gridside import LinkedGrid, layout_of, site_report
 from tests.run import boards
 from tests.run.disks import Disk
 

@@ -26,11 +26,11 @@ from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected
 from controller.grid.site import Progress
-from controller.run.gridbook import Shelf
-from controller.run.happenings import AMENDED, DRAWN_BEFORE, happenings, streamed
-from controller.run.history import HistoryError, opened
-from controller.run.journal import Journal
-from controller.run.journalschema import Bookkeeping
+from controller.run.journal.happenings import AMENDED, DRAWN_BEFORE, happenings, streamed
+from controller.run.journal.history import HistoryError, opened
+from controller.run.journal.journal import Journal
+from controller.run.journal.schema import Bookkeeping
+from controller.run.operators.gridbook import Shelf
 from tests.run import boards
 from tests.run.evidence import Site
 from tests.run.fleet import UTC_S
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_journal_is_named_with_the_reason(
 READS = """
 import os, sys
 from pathlib import Path
-from controller.run.audit import audit
+from controller.run.journal.audit import audit
 if os.getuid() == 0:
     os.setuid(65534)
 print(audit(Path(sys.argv[1])).is_verified)

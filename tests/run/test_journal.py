@@ -19,13 +19,13 @@ from controller.decide.plan import Alarm, AlarmKind, Plan
 from controller.domain.devices import Acknowledged, Failed
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
-from controller.run.audit import audit
-from controller.run.gridbook import Record, StoreError
-from controller.run.happenings import Happening
-from controller.run.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
-from controller.run.journalfile import EVENTS_AT_ONCE, EVENTS_PER_S
-from controller.run.journalschema import SCHEMA_VERSION, microseconds
-from controller.run.retention import PRUNED_AT_ONCE, QUIET_US
+from controller.run.journal.audit import audit
+from controller.run.journal.file import EVENTS_AT_ONCE, EVENTS_PER_S
+from controller.run.journal.happenings import Happening
+from controller.run.journal.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
+from controller.run.journal.retention import PRUNED_AT_ONCE, QUIET_US
+from controller.run.journal.schema import SCHEMA_VERSION, microseconds
+from controller.run.operators.gridbook import Record, StoreError
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
 from tests.virtualtime import in_virtual_time
@@ -107,9 +107,9 @@ WRITER = """
 import asyncio, sys, time
 from pathlib import Path
 from controller.decide.plan import Alarm, AlarmKind
-from controller.run.gridbook import Record
-from controller.run.happenings import Happening
-from controller.run.journal import Journal
+from controller.run.operators.gridbook import Record
+from controller.run.journal.happenings import Happening
+from controller.run.journal.journal import Journal
 
 async def main():
     journal = Journal(Path(sys.argv[1]), 1.0, time.time)
@@ -157,8 +157,8 @@ FULL_DISK = """
 import asyncio, logging, resource, signal, sys, time
 from pathlib import Path
 from controller.domain.power import Power
-from controller.run.gridbook import Record, StoreError
-from controller.run.journal import Journal, rows_of
+from controller.run.operators.gridbook import Record, StoreError
+from controller.run.journal.journal import Journal, rows_of
 from tests.run.fleet import told
 from controller.domain.devices import Acknowledged
 

@@ -16,12 +16,12 @@ from controller.domain.grid import GridEvent, Link, PriceSignal, Right
 from controller.domain.power import Limit, Power
 from controller.grid.results import Accepted
 from controller.grid.site import SiteReport
-from controller.run import livebaseline
-from controller.run.baselines import Agreement
-from controller.run.gridconfig import GridConfig
-from controller.run.gridside import LinkedGrid
-from controller.run.gridspeech import contract_of, dialect_of
-from controller.run.livebaseline import LiveBaselines
+from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridside import LinkedGrid
+from controller.run.operators.gridspeech import contract_of, dialect_of
+from controller.run.settling import livebaseline
+from controller.run.settling.baselines import Agreement
+from controller.run.settling.livebaseline import LiveBaselines
 from controller.settlement.days import Calendar
 from controller.settlement.methods import KNOWN
 from tests.grid.messages import NOW_S, VEN, event, notice

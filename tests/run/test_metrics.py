@@ -16,8 +16,8 @@ from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
-from controller.run.devicemetrics import group_of
-from controller.run.metrics import Detail, render
+from controller.run.metrics.devices import group_of
+from controller.run.metrics.site import Detail, render
 from tests.run.boards import NOW_S, UTC_S, board, busy_board, device, event, node, site, standing, tick
 
 Labels = frozenset[tuple[str, str]]

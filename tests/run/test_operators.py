@@ -22,10 +22,10 @@ from controller.domain.power import Limit, Power
 from controller.grid.isotime import stamp
 from controller.grid.signatures import Trust, opened
 from controller.grid.site import Place, Progress, SiteReport
-from controller.run.gridconfig import OperatorConfig
-from controller.run.gridlink import GridLink
-from controller.run.gridside import LinkedGrid
-from controller.run.seals import Anchor
+from controller.run.journal.seals import Anchor
+from controller.run.operators.gridconfig import OperatorConfig
+from controller.run.operators.gridlink import GridLink
+from controller.run.operators.gridside import LinkedGrid
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridoperator import GridOperator
 from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws

@@ -22,11 +22,11 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, 
 from controller.domain.power import Power
 from controller.domain.site import Prices
 from controller.grid.site import SiteReport
-from controller.run.control import Control, ControlError
-from controller.run.gridside import LinkedGrid
-from controller.run.ownrules import OwnRules, price_now
-from controller.run.peakcalendar import CalendarError, PeakCalendar
-from controller.run.triggerconfig import TriggersTable
+from controller.run.operators.control import Control, ControlError
+from controller.run.operators.gridside import LinkedGrid
+from controller.run.operators.ownrules import OwnRules, price_now
+from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
+from controller.run.operators.triggerconfig import TriggersTable
 from tests.run.disks import Disk
 
 NOW_S = 1_795_453_200.0

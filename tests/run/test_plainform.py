@@ -19,7 +19,7 @@ from controller.domain.devices import Acknowledged, Failed, Outcome, Quality, Re
 from controller.domain.grid import GridEvent, LimitSignal, Link, TargetSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Prices, Site
-from controller.run.plainform import PlainFormError, Reader, Writer, classes, differ
+from controller.run.recording.plainform import PlainFormError, Reader, Writer, classes, differ
 from tests.run.fleet import spec
 
 names = st.sampled_from(["a", "b", "c"])
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_refused(layouts: list[Any], form: Any, complaint
 
 
 def test_nothing_outside_the_vocabulary_is_ever_made() -> None:
-    for name in ("os.system", "builtins.list", "Path", "controller.run.journal.Journal"):
+    for name in ("os.system", "builtins.list", "Path", "controller.run.journal.journal.Journal"):
         with pytest.raises(PlainFormError, match="no class"):
             Reader().learn([10, name, []])
     assert all(kind.__module__.startswith("controller.") for kind in classes().values())

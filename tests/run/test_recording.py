@@ -20,8 +20,14 @@ from controller.decide.plan import CapReason
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Node, Policy, Site
-from controller.run import recording as recordings
-from controller.run.recording import SCHEMA_VERSION, WAITING_TICKS, Recording, RecordingError, recording_path
+from controller.run.recording import recording as recordings
+from controller.run.recording.recording import (
+    SCHEMA_VERSION,
+    WAITING_TICKS,
+    Recording,
+    RecordingError,
+    recording_path,
+)
 from tests.run.fleet import UTC_S, Meter, Miner, miner, spec
 from tests.run.test_loop import Operator, Shell
 from tests.virtualtime import in_virtual_time

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from controller.__main__ import app
 from controller.grid.isotime import stamp
-from controller.run.history import opened
+from controller.run.journal.history import opened
 from tests.run.journaled import START_UTC_S, Site, base_point, lived, set_point
 
 SITE = """

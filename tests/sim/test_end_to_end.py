@@ -17,7 +17,7 @@ import pytest
 
 from controller.domain.grid import LimitSignal
 from controller.domain.power import Power
-from controller.run.history import opened
+from controller.run.journal.history import opened
 from simulators.broker import mosquitto_binary
 from simulators.demo.stage import Stage, staged
 from simulators.gridoperator import GridOperator

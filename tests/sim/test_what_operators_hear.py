@@ -28,7 +28,7 @@ from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
 from controller.grid.results import Accepted, Contract
 from controller.grid.stored import from_text, to_text
-from controller.run.gridside import layout_of, site_report
+from controller.run.operators.gridside import layout_of, site_report
 from simulators.gridmessages import Ack, read_report
 from tests.decide.builders import NOW_S, UTC_S, miner, site
 from tests.decide.world import World, awake

@@ -16,7 +16,7 @@ from typing import Any
 import aiomqtt
 
 from controller.grid.dialects import Letter
-from controller.run.gridsession import GridSession
+from controller.run.operators.gridsession import GridSession
 from simulators.gridmessages import Ack, new_event, payload, read_report, stamp, to_json, window
 
 LATENCY_S = (0.002, 0.03)

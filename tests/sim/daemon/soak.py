@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from controller.cli.replay import Request, replay
-from controller.run.audit import audit
+from controller.run.journal.audit import audit
 from tests.sim.daemon.judge import Event
 from tests.sim.daemon.swarm import END_S, problems, swarm
 from tests.sim.daemon.world import World

@@ -27,7 +27,7 @@ from controller.daemon import serve
 from controller.domain.devices import DeviceSpec, Outcome, Reading, SetPoint
 from controller.domain.jobs import Job
 from controller.run.clock import Clock
-from controller.run.recording import recording_path
+from controller.run.recording.recording import recording_path
 from drivers.base import Driver
 from simulators.config import PlantConfig
 from simulators.faces.meters import MeterFace

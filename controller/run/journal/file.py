@@ -1,0 +1,193 @@
+"""The journal's file, as its one writer thread sees it. Nothing here waits for anybody but the disk.
+
+Whatever is written is sealed in the same transaction. After any error of the database what was known of the
+file is forgotten and read anew, so that a write that failed halfway leaves no false memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.domain.grid import EventStatus
+from controller.run.journal.chain import Chain
+from controller.run.journal.excerpt import Excerpt
+from controller.run.journal.happenings import Happening, StreamedPoint
+from controller.run.journal.moving import Moving
+from controller.run.journal.retention import Keep, Retention
+from controller.run.journal.schema import NOT_CLOSED, Bookkeeping, microseconds, prepare
+from controller.run.journal.seals import Anchor, Row
+from controller.run.journal.waiting import Budget, Named, Waiting, lost_rows
+from controller.run.operators.gridbook import Record
+
+EVENTS_AT_ONCE = 20_000
+EVENTS_PER_S = 2.0
+"""Rows of event history that a flood of messages may write: at most some 200,000 a day."""
+UNREADABLE_SHARE = 0.5
+"""The part of it that refusals cannot use up."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of the file's end; valid until something goes wrong."""
+
+    chain: Chain
+    retention: Retention
+    moving: Moving
+
+
+class JournalFile:
+    """`anchor` is the newest seal that will not change any more; other threads may read it."""
+
+    def __init__(
+        self, path: Path, *, keep: Keep, utc: Callable[[], float], waiting: Waiting, busy_s: float
+    ) -> None:
+        self.anchor: Anchor | None = None
+        self._path = path
+        self._keep = keep
+        self._utc = utc
+        self._waiting = waiting
+        self._busy_s = busy_s
+        self._db: sqlite3.Connection | None = None
+        self._known: _Known | None = None
+        self._budget = Budget(most=EVENTS_AT_ONCE, per_s=EVENTS_PER_S, left=EVENTS_AT_ONCE, at_us=0)
+
+    def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
+        try:
+            prepare(db)
+            self._waiting.add("bookkeeping", self._note(Bookkeeping.STARTED, _how_it_ended(db)))
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._db = db
+        with suppress(sqlite3.Error):  # a disk that takes nothing does not keep a controller from starting
+            self.flush()
+
+    def finish(self) -> None:
+        """Write what is left and that this is the end, then close; the file is closed in any case."""
+        try:
+            self.flush(("bookkeeping", self._note(Bookkeeping.STOPPED, "")))
+        finally:
+            self._connection().close()
+            self._db = None
+
+    def flush(self, *last: Named) -> None:
+        """Write what waits, and `last`; drop a bite of what is too old, move one of what is to be moved."""
+        rows, lost = self._waiting.take()
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
+            known.chain.append(db, [*rows, *lost_rows(lost, now_us), *last], now_us)
+            known.moving.bite(db, known.chain, now_us)
+            known.retention.bite(db, known.chain, now_us)
+
+        try:
+            self._write(write)
+        except sqlite3.Error:
+            self._waiting.put_back(rows, lost)
+            raise
+
+    def record(
+        self,
+        records: Sequence[Record],
+        forget: Sequence[str],
+        history: Sequence[Happening | StreamedPoint],
+    ) -> None:
+        """What a restart must know, and what happened: durable on return."""
+        rows = [_row(happening) for happening in history]
+        budget = self._budget.spent(len(rows), microseconds(self._utc()))
+        refusals = sum(isinstance(one, Happening) and one.status == EventStatus.REJECTED for one in history)
+        is_flood = budget.left < (budget.most * UNREADABLE_SHARE if refusals else 0)
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
+            db.executemany(
+                "INSERT OR REPLACE INTO grid VALUES (?, ?, ?, ?)",
+                [(record.key, record.version_utc_s, record.status, record.text) for record in records],
+            )
+            db.executemany("DELETE FROM grid WHERE key = ?", [(key,) for key in forget])
+            if not is_flood:
+                known.chain.append(db, rows, now_us)
+
+        self._write(write)
+        if not is_flood:
+            self._budget = budget
+            return
+        for name, row in rows:
+            self._waiting.lose(name, row)
+
+    def archived(self, excerpt: Excerpt) -> None:
+        """Write down that there is such a file; retention may drop what is in it."""
+        row = (Bookkeeping.ARCHIVED, excerpt.path.name, excerpt.first_seal, excerpt.last_seal, None)
+
+        def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
+            known.chain.append(db, [("bookkeeping", (now_us, *row, excerpt.sha256))], now_us)
+            known.retention.archived = excerpt.last_seal
+
+        self._write(write)
+
+    def load(self) -> tuple[Record, ...]:
+        rows = self._connection().execute("SELECT key, version_utc_s, status, text FROM grid")
+        return tuple(
+            Record(key=str(key), version_utc_s=float(version), status=str(status), text=str(text))
+            for key, version, status, text in rows
+        )
+
+    def _write(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
+        """Run `write` in a transaction, and again if somebody else was at the file since the last one."""
+        try:
+            self._write_once(write)
+        except sqlite3.IntegrityError:
+            self._write_once(write)
+
+    def _write_once(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
+        db = self._connection()
+        known, self._known = self._known, None  # what is known holds again once this is committed
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            if known is None:
+                known = _Known(Chain(db), Retention(db, self._keep), Moving(db))
+            write(db, known, microseconds(self._utc()))
+        self._known, self.anchor = known, known.chain.closed
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise sqlite3.ProgrammingError("the journal is not open")
+        return self._db
+
+    def _note(self, what: str, detail: str) -> Row:
+        return (microseconds(self._utc()), what, "journal", None, None, None, detail)
+
+
+def _how_it_ended(db: sqlite3.Connection) -> str:
+    """What the last controller said at last, if it could."""
+    last = db.execute(
+        "SELECT what FROM bookkeeping WHERE what IN (?, ?) ORDER BY id DESC LIMIT 1",
+        (Bookkeeping.STARTED, Bookkeeping.STOPPED),
+    ).fetchone()
+    if last is None:
+        return "a new journal"
+    if last[0] == Bookkeeping.STOPPED:
+        return "after a stop"
+    return NOT_CLOSED
+
+
+def _row(happening: Happening | StreamedPoint) -> Named:
+    match happening:
+        case Happening():
+            version_us = None
+            if happening.version_utc_s is not None:
+                version_us = microseconds(happening.version_utc_s)
+            what = (version_us, happening.status, happening.why, happening.text)
+            return "events", (microseconds(happening.utc_s), happening.operator, happening.event, *what)
+        case StreamedPoint():
+            window = (
+                microseconds(happening.version_utc_s),
+                microseconds(happening.start_utc_s),
+                microseconds(happening.end_utc_s) if happening.end_utc_s < float("inf") else None,
+            )
+            who = (happening.operator, happening.event)
+            return "setpoints", (microseconds(happening.utc_s), *who, *window, happening.watts)

@@ -1,0 +1,325 @@
+"""Reads the journal from outside, while the controller writes it or years later: typed rows of a time window.
+
+It never writes, and takes nothing for granted: whether rows are what was once written is `audit`'s question.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.domain.grid import GridEvent
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.grid.entries import Entry
+from controller.grid.results import Accepted
+from controller.grid.stored import from_text
+from controller.run.journal.readonly import HistoryError as HistoryError
+from controller.run.journal.readonly import connection
+from controller.run.journal.schema import microseconds, seconds
+
+
+def named(operator: str, event: str) -> str:
+    """An event or a stream as plans, alarms and metrics name it."""
+    return f"{operator}:{event}" if operator else event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One thing that happened to an event. `status` is the word its sender is told. Where a version became
+    known (RECEIVED, or EXPIRED at once) `version` is that version, as it was understood then. `possible` is
+    what its sender was told can be had instead (INFEASIBLE), `drawn_before` what the site drew before it
+    began to follow a relative set-point (DRAWN_BEFORE).
+
+    `operator` is empty for the operator of `[grid]` and "own" for the site's own rules and people.
+    """
+
+    utc_s: float
+    operator: str
+    event: str
+    version_utc_s: float | None
+    status: str
+    why: str
+    version: GridEvent | None
+    possible: Power | None = None
+    drawn_before: Power | None = None
+
+    @property
+    def id(self) -> str:
+        """The event's id as plans, alarms and metrics name it."""
+        return named(self.operator, self.event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPointRow:
+    """One set-point of a stream (base points), good until `end_utc_s` unless a newer one came."""
+
+    utc_s: float
+    operator: str
+    event: str
+    version_utc_s: float
+    start_utc_s: float
+    end_utc_s: float
+    target: Power
+
+    @property
+    def stream(self) -> str:
+        """The stream's id as plans and metrics name it."""
+        return named(self.operator, self.event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """A stream by the name that plans and metrics give it, and from when to when its set-points came."""
+
+    id: str
+    points: int
+    first_utc_s: float
+    last_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """A node at one tick: what its meter showed (None: no fresh reading), its limit, what was granted."""
+
+    utc_s: float
+    metered: Power | None
+    limit: Bound
+    granted: Power
+    worst: Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """A clock minute of a metered node: energy in watt-seconds and mean power over the `measured_s` seconds
+    of it that were measured, and the mean limit of those seconds."""
+
+    minute_utc_s: float
+    node: str
+    mean: Power
+    energy_ws: int
+    measured_s: float
+    limit: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRow:
+    """`kind` is "commanded", or the outcome: "acknowledged", "refused", "failed"."""
+
+    utc_s: float
+    device: str
+    point: str
+    power: Power
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """`is_raised` is False where the alarm went."""
+
+    utc_s: float
+    kind: str
+    subject: str
+    is_raised: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookkeepingRow:
+    """Something that happened to the journal itself: `what` is one of `journalschema.Bookkeeping`."""
+
+    utc_s: float
+    what: str
+    subject: str
+    rows: int | None
+    detail: str
+
+
+class History:
+    """An open journal. Windows are half open, `from_utc_s <= t < to_utc_s`; rows come in the order of time.
+    Everything that cannot be read is a `HistoryError`."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self._path = path
+        self._db = db
+
+    def events(self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf) -> Iterator[EventRow]:
+        """What happened to events of every operator and of the site's own, streams left out."""
+        for row in self._window(
+            "operator, event, version_us, status, why, text", "events", from_utc_s, to_utc_s
+        ):
+            yield self._event(row)
+
+    def event(self, event_id: str) -> tuple[EventRow, ...]:
+        """All that happened to one event, by the id that plans and metrics name it by."""
+        operator, _, event = event_id.rpartition(":")
+        rows = self._rows(
+            "SELECT utc_us, operator, event, version_us, status, why, text FROM events"
+            " WHERE (operator = ? AND event = ?) OR (operator = '' AND event = ?) ORDER BY id",
+            (operator, event, event_id),
+        )
+        return tuple(self._event(row) for row in rows)
+
+    def set_points(self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf) -> Iterator[SetPointRow]:
+        """The set-points of streams that came in the window."""
+        columns = "operator, event, version_us, start_us, end_us, watts"
+        for row in self._window(columns, "setpoints", from_utc_s, to_utc_s):
+            utc_us, operator, event, version_us, start_us, end_us, watts = row
+            yield SetPointRow(
+                utc_s=seconds(utc_us),
+                operator=operator,
+                event=event,
+                version_utc_s=seconds(version_us),
+                start_utc_s=seconds(start_us),
+                end_utc_s=math.inf if end_us is None else seconds(end_us),
+                target=Power(watts),
+            )
+
+    def streams(self) -> tuple[StreamRow, ...]:
+        """Every stream that ever sent a set-point."""
+        query = (
+            "SELECT operator, event, count(*), min(utc_us), max(utc_us) FROM setpoints"
+            " GROUP BY operator, event ORDER BY operator, event"
+        )
+        return tuple(
+            StreamRow(
+                id=named(operator, event),
+                points=count,
+                first_utc_s=seconds(first_us),
+                last_utc_s=seconds(last_us),
+            )
+            for operator, event, count, first_us, last_us in self._rows(query)
+        )
+
+    def samples(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[SampleRow]:
+        """The site at every tick, a node below it once a minute."""
+        columns = "metered_w, limit_w, granted_w, worst_w"
+        for row in self._window(columns, "samples", from_utc_s, to_utc_s, node=node):
+            utc_us, metered_w, limit_w, granted_w, worst_w = row
+            yield SampleRow(
+                utc_s=seconds(utc_us),
+                metered=None if metered_w is None else Power(metered_w),
+                limit=_bound(limit_w),
+                granted=Power(granted_w),
+                worst=Power(worst_w),
+            )
+
+    def usage(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[UsageRow]:
+        """The minutes that begin in the window; one that a restart cut in two comes as one. A minute of which
+        nothing was measured has no row."""
+        rows = self._rows(
+            "SELECT utc_us, sum(energy_ws), sum(measured_ms), sum(limit_w * measured_ms),"
+            " sum(CASE WHEN limit_w IS NULL THEN 0 ELSE measured_ms END)"
+            " FROM usage WHERE node = ? AND utc_us >= ? AND utc_us < ? GROUP BY utc_us ORDER BY utc_us",
+            (node, *_window(from_utc_s, to_utc_s)),
+        )
+        for utc_us, energy_ws, measured_ms, limit_w_ms, limited_ms in rows:
+            if measured_ms > 0:
+                yield UsageRow(
+                    minute_utc_s=seconds(utc_us),
+                    node=node,
+                    mean=Power(round(energy_ws * 1000 / measured_ms)),
+                    energy_ws=energy_ws,
+                    measured_s=measured_ms / 1000,
+                    limit=Limit(Power(round(limit_w_ms / limited_ms))) if limited_ms else NO_LIMIT,
+                )
+
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that has usage."""
+        return tuple(str(node) for (node,) in self._rows("SELECT DISTINCT node FROM usage ORDER BY node"))
+
+    def commands(self, from_utc_s: float, to_utc_s: float) -> Iterator[CommandRow]:
+        columns = "device, point, watts, kind, detail"
+        for utc_us, device, point, watts, kind, detail in self._window(
+            columns, "commands", from_utc_s, to_utc_s
+        ):
+            yield CommandRow(
+                utc_s=seconds(utc_us),
+                device=device,
+                point=point,
+                power=Power(watts),
+                kind=kind,
+                detail=detail,
+            )
+
+    def alarms(self, from_utc_s: float, to_utc_s: float) -> Iterator[AlarmRow]:
+        columns = "kind, subject, raised, detail"
+        for utc_us, kind, subject, raised, detail in self._window(columns, "alarms", from_utc_s, to_utc_s):
+            yield AlarmRow(
+                utc_s=seconds(utc_us), kind=kind, subject=subject, is_raised=bool(raised), detail=detail
+            )
+
+    def bookkeeping(
+        self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf
+    ) -> Iterator[BookkeepingRow]:
+        """Starts, stops, losses and prunings of the journal: whether a window can be complete."""
+        columns = "what, subject, rows, detail"
+        for utc_us, what, subject, rows, detail in self._window(columns, "bookkeeping", from_utc_s, to_utc_s):
+            yield BookkeepingRow(utc_s=seconds(utc_us), what=what, subject=subject, rows=rows, detail=detail)
+
+    def _event(self, row: tuple[Any, ...]) -> EventRow:
+        utc_us, operator, event, version_us, status, why, text = row
+        known = self._entry(event, text) if text else None
+        content = known.content if known is not None else None
+        shortfall = known.shortfall if known is not None else None
+        return EventRow(
+            utc_s=seconds(utc_us),
+            operator=operator,
+            event=event,
+            version_utc_s=None if version_us is None else seconds(version_us),
+            status=status,
+            why=why,
+            version=content.event if isinstance(content, Accepted) else None,
+            possible=shortfall.possible if shortfall is not None else None,
+            drawn_before=known.drawn_before if known is not None else None,
+        )
+
+    def _entry(self, event: str, text: str) -> Entry | None:
+        try:
+            value = from_text(text)
+        except ValueError as error:
+            raise HistoryError(f"{self._path}: event {event!r}: {error}") from error
+        return value if isinstance(value, Entry) else None
+
+    def _window(
+        self, columns: str, table: str, from_utc_s: float, to_utc_s: float, *, node: str | None = None
+    ) -> Iterator[Any]:
+        at = "" if node is None else " AND node = ?"
+        parameters: tuple[object, ...] = _window(from_utc_s, to_utc_s)
+        return self._rows(
+            f"SELECT utc_us, {columns} FROM {table} WHERE utc_us >= ? AND utc_us < ?{at} ORDER BY utc_us, id",  # noqa: S608 our own names
+            parameters if node is None else (*parameters, node),
+        )
+
+    def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(query, parameters)
+        except sqlite3.Error as error:
+            raise HistoryError(f"{self._path}: {error}") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[History]:
+    """The journal at `path`, read only; its writer is never held up."""
+    db = connection(path)
+    try:
+        yield History(path, db)
+    finally:
+        db.close()
+
+
+def _window(from_utc_s: float, to_utc_s: float) -> tuple[int, int]:
+    return _edge(from_utc_s), _edge(to_utc_s)
+
+
+def _edge(utc_s: float) -> int:
+    return microseconds(max(-9e12, min(9e12, utc_s)))
+
+
+def _bound(watts: int | None) -> Bound:
+    return NO_LIMIT if watts is None else Limit(Power(watts))

@@ -1,0 +1,19 @@
+"""Metrics of the journal: whether evidence is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+
+from controller.run.board import JournalStats
+from controller.run.metrics.families import counter, plain
+
+
+def journal_metrics(stats: JournalStats) -> Iterator[Metric]:
+    lost = [((), stats.lost_rows)]
+    yield counter("journal_rows_lost", "Rows of evidence that will never be written", lost)
+    yield plain("journal_rows_waiting", "Rows that wait to be written", stats.waiting_rows)
+    yield plain("journal_failing", "1 while the journal cannot be written", stats.is_failing)
+    says = "1 while finished days cannot be archived"
+    yield plain("journal_archive_failing", says, stats.is_archive_failing)

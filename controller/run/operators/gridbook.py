@@ -1,0 +1,272 @@
+"""The ledger of grid events with a store under it: a change counts only once it is durable.
+
+One task makes all changes, one after the other; whoever has one to make puts it in the queue and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Protocol
+
+import structlog
+
+from controller.domain.grid import EventStatus
+from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
+from controller.grid.ledger import Effect, Verdict
+from controller.grid.loadtargets import LoadTargets
+from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
+from controller.grid.site import Measured
+from controller.grid.stored import from_text, to_text
+from controller.run.journal.happenings import Happening, StreamedPoint, happenings, streamed
+
+MAX_QUEUED = 1024
+STORE_TIMEOUT_S = 5.0
+STORE_RETRY_S = 1.0
+SHORT_EVERY_S = 60.0
+
+_SNAPSHOT_KEY = "snapshot"
+_EVENT_KEY = "event/"
+_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
+
+
+class StoreError(Exception):
+    """What had to be kept was not, or cannot be read back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the store: the newest text under `key` is all there is to remember of it.
+
+    `version_utc_s` and `status` are for whoever reads the store; the text alone restores the entry.
+    """
+
+    key: str
+    version_utc_s: float
+    status: str
+    text: str
+
+
+class EventStore(Protocol):
+    """Where events survive the process."""
+
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
+        """Replace each record by key, delete the keys in `forget`, and add to what happened. All of it is
+        durable on return; after `StoreError` all or none of it may be."""
+
+    async def load(self) -> tuple[Record, ...]:
+        """The newest record of every key, in any order; `StoreError` if that cannot be known."""
+
+
+class Shelf:
+    """The part of a store that belongs to one operator: several share a store and cannot take each other's
+    events for their own. The empty name is the first operator there was."""
+
+    def __init__(self, store: EventStore, operator: str) -> None:
+        self._store = store
+        self._operator = operator
+        self._prefix = f"{operator}/" if operator else ""
+
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
+        prefix = self._prefix
+        named = tuple(replace(record, key=prefix + record.key) for record in records)
+        signed = tuple(replace(happening, operator=self._operator) for happening in history)
+        await self._store.record(named, tuple(prefix + key for key in forget), signed)
+
+    async def load(self) -> tuple[Record, ...]:
+        found = await self._store.load()
+        own = [
+            replace(record, key=record.key.removeprefix(self._prefix))
+            for record in found
+            if record.key.startswith(self._prefix)
+        ]
+        return tuple(r for r in own if r.key == _SNAPSHOT_KEY or r.key.startswith(_EVENT_KEY))
+
+
+class Change(Protocol):
+    """A step of the ledger, pure: what it would be, and what of that must be durable first."""
+
+    def __call__(self, ledger: Ledger, *, now_utc_s: float, measured: Measured) -> tuple[Ledger, Verdict]: ...
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that waits for its turn, and what to do once it is durable."""
+
+    change: Change
+    then: Callable[[], None] = _nothing
+
+
+class GridBook:
+    """`ledger` is what is durable. `settled` is called after every change that told or moved anything. A
+    `quiet` one has an event every few seconds, logs only what it refused, and keeps history of set-points."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        utc: Callable[[], float],
+        measured: Callable[[], Measured],
+        settled: Callable[[Verdict], None],
+        retry_s: float = STORE_RETRY_S,
+        timeout_s: float = STORE_TIMEOUT_S,
+        quiet: bool = False,
+    ) -> None:
+        self.ledger = Ledger()
+        self.overflowed = 0
+        self.store_failures = 0
+        self._store = store
+        self._utc = utc
+        self._measured = measured
+        self._settled = settled
+        self._retry_s = retry_s
+        self._timeout_s = timeout_s
+        self._quiet = quiet
+        self._queue: dict[Hashable, Pending] = {}
+        self._has_work = asyncio.Event()
+        self._store_trouble = ""
+        self._short_utc_s = -math.inf
+        self._log = structlog.get_logger("grid")
+
+    async def restore(self) -> None:
+        """Take up what the store holds. A record that cannot be read is left to the next snapshot."""
+        entries: dict[str, Entry] = {}
+        mark: Mark | None = None
+        for record in await self._store.load():
+            try:
+                value = from_text(record.text)
+            except ValueError as error:
+                self._log.error("grid_record_unreadable", key=record.key, why=str(error))
+                continue
+            if isinstance(value, Mark):
+                mark = value
+            else:
+                entries[value.id] = value
+        self.ledger = Ledger(entries=MappingProxyType(entries), mark=mark)
+
+    def put(self, key: Hashable, pending: Pending) -> None:
+        """Queue a change; one that waits under the same key is replaced. When too many wait the oldest
+        message goes: the operator's next snapshot repeats it."""
+        self._queue[key] = pending
+        if len(self._queue) > MAX_QUEUED:
+            messages = (key for key in self._queue if isinstance(key, _MESSAGES))
+            oldest = next(messages, None)
+            if oldest is not None:
+                del self._queue[oldest]
+                self.overflowed += 1
+        self._has_work.set()
+
+    @property
+    def settling(self) -> bool:
+        """Whether a message was heard that is not durable yet."""
+        return any(isinstance(key, _MESSAGES) for key in self._queue)
+
+    async def run(self) -> None:
+        """Make the changes in the order of their arrival. One that cannot be stored is tried again, and
+        until then it has not happened."""
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            while self._queue:
+                key, pending = next(iter(self._queue.items()))
+                now_utc_s = self._utc()
+                ledger, verdict = pending.change(self.ledger, now_utc_s=now_utc_s, measured=self._measured())
+                if not await self._is_stored(ledger, verdict, now_utc_s):
+                    await asyncio.sleep(self._retry_s)
+                    continue
+                self.ledger = ledger
+                self._note(verdict)
+                self._settled(verdict)
+                pending.then()
+                if self._queue.get(key) is pending:
+                    del self._queue[key]
+
+    async def _is_stored(self, ledger: Ledger, verdict: Verdict, now_utc_s: float) -> bool:
+        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(verdict.touched)]
+        if ledger.mark is not None and ledger.mark != self.ledger.mark:
+            records.append(_mark_record(ledger.mark))
+        forget = tuple(_key(event_id) for event_id in sorted(verdict.forgotten))
+        if not records and not forget:
+            return True
+        history = self._happened(ledger, verdict, now_utc_s)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._store.record(tuple(records), forget, history)
+        except (StoreError, TimeoutError) as error:
+            self.store_failures += 1
+            if repr(error) != self._store_trouble:
+                self._store_trouble = repr(error)
+                self._log.error("grid_store_failed", why=repr(error), waiting=len(self._queue))
+            return False
+        if any(one.status == EventStatus.INFEASIBLE for one in history if isinstance(one, Happening)):
+            self._short_utc_s = now_utc_s
+        if self._store_trouble:
+            self._store_trouble = ""
+            self._log.info("grid_store_back")
+        return True
+
+    def _happened(
+        self, ledger: Ledger, verdict: Verdict, now_utc_s: float
+    ) -> tuple[Happening | StreamedPoint, ...]:
+        """A stream that asks for more than there is would be told so with every set-point of it: that is
+        evidence once a minute."""
+        if not self._quiet:
+            return happenings(self.ledger, ledger, verdict, now_utc_s)
+        found = streamed(self.ledger, ledger, verdict, now_utc_s)
+        if not 0 <= now_utc_s - self._short_utc_s < SHORT_EVERY_S:
+            return found
+        return tuple(
+            one for one in found if not isinstance(one, Happening) or one.status != EventStatus.INFEASIBLE
+        )
+
+    def _note(self, verdict: Verdict) -> None:
+        for ack in verdict.acks:
+            fields = {"event_id": ack.event, "version": ack.stamp, "status": ack.status.value}
+            if ack.status is EventStatus.REJECTED:
+                self._log.warning("grid_event", **fields, why=" ".join(ack.why))
+            elif self._quiet:
+                self._log.debug("grid_event", **fields)
+            else:
+                self._log.info("grid_event", **fields)
+        if verdict.effect is Effect.FULL:
+            self._log.error("grid_ledger_full", known=len(self.ledger.entries))
+
+
+def unsent_but(ledger: Ledger, published: set[str]) -> Ack | None:
+    """The oldest ack that is neither confirmed nor on its way."""
+    waiting = [ack for entry in ledger.entries.values() for ack in entry.unsent if ack.id not in published]
+    return min(waiting, key=lambda ack: (ack.at_utc_s, ack.event), default=None)
+
+
+def _entry_record(entry: Entry) -> Record:
+    return Record(
+        key=_key(entry.id),
+        version_utc_s=0.0 if entry.content is None else version_of(entry.content),
+        status=(entry.told or (EventStatus.REJECTED,))[-1].value,
+        text=to_text(entry),
+    )
+
+
+def _mark_record(mark: Mark) -> Record:
+    return Record(key=_SNAPSHOT_KEY, version_utc_s=mark.as_of_utc_s, status="", text=to_text(mark))
+
+
+def _key(event_id: str) -> str:
+    return f"{_EVENT_KEY}{event_id}"

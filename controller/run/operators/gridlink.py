@@ -1,0 +1,330 @@
+"""The grid operator's line into the daemon: events in, acknowledgements and telemetry out.
+
+It joins the connection, the codec and the ledger. It never commands a device: it wakes the loop, which
+reads `events` and `state` and decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from controller.domain.grid import GridEvent, Link
+from controller.domain.power import Power
+from controller.grid import advancing, ledger, liveness
+from controller.grid import skew as skews
+from controller.grid.dialects import DialectName, Heard
+from controller.grid.dsxenforcement import Enforcement
+from controller.grid.entries import Ack
+from controller.grid.ledger import Verdict
+from controller.grid.liveness import Liveness
+from controller.grid.loadtargets import LoadTargets, receive_targets
+from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
+from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
+from controller.grid.zerohundred import FIRST, ZeroHundred
+from controller.run.board import LinkStats
+from controller.run.operators.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
+from controller.run.operators.gridconfig import GridConfig, OperatorConfig
+from controller.run.operators.gridsession import GridSession, Publish
+from controller.run.operators.gridspeech import dialect_of
+from controller.run.operators.outbox import Outbox
+
+WATCH_PERIOD_S = 0.5
+COUNTED = ("received", "refused", "acks", "telemetry", "enforcements")
+
+
+class GridLink:
+    """`await restore()` before the first tick, `run()` as a task of the daemon, `observe()` on every tick."""
+
+    def __init__(
+        self,
+        config: GridConfig,
+        store: EventStore,
+        *,
+        nameplate: Power,
+        utc: Callable[[], float],
+        wake: Callable[[], None],
+        session: type[GridSession] = GridSession,
+        nodes: Iterable[str] = (),
+    ) -> None:
+        self.name = config.id if isinstance(config, OperatorConfig) else ""
+        self.rights = config.rights
+        self._mark = f"{self.name}:" if self.name else ""
+        self._config = config
+        self._utc = utc
+        self._wake = wake
+        self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc())
+        self._sessions = tuple(
+            session(
+                broker,
+                subscriptions=self._dialect.subscriptions,
+                standing=self._dialect.standing,
+                read=partial(self._arrived, at),
+                write=self._write_all if at == FIRST else _only_listen,
+                utc=utc,
+            )
+            for at, broker in enumerate(config.brokers())
+        )
+        shelf = Shelf(store, self.name)
+        quiet = config.dialect is DialectName.BASE_POINT
+        self._book = GridBook(
+            shelf, utc=self._book_utc, measured=self._measured, settled=self._settled, quiet=quiet
+        )
+        self._in_force: tuple[GridEvent, ...] = ()
+        floor_utc_s = utc() - config.snapshot_max_age_s
+        self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, floor_utc_s=floor_utc_s)
+        self._behind_s = 0.0
+        self._skew = skews.NO_SKEW
+        self._site: SiteReport | None = None
+        self._link = Link.LOST
+        self._alive_until_s = -math.inf
+        self._outbox = Outbox(config.telemetry_backlog)
+        self._published: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        self._counts = dict.fromkeys(COUNTED, 0)
+        self._restored = False
+        self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
+
+    @property
+    def state(self) -> Link:
+        return self._liveness.link if self._dialect.beats else self._link
+
+    @property
+    def settling(self) -> bool:
+        return self._book.settling
+
+    @property
+    def events(self) -> tuple[GridEvent, ...]:
+        """The events in force or to come: accepted, durable, not cancelled, not over. With a named operator
+        their ids begin with its name. Their times are those of our own clock, as far as it is known how it
+        differs from the operator's."""
+        return tuple(self._marked(skews.moved(event, self._skew)) for event in self._own_events())
+
+    @property
+    def _is_connected(self) -> bool:
+        return any(session.connected for session in self._sessions)
+
+    @property
+    def stats(self) -> LinkStats:
+        return LinkStats(
+            connected=self._is_connected,
+            connects=sum(session.connects for session in self._sessions),
+            received=self._counts["received"],
+            refused=self._counts["refused"],
+            overflowed=self._book.overflowed,
+            acks_sent=self._counts["acks"],
+            telemetry_sent=self._counts["telemetry"],
+            telemetry_dropped=self._outbox.dropped,
+            store_failures=self._book.store_failures,
+            operator_behind_s=self._behind_s,
+            enforcements=self._counts["enforcements"],
+        )
+
+    async def restore(self) -> None:
+        """Take up what the store holds: what was accepted before a crash still holds after it."""
+        if not self._restored:
+            await self._book.restore()
+            self._restored = True
+            self._dialect.restored(self._book.ledger, self._utc())
+            self._in_force = self._own_events()
+            self._log.info("grid_restored", in_force=len(self._in_force))
+
+    async def run(self) -> None:
+        """Hold the link. Ends only by cancellation, or by `StoreError` if nothing can be restored."""
+        await self.restore()
+        async with asyncio.TaskGroup() as group:
+            for session in self._sessions:
+                group.create_task(session.run())
+            group.create_task(self._book.run())
+            group.create_task(self._watch())
+
+    def observe(self, report: SiteReport) -> None:
+        """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
+        self._site = report = replace(report, progress=tuple(self._own_progress(report)))
+        for letter in self._dialect.observed(self._own_events(), report):
+            self._outbox.post(letter, connected=self._is_connected)
+        for own in report.progress:
+            entry = self._book.ledger.entries.get(own.event)
+            if entry is None:
+                continue
+            if entry.drawn_before is None and own.drawn_before is not None:
+                pending = Pending(change=partial(advancing.keep_drawn, progress=own))
+                self._book.put(("drawn before", own.event), pending)
+            if advancing.is_news(entry, own, report.now_utc_s):
+                key = ("progress", own.event, own.version_utc_s, own.status)
+                self._book.put(key, Pending(change=partial(advancing.advance, progress=own)))
+
+    def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
+        """Of the events of this operator, by the ids that it knows them by."""
+        for progress in report.progress:
+            if progress.event.startswith(self._mark):
+                yield replace(progress, event=progress.event.removeprefix(self._mark))
+
+    def _arrived(self, broker: int, topic: str, payload: bytes, retained: bool) -> None:
+        """One message from a broker, on any topic and of any content."""
+        self._counts["received"] += 1
+        name = topic.removeprefix(self._config.prefix)
+        now_utc_s = self._utc()
+        if isinstance(self._dialect, ZeroHundred):
+            found = self._dialect.read_by(broker, name, payload, now_utc_s)
+        else:
+            found = self._dialect.read(name, payload, retained=retained, now_utc_s=now_utc_s)
+        for heard in found:
+            self._take(heard, now_utc_s)
+
+    def _take(self, heard: Heard, now_utc_s: float) -> None:
+        result = heard.result
+        if isinstance(result, Rejected):
+            self._refused(heard.kind, result)
+            if result.id is not None:
+                self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            return
+        self._readable(heard.kind)
+        match result:
+            case Accepted() | Cancelled():
+                self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
+            case Snapshot():
+                change = partial(ledger.receive_snapshot, snapshot=result)
+                self._book.put(result, Pending(change=change, then=partial(self._listed, result)))
+            case LoadTargets():
+                self._book.put(result, Pending(change=partial(receive_targets, message=result)))
+            case Enforcement():
+                self._enforced(result)
+            case Heartbeat():
+                self._timed(now_utc_s - result.utc_s)
+                self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
+
+    def _timed(self, behind_s: float) -> None:
+        self._behind_s = behind_s
+        before, self._skew = self._skew, skews.heard(self._skew, behind_s)
+        if self._skew.ahead_s != before.ahead_s:
+            far = abs(self._skew.ahead_s) >= skews.WORTH_TELLING_S
+            log = self._log.warning if far else self._log.info
+            log("grid_clock", ours_ahead_s=round(self._skew.ahead_s, 3))
+            self._wake()
+
+    def _enforced(self, done: Enforcement) -> None:
+        """Somebody else moved our machines: people have to know, and why."""
+        self._counts["enforcements"] += 1
+        log = self._log.warning if done.code == "success" else self._log.error
+        log(
+            "grid_enforcement",
+            breach=done.breach,
+            feed=done.feed,
+            action=done.action,
+            code=done.code,
+            applied=done.applied,
+            failed=" ".join(done.failed),
+            detail=done.detail,
+        )
+
+    def _listed(self, snapshot: Snapshot) -> None:
+        self._judged(liveness.listed(self._liveness, snapshot, _elapsed_s()))
+
+    def _judged(self, now: Liveness) -> None:
+        before, self._liveness = self._liveness, now
+        if now.link is not before.link:
+            log = self._log.warning if now.link is Link.LOST else self._log.info
+            log("grid_link", state=now.link.value)
+            self._wake()
+
+    def _look(self, now_utc_s: float) -> None:
+        """The state of a link whose dialect has no heartbeat: a connection that broke may come back within
+        the time that a heartbeat would have."""
+        if self._is_connected:
+            self._alive_until_s = _elapsed_s() + self._config.heartbeat_timeout_s
+        is_connected = _elapsed_s() < self._alive_until_s
+        before = self._link
+        self._link = Link.UP if self._dialect.is_alive(now_utc_s, is_connected) else Link.LOST
+        if self._link is not before:
+            log = self._log.warning if self._link is Link.LOST else self._log.info
+            log("grid_link", state=self._link.value)
+            self._wake()
+
+    def _book_utc(self) -> float:
+        """What is over, and was told so, is so by the operator's clock where ours is ahead."""
+        return self._utc() - self._skew.late_s
+
+    def _own_events(self) -> tuple[GridEvent, ...]:
+        return ledger.events(self._book.ledger, self._book_utc())
+
+    def _marked(self, event: GridEvent) -> GridEvent:
+        if not self._mark:
+            return event
+        return replace(event, id=self._mark + event.id, source=self.name)
+
+    def _named(self) -> dict[str, str]:
+        return {"operator": self.name} if self.name else {}
+
+    def _settled(self, verdict: Verdict) -> None:
+        """The ledger moved: wake the loop if that changes what holds."""
+        if verdict.acks:
+            self._outbox.look()
+        before, self._in_force = self._in_force, self._own_events()
+        if self._in_force != before:
+            self._wake()
+
+    def _measured(self) -> Measured:
+        return UNMEASURED if self._site is None else self._site.measured
+
+    async def _write_all(self, publish: Publish) -> None:
+        """Send what there is to say, acknowledgements first, for as long as this connection lasts."""
+        while True:
+            self._outbox.looking()
+            ack = unsent_but(self._book.ledger, self._published)
+            if ack is not None:
+                letter = self._dialect.acknowledgement(ack, self._utc())
+                if letter is not None:
+                    await publish(letter)
+                    self._counts["acks"] += 1
+                self._published.add(ack.id)
+                pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
+                self._book.put(("confirm", ack.id), pending)
+            elif (letter := self._outbox.first) is not None:
+                await publish(letter)
+                self._counts["telemetry"] += 1
+                self._outbox.sent(letter)
+            else:
+                await self._outbox.wait()
+
+    def _confirmed(self, ack: Ack) -> None:
+        self._published.discard(ack.id)
+        self._outbox.look()
+
+    async def _watch(self) -> None:
+        """Notice silence, and close what is over."""
+        while True:
+            now_utc_s = self._utc()
+            for heard in self._dialect.passed(now_utc_s):
+                self._take(heard, now_utc_s)
+            self._judged(liveness.at(self._liveness, _elapsed_s()))
+            if not self._dialect.beats:
+                self._look(now_utc_s)
+            self._book.put("settle", Pending(change=ledger.settle))
+            await asyncio.sleep(WATCH_PERIOD_S)
+
+    def _refused(self, kind: str, rejected: Rejected) -> None:
+        """Count every message that cannot be used, log the first of its sort. One that names its event is
+        logged with that event."""
+        self._counts["refused"] += 1
+        if rejected.id is None and self._troubles.get(kind) != rejected.reason:
+            self._troubles[kind] = rejected.reason
+            self._log.warning("grid_unreadable", kind=kind, why=rejected.reason.value, detail=rejected.detail)
+
+    def _readable(self, kind: str) -> None:
+        if self._troubles.pop(kind, None) is not None:
+            self._log.info("grid_readable_again", kind=kind)
+
+
+async def _only_listen(publish: Publish) -> None:
+    """Everything is said on the first connection."""
+    await asyncio.Event().wait()
+
+
+def _elapsed_s() -> float:
+    return asyncio.get_running_loop().time()

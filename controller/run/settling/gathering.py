@@ -1,0 +1,231 @@
+"""From the journal to evidence: reads what was told, measured and commanded around an event; has it judged.
+
+It reads through `history` alone and never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from controller.decide.plan import AlarmKind, Reason
+from controller.run.journal.history import CommandRow, EventRow, History
+from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
+from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
+from controller.run.settling.setpoints import grounded_course, overruled
+from controller.settlement.course import Course, Told
+from controller.settlement.days import Calendar
+from controller.settlement.dynamics import dynamics_of
+from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
+from controller.settlement.grounds import rank_of
+from controller.settlement.metering import Metering, Span
+from controller.settlement.performance import Excuse, Terms, judged
+
+AROUND_S = 3600.0
+"""How long before and after an event its meter is shown, and its return looked for."""
+LINK_LOST = AlarmKind.LINK_LOST.value
+STARTED = Bookkeeping.STARTED
+LONGEST_LOSS_S = 7 * DAY_S
+OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
+"""Reasons of commands that follow from a limit or a set-point."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event.
+    `stream_priorities` are those of base points, by operator, which the journal does not hold."""
+
+    event: str
+    agreement: Agreement
+    terms: Terms
+    calendar: Calendar
+    now_utc_s: float
+    version_utc_s: float | None
+    site: str
+    zone_name: str
+    program: str
+    lead_s: float
+    stream_priorities: Mapping[str, int] = field(default_factory=dict)
+
+
+def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> Evidence:
+    """`CourseError` if the event or its version is not known, `PerformanceError` if it cannot be cut so
+    finely, `HistoryError` if the journal cannot be read."""
+    rows = history.event(question.event)
+    operator = rows[0].operator if rows else ""
+    known = [told(row) for row in rows]
+    course = _course(history, question, operator, known)
+    node = course.node or question.agreement.node
+    after_utc_s = course.span.end_utc_s + AROUND_S
+    around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
+    meter = metered(history, node, around, question.agreement.meter_holds_s)
+    others = tuple(disturbances(history, course.span.start_utc_s, question.now_utc_s))
+    baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
+    next_utc_s = min(
+        (span.start_utc_s for span in others if span.start_utc_s >= course.span.end_utc_s),
+        default=after_utc_s,
+    )
+    return Evidence(
+        site=question.site,
+        node=node,
+        zone=question.calendar.zone,
+        zone_name=question.zone_name,
+        made_utc_s=question.now_utc_s,
+        program=question.program,
+        course=course,
+        terms=question.terms,
+        baseline=baseline,
+        baseline_interval_s=question.agreement.calendar.interval_s,
+        intervals=judged(
+            course,
+            meter,
+            baseline,
+            question.terms,
+            question.calendar,
+            (*excuses(history, course.span, operator), *_overruled(history, question, course)),
+        ),
+        dynamics=dynamics_of(
+            course,
+            meter,
+            question.terms,
+            lead_s=question.lead_s,
+            others=others,
+            restore_until_utc_s=min(after_utc_s, next_utc_s, question.now_utc_s),
+        ),
+        commands=_commands(history, course, question.lead_s),
+        meter=meter,
+        audit=audit,
+        notes=(*_notes(course, meter), *losses(history, around)),
+    )
+
+
+def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
+    return grounded_course(
+        history,
+        question.event,
+        operator,
+        known,
+        now_utc_s=question.now_utc_s,
+        version_utc_s=question.version_utc_s,
+        stream_priorities=question.stream_priorities,
+    )
+
+
+def _overruled(history: History, question: Question, course: Course) -> Iterator[Excuse]:
+    """Nodes are limited only: a set-point is of the whole site."""
+    versions = [row.event for row in course.history if row.event is not None]
+    ranks = {version.version_utc_s: rank_of(version, course.event) for version in versions}
+    asked = [
+        (phase.span, ranks[phase.version_utc_s], phase.ask.target)
+        for phase in course.phases
+        if phase.ask.target is not None
+    ]
+    yield from overruled(history, question.event, asked, question.now_utc_s, question.stream_priorities)
+
+
+def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:
+    """When the link to this operator was lost. A controller that starts has no alarm yet: it raises anew what
+    still holds."""
+    end_utc_s = span.end_utc_s
+    window = (span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
+    changes = list(_link_changes(history, window, operator))
+    changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
+    since_utc_s: float | None = None
+    for utc_s, is_lost in sorted(changes):
+        if is_lost and since_utc_s is None:
+            since_utc_s = utc_s
+        elif not is_lost and since_utc_s is not None:
+            yield Excuse(Span(since_utc_s, utc_s), LINK_LOST)
+            since_utc_s = None
+    if since_utc_s is not None:
+        yield Excuse(Span(since_utc_s, end_utc_s), LINK_LOST)
+
+
+def _link_changes(
+    history: History, window: tuple[float, float], operator: str
+) -> Iterator[tuple[float, bool]]:
+    """A journal that does not tell the operators' links apart has the site's own alarm for all of them."""
+    rows = [row for row in history.alarms(*window) if row.kind in (LINK_LOST, OPERATOR_LINK_LOST)]
+    tells_apart = any(row.kind == OPERATOR_LINK_LOST for row in rows)
+    for row in rows:
+        if tells_apart:
+            is_meant = row.kind == OPERATOR_LINK_LOST and row.subject == (operator or FIRST)
+        else:
+            is_meant = operator != OWN
+        if is_meant:
+            yield row.utc_s, row.is_raised
+
+
+def _commands(history: History, course: Course, lead_s: float) -> Commands:
+    if not course.phases:
+        return Commands()
+    follows = any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
+    early_s = 0.0 if follows else lead_s  # only to a limit a site goes before its time
+    start_utc_s = max(course.span.start_utc_s - early_s, min(course.received_utc_s, course.span.start_utc_s))
+    counts = dict.fromkeys(("commanded", "acknowledged", "refused", "failed"), 0)
+    last_w: dict[str, int] = {}
+    first_utc_s: float | None = None
+    for row in history.commands(start_utc_s - AROUND_S, course.span.end_utc_s):
+        if row.kind not in counts:
+            continue
+        if row.utc_s >= start_utc_s:
+            counts[row.kind] += 1
+            if first_utc_s is None and _is_answer(row, last_w.get(row.device), follows=follows):
+                first_utc_s = row.utc_s
+        if row.kind == "commanded":
+            last_w[row.device] = row.power.watts
+    lying = sum(
+        row.kind == AlarmKind.DEVICE_LYING and row.is_raised
+        for row in history.alarms(start_utc_s, course.span.end_utc_s)
+    )
+    return Commands(
+        sent=counts["commanded"],
+        acknowledged=counts["acknowledged"],
+        refused=counts["refused"],
+        failed=counts["failed"],
+        lying=lying,
+        first_utc_s=first_utc_s,
+    )
+
+
+def _is_answer(row: CommandRow, before_w: int | None, *, follows: bool) -> bool:
+    """Whether a limit or a set-point is the reason of a command. To a limit only going down is an answer;
+    where it is not known from where, it counts as down."""
+    is_ours = row.kind == "commanded" and row.detail.partition(" ")[0] in OUR_REASONS
+    return is_ours and (follows or before_w is None or row.power.watts < before_w)
+
+
+def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
+    notes = []
+    if not course.phases:
+        notes.append("the event never asked the site for a limit or a set-point while it was in force")
+    elif not meter.within(course.span):
+        notes.append("the meter was not read in the event, or the journal does not reach back so far")
+    if any(phase.ask.relative is not None and phase.ask.ground is None for phase in course.phases):
+        notes.append("a relative set-point of which it was not kept what it is relative to is not judged")
+    if len(course.versions) > 1:
+        notes.append(f"{len(course.versions)} versions were accepted; each interval names the one in force")
+    return tuple(notes)
+
+
+def losses(history: History, around: Span) -> Iterator[str]:
+    """What the journal itself says of rows that are not in it."""
+    for row in history.bookkeeping(around.start_utc_s, around.end_utc_s):
+        if row.what == Bookkeeping.LOST:
+            yield f"the journal lost {row.rows or 0} rows of {row.subject}: {row.detail}"
+
+
+def known_events(history: History) -> list[tuple[EventRow, int]]:
+    """The newest word on every event, and how many versions of it were accepted; latest first."""
+    newest: dict[str, EventRow] = {}
+    versions: dict[str, set[float]] = {}
+    for row in history.events():
+        newest[row.id] = replace(
+            row, version=row.version or (newest[row.id].version if row.id in newest else None)
+        )
+        if row.version is not None:
+            versions.setdefault(row.id, set()).add(row.version.version_utc_s)
+    return [
+        (row, len(versions.get(row.id, ())))
+        for row in sorted(newest.values(), key=lambda row: (-row.utc_s, row.id))
+    ]

@@ -1,0 +1,168 @@
+"""From the journal to what can be said of a stream of set-points over a span of time.
+
+A stream is one of base points, or an event whose versions and intervals set the site's draw one after the
+other. It reads through `history` alone and never writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.domain.grid import EventStatus
+from controller.domain.power import Bound, Limit, Power
+from controller.grid.basepoint import STREAM_PRIORITY
+from controller.run.journal.history import EventRow, History
+from controller.run.settling.baselines import FINE_S, metered, told
+from controller.run.settling.gathering import excuses, losses
+from controller.run.settling.setpoints import grounded_course, overruled, points_in_force
+from controller.settlement.course import Course, CourseError
+from controller.settlement.days import Calendar
+from controller.settlement.evidence import NOT_CHECKED, Audit
+from controller.settlement.grounds import Rank, rank_of
+from controller.settlement.metering import Metering, Span
+from controller.settlement.performance import Excuse, PerformanceError, Terms
+from controller.settlement.scored import regulation_of
+from controller.settlement.stream import Asked, Silence, due, followed, period_of, silence_of
+from controller.settlement.streamevidence import StreamEvidence
+
+QUICK_S = 60.0
+TOLD = frozenset({EventStatus.REJECTED.value, EventStatus.INFEASIBLE.value})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamQuestion:
+    """Which stream is asked for, over which span, and by what it is judged. The site has `deadline_s` to
+    reach a base point; the deadlines of events are their own. A regulation signal swings about `base`; when
+    no base point is in force the site keeps to `silent`."""
+
+    stream: str
+    span: Span
+    node: str
+    meter_holds_s: float
+    terms: Terms
+    calendar: Calendar
+    deadline_s: float
+    base: Power | None
+    silent: Bound
+    now_utc_s: float
+    site: str
+    zone_name: str
+    program: str
+    stream_priorities: Mapping[str, int]
+
+
+def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT_CHECKED) -> StreamEvidence:
+    """`CourseError` if it had no set-point in that time, `PerformanceError` if it cannot be cut so finely,
+    `HistoryError` if the journal cannot be read."""
+    span = Span(question.span.start_utc_s, min(question.span.end_utc_s, question.now_utc_s))
+    rows = history.event(question.stream)
+    points = [(held, point.target) for held, point in points_in_force(history, question.stream, span)]
+    course = None if points or not rows else _course(history, question, rows)
+    deadline_s = question.deadline_s if course is None else _deadline_s(course)
+    if course is not None:
+        points = list(_set_points(course, span))
+    if not points:
+        raise CourseError(f"{question.stream}: no set-point in that time")
+    asked = tuple(due(points, deadline_s))
+    _check(asked, span)
+    node = question.node if course is None or not course.node else course.node
+    since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s)
+    meter = metered(history, node, since, question.meter_holds_s)
+    operator, _, _ = question.stream.rpartition(":")
+    return StreamEvidence(
+        site=question.site,
+        node=node,
+        zone=question.calendar.zone,
+        zone_name=question.zone_name,
+        made_utc_s=question.now_utc_s,
+        program=question.program,
+        stream=question.stream,
+        operator=operator,
+        span=span,
+        terms=question.terms,
+        deadline_s=deadline_s,
+        asked=asked,
+        intervals=followed(
+            asked,
+            meter,
+            span,
+            terms=question.terms,
+            calendar=question.calendar,
+            excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, course)),
+        ),
+        regulation=regulation_of(asked, meter, span, base=question.base),
+        meter=meter,
+        silence=_silence(history, question, asked, meter, span) if course is None else None,
+        told=tuple(told(row) for row in rows if row.status in TOLD and _is_in(row, span)),
+        audit=audit,
+        notes=(*_notes(asked, deadline_s), *losses(history, span)),
+    )
+
+
+def _silence(
+    history: History, question: StreamQuestion, asked: Sequence[Asked], meter: Metering, span: Span
+) -> Silence | None:
+    """Before the first set-point of all there is nothing that could have ended."""
+    if not isinstance(question.silent, Limit):
+        return None
+    first_utc_s = min(
+        (row.first_utc_s for row in history.streams() if row.id == question.stream), default=0.0
+    )
+    since = Span(max(span.start_utc_s, first_utc_s), span.end_utc_s)
+    return silence_of(asked, meter, since, question.silent.power, question.deadline_s)
+
+
+def _overruled(
+    history: History, question: StreamQuestion, asked: Sequence[Asked], course: Course | None
+) -> Iterator[Excuse]:
+    """A stream is newer than anything of the same priority; an event's versions have its own."""
+    name = question.stream
+    operator = name.rpartition(":")[0]
+    rank: Rank = (question.stream_priorities.get(operator, STREAM_PRIORITY), -math.inf, name)
+    if course is not None:
+        rank = rank_of([row.event for row in course.history if row.event is not None][-1], name)
+    ranked = [(one.span, rank, one.target) for one in asked]
+    yield from overruled(history, name, ranked, question.now_utc_s, question.stream_priorities)
+
+
+def _course(history: History, question: StreamQuestion, rows: Sequence[EventRow]) -> Course:
+    return grounded_course(
+        history,
+        question.stream,
+        rows[0].operator,
+        [told(row) for row in rows],
+        now_utc_s=question.now_utc_s,
+        stream_priorities=question.stream_priorities,
+    )
+
+
+def _set_points(course: Course, span: Span) -> Iterator[tuple[Span, Power]]:
+    for phase in course.phases:
+        inside = phase.span.clipped(span)
+        if inside is not None and phase.ask.target is not None:
+            yield inside, phase.ask.target
+
+
+def _deadline_s(course: Course) -> float:
+    """The last one that it had."""
+    events = [row.event for row in course.history if row.event is not None]
+    return events[-1].ramp_deadline_s if events else 0.0
+
+
+def _check(asked: Sequence[Asked], span: Span) -> None:
+    """Beyond two days the meter is read by the minute, which says nothing of a set-point of seconds."""
+    period_s = period_of(asked)
+    if span.length_s > FINE_S and period_s is not None and period_s < QUICK_S:
+        most = f"{FINE_S / 86_400:.0f} days"
+        raise PerformanceError(f"set-points every {period_s:.0f} s are settled over {most} at most")
+
+
+def _is_in(row: EventRow, span: Span) -> bool:
+    return span.start_utc_s <= row.utc_s < span.end_utc_s
+
+
+def _notes(asked: Sequence[Asked], deadline_s: float) -> Iterator[str]:
+    if deadline_s > 0 and all(one.due_utc_s <= one.span.start_utc_s for one in asked):
+        yield f"no set-point held for longer than the {deadline_s:g} s to reach it: every moment counts"
