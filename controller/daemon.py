@@ -21,11 +21,11 @@ from controller.run.devices import Machines, outcome_name
 from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage, leave_it
 from controller.run.journal.journal import Journal, JournalError
+from controller.run.journal.store import StoreError
 from controller.run.loop import GridSide, Islanded, Loop
 from controller.run.metrics.site import render
 from controller.run.notify import Notifier
 from controller.run.operators.control import Control, ControlError
-from controller.run.operators.gridbook import StoreError
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridsession import GridSession

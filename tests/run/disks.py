@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from controller.run.journal.happenings import Happening, StreamedPoint
-from controller.run.operators.gridbook import Record, StoreError
+from controller.run.journal.store import Record, StoreError
 
 
 class Disk:

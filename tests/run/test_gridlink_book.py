@@ -20,7 +20,8 @@ from controller.grid.ledger import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured, Progress
 from controller.run.journal.happenings import Happening
-from controller.run.operators.gridbook import MAX_QUEUED, GridBook, Pending, StoreError, unsent_but
+from controller.run.journal.store import StoreError
+from controller.run.operators.gridbook import MAX_QUEUED, GridBook, Pending, unsent_but
 from tests.grid.messages import NOW_S, event, interval, listed, notice, parsed, payload, snapshot
 from tests.run.disks import Disk
 

@@ -25,7 +25,7 @@ from controller.run.journal.happenings import Happening
 from controller.run.journal.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
 from controller.run.journal.retention import PRUNED_AT_ONCE, QUIET_US
 from controller.run.journal.schema import SCHEMA_VERSION, microseconds
-from controller.run.operators.gridbook import Record, StoreError
+from controller.run.journal.store import Record, StoreError
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
 from tests.virtualtime import in_virtual_time
@@ -107,7 +107,7 @@ WRITER = """
 import asyncio, sys, time
 from pathlib import Path
 from controller.decide.plan import Alarm, AlarmKind
-from controller.run.operators.gridbook import Record
+from controller.run.journal.store import Record
 from controller.run.journal.happenings import Happening
 from controller.run.journal.journal import Journal
 
@@ -157,7 +157,7 @@ FULL_DISK = """
 import asyncio, logging, resource, signal, sys, time
 from pathlib import Path
 from controller.domain.power import Power
-from controller.run.operators.gridbook import Record, StoreError
+from controller.run.journal.store import Record, StoreError
 from controller.run.journal.journal import Journal, rows_of
 from tests.run.fleet import told
 from controller.domain.devices import Acknowledged

@@ -20,8 +20,8 @@ from controller.run.journal.moving import Moving
 from controller.run.journal.retention import Keep, Retention
 from controller.run.journal.schema import NOT_CLOSED, Bookkeeping, microseconds, prepare
 from controller.run.journal.seals import Anchor, Row
+from controller.run.journal.store import Record
 from controller.run.journal.waiting import Budget, Named, Waiting, lost_rows
-from controller.run.operators.gridbook import Record
 
 EVENTS_AT_ONCE = 20_000
 EVENTS_PER_S = 2.0

@@ -31,9 +31,9 @@ from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.retention import Keep
 from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, microseconds
 from controller.run.journal.seals import Anchor, Row
+from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import MinuteMeter
 from controller.run.journal.waiting import Waiting
-from controller.run.operators.gridbook import Record, StoreError
 
 log = structlog.get_logger()
 

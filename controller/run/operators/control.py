@@ -25,7 +25,7 @@ from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.power import Power
 from controller.grid.isotime import stamp
 from controller.grid.triggers import Cut
-from controller.run.operators.gridbook import StoreError
+from controller.run.journal.store import StoreError
 from controller.run.operators.ownrules import OwnRules
 
 MAX_LINE = 4096

@@ -22,6 +22,7 @@ from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
 from controller.grid.stored import from_text, to_text
 from controller.run.journal.happenings import Happening, StreamedPoint, happenings, streamed
+from controller.run.journal.store import EventStore, Record, StoreError
 
 MAX_QUEUED = 1024
 STORE_TIMEOUT_S = 5.0
@@ -31,39 +32,6 @@ SHORT_EVERY_S = 60.0
 _SNAPSHOT_KEY = "snapshot"
 _EVENT_KEY = "event/"
 _MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
-
-
-class StoreError(Exception):
-    """What had to be kept was not, or cannot be read back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One row of the store: the newest text under `key` is all there is to remember of it.
-
-    `version_utc_s` and `status` are for whoever reads the store; the text alone restores the entry.
-    """
-
-    key: str
-    version_utc_s: float
-    status: str
-    text: str
-
-
-class EventStore(Protocol):
-    """Where events survive the process."""
-
-    async def record(
-        self,
-        records: tuple[Record, ...],
-        forget: tuple[str, ...] = (),
-        history: tuple[Happening | StreamedPoint, ...] = (),
-    ) -> None:
-        """Replace each record by key, delete the keys in `forget`, and add to what happened. All of it is
-        durable on return; after `StoreError` all or none of it may be."""
-
-    async def load(self) -> tuple[Record, ...]:
-        """The newest record of every key, in any order; `StoreError` if that cannot be known."""
 
 
 class Shelf:

@@ -28,7 +28,8 @@ from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Sn
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
-from controller.run.operators.gridbook import EventStore, GridBook, Pending, Shelf, unsent_but
+from controller.run.journal.store import EventStore
+from controller.run.operators.gridbook import GridBook, Pending, Shelf, unsent_but
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of

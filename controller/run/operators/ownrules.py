@@ -18,7 +18,8 @@ from controller.grid import advancing, ledger, triggers
 from controller.grid.ledger import Verdict
 from controller.grid.site import UNMEASURED, Measured, SiteReport
 from controller.grid.triggers import Cut, PeakHour, Standing, Threshold
-from controller.run.operators.gridbook import Change, EventStore, GridBook, Pending, Shelf, StoreError
+from controller.run.journal.store import EventStore, StoreError
+from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
 from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
 from controller.run.operators.triggerconfig import TriggersTable
 

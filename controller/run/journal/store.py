@@ -1,0 +1,41 @@
+"""Where the ledger of grid events survives the process: the newest text of every key, and what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from controller.run.journal.happenings import Happening, StreamedPoint
+
+
+class StoreError(Exception):
+    """What had to be kept was not, or cannot be read back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the store: the newest text under `key` is all there is to remember of it.
+
+    `version_utc_s` and `status` are for whoever reads the store; the text alone restores the entry.
+    """
+
+    key: str
+    version_utc_s: float
+    status: str
+    text: str
+
+
+class EventStore(Protocol):
+    """Where events survive the process."""
+
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
+        """Replace each record by key, delete the keys in `forget`, and add to what happened. All of it is
+        durable on return; after `StoreError` all or none of it may be."""
+
+    async def load(self) -> tuple[Record, ...]:
+        """The newest record of every key, in any order; `StoreError` if that cannot be known."""
