@@ -233,6 +233,7 @@ def _asked_again(state: DeviceState, worst: Power, now_s: float) -> DeviceState:
         worst=worst,
         reasserts=state.reasserts + 1,
         failures=0,
+        began=state.draw,
         asked_s=now_s,
         sent_s=float("-inf"),
     )

@@ -54,6 +54,19 @@ def test_who_left_its_point_by_itself_is_not_doubted_for_answers_that_were_lost_
     assert not doubtful(miner(), found, NOW_S)
 
 
+def test_who_went_up_by_itself_is_doubted_once_nothing_falls_in_half_of_its_time() -> None:
+    """Told to sleep at full power, it lost its work, said yes, and has work again."""
+    asleep = device(SLEEP, began=Power(3_500))
+
+    risen = see(asleep, reading(draw_w=2_000))
+    again = truth.commanded(miner(), risen, SLEEP, NOW_S)._replace(truth=Truth.ACKNOWLEDGED)
+    unmoved = see(again, reading(draw_w=2_000), heard_s=NOW_S + 5.1, now_s=NOW_S + 5.1)
+    falling = see(again, reading(draw_w=1_900), heard_s=NOW_S + 5.1, now_s=NOW_S + 5.1)
+
+    assert doubtful(miner(), unmoved, NOW_S + 5.1)
+    assert not doubtful(miner(), falling, NOW_S + 5.1)
+
+
 def test_a_liar_that_still_rises_counts_wherever_it_runs_at_what_it_was_last_seen_at() -> None:
     risen = see(device(LOW), reading(draw_w=2_700, setting_w=2_400))
     higher = see(risen, reading(draw_w=3_400, setting_w=2_400), heard_s=NOW_S + 1, now_s=NOW_S + 1)
