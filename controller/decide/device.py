@@ -30,8 +30,8 @@ class DeviceState(NamedTuple):
 
     `worst` is the most it may draw now; `sent_s` when it was last told something, `since_s` when its
     point last changed (dwell counts from there), `asked_s` since when it is asked for what it has not shown
-    yet, or was found, `began` what it drew then. Of its `attempts` at that, `failures` got no answer, the last
-    of them at `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its
+    yet, or was found, `began` what it drew then. Of its `attempts` at that, `failures` got no answer, the
+    last of them at `failed_s`. `started_s` are its last starts; at `given_up_s` it was last given up, or its
     outlet switched off; until `rests_s` it is not started. Since `idle_s` it runs without doing any work.
     `proofs` and `lies` count commands that watts proved and disproved, `retold` how often it was told
     its point again as it took the limit and drew too little or too much. `bias` is measured over nominal,
