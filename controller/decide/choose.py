@@ -29,8 +29,9 @@ class Chosen:
     `then` the one that it has watts for once it no longer dwells.
 
     `kept` jobs have their watts, `aside` not. `forgiven` are doubtful devices whose watts nobody needs,
-    `cut` those whose power is to be taken, as words were in vain and a limit cannot wait;
-    `earns` is in USD per hour, without the premiums that keep jobs and dwelling devices where they are.
+    `stopped` those that are told their lowest, for they go no lower otherwise, `cut` those whose power is to
+    be taken, as words were in vain and a limit cannot wait; `earns` is in USD per hour, without the premiums
+    that keep jobs and dwelling devices where they are.
     """
 
     may: Freedom
@@ -41,6 +42,7 @@ class Chosen:
     kept: tuple[Placement, ...]
     aside: tuple[Placement, ...]
     forgiven: frozenset[str]
+    stopped: frozenset[str]
     cut: frozenset[str]
     earns: float
     recall: Recall
@@ -158,6 +160,7 @@ def choose(
         kept=tuple(feeding.kept),
         aside=feeding.aside,
         forgiven=_forgiven(choosing, limits, working),
+        stopped=_to_stop(choosing, allocation),
         cut=_to_cut(choosing, limits, allocation, may.now_s),
         earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
         recall=choosing.recalling.recall,
@@ -168,7 +171,7 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     """Where each device should be that is not there, or has not yet shown that it is. One that is only
     watched has no other point to go to.
 
-    A doubtful one is asked again for what it has not shown; a forgiven one is asked for nothing.
+    A doubtful one is asked again for what it has not shown, or to stop; a forgiven one for nothing.
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.may.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
@@ -178,11 +181,12 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     cut = [fleet.row[name] for name in sorted(chosen.cut)]
     doubtful[[*cut, *(fleet.row[name] for name in chosen.forgiven)]] = False
     again = np.flatnonzero(doubtful)
+    asked = np.where(np.isin(again, [fleet.row[name] for name in chosen.stopped]), 0, known.at[again])
     if not len(rows) + len(again) + len(cut):
         return NOBODY
     return Wishes(
         row=np.concatenate((rows, again, cut)).astype(np.int64),
-        at=np.concatenate((chosen.at[rows], known.at[again], [0] * len(cut))).astype(np.int64),
+        at=np.concatenate((chosen.at[rows], asked, [0] * len(cut))).astype(np.int64),
         merit=np.concatenate(
             (found.worth[offer] / np.maximum(1, found.watts[offer]), np.zeros(len(again) + len(cut)))
         ),
@@ -225,6 +229,24 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
         for row, at in may_be_at.items()
         if at is not None and fleet.specs[row].points[given[row]].power >= at.power
     )
+
+
+def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
+    """Who was asked for less in vain, and may yet obey a stop: where heat forbids even what it was asked for,
+    or where all others at their lowest are too much, as few as are enough.
+    """
+    seen, may = choosing.seen, choosing.may
+    known, floor_w = seen.columns, seen.fleet.floor_w
+    rows = np.flatnonzero(known.seen & (known.at > 0) & ~may.obeys)
+    lacking_w = -allocation.room_w
+    found = set()
+    for row in rows[np.argsort(-known.worst_w[rows], kind="stable")].tolist():
+        spec, way = seen.fleet.specs[row], list(seen.tree.paths[seen.fleet.node[row]])
+        pressing = may.most_w[row] < known.now_w[row] or (lacking_w[way] > 0).any()
+        if pressing and doubt.in_vain(spec, seen.devices[spec.id], may.now_s):
+            found.add(spec.id)
+            lacking_w[way] -= known.worst_w[row] - floor_w[row]
+    return frozenset(found)
 
 
 def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:

@@ -54,8 +54,8 @@ def unanswered(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 
 def in_vain(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
-    """Whether words have been tried often enough on a device that has an outlet."""
-    if not spec.has_outlet or state.point is None:
+    """Whether a device was told often enough where to be."""
+    if state.point is None:
         return False
     if state.seen:
         return state.attempts >= CUT_AFTER_ATTEMPTS and doubtful(spec, state, now_s)

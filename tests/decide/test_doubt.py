@@ -26,8 +26,6 @@ from controller.domain.devices import OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, miner
 
-OUTLET = miner(has_outlet=True)
-
 
 def unmoved(truth: Truth = Truth.LYING, *, attempts: int = 3) -> DeviceState:
     """A miner told to sleep that still draws what it did."""
@@ -131,14 +129,13 @@ def test_nobody_silent_or_told_nothing_is_doubted() -> None:
 
 
 def test_words_are_in_vain_only_after_the_third_at_a_device_in_doubt() -> None:
-    assert in_vain(OUTLET, unmoved(), NOW_S)
-    assert not in_vain(OUTLET, unmoved(attempts=2), NOW_S)
-    assert not in_vain(OUTLET, unmoved(Truth.CONFIRMED), NOW_S)
+    assert in_vain(miner(), unmoved(), NOW_S)
+    assert not in_vain(miner(), unmoved(attempts=2), NOW_S)
+    assert not in_vain(miner(), unmoved(Truth.CONFIRMED), NOW_S)
 
 
-def test_without_an_outlet_or_anything_it_was_told_words_are_never_in_vain() -> None:
-    assert not in_vain(miner(), unmoved(), NOW_S)
-    assert not in_vain(OUTLET, device(None, Truth.UNREACHABLE, at_s=float("-inf")), NOW_S)
+def test_without_anything_it_was_told_words_are_never_in_vain() -> None:
+    assert not in_vain(miner(), device(None, Truth.UNREACHABLE, at_s=float("-inf")), NOW_S)
 
 
 @pytest.mark.parametrize(("silent_s", "expected"), [(75.0, False), (75.1, True)])
@@ -147,7 +144,7 @@ def test_words_to_a_silent_device_are_in_vain_a_minute_after_it_fell_silent(
 ) -> None:
     silent = device(LOW, Truth.STALE, at_s=NOW_S - silent_s)
 
-    assert in_vain(OUTLET, silent, NOW_S) is expected
+    assert in_vain(miner(), silent, NOW_S) is expected
 
 
 # Staying where it is

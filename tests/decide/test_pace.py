@@ -10,6 +10,7 @@ from controller.decide.limits import Moment, Reach, limits_now, rated_w
 from controller.decide.pace import Pace, Purse, Saved, pace_now
 from controller.decide.plan import AlarmKind, Reason
 from controller.decide.timeline import grid_now
+from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.power import Limit, Power
 from controller.domain.site import Service, Site
@@ -288,6 +289,39 @@ def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
 
 
 # The last resort
+
+
+def test_of_machines_that_refuse_to_go_lower_as_few_are_stopped_as_are_too_much_for_their_breaker() -> None:
+    machines = [awake(miner(name, "pdu"), refuses_limits=True) for name in "abc"]
+    world = World(site(node("pdu", limit_w=8_000)), machines)
+
+    world.run(60)
+
+    assert world.watts("pdu") == 2 * FULL.power.watts + SLEEP.power.watts
+    assert sum(told.point == SLEEP for plan in world.plans for told in plan.commands) == 1
+
+
+def test_a_machine_that_refuses_to_go_lower_goes_on_where_others_make_room_for_it() -> None:
+    machines = [awake(miner("a", "pdu"), refuses_limits=True), awake(miner("b", "pdu"))]
+    world = World(site(node("pdu", limit_w=5_000)), machines)
+
+    world.run(60)
+
+    assert world.watts("pdu") == FULL.power.watts + SLEEP.power.watts
+    assert {told.device for plan in world.plans for told in plan.commands if told.point == SLEEP} == {"b"}
+
+
+def test_a_machine_that_refuses_to_go_lower_is_stopped_once_heat_forbids_what_it_was_asked_for() -> None:
+    hot = ThermalLimits(derate_c=80.0, trip_c=90.0)
+    world = World(site(), [awake(miner("a", thermal=hot), refuses_limits=True)])
+    world.machines["a"].hottest_c = 82.0
+    world.run(60)
+    assert world.watts() == FULL.power.watts
+
+    world.machines["a"].hottest_c = 90.0
+    world.run(2)
+
+    assert world.watts() == SLEEP.power.watts
 
 
 def test_a_liar_that_a_limit_waits_for_has_its_power_taken_and_rests() -> None:

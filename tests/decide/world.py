@@ -53,6 +53,7 @@ class Machine:
     silent: bool = False
     lies: bool = False
     refuses: bool = False
+    refuses_limits: bool = False
     deaf: bool = False
     claims_w: int | None = None
     hottest_c: float | None = None
@@ -252,7 +253,7 @@ class World:
             return Acknowledged()
         if machine.silent or machine.deaf:
             return Failed("no answer")
-        if machine.refuses:
+        if machine.refuses or (machine.refuses_limits and command.point != machine.spec.floor):
             return Refused("not now")
         if not machine.lies:
             machine.go(command.point, at_s)
