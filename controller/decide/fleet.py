@@ -88,8 +88,8 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         node=node,
         zone=np.array([zones.get(spec.zone, -1) for spec in specs], dtype=np.int64),
         gpu=np.array([spec.kind is DeviceKind.GPU for spec in specs], dtype=np.bool_),
-        draining=_below(site, tree, node, Service.DRAINING),
-        isolated=_below(site, tree, node, Service.ISOLATED),
+        draining=tree.under(np.array([place.service is Service.DRAINING for place in site.nodes]), node),
+        isolated=tree.isolated[node],
         has_outlet=np.array([spec.has_outlet for spec in specs], dtype=np.bool_),
         ceiling_w=np.array([spec.ceiling.watts for spec in specs], dtype=np.int64),
         stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
@@ -109,9 +109,3 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         last=counts - 1,
         rank=np.arange(len(owner)) - start[owner],
     )
-
-
-def _below(site: Site, tree: Tree, node: Ints, service: Service) -> Flags:
-    """Which devices, standing at `node`, have a node of that service above them."""
-    there = np.array([place.service is service for place in site.nodes])
-    return tree.under(there, node)

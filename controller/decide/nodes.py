@@ -123,7 +123,7 @@ def reconcile(
     Leaves first, so that what a lower meter explains is not unexplained again above it.
     """
     remembered: dict[str, NodeMemory] = {}
-    fixed_w = np.array([node.fixed.watts for node in site.nodes], dtype=np.int64)
+    fixed_w = np.where(tree.isolated, 0, [node.fixed.watts for node in site.nodes])
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
     before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
     news = _news(before, meters)
@@ -140,11 +140,11 @@ def reconcile(
         stuck = False
         if stands_still(shown.get(at, ())):
             loads_w = sums.worst_w + carried_w + other_w
-            loads_w[at] += max(0, math.ceil(known.moved_w) - node.fixed.watts)
+            loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree)
         known = _watched(known, below, news.get(node.id), now_s, stuck=stuck)
         remembered[node.id] = known
-        beyond_fixed_w = math.ceil(known.unexplained_w) - node.fixed.watts
+        beyond_fixed_w = math.ceil(known.unexplained_w) - int(fixed_w[at])
         if beyond_fixed_w > 0:
             other_w[at] += beyond_fixed_w
             carried_w[list(tree.paths[at][1:])] += beyond_fixed_w

@@ -279,6 +279,17 @@ def test_what_answers_below_an_isolated_node_counts_and_is_an_alarm() -> None:
     assert [(alarm.kind, alarm.subject) for alarm in plan.alarms] == [(AlarmKind.ENERGISED, "a")]
 
 
+def test_fixed_load_without_voltage_takes_no_watts_from_others_and_convicts_no_meter() -> None:
+    phases = (node("phase-2", service=Service.ISOLATED), node("fans", "phase-2", fixed_w=5_000))
+    world = World(site(*phases, limit_w=8_000, meter="main"), [awake(miner("a")), awake(miner("b"))])
+    world.other_w["fans"] = 0.0
+
+    world.run(30)
+
+    assert world.watts() == 2 * FULL.power.watts
+    assert world.plan.alarms == ()
+
+
 def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
     here = site(node("phase-2", service=Service.ISOLATED))
     specs = (miner("a", "phase-2"), miner("b"))
