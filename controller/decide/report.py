@@ -181,7 +181,8 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
         if metered is None:
             doubted = made.after.memory[node.id].doubted
             detail = f"shows what cannot be at {node.id}" if doubted else f"no fresh reading of {node.id}"
-            yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
+            if doubted or not made.after.tree.isolated[at]:  # a meter without voltage is silent
+                yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
             continue
         owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
         bound = made.limits.due if at == 0 else tightest(node.limit, owed)

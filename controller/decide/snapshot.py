@@ -101,7 +101,8 @@ class Snapshot:
     `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the
     silent count too much together; `worst_w` is the most that a node may carry, that included. `derate` is
     the share of its range that each device must give up for its own heat or its zone's; `uncooled` are the
-    devices in zones whose cooling is not proven. `fell_silent` is how many answered not long ago.
+    devices in zones whose cooling is not proven, `uncooled_zones` those zones that are not without voltage.
+    `fell_silent` is how many answered not long ago.
     """
 
     ground: Ground
@@ -193,6 +194,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         for zone in site.zones
     }
     uncooled = [not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s) for zone in site.zones]
+    live = known.seen | ~fleet.isolated
+    dark = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
     began_s = inputs.now_s if state.first_s is None else state.first_s
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
     # The last one is for devices in no zone.
@@ -215,7 +218,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         zones=zones,
         derate=np.maximum(known.derate, share),
         uncooled=np.array([*uncooled, False])[fleet.zone],
-        uncooled_zones=frozenset(zone.id for zone, hot in zip(site.zones, uncooled, strict=True) if hot),
+        uncooled_zones=frozenset(
+            zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in dark
+        ),
         fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately)),
     )
 

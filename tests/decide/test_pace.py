@@ -13,7 +13,7 @@ from controller.decide.timeline import grid_now
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.power import Limit, Power
-from controller.domain.site import Service, Site
+from controller.domain.site import Service, Site, Zone
 from tests.decide.builders import (
     FULL,
     NOW_S,
@@ -288,6 +288,20 @@ def test_fixed_load_without_voltage_takes_no_watts_from_others_and_convicts_no_m
 
     assert world.watts() == 2 * FULL.power.watts
     assert world.plan.alarms == ()
+
+
+def test_that_meters_and_fans_without_voltage_are_silent_is_no_alarm() -> None:
+    here = site(
+        node("phase-2", meter="m2", service=Service.ISOLATED),
+        zones=[Zone(id="hall-2", derate_c=30.0, trip_c=40.0)],
+    )
+    specs = (miner("a", "phase-2", zone="hall-2"), miner("b"))
+
+    _, dark = decide(here, running(), inputs(*specs, readings=[at_point(specs[1], FULL)]))
+    _, lit = decide(here, running(), inputs(*specs, readings=[at_point(spec, FULL) for spec in specs]))
+
+    assert dark.alarms == ()
+    assert {alarm.kind for alarm in lit.alarms} == {AlarmKind.ENERGISED, AlarmKind.COOLING}
 
 
 def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
