@@ -143,7 +143,7 @@ class Snapshot:
 
     def network_suspect(self, share: float) -> bool:
         """Whether so many devices fell silent at once that the network may be the cause; one never is."""
-        return self.fell_silent > max(1.0, share * len(self.fleet))
+        return self.fell_silent > max(1.0, share * np.count_nonzero(~self.fleet.isolated))
 
     def spec(self, name: str) -> DeviceSpec:
         return self.fleet.specs[self.fleet.row[name]]

@@ -304,6 +304,19 @@ def test_that_meters_and_fans_without_voltage_are_silent_is_no_alarm() -> None:
     assert {alarm.kind for alarm in lit.alarms} == {AlarmKind.ENERGISED, AlarmKind.COOLING}
 
 
+def test_machines_without_voltage_do_not_hide_that_most_of_the_others_fell_silent() -> None:
+    phases = (node("phase-1"), node("phase-2", service=Service.ISOLATED))
+    off = [asleep(miner(f"off{at}", "phase-2"), silent=True) for at in range(20)]
+    world = World(site(*phases), [*(awake(miner(f"on{at}", "phase-1")) for at in range(5)), *off])
+    world.run(5)
+    for name in ("on0", "on1", "on2"):
+        world.machines[name].silent = True
+
+    world.run(20)
+
+    assert AlarmKind.NETWORK_FAULT in {alarm.kind for alarm in world.plan.alarms}
+
+
 def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
     here = site(node("phase-2", service=Service.ISOLATED))
     specs = (miner("a", "phase-2"), miner("b"))
