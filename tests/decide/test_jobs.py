@@ -22,6 +22,7 @@ from controller.domain.jobs import (
     QueueReading,
 )
 from controller.domain.power import Power
+from controller.domain.site import Service
 from tests.decide.builders import (
     GPU_POINTS,
     NOW_S,
@@ -350,6 +351,22 @@ def test_the_only_gpu_refusing_to_be_raised_is_not_asked_without_pause() -> None
     world.run(120)
 
     assert sum(len(plan.commands) for plan in world.plans) <= 5
+
+
+@pytest.mark.parametrize("service", [Service.DRAINING, Service.ISOLATED])
+def test_no_job_begins_on_a_gpu_that_is_to_be_switched_off_though_its_lowest_limit_would_do(
+    service: Service,
+) -> None:
+    frugal = gpu("g0", "row", points=GPU_POINTS[1:])  # its lowest limit gives 62 %
+    state = running({"g0": device(frugal.floor)})
+    suspended = JobStatus(job=job("a", flex=FlexTier.BROAD), state=JobState.SUSPENDED, gpus=("g0",))
+
+    def orders(it: JobStatus) -> tuple[JobCommand, ...]:
+        now = inputs(frugal, readings=[at_point(frugal, frugal.floor)], queues=(queue(it, gpus=["g0"]),))
+        return decide(site(node("row", service=service)), state, now)[1].job_commands
+
+    assert orders(suspended) == ()
+    assert orders(waiting(job("a", flex=FlexTier.BROAD))) == ()
 
 
 def test_a_gpu_nobody_can_see_neither_starts_nor_sets_aside_a_job() -> None:
