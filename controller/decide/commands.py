@@ -154,6 +154,8 @@ def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float
         starting = known.devices[spec.id].point == spec.floor
         if pace.held:
             waiting[row] = Reason.HELD
+        elif row in pace.uncooled:  # it was told before, and has not come up yet
+            waiting[row] = Reason.THERMAL
         elif any(room[node] < step_w for node in way):
             waiting[row] = Reason.WAITING
         elif (starting and started >= pace.starts) or not rise.pays(way, step_w):

@@ -17,10 +17,12 @@ LARGEST_STEP = 1.2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
-    taken away; and how many machines may be started.
+    taken away; and how many machines may be started. `uncooled` are the rows of those that may not be raised
+    for want of cooling.
     """
 
     held: bool = False
+    uncooled: frozenset[int] = frozenset()
     starts: int = 1000
     rise_w: Mapping[int, float] = field(default_factory=dict)
     fall_w: Mapping[int, float] = field(default_factory=dict)
@@ -35,7 +37,15 @@ class Saved:
     fall_w: Mapping[int, float] = field(default_factory=dict)
 
 
-def pace_now(site: Site, saved: Saved, now_s: float, *, largest: Power, held: bool) -> Pace:
+def pace_now(
+    site: Site,
+    saved: Saved,
+    now_s: float,
+    *,
+    largest: Power,
+    held: bool,
+    uncooled: frozenset[int] = frozenset(),
+) -> Pace:
     """`largest` is the most that one machine draws; `held` lets nothing be raised."""
     largest_w = LARGEST_STEP * largest.watts
     elapsed_s = 0.0 if saved.at_s is None else max(0.0, now_s - saved.at_s)
@@ -52,6 +62,7 @@ def pace_now(site: Site, saved: Saved, now_s: float, *, largest: Power, held: bo
 
     return Pace(
         held=held,
+        uncooled=uncooled,
         starts=site.policy.starts_per_tick,
         rise_w=room([node.ramp_up_per_s for node in site.nodes], saved.rise_w),
         fall_w=room([node.ramp_down_per_s for node in site.nodes], saved.fall_w),

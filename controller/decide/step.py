@@ -249,6 +249,7 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         inputs.now_s,
         largest=Power(int(np.maximum(seen.fleet.top_w, seen.columns.stuck_w).max(initial=0))),
         held=seen.network_suspect(site.policy.network_fault_share),
+        uncooled=frozenset(np.flatnonzero(seen.uncooled).tolist()),
     )
 
 

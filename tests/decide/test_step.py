@@ -460,6 +460,34 @@ def test_nothing_is_raised_in_a_zone_whose_cooling_is_not_proven_and_nothing_is_
     assert alarms(plan) == {(AlarmKind.COOLING, "hall")}
 
 
+@pytest.mark.parametrize(
+    ("machine", "since_s"),
+    [
+        (asleep(miner("a", zone="hall"), deaf=True), 4),
+        (awake(miner("a", zone="hall"), tells_setting=False), 70),
+    ],
+    ids=["did not hear it", "stops by itself"],
+)
+def test_a_machine_that_was_told_to_run_is_not_told_again_while_its_cooling_is_not_proven(
+    machine: Machine, since_s: int
+) -> None:
+    world = World(site(zones=[HALL]), [machine])
+
+    def run(seconds: int, cooling: Cooling) -> set[str]:
+        for _ in range(seconds):
+            world.zones = {"hall": Sample(world.now_s + 1.0, zone_reading("hall", cooling=cooling))}
+            world.tick()
+        return {command.point.name for plan in world.plans[-seconds:] for command in plan.commands}
+
+    run(since_s, Cooling.PROVEN)
+    machine.go(SLEEP, world.now_s)
+    without = run(40, Cooling.NOT_PROVEN)
+    machine.deaf = False
+
+    assert (without, reasons(world.plan)) == (set(), {"a": Reason.THERMAL})
+    assert run(5, Cooling.PROVEN) == {"full"}
+
+
 # Pace
 
 
