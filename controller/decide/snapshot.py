@@ -240,7 +240,7 @@ def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
     }
     quiet_s = inputs.now_s - before.heard_s
     silent = before.seen & (quiet_s > fleet.stale_after_s)
-    booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w)
+    booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w) & ~fleet.isolated
     rows = {fleet.row[name] for name in news}
     rows.update(np.flatnonzero(silent | booted | overdue(fleet, before, inputs.now_s)).tolist())
     rows.update(_answering(mirror, inputs))

@@ -317,6 +317,18 @@ def test_machines_without_voltage_do_not_hide_that_most_of_the_others_fell_silen
     assert AlarmKind.NETWORK_FAULT in {alarm.kind for alarm in world.plan.alarms}
 
 
+def test_a_silent_machine_without_voltage_is_not_looked_at_anew_in_every_tick() -> None:
+    world = World(
+        site(node("phase-2", service=Service.ISOLATED)), [asleep(miner("a", "phase-2"), silent=True)]
+    )
+    world.run(3)
+    known = world.state.devices["a"]
+
+    world.run(3)
+
+    assert world.state.devices["a"] is known
+
+
 def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
     here = site(node("phase-2", service=Service.ISOLATED))
     specs = (miner("a", "phase-2"), miner("b"))
