@@ -85,6 +85,10 @@ def _sensors(settings: Settings) -> Iterator[str]:
     yield from (f"zones: {zone!r} is declared {n} times" for zone, n in zones.items() if n > 1)
     for zone in sorted(zones.keys() - with_sensor):
         yield f"zones: {zone!r} has no sensor: nothing would ever be raised there"
+    with_coolant = {zone for sensor in sensors for zone in sensor.coolants}
+    wet = {table.id for table in settings.zones if table.coolant_derate_c is not None}
+    for zone in sorted(wet & with_sensor - with_coolant):
+        yield f"zones: {zone!r} has no sensor of its coolant: nothing would ever derate for that"
     stale_s = settings.policy.meter_stale_after_s
     for sensor in sensors:
         yield from (

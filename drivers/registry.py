@@ -124,21 +124,24 @@ def placed(tables: DeviceTables) -> Iterator[Placed]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensed:
-    """What the sensor table `key` tells of, and how often."""
+    """What the sensor table `key` tells of, and how often; `coolants` are the zones whose liquid it tells."""
 
     key: str
     meters: frozenset[str]
     zones: frozenset[str]
     poll_s: float
+    coolants: frozenset[str] = frozenset()
 
 
 def sensed(tables: DeviceTables) -> Iterator[Sensed]:
     for at, config in enumerate(tables.modbus):
+        zones = [point for point in config.points if isinstance(point, modbus_tcp.ZonePoint)]
         yield Sensed(
             key=f"modbus.{at}",
             meters=frozenset(p.meter for p in config.points if p.meter is not None),
-            zones=frozenset(p.zone for p in config.points if isinstance(p, modbus_tcp.ZonePoint)),
+            zones=frozenset(point.zone for point in zones),
             poll_s=config.poll_s,
+            coolants=frozenset(point.zone for point in zones if point.coolant is not None),
         )
     for at, broker in enumerate(tables.mqtt_meters):
         yield Sensed(

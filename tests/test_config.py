@@ -335,6 +335,12 @@ WRONG = {
         "'attic'",
         "no sensor",
     ),
+    "coolant without a sensor": (
+        "trip_c = 45 }",
+        "trip_c = 45, coolant_derate_c = 40, coolant_trip_c = 50 }",
+        "zones: 'hall'",
+        "no sensor of its coolant",
+    ),
     "zone upside down": ("derate_c = 35", "derate_c = 45", "zones.0: derate_c 45.0", "below trip_c 45.0"),
     "zone that is no number": ("derate_c = 35", "derate_c = nan", "zones.0.derate_c: ", "(got nan)"),
     "sensor of no zone": (
