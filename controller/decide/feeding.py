@@ -178,15 +178,16 @@ def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Int
 
 
 def _usable(seen: Snapshot, may: Freedom, queues: Sequence[QueueReading], room_w: Ints) -> dict[str, bool]:
-    """The GPUs that a job may be given, and whether each comes up as it is told. Those that can be at their
-    highest beside all work that runs come first. What is to be switched off is given none."""
+    """The GPUs that a job may be given, and whether each comes up as it is told: none that is to be switched
+    off, or not proven to be cooled. Those that can be at their highest beside all work that runs come first.
+    """
     fleet = seen.fleet
     least_w = np.where(may.obeys, np.maximum(fleet.floor_w, running_w(seen, queues)), seen.columns.worst_w)
     spare_w = seen.tree.padded(room_w - load(seen.tree, fleet.node, least_w))
     crowded = spare_w[seen.tree.way[fleet.node]].min(axis=1) < fleet.top_w - fleet.floor_w
     found: dict[str, bool] = {}
-    leaves = fleet.draining | fleet.isolated
-    for row in np.flatnonzero(fleet.gpu & may.obeys & ~leaves).tolist():
+    closed = fleet.draining | fleet.isolated | seen.uncooled
+    for row in np.flatnonzero(fleet.gpu & may.obeys & ~closed).tolist():
         state = seen.devices[fleet.specs[row].id]
         found[fleet.specs[row].id] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
     return {gpu: found[gpu] for gpu in sorted(found, key=lambda gpu: (crowded[fleet.row[gpu]], gpu))}

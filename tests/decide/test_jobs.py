@@ -10,7 +10,7 @@ import pytest
 
 from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
 from controller.decide.plan import Truth
-from controller.domain.devices import ThermalLimits
+from controller.domain.devices import Cooling, ThermalLimits
 from controller.domain.jobs import (
     FlexTier,
     Job,
@@ -22,7 +22,7 @@ from controller.domain.jobs import (
     QueueReading,
 )
 from controller.domain.power import Power
-from controller.domain.site import Service
+from controller.domain.site import Service, Zone
 from tests.decide.builders import (
     GPU_POINTS,
     NOW_S,
@@ -40,6 +40,7 @@ from tests.decide.builders import (
     told,
     waiting,
     working,
+    zone_reading,
 )
 from tests.decide.steps import decide
 from tests.decide.world import Queue, World, asleep, awake
@@ -367,6 +368,32 @@ def test_no_job_begins_on_a_gpu_that_is_to_be_switched_off_though_its_lowest_lim
 
     assert orders(suspended) == ()
     assert orders(waiting(job("a", flex=FlexTier.BROAD))) == ()
+
+
+@pytest.mark.parametrize(("cooling", "begins"), [(Cooling.PROVEN, True), (Cooling.NOT_PROVEN, False)])
+def test_no_job_begins_on_a_gpu_whose_cooling_is_not_proven_though_its_limit_would_do(
+    cooling: Cooling, begins: bool
+) -> None:
+    spec = gpu("g0", zone="hall")
+    here = site(zones=[Zone(id="hall", derate_c=30.0, trip_c=40.0)])
+    said, air = at_point(spec, GPU_POINTS[-1]), zone_reading("hall", cooling=cooling)
+    for it in (waiting(job("a")), JobStatus(job=job("a"), state=JobState.SUSPENDED, gpus=("g0",))):
+        now = inputs(spec, readings=[said], zones=[air], queues=(queue(it, gpus=["g0"]),))
+
+        _, plan = decide(here, running({"g0": device(GPU_POINTS[-1])}), now)
+
+        assert bool(plan.job_commands) is begins
+
+
+def test_a_job_at_work_goes_on_while_its_cooling_is_not_proven() -> None:
+    spec = gpu("g0", zone="hall")
+    here = site(zones=[Zone(id="hall", derate_c=30.0, trip_c=40.0)])
+    said, air = at_point(spec, GPU_POINTS[-1]), zone_reading("hall", cooling=Cooling.NOT_PROVEN)
+    now = inputs(spec, readings=[said], zones=[air], queues=(queue(working(job("a"), "g0"), gpus=["g0"]),))
+
+    _, plan = decide(here, running({"g0": device(GPU_POINTS[-1])}), now)
+
+    assert (plan.job_commands, told(plan)) == ((), {})
 
 
 def test_a_gpu_nobody_can_see_neither_starts_nor_sets_aside_a_job() -> None:
