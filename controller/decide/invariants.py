@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.decide import thermal, truth
 from controller.decide.arrays import Flags
-from controller.decide.columns import CODE
+from controller.decide.columns import CODE, SEEN
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, may_start_s
 from controller.decide.fleet import Fleet, fleet_of
@@ -184,9 +184,11 @@ def _within_limits(
 
 
 def _high(tree: Tree, fleet: Fleet, plan: Plan, node: int) -> Flags:
-    """Which devices below `node` are above their lowest. One that cannot be told anything is not."""
+    """Which devices below `node` are above their lowest. One that cannot be told anything is not, nor is one
+    that has no voltage."""
     below = (tree.way[fleet.node] == node).any(axis=1)
-    high: Flags = below & (plan.grants.at != 0) & ~CANNOT_BE_TOLD[plan.grants.reason]
+    told = SEEN[plan.grants.truth] & ~CANNOT_BE_TOLD[plan.grants.reason]
+    high: Flags = below & (plan.grants.at != 0) & told
     return high
 
 

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from controller.decide.device import DeviceState
 from controller.decide.limits import Moment, Reach, limits_now, rated_w
 from controller.decide.pace import Pace, Purse, Saved, pace_now
-from controller.decide.plan import AlarmKind, Reason
+from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.decide.timeline import grid_now
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent, Link
@@ -327,6 +328,19 @@ def test_a_silent_machine_without_voltage_is_not_looked_at_anew_in_every_tick() 
     world.run(3)
 
     assert world.state.devices["a"] is known
+
+
+@pytest.mark.parametrize("was", [device(None, Truth.UNREACHABLE), device(FULL, Truth.STALE)])
+def test_a_limit_that_cannot_be_kept_does_not_end_the_process_where_silent_machines_have_no_voltage(
+    was: DeviceState,
+) -> None:
+    here = site(node("phase-2", service=Service.ISOLATED), limit_w=1_000, fixed_w=1_500)
+    specs = (miner("a", "phase-2"), miner("b"))
+    state = running({"a": was, "b": device(FULL)})
+
+    _, plan = decide(here, state, inputs(*specs, readings=[at_point(specs[1], FULL)]))
+
+    assert (told(plan), plan.nodes[0].feasible) == ({"b": "sleep"}, False)
 
 
 def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
