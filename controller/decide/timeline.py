@@ -38,10 +38,10 @@ class GridNow:
     this moment, `owed` that of events whose time to come down is over, whatever ramp another one leads along.
     Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
     kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
-    lower of both is over at `over_utc_s`. `limits_load` says that an event asks the whole site for less load
-    now: that is what a reduction is paid for. `nodes` are limits of places within the site, `owed_at_nodes`
-    those of them whose time to come down is over. Where a place is asked for something by best effort, which
-    is never due, `firm` is what limits it besides.
+    lower of both is over at `over_utc_s`. `limits_load` says that an operator asks the whole site for less
+    load now: that is what a reduction is paid for, and what goes on over a lost link. `nodes` are limits of
+    places within the site, `owed_at_nodes` those of them whose time to come down is over. Where a place is
+    asked for something by best effort, which is never due, `firm` is what limits it besides.
     """
 
     limit: Bound = NO_LIMIT
@@ -95,7 +95,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     ]
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    limits_load = any(_in_force(whole, utc_s))
+    limits_load = any(_in_force((event for event in whole if not event.is_own), utc_s))
     due = list(_in_force(_must(whole), utc_s))
     fallback = [] if limits_load or targets else _fallback(link, site.policy)
     limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])

@@ -155,7 +155,7 @@ class GridEvent:
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
     signals are about; empty, it is the whole site. What is `best_effort` may be met late: no job that runs
     is set aside for it. `drawn_before` is what relative set-points are relative to, once that is known; no
-    message says it.
+    message says it. What the site's own rules or people ask for `is_own`: no operator pays for it.
     """
 
     id: str
@@ -169,6 +169,7 @@ class GridEvent:
     reports: tuple[ReportRequest, ...] = ()
     best_effort: bool = False
     drawn_before: Power | None = None
+    is_own: bool = False
 
     @property
     def relative_from_utc_s(self) -> float:

@@ -169,3 +169,14 @@ def test_machines_stop_for_an_event_that_pays_more_for_it_than_hashing_does() ->
     world.run(200)
 
     assert not is_awake(world)
+
+
+def test_nobody_pays_for_a_reduction_that_the_site_asked_of_itself() -> None:
+    world = World(place(), [awake(miner())])
+    world.run(30)
+
+    world.prices = Prices(usd_per_kwh_reduced=1.0)
+    world.events = (event(limit_w=20_000, start_s=world.now_s, is_own=True),)
+    world.run(200)
+
+    assert is_awake(world)

@@ -185,6 +185,14 @@ def test_an_accepted_target_goes_on_over_a_lost_link() -> None:
     assert (grid.target, grid.limit, grid.due) == (bound(700), NO_LIMIT, NO_LIMIT)
 
 
+def test_the_sites_own_curtailment_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
+    own = event(limit_w=900, is_own=True)
+
+    grid = at(NOW_S, own, link=Link.LOST, link_lost_limit=bound(400))
+
+    assert (grid.limit, grid.due, grid.limit_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
+
+
 def test_a_price_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
     grid = at(NOW_S, event(usd_per_kwh=0.3), link=Link.LOST, link_lost_limit=bound(400))
 

@@ -130,6 +130,17 @@ async def test_a_high_price_curtails_until_it_was_low_for_a_while() -> None:
         assert site.wakes == 2
 
 
+async def test_no_operator_is_taken_to_ask_for_what_the_site_asks_of_itself() -> None:
+    disk = Disk()
+    async with running(Site(disk, **RULES)) as site:
+        await site.tick(0, priced(0.2))
+        made = [event.is_own for event in site.rules.events]
+    async with running(Site(disk, **RULES)) as site:
+        restored = [event.is_own for event in site.rules.events]
+
+    assert (made, restored) == ([True], [True])
+
+
 async def test_a_low_frequency_curtails_and_a_stale_one_does_not() -> None:
     async with running(Site(Disk(), **RULES)) as site:
         seen = [

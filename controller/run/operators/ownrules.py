@@ -57,7 +57,7 @@ class OwnRules:
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        return tuple(replace(event, id=f"{NAME}:{event.id}") for event in self._own_events())
+        return tuple(replace(event, id=f"{NAME}:{event.id}", is_own=True) for event in self._own_events())
 
     async def restore(self) -> None:
         """Take up what the store holds; what had tripped before a restart has tripped after it."""
