@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 
+from controller.decide.economics import CONSTANT, priced, prices_of
 from controller.decide.invariants import check
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
@@ -119,7 +120,7 @@ class _Run:
             is_first = False
             if self._state is None:
                 return  # it stopped here, then as now or only now: what follows has no state to go on from
-            self._tick(head.site, tick)
+            self._tick(tick)
 
     def _beginning(self, chunk: RecordedChunk, head: Head) -> State:
         """The state to begin with: what was recorded if it fits, else an empty one and time to warm up."""
@@ -135,9 +136,9 @@ class _Run:
         self._compare_from_s = inf
         return State()
 
-    def _tick(self, was: Site, tick: Tick) -> None:
+    def _tick(self, tick: Tick) -> None:
         assert self._state is not None
-        inputs = self._inputs(was, tick.inputs)
+        inputs = self._inputs(tick.inputs)
         plan: Plan | None = None
         trouble = "nothing: it stopped here"
         try:
@@ -162,8 +163,8 @@ class _Run:
                     Difference(utc_s=inputs.utc_s, subject=subject, recorded=old_text, replayed=new_text)
                 )
 
-    def _inputs(self, was: Site, inputs: Inputs) -> Inputs:
-        """As recorded, but for the prices where they were the site file's."""
+    def _inputs(self, inputs: Inputs) -> Inputs:
+        """As recorded, but for the prices that were the site file's."""
         now = self._request.site
         if now is None:
             return inputs
@@ -171,7 +172,9 @@ class _Run:
         for spec in inputs.specs:
             if spec.node not in nodes:
                 raise RecordingError(f"site {now.name!r} has no node {spec.node!r}, where {spec.id} hangs")
-        return replace(inputs, prices=now.prices) if inputs.prices == was.prices else inputs
+        prices = prices_of([price for price in inputs.prices_now if price.source != CONSTANT], now.prices)
+        models = {spec.id: spec.model for spec in inputs.specs}
+        return replace(inputs, prices=prices, queues=priced(inputs.queues, prices, models))
 
 
 def _nodes(site: Site) -> list[tuple[str, str | None]]:

@@ -27,6 +27,7 @@ from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, SETTLES_S, Islanded, L
 from controller.run.notify import Notifier
 from controller.run.prices import PriceSide
 from controller.run.recording.recording import NotRecorded, Recorder
+from drivers.base import JobQueue
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
 from tests.virtualtime import START_S, VirtualLoop, in_virtual_time, now_s
@@ -78,6 +79,7 @@ class Shell:
         policy: Policy | None = None,
         recorder: Recorder | None = None,
         prices: PriceSide | None = None,
+        queues: Sequence[JobQueue] = (),
     ) -> None:
         meter = meters[0].id if meters else None
         site = Site(
@@ -92,7 +94,7 @@ class Shell:
         self.manager = Manager()
         self.file = directory / "journal.db"
         self.journal = Journal(self.file, 1.0, clock.utc_s)
-        self.floor = Floor(*fleet, sensors=meters)
+        self.floor = Floor(*fleet, sensors=meters, queues=queues)
         self.loop = Loop(
             site=site,
             clock=clock,

@@ -16,10 +16,15 @@ from typer.testing import CliRunner
 
 from controller.__main__ import app
 from controller.cli.replay import WARM_UP_S, Request, lines, moment, replay
-from controller.decide.plan import CapReason
+from controller.decide.economics import CONSTANT
+from controller.decide.plan import CapReason, PriceNow
+from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
+from controller.domain.jobs import Job, JobState, JobStatus, PricedBy
 from controller.domain.power import Limit, Power
-from controller.domain.site import Node, Policy, Site
+from controller.domain.prices import Price, PriceKey
+from controller.domain.site import Node, Policy, Prices, Site
+from controller.run.prices import PriceSide
 from controller.run.recording import recording as recordings
 from controller.run.recording.recording import (
     SCHEMA_VERSION,
@@ -28,7 +33,8 @@ from controller.run.recording.recording import (
     RecordingError,
     recording_path,
 )
-from tests.run.fleet import UTC_S, Meter, Miner, miner, spec
+from drivers.base import JobQueue
+from tests.run.fleet import UTC_S, Jobs, Meter, Miner, miner, spec
 from tests.run.test_loop import Operator, Shell
 from tests.virtualtime import in_virtual_time
 
@@ -43,7 +49,13 @@ def recording(path: Path, *, keep_days: float = 7.0, max_mb: float = 10.0) -> Re
 
 @asynccontextmanager
 async def recorded(
-    path: Path, fleet: Sequence[Miner], *, operator: Operator | None = None, keeping: Recording | None = None
+    path: Path,
+    fleet: Sequence[Miner],
+    *,
+    operator: Operator | None = None,
+    keeping: Recording | None = None,
+    prices: PriceSide | None = None,
+    queues: Sequence[JobQueue] = (),
 ) -> AsyncIterator[Shell]:
     """A site whose loop runs and is recorded until the block ends."""
     keeping = keeping or recording(path)
@@ -55,6 +67,8 @@ async def recorded(
         limit=LIMIT,
         policy=POLICY,
         recorder=keeping,
+        prices=prices,
+        queues=queues,
     )
     writing = asyncio.create_task(keeping.run())
     try:
@@ -199,6 +213,49 @@ async def test_another_limit_shows_which_devices_would_have_been_told_what(tmp_p
     assert (outcome.first[0].subject, outcome.first[0].recorded) == ("cap", "10.0 kW rating")
     assert outcome.first[0].replayed == "7000 W rating"
     assert "  cap: 10.0 kW rating -> 7000 W rating" in list(lines(outcome))
+
+
+class Market:
+    """Energy is from a source, hashing as in the site file."""
+
+    def now(self) -> tuple[PriceNow, ...]:
+        energy, hashing = PriceKey(price=Price.ENERGY), PriceKey(price=Price.HASH)
+        return (
+            PriceNow(key=energy, value=0.04, source="dam", age_s=5.0),
+            PriceNow(key=hashing, value=SITE.prices.usd_per_ths_day, source=CONSTANT, age_s=None),
+        )
+
+
+@in_virtual_time
+async def test_a_price_of_the_given_site_takes_the_place_of_a_constant_and_not_of_a_source(
+    tmp_path: Path,
+) -> None:
+    path = recording_path(tmp_path / "journal.db")
+    async with recorded(path, fleet(), prices=Market()):
+        await asyncio.sleep(60)
+
+    same = replay(Request(path=path, site=SITE))
+    dearer = replay(Request(path=path, site=replace(SITE, prices=Prices(usd_per_kwh=5.0))))
+    worthless = replay(Request(path=path, site=replace(SITE, prices=Prices(usd_per_ths_day=0.0))))
+
+    assert (same.differing, dearer.differing) == (0, 0)
+    assert worthless.first[0].subject == "command asic-0"
+    assert worthless.first[0].replayed.startswith("sleep")
+
+
+@in_virtual_time
+async def test_a_job_without_a_price_of_its_own_is_worth_what_the_given_site_says(tmp_path: Path) -> None:
+    path = recording_path(tmp_path / "journal.db")
+    work = Job(id="j", gpus=1, usd_per_gpu_hour=0.0, priced_by=PricedBy.SITE)
+    queue = Jobs("q", jobs=(JobStatus(job=work, state=JobState.RUNNING, gpus=("gpu-0",)),))
+    async with recorded(path, [Miner(replace(spec("gpu-0"), kind=DeviceKind.GPU))], queues=[queue]):
+        await asyncio.sleep(30)
+
+    outcome = replay(Request(path=path, site=replace(SITE, prices=Prices(usd_per_gpu_hour={"any": 5.0}))))
+
+    requeued = [found for found in outcome.first if found.subject == "job q/j"]
+    assert requeued[0].recorded.startswith("requeue")
+    assert {found.replayed for found in requeued} == {"none"}
 
 
 @in_virtual_time
