@@ -12,7 +12,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.domain.grid import (
+    EventInterval,
+    GridEvent,
+    LimitSignal,
+    PriceSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
 from controller.grid.eventtimes import Times, delayed, fraction, times_of
 from controller.grid.intervals import Period, Written, lay_out
 from controller.grid.isotime import instant
@@ -45,7 +52,8 @@ from controller.grid.wire import (
 SOURCE = "openadr"
 MAX_SNAPSHOT_INTERVALS = 4 * MAX_INTERVALS
 
-_SetPoint = TargetSignal | RelativeTargetSignal
+_OfTheSite = TargetSignal | RelativeTargetSignal | PriceSignal
+"""What is about the whole site, and not followed at a node."""
 _LOWEST_PRIORITY = 999_999
 """The lowest that can be asked for: just above `GridEvent`'s default, which is no priority at all."""
 
@@ -123,8 +131,9 @@ def _event(raw: dict[str, Any], contract: Contract, now_utc_s: float) -> Message
     intervals = _intervals(wire, times, descriptors, contract, version_utc_s)
     check_rights(intervals, contract.rights)
     node = _node("object.targets", wire.targets, contract)
-    if node and any(isinstance(signal, _SetPoint) for piece in intervals for signal in piece.signals):
-        raise MessageError(Reason.UNSUPPORTED, f"object.targets: {node}: set-points are for the whole site")
+    if node and any(isinstance(signal, _OfTheSite) for piece in intervals for signal in piece.signals):
+        detail = "set-points and prices are for the whole site"
+        raise MessageError(Reason.UNSUPPORTED, f"object.targets: {node}: {detail}")
     limited = any(isinstance(signal, LimitSignal) for piece in intervals for signal in piece.signals)
     delay_s = 0.0 if limited and wire.priority == 0 else times.most_delay_s * fraction(contract.ven, wire.id)
     default_s = contract.ramp_deadline_s.get(wire.program_id or "", 0.0)

@@ -259,11 +259,15 @@ def test_two_nodes_at_once_or_a_strange_one_are_refused(targets: list[str], reas
     assert refused(limit(80), descriptors=descriptors, targets=targets) is reason
 
 
-@pytest.mark.parametrize("type_", ["DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE"])
-def test_a_set_point_for_a_node_is_refused_and_not_accepted_without_effect(type_: str) -> None:
-    descriptors = [described(type_)]
+@pytest.mark.parametrize(
+    "descriptor", [described("DISPATCH_SETPOINT"), described("DISPATCH_SETPOINT_RELATIVE"), PRICE_USD]
+)
+def test_a_set_point_or_price_for_a_node_is_refused_and_not_accepted_without_effect(
+    descriptor: dict[str, Any],
+) -> None:
+    asked = payload(descriptor["payloadType"], 5)
 
-    assert refused(payload(type_, 5), descriptors=descriptors, targets=["pdu-1"]) is Reason.UNSUPPORTED
+    assert refused(asked, descriptors=[descriptor], targets=["pdu-1"]) is Reason.UNSUPPORTED
 
 
 # --- rights
