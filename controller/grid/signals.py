@@ -24,6 +24,7 @@ from controller.domain.grid import (
     TargetSignal,
 )
 from controller.domain.power import Power
+from controller.domain.prices import MARKETS, Price
 from controller.grid.isotime import duration_s
 from controller.grid.results import MAX_INTERVALS, Contract, Reason
 from controller.grid.strictjson import MessageError, shown
@@ -36,8 +37,6 @@ RAMP_DEADLINE, REPORT_PERIOD = "X_RAMP_DEADLINE", "X_REPORT_PERIOD"
 UNDEFINED = frozenset({"CONTROL_LEVEL_OFFSET_PERCENT", "CONTROL_SETPOINT"})
 """Commands whose meaning the standard leaves open or contradicts: to obey or to ignore one is wrong."""
 
-MAX_USD_PER_KWH = 1000.0
-"""A price beyond this, either way, is an error of units, not a market."""
 MAX_GRAMS_PER_KWH = 10_000.0
 MAX_TEXT = 256
 NORMAL_LEVEL = 0
@@ -176,9 +175,9 @@ def _prices(written: Written) -> Sequence[Signal]:
         raise MessageError(
             Reason.BAD_UNITS, f"{written.key}: {shown(currency)} per {shown(unit)}, not USD per KWH or MWH"
         )
-    most = MAX_USD_PER_KWH * _KWH_PER_UNIT[unit]
-    values = _numbers(written, -most, most, f"USD per {unit}")
-    return [PriceSignal(value / _KWH_PER_UNIT[unit]) for value in values]
+    market, kwh = MARKETS[Price.ENERGY], _KWH_PER_UNIT[unit]
+    values = _numbers(written, market.least * kwh, market.most * kwh, f"USD per {unit}")
+    return [PriceSignal(value / kwh) for value in values]
 
 
 def _carbon(written: Written) -> Sequence[Signal]:

@@ -134,7 +134,9 @@ def test_power_that_cannot_be_meant_is_refused_and_named(
         (PRICE_USD | {"units": "THERMS"}, [0.1], Reason.BAD_UNITS),
         (PRICE_USD, [], Reason.BAD_VALUE),
         (PRICE_USD, [0.1, "0.2"], Reason.BAD_VALUE),
-        (PRICE_USD, [27_000], Reason.BAD_VALUE),
+        (PRICE_USD, [45.2], Reason.BAD_VALUE),  # of a MWh
+        (PRICE_USD, [-38], Reason.BAD_VALUE),
+        (PRICE_USD | {"units": "MWH"}, [20_001], Reason.BAD_VALUE),
         (PRICE_USD, [10**400], Reason.BAD_VALUE),
     ],
 )
