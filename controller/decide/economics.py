@@ -36,6 +36,7 @@ def prices_now(
 
 def _now(ladder: Ladder, series: Mapping[str, Series], utc_s: float, awaited: Collection[str]) -> PriceNow:
     passed: list[str] = []
+    waits = False
     for rung in ladder.rungs:
         quote = series.get(rung.source, NO_SERIES).at(utc_s)
         if quote is not None and utc_s - quote.from_utc_s <= rung.stale_after_s:
@@ -45,10 +46,20 @@ def _now(ladder: Ladder, series: Mapping[str, Series], utc_s: float, awaited: Co
                 source=rung.source,
                 age_s=utc_s - quote.from_utc_s,
                 passed=tuple(passed),
+                awaited=waits,
             )
-        if rung.source not in awaited:
+        if rung.source in awaited:
+            waits = True
+        else:
             passed.append(_why_passed(rung, None if quote is None else utc_s - quote.from_utc_s))
-    return PriceNow(key=ladder.key, value=ladder.constant, source=CONSTANT, age_s=None, passed=tuple(passed))
+    return PriceNow(
+        key=ladder.key,
+        value=ladder.constant,
+        source=CONSTANT,
+        age_s=None,
+        passed=tuple(passed),
+        awaited=waits,
+    )
 
 
 def _why_passed(rung: Rung, age_s: float | None) -> str:

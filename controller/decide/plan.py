@@ -135,6 +135,7 @@ class PriceNow:
     """A price in force, in the first unit of its market, and where it is from.
 
     `age_s` is None for a constant; `passed` says of each source that should have come first why it did not.
+    It is `awaited` while one of these had no time yet to be heard.
     """
 
     key: PriceKey
@@ -142,6 +143,7 @@ class PriceNow:
     source: str
     age_s: float | None
     passed: tuple[str, ...] = ()
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,7 +194,7 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
         return state
     first_s = inputs.now_s if state.first_s is None else state.first_s
     whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
-    whole = whole and not inputs.unheard_queues
+    whole = whole and not inputs.unheard_queues and not any(price.awaited for price in inputs.prices_now)
     waited = inputs.now_s - first_s >= site.policy.start_grace_s
     ready = whole or waited or cap_passed(site, seen, limits) or claims_pass(seen, limits)
     return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
@@ -211,9 +211,11 @@ def claims_pass(seen: Snapshot, limits: Limits) -> bool:
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:
-    """Which miners may run for money, by the market: a set-point does not change what is said of them."""
+    """Which miners may run for money, by the market: a set-point does not change what is said of them.
+
+    Before the site is taken over nothing is known of it for sure, and nobody is held to what was said."""
     return profit.judge(
-        state.verdicts,
+        state.verdicts if state.ready_s is not None else None,
         seen.fleet.ths_per_kw,
         seen.columns.now_w != seen.fleet.floor_w,
         inputs.now_s,

@@ -89,7 +89,7 @@ def test_at_the_edge_of_its_age_a_value_still_holds() -> None:
 def test_a_source_that_had_no_time_to_be_heard_is_passed_over_in_silence() -> None:
     now = energy_now(rung("rtm"), rung("dam"), awaited=("rtm",), dam=aged(10.0))
 
-    assert (now.source, now.passed) == ("dam", ())
+    assert (now.source, now.passed, now.awaited) == ("dam", (), True)
 
 
 def test_a_day_of_prices_is_followed_through_the_day() -> None:

@@ -6,13 +6,27 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import AlarmKind, Plan
+from controller.decide.plan import AlarmKind, Plan, PriceNow
 from controller.decide.snapshot import State
 from controller.decide.timeline import link_since
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
-from controller.domain.site import Policy
-from tests.decide.builders import GPU_POINTS, NOW_S, at_point, event, gpu, inputs, queue, running, site, told
+from controller.domain.prices import Price, PriceKey
+from controller.domain.site import Policy, Prices, Thresholds
+from tests.decide.builders import (
+    GPU_POINTS,
+    NOW_S,
+    SLEEP,
+    at_point,
+    event,
+    gpu,
+    inputs,
+    miner,
+    queue,
+    running,
+    site,
+    told,
+)
 from tests.decide.steps import decide
 
 POLICY = Policy(start_grace_s=20.0)
@@ -71,3 +85,32 @@ def test_a_gpu_that_a_queue_offers_and_does_not_use_is_lowered_though_another_wa
     offers = (queue(gpus=["g0"]),)
 
     assert told(says(running(), silent_queues=("other",), queues=offers)[1]) == {"g0": "200w"}
+
+
+@pytest.mark.parametrize(
+    ("constant_usd", "usd", "then"), [(0.05, 0.5, {}), (0.5, 0.05, {"m": "full"})], ids=["dear", "cheap"]
+)
+def test_no_machine_is_judged_by_a_constant_while_the_price_was_not_yet_heard(
+    constant_usd: float, usd: float, then: dict[str, str]
+) -> None:
+    spec, band = miner("m"), Thresholds(start_above=0.005, least_on_s=900.0, least_off_s=900.0)
+    plant = site(start_grace_s=20.0, profit=band)
+
+    def tick(state: State, now_s: float, usd_per_kwh: float, *, awaited: bool) -> tuple[State, Plan]:
+        price = PriceNow(
+            key=PriceKey(price=Price.ENERGY), value=usd_per_kwh, source="rtm", age_s=0.0, awaited=awaited
+        )
+        said = inputs(
+            spec,
+            now_s=now_s,
+            readings=[at_point(spec, SLEEP)],
+            prices=Prices(usd_per_kwh=usd_per_kwh),
+            prices_now=(price,),
+        )
+        return decide(plant, state, said)
+
+    begun, first = tick(State(), NOW_S, constant_usd, awaited=True)
+    _, second = tick(begun, NOW_S + 5, usd, awaited=False)
+
+    assert (first.ready, told(first)) == (False, {})
+    assert (second.ready, told(second)) == (True, then)
