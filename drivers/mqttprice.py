@@ -74,7 +74,8 @@ class MqttPrices:
                 continue
             self._refused.pop(source.id, None)
             held = self._held.get(source.id)
-            if held is None or held.from_utc_s <= quote.from_utc_s:
+            # One from ahead of us came before our clock was set back: it is older than it looks.
+            if held is None or not quote.from_utc_s < held.from_utc_s <= self._utc():
                 self._held[source.id] = quote
 
     def _weigh(self, source: PriceTopic, payload: bytes, *, retained: bool) -> Quote:

@@ -173,6 +173,17 @@ def test_a_price_without_a_time_counts_from_when_it_came_unless_the_broker_had_k
     assert feed.said(b"0.05") == Series((NOW_S,), (0.05,))
 
 
+def test_a_price_that_came_while_the_clock_was_ahead_keeps_no_later_one_out() -> None:
+    feed = Feed(unit="USD/kWh", payload={"value": "value"})
+    feed.now_s = NOW_S + 3600
+    feed.said(b'{"value": 0.04}')
+
+    feed.now_s = NOW_S
+    series = feed.said(b'{"value": 0.9}')
+
+    assert (series.from_utc_s, series.values) == ((NOW_S,), (0.9,))
+
+
 def test_nonsense_leaves_the_last_good_price_and_is_told() -> None:
     feed = Feed()
     good = feed.said(message())
