@@ -14,7 +14,7 @@ import typer
 
 from controller.cli import jobs
 from controller.cli.api import DEFAULT_URL, Url, api_of, get
-from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out
+from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out, wide
 from controller.run import logs
 
 app = typer.Typer(
@@ -154,7 +154,7 @@ def merit(
         typer.echo(merit_csv(told), nl=False)
     else:
         for part in merit_tables(told):
-            out.print(part)
+            wide.print(part)
 
 
 @app.command()

@@ -224,6 +224,18 @@ def test_merit_shows_who_is_shed_first_what_it_earns_and_what_leaving_it_costs()
 
 
 @pytest.mark.socket
+def test_merit_cuts_nothing_short_where_there_is_no_screen_or_a_narrow_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(main.out, "width", 80)
+    with api(ranked_board()) as url:
+        said = wattshift("merit", "--api", url).stdout
+
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert re.search(r" 1 runner +pdu-1 .* restart +full", said)
+
+
+@pytest.mark.socket
 def test_merit_may_be_had_for_programs() -> None:
     with api(ranked_board()) as url:
         as_json = wattshift("merit", "--url", url, "--json")

@@ -16,6 +16,8 @@ EXIT_CONFIG = 78
 
 # What is printed may hold anything, also what rich would take for its own markup.
 out = Console(markup=False, emoji=False, highlight=False)
+wide = Console(markup=False, emoji=False, highlight=False, width=1000)
+"""For tables of many columns: a file has no width, a terminal folds, and names cut short name nothing."""
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
