@@ -9,15 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from controller.decide.device import DeviceState
+from controller.decide.doubt import without_work
 from controller.decide.jobs import Placement, work_of
 from controller.decide.plan import Grant, Plan, Reason
-from controller.decide.value import RETUNE_ASIC_S, RETUNE_GPU_S, Valuation, Work, floor_index
+from controller.decide.value import (
+    HEADROOM,
+    IDLE_TOGETHER,
+    IDLE_WORTH,
+    RETUNE_ASIC_S,
+    RETUNE_GPU_S,
+    Valuation,
+    Work,
+    floor_index,
+)
 from controller.decide.value import leaving as leaving_of
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.jobs import Job, JobState, OnShortage, QueueReading
 from controller.domain.power import Power
 
+NOTHING_SEEN: Mapping[str, DeviceState] = MappingProxyType({})
 UNSHEDDABLE = frozenset({Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING})
 """Who does not do as it is told has no place in the order: its watts are taken from others."""
 LEFT = {
@@ -69,24 +82,43 @@ def merit_order(
     specs: Iterable[DeviceSpec],
     valuation: Valuation,
     queues: Iterable[QueueReading] = (),
+    seen: Mapping[str, DeviceState] = NOTHING_SEEN,
 ) -> tuple[Merit, ...]:
-    """Every device of `plan`, first shed first; those with nothing to give come last, by id."""
+    """Every device of `plan`, first shed first; those with nothing to give come last, by id. `seen` is what
+    is known of their work."""
     by_id = {spec.id: spec for spec in specs}
-    works = _works(queues)
+    works, idle = _works(queues), _idle(plan, by_id, seen)
     alike: dict[tuple[object, ...], _Money] = {}
     found: list[tuple[Grant, DeviceSpec, _Money]] = []
     for grant in plan.grants:
-        spec, work = by_id[grant.device], works.get(grant.device)
+        spec, work, is_idle = by_id[grant.device], works.get(grant.device), grant.device in idle
         if work is not None:
-            money = _money(spec, grant.point, valuation, work)
+            money = _Case(spec, grant.point, valuation, work, _enough(spec, work, seen), False).money()
         else:  # thousands of machines are of a few kinds
-            like = (spec.kind, spec.points, spec.restart_s, grant.point)
+            like = (spec.kind, spec.points, spec.restart_s, grant.point, is_idle)
             if like not in alike:
-                alike[like] = _money(spec, grant.point, valuation, None)
+                alike[like] = _Case(spec, grant.point, valuation, None, spec.points[-1], is_idle).money()
             money = alike[like]
         found.append((grant, spec, money))
     found.sort(key=lambda one: _order(*one))
     return tuple(_merit(*one, at) for at, one in enumerate(found, start=1))
+
+
+def _idle(plan: Plan, specs: Mapping[str, DeviceSpec], seen: Mapping[str, DeviceState]) -> frozenset[str]:
+    """The miners that do no work. Where many do none, no other would do more."""
+    idle = frozenset(name for name, state in seen.items() if without_work(state))
+    running = sum(
+        specs[grant.device].kind is DeviceKind.ASIC and grant.point != specs[grant.device].floor
+        for grant in (plan.grants if idle else ())
+    )
+    return idle if len(idle) <= IDLE_TOGETHER * running else frozenset()
+
+
+def _enough(spec: DeviceSpec, work: Work, seen: Mapping[str, DeviceState]) -> OperatingPoint:
+    """The lowest point that holds its work back in nothing; the highest where that is not known, or none."""
+    demand_w = seen[spec.id].demand_w * (1 + HEADROOM) if spec.id in seen else math.inf
+    fed = spec.points[max(1, floor_index(spec, work.job)) :]
+    return next((point for point in fed if point.power.watts >= demand_w), spec.points[-1])
 
 
 def _order(grant: Grant, spec: DeviceSpec, money: _Money) -> tuple[bool, float, str]:
@@ -127,100 +159,102 @@ def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Meri
     )
 
 
-def _money(spec: DeviceSpec, now: OperatingPoint, valuation: Valuation, work: Work | None) -> _Money:
-    here = _earned(spec, now, valuation, work)
-    stopped = _stopped_at_floor(spec, work)
-    premium = leaving_of(stopped) if stopped is not None and now != spec.floor else 0.0
-    lost_usd, lost_by = _leaving(spec, now, valuation, work, premium_usd_per_hour=premium)
-    points = _points(spec, work)
-    higher = [
-        (_earned(spec, point, valuation, work) - here) / (point.power - now.power).in_kw
-        for point in points
-        if point.power > now.power
-    ]
-    return _Money(
-        usd_per_hour=here,
-        next_usd_per_kwh=max(higher, default=None),
-        shed_usd_per_kwh=_shed(spec, now, valuation, work, here + premium, premium),
-        leaving_usd=lost_usd,
-        leaving=lost_by,
-    )
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One device at its point `now`. Its work wants no more than `enough`; `is_idle`, it has none to do."""
 
+    spec: DeviceSpec
+    now: OperatingPoint
+    valuation: Valuation
+    work: Work | None
+    enough: OperatingPoint
+    is_idle: bool
 
-def _points(spec: DeviceSpec, work: Work | None) -> tuple[OperatingPoint, ...]:
-    """The points that a device may be given: a GPU's go by its job, without one it has its floor."""
-    if spec.kind is DeviceKind.ASIC:
-        return spec.points
-    return (
-        spec.points[:1] if work is None else (spec.floor, *spec.points[max(1, floor_index(spec, work.job)) :])
-    )
+    def money(self) -> _Money:
+        here, now = self.worth(self.now), self.now
+        higher = [
+            (self.worth(point) - here) / (point.power - now.power).in_kw
+            for point in self.points()
+            if now.power < point.power <= self.enough.power
+        ]
+        lost_usd, lost_by = self.leaving()
+        return _Money(
+            usd_per_hour=self.earned(now) - (self.output(now) if self.is_idle else 0.0),
+            next_usd_per_kwh=max(higher, default=None),
+            shed_usd_per_kwh=self.shed(),
+            leaving_usd=lost_usd,
+            leaving=lost_by,
+        )
 
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """The points that it may be given: a GPU's go by its job, without one it has its floor."""
+        spec = self.spec
+        if spec.kind is DeviceKind.ASIC:
+            return spec.points
+        if self.work is None:
+            return spec.points[:1]
+        return (spec.floor, *spec.points[max(1, floor_index(spec, self.work.job)) :])
 
-def _output(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
-    """USD per hour of what a device produces at `point`. A floor that does not feed its job has none."""
-    if spec.kind is DeviceKind.ASIC:
-        return point.rate * valuation.prices.usd_per_ths_day / 24
-    if work is None or (point == spec.floor and floor_index(spec, work.job) > 0):
-        return 0.0
-    return point.rate * work.job.usd_per_gpu_hour
+    def output(self, point: OperatingPoint) -> float:
+        """USD per hour of what it produces at `point`. A floor that does not feed its job has none."""
+        if self.spec.kind is DeviceKind.ASIC:
+            return point.rate * self.valuation.prices.usd_per_ths_day / 24
+        if self.work is None or (point == self.spec.floor and floor_index(self.spec, self.work.job) > 0):
+            return 0.0
+        return point.rate * self.work.job.usd_per_gpu_hour
 
+    def earned(self, point: OperatingPoint) -> float:
+        """Beyond what its work wants it neither makes more nor draws more."""
+        if self.work is not None and point.power > self.enough.power:
+            point = self.enough
+        return self.output(point) - point.power.in_kw * self.valuation.usd_per_kwh
 
-def _earned(spec: DeviceSpec, point: OperatingPoint, valuation: Valuation, work: Work | None) -> float:
-    return _output(spec, point, valuation, work) - point.power.in_kw * valuation.usd_per_kwh
+    def worth(self, point: OperatingPoint) -> float:
+        """One that is idle may get work at any moment."""
+        earned = self.earned(point)
+        return earned * IDLE_WORTH if self.is_idle and earned > 0 else earned
 
+    def shed(self) -> float | None:
+        """The least that a kWh taken from here costs: what keeps a job where it is included, and the output
+        that it loses by going to a lower point than it is at, and a miner by being started again."""
+        spec, now, shed_s = self.spec, self.now, self.valuation.shed_s
+        lower = [point for point in self.points() if point.power < now.power]
+        if lower == [spec.floor] and _protected(self.stopped()):
+            return math.inf
+        asic, premium = spec.kind is DeviceKind.ASIC, self.premium()
+        retuned = min(1.0, (RETUNE_ASIC_S if asic else RETUNE_GPU_S) / shed_s)
+        restarted = min(1.0, spec.restart_s / shed_s) * (IDLE_WORTH if self.is_idle else 1.0) if asic else 0.0
+        costs = []
+        for point in lower:
+            lost = 0.0 if point == self.enough else self.output(point) * retuned
+            if point == spec.floor:
+                lost += self.output(spec.points[-1]) * restarted + premium
+            costs.append((self.worth(now) - self.worth(point) + lost) / (now.power - point.power).in_kw)
+        return min(costs, default=None)
 
-def _shed(
-    spec: DeviceSpec,
-    now: OperatingPoint,
-    valuation: Valuation,
-    work: Work | None,
-    here: float,
-    premium: float,
-) -> float | None:
-    """The least that a kWh taken from here costs: what keeps a job where it is included, and the output that
-    a device loses by going to a lower point than it is at, and a miner by being started again."""
-    lower = [point for point in _points(spec, work) if point.power < now.power]
-    if lower == [spec.floor] and _protected(_stopped_at_floor(spec, work)):
-        return math.inf
-    asic = spec.kind is DeviceKind.ASIC
-    retuned = min(1.0, (RETUNE_ASIC_S if asic else RETUNE_GPU_S) / valuation.shed_s)
-    restarted = min(1.0, spec.restart_s / valuation.shed_s) if asic else 0.0
-    costs = []
-    for point in lower:
-        lost = _output(spec, point, valuation, work) * retuned
-        if point == spec.floor:
-            lost += _output(spec, spec.points[-1], valuation, work) * restarted
-        kept = premium if point != spec.floor else 0.0
-        worth = _earned(spec, point, valuation, work) - lost + kept
-        costs.append((here - worth) / (now.power - point.power).in_kw)
-    return min(costs, default=None)
+    def stopped(self) -> Job | None:
+        """The job that runs here, where the floor does not feed it: it is set aside there."""
+        work = self.work
+        if work is None or work.state is not JobState.RUNNING or floor_index(self.spec, work.job) == 0:
+            return None
+        return work.job
 
+    def premium(self) -> float:
+        """USD per hour that keep a job from being set aside here."""
+        stopped = self.stopped()
+        return leaving_of(stopped) if stopped is not None and self.now != self.spec.floor else 0.0
 
-def _stopped_at_floor(spec: DeviceSpec, work: Work | None) -> Job | None:
-    """The job that runs here, where the floor does not feed it: it is set aside when its GPU goes there."""
-    if work is None or work.state is not JobState.RUNNING or floor_index(spec, work.job) == 0:
-        return None
-    return work.job
+    def leaving(self) -> tuple[float, str]:
+        """USD lost once by going to the lowest point and coming back, and what loses it."""
+        if self.now == self.spec.floor:
+            return 0.0, ""
+        restart_usd = self.output(self.now) * self.spec.restart_s / 3600
+        stopped = self.stopped()
+        if stopped is None:
+            return restart_usd, "restart" if restart_usd > 0 else ""
+        lost_usd = restart_usd + self.premium() * self.valuation.horizon_s / 3600
+        return math.inf if _protected(stopped) else lost_usd, LEFT[stopped.on_shortage]
 
 
 def _protected(job: Job | None) -> bool:
     return job is not None and job.on_shortage is OnShortage.PROTECT
-
-
-def _leaving(
-    spec: DeviceSpec,
-    now: OperatingPoint,
-    valuation: Valuation,
-    work: Work | None,
-    *,
-    premium_usd_per_hour: float,
-) -> tuple[float, str]:
-    """USD lost once by going to the lowest point and coming back, and what loses it."""
-    if now == spec.floor:
-        return 0.0, ""
-    restart_usd = _output(spec, now, valuation, work) * spec.restart_s / 3600
-    stopped = _stopped_at_floor(spec, work)
-    if stopped is None:
-        return restart_usd, "restart" if restart_usd > 0 else ""
-    lost_usd = restart_usd + premium_usd_per_hour * valuation.horizon_s / 3600
-    return math.inf if _protected(stopped) else lost_usd, LEFT[stopped.on_shortage]

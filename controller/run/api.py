@@ -191,7 +191,7 @@ class Api:
         inputs, site = tick.inputs, self._board.site
         grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, inputs.link, site)
         valuation = valuation_now(site, inputs, grid)
-        merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues)
+        merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues, tick.state.devices)
         return web.json_response(
             {
                 "utc_s": tick.utc_s,

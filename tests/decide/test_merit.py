@@ -15,7 +15,7 @@ from controller.decide.merit import Merit, merit_order
 from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
-from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.devices import DeviceSpec, OperatingPoint, Reading
 from controller.domain.grid import Link
 from controller.domain.jobs import FlexTier, OnShortage, QueueReading
 from controller.domain.power import NO_LIMIT, Power
@@ -38,6 +38,7 @@ from tests.decide.builders import (
     site,
     working,
 )
+from tests.decide.world import Machine, Queue, World, awake
 
 VALUATION = Valuation(prices=Prices(usd_per_ths_day=0.06), usd_per_kwh=0.05, horizon_s=900.0, shed_s=900.0)
 
@@ -234,6 +235,68 @@ def test_every_device_is_there_once_and_positions_ascend_with_what_shedding_cost
     costs = [merit.shed_usd_per_kwh for merit in placed if merit.shed_usd_per_kwh is not None]
     assert costs == sorted(costs)
     assert backwards == found
+
+
+# -- what was seen of it ----------------------------------------------------------------------------------
+
+
+class Watched(World):
+    """A world in which some miners hash nothing, whatever they draw."""
+
+    idlers: frozenset[str] = frozenset()
+
+    def _reading(self, machine: Machine) -> Reading:
+        said = super()._reading(machine)
+        return replace(said, rate=0.0) if machine.spec.id in self.idlers else said
+
+    @property
+    def merits(self) -> dict[str, Merit]:
+        now = self.inputs()
+        valuation = valuation_now(self.site, now, grid_now(now.events, now.utc_s, now.link, self.site))
+        found = merit_order(self.plan, now.specs, valuation, now.queues, self.state.devices)
+        return {merit.device: merit for merit in found}
+
+
+def test_a_miner_without_work_is_shed_first_and_earns_nothing() -> None:
+    world = Watched(site(), [*(awake(miner(name)) for name in "acdz"), awake(miner("b"), claims_w=800)])
+    world.idlers = frozenset("b")
+    world.run(700)
+
+    found = world.merits
+    world.events = (event(limit_w=17_000, start_s=world.now_s),)
+    world.run(15)
+
+    assert list(found) == ["b", "a", "c", "d", "z"]
+    assert found["b"].usd_per_hour == pytest.approx(-3.5 * 0.05)
+    assert [name for name, machine in world.machines.items() if machine.at != FULL] == ["b"]
+
+
+def test_where_all_miners_lack_work_their_pool_is_gone_and_no_order_follows_from_that() -> None:
+    world = Watched(site(), [awake(miner("a")), *(awake(miner(name), claims_w=800) for name in "bz")])
+    world.idlers = frozenset("bz")
+    world.run(700)
+
+    assert list(world.merits) == ["a", "b", "z"]
+
+
+def test_a_gpu_whose_work_wants_less_than_its_limit_gives_the_rest_for_nothing() -> None:
+    jobs = Queue("q", ("g0", "g1"))
+    jobs.jobs = {"j0": working(job("j0"), "g0"), "j1": working(job("j1", usd=3.0), "g1")}
+    world = Watched(site(), [awake(miner()), awake(gpu("g0")), awake(gpu("g1"), claims_w=380)], queues=[jobs])
+    world.run(900)
+
+    found = world.merits
+    world.events = (event(limit_w=4_800, start_s=world.now_s),)
+    world.run(15)
+
+    assert list(found) == ["g1", "m", "g0"]
+    assert found["g1"].shed_usd_per_kwh == pytest.approx(0.0)
+    assert found["g1"].usd_per_hour == pytest.approx(3.0 * 0.88 - 0.5 * 0.05)
+    assert {name: machine.at.name for name, machine in world.machines.items()} == {
+        "m": "full",
+        "g0": "700w",
+        "g1": "500w",
+    }
 
 
 # -- the price it goes by ----------------------------------------------------------------------------------
