@@ -15,7 +15,8 @@ def _within(price: Price) -> object:
     return Field(ge=MARKETS[price].least, le=MARKETS[price].most)
 
 
-HashPrice = Annotated[float, _within(Price.HASH)]
+HashPrice = Annotated[float, Field(ge=0.0, le=MARKETS[Price.HASH].most)]
+"""Nothing, where no machine is to run for a price that is not known."""
 EnergyPrice = Annotated[float, _within(Price.ENERGY)]
 GpuHourPrice = Annotated[float, _within(Price.GPU_HOUR)]
 ReductionPrice = Annotated[float, _within(Price.REDUCTION)]

@@ -41,8 +41,9 @@ class Market:
 
 
 MARKETS: Mapping[Price, Market] = {
-    # 2017 paid about 3 USD for a TH/s and day; a PH/s taken for a TH/s lies above the range.
-    Price.HASH: Market(units={"USD/TH/s/day": 1.0, "USD/PH/s/day": 1e3}, least=0.0, most=5.0),
+    # 2017 paid about 3 USD for a TH/s and day, 2026 some 0.04. A PH/s taken for a TH/s lies above the range,
+    # a TH/s taken for a PH/s below, and so does the nothing that a pool tells while it knows none.
+    Price.HASH: Market(units={"USD/TH/s/day": 1.0, "USD/PH/s/day": 1e3}, least=1e-3, most=5.0),
     # Wholesale caps are 4 to 17.5 USD/kWh (ERCOT, EU, Australia), floors -0.5 to -1.
     Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=-5.0, most=20.0),
     Price.GPU_HOUR: Market(units={"USD/GPU/h": 1.0}, least=0.0, most=1000.0),

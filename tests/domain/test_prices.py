@@ -37,7 +37,9 @@ def test_a_price_is_turned_into_the_first_unit_of_its_market(
         (Price.ENERGY, -5000.01, "USD/MWh", "is outside"),
         (Price.ENERGY, math.nan, "USD/kWh", "energy nan USD/kWh is outside"),
         (Price.ENERGY, math.inf, "USD/kWh", "energy inf USD/kWh is outside"),
-        (Price.HASH, 50.0, "USD/TH/s/day", r"hash 50 USD/TH/s/day is outside 0\.\.5"),
+        (Price.HASH, 50.0, "USD/TH/s/day", r"hash 50 USD/TH/s/day is outside 0\.001\.\.5"),
+        (Price.HASH, 0.05, "USD/PH/s/day", "is outside"),
+        (Price.HASH, 0.0, "USD/TH/s/day", "is outside"),
         (Price.HASH, -0.01, "USD/TH/s/day", "is outside"),
         (Price.GPU_HOUR, -1.0, "USD/GPU/h", "is outside"),
         (Price.ENERGY, 0.05, "EUR/kWh", "unit 'EUR/kWh' of energy is not USD/kWh or USD/MWh"),
@@ -52,9 +54,9 @@ def test_what_is_no_price_is_refused_by_name_and_value(
         in_base_unit(price, value, unit)
 
 
-def test_every_price_has_a_market_and_a_range_that_holds_zero() -> None:
+def test_every_price_has_a_market_and_only_hashing_is_never_paid_nothing() -> None:
     assert set(MARKETS) == set(Price)
-    assert all(market.least <= 0.0 < market.most for market in MARKETS.values())
+    assert [price for price, market in MARKETS.items() if market.least > 0.0] == [Price.HASH]
 
 
 def test_a_value_is_in_force_from_its_moment_until_the_next() -> None:
