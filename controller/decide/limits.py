@@ -168,12 +168,15 @@ def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[
 
 def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
     """The grid's limit, until it is owed in full no further below what the site drew than its ramp allows,
-    nor above what is owed already. A set-point is followed along the ramp by itself."""
+    nor above what is owed already: all that counts as long as nobody knows how far down its ramp the site is.
+    A set-point is followed along the ramp by itself."""
     per_s, reach = site.root.ramp_down_per_s, moment.reach
-    if isinstance(per_s, NoLimit) or isinstance(grid.limit, NoLimit) or reach is None:
+    if isinstance(per_s, NoLimit) or isinstance(grid.limit, NoLimit):
         return grid.limit
     if moment.utc_s >= grid.due_by_utc_s:
         return grid.limit
+    if reach is None:
+        return grid.owed
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
     return tightest(Limit(max(grid.limit.power, reach.power - fallen)), grid.owed)
 

@@ -10,6 +10,7 @@ from controller.decide.device import DeviceState
 from controller.decide.limits import Moment, Reach, limits_now, rated_w
 from controller.decide.pace import Pace, Purse, Saved, pace_now
 from controller.decide.plan import AlarmKind, Reason, Truth
+from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent, Link
@@ -184,13 +185,37 @@ def test_a_limit_without_notice_is_reached_along_the_ramp_until_its_deadline_and
     assert grid_limit(sudden, at_s=NOW_S + 30, reach_w=45_000) == 10_000
 
 
-def test_without_a_deadline_or_a_ramp_or_a_past_a_limit_holds_from_its_start() -> None:
+def test_without_a_deadline_or_a_ramp_a_limit_holds_from_its_start() -> None:
     sudden = event(start_s=NOW_S, limit_w=10_000)
     patient = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
 
     assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 10_000
     assert grid_limit(patient, at_s=NOW_S, reach_w=45_000, ramp_w=None) == 10_000
-    assert grid_limit(patient, at_s=NOW_S, reach_w=None) == 10_000
+
+
+def test_at_the_first_tick_of_a_controller_only_what_is_owed_holds_of_what_there_is_time_for() -> None:
+    patient = event("patient", start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
+    owed = event("owed", start_s=NOW_S, limit_w=40_000)
+
+    assert grid_limit(patient, at_s=NOW_S, reach_w=None) == 50_000
+    assert grid_limit(patient, owed, at_s=NOW_S, reach_w=None) == 40_000
+    assert grid_limit(patient, at_s=NOW_S + 30, reach_w=None) == 10_000
+
+
+def test_a_controller_that_restarts_on_the_way_down_goes_on_along_the_ramp() -> None:
+    world = World(
+        site(limit_w=80_000, ramp_down_w=500, meter="mains"), [awake(miner(f"m{at}")) for at in range(20)]
+    )
+    world.run(20)
+    world.events = (event(start_s=world.now_s, limit_w=4_000, ramp_deadline_s=150.0),)
+    world.run(20)
+    world.state = State()
+
+    fell = falls(world, "site", 129)
+    world.run(3)
+
+    assert max(sum(fell[at : at + 10]) for at in range(119)) <= 10 * 500 + 5_000
+    assert world.watts() <= 4_000
 
 
 def test_on_its_ramp_a_site_does_not_comply_yet_and_breaks_nothing() -> None:
