@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,10 +20,11 @@ RISE_SHARE = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """The most that the root could draw when the last plan was made. A ramp down starts from there."""
+    """The most that each node with a ramp down could draw when the last plan was made, by its index. A ramp
+    down starts from there."""
 
-    power: Power
-    at_s: float
+    power_w: Mapping[int, int] = field(default_factory=dict)
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class Moment:
 
     now_s: float
     utc_s: float
-    reach: Reach | None = None
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +114,7 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     """
     root, margin = site.root, site.policy.margin
     spared_w = _spared_w(site, grid, works_w)
-    limit = _ramped(site, grid, moment)
+    limit = _ramped(0, root, grid.limit, grid.owed, moment)
     if isinstance(limit, Limit):
         limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
     target = grid.target
@@ -122,7 +124,8 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     bound_w[0] = _watts(tightest(root.limit, limit))
     if grid.nodes:
         for at, node in enumerate(site.nodes):
-            asked_w = max(_watts(grid.nodes.get(node.id, NO_LIMIT)), spared_w.get(at, 0))
+            here, owed = grid.nodes.get(node.id, NO_LIMIT), grid.owed_at_nodes.get(node.id, NO_LIMIT)
+            asked_w = max(_watts(_ramped(at, node, here, owed, moment)), spared_w.get(at, 0))
             bound_w[at] = min(bound_w[at], asked_w)
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
@@ -166,19 +169,17 @@ def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[
     return (CapReason.RATING if isinstance(root.limit, Limit) else CapReason.NONE), ""
 
 
-def _ramped(site: Site, grid: GridNow, moment: Moment) -> Bound:
-    """The grid's limit, until it is owed in full no further below what the site drew than its ramp allows,
-    nor above what is owed already: all that counts as long as nobody knows how far down its ramp the site is.
+def _ramped(at: int, node: Node, limit: Bound, owed: Bound, moment: Moment) -> Bound:
+    """The grid's limit of a node, until it is owed in full no further below what was drawn there than the
+    ramp allows, nor above what is owed already: all that counts as long as nobody knows how far down it is.
     A set-point is followed along the ramp by itself."""
-    per_s, reach = site.root.ramp_down_per_s, moment.reach
-    if isinstance(per_s, NoLimit) or isinstance(grid.limit, NoLimit):
-        return grid.limit
-    if moment.utc_s >= grid.due_by_utc_s:
-        return grid.limit
-    if reach is None:
-        return grid.owed
+    per_s, reach = node.ramp_down_per_s, moment.reach
+    if isinstance(per_s, NoLimit) or isinstance(limit, NoLimit):
+        return limit
+    if at not in reach.power_w:
+        return owed
     fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
-    return tightest(Limit(max(grid.limit.power, reach.power - fallen)), grid.owed)
+    return tightest(Limit(max(limit.power, Power(reach.power_w[at]) - fallen)), owed)
 
 
 def _watts(bound: Bound) -> int:

@@ -78,7 +78,7 @@ class State:
     first_s: float | None = None
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)
-    reach: Reach | None = None
+    reach: Reach = field(default_factory=Reach)
     verdicts: Verdicts | None = None
     margin: StepMargin = field(default_factory=StepMargin)
     follow: Follow = field(default_factory=Follow)

@@ -10,7 +10,7 @@ import pytest
 from controller.decide.limits import Limits, Moment, Reach, limits_now, rated_w
 from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT, Power
+from controller.domain.power import NO_LIMIT
 from tests.decide.builders import NOW_S, UTC_S, bound, node, site
 
 
@@ -21,6 +21,7 @@ def asked(cap_w: int | None, reason: CapReason, *, due_by_s: float = 0.0) -> Gri
     return GridNow(
         limit=bound(cap_w),
         due=bound(cap_w),
+        owed=bound(cap_w if due_by_s <= 0 else None),
         limit_reason=reason,
         limit_event="e",
         due_by_utc_s=UTC_S + due_by_s,
@@ -143,7 +144,7 @@ RAMPED = site(limit_w=50_000, ramp_down_w=1_000)
 
 def cap_on_the_ramp(grid: GridNow, *, reached_s: float = NOW_S - 2.0) -> Limits:
     """The limits of a site that could draw 30 kW at `reached_s`."""
-    reach = Reach(power=Power(30_000), at_s=reached_s)
+    reach = Reach(power_w={0: 30_000}, at_s=reached_s)
     return limits_now(RAMPED, rated_w(RAMPED), grid, Moment(now_s=NOW_S, utc_s=UTC_S, reach=reach))
 
 
