@@ -227,7 +227,7 @@ def test_merit_shows_who_is_shed_first_what_it_earns_and_what_leaving_it_costs()
 def test_merit_cuts_nothing_short_where_there_is_no_screen_or_a_narrow_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(main.out, "width", 80)
+    monkeypatch.setattr(terminal.out, "width", 80)
     with api(ranked_board()) as url:
         said = wattshift("merit", "--api", url).stdout
 

@@ -18,6 +18,7 @@ from tests.decide.builders import (
     NOW_S,
     SLEEP,
     at_point,
+    bound,
     event,
     gpu,
     inputs,
@@ -28,6 +29,7 @@ from tests.decide.builders import (
     told,
 )
 from tests.decide.steps import decide
+from tests.decide.world import World, asleep
 
 POLICY = Policy(start_grace_s=20.0)
 
@@ -114,3 +116,19 @@ def test_no_machine_is_judged_by_a_constant_while_the_price_was_not_yet_heard(
 
     assert (first.ready, told(first)) == (False, {})
     assert (second.ready, told(second)) == (True, then)
+
+
+def test_a_controller_that_starts_while_the_link_is_lost_raises_nothing_before_it_counts_as_lost() -> None:
+    here = site(limit_w=80_000, link_lost_limit=bound(4_000), start_grace_s=20.0)
+    world = World(here, [asleep(gpu("g", dwell_s=2.0)), *(asleep(miner(f"m{at}")) for at in range(6))])
+    world.link = Link.LOST
+
+    lost_w = []
+    for _ in range(40):
+        world.tick()
+        lost_w.append(world.watts())
+    world.link = Link.UP
+    world.run(10)
+
+    assert max(lost_w) <= 4_000
+    assert world.watts() > 20_000
