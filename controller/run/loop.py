@@ -124,16 +124,16 @@ class Loop:
                 await self._wake.wait()
                 await asyncio.sleep(max(0.0, self._woken_s + LEAST_GAP_S - self._clock.now_s()))
         except TimeoutError:
-            await self._settled()
+            await self._settled(self._clock.now_s())
             if self._wake.is_set():
                 self._woken_s = self._clock.now_s()
             return planned_s
         self._woken_s = self._clock.now_s()
         return min(planned_s, self._woken_s)
 
-    async def _settled(self) -> None:
+    async def _settled(self, at_s: float) -> None:
         """Wait for what was heard to count, where that wakes the loop and is a matter of a moment."""
-        if self._grid.settling and self._may_wake:
+        if self._grid.settling and self._may_wake(at_s):
             with suppress(TimeoutError):
                 async with asyncio.timeout(SETTLES_S):
                     await self._wake.wait()
@@ -182,14 +182,14 @@ class Loop:
             try:
                 await _rounds(HEAD_START)
                 if not first:
-                    await self._settled()
+                    await self._settled(made.inputs.now_s)
             except asyncio.CancelledError:
                 if first:
                     self._decide(made)
                 else:
                     self._recorder.left()
                 raise
-            if self._wake.is_set() and not first and self._may_wake:
+            if self._wake.is_set() and not first and self._may_wake(made.inputs.now_s):
                 self._recorder.left()
                 return None
             plan = self._decide(made)
@@ -206,10 +206,10 @@ class Loop:
         self._recorder.decided(plan)
         return plan
 
-    @property
-    def _may_wake(self) -> bool:
-        """Whether a message that comes now is acted on at once. A tick that one began is never left."""
-        return self._clock.now_s() - self._woken_s >= LEAST_GAP_S
+    def _may_wake(self, at_s: float) -> bool:
+        """Whether a message is acted on at once by a tick that began then. One that another message began is
+        never left, however long it takes."""
+        return at_s - self._woken_s >= LEAST_GAP_S
 
     def _inputs(self, now_s: float) -> Inputs:
         heard = self._machines.heard
