@@ -117,16 +117,18 @@ def _ended(
 
 
 def _replaced_at(ledger: Ledger, message: LoadTargets, target: LoadTarget) -> list[float]:
-    """When newer commands, that overtook this one on the way, end a target without an end of its own."""
-    if not math.isinf(target.end_utc_s):
-        return []
-    return [
-        entry.content.event.start_utc_s if isinstance(entry.content, Accepted) else -math.inf
-        for entry in _of_feed(ledger, target.feed)
-        if entry.content is not None
-        and version_of(entry.content) > message.version_utc_s
-        and (isinstance(entry.content, Accepted) or entry.id.endswith(REMOVED))
-    ]
+    """When newer commands, that overtook this one on the way, end it: as if they had come after it."""
+    found = []
+    for entry in _of_feed(ledger, target.feed):
+        if entry.content is None or version_of(entry.content) <= message.version_utc_s:
+            continue
+        if isinstance(entry.content, Accepted):
+            at_utc_s, ends = entry.content.event.start_utc_s, math.isinf(target.end_utc_s)
+        else:
+            at_utc_s, ends = entry.content.version_utc_s, entry.id.endswith(REMOVED)
+        if ends and target.start_utc_s <= at_utc_s < target.end_utc_s:
+            found.append(at_utc_s)
+    return found
 
 
 def _of_feed(ledger: Ledger, feed: str) -> list[Entry]:

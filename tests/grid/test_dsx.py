@@ -406,10 +406,15 @@ def test_the_same_command_again_changes_nothing() -> None:
     assert not removed.acks
 
 
-@pytest.mark.parametrize("newer", [target(8.0), target(None)])
-def test_a_command_that_was_overtaken_does_not_come_back(newer: dict[str, Any]) -> None:
-    ordered = after(command(target(12.0)), command(newer, sent_s=5), now_s=6)
-    overtaken = after(command(newer, sent_s=5), command(target(12.0)), now_s=6)
+@pytest.mark.parametrize(
+    "older", [target(12.0), target(12.0, 0, 600), target(12.0, 90), target(12.0, 90, 600)]
+)
+@pytest.mark.parametrize("newer", [target(8.0), target(8.0, 30), target(8.0, 30, 60), target(None)])
+def test_a_command_that_was_overtaken_counts_as_if_it_had_come_in_time(
+    older: dict[str, Any], newer: dict[str, Any]
+) -> None:
+    ordered = after(command(older), command(newer, sent_s=5), now_s=6)
+    overtaken = after(command(newer, sent_s=5), command(older), now_s=6)
 
     assert in_force(overtaken, 6) == in_force(ordered, 6)
 
