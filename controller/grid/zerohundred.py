@@ -81,6 +81,8 @@ class ZeroHundred:
         self._heard_utc_s = now_utc_s
         if entry is not None and entry.content is not None:
             self._is_off = isinstance(entry.content, Accepted)
+            if isinstance(entry.content, Accepted):
+                self._edge_utc_s = entry.content.event.start_utc_s
             self._version_utc_s = version_of(entry.content)
             self._stamp_utc_s = int(self._version_utc_s)
 
@@ -91,6 +93,7 @@ class ZeroHundred:
         """One message that came by the first broker or the second. It never raises."""
         if topic != self._topic:
             return ()
+        self._set_back_to(now_utc_s)
         try:
             wire = self._opened(payload, now_utc_s)
             self._check_time(wire, now_utc_s)
@@ -102,8 +105,11 @@ class ZeroHundred:
             return (Heard(kind="target", result=Rejected(reason=refusal.reason, detail=refusal.detail)),)
 
     def passed(self, now_utc_s: float) -> tuple[Heard, ...]:
-        """Silence for too long is OFF, unless it is OFF already."""
-        if self.is_alive(now_utc_s, connected=True) or self._is_off:
+        """Silence for too long is OFF, unless it is OFF already. What is OFF stays so when our clock is set
+        back behind its begin."""
+        self._set_back_to(now_utc_s)
+        is_alive = self.is_alive(now_utc_s, connected=True)
+        if now_utc_s >= self._edge_utc_s if self._is_off else is_alive:
             return ()
         if self._version_utc_s:
             version_utc_s = self._version_utc_s + STEP_S
@@ -111,7 +117,7 @@ class ZeroHundred:
             version_utc_s = (
                 now_utc_s - self._rule.stale_s
             )  # older than any message that may still be believed
-        return (self._turned_off(version_utc_s, now_utc_s, SILENCE),)
+        return (self._turned_off(version_utc_s, now_utc_s, "" if is_alive else SILENCE),)
 
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
         return now_utc_s - self._heard_utc_s < self._rule.stale_s
@@ -125,6 +131,13 @@ class ZeroHundred:
 
     def standing(self, *, online: bool, birth: int, at_utc_s: float) -> None:
         return
+
+    def _set_back_to(self, now_utc_s: float) -> None:
+        """Nothing was heard later than now, also where our clock went back: else what comes would be old
+        until it has caught up, and silence would be none."""
+        self._heard_utc_s = min(self._heard_utc_s, now_utc_s)
+        self._stamp_utc_s = min(self._stamp_utc_s, int(now_utc_s))
+        self._heard_by = [min(at_utc_s, now_utc_s) for at_utc_s in self._heard_by]
 
     def _opened(self, payload: bytes, now_utc_s: float) -> _TargetWire:
         most = MAX_BYTES if self._trust is None else MAX_SIGNED_BYTES
@@ -172,8 +185,9 @@ class ZeroHundred:
 
     def _turned_off(self, version_utc_s: float, now_utc_s: float, name: str) -> Heard:
         self._is_off, self._version_utc_s, self._edge_utc_s = True, version_utc_s, now_utc_s
+        start_utc_s = min(version_utc_s, now_utc_s)
         interval = EventInterval(
-            start_utc_s=version_utc_s, end_utc_s=math.inf, signals=(LimitSignal(self._rule.off),)
+            start_utc_s=start_utc_s, end_utc_s=math.inf, signals=(LimitSignal(self._rule.off),)
         )
         event = GridEvent(
             id=EVENT_ID,

@@ -281,6 +281,47 @@ def test_the_same_stamp_ahead_of_us_is_no_sign_of_life_again() -> None:
     assert site.is_off(240)
 
 
+# --- our own clock is set back
+
+
+def test_after_our_clock_was_set_back_a_0_is_heard_at_once() -> None:
+    site = Site()
+    site.hear(0, 4_900)
+    site.hear(100, 5_000)
+
+    refused = site.hear(0, 5_030, now_s=1_430)
+
+    assert refused is None
+    assert site.is_off(1_430)
+
+
+def test_after_our_clock_was_set_back_silence_is_0_as_soon_as_ever() -> None:
+    site = Site()
+    site.hear(100, 5_000)
+
+    site.wait(1_400)
+    before = site.is_off(1_400)
+    site.wait(1_400 + 240)
+
+    assert not before
+    assert site.is_off(1_400 + 240)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_0_goes_on_though_our_clock_was_set_back_behind_it(restarts: bool) -> None:
+    site = Site()
+    site.hear(0, 5_000)
+
+    if restarts:
+        site.restart(1_400)
+    site.wait(1_400)
+    after = site.is_off(1_400)
+    site.hear(100, 5_030, now_s=1_430)
+
+    assert after
+    assert not site.is_off(1_430)
+
+
 # --- two brokers
 
 
