@@ -87,7 +87,8 @@ class BasePoints:
         return ()
 
     def is_alive(self, now_utc_s: float, connected: bool) -> bool:
-        return now_utc_s < self._until_utc_s
+        """By a clock that was set back nothing that comes is believed: then nobody is heard."""
+        return 0 < self._until_utc_s - now_utc_s <= self._rule.valid_s + MAX_AHEAD_S
 
     def acknowledgement(self, ack: Ack, now_utc_s: float) -> None:
         """The status that goes out with the ticks names the base point that is being followed."""

@@ -79,6 +79,14 @@ def test_silence_ends_it() -> None:
     assert not site.dialect.is_alive(NOW_S + 20, connected=True)
 
 
+def test_a_stream_is_not_alive_by_a_clock_that_was_set_back_behind_its_last_base_point() -> None:
+    site = Site()
+    site.hear(message(30_000, at_s=3_600), 3_600)
+
+    assert site.dialect.is_alive(NOW_S + 3_599, connected=True)
+    assert not site.dialect.is_alive(NOW_S, connected=True)
+
+
 def test_silence_falls_to_its_limit_until_the_stream_is_back() -> None:
     site = Site(replace(RULE, silent=Limit(Power.kw(800))))
     site.hear(message(30_000), 0)
