@@ -10,8 +10,9 @@ from controller.grid.ledger import Effect, Verdict, combined, tell, with_entry
 from controller.grid.results import Accepted
 from controller.grid.site import UNMEASURED, Measured, Progress
 
-SHORTFALL_HOLDS_S, SHORTFALL_MOVES = 10.0, 0.05
-"""What an event asks for and cannot have is not told otherwise before so long, nor for a smaller change."""
+HOLDS_S, SHORTFALL_MOVES = 10.0, 0.05
+"""What the sender was told before is not told again sooner than this; nor another number of what can be had,
+nor one that moved by less."""
 
 _BY_LOOP = frozenset(
     {EventStatus.STARTED, EventStatus.COMPLIANT, EventStatus.INFEASIBLE, EventStatus.COMPLETED}
@@ -21,8 +22,9 @@ _BY_LOOP = frozenset(
 def is_news(entry: Entry, progress: Progress, now_utc_s: float) -> bool:
     """Whether the sender has to be told of this progress.
 
-    Each status is told once for each version. That an event asks for what cannot be had is told at once; that
-    it can be had again, or another number, only after a while, for machines come and go.
+    Each status of a version is told at once when it first comes. After that the last word has to be true, but
+    only after a while: machines come and go, and a draw may be just at a limit. That an event asks for what
+    cannot be had is always told at once; that it can be had again, or another number, after a while.
     """
     if (
         not isinstance(entry.content, Accepted)
@@ -32,9 +34,11 @@ def is_news(entry: Entry, progress: Progress, now_utc_s: float) -> bool:
     ):
         return False
     short, is_short = entry.shortfall, progress.status is EventStatus.INFEASIBLE
+    is_held = 0 <= now_utc_s - entry.told_utc_s < HOLDS_S
     if short is None or progress.status is EventStatus.COMPLETED:
-        return progress.status not in entry.told or (is_short and progress.possible is not None)
-    if 0 <= now_utc_s - short.told_utc_s < SHORTFALL_HOLDS_S:
+        is_new = progress.status not in entry.told or (is_short and progress.possible is not None)
+        return is_new or (progress.status is not entry.told[-1] and not is_held)
+    if is_held:
         return False
     if not is_short or progress.possible is None:
         return not is_short

@@ -55,7 +55,8 @@ class Entry:
     """One event id: the newest version that counts, a newer one that was refused, and a refused message
     whose version could not be read or believed.
 
-    `told` is what the sender was told of the newest version; `unsent` the acks not known to have arrived.
+    `told` is what the sender was told of the newest version, last word last, which came at `told_utc_s`;
+    `unsent` the acks not known to have arrived.
     `shortfall` is what it was told cannot be had, as long as that stands. `drawn_before` is what the site
     drew before it began to follow the event, whatever its version.
     """
@@ -65,6 +66,7 @@ class Entry:
     refused: Rejected | None = None
     unversioned: Rejected | None = None
     told: tuple[EventStatus, ...] = ()
+    told_utc_s: float = 0.0
     unsent: tuple[Ack, ...] = ()
     keep_until_utc_s: float = 0.0
     shortfall: Shortfall | None = None

@@ -219,7 +219,7 @@ def tell(
     assert entry.content is not None, f"nothing to tell about {entry.id}"
     ack = replace(_ack(entry.content, status, now_utc_s, measured), possible=possible)
     told = (*(one for one in entry.told if one is not status), status)
-    return _put(ledger, replace(entry, told=told), effect, (ack,), now_utc_s)
+    return _put(ledger, replace(entry, told=told, told_utc_s=now_utc_s), effect, (ack,), now_utc_s)
 
 
 def _put(

@@ -598,23 +598,51 @@ def test_a_new_version_is_told_anew_and_an_event_that_is_over_nothing() -> None:
     assert heard(over, (20, says(S.STARTED))) == []
 
 
-@given(st.lists(st.tuples(st.sampled_from([None, 20, 21, 30]), st.floats(0, 5)), max_size=60), st.booleans())
+def test_a_site_that_no_longer_complies_says_so_and_that_it_does_again_but_not_every_moment() -> None:
+    told_all = heard(
+        after(limit(end_s=NOW_S + 1000)),
+        (0, says(S.STARTED)),
+        (1, says(S.COMPLIANT)),
+        (5, says(S.STARTED)),
+        (11, says(S.STARTED)),
+        (12, says(S.COMPLIANT)),
+        (20, says(S.STARTED)),
+        (21, says(S.COMPLIANT)),
+        (99, says(S.COMPLIANT)),
+    )
+
+    assert [(at, status) for at, status, _ in told_all] == [
+        (0, S.STARTED),
+        (1, S.COMPLIANT),
+        (11, S.STARTED),
+        (21, S.COMPLIANT),
+    ]
+
+
+SAID = (says(S.STARTED), says(S.COMPLIANT), *(says(S.INFEASIBLE, kw) for kw in (20, 21, 30)))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(SAID), st.floats(0, 5)), max_size=60),
+    st.sampled_from(SAID[:2]),
+    st.booleans(),
+)
 def test_however_it_wavers_the_sender_is_told_every_ten_seconds_at_most_and_in_the_end_the_truth(
-    said: list[tuple[float | None, float]], restarts: bool
+    said: list[tuple[Progress, float]], last: Progress, restarts: bool
 ) -> None:
     ledger, after_s, acks = after(limit(end_s=NOW_S + 10_000)), 0.0, []
-    for kw, step_s in [*said, (None, 10.0)]:
+    for progress, step_s in [*said, (last, 10.1)]:
         after_s += step_s
-        progress = says(S.COMPLIANT) if kw is None else says(S.INFEASIBLE, kw)
         ledger, verdict = advance(ledger, progress, NOW_S + after_s)
         acks += list(verdict.acks)
         entry = from_text(to_text(ledger.entries["a"])) if restarts else ledger.entries["a"]
         assert isinstance(entry, Entry)
         ledger = replace(ledger, entries={"a": entry})
 
-    shorts = [ack.at_utc_s for ack in acks if ack.status is S.INFEASIBLE]
-    assert acks[-1].status is S.COMPLIANT
-    assert all(later - sooner >= 10 for sooner, later in pairwise(shorts))
+    for status in (S.STARTED, S.COMPLIANT, S.INFEASIBLE):
+        times = [ack.at_utc_s for ack in acks if ack.status is status]
+        assert all(later - sooner >= 10 for sooner, later in pairwise(times))
+    assert acks[-1].status is last.status
     assert len(ledger.entries["a"].told) <= 4
 
 
