@@ -135,7 +135,8 @@ def receive_snapshot(
 
 
 def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) -> tuple[Ledger, Verdict]:
-    """Close the events whose end nobody reported, and forget what has been over for long enough."""
+    """Close the events whose end nobody reported, and forget what has been over for long enough. One that was
+    told to be over, and is not since our clock was set back, is told anew."""
     verdict = Verdict(effect=Effect.STATUS)
     for entry in tuple(ledger.entries.values()):
         content = entry.content
@@ -145,6 +146,10 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
                 status = EventStatus.COMPLETED if began else EventStatus.EXPIRED
                 ledger, part = tell(ledger, entry, status, now_utc_s, measured)
                 verdict = combined(verdict, part)
+        elif lives(entry, ledger.mark, now_utc_s):
+            fresh = replace(entry, told=())
+            ledger, part = tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
+            verdict = combined(verdict, part)
         elif entry.keep_until_utc_s <= now_utc_s:
             ledger = _without(ledger, entry.id)
             verdict = replace(verdict, forgotten=verdict.forgotten | {entry.id})

@@ -391,6 +391,24 @@ def test_an_event_that_ran_out_is_completed_if_it_had_started_and_expired_if_not
     assert settle(ledger, NOW_S + 200)[1].acks == ()
 
 
+@pytest.mark.parametrize("started", [True, False])
+def test_what_a_clock_that_was_fast_took_to_be_over_is_told_anew_once_it_is_right(started: bool) -> None:
+    ledger = after(limit())
+    if started:
+        ledger, _ = advance(ledger, progress(S.STARTED), NOW_S)
+    ledger, over = settle(ledger, NOW_S + 3600)
+
+    ledger, again = settle(ledger, NOW_S + 20)
+    ledger, twice = settle(ledger, NOW_S + 20)
+    ledger, goes_on = advance(ledger, progress(S.COMPLIANT), NOW_S + 21)
+    _, end = settle(ledger, NOW_S + 102)
+
+    assert told(over.acks) == [("a", 1, S.COMPLETED if started else S.EXPIRED)]
+    assert [*told(again.acks), *told(twice.acks)] == [("a", 1, S.RECEIVED)]
+    assert [status for *_, status in told(goes_on.acks)] == [S.STARTED, S.COMPLIANT]
+    assert told(end.acks) == [("a", 1, S.COMPLETED)]
+
+
 def test_the_measurements_of_the_moment_go_with_the_ack() -> None:
     measured = Measured(demand=Power(5), quality=DataQuality.OK)
 
