@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,10 +19,10 @@ RISE_SHARE = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """The most that each node with a ramp down could draw when the last plan was made, by its index. A ramp
-    down starts from there."""
+    """The most that each node could draw when the last plan was made, by its index. A ramp down starts from
+    there."""
 
-    power_w: Mapping[int, int] = field(default_factory=dict)
+    power_w: tuple[int, ...] = ()
     at_s: float = 0.0
 
 
@@ -114,7 +113,7 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     """
     root, margin = site.root, site.policy.margin
     spared_w = _spared_w(site, grid, works_w)
-    limit = _ramped(0, root, grid.limit, grid.owed, moment)
+    limit = _ramped(0, root.ramp_down_per_s, grid.limit, grid.owed, moment)
     if isinstance(limit, Limit):
         limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
     target = grid.target
@@ -122,11 +121,11 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     cap = target if follows else tightest(root.limit, limit)
     bound_w = rated.copy()
     bound_w[0] = _watts(tightest(root.limit, limit))
-    if grid.nodes:
-        for at, node in enumerate(site.nodes):
-            here, owed = grid.nodes.get(node.id, NO_LIMIT), grid.owed_at_nodes.get(node.id, NO_LIMIT)
-            asked_w = max(_watts(_ramped(at, node, here, owed, moment)), spared_w.get(at, 0))
-            bound_w[at] = min(bound_w[at], asked_w)
+    falls_per_s = site.falls_per_s() if grid.nodes else {}
+    for at, node in enumerate(site.nodes if grid.nodes else ()):
+        here, owed = grid.nodes.get(node.id, NO_LIMIT), grid.owed_at_nodes.get(node.id, NO_LIMIT)
+        here = _ramped(at, falls_per_s[node.id], here, owed, moment)
+        bound_w[at] = min(bound_w[at], max(_watts(here), spared_w.get(at, 0)))
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
     goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])
@@ -169,17 +168,16 @@ def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[
     return (CapReason.RATING if isinstance(root.limit, Limit) else CapReason.NONE), ""
 
 
-def _ramped(at: int, node: Node, limit: Bound, owed: Bound, moment: Moment) -> Bound:
+def _ramped(at: int, per_s: Bound, limit: Bound, owed: Bound, moment: Moment) -> Bound:
     """The grid's limit of a node, until it is owed in full no further below what was drawn there than the
     ramp allows, nor above what is owed already: all that counts as long as nobody knows how far down it is.
     A set-point is followed along the ramp by itself."""
-    per_s, reach = node.ramp_down_per_s, moment.reach
     if isinstance(per_s, NoLimit) or isinstance(limit, NoLimit):
         return limit
-    if at not in reach.power_w:
+    if at >= len(moment.reach.power_w):
         return owed
-    fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - reach.at_s))
-    return tightest(Limit(max(limit.power, Power(reach.power_w[at]) - fallen)), owed)
+    fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - moment.reach.at_s))
+    return tightest(Limit(max(limit.power, Power(moment.reach.power_w[at]) - fallen)), owed)
 
 
 def _watts(bound: Bound) -> int:

@@ -142,7 +142,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
         ramps=orders.saved,
-        reach=_reach(site, aim.limits, plan, orders.saved),
+        reach=_reach(aim.limits, plan, orders.saved),
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
@@ -269,17 +269,13 @@ def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: fl
     return relative.drawn(before, Drawn(now_s, watts, metered is not None))
 
 
-def _reach(site: Site, limits: Limits, plan: Plan, ramps: Saved) -> Reach:
+def _reach(limits: Limits, plan: Plan, ramps: Saved) -> Reach:
     """Where a ramp to a limit goes on from. What a set-point took beyond the ramp, for machines cannot be
     divided, the limit does not take once more."""
-    within_w = np.minimum(plan.nodes.worst_w, limits.bound_w).tolist()
-    debt_w = ramps.fall_w if limits.follows else {}
-    power_w = {
-        at: within_w[at] + math.ceil(max(0.0, -debt_w.get(at, 0.0)))
-        for at, node in enumerate(site.nodes)
-        if isinstance(node.ramp_down_per_s, Limit)
-    }
-    return Reach(power_w=power_w, at_s=plan.now_s)
+    power_w = np.minimum(plan.nodes.worst_w, limits.bound_w).tolist()
+    for at, left_w in ramps.fall_w.items() if limits.follows else ():
+        power_w[at] += math.ceil(max(0.0, -left_w))
+    return Reach(power_w=tuple(power_w), at_s=plan.now_s)
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:

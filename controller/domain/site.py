@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.domain.devices import ThermalLimits
-from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Power, tightest
 
 
 class Service(StrEnum):
@@ -134,3 +134,11 @@ class Site:
     @property
     def root(self) -> Node:
         return self.nodes[0]
+
+    def falls_per_s(self) -> dict[str, Bound]:
+        """How fast the load of each node may be lowered, which lowers that of all nodes above it as well."""
+        found: dict[str, Bound] = {}
+        for node in self.nodes:
+            above = found[node.parent] if node.parent is not None else NO_LIMIT
+            found[node.id] = tightest(above, node.ramp_down_per_s)
+        return found

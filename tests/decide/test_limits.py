@@ -144,7 +144,7 @@ RAMPED = site(limit_w=50_000, ramp_down_w=1_000)
 
 def cap_on_the_ramp(grid: GridNow, *, reached_s: float = NOW_S - 2.0) -> Limits:
     """The limits of a site that could draw 30 kW at `reached_s`."""
-    reach = Reach(power_w={0: 30_000}, at_s=reached_s)
+    reach = Reach(power_w=(30_000,), at_s=reached_s)
     return limits_now(RAMPED, rated_w(RAMPED), grid, Moment(now_s=NOW_S, utc_s=UTC_S, reach=reach))
 
 

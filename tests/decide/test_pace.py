@@ -160,7 +160,7 @@ def grid_limit(
     """The cap at a moment, when the root could draw `reach_w` two seconds before."""
     here = site(limit_w=limit_w, ramp_down_w=ramp_w, event_lead_s=10.0)
     utc_s = UTC_S + at_s - NOW_S
-    reach = Reach() if reach_w is None else Reach(power_w={0: reach_w}, at_s=at_s - 2)
+    reach = Reach() if reach_w is None else Reach(power_w=(reach_w,), at_s=at_s - 2)
     moment = Moment(now_s=at_s, utc_s=utc_s, reach=reach)
     found = limits_now(here, rated_w(here), grid_now(events, utc_s, Link.UP, here), moment)
     assert isinstance(found.cap, Limit)
@@ -245,11 +245,16 @@ def test_an_event_at_a_node_limits_that_node_only() -> None:
     assert [state.limit for state in plan.nodes] == [bound(None), bound(4_000), bound(None)]
 
 
-def test_an_event_at_a_node_without_notice_is_reached_along_the_ramp_of_that_node() -> None:
+@pytest.mark.parametrize("here", [site(node("hall", ramp_down_w=500)), site(node("hall"), ramp_down_w=500)])
+@pytest.mark.parametrize(("notice_s", "deadline_s"), [(0.0, 150.0), (150.0, 0.0)])
+def test_an_event_at_a_node_is_reached_along_the_ramp_of_that_node_and_of_those_above_it(
+    here: Site, notice_s: float, deadline_s: float
+) -> None:
     machines = [awake(miner(f"m{at}", "hall")) for at in range(20)]
-    world = World(site(node("hall", ramp_down_w=500), limit_w=80_000), machines)
+    world = World(here, machines)
     world.run(20)
-    world.events = (event(start_s=world.now_s, limit_w=4_000, ramp_deadline_s=150.0, node="hall"),)
+    start_s = world.now_s + notice_s
+    world.events = (event(start_s=start_s, limit_w=4_000, ramp_deadline_s=deadline_s, node="hall"),)
 
     fell = falls(world, "hall", 149)
     world.run(3)

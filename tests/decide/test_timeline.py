@@ -241,15 +241,17 @@ def test_a_limit_ages_away_is_no_number_too_large_for_a_power() -> None:
 def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:
     there = event(limit_w=500, start_s=100.0, end_s=200.0, node="row")
 
-    assert (on_ramp(100.0, there).limit, on_ramp(100.0, there).nodes) == (NO_LIMIT, {"row": bound(500)})
-    assert on_ramp(20.0, there).nodes == {}
-    assert on_ramp(200.0, there).nodes == {}
+    found = [on_ramp(now_s, there, ramp_w=None) for now_s in (20.0, 100.0, 200.0)]
+
+    assert (found[1].limit, found[1].nodes) == (NO_LIMIT, {"row": bound(500)})
+    assert (found[0].nodes, found[2].nodes) == ({}, {})
 
 
-def test_a_node_with_a_ramp_goes_along_its_own() -> None:
-    there = event(limit_w=500, start_s=100.0, node="hall")
+@pytest.mark.parametrize("place", ["hall", "row"])
+def test_an_event_at_a_node_goes_along_its_own_ramp_and_those_of_the_nodes_above_it(place: str) -> None:
+    there = event(limit_w=500, start_s=100.0, node=place)
 
-    assert on_ramp(20.0, there).nodes == {"hall": bound(60_500)}
+    assert on_ramp(20.0, there).nodes == {place: bound(60_500)}
 
 
 def test_an_event_at_the_root_is_one_for_the_site() -> None:
