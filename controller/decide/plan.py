@@ -260,12 +260,14 @@ class Grants(Sequence[Grant]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """`metered` is None where no fresh meter reading exists. `unexplained` is load no device claims."""
+    """`metered` is None where no fresh meter reading exists. `drawn` is what devices claim, silent ones at
+    worst, and all other load; `unexplained` is load no device claims."""
 
     node: str
     limit: Bound
     granted: Power
     worst: Power
+    drawn: Power
     unexplained: Power
     metered: Power | None = None
     feasible: bool = True
@@ -282,6 +284,7 @@ class NodeStates(Sequence[NodeState]):
     limit_w: NDArray[np.int64]
     granted_w: NDArray[np.int64]
     worst_w: NDArray[np.int64]
+    drawn_w: NDArray[np.int64]
     unexplained: Mapping[str, Power]
     metered: Mapping[str, Power | None]
     feasible: NDArray[np.bool_]
@@ -310,6 +313,7 @@ class NodeStates(Sequence[NodeState]):
             limit=NO_LIMIT if limit_w == UNLIMITED_W else Limit(Power(limit_w)),
             granted=Power(int(self.granted_w[at])),
             worst=Power(int(self.worst_w[at])),
+            drawn=Power(int(self.drawn_w[at])),
             unexplained=self.unexplained.get(name, ZERO),
             metered=self.metered.get(name),
             feasible=bool(self.feasible[at]),

@@ -157,6 +157,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         limit_w=made.limits.bound_w,
         granted_w=granted_w,
         worst_w=worst_w,
+        drawn_w=after.carried_w(np.where(after.columns.seen, grants.draw_w, grants.worst_w)),
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
         feasible=_lacking_w(made) <= 0,

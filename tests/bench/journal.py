@@ -99,6 +99,7 @@ def energy_ms(nodes: int) -> float:
                 limit=Limit(Power(90_000)),
                 granted=Power(50_000),
                 worst=Power(60_000),
+                drawn=Power(40_000),
                 unexplained=Power(0),
                 metered=Power(40_000),
             )

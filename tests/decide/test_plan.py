@@ -37,6 +37,7 @@ STATES = (
         limit=bound(5_000),
         granted=Power(4),
         worst=Power(5),
+        drawn=Power(7),
         unexplained=Power(6),
         feasible=False,
     ),
@@ -45,10 +46,13 @@ STATES = (
         limit=NO_LIMIT,
         granted=Power(1),
         worst=Power(2),
+        drawn=Power(8),
         unexplained=Power(3),
         metered=Power(0),
     ),
-    NodeState(node="shelf", limit=bound(0), granted=Power(0), worst=Power(0), unexplained=Power(0)),
+    NodeState(
+        node="shelf", limit=bound(0), granted=Power(0), worst=Power(0), drawn=Power(0), unexplained=Power(0)
+    ),
 )
 
 

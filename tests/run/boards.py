@@ -111,6 +111,7 @@ def node(
         limit=limit,
         granted=Power(40_000),
         worst=Power(45_000),
+        drawn=Power(38_000),
         unexplained=Power(500),
         metered=None if metered_w is None else Power(metered_w),
         feasible=feasible,

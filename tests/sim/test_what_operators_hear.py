@@ -223,33 +223,60 @@ def test_a_relative_set_point_means_the_same_watts_after_a_restart_and_in_a_new_
 # --- the other dialects
 
 
-def test_a_feed_whose_target_cannot_be_met_is_not_compliant_within_a_tick_and_shows_what_it_comes_to() -> (
-    None
-):
-    feed = Feed(tag="main", node="", minimum=Power(0), maximum=Power.kw(30), default=Power.kw(30))
+STATUS = "grid/v1/dsx-flex-agent/site/powerstate/status"
+
+
+def dsx(node: str = "", here: Site = HERE) -> Conversation:
+    feed = Feed(tag="main", node=node, minimum=Power(0), maximum=Power.kw(30), default=Power.kw(30))
     agreed = Agreement(
         isv="isv", agent="site", feeds=(feed,), nameplate=Power.kw(30), max_age_s=60, ramp_deadline_s=10
     )
-    talk = Conversation(DsxFlex(agreed, period_s=1e9, rule=BreachRule()))
+    return Conversation(DsxFlex(agreed, period_s=1e9, rule=BreachRule()), here)
+
+
+def load_target(talk: Conversation, watts: int) -> None:
     envelope = {
         "specversion": "1.0.2",
         "id": "6f9d4c0e-7d0b-4a3c-9a55-0d2f6c1be001",
         "source": "//grid/v1/isv/isv",
         "type": "grid.loadtarget.set.v1",
         "time": stamp(talk.utc_s),
-        "data": {"targets": [{"interval": {}, "load_constraint": {"value": 400, "unit": "watt"}}]},
+        "data": {"targets": [{"interval": {}, "load_constraint": {"value": watts, "unit": "watt"}}]},
     }
-
     talk.hear("grid/v1/isv/isv/loadtarget/set", envelope)
+
+
+def feed_states(talk: Conversation) -> list[dict[str, Any]]:
+    return [status["data"]["feeds"]["main"] for status in talk.heard(STATUS)]
+
+
+def test_a_feed_whose_target_cannot_be_met_is_not_compliant_within_a_tick_and_shows_what_it_comes_to() -> (
+    None
+):
+    talk = dsx()
+
+    load_target(talk, 400)
     talk.run(1)
 
-    state = talk.heard("grid/v1/dsx-flex-agent/site/powerstate/status")[-1]["data"]["feeds"]["main"]
+    state = feed_states(talk)[-1]
     assert (state["compliant"], state["calculated_load"]) == (False, {"value": 0.62, "unit": "kilowatt"})
     assert state["in_flight"]
     talk.plant.other_w["site"] = 100.0
     talk.run(30)
-    state = talk.heard("grid/v1/dsx-flex-agent/site/powerstate/status")[-1]["data"]["feeds"]["main"]
+    state = feed_states(talk)[-1]
     assert (state["compliant"], state["in_flight"]) == (True, False)
+
+
+def test_a_feed_without_a_meter_is_on_its_way_until_its_machines_say_that_they_came_down() -> None:
+    talk = dsx(node="site", here=site(limit_w=30_000, margin=0.0, fixed_w=500))
+
+    load_target(talk, 10_000)
+    talk.run(1)
+    at_once = feed_states(talk)[-1]
+    talk.run(10)
+
+    assert (at_once["event"], at_once["in_flight"]) == ("start_ramp_down", True)
+    assert (feed_states(talk)[-1]["event"], talk.plant.watts() <= 10_000) == ("end_ramp_down", True)
 
 
 def test_a_base_point_out_of_reach_is_told_with_the_nearest_draw_and_one_in_reach_without() -> None:

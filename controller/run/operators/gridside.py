@@ -181,13 +181,15 @@ def site_report(inputs: Inputs, plan: Plan, layout: Layout) -> SiteReport:
 
 
 def _places(plan: Plan) -> Iterator[Place]:
-    """Every node by its meter, or without one by what was granted below it."""
-    for name, granted_w in zip(plan.nodes.ids, plan.nodes.granted_w.tolist(), strict=True):
-        metered, granted = plan.nodes.metered.get(name), Power(granted_w)
+    """Every node by its meter, or without one by what is claimed below it."""
+    nodes = plan.nodes
+    each = zip(nodes.ids, nodes.granted_w.tolist(), nodes.drawn_w.tolist(), strict=True)
+    for name, granted_w, drawn_w in each:
+        metered = nodes.metered.get(name)
         yield Place(
             node=name,
-            demand=metered if metered is not None else granted,
-            granted=granted,
+            demand=metered if metered is not None else Power(drawn_w),
+            granted=Power(granted_w),
             quality=DataQuality.OK if metered is not None else DataQuality.ESTIMATED,
         )
 
