@@ -143,7 +143,7 @@ def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float
     """All orders: what was lowered, and what may be raised beside it."""
     rise, waiting = Purse(pace.rise_w), dict(before.waiting)
     if not len(before.up):
-        saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=before.fall_w)
+        saved = Saved(at_s=now_s, starts=pace.starts, rise_w=rise.left_w, fall_w=before.fall_w)
         return Orders(lowers=before.lowers, waiting=waiting, saved=saved)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
@@ -158,14 +158,14 @@ def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float
             waiting[row] = Reason.THERMAL
         elif any(room[node] < step_w for node in way):
             waiting[row] = Reason.WAITING
-        elif (starting and started >= pace.starts) or not rise.pays(way, step_w):
+        elif (starting and started >= round(pace.starts)) or not rise.pays(way, step_w):
             waiting[row] = Reason.RAMPING
         else:
             raised.append(place)
             started += starting
             for node in way:
                 room[node] -= step_w
-    saved = Saved(at_s=now_s, rise_w=rise.left_w, fall_w=before.fall_w)
+    saved = Saved(at_s=now_s, starts=pace.starts - started, rise_w=rise.left_w, fall_w=before.fall_w)
     raises = up.of(np.array(raised, dtype=np.intp))
     return Orders(lowers=before.lowers, raises=raises, waiting=waiting, saved=saved)
 

@@ -1,4 +1,4 @@
-"""How fast the site may change: ramps of nodes, starts at once. What a ramp was not used for is saved up."""
+"""How fast the site may change: ramps of nodes, starts at once. What was not used is saved for a while."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ LARGEST_STEP = 1.2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
-    taken away; and how many machines may be started. `uncooled` are the rows of those that may not be raised
-    for want of cooling.
+    taken away; and how many machines may be started, to the nearest whole one. `uncooled` are the rows of
+    those that may not be raised for want of cooling.
     """
 
     held: bool = False
     uncooled: frozenset[int] = frozenset()
-    starts: int = 1000
+    starts: float = 1000.0
     rise_w: Mapping[int, float] = field(default_factory=dict)
     fall_w: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """Ramp room left over, by index of node, and since when."""
+    """Starts and ramp room left over, the latter by index of node, and since when."""
 
     at_s: float | None = None
+    starts: float = 0.0
     rise_w: Mapping[int, float] = field(default_factory=dict)
     fall_w: Mapping[int, float] = field(default_factory=dict)
 
@@ -46,7 +47,8 @@ def pace_now(
     held: bool,
     uncooled: frozenset[int] = frozenset(),
 ) -> Pace:
-    """`largest` is the most that one machine draws; `held` lets nothing be raised."""
+    """`largest` is the most that one machine draws; `held` lets nothing be raised. A tick that a message woke
+    before its time may start as much less."""
     largest_w = LARGEST_STEP * largest.watts
     elapsed_s = 0.0 if saved.at_s is None else max(0.0, now_s - saved.at_s)
 
@@ -60,10 +62,12 @@ def pace_now(
             if isinstance(per_s, Limit)
         }
 
+    most = site.policy.starts_per_tick
+    saved_starts = most if saved.at_s is None else saved.starts + most * elapsed_s / site.policy.tick_s
     return Pace(
         held=held,
         uncooled=uncooled,
-        starts=site.policy.starts_per_tick,
+        starts=min(float(most), saved_starts),
         rise_w=room([node.ramp_up_per_s for node in site.nodes], saved.rise_w),
         fall_w=room([node.ramp_down_per_s for node in site.nodes], saved.fall_w),
     )

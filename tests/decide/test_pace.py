@@ -266,6 +266,20 @@ def test_an_event_at_a_node_is_reached_along_the_ramp_of_that_node_and_of_those_
 # Starts
 
 
+@pytest.mark.parametrize("apart_s", [0.2, 0.4, 0.999, 1.0, 1.001])
+def test_ticks_that_messages_wake_start_no_more_machines_than_ordinary_ones(apart_s: float) -> None:
+    specs = [miner(f"m{at:02}") for at in range(40)]
+    said = [at_point(spec, SLEEP) for spec in specs]
+    state, begun = running({spec.id: device(SLEEP) for spec in specs}), 0
+
+    for tick in range(int(6 / apart_s) + 1):
+        now_s = NOW_S + tick * apart_s
+        state, plan = decide(site(starts_per_tick=3), state, inputs(*specs, now_s=now_s, readings=said))
+        begun += len(plan.commands)
+
+    assert 18 <= begun <= 22
+
+
 def test_a_machine_is_started_only_so_often_in_an_hour_and_says_that_it_rests() -> None:
     spec = miner("a", starts_per_hour=2)
     worn = device(SLEEP, started_s=(NOW_S - 3_000, NOW_S - 60))
