@@ -90,7 +90,7 @@ def observe(
     if state.truth is Truth.CONFIRMED:
         return _settled(spec, state, reading, now_s)
     if sample.at_s <= state.sent_s:
-        return state
+        return state._replace(worst=max(reading.draw, state.worst))
     return _proven(spec, state, reading, now_s)
 
 

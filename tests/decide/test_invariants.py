@@ -129,7 +129,7 @@ def test_i2_a_device_in_a_hot_zone_is_not_raised_above_the_derate_of_the_zone() 
 
 
 def test_i2_a_zone_that_was_never_heard_of_bounds_nothing() -> None:
-    made = passed()
+    made = passed(20_000)
     specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
     unheard = replace(made, inputs=replace(made.inputs, specs=specs))
 
@@ -208,6 +208,24 @@ def test_i3_what_cannot_have_restarted_yet_counts_where_it_was() -> None:
         silent.with_grant("a", truth=Truth.STALE, power=Power(2_399), age_s=29.9).check()
     with breaks("I3: a is unseen and counts 2400 W, not 3700 W"):
         silent.with_grant("a", truth=Truth.STALE, power=Power(2_400), age_s=30.0).check()
+
+
+def test_i3_what_is_not_heard_for_too_long_does_not_count_as_seen() -> None:
+    made = passed(20_000)
+    stale_s = made.inputs.specs[0].stale_after_s
+
+    made.with_grant("a", age_s=stale_s).check()
+    with breaks(f"I3: a was last heard {stale_s + 0.1:.1f} s ago and counts as seen"):
+        made.with_grant("a", age_s=stale_s + 0.1).check()
+
+
+def test_i4_what_is_seen_to_draw_more_than_it_was_told_counts_for_that() -> None:
+    made = passed(20_000)
+    worst = made.plan.grants[0].worst
+
+    made.with_grant("a", draw=worst).check()
+    with breaks(f"I4: a draws {worst.watts + 1} W and counts {worst.watts} W at worst"):
+        made.with_grant("a", draw=worst + Power(1)).check()
 
 
 def test_i5_no_device_is_raised_within_its_dwell() -> None:
@@ -338,6 +356,14 @@ def test_i1_a_node_says_no_less_than_what_is_granted_below_it() -> None:
     root = replace(made.plan.nodes[0], granted=Power(4_799))
 
     with breaks("I1: site grants 4799 W in all, and 4800 W to what is seen"):
+        made.with_plan(nodes=nodes_of(root)).check()
+
+
+def test_i1_a_node_says_no_less_than_what_is_seen_below_it_may_draw() -> None:
+    made = passed()
+    root = replace(made.plan.nodes[0], worst=Power(4_799))
+
+    with breaks("I1: site may draw 4799 W, and what is seen below it 4800 W"):
         made.with_plan(nodes=nodes_of(root)).check()
 
 

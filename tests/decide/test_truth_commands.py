@@ -56,6 +56,12 @@ def test_a_reading_older_than_the_command_proves_nothing() -> None:
     assert (state.truth, state.worst) == (Truth.COMMANDED, Power(3_500))
 
 
+def test_a_reading_older_than_the_command_counts_for_what_it_shows() -> None:
+    state = see(told(SLEEP, LOW, at_s=NOW_S - 9), at_point(miner(), FULL), heard_s=NOW_S - 3)
+
+    assert (state.truth, state.worst) == (Truth.COMMANDED, Power(3_500))
+
+
 def test_only_watts_confirm_a_change() -> None:
     state = see(told(SLEEP, FULL), at_point(miner(), SLEEP), outcome=Acknowledged())
 
