@@ -23,8 +23,9 @@ GAP_S = 10.0
 NOTICED_S = 15.0
 """Watts that a machine takes beyond what it was told are seen at its next reading, which may be lost once;
 with two ticks on top, others have come down for it."""
-NOTHING_LEFT_W = 30.0
-"""A node that so nearly draws the least that it could be brought to was brought there."""
+NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
+"""A node that so nearly draws the least that it could be brought to was brought there: its other load moves.
+A limit that cannot be kept is no leave to draw what one likes."""
 HOT_MEMORY_S = 240.0
 """A miner that could not be moved for a moment of so long before it tripped is nobody's fault."""
 RAMP_WINDOWS_S = (10, 60)
@@ -97,6 +98,7 @@ class Judge:
         self._plant = plant
         self._possible = possible
         self._react_s = NOTICED_S + 2 * floor.site.policy.tick_s
+        self._grace_s = floor.site.policy.start_grace_s + floor.site.policy.tick_s
         self._root = plant.nodes[floor.site.root.id]
         self._limited = [
             (plant.nodes[node.id], float(node.limit.power.watts))
@@ -124,6 +126,12 @@ class Judge:
                 if node.power_w > limit_w:
                     self._passed("node", node.id, node.power_w, limit_w, dt_s)
 
+    def awaits(self, waited_s: float) -> None:
+        """A plan that is not ready, of a process that began `waited_s` ago: nothing is asked of it in its
+        grace, and so that must end."""
+        if waited_s > self._grace_s:
+            self._note("charge", self._root.id, 0.0, "", 0.0)
+
     def second(self, orders: Collection[str]) -> None:
         """Once a second where there are ramps. `orders` are the machines that move because they were told."""
         now_s = self._plant.now_s
@@ -139,8 +147,7 @@ class Judge:
         for node in self._plant.nodes.values():
             if node.trips > self._trips[node.id]:
                 self._trips[node.id] = node.trips
-                rating_w = node.config.breaker_w or 0.0
-                excuse = self._excused(node.id, rating_w) if now_s >= self.nodes_from_s else "start"
+                excuse = self._was_excused(node.id) if now_s >= self.nodes_from_s else "start"
                 self._note("breaker", node.id, 0.0, excuse, 0.0)
         for miner in self._plant.miners.values():
             if miner.trips > self._trips[miner.id]:
@@ -155,21 +162,30 @@ class Judge:
         self._note(what, where, power_w - limit_w, excuse, dt_s)
 
     def _excused(self, node: str, limit_w: float) -> str:
-        """Why the node could not have been within its limit; reckoned anew every half second."""
+        """Why the node could not have been within its limit; reckoned anew every half second, until it is
+        dead."""
         now_s = self._plant.now_s
         at_s, excuse = self._excuse.get(node, (-math.inf, ""))
-        if now_s - at_s >= 0.5:
-            least = self._possible.least(node)
-            excuse = ""
-            power_w = self._plant.nodes[node].power_w
-            if power_w - self._possible.unforeseen_w(node, self._react_s) <= limit_w:
-                excuse = "unforeseen"
-            elif self._possible.claimed_w(node) <= limit_w:
-                excuse = "claims"
-            if least.watts > min(limit_w, power_w - NOTHING_LEFT_W):
-                excuse = "+".join(sorted(least.because)) or "load alone"
+        if now_s - at_s >= 0.5 and self._plant.nodes[node].live:
+            excuse = self._why(node, limit_w)
             self._excuse[node] = now_s, excuse
         return excuse
+
+    def _why(self, node: str, limit_w: float) -> str:
+        power_w, least = self._plant.nodes[node].power_w, self._possible.least(node)
+        if least.watts > limit_w:
+            least = self._possible.least(node, nobody_else=True)
+        known_w = power_w - self._possible.unforeseen_w(node, self._react_s)
+        if _more_than(power_w) < least.watts:
+            return "+".join(sorted(least.because)) or "load alone"
+        if known_w <= limit_w or _more_than(known_w) < least.watts:
+            return "unforeseen"
+        return "claims" if self._possible.claimed_w(node) <= limit_w else ""
+
+    def _was_excused(self, node: str) -> str:
+        """The same of what opened its breaker a moment ago: by now it carries nothing."""
+        at_s, excuse = self._excuse.get(node, (-math.inf, ""))
+        return excuse if self._plant.now_s - at_s <= GAP_S else ""
 
     def _note(self, what: str, where: str, over_w: float, excuse: str, dt_s: float) -> None:
         now_s = self._plant.now_s
@@ -184,6 +200,11 @@ class Judge:
         if excuse:
             excuses_s = self.verdict.excuses_s
             excuses_s[f"{what}: {excuse}"] = excuses_s.get(f"{what}: {excuse}", 0.0) + dt_s
+
+
+def _more_than(watts: float) -> float:
+    """What is surely less than `watts`, whatever other load does in a moment."""
+    return watts * (1 - NOTHING_LEFT) - NOTHING_LEFT_W
 
 
 class Ramp:

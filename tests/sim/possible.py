@@ -63,19 +63,26 @@ class Possible:
             if held_by and not (held_by == "liar" and _obeys_stops(machine)):
                 self._held_up_s[name] = now_s, held_by
 
-    def least(self, node: str) -> Least:
-        """Machines that cannot be moved draw on as they do; all others are at their floor."""
+    def least(self, node: str, *, nobody_else: bool = False) -> Least:
+        """Machines that cannot be moved draw on as they do; all others are at their floor. Where there is
+        nobody else to be told in its place, one that a single order did not reach cannot be moved either.
+        """
         because: Counter[str] = Counter()
         watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
         for machine in self._below[node]:
             floor_w = self._floor_w(machine)
             held_by = self.held_up_by(machine.id)
+            if nobody_else and not held_by and self._plant.now_s - self._failed_s(machine) <= OBEYS_AFTER_S:
+                held_by = "unheard"
             if held_by and machine.watts > floor_w:
                 because[held_by] += round(machine.watts - floor_w)
                 watts += machine.watts
             else:
                 watts += floor_w
         return Least(watts=watts, because=because)
+
+    def _failed_s(self, machine: Miner | Gpu) -> float:
+        return self._shell.failed_s.get(machine.id, -math.inf)
 
     def unforeseen_w(self, node: str, within_s: float) -> float:
         """Watts that machines below a node took beyond what they were told, no longer ago than that: a first

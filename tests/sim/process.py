@@ -57,6 +57,7 @@ class Process:
         self.core_s = 0.0
         self.prices: Prices = floor.site.prices
         self.is_ready = False
+        self.began_s = 0.0
         self.grid: GridSide
         self._floor = floor
         self._clock = clock
@@ -81,6 +82,7 @@ class Process:
         self._life += 1
         self._is_up = True
         self._state, self.is_ready = State(), False
+        self.began_s = self._clock.now_s
         self._shell.start()
         self.grid.start(self._random.uniform(1, 5))
         self._due_s = self._clock.now_s

@@ -204,8 +204,10 @@ class Lane:
         if not self.answers or rnd.random() < rates.lost_writes:
             before = shell.lost.get(self.spec.id, Lost(0, 0.0))
             shell.lost[self.spec.id] = Lost(before.count + 1, shell.clock.now_s)
+            shell.failed_s[self.spec.id] = shell.clock.now_s
             shell.clock.after(rnd.uniform(3, command.deadline_s), lambda: self._done(Failed("no answer")))
         elif self._refuses or rnd.random() < rates.refused_writes:
+            shell.failed_s[self.spec.id] = shell.clock.now_s
             shell.clock.after(0.3, lambda: self._done(Refused("not now")))
         else:
             late = rnd.random() < rates.late_writes
@@ -282,6 +284,8 @@ class Shell:
         self.told: dict[str, Told] = {}
         """The newest order that truly reached each device."""
         self.lost: dict[str, Lost] = {}
+        self.failed_s: dict[str, float] = {}
+        """When an order to each device was last lost or refused."""
         self.heard = Heard()
         self.ordered = ordered
         self._specs = floor.specs

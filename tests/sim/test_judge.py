@@ -9,8 +9,10 @@ import pytest
 
 from controller.decide.plan import Inputs, Plan, Sample
 from controller.decide.snapshot import State
+from controller.decide.step import step
 from controller.domain.devices import Quality, Reading
-from controller.domain.power import NO_LIMIT, Power
+from controller.domain.grid import GridEvent, LimitSignal
+from controller.domain.power import NO_LIMIT, ZERO, Power
 from controller.domain.site import Site
 from simulators.physics.miner import MinerState
 from tests.sim.careless import careless
@@ -28,6 +30,8 @@ SEED = 330
 """A site with a slow ramp, curtailed to under a half from 96 s to 269 s; without faults, unless named."""
 SILENT_SEED = 5
 """Machines restart, and switches fail."""
+NOTHING_SEED = 29
+"""Curtailed to nothing at all from 262 s to 351 s."""
 ANTMINER_SEED = 331
 """Some machines tell no watts."""
 
@@ -54,6 +58,26 @@ def test_a_controller_that_hears_no_events_passes_their_limits() -> None:
     assert "cap" in kinds(bad({"events": ()}, {}))
 
 
+def test_a_controller_that_never_takes_the_site_over_is_found_out() -> None:
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        after, plan = step(site, replace(state, first_s=None, ready_s=None), inputs)
+        return after, replace(plan, ready=False, commands=())
+
+    assert kinds(play(SEED, 120.0, devices=24, only=(), decide=decide)) == {"charge"}
+
+
+def test_a_controller_that_draws_what_it_likes_under_a_limit_of_nothing_is_found_out() -> None:
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        heard = tuple(event for event in inputs.events if not asks_nothing(event))
+        return step(site, state, replace(inputs, events=heard))
+
+    def asks_nothing(event: GridEvent) -> bool:
+        return LimitSignal(ZERO) in [signal for interval in event.intervals for signal in interval.signals]
+
+    assert "cap" in kinds(play(NOTHING_SEED, 800.0, devices=24, only=(), decide=decide))
+    assert not kinds(play(NOTHING_SEED, 800.0, devices=24, only=()))
+
+
 def test_a_controller_that_knows_no_ramp_limit_breaks_it() -> None:
     def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
         root = replace(site.root, ramp_up_per_s=NO_LIMIT)
@@ -69,6 +93,16 @@ def test_a_controller_that_believes_the_last_reading_of_the_silent_passes_its_li
 
     assert "cap" in kinds(play(SILENT_SEED, 1800.0, devices=24, only=only, decide=careless))
     assert not kinds(play(SILENT_SEED, 1800.0, devices=24, only=only))
+
+
+def test_a_breaker_that_opens_below_a_limit_that_is_kept_has_no_excuse() -> None:
+    world = World(SEED, 200.0, devices=24, only=())
+    node = world.plant.nodes["brk-0"]
+    node.config = node.config.model_copy(update={"breaker_w": 0.3 * node.power_w})
+
+    world.run()
+
+    assert {breach.where for breach in world.judge.verdict.breaches if not breach.excuse} == {"brk-0"}
 
 
 def test_watts_that_a_starting_machine_was_given_are_usable_by_nobody_else() -> None:

@@ -226,6 +226,8 @@ class World:
         if plan.ready:
             from_s = now_s + self.swarm.response_s
             self.judge.nodes_from_s = min(self.judge.nodes_from_s, from_s)
+        else:
+            self.judge.awaits(now_s - self.process.began_s)
         self.plan = plan
         self._judge_limit()
         if self.say is not nothing:
