@@ -1,8 +1,9 @@
 """What must be true of the plant, judged at every step of it from physical truth and from nothing else.
 
 P1: `response_s` after a limit came into force by the site's clock, the site is within it, and every node is
-within its own. P2: no breaker opens by its curve, no miner trips by heat. P3: watts that the controller's own
-orders move keep to the ramp limits. P4: a lost link is a limit like any other, so P1 judges it.
+within its own. P2: no breaker opens by its curve, no miner trips by heat, no GPU throttles. P3: watts that
+the controller's own orders move keep to the ramp limits. P4: a lost link is a limit like any other, so it is
+judged by P1.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from controller.domain.power import Limit
 from controller.domain.site import Site
+from simulators.physics.machine import Machine
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.possible import Possible
@@ -27,7 +29,7 @@ NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 """A node that so nearly draws the least that it could be brought to was brought there: its other load moves.
 A limit that cannot be kept is no leave to draw what one likes."""
 HOT_MEMORY_S = 240.0
-"""A miner that could not be moved for a moment of so long before it tripped is nobody's fault."""
+"""A machine that could not be moved for a moment of so long before it tripped is nobody's fault."""
 RAMP_WINDOWS_S = (10, 60)
 RAMP_SLACK_S = 15.0
 """Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
@@ -105,9 +107,8 @@ class Judge:
             for node in floor.site.nodes[1:]
             if isinstance(node.limit, Limit)
         ]
-        self._trips: dict[str, int] = {node.id: 0 for node in plant.nodes.values()} | dict.fromkeys(
-            plant.miners, 0
-        )
+        self._machines: dict[str, Machine] = {**plant.miners, **plant.gpus}
+        self._trips = dict.fromkeys([*plant.nodes, *self._machines], 0)
         self._ramps = [Ramp(floor, plant, limit) for limit in ramp_limits(floor.site)]
         self._open: dict[tuple[str, str, str], Breach] = {}
         self._excuse: dict[str, tuple[float, str]] = {}
@@ -149,11 +150,11 @@ class Judge:
                 self._trips[node.id] = node.trips
                 excuse = self._was_excused(node.id) if now_s >= self.nodes_from_s else "start"
                 self._note("breaker", node.id, 0.0, excuse, 0.0)
-        for miner in self._plant.miners.values():
-            if miner.trips > self._trips[miner.id]:
-                self._trips[miner.id] = miner.trips
-                excuse = self._possible.held_up_by(miner.id, within_s=HOT_MEMORY_S)
-                self._note("heat", miner.id, 0.0, excuse, 0.0)
+        for name, machine in self._machines.items():
+            if machine.trips > self._trips[name]:
+                self._trips[name] = machine.trips
+                excuse = self._possible.held_up_by(name, within_s=HOT_MEMORY_S)
+                self._note("heat", name, 0.0, excuse, 0.0)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(where, limit_w)

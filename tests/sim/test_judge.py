@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP
 from tests.sim.judge import Due
 from tests.sim.possible import LOST_KNOWN_S, Possible
-from tests.sim.process import checked
+from tests.sim.process import Decide, checked
 from tests.sim.recovery import WITHIN_S, Recovery
 from tests.sim.shell import Lost, Told
 from tests.sim.usable import best_sum
@@ -103,6 +104,41 @@ def test_a_breaker_that_opens_below_a_limit_that_is_kept_has_no_excuse() -> None
     world.run()
 
     assert {breach.where for breach in world.judge.verdict.breaches if not breach.excuse} == {"brk-0"}
+
+
+def test_a_controller_that_feels_no_heat_has_miners_trip() -> None:
+    def numb(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        zones = tuple(replace(zone, derate_c=1000.0, trip_c=2000.0) for zone in site.zones)
+        cool = {
+            name: Sample(sample.at_s, replace(sample.value, hottest_c=20.0, margin_c=None))
+            for name, sample in inputs.readings.items()
+        }
+        return step(replace(site, zones=zones), state, replace(inputs, readings=cool))
+
+    def hot(decide: Decide) -> list[str]:
+        def undisturbed(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+            return decide(site, state, replace(inputs, events=()))
+
+        world = World(SEED, 400.0, devices=24, only=(), decide=undisturbed)
+        for zone in world.plant.zones:
+            world.clock.at(60.0, partial(world.plant.set_fault, zone, "fans_stopped", True))
+        world.run()
+        return [breach.where for breach in world.judge.verdict.unexcused if breach.what == "heat"]
+
+    assert hot(numb)
+    assert not hot(checked)
+
+
+def test_a_gpu_that_throttles_got_too_hot() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name, gpu = min(world.plant.gpus.items())
+    gpu.trips += 1
+
+    world.judge.look()
+
+    assert [str(breach) for breach in world.judge.verdict.unexcused] == [
+        f"heat at {name} from 0.0 s for 0.0 s, 0 W over"
+    ]
 
 
 def test_watts_that_a_starting_machine_was_given_are_usable_by_nobody_else() -> None:
