@@ -95,19 +95,22 @@ def alarms(now: Sequence[PriceNow]) -> Iterator[Alarm]:
 
 def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     """How points are valued in this plan: with the prices in force, and what the grid makes of them."""
+    meets_target = isinstance(grid.target, Limit)
     usd_per_kwh = energy_usd_per_kwh(
         inputs.prices,
         event_usd_per_kwh=grid.usd_per_kwh,
-        meets_target=isinstance(grid.target, Limit),
+        meets_target=meets_target,
         reduction_paid=grid.limits_load,
     )
     horizon_s = site.policy.switch_horizon_s
+    is_paid = grid.limits_load and not meets_target
     return Valuation(
         prices=inputs.prices,
         usd_per_kwh=usd_per_kwh,
         horizon_s=horizon_s,
         shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
         spares_work=bool(grid.firm),
+        forgone_usd_per_kwh=inputs.prices.usd_per_kwh_reduced if is_paid else 0.0,
     )
 
 

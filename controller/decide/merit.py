@@ -179,7 +179,8 @@ class _Case:
         ]
         lost_usd, lost_by = self.leaving()
         return _Money(
-            usd_per_hour=self.earned(now) - (self.output(now) if self.is_idle else 0.0),
+            usd_per_hour=self.earned(now, self.valuation.spent_usd_per_kwh)
+            - (self.output(now) if self.is_idle else 0.0),
             next_usd_per_kwh=max(higher, default=None),
             shed_usd_per_kwh=self.shed(),
             leaving_usd=lost_usd,
@@ -203,15 +204,15 @@ class _Case:
             return 0.0
         return point.rate * self.work.job.usd_per_gpu_hour
 
-    def earned(self, point: OperatingPoint) -> float:
+    def earned(self, point: OperatingPoint, usd_per_kwh: float) -> float:
         """Beyond what its work wants it neither makes more nor draws more."""
         if self.work is not None and point.power > self.enough.power:
             point = self.enough
-        return self.output(point) - point.power.in_kw * self.valuation.usd_per_kwh
+        return self.output(point) - point.power.in_kw * usd_per_kwh
 
     def worth(self, point: OperatingPoint) -> float:
         """One that is idle may get work at any moment."""
-        earned = self.earned(point)
+        earned = self.earned(point, self.valuation.usd_per_kwh)
         return earned * IDLE_WORTH if self.is_idle and earned > 0 else earned
 
     def shed(self) -> float | None:

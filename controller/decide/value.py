@@ -53,7 +53,8 @@ class Work:
 class Valuation:
     """How points are valued in one plan: prices, and the time over which a change must pay for itself. What
     is shed is wanted back in `shed_s`: when the event that asks for it is over, or after that same time.
-    While it `spares_work`, nothing is worth setting a running job aside.
+    While it `spares_work`, nothing is worth setting a running job aside. Of `usd_per_kwh` so much as an event
+    pays for a kWh not drawn is `forgone`, and not spent.
     """
 
     prices: Prices
@@ -61,6 +62,11 @@ class Valuation:
     horizon_s: float
     shed_s: float
     spares_work: bool = False
+    forgone_usd_per_kwh: float = 0.0
+
+    @property
+    def spent_usd_per_kwh(self) -> float:
+        return self.usd_per_kwh - self.forgone_usd_per_kwh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,8 +74,9 @@ class Offers:
     """The points that each device may be given: those of row i from `start[i]` to just before `start[i + 1]`.
 
     `point` is the index among the device's own points, `watts` what it counts for on this very device,
-    `worth` what being there is worth in USD per hour, `earns` that without the premiums that keep jobs and
-    dwelling devices where they are. A device that does not obey has one offer: the worst it may draw.
+    `worth` what being there is worth in USD per hour, `earns` what it brings in then less what is spent on
+    energy, without the premiums that keep jobs and dwelling devices where they are. A device that does not
+    obey has one offer: the worst it may draw.
     """
 
     start: Ints
@@ -136,6 +143,7 @@ def offers(
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
     output = np.where(at_floor & ~jobs.floor_feeds[owner], 0.0, output)
     earns = output - power_w / 1000 * valuation.usd_per_kwh
+    brings = output - power_w / 1000 * valuation.spent_usd_per_kwh
     stays = here | (now_w < 0)
     if working:
         enough = _enough(fleet, known, jobs)
@@ -145,6 +153,7 @@ def offers(
         # From a limit that is more than enough to the lowest that is, nothing is lost.
         stays |= np.logical_or.reduceat(spare, fleet.start[:-1])[owner] & (fleet.rank == enough[owner])
         earns = np.where(spare, earns[fleet.start[:-1] + enough][owner] + STAYS, earns)
+        brings = np.where(spare, brings[fleet.start[:-1] + enough][owner], brings)
     worth = earns
     if known.idle.any():
         worth = np.where(without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
@@ -170,7 +179,7 @@ def offers(
         point=fleet.rank[at],
         watts=np.where(free, counts_w, known.worst_w[taken]),
         worth=np.where(free, worth[at], 0.0),
-        earns=np.where(free, earns[at], 0.0),
+        earns=np.where(free, brings[at], 0.0),
     )
 
 

@@ -180,3 +180,16 @@ def test_nobody_pays_for_a_reduction_that_the_site_asked_of_itself() -> None:
     world.run(200)
 
     assert is_awake(world)
+
+
+def test_what_the_grants_earn_is_not_less_for_what_an_event_pays_besides() -> None:
+    world = World(place(), [awake(miner())])
+    world.prices = Prices(usd_per_kwh_reduced=0.05)
+    world.run(30)
+    before_usd = world.plan.value_per_hour
+
+    world.events = (event(limit_w=20_000, start_s=world.now_s),)
+    world.run(30)
+
+    assert world.watts() == 3_500
+    assert world.plan.value_per_hour == pytest.approx(before_usd)

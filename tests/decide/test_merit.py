@@ -120,6 +120,15 @@ def test_what_a_machine_earns_is_its_output_less_its_energy() -> None:
     assert (found.point, found.power, found.draw) == ("full", Power(3_500), Power(3_490))
 
 
+def test_what_an_event_pays_besides_decides_who_is_shed_and_is_no_cost_of_what_runs() -> None:
+    paid = replace(VALUATION, usd_per_kwh=0.35, forgone_usd_per_kwh=0.3)
+
+    (found,) = order([miner(points=full(200.0))], [FULL], valuation=paid).values()
+
+    assert found.usd_per_hour == pytest.approx(200 * 0.06 / 24 - 3.5 * 0.05)
+    assert found.shed_usd_per_kwh == pytest.approx((200 * 0.06 / 24) * (1 + 120 / 900) / 3.47 - 0.35)
+
+
 def test_the_next_watts_of_a_machine_in_the_middle_are_valued_for_themselves() -> None:
     (found,) = order([miner()], [LOW]).values()
 
