@@ -153,8 +153,17 @@ def test_status_shows_the_site_at_a_glance() -> None:
     assert "job local/b: queued on no GPU" in result.stdout
     assert "ALARM device_silent s19-2: silent for 90 s" in result.stdout
     assert re.search(r"energy +0\.041 +USD/kWh +dam +1200 s +rtm is 1201 s old, at most 900 s", result.stdout)
+    assert "by the events in force a kWh counts for -0.0001 USD" in result.stdout
     assert re.search(r"gpu_hour H100 +2\.4 +USD/GPU/h +constant +-", result.stdout)
     assert "price source rtm: market (10.0.0.7:1883): no connection" in result.stdout
+
+
+@pytest.mark.socket
+def test_status_tells_of_no_other_price_of_energy_where_no_event_makes_one() -> None:
+    with api(boards.board(boards.tick(prices_now=boards.PRICES_NOW))) as url:
+        result = wattshift("status", "--url", url)
+
+    assert "a kWh counts for" not in result.stdout
 
 
 @pytest.mark.socket

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.domain.grid import EventStatus
+from controller.domain.prices import Price
 
 Json = dict[str, Any]
 
@@ -35,6 +36,9 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
         devices.add_row(kind, reason, node, str(count))
     yield devices
     yield _price_table(status["prices"])
+    energy = {price["value"] for price in status["prices"] if price["price"] == Price.ENERGY}
+    if energy and energy != {status["usd_per_kwh"]}:
+        yield Text(f"by the events in force a kWh counts for {status['usd_per_kwh']:g} USD")
     for source, why in status["price_troubles"].items():
         yield Text(f"price source {source}: {why}", style="yellow")
     for event in status["events"]:

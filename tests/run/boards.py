@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.decide.device import DeviceState
+from controller.decide.economics import prices_of
 from controller.decide.plan import (
     Alarm,
     AlarmKind,
@@ -40,7 +41,7 @@ from controller.domain.grid import (
 from controller.domain.jobs import Job, JobState, JobStatus, QueueReading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.prices import Price, PriceKey
-from controller.domain.site import Node, Policy, Site, Zone
+from controller.domain.site import Node, Policy, Prices, Site, Zone
 from controller.run.board import Board, Tick
 from tests.decide.builders import grants_of, nodes_of
 
@@ -171,6 +172,7 @@ def tick(
             queues=queues,
             events=events,
             link=link,
+            prices=prices_of(prices_now, Prices()),
             prices_now=prices_now,
         ),
         state=State(devices={one.spec.id: one.state for one in devices}),

@@ -126,6 +126,7 @@ async def test_the_shape_of_the_status_is_stable() -> None:
         "link": str,
         "cap": {"watts": int, "reason": str, "event": str},
         "value_usd_per_hour": float,
+        "usd_per_kwh": float,
         "gap": float,
         "nodes": [NODE_SHAPE],
         "devices": [DEVICE_SHAPE],
