@@ -1,6 +1,7 @@
 """The edge to the markets: polls the sources of prices, keeps what each told last, says which price holds.
 
-No price source is ever waited for, and none can hold up or end a tick: without any, the constants hold.
+No price source can hold up or end a tick: without any, the constants hold. Only to take a site over its first
+word is waited for, for a moment.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from drivers.base import PriceSource
 log = structlog.get_logger()
 
 FIRST_WORD_S = 10.0
-"""How long after the start a source that told nothing yet is not missed."""
+"""How long after the start a source that told nothing yet is not missed, but waited for."""
 CLOSE_DEADLINE_S = 1.0
 
 
