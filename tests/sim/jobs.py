@@ -4,6 +4,8 @@ them, and are over when their work is done."""
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from controller.domain.jobs import JobAction, JobCommand, JobState, JobStatus, QueueReading
@@ -53,6 +55,29 @@ class Queue:
         return QueueReading(
             queue=self.name, jobs=tuple(job.status for job in self._jobs.values()), gpus=self.gpus
         )
+
+    def could_run(self, feeds: Callable[[str], int]) -> list[str]:
+        """The jobs that do not run although there are free GPUs for them. `feeds` says how many busy GPUs a
+        node has the watts for."""
+        held = {gpu for job in self._jobs.values() for gpu in job.status.gpus}
+        room = {node: feeds(node) for node in {self._plant.gpus[gpu].node for gpu in self.gpus}}
+        for job in self._jobs.values():
+            if job.status.state is JobState.RUNNING:
+                for gpu in job.status.gpus:
+                    room[self._plant.gpus[gpu].node] -= 1
+        free = self._at({gpu for gpu in self.gpus if self._plant.gpus[gpu].powered} - held)
+        places = sum(min(count, max(0, room[node])) for node, count in free.items())
+        found = []
+        for name, job in self._jobs.items():
+            wants = self._at(job.status.gpus)
+            resumes = job.status.state is JobState.SUSPENDED
+            resumes = resumes and all(room[node] >= count for node, count in wants.items())
+            if resumes or (job.status.state is JobState.QUEUED and places >= job.arrival.job.gpus):
+                found.append(name)
+        return found
+
+    def _at(self, gpus: Iterable[str]) -> Counter[str]:
+        return Counter(self._plant.gpus[gpu].node for gpu in gpus)
 
     def _carry_out(self, command: JobCommand) -> None:
         job = self._jobs.get(command.job)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -29,7 +29,8 @@ ONE_STEP_W = 1000.0
 """Machines go in steps: a site is as full as it can be with the step of one machine to spare."""
 LOOK_EVERY_S = 5.0
 WITHIN_S = 600.0
-"""From the end of the last fault until all machines obey, no alarm stands and 95 % of the usable is used."""
+"""From the end of the last fault until all machines obey, no alarm stands, every job that could run does, and
+95 % of the usable is used."""
 LASTS_S = 60.0
 """Low for a moment is a site in which a job ended, or one machine is exchanged for a better one. What counts
 is low now and over so long on average, as settlement counts it."""
@@ -86,6 +87,7 @@ class Recovery:
     is_amiss: bool = False
     amiss: str = ""
     unproven_s: dict[str, float] = field(default_factory=dict)
+    waits_s: dict[str, float] = field(default_factory=dict)
     waited_for: dict[str, float] = field(default_factory=dict)
     lacking_w: deque[float] = field(default_factory=lambda: deque(maxlen=round(LASTS_S / LOOK_EVERY_S)))
 
@@ -93,8 +95,10 @@ class Recovery:
     def took_s(self) -> float:
         return max(0.0, self.over_s - self.calm_s)
 
-    def look(self, plant: Plant, usable_w: float, plan: Plan) -> None:
+    def look(self, plant: Plant, usable_w: float, plan: Plan, could_run: Collection[str] = ()) -> None:
+        """`could_run` are the jobs that do not run although GPUs with room for them are free."""
         found = [*_amiss(plant, plan), *self._unproven(plant.now_s, plan)]
+        found += self._kept_waiting(plant.now_s, could_run)
         self.lacking_w.append(ENOUGH * usable_w - ONE_STEP_W - plant.site_power_w)
         if min(self.lacking_w[-1], fmean(self.lacking_w)) > 0:
             found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")
@@ -103,6 +107,13 @@ class Recovery:
         self.is_amiss = bool(found)
         if found:
             self.over_s, self.amiss = plant.now_s, "; ".join(found[:4])
+
+    def _kept_waiting(self, now_s: float, could_run: Collection[str]) -> Iterator[str]:
+        """A job begins once GPUs were raised for it, one after the other."""
+        self.waits_s = {job: self.waits_s.get(job, now_s) for job in could_run}
+        for job, since_s in self.waits_s.items():
+            if now_s - since_s > PROVEN_WITHIN_S:
+                yield f"job {job} does not run"
 
     def _unproven(self, now_s: float, plan: Plan) -> Iterator[str]:
         """A command takes its time; one that is still not proven after `PROVEN_WITHIN_S` is amiss."""
@@ -124,6 +135,8 @@ def _amiss(plant: Plant, plan: Plan) -> list[str]:
                 found.append(f"truth {truth.value} {name}")
             continue
         miner = plant.miners.get(name)
+        if miner is None and plant.gpus[name].limit_w != spec.points[at].power.watts:
+            found.append(f"limit {name} is {plant.gpus[name].limit_w:.0f} W at {spec.points[at].name}")
         if miner is None or miner.moving:
             continue
         state, point = miner.state, spec.points[at]

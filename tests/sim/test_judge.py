@@ -13,6 +13,7 @@ from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import Quality, Reading
 from controller.domain.grid import GridEvent, LimitSignal
+from controller.domain.jobs import JobAction
 from controller.domain.power import NO_LIMIT, ZERO, Power
 from controller.domain.site import Site
 from simulators.physics.miner import MinerState
@@ -33,6 +34,8 @@ SILENT_SEED = 5
 """Machines restart, and switches fail."""
 NOTHING_SEED = 29
 """Curtailed to nothing at all from 262 s to 351 s."""
+JOBS_SEED = 14
+"""A job is suspended, and resumed; without faults."""
 ANTMINER_SEED = 331
 """Some machines tell no watts."""
 
@@ -167,6 +170,19 @@ def test_a_controller_that_leaves_machines_asleep_has_not_recovered() -> None:
     assert not result.recovered
 
 
+@pytest.mark.parametrize("never", [JobAction.START, JobAction.RESUME])
+def test_a_controller_that_lets_jobs_wait_beside_free_gpus_is_found_out(never: JobAction) -> None:
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        after, plan = step(site, state, inputs)
+        told = tuple(command for command in plan.job_commands if command.action is not never)
+        return after, replace(plan, job_commands=told)
+
+    result = play(JOBS_SEED, 600.0, devices=24, only=(), decide=decide)
+
+    assert result.amiss.startswith("job ")
+    assert not play(JOBS_SEED, 600.0, devices=24, only=()).amiss.startswith("job ")
+
+
 def test_a_run_that_ends_before_a_site_had_its_time_to_recover_goes_on_until_it_is_well() -> None:
     ends_s, wakes_s = 400.0, 450.0
 
@@ -198,6 +214,22 @@ def test_a_dip_of_a_moment_is_not_amiss_and_one_of_a_minute_is() -> None:
     assert looks(3, 1.2 * plant.site_power_w) == [False] * 3
     assert looks(9, 1.2 * plant.site_power_w)[-1]
     assert looks(1, plant.site_power_w) == [False]
+
+
+def test_a_gpu_whose_limit_is_not_the_one_that_it_is_taken_to_have_is_amiss() -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plan, recovery = world.plan, Recovery(0.0)
+    name, gpu = min(world.plant.gpus.items())
+    assert plan is not None
+
+    def amiss() -> str:
+        recovery.look(world.plant, world.plant.site_power_w, plan)
+        return recovery.amiss
+
+    assert not amiss()
+    gpu.limit_w += 25
+    assert amiss().startswith(f"limit {name}")
 
 
 def test_a_miner_that_boots_as_its_breaker_closes_moves_by_nobodys_order() -> None:

@@ -11,13 +11,15 @@ from controller.domain.site import Prices
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
-from tests.sim.floor import Floor
+from tests.sim.floor import MOST_LOAD, Floor
 from tests.sim.possible import Possible
 
 LOOKED_S = 2.5
 """How old a look at who cannot be moved may be."""
 STUCK = frozenset({MinerState.DARK, MinerState.TRIPPED, MinerState.REBOOTING, MinerState.IDLE})
 """What a miner cannot be raised from by anybody."""
+SURE = 0.95
+"""Of a node's limit so much is never kept free by a margin, nor taken by what its meter shows too much."""
 GRAIN_W = 5
 """Sums of operating points are reckoned in such steps, rounded up."""
 
@@ -42,7 +44,7 @@ class Usable:
         best of these."""
         self._best_at: tuple[Prices, float] | None = None
         """The prices for which that is so."""
-        self._limits = {
+        self.limits_w = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
@@ -61,9 +63,9 @@ class Usable:
             else:
                 carried[miner.node] += miner.watts
         for name, machines in free.items():
-            carried[name] += best_sum(machines, self._limits[name] - carried[name])
+            carried[name] += best_sum(machines, self.limits_w[name] - carried[name])
         for node in reversed(self._site.nodes):
-            carried[node.id] = min(carried[node.id], self._limits[node.id])
+            carried[node.id] = min(carried[node.id], self.limits_w[node.id])
             if node.parent is not None:
                 carried[node.parent] += carried[node.id]
         return min(carried[self._site.root.id], cap_w)
@@ -76,6 +78,13 @@ class Usable:
             for miner in self._plant.miners.values()
             if miner.state is MinerState.STARTING and not self._is_fixed(miner)
         )
+
+    def feeds(self, node: str) -> int:
+        """For how many busy GPUs a node surely has the watts, while all others idle at their lowest limit."""
+        gpus = [gpu.group for gpu in self._plant.gpus.values() if gpu.node == node]
+        room_w = SURE * self.limits_w[node] - MOST_LOAD * self._plant.nodes[node].config.load_w
+        room_w -= sum(group.min_w for group in gpus)
+        return max(0, int(room_w / max(group.max_w - group.min_w for group in gpus)))
 
     def _is_fixed(self, machine: Miner | Gpu) -> bool:
         zone = None if machine.zone is None else self._plant.zones[machine.zone]

@@ -269,7 +269,9 @@ class World:
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(self.plant.site_power_w)
         elif now_s >= self.swarm.calm_s and self.plan is not None:
-            self.recovery.look(self.plant, self.use.now_w, self.plan)
+            curtailed = cap_w < self.usable.limits_w[self.floor.site.root.id]
+            could_run = () if curtailed else self.queue.could_run(self.usable.feeds)
+            self.recovery.look(self.plant, self.use.now_w, self.plan, could_run)
 
 
 def play(
