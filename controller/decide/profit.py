@@ -25,8 +25,8 @@ class Verdicts:
     """Per device: whether it may run for money; whether it does run, and since when it does or does not, in
     seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted.
 
-    `goes_on` are those that run for money, or did until something else stopped them: once that is over they
-    run again, whatever their start costs.
+    `goes_on` are those that run for money, or did until something else stopped them, or came to earn more
+    than where a band of thresholds ends: they are run, whatever their start costs.
     """
 
     may_run: Flags
@@ -113,7 +113,9 @@ def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limi
     without what a change costs; see `margins`."""
     since_s = np.where(running == before.running, before.since_s, now_s)
     may_run = may_run_for_money(before.may_run, running, now_s - since_s, margin, limits)
-    goes_on = may_run & (running | before.goes_on)
+    # Without a band a start has to pay for itself soon: that is the hysteresis then.
+    enough = ~before.may_run & (limits.start_above > limits.stop_below)
+    goes_on = may_run & (running | before.goes_on | enough)
     return Verdicts(may_run=may_run, running=running, goes_on=goes_on, since_s=since_s)
 
 

@@ -160,6 +160,21 @@ def test_a_machine_that_was_stopped_for_money_must_earn_back_its_start() -> None
     assert (stopped, little, is_awake(world)) == (False, False, True)
 
 
+def test_a_machine_that_was_stopped_for_money_runs_again_above_the_band_though_its_start_pays_late() -> None:
+    band = Thresholds(start_above=0.005, least_on_s=900.0, least_off_s=900.0)
+    world = World(place(band), [awake(miner())])
+    world.prices = prices(usd_per_kwh=BREAK_EVEN + 0.05)
+    world.run(1_000)
+    stopped = is_awake(world)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.004)
+    world.run(1_000)
+    little = is_awake(world)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.006)
+    world.run(200)
+
+    assert (stopped, little, is_awake(world)) == (False, False, True)
+
+
 def test_machines_stop_for_an_event_that_pays_more_for_it_than_hashing_does() -> None:
     world = World(place(), [awake(miner())])
     world.run(30)
