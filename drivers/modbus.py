@@ -51,7 +51,8 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 
 class ModbusConfig(BaseModel):
-    """One endpoint. `timeout_s` bounds a whole poll: connecting and every point together."""
+    """One endpoint. `timeout_s` bounds a whole poll: connecting and every point together. A proof of cooling
+    counts for `stale_after_s`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -90,6 +91,7 @@ class ModbusSensor:
         self._client: AsyncModbusTcpClient | None = None
         self._last_bytes = b""
         self._faults: dict[str, str] = {}
+        self._proofs: dict[str, tuple[float, Sequence[int]]] = {}
         self._bases = cycle(maps.SUNSPEC_BASES)
         self._places: dict[str, maps.ModelHeader | maps.MeterFound] = {}
 
@@ -105,17 +107,18 @@ class ModbusSensor:
         """
         readings: dict[str, MeterReading | ZoneReading] = {}
         faults: dict[str, str] = {}
-        unanswered = ""
+        unanswered, is_whole = "", False
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 await self._poll(await self._connected(), readings, faults)
+            is_whole = True
         except TimeoutError:
             unanswered = f"no usable answer within {self._config.timeout_s} s{self._what_came()}"
         except ModbusException as error:
             unanswered = f"connection lost ({error})"
         finally:
             # A late answer must not be taken for that to a later question: drop the line with the question.
-            if len(readings) + len(faults) < len(self._order):
+            if not is_whole:
                 self._drop()
         for point in self._config.points:
             if point.name not in readings and point.name not in faults:
@@ -155,7 +158,7 @@ class ModbusSensor:
     ) -> None:
         for point in tuple(self._order):
             try:
-                readings[point.name] = await self._ask(client, point)
+                readings[point.name] = await self._ask(client, point, readings)
             except DriverError as error:
                 faults[point.name] = f"{point.name}, {error}"
             except (asyncio.CancelledError, ModbusException):
@@ -164,7 +167,13 @@ class ModbusSensor:
                 self._order.append(point)
                 raise
 
-    async def _ask(self, client: AsyncModbusTcpClient, point: Point) -> MeterReading | ZoneReading:
+    async def _ask(
+        self,
+        client: AsyncModbusTcpClient,
+        point: Point,
+        readings: dict[str, MeterReading | ZoneReading],
+    ) -> MeterReading | ZoneReading:
+        """What `point` says. How warm a zone is stands in `readings` already, should its proof not come."""
         match point:
             case PowerPoint():
                 words = await _registers(client, point)
@@ -173,9 +182,20 @@ class ModbusSensor:
                 return await self._sunspec(client, point)
             case ZonePoint():
                 inlet = await _registers(client, point)
-                proof = await _registers(client, point.proof) if point.proof else ()
                 coolant = await _registers(client, point.coolant) if point.coolant else ()
-                return zone_reading(point, inlet, proof, coolant)
+                if point.proof is None:
+                    return zone_reading(point, inlet, (), coolant)
+                readings[point.name] = zone_reading(point, inlet, self._last_proof(point), coolant)
+                proof = await _registers(client, point.proof)
+                reading = zone_reading(point, inlet, proof, coolant)
+                self._proofs[point.name] = asyncio.get_running_loop().time(), proof
+                return reading
+
+    def _last_proof(self, point: ZonePoint) -> Sequence[int] | None:
+        """One answer may be lost: that is no reason to say that a fan stands."""
+        at_s, words = self._proofs.get(point.name, (float("-inf"), ()))
+        fresh = asyncio.get_running_loop().time() - at_s <= self._config.stale_after_s
+        return words if fresh else None
 
     async def _sunspec(self, client: AsyncModbusTcpClient, point: SunSpecPoint) -> MeterReading:
         """Search for the meter model once, going on where a poll was cut short; check it at every read."""

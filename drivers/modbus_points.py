@@ -192,13 +192,14 @@ def _metered(point: PowerPoint | SunSpecPoint, watts: float) -> MeterReading:
 def zone_reading(
     point: ZonePoint,
     words: Sequence[int],
-    proof_words: Sequence[int] = (),
+    proof_words: Sequence[int] | None = (),
     coolant_words: Sequence[int] = (),
 ) -> ZoneReading:
-    if point.proof is None or value_of(point.proof, proof_words) >= point.proof.proven_from:
-        cooling = Cooling.PROVEN
-    else:
-        cooling = Cooling.NOT_PROVEN
+    """Without `proof_words`, where there should be some, nothing is proven."""
+    proven = point.proof is None or (
+        proof_words is not None and value_of(point.proof, proof_words) >= point.proof.proven_from
+    )
+    cooling = Cooling.PROVEN if proven else Cooling.NOT_PROVEN
     return ZoneReading(
         zone=point.zone,
         inlet_c=_believable_c(point, words),

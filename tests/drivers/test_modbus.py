@@ -242,6 +242,46 @@ async def test_meters_and_zones_of_several_units_come_in_one_read() -> None:
     )
 
 
+FAN_OF_ANOTHER_UNIT = {"unit": 3, "address": 11, "type": "uint16"}
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_how_warm_a_zone_is_is_told_though_what_proves_its_fan_does_not_answer(is_silent: bool) -> None:
+    never = asyncio.Event()
+
+    async def hang(*_: object) -> ExcCodes | None:
+        await never.wait()
+        return None
+
+    fan = device(3, {11: [1]}, action=hang) if is_silent else device(3, {0: [1]})
+    async with modbus_server(device(2, {10: [96]}), fan) as port:
+        pdu = sensor(port, zone_point(unit=2, scale=0.5, proof=FAN_OF_ANOTHER_UNIT))
+        readings = await pdu.read()
+        await pdu.close()
+        never.set()
+        await asyncio.sleep(0.05)
+
+    assert readings == (ZoneReading(zone="hall", inlet_c=48.0, cooling=Cooling.NOT_PROVEN),)
+
+
+@pytest.mark.socket
+async def test_what_proved_a_fan_is_believed_until_it_is_stale_where_answers_are_lost() -> None:
+    point = zone_point(unit=2, proof=FAN_OF_ANOTHER_UNIT)
+    async with modbus_server(device(2, {10: [96]}), device(3, {11: [1]})) as port:
+        often = {"id": "pdu", "host": "127.0.0.1", "port": port, "timeout_s": 0.2, "poll_s": 0.2}
+        pdu = build(ModbusConfig.model_validate({**often, "stale_after_s": 0.7, "points": [point]}))
+        both = await pdu.read()
+    async with modbus_server(device(2, {10: [96]}), device(3, {0: [1]}), port=port):
+        lost = await pdu.read()
+        await asyncio.sleep(0.8)
+        gone = await pdu.read()
+        await pdu.close()
+
+    told = [one.cooling for read in (both, lost, gone) for one in read if isinstance(one, ZoneReading)]
+    assert told == [Cooling.PROVEN, Cooling.PROVEN, Cooling.NOT_PROVEN]
+
+
 @pytest.mark.socket
 async def test_an_exception_names_meter_unit_register_and_cause() -> None:
     async with modbus_server(device(1, {0: [5]})) as port:
