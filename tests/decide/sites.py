@@ -25,11 +25,12 @@ from controller.domain.devices import (
 from controller.domain.grid import GridEvent, Link
 from controller.domain.jobs import FlexTier, JobState, JobStatus, OnShortage, QueueReading
 from controller.domain.power import Limit, Power
-from controller.domain.site import Node, Site, Zone
+from controller.domain.site import Node, Service, Site, Zone
 from tests.decide.builders import NOW_S, UTC_S, bound, event, gpu, job, miner, node, site
 from tests.decide.world import Machine, Queue, World, asleep
 
 ANSWERS: tuple[Outcome, ...] = (Acknowledged(), Refused("no"), Failed("timeout"))
+SERVICES = (Service.IN_SERVICE, Service.IN_SERVICE, Service.DRAINING, Service.ISOLATED)
 ZONES = (Zone(id="hall", derate_c=30.0, trip_c=40.0),)
 
 
@@ -208,6 +209,9 @@ class Chaos:
                 ramp_down_per_s=bound(self.draw.choice([None, 300, 5_000])),
             )
             self.site = replace(self.site, nodes=(root, *self.site.nodes[1:]), policy=policy)
+        if self.draw.random() < 0.3:
+            places = [replace(place, service=self.draw.choice(SERVICES)) for place in self.site.nodes]
+            self.site = replace(self.site, nodes=tuple(places))
         self.now_s = NOW_S
         self.readings: dict[str, Sample[Reading]] = {}
         self.outcomes: dict[str, Sample[Outcome]] = {}
