@@ -60,6 +60,10 @@ def problems(world: World) -> list[str]:
     states = {one.state for one in world.queue.jobs.values()}
     if JobState.QUEUED in states and JobState.RUNNING not in states:
         found.append("a job waits, and none runs")
+    # The judge asks nothing for the sake of an event that was never acknowledged.
+    acked = {ack.event for ack in world.operator.acks}
+    unheard = [event for event in world.events if event.cancel_s == inf and event.name not in acked]
+    found += [f"{event.name} was never acknowledged" for event in unheard]
     can_recover = not any(fault.what in LASTING for fault in world.faults)
     if can_recover and (share := sum(last) / len(last)) < RECOVERED:
         found.append(f"at the end {share:.1%} of the cap is used")

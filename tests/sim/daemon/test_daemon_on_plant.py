@@ -15,6 +15,7 @@ import pytest
 
 from tests.sim.daemon.judge import Event
 from tests.sim.daemon.soak import world_of
+from tests.sim.daemon.swarm import problems
 from tests.sim.daemon.world import World
 
 SEEDS = (2, 9)
@@ -37,6 +38,16 @@ def test_no_limit_is_passed_whatever_breaks_and_the_power_comes_back(seed: int) 
 
     assert found == [], f"{found}; again: pytest tests/sim/daemon --seed {seed}"
     assert world.commands > 0
+
+
+def test_an_event_that_was_never_acknowledged_is_a_problem(tmp_path: Path) -> None:
+    world = World(1, tmp_path)
+    world.run(100)
+    assert "dr was never acknowledged" not in problems(world)
+
+    world.events = [Event(at_s=200, name="dr", kw=14, in_s=60, for_s=200)]
+
+    assert "dr was never acknowledged" in problems(world)
 
 
 def test_one_seed_is_one_world_whatever_the_process_hashes_with() -> None:
