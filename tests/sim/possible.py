@@ -81,6 +81,10 @@ class Possible:
                 watts += floor_w
         return Least(watts=watts, because=because)
 
+    def is_cooled(self, zone: str) -> bool:
+        """Whether fans run there and that is told: nothing may be raised otherwise."""
+        return self._plant.zones[zone].fans_proven and zone not in self._shell.silenced
+
     def _failed_s(self, machine: Miner | Gpu) -> float:
         return self._shell.failed_s.get(machine.id, -math.inf)
 

@@ -139,7 +139,7 @@ class Process:
             return
         for command in plan.commands:
             self._shell.post(command)
-        for job_command in plan.job_commands:
+        for job_command in () if self._is_deaf(self._queue) else plan.job_commands:
             self._queue.tell(job_command)
 
     def _die(self, kill: Kill) -> None:
@@ -149,8 +149,13 @@ class Process:
         self._shell.stop()
         self._clock.after(kill.down_s, self.start)
 
+    def _is_deaf(self, queue: Queue) -> bool:
+        return queue.name in self._shell.silenced
+
     def _inputs(self) -> Inputs:
-        heard = self._shell.heard
+        heard, queue = self._shell.heard, self._queue
+        if not self._is_deaf(queue):
+            heard.queues[queue.name] = queue.reading
         return Inputs(
             now_s=self._clock.now_s,
             utc_s=self.grid.utc_s,
@@ -159,7 +164,8 @@ class Process:
             meters=dict(heard.meters),
             zones=dict(heard.zones),
             outcomes=dict(heard.outcomes),
-            queues=(self._queue.reading,),
+            queues=tuple(heard.queues.values()),
+            silent_queues=(queue.name,) if self._is_deaf(queue) else (),
             events=self.grid.events,
             link=self.grid.link,
             prices=self.prices,

@@ -29,6 +29,7 @@ from controller.domain.devices import (
     ZoneReading,
     draw_by_hash,
 )
+from controller.domain.jobs import QueueReading
 from controller.domain.power import Limit, Power
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerReport
@@ -54,6 +55,7 @@ class Heard:
     outcomes: dict[str, Sample[Outcome]] = field(default_factory=dict)
     meters: dict[str, Sample[MeterReading]] = field(default_factory=dict)
     zones: dict[str, Sample[ZoneReading]] = field(default_factory=dict)
+    queues: dict[str, QueueReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,8 @@ class Lane:
 
 
 class Shell:
-    """`silenced` devices are behind a dead switch; `ordered` is called when a machine truly gets an order."""
+    """`silenced` devices are behind a dead switch, as sensors of zones and queues may be; `ordered` is called
+    when a machine truly gets an order."""
 
     def __init__(
         self, seed: int, floor: Floor, plant: Plant, clock: Clockwork, ordered: Callable[[str], None]
@@ -325,6 +328,8 @@ class Shell:
                 reading = MeterReading(meter=name, power=Power.up(meter.value_w))
                 self.heard.meters[name] = Sample(now_s, reading)
         for name, zone in self.plant.zones.items():
+            if name in self.silenced:
+                continue
             cooling = Cooling.PROVEN if zone.fans_proven else Cooling.NOT_PROVEN
             reading_of = ZoneReading(zone=name, inlet_c=zone.inlet_c, cooling=cooling)
             self.heard.zones[name] = Sample(now_s, reading_of)

@@ -17,9 +17,10 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim.floor import Floor
+from tests.sim.floor import QUEUE, Floor
 from tests.sim.operator import Message, draw_messages
 
+SILENCES = ("zone_silence", "queue_silence")
 KINDS = (
     *("lost_reads", "late_reads", "frozen", "unit_reads", "unit_reads_up"),
     *("lost_writes", "late_writes", "refused_writes", "unanswered_writes", "lost_job_commands"),
@@ -28,6 +29,7 @@ KINDS = (
     *("meter_dead", "meter_frozen", "meter_unit", "fans_stop", "heat_wave", "breaker_off"),
     *("messages_late", "messages_doubled", "messages_lost", "broker_silence"),
     *("utc_jumps", "overruns", "kills", "prices"),
+    *SILENCES,
 )
 ON = 0.3
 """How likely each kind of fault is in a seed."""
@@ -48,7 +50,8 @@ class Knob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Machines (or, with none named, the operator) that cannot be heard, and cannot hear."""
+    """Machines, sensors of zones and queues (or, with none named, the operator) that cannot be heard, and
+    cannot hear."""
 
     at_s: float
     until_s: float
@@ -140,8 +143,8 @@ def draw_swarm(
 ) -> Swarm:
     """`only` takes away all other kinds, to find out which of them a failure needs; it may move the times at
     which the rest come. `exactly` these are in every seed, and no others."""
-    rnd = random.Random(f"{seed}/swarm")
-    on = tuple(kind for kind in KINDS if rnd.random() < ON)
+    rnd, quiet = random.Random(f"{seed}/swarm"), random.Random(f"{seed}/silences")
+    on = tuple(kind for kind in KINDS if (quiet if kind in SILENCES else rnd).random() < ON)
     if exactly is not None:
         on = tuple(kind for kind in KINDS if kind in exactly)
     if only is not None:
@@ -155,7 +158,7 @@ def draw_swarm(
         on=on,
         calm_s=calm_s,
         knobs=tuple(sorted(_knobs(draw), key=lambda knob: (knob.at_s, knob.part, knob.fault))),
-        silences=tuple(_switch_failures(draw)),
+        silences=(*_switch_failures(draw), *_silences(replace(draw, random=quiet))),
         operator_silences=tuple(_operator_silences(draw)),
         rates=_rates(draw),
         kills=tuple(_kills(draw)),
@@ -268,6 +271,15 @@ def _switch_failures(draw: _Draw) -> Iterator[Silence]:
         begin_s, end_s = draw.span(at_s, 10, 240)
         count = round(len(names) * draw.random.uniform(0.1, 0.7))
         yield Silence(at_s=begin_s, until_s=end_s, parts=frozenset(draw.random.sample(names, count)))
+
+
+def _silences(draw: _Draw) -> Iterator[Silence]:
+    """A sensor, or the program that keeps the queue, does not answer."""
+    zones = [zone.id for zone in draw.floor.plant.zones]
+    for kind, of in zip(SILENCES, (zones, [QUEUE]), strict=True):
+        for at_s in draw.times(4) if kind in draw.on else ():
+            begin_s, end_s = draw.span(at_s, 10, 400)
+            yield Silence(at_s=begin_s, until_s=end_s, parts=frozenset([draw.random.choice(of)]))
 
 
 def _operator_silences(draw: _Draw) -> Iterator[Silence]:

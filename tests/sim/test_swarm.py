@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from controller.decide.plan import AlarmKind, Inputs, Plan
+from controller.decide.snapshot import State
+from controller.domain.site import Site
 from tests.sim.floor import draw_floor
-from tests.sim.swarm import KINDS, Swarm, draw_swarm
+from tests.sim.process import checked
+from tests.sim.swarm import KINDS, SILENCES, Swarm, draw_swarm
+from tests.sim.world import World
 
 CALM_S = 6000.0
 
@@ -25,3 +30,17 @@ def test_seeds_mix_all_faults_where_none_were_asked_for() -> None:
 
     assert set().union(*mixes) == set(KINDS)
     assert len({frozenset(mix) for mix in mixes}) == len(mixes)
+
+
+def test_zones_and_queues_fall_silent_and_are_heard_again() -> None:
+    silent: list[set[AlarmKind]] = []
+
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        state, plan = checked(site, state, inputs)
+        silent.append({alarm.kind for alarm in plan.alarms} & {AlarmKind.COOLING, AlarmKind.QUEUE_SILENT})
+        return state, plan
+
+    World(7, 1600.0, 24, exactly=SILENCES, decide=decide).run()
+
+    assert set().union(*silent) == {AlarmKind.COOLING, AlarmKind.QUEUE_SILENT}
+    assert silent[-1] == set()

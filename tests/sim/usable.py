@@ -87,8 +87,7 @@ class Usable:
         return max(0, int(room_w / max(group.max_w - group.min_w for group in gpus)))
 
     def _is_fixed(self, machine: Miner | Gpu) -> bool:
-        zone = None if machine.zone is None else self._plant.zones[machine.zone]
-        uncooled = zone is not None and not zone.fans_proven
+        uncooled = machine.zone is not None and not self._possible.is_cooled(machine.zone)
         return uncooled or bool(self._possible.held_by(machine.id, within_s=LOOKED_S))
 
     def _gpu_w(self, gpu: Gpu) -> float:
