@@ -320,7 +320,7 @@ def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> Devi
     if sample is None or not after.seen:
         # Where there is no voltage, silence is what is to be expected.
         return after._replace(worst=ZERO) if fleet.isolated[row] else after
-    share = thermal.device_derate(spec, sample.value, before.derate)
+    share = thermal.device_derate(spec, sample.value, before.derate, inputs.now_s - after.since_s)
     warned = thermal.warned(spec, sample.value)
     if share == before.derate and warned == before.warned:
         return after

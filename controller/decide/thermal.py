@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from controller.decide.arrays import Floats, Ints
@@ -14,6 +16,9 @@ HYSTERESIS_C = 3.0
 MARGIN_DERATE_C = 8.0
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
 ZONE_STALE_AFTER_S = 60.0
+COOLS_S = 600.0
+"""A machine that was told to sleep for its heat, and tells no temperature there, is taken to be as hot for so
+long: one without a lower point would be stopped and started all day."""
 
 
 def derate(value_c: float, start_c: float, trip_c: float, before: float) -> float:
@@ -22,10 +27,10 @@ def derate(value_c: float, start_c: float, trip_c: float, before: float) -> floa
     return share if share >= before else min(before, _share(value_c + HYSTERESIS_C, start_c, trip_c))
 
 
-def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
+def device_derate(spec: DeviceSpec, reading: Reading, before: float, slept_s: float = math.inf) -> float:
     """The most that any of its temperatures asks for, and its margin to slowdown where the device tells it.
 
-    One that works and tells none of them is as hot as it was; asleep, many tell none and are cool.
+    One that tells none of them is as hot as it was; asleep, where many tell none, until `slept_s` is long.
     """
     shares = [
         derate(value_c, limits.derate_c, limits.trip_c, before) for value_c, limits in heat(spec, reading)
@@ -37,7 +42,7 @@ def device_derate(spec: DeviceSpec, reading: Reading, before: float) -> float:
     if before == 0.0:
         return before
     asleep = spec.floor.rate == 0 and reading.draw <= spec.floor.power + spec.floor.power
-    return 0.0 if asleep else before
+    return 0.0 if asleep and slept_s > COOLS_S else before
 
 
 def heat(spec: DeviceSpec, reading: Reading) -> list[tuple[float, ThermalLimits]]:

@@ -108,7 +108,9 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
     to be, and was long enough for all that is to be learned of it."""
     told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
-    return told_all and state.idle_s is None and state.stuck is None and not shown.lags(spec, state)
+    if not told_all or (state.derate > 0.0 and state.point == spec.floor):  # asleep it cools
+        return False
+    return state.idle_s is None and state.stuck is None and not shown.lags(spec, state)
 
 
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:

@@ -20,7 +20,8 @@ from controller.decide.thermal import (
 from controller.domain.devices import Cooling, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Zone
-from tests.decide.builders import NOW_S, gpu, miner, reading, zone_reading
+from tests.decide.builders import FULL, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
+from tests.decide.world import World, awake
 
 HALL = Zone(id="hall", derate_c=30.0, trip_c=40.0)
 HOT = ThermalLimits(derate_c=80.0, trip_c=90.0)
@@ -60,6 +61,28 @@ def test_a_device_without_thermal_limits_is_not_derated() -> None:
 
 def test_a_hot_device_that_does_not_tell_its_temperature_once_keeps_its_derate() -> None:
     assert device_derate(miner(thermal=HOT), reading(), 0.7) == 0.7
+
+
+@pytest.mark.parametrize(("slept_s", "share"), [(600.0, 0.7), (600.1, 0.0)])
+def test_a_machine_that_was_hot_and_tells_no_temperature_asleep_cools_for_ten_minutes(
+    slept_s: float, share: float
+) -> None:
+    assert device_derate(miner(thermal=HOT), reading(draw_w=30), 0.7, slept_s) == share
+
+
+def test_a_machine_of_one_working_point_that_gets_too_hot_for_it_is_not_started_all_day() -> None:
+    """It would be at 83 C, derates from 78 C and trips at 88 C; asleep it tells no temperature."""
+    limits = ThermalLimits(derate_c=78.0, trip_c=88.0)
+    spec = miner(points=(SLEEP, FULL), thermal=limits, dwell_s=60.0, starts_per_hour=20)
+    world, chip_c = World(site(), [awake(spec)]), 50.0
+    machine = world.machines["m"]
+    for _ in range(3_600):
+        chip_c += (30.0 + 53.0 * machine.watts(world.now_s) / FULL.power.watts - chip_c) / 150.0
+        machine.hottest_c = chip_c if machine.at == FULL else None
+        world.tick()
+
+    starts = sum(told.point == FULL for plan in world.plans for told in plan.commands)
+    assert 1 < starts <= 5
 
 
 @pytest.mark.parametrize(("draw_w", "share"), [(45, 0.0), (60, 0.0), (61, 1.0)])
