@@ -114,7 +114,8 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
 
 
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
-    return state.heard(sample.value.draw, sample.value.quality, sample.at_s)
+    """A reading that comes late does not make what came before it older."""
+    return state.heard(sample.value.draw, sample.value.quality, max(sample.at_s, state.at_s))
 
 
 def commanded(

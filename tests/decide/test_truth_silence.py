@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.decide.device import DeviceState
 from controller.decide.plan import Truth
+from controller.domain.devices import OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner
 from tests.decide.observing import see, told
@@ -33,6 +34,14 @@ def test_of_a_device_first_heard_of_by_a_reading_that_is_too_old_nothing_is_know
     spec = miner(boots_s=30.0)
 
     assert see(DeviceState(), at_point(spec, SLEEP), spec=spec, heard_s=NOW_S - 16).worst == Power(3_700)
+
+
+def test_a_device_whose_points_changed_was_not_heard_earlier_for_an_older_reading_that_came_late() -> None:
+    gone = OperatingPoint(name="gone", power=Power(2_000), rate=80.0)
+
+    state = see(device(gone), at_point(miner(), LOW), heard_s=NOW_S - 16)
+
+    assert (state.point, state.at_s) == (LOW, device(gone).at_s)
 
 
 def test_a_device_is_not_silent_for_an_older_reading_that_came_late() -> None:
