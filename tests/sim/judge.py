@@ -30,7 +30,6 @@ NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 A limit that cannot be kept is no leave to draw what one likes."""
 HOT_MEMORY_S = 240.0
 """A machine that could not be moved for a moment of so long before it tripped is nobody's fault."""
-RAMP_WINDOWS_S = (10, 60)
 RAMP_SLACK_S = 15.0
 """Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
 
@@ -209,42 +208,37 @@ def _more_than(watts: float) -> float:
 
 
 class Ramp:
-    """P3 at one node, in one direction: the watts that orders have moved below it, over windows of time.
+    """P3 at one node, in one direction: the watts that orders have moved below it, however long they took.
 
-    A window may move its length times the limit, the same for orders that were on their way, and one machine.
-    What machines do by themselves (a boot, a pool that returns, a job that ends) is nobody's ramp.
+    It fills like a bucket: the limit's watts with every second, up to those of orders that were on their way
+    and of one machine. What machines do by themselves (a boot, a pool that returns, a job that ends) is
+    nobody's ramp.
     """
 
     def __init__(self, floor: Floor, plant: Plant, limit: RampLimit) -> None:
         self.node = limit.node
         self._per_s_w = limit.per_s_w
         self._sign = -1.0 if limit.down else 1.0
-        self._largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
+        largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
+        self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
         self._machines = [
             machine
             for machine in (*plant.miners.values(), *plant.gpus.values())
             if limit.node in _way_up(floor.site, machine.node)
         ]
         self._before_w = {machine.id: machine.watts for machine in self._machines}
-        self._own_w = 0.0
-        self._past: deque[float] = deque(maxlen=max(RAMP_WINDOWS_S) + 1)
 
     def second(self, orders: Collection[str]) -> float:
-        """By how many watts the limit was passed in the worst window that ends now."""
-        before_w = self._before_w
+        """By how many watts the limit is passed now."""
+        before_w, moved_w = self._before_w, 0.0
         for machine in self._machines:
             watts = machine.watts
             if watts != before_w[machine.id]:
                 if machine.id in orders:
-                    self._own_w += self._sign * (watts - before_w[machine.id])
+                    moved_w += self._sign * (watts - before_w[machine.id])
                 before_w[machine.id] = watts
-        self._past.append(self._own_w)
-        over_w = 0.0
-        for window_s in RAMP_WINDOWS_S:
-            if len(self._past) > window_s:
-                allowed_w = self._per_s_w * (window_s + RAMP_SLACK_S) + self._largest_w
-                over_w = max(over_w, self._own_w - self._past[-1 - window_s] - allowed_w)
-        return over_w
+        self._room_w = min(self._most_w, self._room_w + self._per_s_w - moved_w)
+        return max(0.0, -self._room_w)
 
 
 @dataclass(frozen=True, slots=True)

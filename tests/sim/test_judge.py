@@ -14,7 +14,7 @@ from controller.decide.step import step
 from controller.domain.devices import Quality, Reading
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.jobs import JobAction
-from controller.domain.power import NO_LIMIT, ZERO, Power
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from controller.domain.site import Site
 from simulators.physics.miner import MinerState
 from tests.sim.careless import careless
@@ -90,6 +90,19 @@ def test_a_controller_that_knows_no_ramp_limit_breaks_it() -> None:
         return checked(unbound, state, inputs)
 
     assert "ramp" in kinds(play(SEED, 600.0, devices=24, only=(), decide=decide))
+
+
+def test_a_controller_that_rises_at_four_times_its_ramp_breaks_it() -> None:
+    """What was on its way, and one machine, are no small part of so small a site."""
+
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        ramp = site.root.ramp_up_per_s
+        assert isinstance(ramp, Limit)
+        root = replace(site.root, ramp_up_per_s=Limit(Power(4 * ramp.power.watts)))
+        return step(replace(site, nodes=(root, *site.nodes[1:])), state, inputs)
+
+    assert "ramp" in kinds(play(SEED, 600.0, devices=24, only=(), decide=decide))
+    assert not kinds(play(SEED, 600.0, devices=24, only=()))
 
 
 def test_a_controller_that_believes_the_last_reading_of_the_silent_passes_its_limits() -> None:
