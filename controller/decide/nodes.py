@@ -77,8 +77,8 @@ class Seen(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
-    seen of late. The meter is `doubted` while it shows what cannot be. `moved_w` is what was unexplained when
-    it last showed something new, `standing` what it shows since then.
+    seen of late. The meter is `doubted` while it shows what cannot be, for `doubted_s` by now. `moved_w` is
+    what was unexplained when it last showed something new, `standing` what it shows since then.
     """
 
     unexplained_w: float = 0.0
@@ -87,6 +87,13 @@ class NodeMemory:
     recent: tuple[Seen, ...] = ()
     standing: Standing | None = None
     doubted: bool = False
+    doubted_s: float = 0.0
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it is doubted for so long that all below it were read since: a job that ends shows at the
+        meter first."""
+        return self.doubted and self.doubted_s > MEMORY_S
 
 
 def fresh(
@@ -196,6 +203,7 @@ def _watched(
         recent=recent,
         standing=standing,
         doubted=doubted,
+        doubted_s=known.doubted_s + sample.at_s - known.at_s if doubted and known.doubted else 0.0,
     )
 
 

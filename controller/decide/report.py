@@ -165,12 +165,12 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
 
 
 def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
-    yield from _node_alarms(site, made)
+    yield from _node_alarms(site, inputs, made)
     yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made.after)
 
 
-def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
+def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     lacking_w = _lacking_w(made)
     for at in np.flatnonzero(lacking_w > 0).tolist():
         detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
@@ -180,9 +180,7 @@ def _node_alarms(site: Site, made: Decision) -> Iterator[Alarm]:
             continue
         metered = made.after.metered[node.id]
         if metered is None:
-            doubted = made.after.memory[node.id].doubted
-            detail = f"shows what cannot be at {node.id}" if doubted else f"no fresh reading of {node.id}"
-            if doubted or not made.after.tree.isolated[at]:  # a meter without voltage is silent
+            if detail := _meter_trouble(site, inputs, made, at):
                 yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
             continue
         owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
@@ -207,6 +205,18 @@ def _lacking_w(made: Decision) -> Ints:
     lacking_w = -made.chosen.allocation.room_w
     lacking_w[0] -= made.limits.usable_w[0] - made.limits.aim_w
     return lacking_w
+
+
+def _meter_trouble(site: Site, inputs: Inputs, made: Decision, at: int) -> str:
+    """What is wrong with a meter that cannot be gone by; nothing, where none is expected to show anything, or
+    what it shows may be true of what was not read again yet."""
+    node, known = site.nodes[at].id, made.after.memory[site.nodes[at].id]
+    is_fresh = inputs.now_s - known.at_s <= site.policy.meter_stale_after_s
+    if known.contradicts:
+        return f"shows what cannot be at {node}"
+    if made.after.tree.isolated[at] or (known.doubted and is_fresh):
+        return ""
+    return f"no fresh reading of {node}"
 
 
 def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:

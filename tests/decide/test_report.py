@@ -282,4 +282,20 @@ def test_a_meter_is_not_doubted_for_what_an_estimate_claims_of_a_machine_that_st
 
     plan = decide(here, state, inputs(miner(), readings=[claims], metered_w={"m": 900}))[1]
 
-    assert (AlarmKind.METER_STALE in kinds(plan)) is doubted
+    assert (plan.nodes[0].metered is None) is doubted
+
+
+def test_a_meter_that_shows_the_end_of_a_job_first_is_not_gone_by_and_is_no_alarm() -> None:
+    """Until the GPU was read again it seems to show what cannot be. What goes on showing that is an alarm."""
+    here, board = site(limit_w=5_000, meter="m"), gpu("g", dwell_s=0.0)
+    state, plans = State(), []
+    for tick, metered_w in enumerate([700] * 5 + [70] * 20):
+        now_s = NOW_S + tick
+        draws = reading("g", 690, setting_w=700)
+        said = inputs(board, now_s=now_s, readings=[draws], metered_w={"m": metered_w})
+        state, plan = decide(here, state, said)
+        plans.append((plan.nodes[0].metered is None, AlarmKind.METER_STALE in kinds(plan)))
+
+    assert plans[4] == (False, False)
+    assert plans[5:20] == [(True, False)] * 15
+    assert plans[24] == (True, True)
