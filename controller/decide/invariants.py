@@ -96,7 +96,7 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
 def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
     """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that, or
     where it was while it cannot have restarted yet."""
-    stale, grants, seen = CODE[Truth.STALE], plan.grants, _seen(plan)
+    stale, grants, seen = CODE[Truth.STALE], plan.grants, SEEN[plan.grants.truth]
     for row in np.flatnonzero(seen & (grants.age_s > fleet.stale_after_s)).tolist():
         yield f"I3: {fleet.specs[row].id} was last heard {grants.age_s[row]:.1f} s ago and counts as seen"
     for row in np.flatnonzero(~seen & ~fleet.isolated & (grants.power_w < fleet.ceiling_w)).tolist():
@@ -110,17 +110,11 @@ def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iter
             yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"
 
 
-def _seen(plan: Plan) -> Flags:
-    truths = plan.grants.truth
-    seen: Flags = (truths != CODE[Truth.STALE]) & (truths != CODE[Truth.UNREACHABLE])
-    return seen
-
-
 def _counts_what_is_told_and_drawn(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
     """I4: nobody is told two things; whoever is told something counts for that at worst, and for what it was
     seen to draw."""
     grants, told = plan.grants, set[str]()
-    for row in np.flatnonzero(_seen(plan) & (grants.worst_w < grants.draw_w)).tolist():
+    for row in np.flatnonzero(SEEN[plan.grants.truth] & (grants.worst_w < grants.draw_w)).tolist():
         name = fleet.specs[row].id
         yield f"I4: {name} draws {grants.draw_w[row]} W and counts {grants.worst_w[row]} W at worst"
     for command in plan.commands:
@@ -136,7 +130,7 @@ def _counts_what_is_told_and_drawn(fleet: Fleet, after: State, plan: Plan) -> It
 def _sums_hold_their_grants(tree: Tree, fleet: Fleet, plan: Plan) -> Iterator[str]:
     """I1: no node says less than what is granted to those below it that are seen, nor less than they may
     draw. (What is silent below a meter counts by that.)"""
-    grants, nodes, seen = plan.grants, plan.nodes, _seen(plan)
+    grants, nodes, seen = plan.grants, plan.nodes, SEEN[plan.grants.truth]
     seen_w = load(tree, fleet.node, np.where(seen, grants.power_w, 0))
     for at in np.flatnonzero(nodes.granted_w < seen_w).tolist():
         yield f"I1: {tree.ids[at]} grants {nodes.granted_w[at]} W in all, and {seen_w[at]} W to what is seen"

@@ -93,7 +93,7 @@ class NodeMemory:
     def contradicts(self) -> bool:
         """Whether it is doubted for so long that all below it were read since: a job that ends shows at the
         meter first."""
-        return self.doubted and self.doubted_s > MEMORY_S
+        return self.doubted_s > MEMORY_S
 
 
 def fresh(

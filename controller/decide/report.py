@@ -245,8 +245,7 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         detail = f"answers and draws {after.devices[name].draw}, below a node declared isolated"
         yield Alarm(kind=AlarmKind.ENERGISED, subject=name, detail=detail)
     if after.network_suspect(site.policy.network_fault_share):
-        expected = np.count_nonzero(~after.fleet.isolated)
-        detail = f"{after.silent} of {expected} devices are silent; nothing is raised"
+        detail = f"{after.silent} of {after.expected} devices are silent; nothing is raised"
         yield Alarm(kind=AlarmKind.NETWORK_FAULT, subject=site.name, detail=detail)
 
 

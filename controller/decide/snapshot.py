@@ -141,9 +141,14 @@ class Snapshot:
         """How many devices are silent that should not be."""
         return int(np.count_nonzero(~self.columns.seen & ~self.fleet.isolated))
 
+    @property
+    def expected(self) -> int:
+        """How many devices should answer."""
+        return int(np.count_nonzero(~self.fleet.isolated))
+
     def network_suspect(self, share: float) -> bool:
         """Whether so many devices fell silent at once that the network may be the cause; one never is."""
-        return self.fell_silent > max(1.0, share * np.count_nonzero(~self.fleet.isolated))
+        return self.fell_silent > max(1.0, share * self.expected)
 
     def spec(self, name: str) -> DeviceSpec:
         return self.fleet.specs[self.fleet.row[name]]

@@ -32,7 +32,6 @@ from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, link_since
 from controller.domain.devices import SetPoint
-from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
@@ -247,7 +246,7 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
     """Nothing is raised when so many devices are silent that the network is suspect, nor after a start until
     the grid operator is heard, or its link counts as lost: the contract's limit may hold already."""
-    unheard = inputs.link is Link.LOST and state.up_s(inputs.now_s) < site.policy.start_grace_s
+    unheard = link_since(inputs.link, state.up_s(inputs.now_s), site.policy) is not inputs.link
     return pace_now(
         site,
         state.ramps,
