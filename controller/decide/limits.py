@@ -121,11 +121,12 @@ def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: 
     cap = target if follows else tightest(root.limit, limit)
     bound_w = rated.copy()
     bound_w[0] = _watts(tightest(root.limit, limit))
-    falls_per_s = site.falls_per_s() if grid.nodes else {}
+    falls_per_s = site.falls_per_s(grid.nodes)
     for at, node in enumerate(site.nodes if grid.nodes else ()):
-        here, owed = grid.nodes.get(node.id, NO_LIMIT), grid.owed_at_nodes.get(node.id, NO_LIMIT)
-        here = _ramped(at, falls_per_s[node.id], here, owed, moment)
-        bound_w[at] = min(bound_w[at], max(_watts(here), spared_w.get(at, 0)))
+        if node.id in grid.nodes:
+            owed = grid.owed_at_nodes.get(node.id, NO_LIMIT)
+            here = _ramped(at, falls_per_s[node.id], grid.nodes[node.id], owed, moment)
+            bound_w[at] = min(bound_w[at], max(_watts(here), spared_w.get(at, 0)))
     usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
     goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])

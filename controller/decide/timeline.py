@@ -181,7 +181,7 @@ def _on_the_ramp(per_s: Bound, ahead_s: float) -> Power:
 def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
     meant = {event.node for event in events} - {"", site.root.id}
-    falls_per_s = site.falls_per_s() if meant else {}
+    falls_per_s = site.falls_per_s(meant)
     for node in sorted(meant):
         here = [event for event in events if event.node == node]
         if limits := list(_limits(here, utc_s, site.policy, falls_per_s[node])):
@@ -193,7 +193,7 @@ def _firm(events: list[GridEvent], utc_s: float, site: Site, fallback: list[Cand
     """What each place is limited to without what is asked of it by best effort, where that is asked."""
     found: dict[str, Bound] = {}
     asked = {event.node or site.root.id for event in events if event.best_effort}
-    must, falls_per_s = _must(events), site.falls_per_s() if asked else {}
+    must, falls_per_s = _must(events), site.falls_per_s(asked)
     for node in sorted(asked):
         here = [one for one in must if (one.node or site.root.id) == node]
         limits = _limits(here, utc_s, site.policy, falls_per_s[node])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -135,10 +135,14 @@ class Site:
     def root(self) -> Node:
         return self.nodes[0]
 
-    def falls_per_s(self) -> dict[str, Bound]:
-        """How fast the load of each node may be lowered, which lowers that of all nodes above it as well."""
+    def falls_per_s(self, names: Collection[str]) -> dict[str, Bound]:
+        """How fast the load of these nodes may be lowered, which lowers that of all nodes above as well."""
+        places = {node.id: node for node in self.nodes} if names else {}
         found: dict[str, Bound] = {}
-        for node in self.nodes:
-            above = found[node.parent] if node.parent is not None else NO_LIMIT
-            found[node.id] = tightest(above, node.ramp_down_per_s)
+        for name in names:
+            found[name] = NO_LIMIT
+            above: str | None = name
+            while above is not None:
+                found[name] = tightest(found[name], places[above].ramp_down_per_s)
+                above = places[above].parent
         return found
