@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from controller.decide.plan import Alarm, AlarmKind, Inputs, PriceNow
 from controller.decide.timeline import GridNow
@@ -36,29 +37,18 @@ def prices_now(
 
 def _now(ladder: Ladder, series: Mapping[str, Series], utc_s: float, awaited: Collection[str]) -> PriceNow:
     passed: list[str] = []
-    waits = False
+    waits, value, source, age_s = False, ladder.constant, CONSTANT, None
     for rung in ladder.rungs:
         quote = series.get(rung.source, NO_SERIES).at(utc_s)
         if quote is not None and utc_s - quote.from_utc_s <= rung.stale_after_s:
-            return PriceNow(
-                key=ladder.key,
-                value=quote.value,
-                source=rung.source,
-                age_s=utc_s - quote.from_utc_s,
-                passed=tuple(passed),
-                awaited=waits,
-            )
+            value, source, age_s = quote.value, rung.source, utc_s - quote.from_utc_s
+            break
         if rung.source in awaited:
             waits = True
         else:
             passed.append(_why_passed(rung, None if quote is None else utc_s - quote.from_utc_s))
     return PriceNow(
-        key=ladder.key,
-        value=ladder.constant,
-        source=CONSTANT,
-        age_s=None,
-        passed=tuple(passed),
-        awaited=waits,
+        key=ladder.key, value=value, source=source, age_s=age_s, passed=tuple(passed), awaited=waits
     )
 
 
@@ -95,22 +85,21 @@ def alarms(now: Sequence[PriceNow]) -> Iterator[Alarm]:
 
 def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     """How points are valued in this plan: with the prices in force, and what the grid makes of them."""
-    meets_target = isinstance(grid.target, Limit)
-    usd_per_kwh = energy_usd_per_kwh(
+    energy = partial(
+        energy_usd_per_kwh,
         inputs.prices,
         event_usd_per_kwh=grid.usd_per_kwh,
-        meets_target=meets_target,
-        reduction_paid=grid.limits_load,
+        meets_target=isinstance(grid.target, Limit),
     )
+    usd_per_kwh = energy(reduction_paid=grid.limits_load)
     horizon_s = site.policy.switch_horizon_s
-    is_paid = grid.limits_load and not meets_target
     return Valuation(
         prices=inputs.prices,
         usd_per_kwh=usd_per_kwh,
         horizon_s=horizon_s,
         shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
         spares_work=bool(grid.firm),
-        forgone_usd_per_kwh=inputs.prices.usd_per_kwh_reduced if is_paid else 0.0,
+        forgone_usd_per_kwh=usd_per_kwh - energy(),
     )
 
 
