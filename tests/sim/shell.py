@@ -305,6 +305,7 @@ class Shell:
         on its way, and its answers reach nobody."""
         self.stop()
         self.heard = Heard()
+        self.told.update(self._hidden())
         self._lanes = {spec.id: Lane(self, spec) for spec in self._specs}
         for at, lane in enumerate(self._lanes.values()):
             lane.start(SPREAD_S * at / len(self._lanes))
@@ -315,6 +316,18 @@ class Shell:
             lane.stop()
         self._lanes = {}
         self._process += 1
+
+    def _hidden(self) -> dict[str, Told]:
+        """Where a machine's readings stand still, what it shows is all that a new process can know of the
+        orders of the one before."""
+        now_s, hidden = self.clock.now_s, {}
+        for name in self.told:
+            machine = self.plant.miners.get(name)
+            if machine is not None and machine.faults.frozen_reads:
+                report = machine.report(now_s)
+                shown_w = SLEEP_W if report.asleep else round(report.setting_w)
+                hidden[name] = Told(now_s, shown_w, shown_w)
+        return hidden
 
     def post(self, command: SetPoint) -> None:
         self._lanes[command.device].post(command)

@@ -340,6 +340,17 @@ def test_what_a_liar_takes_is_unforeseen_while_its_reading_stands_still_where_it
     assert [unforeseen_at(second) for second in range(looked_s + 1)][-1] is unforeseen
 
 
+def test_a_new_process_cannot_know_of_an_order_that_its_machine_does_not_show() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    (still, miner), (other, _), *_ = sorted(world.plant.miners.items())
+    world.plant.set_fault(still, "frozen_reads", True)
+    shown_w = round(miner.report(0.0).setting_w)
+    told = Told(-100.0, shown_w + 1000, shown_w + 1000)
+    world.shell.told = {still: told, other: told}
+    world.shell.start()
+    assert world.shell.told == {still: Told(0.0, shown_w, shown_w), other: told}
+
+
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
     world = World(ANTMINER_SEED, 60.0, devices=24, only=())
     plant, possible = world.plant, Possible(world.floor, world.plant, world.shell)
