@@ -199,8 +199,8 @@ def ask_of(interval: EventInterval) -> Ask:
 
 
 def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
-    """From its receipt until the next version, the cancellation, or now. One that came too late never was.
-    One that a snapshot left out and a later one lists again comes back as it was."""
+    """From its receipt until the next version, the cancellation, or now. One that came too late never was,
+    but ends the one before. One that a snapshot left out and a later one lists again comes back as it was."""
     newest: GridEvent | None = None
     event: GridEvent | None = None
     since_utc_s = -math.inf
@@ -209,7 +209,7 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
         match row.status:
             case EventStatus.RECEIVED:
                 following = newest
-            case EventStatus.CANCELLED:
+            case EventStatus.CANCELLED | EventStatus.EXPIRED:
                 following = None
             case _ if row.status == AMENDED and event is not None:
                 following = newest

@@ -318,6 +318,22 @@ async def test_a_cancellation_ends_what_is_judged_and_the_history_tells_it(tmp_p
     assert [row.status for row in found.course.history] == ["RECEIVED", "SUPERSEDED", "CANCELLED"]
 
 
+async def test_an_update_that_ends_an_event_a_moment_ago_ends_what_is_judged(tmp_path: Path) -> None:
+    shorter = accepted("dr-7", version_utc_s=2.0)
+    ended = replace(shorter.event.intervals[0], end_utc_s=START_UTC_S + 119)
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 180)
+        await site.hears(replace(shorter, event=replace(shorter.event, intervals=(ended,))))
+        site.draws([90.0] * 300)
+
+    found = evidence_of(site)
+
+    assert [row.status for row in found.course.history] == ["RECEIVED", "SUPERSEDED", "EXPIRED"]
+    assert found.course.span.length_s == 120.0
+    assert found.summary.counts[Compliance.NOT_COMPLIANT] == 0
+
+
 async def test_days_with_events_of_operators_are_no_like_days_and_the_sites_own_rules_disturb_none(
     tmp_path: Path,
 ) -> None:

@@ -132,6 +132,21 @@ def test_an_event_that_came_when_it_was_over_asked_for_nothing() -> None:
     assert found.span.length_s == 0
 
 
+def test_an_update_whose_time_is_over_when_it_comes_ends_the_event() -> None:
+    first = received(0, event((100, 200, limit(600)), version_utc_s=1))
+    shorter = event((100, 149, limit(600)), version_utc_s=2)
+
+    found = course(
+        first,
+        Told(utc_s=150, status=EventStatus.SUPERSEDED, version_utc_s=1),
+        Told(utc_s=150, status=EventStatus.EXPIRED, version_utc_s=2, event=shorter),
+        now_utc_s=1000,
+    )
+
+    assert [p.span for p in found.phases] == [Span(100, 150)]
+    assert (found.ending, found.ended_utc_s) == (Ending.EXPIRED, 150)
+
+
 def test_an_event_that_was_refused_has_an_ending_and_no_phases() -> None:
     refused = Told(utc_s=5, status=EventStatus.REJECTED, why="NO_UNITS intervals.0")
 
