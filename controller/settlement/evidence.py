@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
@@ -44,13 +44,14 @@ NOT_CHECKED = Audit(verdict="not_checked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """`share_compliant` is of the intervals that were judged and have no excuse; None where there are none.
-    Energies are sums over the intervals in which they are known."""
+    Energies are sums over the intervals in which they are known, means are over the same time."""
 
     counts: Mapping[Compliance, int]
     excused: int
     judged: int
     share_compliant: float | None
-    used_kwh: float
+    used_kwh: float | None
+    mean_w: float | None
     reduced_kwh: float | None
     mean_reduction_w: float | None
     peak_w: float | None
@@ -91,10 +92,10 @@ def summary_of(intervals: tuple[Judged, ...]) -> Summary:
     counts = Counter(item.compliance for item in intervals)
     judged = [item for item in fair if item.compliance not in (Compliance.RAMPING, Compliance.NOT_JUDGED)]
     kept = sum(item.compliance is Compliance.COMPLIANT for item in judged)
-    used = [kwh for item in intervals if (kwh := item.measure.used_kwh) is not None]
-    reduced = [(kwh, item.span.length_s) for item in intervals if (kwh := item.reduced_kwh) is not None]
-    reduced_kwh = math.fsum(kwh for kwh, _ in reduced) if reduced else None
-    reduced_s = math.fsum(length_s for _, length_s in reduced)
+    used_kwh, mean_w = _sum_and_mean([(item.measure.used_kwh, item.span.length_s) for item in intervals])
+    reduced_kwh, mean_reduction_w = _sum_and_mean(
+        [(item.reduced_kwh, item.span.length_s) for item in intervals]
+    )
     length_s = math.fsum(item.span.length_s for item in intervals)
     measured_s = math.fsum(item.measure.measured_s for item in intervals)
     qualities = {item.quality for item in intervals}
@@ -104,14 +105,24 @@ def summary_of(intervals: tuple[Judged, ...]) -> Summary:
         excused=len(intervals) - len(fair),
         judged=len(judged),
         share_compliant=kept / len(judged) if judged else None,
-        used_kwh=math.fsum(used),
+        used_kwh=used_kwh,
+        mean_w=mean_w,
         reduced_kwh=reduced_kwh,
-        mean_reduction_w=None if reduced_kwh is None else reduced_kwh * 3.6e6 / reduced_s,
+        mean_reduction_w=mean_reduction_w,
         peak_w=max(peaks) if peaks else None,
         unmeasured_s=max(length_s - measured_s, 0.0),
         length_s=length_s,
         quality=_worst(qualities),
     )
+
+
+def _sum_and_mean(energies: Sequence[tuple[float | None, float]]) -> tuple[float | None, float | None]:
+    """Kilowatt-hours and mean watts of those of which the energy is known; None where it is of none."""
+    known = [(kwh, length_s) for kwh, length_s in energies if kwh is not None]
+    if not known:
+        return None, None
+    sum_kwh = math.fsum(kwh for kwh, _ in known)
+    return sum_kwh, sum_kwh * 3.6e6 / math.fsum(length_s for _, length_s in known)
 
 
 def _worst(qualities: set[Quality]) -> Quality:

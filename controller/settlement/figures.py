@@ -34,6 +34,10 @@ def kw(watts: float | None) -> str:
     return UNKNOWN if watts is None else f"{watts / 1000:,.1f} kW"
 
 
+def kwh(energy_kwh: float | None) -> str:
+    return UNKNOWN if energy_kwh is None else f"{energy_kwh:,.3f} kWh"
+
+
 def kw_of(value: Power | Bound | None) -> str:
     """For a column of numbers: empty where there is none."""
     power = value.power if isinstance(value, Limit) else value
@@ -53,11 +57,11 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _relative(evidence)
     yield from infeasible(course.history, evidence.zone)
     yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
-    yield "peak, mean demand", f"{kw(told.peak_w)}, {_mean(told)}"
-    yield "energy used", f"{told.used_kwh:,.3f} kWh{_gap(told)}"
+    yield "peak, mean demand", f"{kw(told.peak_w)}, {kw(told.mean_w)}"
+    yield "energy used", f"{kwh(told.used_kwh)}{_gap(told)}"
     yield "baseline", _baseline(evidence)
     if told.reduced_kwh is not None:
-        yield "energy delivered", f"{told.reduced_kwh:,.3f} kWh, {kw(told.mean_reduction_w)} on the mean"
+        yield "energy delivered", f"{kwh(told.reduced_kwh)}, {kw(told.mean_reduction_w)} on the mean"
     else:
         yield "energy delivered", UNKNOWN
     yield from _dynamics(evidence.dynamics, evidence)
@@ -120,11 +124,6 @@ def shares(share_compliant: float | None, judged: int, excused: int, counts: Map
     share = "none was judged" if share_compliant is None else f"{share_compliant:.1%}"
     kept = round((share_compliant or 0.0) * judged)
     return f"{share} ({kept} of {judged} judged; {', '.join(parts)})" if parts else share
-
-
-def _mean(told: Summary) -> str:
-    measured_s = told.length_s - told.unmeasured_s
-    return kw(told.used_kwh * 3.6e6 / measured_s) if measured_s > 0 and told.used_kwh else UNKNOWN
 
 
 def _gap(told: Summary) -> str:

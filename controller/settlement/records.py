@@ -156,7 +156,7 @@ def _summary(evidence: Evidence) -> dict[str, Any]:
         "length_s": round(told.length_s, 3),
         "unmeasured_s": round(told.unmeasured_s, 3),
         "quality": told.quality.value,
-        "used_kwh": round(told.used_kwh, 6),
+        "used_kwh": rounded(told.used_kwh, 6),
         "reduced_kwh": rounded(told.reduced_kwh, 6),
         "mean_reduction_kw": kilowatts(told.mean_reduction_w),
         "peak_kw": kilowatts(told.peak_w),

@@ -27,7 +27,7 @@ class StreamSummary:
     rms_error_w: float | None
     worst_w: float | None
     asked_kwh: float
-    used_kwh: float
+    used_kwh: float | None
     asked_s: float
     measured_s: float
     silent_s: float
@@ -78,6 +78,7 @@ def summary_of(intervals: Sequence[Followed], asked: Sequence[Asked], span: Span
     counts = Counter(item.compliance for item in intervals)
     judged_s = math.fsum(item.judged_s for item in intervals)
     known = [item for item in intervals if item.judged_s > 0]
+    used = [item.used_kwh for item in intervals if item.used_kwh is not None]
     worst = [item.worst_w for item in known if item.worst_w is not None]
     asked_s = math.fsum(item.asked_s for item in intervals)
     measured_s = math.fsum(item.measured_s for item in intervals)
@@ -91,7 +92,7 @@ def summary_of(intervals: Sequence[Followed], asked: Sequence[Asked], span: Span
         rms_error_w=math.sqrt(math.fsum(item.squares for item in known) / judged_s) if judged_s else None,
         worst_w=max(worst, key=abs, default=None),
         asked_kwh=math.fsum(item.asked_kwh for item in intervals),
-        used_kwh=math.fsum(item.used_kwh for item in intervals if item.used_kwh is not None),
+        used_kwh=math.fsum(used) if used else None,
         asked_s=asked_s,
         measured_s=measured_s,
         silent_s=max(span.length_s - asked_s, 0.0),

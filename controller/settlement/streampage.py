@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.settlement import plot
-from controller.settlement.figures import UNKNOWN, Figure, infeasible, kw, local, number, shares, verified
+from controller.settlement.figures import (
+    UNKNOWN,
+    Figure,
+    infeasible,
+    kw,
+    kwh,
+    local,
+    number,
+    shares,
+    verified,
+)
 from controller.settlement.page import MOST_NOTES, fitting, template
 from controller.settlement.regulation import Score
 from controller.settlement.scored import NoScore
@@ -41,7 +51,7 @@ def _lines(evidence: StreamEvidence) -> Iterator[tuple[str, str]]:
     yield "drawn too much", f"{kw(told.bias_w)} on the mean; {kw(told.worst_w)} at worst"
     gap_s = told.asked_s - told.measured_s
     gap = f" ({gap_s:,.1f} s not measured)" if gap_s >= 1 else ""
-    yield "energy", f"{told.used_kwh:,.3f} kWh used{gap}, {told.asked_kwh:,.3f} kWh asked for"
+    yield "energy", f"{kwh(told.used_kwh)} used{gap}, {kwh(told.asked_kwh)} asked for"
     yield from _score(evidence)
     yield "data quality", told.quality.value
     yield "journal", verified(evidence.audit)

@@ -86,7 +86,7 @@ def _summary(evidence: StreamEvidence) -> dict[str, Any]:
         "rms_error_kw": kilowatts(told.rms_error_w),
         "worst_error_kw": kilowatts(told.worst_w),
         "asked_kwh": round(told.asked_kwh, 6),
-        "used_kwh": round(told.used_kwh, 6),
+        "used_kwh": rounded(told.used_kwh, 6),
     }
 
 

@@ -9,9 +9,11 @@ import pytest
 from controller.domain.grid import RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.settlement.evidence import Evidence
+from controller.settlement.figures import figures_of
 from controller.settlement.metering import Quality, Span
 from controller.settlement.methods import Lack, NoBaseline
 from controller.settlement.performance import Compliance, Excuse, PerformanceError, Rule, Terms
+from controller.settlement.records import record_of
 from tests.settlement.builders import (
     START_UTC_S,
     course,
@@ -95,6 +97,35 @@ def test_what_was_not_measured_is_unknown_and_not_compliant() -> None:
     assert found.summary.unmeasured_s == 60
 
 
+def told_of(found: Evidence, name: str) -> str:
+    return next(figure.value for figure in figures_of(found) if figure.name == name)
+
+
+def test_the_mean_demand_is_that_of_the_energy_over_its_own_time() -> None:
+    nine_tenths = [50.0] * 54 + [None] * 6
+    half = [90.0] * 30 + [None] * 30
+    told = course(
+        received(START_UTC_S - 60, event((START_UTC_S, START_UTC_S + 120, limit(60)))),
+        now_utc_s=START_UTC_S + 9000,
+    )
+
+    found = evidence(told, seconds(START_UTC_S, nine_tenths + half))
+
+    assert told_of(found, "peak, mean demand") == "90.0 kW, 50.0 kW"
+
+
+def test_a_site_that_drew_nothing_has_a_mean_of_nothing() -> None:
+    assert told_of(of(limit(60), 0.0), "peak, mean demand") == "0.0 kW, 0.0 kW"
+
+
+def test_the_energy_of_an_event_that_was_not_measured_is_not_known() -> None:
+    found = of(limit(60), None, None)
+
+    assert found.summary.used_kwh is None
+    assert told_of(found, "energy used") == "not known (120.0 s not measured)"
+    assert record_of(found)["summary"]["used_kwh"] is None
+
+
 @pytest.mark.parametrize(
     ("kw", "verdict"), [(105.0, COMPLIANT), (95.0, COMPLIANT), (105.1, NOT_COMPLIANT), (94.9, NOT_COMPLIANT)]
 )
@@ -163,7 +194,7 @@ def test_without_a_baseline_no_reduction_is_told() -> None:
 
     assert (found.intervals[0].baseline, found.intervals[0].reduction_w) == (None, None)
     assert (found.summary.reduced_kwh, found.summary.mean_reduction_w) == (None, None)
-    assert found.summary.used_kwh > 0
+    assert found.summary.used_kwh is not None
 
 
 def test_more_drawn_than_the_baseline_is_a_negative_reduction() -> None:

@@ -159,6 +159,15 @@ def test_what_was_not_measured_is_unknown_and_not_compliant() -> None:
     assert found.summary.share_compliant == pytest.approx(2 / 3)
 
 
+def test_the_energy_of_a_stream_that_was_not_measured_is_not_known() -> None:
+    found = evidence(points((100, 120)), seconds(T, [None] * 120), 120)
+
+    figures = {figure.name: figure.value for figure in stream_figures(found)}
+    assert found.summary.used_kwh is None
+    assert figures["energy"].startswith("not known used (120.0 s not measured), 3.333 kWh asked for")
+    assert json.loads(stream_json(found))["summary"]["used_kwh"] is None
+
+
 def test_readings_that_reach_over_a_change_of_set_point_count_on_both_sides() -> None:
     meter = held([(T, 90_000), (T + 20, 90_000), (T + 40, 90_000)], most_s=20.0)
 
