@@ -145,13 +145,20 @@ def _same_day(method: SameDay, history: History) -> Baseline | NoBaseline:
 
 def _match_day(method: MatchDay, history: History) -> Baseline | NoBaseline:
     """B_k = mean over D of L_d,k; D are the days with the least sum of |L_d,h - L_h| over the hours h without
-    the event (PJM Manual 11 as told by rtowww.com/23098). That sum is our reading of "most similar"."""
+    an event (PJM Manual 11 as told by rtowww.com/23098). That sum is our reading of "most similar"."""
     calendar, event = history.calendar, history.event
     whole = calendar.span_of(history.day)
     if history.now_utc_s < whole.end_utc_s:
         return _lack(method, Lack.NOT_OVER, f"it needs the whole day {history.day}")
-    around = Span(event.start_utc_s - method.skip_s, event.end_utc_s + method.skip_s)
-    quiet = [interval for interval in calendar.intervals_of(history.day) if not interval.overlaps(around)]
+    reaches = [
+        Span(one.start_utc_s - method.skip_s, one.end_utc_s + method.skip_s)
+        for one in (event, *history.others)
+    ]
+    quiet = [
+        interval
+        for interval in calendar.intervals_of(history.day)
+        if not any(interval.overlaps(reach) for reach in reaches)
+    ]
     today = [(interval, load) for interval in quiet if (load := history.load_w(interval)) is not None]
     if not today or len(today) < MATCHED_SHARE * len(quiet):
         return _lack(

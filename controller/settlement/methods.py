@@ -76,8 +76,8 @@ class SameDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchDay:
-    """The mean of the `take` like days that are nearest to the day of the event in the hours without the
-    event, `skip_s` left out on both sides of it."""
+    """The mean of the `take` like days that are nearest to the day of the event in the hours without an
+    event, `skip_s` left out on both sides of each."""
 
     name: str = "pjm-match-day"
     take: int = 3

@@ -289,6 +289,21 @@ def test_match_day_takes_the_three_days_that_are_nearest_without_the_event_and_a
     assert kw(MatchDay(), past) == 20.0
 
 
+def test_match_day_does_not_match_the_hours_of_another_event_of_the_day() -> None:
+    """Without them the days of 130 kW are the nearest; with them those that stood still in the morning."""
+    still = set(BEFORE[3:6])
+
+    def load(moment: datetime) -> float:
+        day, is_morning = moment.date(), 8 <= moment.hour < 10
+        if day == WEDNESDAY:
+            return 20.0 if is_morning or 16 <= moment.hour < 18 else 130.0
+        return (20.0 if is_morning else 125.0) if day in still else 130.0
+
+    past = history(load, EVENT, others=[EVENT, span("2026-11-18 08:00", "2026-11-18 10:00")])
+
+    assert kw(MatchDay(), past) == 130.0
+
+
 def test_match_day_waits_for_the_end_of_the_day() -> None:
     past = history(by_day({}), EVENT, now_utc_s=at("2026-11-18 23:59"))
 
