@@ -9,9 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from controller.decide.plan import Alarm, AlarmKind
 from controller.domain.grid import EventStatus
-from controller.domain.power import NO_LIMIT, Power
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
@@ -79,7 +81,15 @@ def evidence_of(
         return gather(history, question)
 
 
-def stream_of(site: Site, stream: str, length_s: float) -> StreamEvidence:
+def stream_of(
+    site: Site,
+    stream: str,
+    length_s: float,
+    *,
+    deadline_s: float = 0.0,
+    silent: Bound = NO_LIMIT,
+    now_utc_s: float = START_UTC_S + 86_400,
+) -> StreamEvidence:
     question = StreamQuestion(
         stream=stream,
         span=Span(START_UTC_S, START_UTC_S + length_s),
@@ -87,10 +97,10 @@ def stream_of(site: Site, stream: str, length_s: float) -> StreamEvidence:
         meter_holds_s=5.0,
         terms=Terms(interval_s=60),
         calendar=Calendar(zone=CHICAGO, interval_s=60),
-        deadline_s=0.0,
+        deadline_s=deadline_s,
         base=None,
-        silent=NO_LIMIT,
-        now_utc_s=START_UTC_S + 86_400,
+        silent=silent,
+        now_utc_s=now_utc_s,
         site="container-7",
         zone_name="America/Chicago",
         program="0.1.0",
@@ -250,6 +260,56 @@ async def test_base_points_that_an_event_outranks_are_not_counted(tmp_path: Path
         ("", Compliance.COMPLIANT),
         ("outranked", Compliance.NOT_COMPLIANT),
     ]
+
+
+async def test_a_span_that_begins_in_the_middle_of_a_set_point_gives_no_new_time_to_reach_it(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S - 90) as site:
+        await site.streams(base_point(80, START_UTC_S - 90, valid_s=600), operator="iso")
+        site.draws([100.0] * 210)
+
+    found = stream_of(site, "iso:base-point", 120, deadline_s=120.0)
+
+    assert [(item.compliance, item.due_s) for item in found.intervals] == [
+        (Compliance.NOT_COMPLIANT, 30.0),
+        (Compliance.NOT_COMPLIANT, 60.0),
+    ]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("is_event", [False, True])
+async def test_a_span_that_ends_before_a_set_point_is_due_does_not_judge_it(
+    tmp_path: Path, is_event: bool
+) -> None:
+    """A base point of 120 s and an event of 40 s, each asked for ten seconds before the end of the span."""
+    async with living(tmp_path) as site:
+        if is_event:
+            await site.hears(set_point("bp", 80, START_UTC_S + 50, version_utc_s=1.0), operator="iso")
+        site.draws([100.0] * 110)
+        if not is_event:
+            await site.streams(base_point(80, site.now_utc_s, valid_s=600), operator="iso")
+        site.draws([100.0] * 60)
+
+    stream = "iso:bp" if is_event else "iso:base-point"
+    found = stream_of(site, stream, 60, deadline_s=120.0)
+    running = stream_of(site, stream, 60, deadline_s=120.0, now_utc_s=START_UTC_S + 60)
+
+    assert [item.compliance for item in found.intervals] == [Compliance.RAMPING]
+    assert running.intervals == found.intervals
+
+
+async def test_a_silence_that_began_before_the_span_counts_from_its_own_beginning(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S - 60) as site:
+        await site.streams(base_point(80, START_UTC_S - 60), operator="iso")
+        site.draws([100.0] * 120)
+        await site.streams(base_point(80, site.now_utc_s), operator="iso")
+        site.draws([100.0] * 60)
+
+    found = stream_of(site, "iso:base-point", 120, deadline_s=60.0, silent=Limit(Power.kw(70)))
+
+    assert found.silence is not None
+    assert (found.silence.due_s, found.silence.over_s) == (50.0, 50.0)  # from 10 s after the span begins
 
 
 async def test_a_relative_set_point_on_top_of_base_points_is_settled_against_them(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ other. It reads through `history` alone and never writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from controller.domain.grid import EventStatus
 from controller.domain.power import Bound, Limit, Power
@@ -58,14 +58,19 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     `HistoryError` if the journal cannot be read."""
     span = Span(question.span.start_utc_s, min(question.span.end_utc_s, question.now_utc_s))
     rows = history.event(question.stream)
-    points = [(held, point.target) for held, point in points_in_force(history, question.stream, span)]
-    course = None if points or not rows else _course(history, question, rows)
-    deadline_s = question.deadline_s if course is None else _deadline_s(course)
-    if course is not None:
-        points = list(_set_points(course, span))
-    if not points:
+    deadline_s = question.deadline_s
+    around = _around(span, deadline_s)
+    points = [(held, point.target) for held, point in points_in_force(history, question.stream, around)]
+    course = None
+    if rows and not points:
+        deadline_s = _deadline_s(rows)
+        around = _around(span, deadline_s)
+        course = _course(history, question, rows, around.end_utc_s)
+        points = list(_set_points(course, around))
+    beyond = tuple(due(points, deadline_s))
+    asked = tuple(_inside(beyond, span))
+    if not asked:
         raise CourseError(f"{question.stream}: no set-point in that time")
-    asked = tuple(due(points, deadline_s))
     _check(asked, span)
     node = question.node if course is None or not course.node else course.node
     since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s)
@@ -94,23 +99,37 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
         ),
         regulation=regulation_of(asked, meter, span, base=question.base),
         meter=meter,
-        silence=_silence(history, question, asked, meter, span) if course is None else None,
+        silence=_silence(history, question, beyond, meter, span) if course is None else None,
         told=tuple(told(row) for row in rows if row.status in TOLD and _is_in(row, span)),
         audit=audit,
-        notes=(*_notes(asked, deadline_s), *losses(history, span)),
+        notes=(*_notes(beyond, deadline_s), *losses(history, span)),
     )
 
 
+def _around(span: Span, deadline_s: float) -> Span:
+    """Whether a set-point held for its deadline, and since when, does not hang on the span that is asked for:
+    so much more of the time on both sides says it. Of what is to come it is as it was scheduled."""
+    return Span(span.start_utc_s - deadline_s, span.end_utc_s + deadline_s)
+
+
+def _inside(asked: Iterable[Asked], span: Span) -> Iterator[Asked]:
+    for one in asked:
+        if (inside := one.span.clipped(span)) is not None:
+            yield replace(one, span=inside)
+
+
 def _silence(
-    history: History, question: StreamQuestion, asked: Sequence[Asked], meter: Metering, span: Span
+    history: History, question: StreamQuestion, beyond: Sequence[Asked], meter: Metering, span: Span
 ) -> Silence | None:
-    """Before the first set-point of all there is nothing that could have ended."""
+    """Before the first set-point of all there is nothing that could have ended. A silence may have begun
+    before the span."""
     if not isinstance(question.silent, Limit):
         return None
     first_utc_s = min(
         (row.first_utc_s for row in history.streams() if row.id == question.stream), default=0.0
     )
-    since = Span(max(span.start_utc_s, first_utc_s), span.end_utc_s)
+    since = Span(max(span.start_utc_s - question.deadline_s, first_utc_s), span.end_utc_s)
+    asked = tuple(_inside(beyond, since))
     return silence_of(asked, meter, since, question.silent.power, question.deadline_s)
 
 
@@ -127,13 +146,15 @@ def _overruled(
     yield from overruled(history, name, ranked, question.now_utc_s, question.stream_priorities)
 
 
-def _course(history: History, question: StreamQuestion, rows: Sequence[EventRow]) -> Course:
+def _course(
+    history: History, question: StreamQuestion, rows: Sequence[EventRow], until_utc_s: float
+) -> Course:
     return grounded_course(
         history,
         question.stream,
         rows[0].operator,
         [told(row) for row in rows],
-        now_utc_s=question.now_utc_s,
+        now_utc_s=until_utc_s,
         stream_priorities=question.stream_priorities,
     )
 
@@ -145,10 +166,10 @@ def _set_points(course: Course, span: Span) -> Iterator[tuple[Span, Power]]:
             yield inside, phase.ask.target
 
 
-def _deadline_s(course: Course) -> float:
+def _deadline_s(rows: Sequence[EventRow]) -> float:
     """The last one that it had."""
-    events = [row.event for row in course.history if row.event is not None]
-    return events[-1].ramp_deadline_s if events else 0.0
+    versions = [row.version for row in rows if row.version is not None]
+    return versions[-1].ramp_deadline_s if versions else 0.0
 
 
 def _check(asked: Sequence[Asked], span: Span) -> None:
