@@ -173,10 +173,12 @@ class ModbusSensor:
         point: Point,
         readings: dict[str, MeterReading | ZoneReading],
     ) -> MeterReading | ZoneReading:
-        """What `point` says. How warm a zone is stands in `readings` already, should its proof not come."""
+        """What `point` says. A power, and how warm a zone is, stand in `readings` already, should the
+        frequency or the proof not come."""
         match point:
             case PowerPoint():
                 words = await _registers(client, point)
+                readings[point.name] = power_reading(point, words)
                 return power_reading(point, words, await _frequency(client, point))
             case SunSpecPoint():
                 return await self._sunspec(client, point)

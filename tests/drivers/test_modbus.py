@@ -488,3 +488,22 @@ async def test_a_frequency_that_is_refused_takes_nothing_from_the_power() -> Non
         [reading] = await sensor(port, point).read()
 
     assert reading == MeterReading(meter="m1", power=Power(5000))
+
+
+@pytest.mark.socket
+async def test_a_frequency_that_a_silent_unit_has_takes_nothing_from_the_power() -> None:
+    never = asyncio.Event()
+
+    async def hang(*_: object) -> ExcCodes | None:
+        await never.wait()
+        return None
+
+    point = power_point(frequency={"unit": 3, "address": 9, "type": "uint16", "scale": 0.01})
+    async with modbus_server(device(1, {0: [5000]}), device(3, {9: [5985]}, action=hang)) as port:
+        meter = sensor(port, point)
+        readings = [await meter.read(), await meter.read()]
+        await meter.close()
+        never.set()
+        await asyncio.sleep(0.05)
+
+    assert readings == 2 * [(MeterReading(meter="m1", power=Power(5000)),)]
