@@ -13,6 +13,7 @@ from hashlib import md5
 from typing import Any
 from urllib.request import parse_http_list, parse_keqv_list
 
+from drivers.asic.adapter import RefusedError
 from drivers.asic.http1 import Page, whole_page
 from drivers.asic.wire import Line
 from drivers.base import DriverError
@@ -63,7 +64,7 @@ class DigestClient:
                 return _content(path, page)
             self._take(parse_challenge(page.challenge))
         self.forget()
-        raise DriverError(f"{path}: user {self._username!r} or its password is not accepted")
+        raise RefusedError(f"{path}: user {self._username!r} or its password is not accepted", UNAUTHORIZED)
 
     def _take(self, challenge: dict[str, str]) -> None:
         self._challenge = challenge

@@ -43,6 +43,9 @@ from tests.drivers.asic_site import (
 
 pytestmark = pytest.mark.socket
 
+BARE = ("luxos", "avalon")
+"""They ask for no password."""
+
 
 # -- reading --------------------------------------------------------------------------------------------
 
@@ -415,6 +418,20 @@ async def test_the_configured_password_is_used(site: Site, family: Family) -> No
     driver = site.driver(family, password="hall-7")
 
     assert await order(driver, "sleep") == Acknowledged()
+
+
+ASKS_FOR_IT = {name: it for name, it in WITH_PASSWORD.items() if name in NATIVE and name not in BARE}
+
+
+@pytest.mark.parametrize("family", ASKS_FOR_IT.values(), ids=ASKS_FOR_IT)
+@on_site
+async def test_a_machine_with_another_password_refuses(site: Site, family: Family) -> None:
+    driver = site.driver(family, password="not-this-one")
+
+    outcome = await driver.apply(SetPoint(device=driver.spec.id, point=driver.spec.floor))
+
+    assert isinstance(outcome, Refused)
+    assert site.truth(family).watts > 3000
 
 
 @on_site
