@@ -25,6 +25,7 @@ from controller.domain.devices import (
     SetPoint,
 )
 from controller.domain.power import ZERO, Limit, Power
+from drivers.asic.adapter import RefusedError
 from drivers.base import Driver, DriverError
 
 LOOK_S = 30.0
@@ -123,13 +124,17 @@ class OutletDriver:
         return self._metered(reading, outlet)
 
     async def _read_unfed(self, outlet: OutletState, began_s: float) -> Reading:
-        """Its outlet is off. A machine that answers all the same is not fed by it, or not by it alone."""
+        """Its outlet is off. A machine that answers all the same, if only with a no, is not fed by it, or not
+        by it alone."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._ask_from_s:
             return _dark(self._machine.spec, outlet)
         try:
             async with asyncio.timeout_at(began_s + READ_SHARE * self._read_s):
                 reading = await self._machine.read()
+        except RefusedError:
+            self._feed.answered_unfed(None, outlet, loop.time())
+            raise
         except (TimeoutError, DriverError) as error:
             if self._feed.stays_elsewhere():
                 raise DriverError(f"its outlet is off and does not feed it: {error!r}") from error
@@ -213,7 +218,7 @@ class Feed:
     def elsewhere(self) -> bool:
         return self._first_s is not None
 
-    def answered_unfed(self, reading: Reading, outlet: OutletState, now_s: float) -> None:
+    def answered_unfed(self, reading: Reading | None, outlet: OutletState, now_s: float) -> None:
         self._first_s = now_s if self._first_s is None else self._first_s
         self._last_s = now_s
         self._warn(reading, outlet)
@@ -244,7 +249,7 @@ class Feed:
         if outlet.asked_s - self._apart_s >= APART_S:
             self._warn(reading, outlet)
 
-    def _warn(self, reading: Reading, outlet: OutletState) -> None:
+    def _warn(self, reading: Reading | None, outlet: OutletState) -> None:
         if not self._warned:
             log.warning(
                 "outlet_does_not_feed",
@@ -252,7 +257,7 @@ class Feed:
                 outlet=self._outlet,
                 relay=outlet.relay.value,
                 outlet_w=None if outlet.power is None else outlet.power.watts,
-                device_w=reading.draw.watts,
+                device_w=None if reading is None else reading.draw.watts,
             )
         self._warned = True
 

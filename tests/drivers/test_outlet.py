@@ -27,6 +27,7 @@ from controller.domain.devices import (
 )
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from drivers import registry
+from drivers.asic.adapter import RefusedError
 from drivers.base import DriverError
 from drivers.outlet import OutletDriver, OutletState, Relay
 from simulators.plant import Plant
@@ -55,6 +56,7 @@ class Machine:
         self.says = Reading(device="m", draw=Power(2_900), quality=Quality.ESTIMATED, rate=105.0)
         self.powered = True
         self.reachable = True
+        self.refuses = False
         self.hangs = False
         self.asked = 0
         self.told: list[str] = []
@@ -66,6 +68,8 @@ class Machine:
             await asyncio.Event().wait()
         if not (self.powered and self.reachable):
             raise DriverError("no route to host")
+        if self.refuses:
+            raise RefusedError("the password is not accepted")
         return self.says
 
     async def apply(self, command: SetPoint) -> Outcome:
@@ -463,6 +467,17 @@ async def test_a_machine_that_goes_on_without_its_outlet_counts_as_what_it_says(
     assert said == [machine.says] * 3
     assert [one["event"] for one in logs] == ["outlet_switched", "outlet_does_not_feed"]
     assert logs[1] == WARNED | {"relay": "off", "outlet_w": None if carried is None else 0}
+
+
+async def test_a_machine_that_refuses_to_be_read_without_its_outlet_is_silent_and_not_off() -> None:
+    driver, _, machine = miswired()
+    machine.refuses = True
+    await driver.apply(CUT)
+
+    with capture_logs() as logs, pytest.raises(DriverError, match="password"):
+        await driver.read()
+
+    assert logs == [WARNED | {"relay": "off", "device_w": None}]
 
 
 async def test_a_machine_that_goes_on_without_its_outlet_is_told_by_words_and_has_no_outlet() -> None:
