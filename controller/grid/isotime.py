@@ -18,6 +18,8 @@ OPEN_END_YEARS = 100
 
 _DAY_S = 86_400.0
 _OPEN_END_S = OPEN_END_YEARS * 365 * _DAY_S
+_LAST_UTC_S = 253_402_300_799.999
+"""The end of the year 9999, the last that is written. By its offset, or rounded, a stamp may lie beyond."""
 
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
@@ -87,7 +89,7 @@ def duration_s(key: str, text: str) -> float:
 
 def stamp(utc_s: float) -> str:
     """RFC 3339 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(round(utc_s, 3), tz=UTC)
+    moment = datetime.fromtimestamp(min(round(utc_s, 3), _LAST_UTC_S), tz=UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

@@ -540,6 +540,16 @@ def test_the_status_tells_targets_load_and_compliance() -> None:
     assert feed(letters[-1], "main-b")["targets"] == []
 
 
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-06:00"])
+def test_a_target_until_the_end_of_all_years_is_told_back(end: str) -> None:
+    told = Told()
+    told.command(command(target(12.0) | {"interval": {"end_time": end}}), 0)
+
+    [item] = feed(told.tick(0, 18.0, 12.0)[-1])["targets"]
+
+    assert item["interval"]["end_time"].startswith("9999-12-31T23:59:59.")
+
+
 def test_messages_are_cloud_events_with_the_fields_of_the_schema() -> None:
     [letter] = Told().tick(0, 18.0)
 
