@@ -227,6 +227,14 @@ def test_a_line_that_cannot_be_meant_refuses_the_calendar(tmp_path: Path, line: 
         PeakCalendar(path).read()
 
 
+def test_a_file_that_a_power_cut_left_full_of_zeros_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "peaks.csv"
+    path.write_bytes(bytes(200_000))
+
+    with pytest.raises(CalendarError, match=r"peaks\.csv: .*field"):
+        PeakCalendar(path).read()
+
+
 async def test_peak_hours_of_the_calendar_become_events(tmp_path: Path) -> None:
     path = tmp_path / "peaks.csv"
     path.write_text("start,end,probability\n2026-11-23T17:10:00Z,2026-11-23T18:00:00Z,0.5\n")

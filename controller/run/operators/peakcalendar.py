@@ -42,7 +42,7 @@ class PeakCalendar:
                 self._seen = seen
         except (OSError, UnicodeDecodeError) as error:
             raise CalendarError(f"{self._path}: {error}") from None
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise CalendarError(f"{self._path}: {error}") from None
         return self._hours
 
