@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.cli.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
 from controller.decide.plan import Inputs, Sample
@@ -22,6 +23,7 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, 
 from controller.domain.power import Power
 from controller.domain.site import Prices
 from controller.grid.site import SiteReport
+from controller.run.operators import ownrules
 from controller.run.operators.control import Control, ControlError
 from controller.run.operators.gridside import LinkedGrid
 from controller.run.operators.ownrules import OwnRules, price_now
@@ -233,6 +235,28 @@ def test_a_file_that_a_power_cut_left_full_of_zeros_is_refused(tmp_path: Path) -
 
     with pytest.raises(CalendarError, match=r"peaks\.csv: .*field"):
         PeakCalendar(path).read()
+
+
+async def test_a_calendar_that_does_not_answer_keeps_no_site_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownrules, "CALENDAR_TIMEOUT_S", 0.05)
+    path = tmp_path / "peaks.csv"
+    os.mkfifo(path)
+    peaks = {"calendar": path, "probability": 0.3, "limit_kw": 60}
+    site = Site(Disk(), peaks=peaks, **RULES)
+    try:
+        with capture_logs() as logs:
+            async with asyncio.timeout(2):
+                async with running(site):
+                    assert await site.tick(0, priced(0.2)) == ["own:price/dear"]
+    finally:
+        with path.open("r+b", buffering=0) as answering:
+            answering.write(b"start,end,probability\n")
+
+    assert [log["why"] for log in logs if log["event"] == "peak_calendar_refused"] == [
+        f"{path}: no answer within 0.05 s"
+    ]
 
 
 async def test_peak_hours_of_the_calendar_become_events(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from controller.run.operators.triggerconfig import TriggersTable
 NAME = "own"
 STORED_WITHIN_S = 4.0
 CALENDAR_PERIOD_S = 30.0
+CALENDAR_TIMEOUT_S = 5.0
 SETTLE_PERIOD_S = 1.0
 
 
@@ -47,6 +48,7 @@ class OwnRules:
         self._frequencies = table.frequency_rules()
         self._peaks = table.peak_rule()
         self._calendar = PeakCalendar(table.peaks.calendar) if table.peaks is not None else None
+        self._reading: asyncio.Future[tuple[PeakHour, ...]] | None = None
         self._hours: tuple[PeakHour, ...] = ()
         self._standings: dict[tuple[str, str], Standing] = {}
         self._measured_now: Measured = UNMEASURED
@@ -158,9 +160,16 @@ class OwnRules:
             await self._read_calendar(calendar)
 
     async def _read_calendar(self, calendar: PeakCalendar) -> None:
-        """A file that cannot be used leaves the last good one in force."""
+        """A file that cannot be used leaves the last good one in force. A disk that does not answer is waited
+        for in one thread only."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(None, calendar.read)
+        done, _ = await asyncio.wait([self._reading], timeout=CALENDAR_TIMEOUT_S)
         try:
-            self._hours = await asyncio.to_thread(calendar.read)
+            if not done:
+                raise CalendarError(f"{calendar.path}: no answer within {CALENDAR_TIMEOUT_S:g} s")
+            read, self._reading = self._reading, None
+            self._hours = read.result()
         except CalendarError as error:
             if str(error) != calendar.trouble:
                 calendar.trouble = str(error)

@@ -24,26 +24,26 @@ class PeakCalendar:
     """`trouble` is what was last wrong with it, for whoever logs it once."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.trouble = ""
-        self._path = path
         self._seen: tuple[int, int] | None = None
         self._hours: tuple[PeakHour, ...] = ()
 
     def read(self) -> tuple[PeakHour, ...]:
         """Every hour of the file. Blocks; `CalendarError` if any line of it cannot be meant."""
         try:
-            status = self._path.stat()
+            status = self.path.stat()
             if status.st_size > MAX_BYTES:
-                raise CalendarError(f"{self._path}: {status.st_size} bytes, at most {MAX_BYTES}")
+                raise CalendarError(f"{self.path}: {status.st_size} bytes, at most {MAX_BYTES}")
             seen = status.st_mtime_ns, status.st_size
             if seen != self._seen:
-                text = self._path.read_text(encoding="utf-8")
+                text = self.path.read_text(encoding="utf-8")
                 self._hours = parse(text)
                 self._seen = seen
         except (OSError, UnicodeDecodeError) as error:
-            raise CalendarError(f"{self._path}: {error}") from None
+            raise CalendarError(f"{self.path}: {error}") from None
         except (ValueError, csv.Error) as error:
-            raise CalendarError(f"{self._path}: {error}") from None
+            raise CalendarError(f"{self.path}: {error}") from None
         return self._hours
 
 
