@@ -23,6 +23,8 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, 
 from controller.domain.power import Power
 from controller.domain.site import Prices
 from controller.grid.site import SiteReport
+from controller.grid.triggers import Cut
+from controller.run.journal.store import StoreError
 from controller.run.operators import ownrules
 from controller.run.operators.control import Control, ControlError
 from controller.run.operators.gridside import LinkedGrid
@@ -30,6 +32,7 @@ from controller.run.operators.ownrules import OwnRules, price_now
 from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
 from controller.run.operators.triggerconfig import TriggersTable
 from tests.run.disks import Disk
+from tests.virtualtime import in_virtual_time
 
 NOW_S = 1_795_453_200.0
 LIMIT = (LimitSignal(Power.kw(60)),)
@@ -385,6 +388,24 @@ async def test_a_disk_that_is_full_is_no_yes(short: Path) -> None:
         answer = await ask(path, {"do": "curtail", "kw": 60})
 
     assert "journal" in answer["refused"]
+
+
+@in_virtual_time
+async def test_the_last_of_three_words_counts_also_where_none_of_them_could_be_stored() -> None:
+    disk = Disk()
+    disk.trouble = "disk full"
+    async with running(Site(disk)) as site:
+        for said in (
+            site.rules.curtail(Cut(limit=Power.kw(60)), math.inf, "uid 1"),
+            site.rules.end("uid 1"),
+            site.rules.curtail(Cut(limit=Power.kw(40)), math.inf, "uid 1"),
+        ):
+            with pytest.raises(StoreError, match="as soon as that is possible"):
+                await said
+        disk.trouble = ""
+        await asyncio.sleep(2)
+
+        assert [event.intervals[0].signals for event in site.rules.events] == [(LimitSignal(Power.kw(40)),)]
 
 
 @pytest.mark.socket

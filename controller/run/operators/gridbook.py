@@ -130,8 +130,9 @@ class GridBook:
         self.ledger = Ledger(entries=MappingProxyType(entries), mark=mark)
 
     def put(self, key: Hashable, pending: Pending) -> None:
-        """Queue a change; one that waits under the same key is replaced. When too many wait the oldest
-        message goes: the operator's next snapshot repeats it."""
+        """Queue a change, as the last; one that waits under the same key is replaced. When too many wait the
+        oldest message goes: the operator's next snapshot repeats it."""
+        self._queue.pop(key, None)
         self._queue[key] = pending
         if len(self._queue) > MAX_QUEUED:
             messages = (key for key in self._queue if isinstance(key, _MESSAGES))
