@@ -106,7 +106,10 @@ class Standing:
 
 
 def judged(rule: Threshold, before: Standing, value: float | None, now_utc_s: float) -> Standing:
-    """One look later. An unknown value changes nothing: it neither trips nor clears."""
+    """One look later. An unknown value changes nothing: it neither trips nor clears. What tripped later than
+    now did so before our clock was set back."""
+    if before.tripped_utc_s is not None:
+        before = replace(before, tripped_utc_s=min(before.tripped_utc_s, now_utc_s))
     if value is None:
         return replace(before, turning_utc_s=None)
     is_tripped = before.tripped_utc_s is not None
@@ -197,7 +200,7 @@ def follow_rules(
     ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED, *, wanted: Sequence[GridEvent]
 ) -> tuple[Ledger, Verdict]:
     """Make the ledger hold the events in `wanted` and no other that a rule once made. People's own events
-    are left alone."""
+    are left alone, but go on where our clock was set back."""
     return _receive_all(ledger, differences(ledger, wanted, now_utc_s), now_utc_s, measured)
 
 
@@ -213,9 +216,22 @@ def differences(ledger: Ledger, wanted: Sequence[GridEvent], now_utc_s: float) -
             event = replace(event, version_utc_s=version_utc_s)
             results.append(Accepted(event=event, stamp=stamp(version_utc_s)))
     for event in events(ledger, now_utc_s):
-        if event.source != Source.MANUAL and event.id not in by_id:
+        if event.source == Source.MANUAL:
+            results += _begun(ledger, event, now_utc_s)
+        elif event.id not in by_id:
             results.append(_cancelled(ledger, event.id, now_utc_s))
     return results
+
+
+def _begun(ledger: Ledger, event: GridEvent, now_utc_s: float) -> list[Accepted]:
+    """What people asked for held from that moment: one that begins later than now does so by a clock that
+    was set back since."""
+    if event.start_utc_s <= now_utc_s:
+        return []
+    version_utc_s = _after(ledger, event.id, now_utc_s)
+    pieces = tuple(replace(piece, start_utc_s=now_utc_s) for piece in event.intervals)
+    event = replace(event, version_utc_s=version_utc_s, intervals=pieces)
+    return [Accepted(event=event, stamp=stamp(version_utc_s))]
 
 
 def _receive_all(

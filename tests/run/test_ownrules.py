@@ -408,6 +408,20 @@ async def test_the_last_of_three_words_counts_also_where_none_of_them_could_be_s
         assert [event.intervals[0].signals for event in site.rules.events] == [(LimitSignal(Power.kw(40)),)]
 
 
+@pytest.mark.parametrize("back_s", [3600.0, 0.5])
+async def test_a_clock_that_is_set_back_ends_no_curtailment(back_s: float) -> None:
+    async with running(Site(Disk(), **RULES)) as site:
+        await site.rules.curtail(Cut(limit=Power.kw(80)), math.inf, "uid 1")
+        await site.tick(0, hz=59.8)
+
+        await site.tick(-back_s, hz=59.8)
+
+        assert [(event.id, event.start_utc_s <= site.now()) for event in site.rules.events] == [
+            ("own:frequency/under", True),
+            ("own:manual", True),
+        ]
+
+
 @pytest.mark.socket
 async def test_only_owner_and_group_may_open_the_socket(short: Path) -> None:
     path = short / "control.sock"
