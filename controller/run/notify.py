@@ -31,9 +31,10 @@ class Notifier:
         if not self.address:
             return
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(message.encode(), address)
-            except OSError:
-                # The manager is busy, gone, or speaks otherwise. It will see the missing watchdog itself.
-                return
+        except OSError:
+            # The manager is busy, gone, or speaks otherwise, or we have no file descriptor left. It will see
+            # the missing watchdog itself.
+            return

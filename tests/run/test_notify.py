@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -102,3 +104,13 @@ def test_an_address_that_nobody_answers_on_ends_nothing(directory: Path, state: 
     Notifier(address).tick("all is well")
 
     stream.close()
+
+
+def test_a_process_without_a_free_file_descriptor_says_nothing_and_goes_on(manager: socket.socket) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open("rb") as last:  # it has the lowest free number: all below are taken
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), hard))
+        try:
+            Notifier(manager.getsockname()).tick("all is well")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
