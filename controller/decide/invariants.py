@@ -16,7 +16,7 @@ from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import Ground, State, ground_of
 from controller.decide.step import Draft
-from controller.decide.timeline import grid_now, link_since
+from controller.decide.timeline import grid_now, lost_operators
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import SetPoint
 from controller.domain.site import Site
@@ -168,8 +168,8 @@ def _within_limits(
     I4: wherever something is raised, the worst case of everything still fits.
     """
     site, tree = ground.site, ground.tree
-    link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
-    grid = grid_now(after.before.told(inputs.events), inputs.utc_s, link, site)
+    lost = lost_operators(inputs.links, before.up_s(inputs.now_s), site.policy)
+    grid = grid_now(after.before.told(inputs.events), inputs.utc_s, lost, site)
     usable_w = limits_now(site, ground.rated_w, grid, before.moment(inputs)).usable_w
     raised = np.zeros(len(tree.ids), dtype=np.int64)
     for name in plan.raised:

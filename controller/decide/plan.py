@@ -151,7 +151,8 @@ class Inputs:
     """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
 
     `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last.
-    `prices` is what points are valued with; `prices_now` says where each of them is from.
+    `prices` is what points are valued with; `prices_now` says where each of them is from. `links` has the
+    operators whose commands count, by name.
     """
 
     now_s: float
@@ -164,9 +165,15 @@ class Inputs:
     queues: tuple[QueueReading, ...] = ()
     silent_queues: tuple[str, ...] = ()
     events: tuple[GridEvent, ...] = ()
-    link: Link = Link.NONE
+    links: Mapping[str, Link] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
     prices_now: tuple[PriceNow, ...] = ()
+
+    @property
+    def link(self) -> Link:
+        """Lost as soon as one operator's is: what that one may want now is not known."""
+        states = self.links.values()
+        return next((state for state in (Link.LOST, Link.UP) if state in states), Link.NONE)
 
     @property
     def unheard_queues(self) -> frozenset[str]:

@@ -252,8 +252,9 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
 def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
     for zone in sorted(after.uncooled_zones):
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
-    if inputs.link is Link.LOST:
-        detail = "no heartbeat, or no snapshot of events since it came back"
+    if lost := sorted(name for name, link in inputs.links.items() if link is Link.LOST):
+        whose = f" of {', '.join(lost)}" if any(lost) else ""
+        detail = f"no heartbeat{whose}, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
     for queue in inputs.silent_queues:
         known = "not known" if queue in inputs.unheard_queues else "as it said last"

@@ -30,8 +30,9 @@ from controller.decide.profit import Verdicts
 from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
-from controller.decide.timeline import GridNow, grid_now, link_since
+from controller.decide.timeline import GridNow, grid_now, lost_operators
 from controller.domain.devices import SetPoint
+from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
@@ -78,9 +79,9 @@ def step(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
 
 def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     """The first half of a step: up to what may be sent before the rest is known."""
-    link = link_since(inputs.link, state.up_s(inputs.now_s), site.policy)
+    lost = lost_operators(inputs.links, state.up_s(inputs.now_s), site.policy)
     before = relative.begun(state.before, inputs.events, inputs.utc_s, inputs.now_s)
-    grid = grid_now(before.told(inputs.events), inputs.utc_s, link, site)
+    grid = grid_now(before.told(inputs.events), inputs.utc_s, lost, site)
     seen = look(site, state, inputs)
     aim = _aim(site, state, inputs, grid, seen)
     state = _readiness(site, state, inputs, seen, aim.limits)
@@ -246,7 +247,8 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
     """Nothing is raised when so many devices are silent that the network is suspect, nor after a start until
     the grid operator is heard, or its link counts as lost: the contract's limit may hold already."""
-    unheard = link_since(inputs.link, state.up_s(inputs.now_s), site.policy) is not inputs.link
+    lost = lost_operators(inputs.links, state.up_s(inputs.now_s), site.policy)
+    unheard = inputs.link is Link.LOST and not lost
     return pace_now(
         site,
         state.ramps,

@@ -8,7 +8,7 @@ order, or to what the site drew by itself where there is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from controller.decide.plan import CapReason
@@ -39,9 +39,9 @@ class GridNow:
     Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
     kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
     lower of both is over at `over_utc_s`. `limits_load` says that an operator asks the whole site for less
-    load now: that is what a reduction is paid for, and what goes on over a lost link. `nodes` are limits of
-    places within the site, `owed_at_nodes` those of them whose time to come down is over. Where a place is
-    asked for something by best effort, which is never due, `firm` is what limits it besides.
+    load now: that is what a reduction is paid for. `nodes` are limits of places within the site,
+    `owed_at_nodes` those of them whose time to come down is over. Where a place is asked for something by
+    best effort, which is never due, `firm` is what limits it besides.
     """
 
     limit: Bound = NO_LIMIT
@@ -62,9 +62,10 @@ class GridNow:
     next_change_utc_s: float = math.inf
 
 
-def link_since(link: Link, up_s: float, policy: Policy) -> Link:
+def lost_operators(links: Mapping[str, Link], up_s: float, policy: Policy) -> frozenset[str]:
     """A link counts as lost only after the controller had `start_grace_s` to hear a first snapshot on it."""
-    return Link.UP if link is Link.LOST and up_s < policy.start_grace_s else link
+    lost = frozenset(name for name, link in links.items() if link is Link.LOST)
+    return lost if up_s >= policy.start_grace_s else frozenset()
 
 
 def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
@@ -74,8 +75,9 @@ def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
     return None
 
 
-def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) -> GridNow:
-    """What holds at `utc_s`. A limit holds `event_lead_s` early, so that the site is down in time.
+def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Site) -> GridNow:
+    """What holds at `utc_s`, while the `lost` operators are not heard. A limit holds `event_lead_s` early, so
+    that the site is down in time.
 
     Before that, a site with a ramp down goes along it: the limit is reached as the lead time begins.
     """
@@ -95,9 +97,10 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
     ]
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    limits_load = any(_in_force((event for event in whole if not event.is_own), utc_s))
+    theirs = [(signal, event) for signal, event in now if not event.is_own]
+    going_on = {event.operator for signal, event in theirs if _asks(signal, event, made_by)}
+    fallback = _fallback(site.policy) if lost - going_on else []
     due = list(_in_force(_must(whole), utc_s))
-    fallback = [] if limits_load or targets else _fallback(link, site.policy)
     limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])
     lower = _lowest([*limits, *targets, *fallback])[2]
     return GridNow(
@@ -111,7 +114,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, link: Link, site: Site) 
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
-        limits_load=limits_load,
+        limits_load=any(isinstance(signal, LimitSignal) for signal, _ in theirs),
         nodes=_at_nodes(ordered, utc_s, site),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
         firm=_firm(ordered, utc_s, site, fallback),
@@ -217,9 +220,18 @@ def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[st
     return found
 
 
-def _fallback(link: Link, policy: Policy) -> list[Candidate]:
-    """The contract's limit for a lost link. Accepted events go on by their schedule; it holds without one."""
-    if link is Link.LOST and isinstance(policy.link_lost_limit, Limit):
+def _asks(signal: Signal, event: GridEvent, made_by: tuple[str, ...]) -> bool:
+    """Whether it asks for some load, be another one followed. A relative target with no known ground asks for
+    nothing."""
+    if isinstance(signal, RelativeTargetSignal):
+        return event.drawn_before is not None or event.id in made_by
+    return isinstance(signal, LimitSignal | TargetSignal)
+
+
+def _fallback(policy: Policy) -> list[Candidate]:
+    """The contract's limit for a lost link. Accepted events go on by their schedule; it holds where the
+    operator that is not heard has none in force, whatever others ask for."""
+    if isinstance(policy.link_lost_limit, Limit):
         return [(policy.link_lost_limit.power, CapReason.LINK_LOST, "", AT_ONCE)]
     return []
 

@@ -155,7 +155,8 @@ class GridEvent:
     time from an interval's start to full compliance. `node` is the place in the electrical tree that the
     signals are about; empty, it is the whole site. What is `best_effort` may be met late: no job that runs
     is set aside for it. `drawn_before` is what relative set-points are relative to, once that is known; no
-    message says it. What the site's own rules or people ask for `is_own`: no operator pays for it.
+    message says it. `operator` names whose it is, as the site file does ("" is `[grid]`). What the site's own
+    rules or people ask for `is_own`: no operator pays for it.
     """
 
     id: str
@@ -169,6 +170,7 @@ class GridEvent:
     reports: tuple[ReportRequest, ...] = ()
     best_effort: bool = False
     drawn_before: Power | None = None
+    operator: str = ""
     is_own: bool = False
 
     @property

@@ -203,7 +203,7 @@ class Api:
 
     def _valuation(self, tick: Tick) -> Valuation:
         inputs, site = tick.inputs, self._board.site
-        grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, inputs.link, site)
+        grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, frozenset(), site)
         return valuation_now(site, inputs, grid)
 
     def _way_up(self, tick: Tick, node: str | None) -> list[Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -46,7 +46,9 @@ class GridSide(Protocol):
     """What the loop needs of the link to the grid operator."""
 
     @property
-    def state(self) -> Link: ...
+    def states(self) -> Mapping[str, Link]:
+        """The link to each operator whose commands count, by its name."""
+        ...
 
     @property
     def events(self) -> tuple[GridEvent, ...]: ...
@@ -63,7 +65,7 @@ class GridSide(Protocol):
 class Islanded:
     """A site without a grid operator."""
 
-    state = Link.NONE
+    states: Mapping[str, Link] = {}
     events: tuple[GridEvent, ...] = ()
     settling = False
 
@@ -228,7 +230,7 @@ class Loop:
             queues=priced(tuple(heard.queues.values()), prices, models),
             silent_queues=self._machines.silent_queues,
             events=self._grid.events,
-            link=self._grid.state,
+            links=self._grid.states,
             prices=prices,
             prices_now=in_force,
         )

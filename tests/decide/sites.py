@@ -30,6 +30,7 @@ from tests.decide.builders import NOW_S, UTC_S, bound, event, gpu, job, miner, n
 from tests.decide.world import Machine, Queue, World, asleep
 
 ANSWERS: tuple[Outcome, ...] = (Acknowledged(), Refused("no"), Failed("timeout"))
+OPERATORS = ("", "dsx")
 SERVICES = (Service.IN_SERVICE, Service.IN_SERVICE, Service.DRAINING, Service.ISOLATED)
 ZONES = (Zone(id="hall", derate_c=30.0, trip_c=40.0),)
 
@@ -254,7 +255,7 @@ class Chaos:
             zones=dict(self.zones),
             queues=self.queues,
             events=self.events,
-            link=draw.choice([Link.NONE, Link.UP, Link.LOST]),
+            links={name: draw.choice([Link.UP, Link.LOST]) for name in OPERATORS if draw.random() < 0.5},
         )
 
     def _lately(self) -> float:
@@ -306,6 +307,7 @@ class Chaos:
             version_utc_s=float(draw.randint(0, 2)),
             best_effort=draw.random() < 0.2,
             node=draw.choice(["", *(node.id for node in self.site.nodes)]) if draw.random() < 0.2 else "",
+            operator=draw.choice(OPERATORS),
         )
 
     def _narrow(self) -> None:

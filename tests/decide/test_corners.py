@@ -10,7 +10,7 @@ from controller.decide.merit import merit_order
 from controller.decide.plan import AlarmKind, Plan
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
-from controller.domain.grid import EventStatus, GridEvent, LimitSignal, Link
+from controller.domain.grid import EventStatus, GridEvent, LimitSignal
 from controller.domain.jobs import FlexTier, Job, JobAction, JobState, JobStatus, OnShortage
 from controller.domain.power import Power
 from controller.domain.site import Prices
@@ -162,7 +162,7 @@ def test_what_is_told_as_possible_of_a_set_point_is_what_the_site_comes_to() -> 
 def test_nothing_is_said_to_change_before_the_start_of_an_event_without_a_limit() -> None:
     asks = event(usd_per_kwh=0.3, start_s=NOW_S + 100)
 
-    now = grid_now((asks,), UTC_S, Link.UP, site(event_lead_s=20.0))
+    now = grid_now((asks,), UTC_S, frozenset(), site(event_lead_s=20.0))
 
     assert now.next_change_utc_s == UTC_S + 100
 

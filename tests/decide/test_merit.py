@@ -16,7 +16,6 @@ from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
 from controller.domain.devices import DeviceSpec, OperatingPoint, Reading
-from controller.domain.grid import Link
 from controller.domain.jobs import FlexTier, OnShortage, QueueReading
 from controller.domain.power import NO_LIMIT, Power
 from controller.domain.site import Prices
@@ -261,7 +260,7 @@ class Watched(World):
     @property
     def merits(self) -> dict[str, Merit]:
         now = self.inputs()
-        valuation = valuation_now(self.site, now, grid_now(now.events, now.utc_s, now.link, self.site))
+        valuation = valuation_now(self.site, now, grid_now(now.events, now.utc_s, frozenset(), self.site))
         found = merit_order(self.plan, now.specs, valuation, now.queues, self.state.devices)
         return {merit.device: merit for merit in found}
 
@@ -329,7 +328,7 @@ def test_a_kwh_costs_what_the_grid_makes_of_it_now(signals: dict[str, float], us
     events = (event("e", **signals),) if signals else ()  # type: ignore[arg-type]  # one mapping of all
     now, plant = inputs(prices=PAID, events=events), site(switch_horizon_s=600.0)
 
-    found = valuation_now(plant, now, grid_now(events, UTC_S, Link.NONE, plant))
+    found = valuation_now(plant, now, grid_now(events, UTC_S, frozenset(), plant))
 
     assert found.usd_per_kwh == pytest.approx(usd_per_kwh)
     assert (found.prices, found.horizon_s) == (PAID, 600.0)

@@ -13,7 +13,7 @@ from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.domain.devices import ThermalLimits
-from controller.domain.grid import EventStatus, GridEvent, Link
+from controller.domain.grid import EventStatus, GridEvent
 from controller.domain.power import Limit, Power
 from controller.domain.site import Service, Site, Zone
 from tests.decide.builders import (
@@ -162,7 +162,7 @@ def grid_limit(
     utc_s = UTC_S + at_s - NOW_S
     reach = Reach() if reach_w is None else Reach(power_w=(reach_w,), at_s=at_s - 2)
     moment = Moment(now_s=at_s, utc_s=utc_s, reach=reach)
-    found = limits_now(here, rated_w(here), grid_now(events, utc_s, Link.UP, here), moment)
+    found = limits_now(here, rated_w(here), grid_now(events, utc_s, frozenset(), here), moment)
     assert isinstance(found.cap, Limit)
     return found.cap.power.watts
 

@@ -17,7 +17,7 @@ from controller.decide.limits import limits_now, rated_w
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.step import conclude, draft, step
-from controller.decide.timeline import grid_now, link_since
+from controller.decide.timeline import grid_now, lost_operators
 from controller.domain.power import Limit, Power, tightest
 from controller.domain.site import Site
 from tests.decide.builders import UTC_S, event, reasons
@@ -53,8 +53,8 @@ def shuffled(inputs: Inputs, shuffle: random.Random) -> Inputs:
 def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> list[str]:
     """The nodes that say they are feasible and yet grant more than they may use, counted from the grants.
     What is silent below a meter counts by that meter, which is not reckoned here."""
-    link = link_since(inputs.link, before.up_s(inputs.now_s), site.policy)
-    grid = grid_now(inputs.events, inputs.utc_s, link, site)
+    lost = lost_operators(inputs.links, before.up_s(inputs.now_s), site.policy)
+    grid = grid_now(inputs.events, inputs.utc_s, lost, site)
     usable = limits_now(site, rated_w(site), grid, before.moment(inputs)).usable_w.tolist()
     parent = {node.id: node.parent for node in site.nodes}
     where = {spec.id: spec.node for spec in inputs.specs}
@@ -127,7 +127,7 @@ def test_who_obeys_is_asked_of_each_device_alone_and_of_all_at_once_with_one_ans
         inputs = chaos.inputs()
         seen = look(chaos.site, state, inputs)
         grid = grid_now(
-            inputs.events, inputs.utc_s, link_since(inputs.link, 0.0, chaos.site.policy), chaos.site
+            inputs.events, inputs.utc_s, lost_operators(inputs.links, 0.0, chaos.site.policy), chaos.site
         )
         limits = limits_now(chaos.site, seen.ground.rated_w, grid, state.moment(inputs))
         obeys = obeying(seen, limits, inputs.now_s).tolist()

@@ -14,7 +14,7 @@ from controller.decide.relative import HISTORY_S, LEAST_S, Before, Drawn, begun,
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.domain.devices import DeviceSpec
-from controller.domain.grid import GridEvent, Link, RelativeTargetSignal
+from controller.domain.grid import GridEvent, RelativeTargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, miner, node, site
@@ -36,7 +36,7 @@ def known(watts: int, *, since_s: float = 60.0, at_s: float = NOW_S, metered: bo
 
 
 def asked_w(*events: GridEvent, now_s: float = NOW_S) -> int | None:
-    grid = grid_now(events, SHIFT_S + now_s, Link.UP, site(node("hall")))
+    grid = grid_now(events, SHIFT_S + now_s, frozenset(), site(node("hall")))
     return grid.target.power.watts if isinstance(grid.target, Limit) else None
 
 
@@ -163,7 +163,7 @@ def test_the_target_is_what_was_drawn_before_and_the_change_and_never_below_zero
 def test_a_limit_below_a_relative_set_point_always_wins() -> None:
     change = replace(event("e", by(-300)), drawn_before=Power(1_000))
 
-    grid = grid_now((change, event("cap", limit_w=400)), UTC_S, Link.UP, site())
+    grid = grid_now((change, event("cap", limit_w=400)), UTC_S, frozenset(), site())
 
     assert (grid.limit, grid.limit_reason, grid.limit_event) == (bound(400), CapReason.EVENT, "cap")
 

@@ -8,7 +8,7 @@ import pytest
 
 from controller.decide.plan import AlarmKind, Plan, PriceNow
 from controller.decide.snapshot import State
-from controller.decide.timeline import link_since
+from controller.decide.timeline import lost_operators
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.prices import Price, PriceKey
@@ -35,17 +35,11 @@ POLICY = Policy(start_grace_s=20.0)
 
 
 def test_a_link_that_had_no_time_to_be_heard_is_not_lost() -> None:
-    assert link_since(Link.LOST, 19.9, POLICY) is Link.UP
+    assert lost_operators({"iso": Link.LOST}, 19.9, POLICY) == frozenset()
 
 
-def test_a_link_that_is_silent_past_the_grace_is_lost() -> None:
-    assert link_since(Link.LOST, 20.0, POLICY) is Link.LOST
-
-
-@pytest.mark.parametrize("link", [Link.NONE, Link.UP])
-@pytest.mark.parametrize("up_s", [0.0, 100.0])
-def test_a_link_that_is_not_lost_stays_as_it_is(link: Link, up_s: float) -> None:
-    assert link_since(link, up_s, POLICY) is link
+def test_a_link_that_is_silent_past_the_grace_is_lost_and_no_other() -> None:
+    assert lost_operators({"iso": Link.LOST, "dsx": Link.UP}, 20.0, POLICY) == {"iso"}
 
 
 def says(state: State, *, now_s: float = NOW_S, **known: Any) -> tuple[State, Plan]:

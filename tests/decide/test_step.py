@@ -640,7 +640,7 @@ def test_a_lost_link_is_an_alarm_and_the_contract_limit_holds() -> None:
     state, said = at(FULL, "a", "b")
     here = site(limit_w=20_000, link_lost_limit=bound(3_600))
 
-    _, plan = decide(here, state, replace(said, link=Link.LOST))
+    _, plan = decide(here, state, replace(said, links={"": Link.LOST}))
 
     assert plan.cap == bound(3_600)
     assert set(told(plan).values()) <= {"sleep", "low"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -9,19 +10,19 @@ from typing import Any
 import pytest
 
 from controller.decide.plan import CapReason
-from controller.decide.timeline import GridNow, grid_now, interval_at, link_since
-from controller.domain.grid import GridEvent, LimitSignal, Link, PriceSignal, TargetSignal
+from controller.decide.timeline import GridNow, grid_now, interval_at
+from controller.domain.grid import GridEvent, LimitSignal, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
-from controller.domain.site import Policy
 from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, node, site
 
 SHIFT_S = UTC_S - NOW_S
+LOST = frozenset({""})
 
 
 def at(
-    now_s: float, *events: GridEvent, link: Link = Link.UP, lead_s: float = 20.0, **policy: Any
+    now_s: float, *events: GridEvent, lost: Set[str] = frozenset(), lead_s: float = 20.0, **policy: Any
 ) -> GridNow:
-    return grid_now(events, SHIFT_S + now_s, link, site(node("hall"), event_lead_s=lead_s, **policy))
+    return grid_now(events, SHIFT_S + now_s, lost, site(node("hall"), event_lead_s=lead_s, **policy))
 
 
 def test_without_events_nothing_is_asked() -> None:
@@ -142,16 +143,16 @@ def test_an_open_ended_event_never_ends() -> None:
 def test_on_a_lost_link_the_contract_limit_holds_where_no_accepted_event_does() -> None:
     contract = bound(400)
 
-    alone = at(NOW_S, link=Link.LOST, link_lost_limit=contract)
-    during = at(NOW_S, event(limit_w=900), link=Link.LOST, link_lost_limit=contract)
-    up = at(NOW_S, link=Link.UP, link_lost_limit=contract)
+    alone = at(NOW_S, lost=LOST, link_lost_limit=contract)
+    during = at(NOW_S, event(limit_w=900), lost=LOST, link_lost_limit=contract)
+    up = at(NOW_S, link_lost_limit=contract)
 
     assert (alone.limit, alone.limit_reason) == (contract, CapReason.LINK_LOST)
     assert (during.limit, up.limit) == (bound(900), NO_LIMIT)
 
 
 def test_on_a_lost_link_without_a_contract_limit_nothing_new_is_asked() -> None:
-    assert at(NOW_S, link=Link.LOST).limit == NO_LIMIT
+    assert at(NOW_S, lost=LOST).limit == NO_LIMIT
 
 
 def test_the_next_change_is_the_next_edge_of_any_event_lead_included() -> None:
@@ -172,15 +173,15 @@ def test_the_interval_of_a_moment_is_the_one_it_lies_in() -> None:
 def test_on_a_lost_link_the_contract_limit_holds_until_the_next_event_has_really_begun() -> None:
     looser = event(limit_w=900, start_s=100.0)
 
-    leading = at(90.0, looser, link=Link.LOST, link_lost_limit=bound(400))
-    begun = at(100.0, looser, link=Link.LOST, link_lost_limit=bound(400))
+    leading = at(90.0, looser, lost=LOST, link_lost_limit=bound(400))
+    begun = at(100.0, looser, lost=LOST, link_lost_limit=bound(400))
 
     assert (leading.limit, leading.due, leading.limit_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
     assert (begun.limit, begun.due) == (bound(900), bound(900))
 
 
 def test_an_accepted_target_goes_on_over_a_lost_link() -> None:
-    grid = at(NOW_S, event(target_w=700), link=Link.LOST, link_lost_limit=bound(400))
+    grid = at(NOW_S, event(target_w=700), lost=LOST, link_lost_limit=bound(400))
 
     assert (grid.target, grid.limit, grid.due) == (bound(700), NO_LIMIT, NO_LIMIT)
 
@@ -188,23 +189,48 @@ def test_an_accepted_target_goes_on_over_a_lost_link() -> None:
 def test_the_sites_own_curtailment_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
     own = event(limit_w=900, is_own=True)
 
-    grid = at(NOW_S, own, link=Link.LOST, link_lost_limit=bound(400))
+    grid = at(NOW_S, own, lost=LOST, link_lost_limit=bound(400))
 
     assert (grid.limit, grid.due, grid.limit_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
 
 
+@pytest.mark.parametrize("other", [event("b", limit_w=900), event("b", target_w=900, priority=1)])
+def test_what_another_operator_asks_for_does_not_replace_the_contract_limit_of_a_lost_link(
+    other: GridEvent,
+) -> None:
+    other = replace(other, operator="b")
+
+    silent = at(NOW_S, other, lost={"a"}, link_lost_limit=bound(400))
+    silent_too = at(NOW_S, other, lost={"a", "b"}, link_lost_limit=bound(400))
+    known = at(NOW_S, other, lost={"b"}, link_lost_limit=bound(400))
+
+    assert (silent.limit, silent.due, silent.limit_reason) == (bound(400), bound(400), CapReason.LINK_LOST)
+    assert (silent_too.limit, silent_too.limit_reason) == (bound(400), CapReason.LINK_LOST)
+    assert known.limit_reason is not CapReason.LINK_LOST
+
+
+def test_a_silent_operators_set_point_goes_on_also_where_another_one_comes_first() -> None:
+    first = event("b", target_w=700, priority=1, operator="b")
+    second = event("a", target_w=900, priority=2, operator="a")
+
+    grid = at(NOW_S, first, second, lost={"a"}, link_lost_limit=bound(400))
+
+    assert (grid.target, grid.limit) == (bound(700), NO_LIMIT)
+
+
+def test_a_relative_set_point_without_ground_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
+    change = event("e", RelativeTargetSignal(Power(-100)))
+
+    unknown = at(NOW_S, change, lost=LOST, link_lost_limit=bound(400))
+    known = at(NOW_S, replace(change, drawn_before=Power(900)), lost=LOST, link_lost_limit=bound(400))
+
+    assert (unknown.limit, known.limit) == (bound(400), NO_LIMIT)
+
+
 def test_a_price_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
-    grid = at(NOW_S, event(usd_per_kwh=0.3), link=Link.LOST, link_lost_limit=bound(400))
+    grid = at(NOW_S, event(usd_per_kwh=0.3), lost=LOST, link_lost_limit=bound(400))
 
     assert (grid.limit, grid.due) == (bound(400), bound(400))
-
-
-def test_a_link_counts_as_lost_only_once_the_controller_had_time_to_hear_of_it() -> None:
-    policy = Policy(start_grace_s=20.0)
-
-    assert link_since(Link.LOST, 19.9, policy) is Link.UP
-    assert link_since(Link.LOST, 20.0, policy) is Link.LOST
-    assert link_since(Link.NONE, 0.0, policy) is Link.NONE
 
 
 # Ramps and nodes
@@ -213,7 +239,7 @@ def test_a_link_counts_as_lost_only_once_the_controller_had_time_to_hear_of_it()
 def on_ramp(now_s: float, *events: GridEvent, ramp_w: int | None = 1_000) -> GridNow:
     """A site with a hall and a row, each with a ramp down of `ramp_w`, that prepares 20 s ahead."""
     here = site(node("hall", ramp_down_w=ramp_w), node("row"), ramp_down_w=ramp_w, event_lead_s=20.0)
-    return grid_now(events, SHIFT_S + now_s, Link.UP, here)
+    return grid_now(events, SHIFT_S + now_s, frozenset(), here)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +335,6 @@ def test_on_a_lost_link_the_contract_limit_is_one_that_best_effort_does_not_repl
     soft = event("soft", limit_w=100, start_s=NOW_S + 10, best_effort=True)
     within = replace(soft, id="within", node="hall")
 
-    grid = at(NOW_S, soft, within, link=Link.LOST, link_lost_limit=bound(400))
+    grid = at(NOW_S, soft, within, lost=LOST, link_lost_limit=bound(400))
 
     assert grid.firm == {"site": bound(400), "hall": NO_LIMIT}

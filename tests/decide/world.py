@@ -188,7 +188,7 @@ class World:
             outcomes=dict(self.outcomes),
             queues=tuple(queue.reading for queue in self.queues.values()),
             events=self.events,
-            link=self.link,
+            links={} if self.link is Link.NONE else {"": self.link},
             prices=self.prices,
         )
 

@@ -171,7 +171,7 @@ def tick(
             zones={} if zone is None else {zone.value.zone: zone},
             queues=queues,
             events=events,
-            link=link,
+            links={} if link is Link.NONE else {"": link},
             prices=prices_of(prices_now, Prices()),
             prices_now=prices_now,
         ),

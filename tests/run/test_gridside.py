@@ -126,7 +126,7 @@ def test_the_loop_sees_the_links_events_and_state() -> None:
 
     side.planned(tick.inputs, tick.plan)
 
-    assert (side.events, side.state) == ((), Link.LOST)
+    assert (side.events, side.states) == ((), {"": Link.LOST})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -47,7 +47,7 @@ class Manager(Notifier):
 class Operator:
     """A grid operator's side. `costs_s` is how long the process is busy with telling it of a plan."""
 
-    state: Link = Link.UP
+    states: Mapping[str, Link] = field(default_factory=lambda: {"": Link.UP})
     events: tuple[GridEvent, ...] = ()
     costs_s: float = 0.0
     settling: bool = False
@@ -266,7 +266,7 @@ async def test_commands_are_on_their_way_before_anybody_is_told_of_the_plan(tmp_
         def planned(self, inputs: Inputs, plan: Plan) -> None:
             begun.append(list(machine.began))
 
-    operator = Told(state=Link.NONE)
+    operator = Told(states={})
     await run_into_a_limit(Shell(tmp_path, fleet=[machine], operator=operator), operator)
 
     assert begun[-1] == [SLEEP.name]
@@ -281,7 +281,7 @@ async def test_what_lowers_is_at_the_machines_before_the_rest_is_decided(tmp_pat
         def decided(self, plan: Plan) -> None:
             begun.append(list(machine.began))
 
-    operator = Operator(state=Link.NONE)
+    operator = Operator(states={})
     shell = Shell(tmp_path, fleet=[machine], operator=operator, recorder=Decided())
     await run_into_a_limit(shell, operator)
 
@@ -291,7 +291,7 @@ async def test_what_lowers_is_at_the_machines_before_the_rest_is_decided(tmp_pat
 @in_virtual_time
 async def test_a_tick_that_sent_nothing_is_left_for_a_message_that_comes_meanwhile(tmp_path: Path) -> None:
     machine = miner()
-    operator = Operator(state=Link.NONE)
+    operator = Operator(states={})
     told: list[str] = []
 
     class Watching(NotRecorded):
@@ -455,7 +455,7 @@ def test_what_was_sent_ahead_of_a_plan_that_fails_is_noted_and_the_process_ends(
 
     @in_virtual_time
     async def play() -> None:
-        operator = Operator(state=Link.NONE)
+        operator = Operator(states={})
         shells.append(Journaled(tmp_path, fleet=[machine], operator=operator, recorder=Failing()))
         await shells[0].journal.open()
         try:
@@ -490,7 +490,7 @@ async def test_a_decision_of_which_something_was_sent_is_made_to_its_end_when_th
         def decided(self, plan: Plan) -> None:
             decided.append(plan)
 
-    machine, operator = Stopping(spec("asic-0")), Operator(state=Link.NONE)
+    machine, operator = Stopping(spec("asic-0")), Operator(states={})
     shell = Journaled(tmp_path, fleet=[machine], operator=operator, recorder=Remembering())
     await shell.journal.open()
 

@@ -150,11 +150,11 @@ async def test_the_link_is_lost_only_if_an_operator_that_commands_is(bus: Broker
         GridOperator(bus.host, bus.port, VEN, prefix="iso/", heartbeat_s=0.1),
         running(commanding, pricing),
     ):
-        before = side.state
+        before = side.states
         await until(lambda: commanding.state is Link.UP)
 
         assert pricing.state is Link.LOST
-        assert (before, side.state) == (Link.LOST, Link.UP)
+        assert (before, side.states) == ({"iso": Link.LOST}, {"iso": Link.UP})
 
 
 async def test_which_operators_link_was_lost_is_noted_once_each_time_and_not_in_the_grace_of_a_start(

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from controller.cli.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
 from controller.decide.plan import Inputs, Sample
 from controller.domain.devices import MeterReading
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link, PriceSignal
+from controller.domain.grid import EventInterval, GridEvent, LimitSignal, PriceSignal
 from controller.domain.power import Power
 from controller.domain.site import Prices
 from controller.grid.site import SiteReport
@@ -277,7 +277,7 @@ async def test_own_events_stand_beside_those_of_operators() -> None:
         side = LinkedGrid(own=site.rules)
 
         assert [event.id for event in side.events] == ["own:price/dear"]
-        assert side.state is Link.NONE
+        assert side.states == {}
 
 
 # --- people

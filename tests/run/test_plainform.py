@@ -46,7 +46,7 @@ inputs = st.builds(
     specs=st.lists(names, max_size=2).map(lambda found: tuple(map(spec, found))),
     readings=st.dictionaries(names, samples, max_size=2),
     outcomes=st.dictionaries(names, st.builds(Sample, st.floats(0, 1), outcomes), max_size=2),
-    link=st.sampled_from(Link),
+    links=st.dictionaries(names, st.sampled_from(Link), max_size=2),
 )
 
 

@@ -167,7 +167,7 @@ class Process:
             queues=tuple(heard.queues.values()),
             silent_queues=(queue.name,) if self._is_deaf(queue) else (),
             events=self.grid.events,
-            link=self.grid.link,
+            links={"": self.grid.link},
             prices=self.prices,
         )
 

@@ -257,7 +257,7 @@ class GridLink:
     def _marked(self, event: GridEvent) -> GridEvent:
         if not self._mark:
             return event
-        return replace(event, id=self._mark + event.id, source=self.name)
+        return replace(event, id=self._mark + event.id, source=self.name, operator=self.name)
 
     def _named(self) -> dict[str, str]:
         return {"operator": self.name} if self.name else {}

@@ -71,12 +71,9 @@ class LinkedGrid:
         self._lost: set[str] = set()
 
     @property
-    def state(self) -> Link:
-        """Lost as soon as one operator is whose commands count: what it may want now is not known."""
-        states = [link.state for link in self._links if link.rights & _COMMANDS]
-        if not self._links:
-            return Link.NONE
-        return Link.LOST if Link.LOST in states else Link.UP
+    def states(self) -> Mapping[str, Link]:
+        """Of those whose commands count: what another one says, or would say, is not missed."""
+        return {link.name: link.state for link in self._links if link.rights & _COMMANDS}
 
     @property
     def settling(self) -> bool:
