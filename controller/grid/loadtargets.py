@@ -69,6 +69,8 @@ def _results(
     ledger: Ledger, message: LoadTargets, index: int, target: LoadTarget, now_utc_s: float
 ) -> list[Accepted | Cancelled]:
     frees = not isinstance(target.constraint, Limit)
+    event_id = _event_id(message, index, target)
+    nothing = Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)
     ended = [
         _ended(entry.content, target.start_utc_s, message, now_utc_s)
         for entry in _of_feed(ledger, target.feed)
@@ -78,12 +80,11 @@ def _results(
         and entry.content.event.start_utc_s <= target.start_utc_s < entry.content.event.end_utc_s
         and (frees or math.isinf(entry.content.event.end_utc_s))
     ]
-    event_id = _event_id(message, index, target)
     if not isinstance(target.constraint, Limit):
-        return [*ended, Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)]
+        return [*ended, replace(nothing, removes_at_utc_s=target.start_utc_s)]
     end_utc_s = min([target.end_utc_s, *_replaced_at(ledger, message, target)])
     if end_utc_s <= target.start_utc_s:
-        return [*ended, Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)]
+        return [*ended, nothing]
     interval = EventInterval(
         start_utc_s=target.start_utc_s, end_utc_s=end_utc_s, signals=(LimitSignal(target.constraint.power),)
     )
@@ -122,11 +123,11 @@ def _replaced_at(ledger: Ledger, message: LoadTargets, target: LoadTarget) -> li
     for entry in _of_feed(ledger, target.feed):
         if entry.content is None or version_of(entry.content) <= message.version_utc_s:
             continue
-        if isinstance(entry.content, Accepted):
-            at_utc_s, ends = entry.content.event.start_utc_s, math.isinf(target.end_utc_s)
+        if isinstance(entry.content, Cancelled):
+            at_utc_s = entry.content.removes_at_utc_s
         else:
-            at_utc_s, ends = entry.content.version_utc_s, entry.id.endswith(REMOVED)
-        if ends and target.start_utc_s <= at_utc_s < target.end_utc_s:
+            at_utc_s = entry.content.event.start_utc_s if math.isinf(target.end_utc_s) else None
+        if at_utc_s is not None and target.start_utc_s <= at_utc_s < target.end_utc_s:
             found.append(at_utc_s)
     return found
 

@@ -99,11 +99,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The version of an event that ends it."""
+    """The version of an event that ends it. One that removes others has when it does."""
 
     id: str
     version_utc_s: float
     stamp: str
+    removes_at_utc_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

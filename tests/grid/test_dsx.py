@@ -409,7 +409,9 @@ def test_the_same_command_again_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "older", [target(12.0), target(12.0, 0, 600), target(12.0, 90), target(12.0, 90, 600)]
 )
-@pytest.mark.parametrize("newer", [target(8.0), target(8.0, 30), target(8.0, 30, 60), target(None)])
+@pytest.mark.parametrize(
+    "newer", [*(target(mw, *when) for mw in (8.0, None) for when in ((), (30,), (30, 60), (95,), (700,)))]
+)
 def test_a_command_that_was_overtaken_counts_as_if_it_had_come_in_time(
     older: dict[str, Any], newer: dict[str, Any]
 ) -> None:
