@@ -203,7 +203,7 @@ def test_the_policy_of_profit_is_the_sites(tmp_path: Path) -> None:
         (priced("a", price="gpu_hour", model="B200"), "price source 'a': no GPU host has the model 'B200'"),
         ("\n[prices]\nprefer = ['x']\n", "prices.prefer: 'x' is no price source"),
         ("\n[prices]\nprefer = ['a', 'a']\n" + priced("a"), "prices.prefer names 'a' 2 times"),
-        ("\n[prices]\nenergy_usd_per_kwh = 45\n", "prices.energy_usd_per_kwh: .*less than or equal to 20"),
+        ("\n[prices]\nenergy_usd_per_kwh = 45\n", "prices.energy_usd_per_kwh: .*less than or equal to 25"),
         ("\n[prices]\nhash_usd_per_ths_day = nan\n", "prices.hash_usd_per_ths_day: .*finite number"),
         ("\n[prices]\ngpu_hour_usd = { H100 = -1 }\n", "prices.gpu_hour_usd.H100: .*greater than or equal"),
         ("\n[profit]\nstop_below_usd_per_kwh = 1\n", "stop_below_usd_per_kwh 1.0 lies above"),

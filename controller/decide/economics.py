@@ -11,7 +11,7 @@ from controller.decide.timeline import GridNow
 from controller.decide.value import Valuation
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
 from controller.domain.power import Limit, Power
-from controller.domain.prices import ANY_MODEL, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
+from controller.domain.prices import ANY_MODEL, MARKETS, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices, Site
 
 CONSTANT = "constant"
@@ -75,12 +75,24 @@ def prices_of(now: Sequence[PriceNow], constants: Prices) -> Prices:
     )
 
 
-def alarms(now: Sequence[PriceNow]) -> Iterator[Alarm]:
-    """One for each price that does not come from the first of its sources."""
+def alarms(now: Sequence[PriceNow], event_usd_per_kwh: float | None = None) -> Iterator[Alarm]:
+    """One for each price that does not come from the first of its sources, or may be one in another unit."""
     for price in now:
         if price.passed:
             detail = f"{'; '.join(price.passed)}; {price.value:g} of {price.source} holds"
             yield Alarm(kind=AlarmKind.PRICE_STALE, subject=str(price.key), detail=detail)
+        yield from _unusual(price.key.price, price.value, str(price.key), f" of {price.source}")
+    if event_usd_per_kwh is not None:
+        yield from _unusual(Price.ENERGY, event_usd_per_kwh, f"{Price.ENERGY} of an event")
+
+
+def _unusual(price: Price, value: float, subject: str, whose: str = "") -> Iterator[Alarm]:
+    """Nobody can tell a price of a MWh told as one of a kWh from scarcity. It is obeyed: to stop for an hour
+    in vain costs that hour's earnings, to run through scarcity a hundred times as much."""
+    market = MARKETS[price]
+    if abs(value) > market.usual:
+        detail = f"{value:g} {market.unit}{whose} is obeyed; {value / 1000:g} if it was told per MWh"
+        yield Alarm(kind=AlarmKind.PRICE_UNUSUAL, subject=subject, detail=detail)
 
 
 def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:

@@ -112,6 +112,7 @@ class AlarmKind(StrEnum):
     ENERGISED = "energised"
     HOT = "hot"
     PRICE_STALE = "price_stale"
+    PRICE_UNUSUAL = "price_unusual"
     QUEUE_SILENT = "queue_silent"
 
 

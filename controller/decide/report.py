@@ -168,6 +168,7 @@ def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     yield from _node_alarms(site, inputs, made)
     yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made.after)
+    yield from economics.alarms(inputs.prices_now, made.grid.usd_per_kwh)
 
 
 def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
@@ -260,4 +261,3 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
         known = "not known" if queue in inputs.unheard_queues else "as it said last"
         detail = f"does not answer; what its GPUs work on is {known}"
         yield Alarm(kind=AlarmKind.QUEUE_SILENT, subject=queue, detail=detail)
-    yield from economics.alarms(inputs.prices_now)

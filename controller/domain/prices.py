@@ -29,11 +29,14 @@ class Price(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """A price's units, and how many of each make one of the first; outside its range a value is a mistake."""
+    """A price's units, and how many of each make one of the first; outside its range a value is a mistake.
+    One further from nothing than is `usual` may be one in another unit: it is obeyed, and people are told.
+    """
 
     units: Mapping[str, float]
     least: float
     most: float
+    usual: float = math.inf
 
     @property
     def unit(self) -> str:
@@ -44,10 +47,11 @@ MARKETS: Mapping[Price, Market] = {
     # 2017 paid about 3 USD for a TH/s and day, 2026 some 0.04. A PH/s taken for a TH/s lies above the range,
     # a TH/s taken for a PH/s below, and so does the nothing that a pool tells while it knows none.
     Price.HASH: Market(units={"USD/TH/s/day": 1.0, "USD/PH/s/day": 1e3}, least=1e-3, most=5.0),
-    # Wholesale caps are 4 to 17.5 USD/kWh (ERCOT, EU, Australia), floors -0.5 to -1.
-    Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=-5.0, most=20.0),
+    # Wholesale caps are 4 to 12 USD/kWh (EU, ERCOT, Australia), that of balancing energy 15 EUR both ways,
+    # and imbalance came to 20. Nearly all hours are below 0.2 everywhere; a MWh taken for a kWh is above 1.
+    Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=-25.0, most=25.0, usual=1.0),
     Price.GPU_HOUR: Market(units={"USD/GPU/h": 1.0}, least=0.0, most=1000.0),
-    Price.REDUCTION: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=0.0, most=20.0),
+    Price.REDUCTION: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=0.0, most=25.0, usual=5.0),
     Price.RESERVE: Market(units={"USD/kW/h": 1.0, "USD/MW/h": 1e3, "USD/MW/day": 24e3}, least=0.0, most=20.0),
 }
 

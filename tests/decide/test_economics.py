@@ -69,6 +69,25 @@ def test_a_stale_source_falls_back_to_the_next_and_an_alarm_says_so() -> None:
     assert alarm.detail == "rtm is 601 s old, at most 600 s; 0.04 of dam holds"
 
 
+@pytest.mark.parametrize("usd", [12.0, -3.0])
+def test_a_price_beyond_what_is_usual_is_obeyed_and_an_alarm_names_the_unit_it_may_have(usd: float) -> None:
+    now = energy_now(rung("rtm"), rtm=aged(5.0, usd))
+
+    assert (now.value, now.source) == (usd, "rtm")
+    (alarm,) = alarms([now])
+    assert (alarm.kind, alarm.subject) == (AlarmKind.PRICE_UNUSUAL, "energy")
+    assert alarm.detail == f"{usd:g} USD/kWh of rtm is obeyed; {usd / 1000:g} if it was told per MWh"
+
+
+def test_a_price_of_an_event_beyond_what_is_usual_is_an_alarm_too() -> None:
+    usual, dear = alarms([energy_now()], 0.9), alarms([energy_now()], 9.0)
+
+    assert list(usual) == []
+    assert [(alarm.kind, alarm.subject) for alarm in dear] == [
+        (AlarmKind.PRICE_UNUSUAL, "energy of an event")
+    ]
+
+
 def test_when_all_sources_are_stale_the_constant_holds_and_every_one_is_named() -> None:
     now = energy_now(rung("rtm"), rung("dam"), rtm=aged(1e4))
 

@@ -18,6 +18,8 @@ from controller.domain.site import Thresholds
         (Price.ENERGY, 45.0, "USD/MWh", 0.045),
         (Price.ENERGY, -70.24, "USD/MWh", -0.07024),
         (Price.ENERGY, 4857.82, "USD/MWh", 4.85782),
+        (Price.ENERGY, 23_400.0, "USD/MWh", 23.4),
+        (Price.ENERGY, -15_000.0, "USD/MWh", -15.0),
         (Price.GPU_HOUR, 2.5, "USD/GPU/h", 2.5),
         (Price.REDUCTION, 300.0, "USD/MWh", 0.3),
         (Price.RESERVE, 12.0, "USD/MW/h", 0.012),
@@ -33,8 +35,8 @@ def test_a_price_is_turned_into_the_first_unit_of_its_market(
 @pytest.mark.parametrize(
     ("price", "value", "unit", "why"),
     [
-        (Price.ENERGY, 27.0, "USD/kWh", r"energy 27 USD/kWh is outside -5\.\.20 USD/kWh"),
-        (Price.ENERGY, -5000.01, "USD/MWh", "is outside"),
+        (Price.ENERGY, 27.0, "USD/kWh", r"energy 27 USD/kWh is outside -25\.\.25 USD/kWh"),
+        (Price.ENERGY, -25_000.01, "USD/MWh", "is outside"),
         (Price.ENERGY, math.nan, "USD/kWh", "energy nan USD/kWh is outside"),
         (Price.ENERGY, math.inf, "USD/kWh", "energy inf USD/kWh is outside"),
         (Price.HASH, 50.0, "USD/TH/s/day", r"hash 50 USD/TH/s/day is outside 0\.001\.\.5"),

@@ -68,7 +68,7 @@ def test_a_bare_number_is_a_price_where_the_site_file_declares_its_unit() -> Non
         (message(unit=5), "unit 5.0 is not a text"),
         (message(unit=None), "unit None is not a text"),
         (b'{"value": 1, "timestamp": "2026-11-23T17:00:00Z"}', "its unit is declared neither"),
-        (message(99_999), r"energy 99999 USD/MWh is outside -5\.\.20 USD/kWh"),
+        (message(99_999), r"energy 99999 USD/MWh is outside -25\.\.25 USD/kWh"),
         (message(None), "value None is not a number"),
         (message("45"), "value '45' is not a number"),
         (message(True), "value True is not a number"),

@@ -75,7 +75,7 @@ def test_json_may_declare_its_unit_itself(unit: str | None) -> None:
         (b"time,value\n2026-11-23T17:00:00Z,\xd9\xa1\n", "is not a number"),
         (b"time,value\n2026-11-23T17:00:00Z,1e400\n", "is not a number|is outside"),
         (b"time,value\n2026-11-23T17:00:00Z,1e300\n", r"line 2: energy 1e\+300 USD/MWh is outside"),
-        (b"time,value\n2026-11-23T17:00:00Z,99999\n", "energy 99999 USD/MWh is outside -5..20 USD/kWh"),
+        (b"time,value\n2026-11-23T17:00:00Z,99999\n", "energy 99999 USD/MWh is outside -25..25 USD/kWh"),
         (b"time,value\nyesterday,1\n", "line 2: time 'yesterday' is not ISO 8601"),
         (b"time,value\n1795453200,1\n", "is not ISO 8601|is not within"),
         (b"time,value\n2026-11-23T17:00:00,1\n", "has no offset, and the site file names no time_zone"),
