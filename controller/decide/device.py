@@ -15,6 +15,10 @@ TOLERANCE_W = 30
 """... plus this, for points near zero (sleep)."""
 
 
+COOL = (0.0, 0.0, 0.0, 0.0)
+"""What its chips, its board, its memory and its margin to slowdown take of a device's range: nothing."""
+
+
 class Stuck(NamedTuple):
     """A machine said yes to a point above its floor, which is at `above`, and went on drawing `draw`."""
 
@@ -36,8 +40,8 @@ class DeviceState(NamedTuple):
     `proofs` and `lies` count commands that watts proved and disproved, `retold` how often it was told
     its point again as it took the limit and drew too little or too much. `bias` is measured over nominal,
     `keeps` the last confirmed worst case, `stuck` what it was last caught at. `demand_w` is what the work on
-    a GPU was seen to want of late, infinite where its limit may hold it back. `derate` is the share of its
-    range that its heat takes, `warned` says that a temperature calls for a warning.
+    a GPU was seen to want of late, infinite where its limit may hold it back. `derates` are the shares of
+    its range that each of its sensors takes, `warned` says that a temperature calls for a warning.
     """
 
     point: OperatingPoint | None = None
@@ -66,8 +70,13 @@ class DeviceState(NamedTuple):
     last: Power = ZERO
     stuck: Stuck | None = None
     demand_w: float = math.inf
-    derate: float = 0.0
+    derates: tuple[float, ...] = COOL
     warned: bool = False
+
+    @property
+    def derate(self) -> float:
+        """The share of its range that its heat takes."""
+        return max(self.derates)
 
     @property
     def seen(self) -> bool:

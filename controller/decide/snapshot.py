@@ -325,8 +325,8 @@ def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> Devi
     if sample is None or not after.seen:
         # Where there is no voltage, silence is what is to be expected.
         return after._replace(worst=ZERO) if fleet.isolated[row] else after
-    share = thermal.device_derate(spec, sample.value, before.derate, inputs.now_s - after.since_s)
+    derates = thermal.device_derates(spec, sample.value, before.derates, inputs.now_s - after.since_s)
     warned = thermal.warned(spec, sample.value)
-    if share == before.derate and warned == before.warned:
+    if derates == before.derates and warned == before.warned:
         return after
-    return after._replace(derate=share, warned=warned)
+    return after._replace(derates=derates, warned=warned)

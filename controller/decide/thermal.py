@@ -7,13 +7,14 @@ import math
 import numpy as np
 
 from controller.decide.arrays import Floats, Ints
+from controller.decide.device import COOL
 from controller.decide.plan import Sample
 from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone
 
 HYSTERESIS_C = 3.0
-MARGIN_DERATE_C = 8.0
+SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
 ZONE_STALE_AFTER_S = 60.0
 COOLS_S = 600.0
@@ -27,34 +28,22 @@ def derate(value_c: float, start_c: float, trip_c: float, before: float) -> floa
     return share if share >= before else min(before, _share(value_c + HYSTERESIS_C, start_c, trip_c))
 
 
-def device_derate(spec: DeviceSpec, reading: Reading, before: float, slept_s: float = math.inf) -> float:
-    """The most that any of its temperatures asks for, and its margin to slowdown where the device tells it.
-
-    One that tells none of them is as hot as it was; asleep, where many tell none, until `slept_s` is long.
+def device_derates(
+    spec: DeviceSpec, reading: Reading, before: tuple[float, ...], slept_s: float = math.inf
+) -> tuple[float, ...]:
+    """The share that each of its temperatures asks for, and its margin to slowdown, when they asked for
+    `before`. One that is not told is as hot as it was; asleep, where many are not, until `slept_s` is long.
     """
-    shares = [
-        derate(value_c, limits.derate_c, limits.trip_c, before) for value_c, limits in heat(spec, reading)
-    ]
-    if reading.margin_c is not None:
-        shares.append(derate(-reading.margin_c, -MARGIN_DERATE_C, 0.0, before))
-    if shares:
-        return max(shares)
-    if before == 0.0:
-        return before
-    asleep = spec.floor.rate == 0 and reading.draw <= spec.floor.power + spec.floor.power
-    return 0.0 if asleep and slept_s > COOLS_S else before
+    margin_c = None if reading.margin_c is None else -reading.margin_c
+    sensors = (*_temperatures(spec, reading), (margin_c, SLOWDOWN))
+    asleep = spec.floor.rate == 0 and reading.draw.watts <= 2 * spec.floor.power.watts
+    last = COOL if asleep and slept_s > COOLS_S else before
+    return tuple([_asked(value_c, limits, was) for (value_c, limits), was in zip(sensors, last, strict=True)])
 
 
 def heat(spec: DeviceSpec, reading: Reading) -> list[tuple[float, ThermalLimits]]:
-    """The temperatures that a device told, each with the limits it has for it.
-
-    A chip that tells its margin to slowdown is judged by that: it knows better where its limits are.
-    """
-    told = (
-        (reading.hottest_c if reading.margin_c is None else None, spec.thermal),
-        (reading.board_c, spec.board_thermal),
-        (reading.memory_c, spec.memory_thermal),
-    )
+    """The temperatures that a device told, each with the limits it has for it."""
+    told = _temperatures(spec, reading)
     return [(value_c, limits) for value_c, limits in told if value_c is not None and limits is not None]
 
 
@@ -67,13 +56,15 @@ def warned(spec: DeviceSpec, reading: Reading) -> bool:
 
 
 def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, now_s: float) -> float:
-    """As for a device. A zone that was never heard from keeps what it had."""
+    """As for a device. A zone that is not heard, or does not tell its coolant, keeps what it had."""
     if sample is None or now_s - sample.at_s > ZONE_STALE_AFTER_S:
         return before
     said = sample.value
     share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before)
-    if zone.coolant is None or said.coolant_c is None:
+    if zone.coolant is None:
         return share
+    if said.coolant_c is None:
+        return max(share, before)
     return max(share, derate(said.coolant_c, zone.coolant.derate_c, zone.coolant.trip_c, before))
 
 
@@ -93,6 +84,23 @@ def allowed(spec: DeviceSpec, share: float) -> Power:
 def allowed_w(floor_w: Ints, top_w: Ints, share: Floats) -> Ints:
     """`allowed` of many devices at once."""
     return floor_w + np.floor((top_w - floor_w) * (1 - share)).astype(np.int64)
+
+
+def _temperatures(
+    spec: DeviceSpec, reading: Reading
+) -> tuple[tuple[float | None, ThermalLimits | None], ...]:
+    """A chip that tells its margin to slowdown is judged by that: it knows better where its limits are."""
+    return (
+        (reading.hottest_c, spec.thermal if reading.margin_c is None else None),
+        (reading.board_c, spec.board_thermal),
+        (reading.memory_c, spec.memory_thermal),
+    )
+
+
+def _asked(value_c: float | None, limits: ThermalLimits | None, before: float) -> float:
+    if limits is None:
+        return 0.0
+    return before if value_c is None else derate(value_c, limits.derate_c, limits.trip_c, before)
 
 
 def _share(value_c: float, start_c: float, trip_c: float) -> float:

@@ -110,7 +110,7 @@ def test_i2_a_command_is_a_point_that_the_device_has() -> None:
 
 def test_i2_a_hot_device_is_not_raised_above_its_derate() -> None:
     made = passed()
-    hot = replace(made.after, devices={**made.after.devices, "a": device(FULL, derate=0.9)})
+    hot = replace(made.after, devices={**made.after.devices, "a": device(FULL, derates=(0.9, 0.0, 0.0, 0.0))})
 
     with breaks("I2: a raised to full against a derate of 0.90"):
         replace(made, after=hot).with_plan(
@@ -148,14 +148,16 @@ def test_a_state_without_what_it_was_made_with_is_judged_all_the_same() -> None:
 
 def test_i2_a_hot_device_may_always_be_brought_to_its_floor() -> None:
     made = passed(at=SLEEP, limit_w=60)
-    hot = replace(made.after, devices={**made.after.devices, "a": device(SLEEP, derate=1.0)})
+    hot = replace(
+        made.after, devices={**made.after.devices, "a": device(SLEEP, derates=(1.0, 0.0, 0.0, 0.0))}
+    )
 
     replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=SLEEP),), raised=("a",)).check()
 
 
 def test_i2_a_hot_device_may_be_lowered_to_any_point() -> None:
     made = passed(at=LOW)
-    hot = replace(made.after, devices={**made.after.devices, "a": device(LOW, derate=1.0)})
+    hot = replace(made.after, devices={**made.after.devices, "a": device(LOW, derates=(1.0, 0.0, 0.0, 0.0))})
 
     replace(made, after=hot).with_plan(commands=(SetPoint(device="a", point=LOW),)).check()
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from controller.decide.device import COOL
 from controller.decide.plan import Sample
 from controller.decide.thermal import (
     allowed,
     allowed_w,
     cooling_proven,
     derate,
-    device_derate,
+    device_derates,
     warned,
     zone_derate,
 )
-from controller.domain.devices import Cooling, ThermalLimits
+from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Zone
 from tests.decide.builders import FULL, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
@@ -25,6 +27,13 @@ from tests.decide.world import World, awake
 
 HALL = Zone(id="hall", derate_c=30.0, trip_c=40.0)
 HOT = ThermalLimits(derate_c=80.0, trip_c=90.0)
+HOT_CHIP = (0.7, 0.0, 0.0, 0.0)
+
+
+def share_of(
+    spec: DeviceSpec, said: Reading, before: tuple[float, ...] = COOL, slept_s: float = math.inf
+) -> float:
+    return max(device_derates(spec, said, before, slept_s))
 
 
 @pytest.mark.parametrize(
@@ -50,24 +59,24 @@ def test_a_derate_comes_at_once() -> None:
 def test_a_device_that_tells_its_distance_to_slowdown_is_derated_by_that() -> None:
     spec = gpu(thermal=HOT)
 
-    assert device_derate(spec, reading("g", hottest_c=89.0, margin_c=20.0), 0.0) == 0.0
-    assert device_derate(spec, reading("g", hottest_c=20.0, margin_c=4.0), 0.0) == pytest.approx(0.5)
-    assert device_derate(spec, reading("g", margin_c=-1.0), 0.0) == 1.0
+    assert share_of(spec, reading("g", hottest_c=89.0, margin_c=20.0)) == 0.0
+    assert share_of(spec, reading("g", hottest_c=20.0, margin_c=4.0)) == pytest.approx(0.5)
+    assert share_of(spec, reading("g", margin_c=-1.0)) == 1.0
 
 
 def test_a_device_without_thermal_limits_is_not_derated() -> None:
-    assert device_derate(miner(), reading(hottest_c=150.0), 0.0) == 0.0
+    assert share_of(miner(), reading(hottest_c=150.0)) == 0.0
 
 
 def test_a_hot_device_that_does_not_tell_its_temperature_once_keeps_its_derate() -> None:
-    assert device_derate(miner(thermal=HOT), reading(), 0.7) == 0.7
+    assert share_of(miner(thermal=HOT), reading(), HOT_CHIP) == 0.7
 
 
 @pytest.mark.parametrize(("slept_s", "share"), [(600.0, 0.7), (600.1, 0.0)])
 def test_a_machine_that_was_hot_and_tells_no_temperature_asleep_cools_for_ten_minutes(
     slept_s: float, share: float
 ) -> None:
-    assert device_derate(miner(thermal=HOT), reading(draw_w=30), 0.7, slept_s) == share
+    assert share_of(miner(thermal=HOT), reading(draw_w=30), HOT_CHIP, slept_s) == share
 
 
 def test_a_machine_of_one_working_point_that_gets_too_hot_for_it_is_not_started_all_day() -> None:
@@ -85,15 +94,15 @@ def test_a_machine_of_one_working_point_that_gets_too_hot_for_it_is_not_started_
     assert 1 < starts <= 5
 
 
-@pytest.mark.parametrize(("draw_w", "share"), [(45, 0.0), (60, 0.0), (61, 1.0)])
+@pytest.mark.parametrize(("draw_w", "share"), [(45, 0.0), (60, 0.0), (61, 0.7)])
 def test_a_machine_that_tells_no_temperature_is_cool_up_to_twice_what_it_draws_asleep(
     draw_w: int, share: float
 ) -> None:
-    assert device_derate(miner(thermal=HOT), reading(draw_w=draw_w), 1.0) == share
+    assert share_of(miner(thermal=HOT), reading(draw_w=draw_w), HOT_CHIP) == share
 
 
 def test_a_gpu_that_tells_no_temperature_keeps_its_derate_however_little_it_draws() -> None:
-    assert device_derate(gpu(thermal=HOT), reading("g", draw_w=60), 0.7) == 0.7
+    assert share_of(gpu(thermal=HOT), reading("g", draw_w=60), HOT_CHIP) == 0.7
 
 
 def test_a_zone_that_is_not_heard_keeps_what_it_had() -> None:
@@ -146,13 +155,52 @@ def test_the_temperature_nearest_to_its_trip_sets_the_derate(
     spec = miner(thermal=CHIP, board_thermal=BOARD, memory_thermal=MEMORY)
     said = replace(reading(hottest_c=hottest_c), board_c=board_c, memory_c=memory_c)
 
-    assert device_derate(spec, said, 0.0) == pytest.approx(share)
+    assert share_of(spec, said) == pytest.approx(share)
+
+
+def temperatures(
+    hottest_c: float | None = 60.0,
+    board_c: float | None = 60.0,
+    memory_c: float | None = 60.0,
+    margin_c: float | None = None,
+) -> Reading:
+    """Of a GPU at work, cool unless said otherwise."""
+    said = reading("g", 600, hottest_c=hottest_c, margin_c=margin_c)
+    return replace(said, board_c=board_c, memory_c=memory_c)
+
+
+@pytest.mark.parametrize(
+    ("hot", "untold"),
+    [
+        (temperatures(hottest_c=90.0), temperatures(hottest_c=None)),
+        (temperatures(board_c=80.0), temperatures(board_c=None)),
+        (temperatures(memory_c=100.0), temperatures(memory_c=None)),
+        (temperatures(margin_c=0.0), temperatures(margin_c=None)),
+    ],
+)
+def test_a_sensor_that_was_hot_and_is_not_told_keeps_its_derate_beside_cool_ones(
+    hot: Reading, untold: Reading
+) -> None:
+    spec = gpu(thermal=CHIP, board_thermal=BOARD, memory_thermal=MEMORY)
+    derated = device_derates(spec, hot, COOL)
+
+    assert max(derated) == 1.0
+    assert device_derates(spec, untold, derated) == derated
+    assert share_of(spec, temperatures(margin_c=40.0), derated) == 0.0
+
+
+def test_a_miner_that_tells_only_its_board_asleep_has_chips_as_hot_as_they_were_for_ten_minutes() -> None:
+    spec = miner(thermal=CHIP, board_thermal=BOARD)
+    said = replace(reading(draw_w=30), board_c=40.0)
+
+    assert share_of(spec, said, HOT_CHIP, slept_s=600.0) == 0.7
+    assert share_of(spec, said, HOT_CHIP, slept_s=600.1) == 0.0
 
 
 def test_a_temperature_without_limits_of_its_own_derates_nothing() -> None:
     said = replace(reading(hottest_c=60.0), board_c=150.0)
 
-    assert device_derate(miner(thermal=CHIP), said, 0.0) == 0.0
+    assert share_of(miner(thermal=CHIP), said) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -188,6 +236,12 @@ def test_a_zone_that_does_not_tell_its_coolant_derates_by_its_air() -> None:
     assert zone_derate(wet, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), 0.0, NOW_S) == pytest.approx(
         0.5
     )
+
+
+def test_a_zone_whose_coolant_was_hot_and_is_not_told_keeps_its_derate_beside_cool_air() -> None:
+    wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
+
+    assert zone_derate(wet, Sample(NOW_S, zone_reading("hall", inlet_c=20.0)), 0.6, NOW_S) == 0.6
 
 
 def test_limits_whose_derating_begins_at_the_trip_are_refused() -> None:
