@@ -177,16 +177,18 @@ def commands(
     kept: Iterable[Placement],
     set_aside: Iterable[Placement],
     ready: Callable[[str, Placement], bool],
+    closed: Callable[[str], bool],
     sent: Mapping[str, Sent],
     now_s: float,
     retry_s: float,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
-    """What the queues are told now, and what was told last to every job that still exists."""
+    """What the queues are told now, and what was told last to every job that still exists. A GPU is `closed`
+    that is to be switched off."""
     orders: list[JobCommand] = []
     for placement in set_aside:
-        if placement.status.state is JobState.RUNNING:
-            suspend = placement.status.job.on_shortage is not OnShortage.REQUEUE
-            orders.append(_order(placement, JobAction.SUSPEND if suspend else JobAction.REQUEUE))
+        action = _setting_aside(placement, closed)
+        if action is not None:
+            orders.append(_order(placement, action))
     for placement in kept:
         action = BEGUN_BY.get(placement.status.state)
         if action is not None and all(ready(gpu, placement) for gpu in placement.gpus):
@@ -202,6 +204,16 @@ def commands(
     remembered = {job: last for job, last in sent.items() if job in alive}
     remembered |= {_id(order): Sent(action=order.action, at_s=now_s) for order in fresh}
     return fresh, remembered
+
+
+def _setting_aside(placement: Placement, closed: Callable[[str], bool]) -> JobAction | None:
+    """A suspended job waits for its own GPUs. It would lose its work with one that is switched off: unless it
+    is protected, it is ended while it can still save that, and begins anew elsewhere."""
+    job, state = placement.status.job, placement.status.state
+    leaves = job.on_shortage is not OnShortage.PROTECT and any(map(closed, placement.gpus))
+    if state is JobState.RUNNING:
+        return JobAction.REQUEUE if leaves or job.on_shortage is OnShortage.REQUEUE else JobAction.SUSPEND
+    return JobAction.REQUEUE if leaves and state is JobState.SUSPENDED else None
 
 
 def _order(placement: Placement, action: JobAction) -> JobCommand:

@@ -117,6 +117,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         aim.chosen.kept if ready else (),
         aim.chosen.aside if ready else (),
         lambda gpu, placement: _ready_for(after, gpu, placement),
+        lambda gpu: _closed(after, gpu),
         state.jobs,
         now_s,
         site.policy.retry_s,
@@ -283,3 +284,8 @@ def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
     """A GPU is ready for a job once a limit that feeds it was confirmed."""
     device, feeds = seen.devices[gpu], least(seen, gpu, placement.status.job)
     return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= feeds
+
+
+def _closed(seen: Snapshot, gpu: str) -> bool:
+    row = seen.fleet.row.get(gpu)
+    return row is not None and bool(seen.fleet.draining[row] | seen.fleet.isolated[row])

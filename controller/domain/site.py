@@ -13,9 +13,10 @@ from controller.domain.power import NO_LIMIT, ZERO, Bound, Power, tightest
 class Service(StrEnum):
     """Whether a node and all below it are used.
 
-    `DRAINING` brings everything below to its lowest, so that it can be switched off. `ISOLATED` says that
-    there is no voltage below: a phase of the build that is not energised yet, or a breaker that is locked
-    out. What is silent there draws nothing; what answers all the same counts, and is an alarm.
+    `DRAINING` brings everything below to its lowest, so that it can be switched off; a job that this does not
+    feed begins anew elsewhere, a protected one is suspended. `ISOLATED` says that there is no voltage below:
+    a phase of the build that is not energised yet, or a breaker that is locked out. What is silent there
+    draws nothing; what answers all the same counts, and is an alarm.
     """
 
     IN_SERVICE = "in_service"

@@ -70,9 +70,10 @@ def say(
     aside: tuple[Placement, ...] = (),
     *,
     ready: Callable[[str, Placement], bool] = lambda gpu, placement: True,
+    closed: Callable[[str], bool] = lambda gpu: False,
     sent: dict[str, Sent] | None = None,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
-    return commands(kept, aside, ready, sent or {}, NOW_S, 20.0)
+    return commands(kept, aside, ready, closed, sent or {}, NOW_S, 20.0)
 
 
 # Where jobs go
@@ -270,6 +271,27 @@ def test_a_running_job_without_watts_is_set_aside_as_it_allows(
     assert [order.action for order in orders] == [action]
 
 
+@pytest.mark.parametrize(
+    ("on_shortage", "state", "actions"),
+    [
+        (OnShortage.REQUEUE, JobState.RUNNING, [JobAction.REQUEUE]),
+        (OnShortage.REQUEUE, JobState.SUSPENDED, [JobAction.REQUEUE]),
+        (OnShortage.SUSPEND, JobState.RUNNING, [JobAction.REQUEUE]),
+        (OnShortage.SUSPEND, JobState.SUSPENDED, [JobAction.REQUEUE]),
+        (OnShortage.PROTECT, JobState.RUNNING, [JobAction.SUSPEND]),
+        (OnShortage.PROTECT, JobState.SUSPENDED, []),
+        (OnShortage.SUSPEND, JobState.QUEUED, []),
+    ],
+)
+def test_a_job_of_which_a_gpu_is_to_be_switched_off_begins_anew_elsewhere_unless_it_is_protected(
+    on_shortage: OnShortage, state: JobState, actions: list[JobAction]
+) -> None:
+    it = placement(job(on_shortage=on_shortage), "g0", "g1", state=state)
+    orders, _ = say((), (it,), closed=lambda gpu: gpu == "g1")
+
+    assert [order.action for order in orders] == actions
+
+
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUSPENDED])
 def test_a_job_that_does_not_run_is_not_set_aside(state: JobState) -> None:
     orders, _ = say((), (placement(job(), "g0", state=state),))
@@ -366,8 +388,21 @@ def test_no_job_begins_on_a_gpu_that_is_to_be_switched_off_though_its_lowest_lim
         now = inputs(frugal, readings=[at_point(frugal, frugal.floor)], queues=(queue(it, gpus=["g0"]),))
         return decide(site(node("row", service=service)), state, now)[1].job_commands
 
-    assert orders(suspended) == ()
+    assert [order.action for order in orders(suspended)] == [JobAction.REQUEUE]
     assert orders(waiting(job("a", flex=FlexTier.BROAD))) == ()
+
+
+def test_a_job_that_may_be_suspended_goes_on_elsewhere_when_its_node_is_drained() -> None:
+    jobs_queue = Queue("q", ("g0", "g1"))
+    jobs_queue.submit(job(on_shortage=OnShortage.SUSPEND))
+    world = World(site(node("row")), [asleep(gpu("g0", "row")), asleep(gpu("g1"))], queues=[jobs_queue])
+    world.run(60)
+    assert jobs_queue.busy == {"g0"}
+
+    world.site = site(node("row", service=Service.DRAINING))
+    world.run(60)
+
+    assert jobs_queue.busy == {"g1"}
 
 
 @pytest.mark.parametrize(("cooling", "begins"), [(Cooling.PROVEN, True), (Cooling.NOT_PROVEN, False)])
