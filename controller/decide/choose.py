@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import doubt, jobs, profit, value
+from controller.decide import doubt, profit, value
 from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
@@ -67,10 +67,14 @@ class Choosing:
         self.room_w = limits.aimed_room_w(seen.beside_w)
         self.may = may
 
-    def allocated(self, working: Mapping[str, Work], *, dwells: bool) -> tuple[Offers, Allocation]:
-        """Who dwells is left alone, unless nobody does: then it may be lowered as anyone."""
-        alone = self.may.dwells & ~self._awaited(working) if dwells else np.zeros_like(self.may.dwells)
-        return self._allocated(working, self.may.obeys, alone)
+    def allocated(
+        self, working: Mapping[str, Work], lagging: Sequence[int], *, dwells: bool
+    ) -> tuple[Offers, Allocation]:
+        """Who dwells is left alone, unless nobody does: then it may be lowered as anyone. So is who does not
+        come up to where it was told to be: told another point, it would seem to have begun anew."""
+        alone = self.may.dwells.copy() if dwells else np.zeros_like(self.may.dwells)
+        alone[lagging] = True
+        return self._allocated(working, self.may.obeys, alone & ~self._awaited(working))
 
     def _awaited(self, working: Mapping[str, Work]) -> Flags:
         """The GPUs whose job needs more than they have. One that dwells has the watts kept for after that:
@@ -140,8 +144,8 @@ def choose(
     feeding = Feeding(seen, may, queues, placed, choosing.room_w)
     dwells = True
     while True:  # it ends: each second time a job leaves, and only a few times one comes back
-        working = jobs.work_of(feeding.kept)
-        found, allocation = choosing.allocated(working, dwells=dwells)
+        working = feeding.working()
+        found, allocation = choosing.allocated(working, feeding.lagging(), dwells=dwells)
         then = np.where(may.obeys, found.point[found.start[:-1] + allocation.index], -1)
         short = feeding.short(then)
         if not short:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,9 +57,29 @@ class Feeding:
         """The jobs that lack watts wherever they were tried, or could not use them."""
         return tuple(job for job in self._aside.values() if job not in self.kept)
 
+    def working(self) -> dict[str, value.Work]:
+        """The work of each GPU that is to have watts for it, by device id."""
+        return jobs.work_of(replace(job, gpus=self._fed(job)) for job in self.kept)
+
+    def lagging(self) -> list[int]:
+        """The rows of the GPUs that jobs wait for, and that do not come up as they are told."""
+        row = self._seen.fleet.row
+        return [row[gpu] for job in self.kept for gpu in self._lagging(job)]
+
+    def _fed(self, job: Placement) -> tuple[str, ...]:
+        """All GPUs of a job. While it waits for some that do not come up, those only: the watts of the others
+        would be lost to all."""
+        return self._lagging(job) or job.gpus
+
+    def _lagging(self, job: Placement) -> tuple[str, ...]:
+        waits = job.status.state in jobs.BEGUN_BY
+        return tuple(gpu for gpu in job.gpus if waits and not self._usable.get(gpu, True))
+
     def short(self, then: Ints) -> list[Placement]:
         """The jobs of which a GPU would lack watts at the points `then`, by row."""
-        return [job for job in self.kept if not all(self._has_enough(then, gpu, job) for gpu in job.gpus)]
+        return [
+            job for job in self.kept if not all(self._has_enough(then, gpu, job) for gpu in self._fed(job))
+        ]
 
     def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints) -> None:
         """Set aside who is in each other's way, and try it elsewhere. `blocked_by` is the node in the way of

@@ -780,6 +780,35 @@ def test_a_suspended_job_of_which_a_gpu_died_holds_no_watts_that_a_miner_could_u
     assert world.machines["m0"].at.name == "full"
 
 
+@pytest.mark.parametrize("how", ["lies", "refuses", "deaf"])
+def test_a_job_that_waits_for_one_gpu_to_come_up_holds_no_watts_of_its_others(how: str) -> None:
+    """5.6 kW: the job needs 400 W of each of its GPUs, beside which a miner can have no more than 2.4 kW."""
+    world = farm(8, job("j", gpus=8, on_shortage=OnShortage.SUSPEND), limit_w=5_600, miners=1)
+    world.run(60)
+    world.events = (event(limit_w=1_700, start_s=world.now_s, end_s=world.now_s + 60),)
+    world.run(50)
+    setattr(world.machines["g7"], how, True)
+    world.run(240)
+    assert world.machines["m0"].at.name == "full"
+    changes = world.changes()
+    world.run(300)
+    assert world.changes() == changes
+
+    setattr(world.machines["g7"], how, False)
+    world.run(300)
+
+    assert at_work(world.queues["q"]) == {"j"}
+
+
+def test_a_queued_job_that_waits_for_one_gpu_to_come_up_holds_no_watts_of_its_others() -> None:
+    world = farm(8, job("j", gpus=8), limit_w=5_600, miners=1)
+    world.machines["g7"].refuses = True
+
+    world.run(300)
+
+    assert world.machines["m0"].at.name == "full"
+
+
 def two_queues(first: Job, second: Job) -> tuple[Queue, Queue]:
     queues = Queue("a", ("g0",)), Queue("b", ("g0",))
     queues[0].submit(first)
