@@ -11,17 +11,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from controller.domain.power import Limit
-from controller.domain.site import Site
 from simulators.physics.machine import Machine
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.possible import Possible
+from tests.sim.ramps import Ramp, ramp_limits
+from tests.sim.verdict import GAP_S, Verdict
 
-GAP_S = 10.0
-"""A limit that is passed again so soon is the same breach."""
 NOTICED_S = 15.0
 """Watts that a machine takes beyond what it was told are seen at its next reading, which may be lost once;
 with two ticks on top, others have come down for it."""
@@ -30,31 +28,6 @@ NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 A limit that cannot be kept is no leave to draw what one likes."""
 HOT_MEMORY_S = 240.0
 """A machine that could not be moved for a moment of so long before it tripped is nobody's fault."""
-RAMP_SLACK_S = 15.0
-"""Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
-
-
-@dataclass(slots=True)
-class Breach:
-    """`excuse` is empty where it was possible to do better. `over_w` is the most it was passed by."""
-
-    what: str
-    where: str
-    at_s: float
-    until_s: float
-    over_w: float
-    excuse: str = ""
-
-    @property
-    def lasted_s(self) -> float:
-        return self.until_s - self.at_s
-
-    def __str__(self) -> str:
-        excused = f", excused: {self.excuse}" if self.excuse else ""
-        return (
-            f"{self.what} at {self.where} from {self.at_s:.1f} s for {self.lasted_s:.1f} s, "
-            f"{self.over_w:.0f} W over{excused}"
-        )
 
 
 class Due:
@@ -75,17 +48,6 @@ class Due:
     @property
     def watts(self) -> float:
         return self._lately[0][1]
-
-
-@dataclass(slots=True)
-class Verdict:
-    breaches: list[Breach] = field(default_factory=list)
-    excuses_s: dict[str, float] = field(default_factory=dict)
-    """Seconds during which a limit was passed and nobody could have helped it, by why."""
-
-    @property
-    def unexcused(self) -> list[Breach]:
-        return [breach for breach in self.breaches if not breach.excuse]
 
 
 class Judge:
@@ -109,7 +71,6 @@ class Judge:
         self._machines: dict[str, Machine] = {**plant.miners, **plant.gpus}
         self._trips = dict.fromkeys([*plant.nodes, *self._machines], 0)
         self._ramps = [Ramp(floor, plant, limit) for limit in ramp_limits(floor.site)]
-        self._open: dict[tuple[str, str, str], Breach] = {}
         self._excuse: dict[str, tuple[float, str]] = {}
 
     @property
@@ -130,7 +91,7 @@ class Judge:
         """A plan that is not ready, of a process that began `waited_s` ago: nothing is asked of it in its
         grace, and so that must end."""
         if waited_s > self._grace_s:
-            self._note("charge", self._root.id, 0.0, "", 0.0)
+            self.verdict.note(self._plant.now_s, "charge", self._root.id)
 
     def second(self, orders: Collection[str]) -> None:
         """Once a second where there are ramps. `orders` are the machines that move because they were told."""
@@ -138,7 +99,7 @@ class Judge:
         for ramp in self._ramps:
             over_w = ramp.second(orders)
             if over_w > 0 and now_s >= self.nodes_from_s:
-                self._note("ramp", ramp.node, over_w, "", 1.0)
+                self.verdict.note(now_s, "ramp", ramp.node, over_w, dt_s=1.0)
 
     def look(self) -> None:
         """Every few seconds: who cannot be moved, and what has tripped."""
@@ -148,18 +109,18 @@ class Judge:
             if node.trips > self._trips[node.id]:
                 self._trips[node.id] = node.trips
                 excuse = self._was_excused(node.id) if now_s >= self.nodes_from_s else "start"
-                self._note("breaker", node.id, 0.0, excuse, 0.0)
+                self.verdict.note(now_s, "breaker", node.id, excuse=excuse)
         for name, machine in self._machines.items():
             if machine.trips > self._trips[name]:
                 self._trips[name] = machine.trips
                 excuse = self._possible.held_up_by(name, within_s=HOT_MEMORY_S)
-                self._note("heat", name, 0.0, excuse, 0.0)
+                self.verdict.note(now_s, "heat", name, excuse=excuse)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(where, limit_w)
         if what == "node" and self._plant.now_s - self.away_s <= self._react_s:
             excuse = excuse or "nobody in charge"
-        self._note(what, where, power_w - limit_w, excuse, dt_s)
+        self.verdict.note(self._plant.now_s, what, where, power_w - limit_w, excuse, dt_s)
 
     def _excused(self, node: str, limit_w: float) -> str:
         """Why the node could not have been within its limit; reckoned anew every half second, until it is
@@ -187,79 +148,7 @@ class Judge:
         at_s, excuse = self._excuse.get(node, (-math.inf, ""))
         return excuse if self._plant.now_s - at_s <= GAP_S else ""
 
-    def _note(self, what: str, where: str, over_w: float, excuse: str, dt_s: float) -> None:
-        now_s = self._plant.now_s
-        key = what, where, excuse
-        breach = self._open.get(key)
-        if breach is None or now_s - dt_s - breach.until_s > GAP_S:
-            breach = Breach(what, where, now_s - dt_s, now_s, over_w, excuse)
-            self._open[key] = breach
-            self.verdict.breaches.append(breach)
-        breach.until_s = now_s
-        breach.over_w = max(breach.over_w, over_w)
-        if excuse:
-            excuses_s = self.verdict.excuses_s
-            excuses_s[f"{what}: {excuse}"] = excuses_s.get(f"{what}: {excuse}", 0.0) + dt_s
-
 
 def _more_than(watts: float) -> float:
     """What is surely less than `watts`, whatever other load does in a moment."""
     return watts * (1 - NOTHING_LEFT) - NOTHING_LEFT_W
-
-
-class Ramp:
-    """P3 at one node, in one direction: the watts that orders have moved below it, however long they took.
-
-    It fills like a bucket: the limit's watts with every second, up to those of orders that were on their way
-    and of one machine. What machines do by themselves (a boot, a pool that returns, a job that ends) is
-    nobody's ramp.
-    """
-
-    def __init__(self, floor: Floor, plant: Plant, limit: RampLimit) -> None:
-        self.node = limit.node
-        self._per_s_w = limit.per_s_w
-        self._sign = -1.0 if limit.down else 1.0
-        largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
-        self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
-        self._machines = [
-            machine
-            for machine in (*plant.miners.values(), *plant.gpus.values())
-            if limit.node in _way_up(floor.site, machine.node)
-        ]
-        self._before_w = {machine.id: machine.watts for machine in self._machines}
-
-    def second(self, orders: Collection[str]) -> float:
-        """By how many watts the limit is passed now."""
-        before_w, moved_w = self._before_w, 0.0
-        for machine in self._machines:
-            watts = machine.watts
-            if watts != before_w[machine.id]:
-                if machine.id in orders:
-                    moved_w += self._sign * (watts - before_w[machine.id])
-                before_w[machine.id] = watts
-        self._room_w = min(self._most_w, self._room_w + self._per_s_w - moved_w)
-        return max(0.0, -self._room_w)
-
-
-@dataclass(frozen=True, slots=True)
-class RampLimit:
-    node: str
-    per_s_w: float
-    down: bool = False
-
-
-def ramp_limits(site: Site) -> list[RampLimit]:
-    found: list[RampLimit] = []
-    for node in site.nodes:
-        for bound, down in ((node.ramp_up_per_s, False), (node.ramp_down_per_s, True)):
-            if isinstance(bound, Limit):
-                found.append(RampLimit(node.id, float(bound.power.watts), down))
-    return found
-
-
-def _way_up(site: Site, node: str) -> list[str]:
-    parents = {place.id: place.parent for place in site.nodes}
-    way = [node]
-    while (above := parents[way[-1]]) is not None:
-        way.append(above)
-    return way
