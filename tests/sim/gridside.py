@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from controller.domain.grid import GridEvent, Link
+from controller.domain.grid import GridEvent, LimitSignal, Link
 from controller.domain.power import Limit
 from controller.domain.site import Site
 from controller.grid.entries import Ledger
@@ -85,6 +85,17 @@ class GridSide:
         if is_lost and not ask.is_there and isinstance(lost, Limit):
             limit_w = min(limit_w, lost.power.watts)
         return limit_w
+
+    def soonest_w(self) -> float:
+        """The lowest limit of now, and of all events that are known: a site goes down for those in time."""
+        limits = (
+            signal.power.watts
+            for event in self.events
+            for interval in event.intervals
+            for signal in interval.signals
+            if isinstance(signal, LimitSignal)
+        )
+        return min([self.limit_w(), *limits])
 
     def start(self, after_s: float) -> None:
         """A new process: nothing counts before a fresh snapshot."""

@@ -33,6 +33,10 @@ class Queue:
         self.gpus = gpus
         self.lost_commands = 0.0
         self.finished = 0
+        self.lost_s: dict[str, float] = {}
+        """When an order about each job was last lost."""
+        self.obeyed: Callable[[JobAction, JobStatus, list[JobStatus]], None] = lambda *_: None
+        """Called with what a job is told, and all jobs, before that is done."""
         self._random = random.Random(f"{seed}/queue")
         self._plant = plant
         self._clock = clock
@@ -49,12 +53,16 @@ class Queue:
     def tell(self, command: JobCommand) -> None:
         if self._random.random() >= self.lost_commands:
             self._clock.after(self._random.uniform(0.2, 1.0), lambda: self._carry_out(command))
+        else:
+            self.lost_s[command.job] = self._clock.now_s
 
     @property
     def reading(self) -> QueueReading:
-        return QueueReading(
-            queue=self.name, jobs=tuple(job.status for job in self._jobs.values()), gpus=self.gpus
-        )
+        return QueueReading(queue=self.name, jobs=tuple(self.statuses), gpus=self.gpus)
+
+    @property
+    def statuses(self) -> list[JobStatus]:
+        return [job.status for job in self._jobs.values()]
 
     def could_run(self, feeds: Callable[[str], int]) -> list[str]:
         """The jobs that do not run although there are free GPUs for them. `feeds` says how many busy GPUs a
@@ -83,6 +91,7 @@ class Queue:
         job = self._jobs.get(command.job)
         if job is None:
             return
+        self.obeyed(command.action, job.status, self.statuses)
         state = job.status.state
         match command.action:
             case JobAction.START if state is JobState.QUEUED and self._are_free(command.gpus):

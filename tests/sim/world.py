@@ -6,9 +6,10 @@ and is judged at each of its steps. The same seed gives the same run, whatever t
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from controller.decide.invariants import BrokenInvariantError
@@ -21,15 +22,19 @@ from tests.sim.floor import QUEUE, draw_floor
 from tests.sim.gridside import GridSide, Say
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
+from tests.sim.operator import Message
 from tests.sim.possible import Possible
 from tests.sim.process import Decide, Process, checked
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
 from tests.sim.swarm import Knob, Rates, Silence, draw_swarm
 from tests.sim.usable import Usable
+from tests.sim.work import Work
 
 LIMIT_JUDGED_EVERY_S = 0.5
 JUDGE_LOOKS_EVERY_S = 2.0
+LOST_S = 30.0
+"""An order about a job that was lost is given again so much later, and may be lost again."""
 CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
 """Faults last until so long before the end of a run, and at least for this share of it."""
 
@@ -63,7 +68,8 @@ class Result:
 
 
 class World:
-    """`say` is told what happens, for a transcript; `cpu` times the core, and nothing depends on it."""
+    """`say` is told what happens, for a transcript; `cpu` times the core, and nothing depends on it.
+    `messages` are the operator's, instead of those that the seed has in store."""
 
     def __init__(
         self,
@@ -76,12 +82,15 @@ class World:
         say: Say = nothing,
         cpu: Callable[[], float] = lambda: 0.0,
         decide: Decide = checked,
+        messages: Sequence[Message] | None = None,
     ) -> None:
         self.end_s = self._duration_s = duration_s
         self.say = say
         self.floor = draw_floor(seed, devices)
         calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
         self.swarm = draw_swarm(seed, self.floor, calm_s, only, exactly)
+        if messages is not None:
+            self.swarm = replace(self.swarm, messages=tuple(messages))
         self.plant = Plant(self.floor.plant, seed)
         self.clock = Clockwork()
         self.orders: set[str] = set()
@@ -103,6 +112,10 @@ class World:
         self.process.grid = self.grid
         self.possible = Possible(self.floor, self.plant, self.shell)
         self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
+        self.work = Work(
+            self.floor, self.plant, self.possible, self.shell, self.judge.verdict, self._allowed_w
+        )
+        self.queue.obeyed = self.work.carried_out
         self.usable = Usable(self.floor, self.plant, self.possible)
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
@@ -163,7 +176,7 @@ class World:
         self.queue.start()
         if self.judge.has_ramps:
             self._every(1.0, self._judge_ramps)
-        self._every(JUDGE_LOOKS_EVERY_S, self.judge.look)
+        self._every(JUDGE_LOOKS_EVERY_S, self._judge_work)
         self._every(recovery.LOOK_EVERY_S, self._look)
         self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
         at(1.0, self.grid.keep_hearing)
@@ -244,6 +257,20 @@ class World:
             self.judge.away_s = self.clock.now_s
         self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
         self.judge.due.holds(self.clock.now_s, self._known_w)
+
+    def _judge_work(self) -> None:
+        self.judge.look()
+        now_s, lost_s = self.clock.now_s, self.queue.lost_s
+        statuses = self.queue.statuses
+        unheard = [
+            status.job.id
+            for status in statuses
+            if self.queue.name in self.shell.silenced or now_s - lost_s.get(status.job.id, -LOST_S) < LOST_S
+        ]
+        self.work.look(statuses, is_away=not self.process.is_ready, unheard=unheard)
+
+    def _allowed_w(self, node: str) -> float:
+        return self.grid.soonest_w() if node == self.floor.site.root.id else math.inf
 
     def _judge_order(self) -> None:
         """P5, while there is something to be told apart; in the end most events are over."""

@@ -1,0 +1,175 @@
+"""What is done to jobs: none runs with less than its tier was promised, none is given up where limits can be
+kept without, none in a way that its owner did not allow.
+
+What the controller may doubt counts here at its worst, as it does there: a job that has room beside all that
+is given up for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable
+
+from controller.domain.devices import DeviceKind, DeviceSpec
+from controller.domain.jobs import Job, JobAction, JobState, JobStatus, OnShortage
+from controller.domain.power import Limit
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner
+from simulators.plant import Plant
+from tests.sim.floor import DERATE_C, MOST_LOAD, ZONE_DERATE_C, Floor
+from tests.sim.possible import Possible
+from tests.sim.shell import Shell
+from tests.sim.verdict import Verdict
+
+STARVED_S = 60.0
+"""So long a job may run with less than its tier: it is told to stop, and told again if that was lost."""
+LESS = 0.02
+DOUBTED_S = 300.0
+"""What a machine or a meter was thought to carry while it could not be trusted is forgotten slowly."""
+SURE, SURE_W = 0.95, 100.0
+"""Of a limit so much is left by the margins that are kept of it."""
+BEYOND = 1.1
+"""Times its ceiling that a machine may count at of which nothing is known, and other load at its mean."""
+WARM_C = 4.0
+
+
+class Work:
+    """`allowed_w` is what a node is limited to now or soon, beside what it is rated for."""
+
+    def __init__(
+        self,
+        floor: Floor,
+        plant: Plant,
+        possible: Possible,
+        shell: Shell,
+        verdict: Verdict,
+        allowed_w: Callable[[str], float],
+    ) -> None:
+        self._plant = plant
+        self._possible = possible
+        self._shell = shell
+        self._verdict = verdict
+        self._allowed_w = allowed_w
+        self._specs = {spec.id: spec for spec in floor.specs}
+        self._parents = {node.id: node.parent for node in floor.site.nodes}
+        self._rated_w = {
+            node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
+            for node in floor.site.nodes
+        }
+        self._doubted_s: dict[str, float] = {}
+        """When each machine, and each node by its meter, could last not be trusted."""
+        self._warm_s: dict[str, float] = {}
+        self._starves_s: dict[str, float] = {}
+        self._away_s = 0.0
+
+    def look(self, jobs: Iterable[JobStatus], *, is_away: bool, unheard: Collection[str] = ()) -> None:
+        """Every few seconds. `unheard` are jobs about which the queue cannot be told."""
+        now_s = self._plant.now_s
+        self._away_s = now_s if is_away else self._away_s
+        self._doubted_s |= dict.fromkeys(self._doubtful(), now_s)
+        self._warm_s |= {name: now_s for name, gpu in self._plant.gpus.items() if self._is_warm(gpu)}
+        starving = [status.job.id for status in jobs if self._starves(status)]
+        self._starves_s = {
+            job: self._starves_s.get(job, now_s) for job in starving if not is_away and job not in unheard
+        }
+        for job, since_s in self._starves_s.items():
+            if now_s - since_s > STARVED_S:
+                self._verdict.note(now_s, "starved", job)
+
+    def carried_out(self, action: JobAction, status: JobStatus, jobs: Collection[JobStatus]) -> None:
+        """A job is told something while it is still at `status`."""
+        job, now_s = status.job, self._plant.now_s
+        if status.state is not JobState.RUNNING or action not in (JobAction.SUSPEND, JobAction.REQUEUE):
+            return
+        if action is JobAction.REQUEUE and job.on_shortage is not OnShortage.REQUEUE:
+            self._verdict.note(now_s, "requeued", job.id)
+        if now_s - self._away_s > DOUBTED_S and not self._was_warm(status) and self._has_room(status, jobs):
+            self._verdict.note(now_s, "needless", job.id)
+
+    def _starves(self, status: JobStatus) -> bool:
+        gpus = [self._plant.gpus[gpu] for gpu in status.gpus]
+        if status.state is not JobState.RUNNING or any(
+            gpu.throttled or not gpu.powered or self._possible.held_by(gpu.id) for gpu in gpus
+        ):
+            return False
+        return min(gpu.rate for gpu in gpus) < 1 - status.job.flex.allowed_loss - LESS
+
+    def _has_room(self, status: JobStatus, jobs: Collection[JobStatus]) -> bool:
+        """Whether its least fits beside that of other jobs: of the protected ones if it is one, of all others
+        and of dearer ones that wait, on any GPU, if it is not."""
+        protected = status.job.on_shortage is OnShortage.PROTECT
+        least_w: dict[str, float] = {}
+        for other in jobs:
+            if other.state is JobState.RUNNING:
+                for gpu in other.gpus:
+                    if other.job.on_shortage is OnShortage.PROTECT or not protected:
+                        least_w[gpu] = self._least_w(gpu, other.job)
+        highest = 0 if protected else -1
+        most_w = {
+            name: least_w.get(
+                name, float(spec.points[highest if spec.kind is DeviceKind.GPU else 0].power.watts)
+            )
+            for name, spec in self._specs.items()
+        }
+        most_w |= {name: self._worst_w(spec) for name, spec in self._specs.items() if self._is_doubted(name)}
+        ways = {node for gpu in status.gpus for node in self._way(self._specs[gpu].node)}
+        return all(self._fits(node, most_w) for node in ways)
+
+    def _fits(self, node: str, most_w: dict[str, float]) -> bool:
+        below = {other for other in self._parents if node in self._way(other)}
+        if any(self._is_doubted(other) for other in below):
+            return False
+        load_w = sum(self._plant.nodes[other].config.load_w for other in below) * MOST_LOAD * BEYOND
+        limit_w = min(self._rated_w[node], self._allowed_w(node))
+        machines_w = sum(watts for name, watts in most_w.items() if self._specs[name].node in below)
+        return load_w + machines_w <= SURE * limit_w - SURE_W
+
+    def _least_w(self, gpu: str, job: Job) -> float:
+        points = self._specs[gpu].points
+        least = points[-1].rate * (1 - job.flex.allowed_loss) - 1e-9
+        return next(float(point.power.watts) for point in points if point.rate >= least)
+
+    def _worst_w(self, spec: DeviceSpec) -> float:
+        return BEYOND * max(spec.ceiling.watts, self._machine(spec.id).watts)
+
+    def _is_doubted(self, name: str) -> bool:
+        return self._plant.now_s - self._doubted_s.get(name, -math.inf) <= DOUBTED_S
+
+    def _doubtful(self) -> Iterable[str]:
+        now_s, failed_s = self._plant.now_s, self._shell.failed_s
+        for name, spec in self._specs.items():
+            machine, heard = self._machine(name), self._shell.heard.readings.get(name)
+            is_stale = heard is None or now_s - heard.at_s > spec.stale_after_s
+            failed = now_s - failed_s.get(name, -math.inf) < DOUBTED_S
+            misreports = isinstance(machine, Miner) and _misreports(machine)
+            if is_stale or failed or misreports or self._possible.held_by(name):
+                yield name
+        for meter in self._plant.meters.values():
+            faults = meter.faults
+            if faults.dead or faults.frozen_reads or faults.reported_power_factor != 1:
+                yield meter.node.id
+
+    def _is_warm(self, gpu: Gpu) -> bool:
+        """Whether heat, or cooling that is not proven, may have forbidden it what its work needs."""
+        if gpu.temperature_c >= DERATE_C - WARM_C:
+            return True
+        zone = gpu.zone
+        inlet_c = -math.inf if zone is None else self._plant.zones[zone].inlet_c
+        return zone is not None and (inlet_c >= ZONE_DERATE_C - WARM_C or not self._possible.is_cooled(zone))
+
+    def _was_warm(self, status: JobStatus) -> bool:
+        now_s = self._plant.now_s
+        return any(now_s - self._warm_s.get(gpu, -math.inf) <= DOUBTED_S for gpu in status.gpus)
+
+    def _machine(self, name: str) -> Miner | Gpu:
+        return self._plant.miners.get(name) or self._plant.gpus[name]
+
+    def _way(self, node: str) -> list[str]:
+        way = [node]
+        while (above := self._parents[way[-1]]) is not None:
+            way.append(above)
+        return way
+
+
+def _misreports(miner: Miner) -> bool:
+    return miner.faults.frozen_reads or miner.faults.reported_power_factor != 1
