@@ -3,12 +3,14 @@ is up. It outlives the controller's process, as its ledger on disk does."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
+from controller.decide.plan import Standing
 from controller.domain.grid import GridEvent, LimitSignal, Link
-from controller.domain.power import Limit
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 from controller.grid.entries import Ledger
 from controller.grid.results import MessageResult, Snapshot
@@ -31,6 +33,9 @@ class _Known:
     events: tuple[GridEvent, ...]
 
 
+_NOTHING = _Known(Ledger(), 0.0, ())
+
+
 class GridSide:
     """`woken` is called when something was heard that may change what is to be done."""
 
@@ -46,7 +51,8 @@ class GridSide:
         self._woken = woken
         self._say = say
         self._ledger = Ledger()
-        self._known = _Known(self._ledger, 0.0, ())
+        self._known = _NOTHING
+        self._drawn_before: dict[str, Power] = {}
         self._heard: list[MessageResult | Snapshot] = []
         self._heard_s = 0.0
         self._started_s = 0.0
@@ -62,12 +68,26 @@ class GridSide:
     @property
     def events(self) -> tuple[GridEvent, ...]:
         """Those that the controller is told of: in force or to come."""
-        return operator.events(self._ledger, self.utc_s)
+        return tuple(
+            replace(event, drawn_before=self._drawn_before.get(event.id))
+            for event in operator.events(self._ledger, self.utc_s)
+        )
+
+    def remember(self, standings: Iterable[Standing]) -> None:
+        """What relative set-points are relative to outlives the process."""
+        for one in standings:
+            if one.drawn_before is not None and one.event not in self._drawn_before:
+                self._drawn_before[one.event] = one.drawn_before
+                self._known = _NOTHING
 
     @property
     def asked(self) -> Asked:
         """What they ask now. Over ones ask nothing; a wall clock set back brings some of them back."""
-        if self._known.ledger is not self._ledger or self._known.offset_s != self.offset_s:
+        if (
+            self._known is _NOTHING
+            or self._known.ledger is not self._ledger
+            or self._known.offset_s != self.offset_s
+        ):
             self._known = _Known(self._ledger, self.offset_s, self.events)
         return asked(self._known.events, self.utc_s)
 
@@ -86,16 +106,17 @@ class GridSide:
             limit_w = min(limit_w, lost.power.watts)
         return limit_w
 
-    def soonest_w(self) -> float:
-        """The lowest limit of now, and of all events that are known: a site goes down for those in time."""
+    def soonest_w(self, node: str = "") -> float:
+        """The lowest limit of now, and of all events that are known: a place goes down for those in time."""
         limits = (
             signal.power.watts
             for event in self.events
+            if event.node == node and not event.best_effort
             for interval in event.intervals
             for signal in interval.signals
             if isinstance(signal, LimitSignal)
         )
-        return min([self.limit_w(), *limits])
+        return min([math.inf if node else self.limit_w(), *limits])
 
     def start(self, after_s: float) -> None:
         """A new process: nothing counts before a fresh snapshot."""
@@ -142,7 +163,7 @@ class GridSide:
 
     def ends_the_same_in_any_order(self, rnd: random.Random) -> bool:
         """P5: all that was heard, heard again in other orders and twice, leaves the same events."""
-        once = self.events
+        once = operator.events(self._ledger, self.utc_s)
         for _ in range(3):
             again = Ledger()
             for heard in rnd.sample(self._heard * 2, 2 * len(self._heard)):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from controller.domain.power import Limit
 from simulators.physics.machine import Machine
 from simulators.plant import Plant
 from tests.sim.floor import Floor
+from tests.sim.operator import Asked
 from tests.sim.possible import Possible
 from tests.sim.ramps import Ramp, ramp_limits
 from tests.sim.verdict import GAP_S, Verdict
@@ -26,6 +27,8 @@ with two ticks on top, others have come down for it."""
 NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 """A node that so nearly draws the least that it could be brought to was brought there: its other load moves.
 A limit that cannot be kept is no leave to draw what one likes."""
+EFFORT_S, EFFORT_SLACK = 120.0, 0.05
+"""A limit by best effort may be met so much later, and what each job needs is not known to the watt."""
 HOT_MEMORY_S = 240.0
 """A machine that could not be moved for a moment of so long before it tripped is nobody's fault."""
 
@@ -37,7 +40,9 @@ class Due:
         self._response_s = response_s
         self._lately: deque[tuple[float, float]] = deque([(0.0, math.inf)])
 
-    def holds(self, now_s: float, limit_w: float) -> None:
+    def holds(self, now_s: float, limit_w: float, *, heard: bool = True) -> None:
+        """While nobody is there to have `heard` of it, a limit is not tightened."""
+        limit_w = limit_w if heard else max(limit_w, self._lately[-1][1])
         self._lately[-1] = now_s, self._lately[-1][1]  # what held last did so until now
         while self._lately and self._lately[-1][1] <= limit_w:
             self._lately.pop()
@@ -56,6 +61,8 @@ class Judge:
         self.due = Due(response_s)
         self.nodes_from_s = math.inf
         """From here on nodes are judged: the plant begins above its limits, with nobody in charge."""
+        self.spared_w: Callable[[str], float] = lambda _: 0.0
+        """What the jobs that run at a place need above the lowest of their GPUs."""
         self.away_s = -math.inf
         """When the controller was last away, or had not seen the site yet."""
         self._plant = plant
@@ -71,11 +78,26 @@ class Judge:
         self._machines: dict[str, Machine] = {**plant.miners, **plant.gpus}
         self._trips = dict.fromkeys([*plant.nodes, *self._machines], 0)
         self._ramps = [Ramp(floor, plant, limit) for limit in ramp_limits(floor.site)]
-        self._excuse: dict[str, tuple[float, str]] = {}
+        self._excuse: dict[tuple[str, str], tuple[float, str]] = {}
+        self._asked: dict[tuple[str, str], Due] = {}
+        """What operators ask of places within the site, and of places by best effort, which may be late."""
+        self._response_s = response_s
 
     @property
     def has_ramps(self) -> bool:
         return bool(self._ramps)
+
+    def asks(self, ask: Asked, limit_w: float, *, heard: bool) -> None:
+        """`limit_w` is what the whole site may draw now, for whatever reason."""
+        now_s = self._plant.now_s
+        self.due.holds(now_s, limit_w, heard=heard)
+        now_w = {("event", node): watts for node, watts in ask.at_nodes.items()}
+        now_w |= {("effort", node or self._root.id): watts for node, watts in ask.efforts.items()}
+        for what, node in now_w.keys() - self._asked.keys():
+            late_s = EFFORT_S if what == "effort" else 0.0
+            self._asked[what, node] = Due(self._response_s + late_s)
+        for place, due in self._asked.items():
+            due.holds(now_s, now_w.get(place, math.inf), heard=heard)
 
     def step(self, dt_s: float) -> None:
         """All watts were for `dt_s` what they are in the plant now."""
@@ -86,6 +108,9 @@ class Judge:
             for node, limit_w in self._limited:
                 if node.power_w > limit_w:
                     self._passed("node", node.id, node.power_w, limit_w, dt_s)
+            for (what, where), due in self._asked.items():
+                if self._plant.nodes[where].power_w > due.watts:
+                    self._passed(what, where, self._plant.nodes[where].power_w, due.watts, dt_s)
 
     def awaits(self, waited_s: float) -> None:
         """A plan that is not ready, of a process that began `waited_s` ago: nothing is asked of it in its
@@ -117,19 +142,19 @@ class Judge:
                 self.verdict.note(now_s, "heat", name, excuse=excuse)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
-        excuse = self._excused(where, limit_w)
-        if what == "node" and self._plant.now_s - self.away_s <= self._react_s:
+        excuse = self._excused(what, where, limit_w)
+        if what != "cap" and self._plant.now_s - self.away_s <= self._react_s:
             excuse = excuse or "nobody in charge"
         self.verdict.note(self._plant.now_s, what, where, power_w - limit_w, excuse, dt_s)
 
-    def _excused(self, node: str, limit_w: float) -> str:
+    def _excused(self, what: str, node: str, limit_w: float) -> str:
         """Why the node could not have been within its limit; reckoned anew every half second, until it is
         dead."""
         now_s = self._plant.now_s
-        at_s, excuse = self._excuse.get(node, (-math.inf, ""))
+        at_s, excuse = self._excuse.get((what, node), (-math.inf, ""))
         if now_s - at_s >= 0.5 and self._plant.nodes[node].live:
-            excuse = self._why(node, limit_w)
-            self._excuse[node] = now_s, excuse
+            excuse = self._works(node, limit_w) if what == "effort" else self._why(node, limit_w)
+            self._excuse[what, node] = now_s, excuse
         return excuse
 
     def _why(self, node: str, limit_w: float) -> str:
@@ -143,10 +168,17 @@ class Judge:
             return "unforeseen"
         return "claims" if self._possible.claimed_w(node) <= limit_w else ""
 
+    def _works(self, node: str, limit_w: float) -> str:
+        """The same by best effort: every job that runs keeps its least."""
+        works_w = self._possible.least(node).watts + self.spared_w(node)
+        allowed_w = max(limit_w, works_w * (1 + EFFORT_SLACK) + NOTHING_LEFT_W)
+        return "work" if self._plant.nodes[node].power_w <= allowed_w else self._why(node, allowed_w)
+
     def _was_excused(self, node: str) -> str:
         """The same of what opened its breaker a moment ago: by now it carries nothing."""
-        at_s, excuse = self._excuse.get(node, (-math.inf, ""))
-        return excuse if self._plant.now_s - at_s <= GAP_S else ""
+        now_s = self._plant.now_s
+        whys = [(at_s, why) for (_, where), (at_s, why) in self._excuse.items() if where == node]
+        return next((why for at_s, why in sorted(whys, reverse=True) if now_s - at_s <= GAP_S), "")
 
 
 def _more_than(watts: float) -> float:

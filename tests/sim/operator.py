@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from controller.domain.grid import (
@@ -51,9 +51,7 @@ def draw_messages(
     at_s, serial = rnd.uniform(20, 120), 0
     while at_s < calm_s:
         for said_s, result in _event(rnd, f"event-{serial}", at_s, contract_w, calm_s, response_s):
-            messages.append(
-                Message(said_s=said_s, arrives_s=tuple(_arrivals(rnd, said_s, on)), result=result)
-            )
+            messages.append(Message(said_s=said_s, arrives_s=tuple(arrivals(rnd, said_s, on)), result=result))
         serial += 1
         at_s += rnd.expovariate(1 / 400)
     return tuple(messages)
@@ -115,7 +113,7 @@ def _signal(rnd: random.Random, contract_w: int, least: float) -> Signal:
     return PriceSignal(rnd.choice([0.0, 0.05, 0.3]))
 
 
-def _arrivals(rnd: random.Random, said_s: float, on: Collection[str]) -> Iterator[float]:
+def arrivals(rnd: random.Random, said_s: float, on: Collection[str]) -> Iterator[float]:
     if "messages_lost" in on and rnd.random() < 0.3:
         return
     late = "messages_late" in on and rnd.random() < 0.4
@@ -156,35 +154,62 @@ def events(ledger: Ledger, utc_s: float) -> tuple[GridEvent, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What accepted events ask at one moment of the site's wall clock, reckoned apart from the core."""
+    """What accepted events ask at one moment of the site's wall clock, reckoned apart from the core.
+
+    `at_nodes` are limits of places within the site, `efforts` those by best effort; the whole site is "".
+    """
 
     limit_w: float = math.inf
     target_w: float = math.inf
     usd_per_kwh: float | None = None
+    at_nodes: Mapping[str, float] = field(default_factory=dict)
+    efforts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
-        return self.limit_w < math.inf or self.target_w < math.inf
+        return min(self.limit_w, self.target_w, self.efforts.get("", math.inf)) < math.inf
 
 
 def asked(events: Collection[GridEvent], utc_s: float) -> Asked:
     """Limits combine by minimum; of targets and of prices the first by priority, newest version and id."""
-    limits, targets, prices = [math.inf], [], []
+    limits: dict[str, float] = {}
+    efforts: dict[str, float] = {}
+    targets: list[tuple[Signal, GridEvent]] = []
+    prices = []
     for event in sorted(events, key=lambda event: (event.priority, -event.version_utc_s, event.id)):
         for interval in event.intervals:
             if interval.start_utc_s <= utc_s < interval.end_utc_s:
                 for signal in interval.signals:
                     match signal:
                         case LimitSignal(power):
-                            limits.append(power.watts)
-                        case TargetSignal(power):
-                            targets.append(power.watts)
+                            found = efforts if event.best_effort else limits
+                            found[event.node] = min(power.watts, found.get(event.node, math.inf))
+                        case TargetSignal() | RelativeTargetSignal():
+                            targets.append((signal, event))
                         case PriceSignal(usd_per_kwh):
                             prices.append(usd_per_kwh)
-                        case RelativeTargetSignal() | CarbonSignal() | AlertSignal() | CapacitySignal():
+                        case CarbonSignal() | AlertSignal() | CapacitySignal():
                             pass  # never sent here
     return Asked(
-        limit_w=min(limits),
-        target_w=targets[0] if targets else math.inf,
+        limit_w=limits.pop("", math.inf),
+        target_w=_target_w(targets),
         usd_per_kwh=prices[0] if prices else None,
+        at_nodes=limits,
+        efforts=efforts,
     )
+
+
+def _target_w(targets: Sequence[tuple[Signal, GridEvent]]) -> float:
+    """A relative one is relative to the next, or to what was drawn before; unknown, it asks for nothing."""
+    target_w = math.inf
+    for signal, event in reversed(targets):
+        match signal:
+            case TargetSignal(power):
+                target_w = power.watts
+            case RelativeTargetSignal(change):
+                before = math.inf if event.drawn_before is None else event.drawn_before.watts
+                ground_w = target_w if target_w < math.inf else before
+                target_w = max(0.0, ground_w + change.watts)
+            case _:
+                pass
+    return target_w

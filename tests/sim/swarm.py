@@ -17,6 +17,7 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
+from tests.sim import asks
 from tests.sim.floor import QUEUE, Floor
 from tests.sim.operator import Message, draw_messages
 
@@ -30,6 +31,7 @@ KINDS = (
     *("messages_late", "messages_doubled", "messages_lost", "broker_silence"),
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
+    *asks.KINDS,
 )
 ON = 0.3
 """How likely each kind of fault is in a seed."""
@@ -144,7 +146,7 @@ def draw_swarm(
     """`only` takes away all other kinds, to find out which of them a failure needs; it may move the times at
     which the rest come. `exactly` these are in every seed, and no others."""
     rnd, quiet = random.Random(f"{seed}/swarm"), random.Random(f"{seed}/silences")
-    on = tuple(kind for kind in KINDS if (quiet if kind in SILENCES else rnd).random() < ON)
+    on = _on(seed, rnd, quiet)
     if exactly is not None:
         on = tuple(kind for kind in KINDS if kind in exactly)
     if only is not None:
@@ -166,9 +168,20 @@ def draw_swarm(
         jumps=tuple(_jumps(draw)),
         prices=tuple(_prices(draw)),
         jobs=tuple(_jobs(random.Random(f"{seed}/jobs"), floor, calm_s)),
-        messages=messages,
+        messages=(*messages, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
         response_s=response_s,
     )
+
+
+def _on(seed: int, rnd: random.Random, quiet: random.Random) -> tuple[str, ...]:
+    """What came later has a generator of its own, so that the rest of a seed stays as it was."""
+
+    def chance(kind: str) -> float:
+        if kind in asks.KINDS:
+            return random.Random(f"{seed}/{kind}/on").random()
+        return (quiet if kind in SILENCES else rnd).random()
+
+    return tuple(kind for kind in KINDS if chance(kind) < ON)
 
 
 def _rates(draw: _Draw) -> Rates:

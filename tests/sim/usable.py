@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.power import Limit
@@ -22,6 +22,7 @@ SURE = 0.95
 """Of a node's limit so much is never kept free by a margin, nor taken by what its meter shows too much."""
 GRAIN_W = 5
 """Sums of operating points are reckoned in such steps, rounded up."""
+NOTHING: Mapping[str, float] = {}
 
 
 class Usable:
@@ -49,7 +50,11 @@ class Usable:
             for node in floor.site.nodes
         }
 
-    def most_w(self, prices: Prices, usd_per_kwh: float, cap_w: float) -> float:
+    def most_w(
+        self, prices: Prices, usd_per_kwh: float, cap_w: float, asked_w: Mapping[str, float] = NOTHING
+    ) -> float:
+        """`asked_w` is what operators limit places within the site to."""
+        limits_w = self.limits_w | {at: min(watts, self.limits_w[at]) for at, watts in asked_w.items()}
         if self._best_at != (prices, usd_per_kwh):
             self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
@@ -63,9 +68,9 @@ class Usable:
             else:
                 carried[miner.node] += miner.watts
         for name, machines in free.items():
-            carried[name] += best_sum(machines, self.limits_w[name] - carried[name])
+            carried[name] += best_sum(machines, limits_w[name] - carried[name])
         for node in reversed(self._site.nodes):
-            carried[node.id] = min(carried[node.id], self.limits_w[node.id])
+            carried[node.id] = min(carried[node.id], limits_w[node.id])
             if node.parent is not None:
                 carried[node.parent] += carried[node.id]
         return min(carried[self._site.root.id], cap_w)

@@ -86,6 +86,16 @@ class Work:
         if now_s - self._away_s > DOUBTED_S and not self._was_warm(status) and self._has_room(status, jobs):
             self._verdict.note(now_s, "needless", job.id)
 
+    def spared_w(self, jobs: Iterable[JobStatus], node: str) -> float:
+        """What the jobs that run at a place need above the lowest of their GPUs."""
+        return sum(
+            self._least_w(gpu, status.job) - self._specs[gpu].floor.power.watts
+            for status in jobs
+            if status.state is JobState.RUNNING
+            for gpu in status.gpus
+            if node in self._way(self._specs[gpu].node)
+        )
+
     def _starves(self, status: JobStatus) -> bool:
         gpus = [self._plant.gpus[gpu] for gpu in status.gpus]
         if status.state is not JobState.RUNNING or any(

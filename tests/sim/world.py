@@ -115,13 +115,13 @@ class World:
         self.work = Work(
             self.floor, self.plant, self.possible, self.shell, self.judge.verdict, self._allowed_w
         )
+        self.judge.spared_w = lambda node: self.work.spared_w(self.queue.statuses, node)
         self.queue.obeyed = self.work.carried_out
         self.usable = Usable(self.floor, self.plant, self.possible)
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
         self.ends_the_same = True
-        self._known_w = float("inf")
         self._restarts = {miner.id: 0 for miner in self.plant.miners.values()}
         self._knobs_on: dict[tuple[str, str], int] = {}
 
@@ -245,6 +245,7 @@ class World:
         else:
             self.judge.awaits(now_s - self.process.began_s)
         self.plan = plan
+        self.grid.remember(plan.standings)
         self._judge_limit()
         if self.say is not nothing:
             self.say(story.plan_line(plan, self.plant, self.judge.due.watts, self.use.now_w))
@@ -255,8 +256,7 @@ class World:
         limit_w = self.grid.limit_w()
         if not self.process.is_ready:
             self.judge.away_s = self.clock.now_s
-        self._known_w = limit_w if self.process.is_ready else max(limit_w, self._known_w)
-        self.judge.due.holds(self.clock.now_s, self._known_w)
+        self.judge.asks(self.grid.asked, limit_w, heard=self.process.is_ready)
 
     def _judge_work(self) -> None:
         self.judge.look()
@@ -270,7 +270,7 @@ class World:
         self.work.look(statuses, is_away=not self.process.is_ready, unheard=unheard)
 
     def _allowed_w(self, node: str) -> float:
-        return self.grid.soonest_w() if node == self.floor.site.root.id else math.inf
+        return self.grid.soonest_w("" if node == self.floor.site.root.id else node)
 
     def _judge_order(self) -> None:
         """P5, while there is something to be told apart; in the end most events are over."""
@@ -290,8 +290,9 @@ class World:
         usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
         if ask.target_w < limit_w:
             usd = 0.0  # a set-point pays for the energy that it asks for
-        cap_w = min(limit_w, ask.target_w)
-        self.use.look(self.usable.most_w(prices, usd, cap_w), self.usable.held_w())
+        cap_w = min(limit_w, ask.target_w, ask.efforts.get("", math.inf))
+        within_w = {node: watts for node, watts in {**ask.efforts, **ask.at_nodes}.items() if node}
+        self.use.look(self.usable.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
         now_s = self.clock.now_s
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(self.plant.site_power_w)
