@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from controller.domain.power import Limit
 from simulators.physics.machine import Machine
@@ -18,7 +18,6 @@ from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.operator import Asked
 from tests.sim.possible import Possible
-from tests.sim.ramps import Ramp, ramp_limits
 from tests.sim.verdict import GAP_S, Verdict
 
 NOTICED_S = 15.0
@@ -77,15 +76,10 @@ class Judge:
         ]
         self._machines: dict[str, Machine] = {**plant.miners, **plant.gpus}
         self._trips = dict.fromkeys([*plant.nodes, *self._machines], 0)
-        self._ramps = [Ramp(floor, plant, limit) for limit in ramp_limits(floor.site)]
         self._excuse: dict[tuple[str, str], tuple[float, str]] = {}
         self._asked: dict[tuple[str, str], Due] = {}
         """What operators ask of places within the site, and of places by best effort, which may be late."""
         self._response_s = response_s
-
-    @property
-    def has_ramps(self) -> bool:
-        return bool(self._ramps)
 
     def asks(self, ask: Asked, limit_w: float, *, heard: bool) -> None:
         """`limit_w` is what the whole site may draw now, for whatever reason."""
@@ -117,14 +111,6 @@ class Judge:
         grace, and so that must end."""
         if waited_s > self._grace_s:
             self.verdict.note(self._plant.now_s, "charge", self._root.id)
-
-    def second(self, orders: Collection[str]) -> None:
-        """Once a second where there are ramps. `orders` are the machines that move because they were told."""
-        now_s = self._plant.now_s
-        for ramp in self._ramps:
-            over_w = ramp.second(orders)
-            if over_w > 0 and now_s >= self.nodes_from_s:
-                self.verdict.note(now_s, "ramp", ramp.node, over_w, dt_s=1.0)
 
     def look(self) -> None:
         """Every few seconds: who cannot be moved, and what has tripped."""

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from controller.domain.power import Limit
 from controller.domain.site import Site
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.floor import Floor
+from tests.sim.verdict import Verdict
 
 RAMP_SLACK_S = 15.0
 """Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
+PRESSED_S = 25.0
+"""An order that a limit asked for is sent within two ticks, and is carried out within so long."""
+CAPPED_W = 1.0
+SURE, LOAD_WAVERS = 0.97, 1.1
+"""Of a limit a share is kept free, and other load may count at more than it is."""
+
+
+class Ramps:
+    """All of them. Once a second, where there are any."""
+
+    def __init__(self, floor: Floor, plant: Plant, verdict: Verdict, pressing: Pressing) -> None:
+        self._plant = plant
+        self._verdict = verdict
+        self._all = [Ramp(floor, plant, limit, pressing.below) for limit in ramp_limits(floor.site)]
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def second(self, orders: Collection[str], *, judged: bool, in_charge: bool) -> None:
+        """`orders` are the machines that move because they were told. A controller that has just come to be
+        `in_charge` does not know how far a ramp down has come."""
+        for ramp in self._all:
+            over_w = ramp.second(orders)
+            if ramp.down and not in_charge:
+                ramp.forgive()
+            elif over_w > 0 and judged:
+                what = "ramp down" if ramp.down else "ramp"
+                self._verdict.note(self._plant.now_s, what, ramp.node, over_w, dt_s=1.0)
 
 
 class Ramp:
@@ -19,20 +52,21 @@ class Ramp:
 
     It fills like a bucket: the limit's watts with every second, up to those of orders that were on their way
     and of one machine. What machines do by themselves (a boot, a pool that returns, a job that ends) is
-    nobody's ramp.
+    nobody's ramp. A ramp down gives way to limits in force: `pressing_w` is what they ask for at once.
     """
 
-    def __init__(self, floor: Floor, plant: Plant, limit: RampLimit) -> None:
+    def __init__(
+        self, floor: Floor, plant: Plant, limit: RampLimit, pressing_w: Callable[[str], float]
+    ) -> None:
         self.node = limit.node
+        self.down = limit.down
         self._per_s_w = limit.per_s_w
-        self._sign = -1.0 if limit.down else 1.0
+        self._pressing_w = pressing_w
+        self._pressed: deque[float] = deque([0.0], maxlen=round(PRESSED_S))
         largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
         self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
-        self._machines = [
-            machine
-            for machine in (*plant.miners.values(), *plant.gpus.values())
-            if limit.node in _way_up(floor.site, machine.node)
-        ]
+        machines: list[Miner | Gpu] = [*plant.miners.values(), *plant.gpus.values()]
+        self._machines = [one for one in machines if limit.node in way_up(floor.site, one.node)]
         self._before_w = {machine.id: machine.watts for machine in self._machines}
 
     def second(self, orders: Collection[str]) -> float:
@@ -41,11 +75,28 @@ class Ramp:
         for machine in self._machines:
             watts = machine.watts
             if watts != before_w[machine.id]:
-                if machine.id in orders:
-                    moved_w += self._sign * (watts - before_w[machine.id])
+                if machine.id in orders and not (
+                    self.down and _fell_by_itself(machine, before_w[machine.id])
+                ):
+                    moved_w += watts - before_w[machine.id]
                 before_w[machine.id] = watts
-        self._room_w = min(self._most_w, self._room_w + self._per_s_w - moved_w)
-        return max(0.0, -self._room_w)
+        self._room_w += self._per_s_w + (moved_w if self.down else -moved_w)
+        self._room_w = min(self._most_w, self._room_w)
+        if not self.down:
+            return max(0.0, -self._room_w)
+        self._pressed.append(self._pressing_w(self.node))
+        over_w = max(0.0, -self._room_w - max(self._pressed))
+        self._room_w = max(self._room_w, -over_w)  # what a limit asked for is not owed to the ramp
+        return over_w
+
+    def forgive(self) -> None:
+        """Nobody knows how far it has come."""
+        self._room_w = self._most_w
+
+
+def _fell_by_itself(machine: Miner | Gpu, before_w: float) -> bool:
+    """A GPU whose work asks for less than it may draw."""
+    return isinstance(machine, Gpu) and machine.watts < min(before_w, machine.cap_w - CAPPED_W)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +115,57 @@ def ramp_limits(site: Site) -> list[RampLimit]:
     return found
 
 
-def _way_up(site: Site, node: str) -> list[str]:
+def way_up(site: Site, node: str) -> list[str]:
     parents = {place.id: place.parent for place in site.nodes}
     way = [node]
     while (above := parents[way[-1]]) is not None:
         way.append(above)
     return way
+
+
+class Pressing:
+    """What limits in force ask for at once below a node, at worst: whoever cannot be trusted draws its most.
+
+    `doubted` says of whom that is; `limit_w` what each node may carry at this moment.
+    """
+
+    def __init__(
+        self,
+        floor: Floor,
+        plant: Plant,
+        most_told_w: Callable[[str], float],
+        doubted: Callable[[str], bool],
+        limit_w: Callable[[str], float],
+    ) -> None:
+        self._plant = plant
+        self._most_told_w = most_told_w
+        self._doubted = doubted
+        self._limit_w = limit_w
+        self._specs = {spec.id: spec for spec in floor.specs}
+        self._ways = {node.id: way_up(floor.site, node.id) for node in floor.site.nodes}
+        self._at_s = -math.inf
+        self._excess_w: dict[str, float] = {}
+
+    def below(self, node: str) -> float:
+        """Of all nodes that share machines with it."""
+        if self._plant.now_s != self._at_s:
+            self._at_s, self._excess_w = self._plant.now_s, self._reckoned()
+        return sum(
+            watts
+            for other, watts in self._excess_w.items()
+            if node in self._ways[other] or other in self._ways[node]
+        )
+
+    def _reckoned(self) -> dict[str, float]:
+        worst_w = dict.fromkeys(self._ways, 0.0)
+        for name, spec in self._specs.items():
+            machine = self._plant.miners.get(name) or self._plant.gpus[name]
+            watts = max(machine.watts, self._most_told_w(name))
+            if self._doubted(name):
+                watts = max(watts, float(spec.ceiling.watts))
+            for node in self._ways[spec.node]:
+                worst_w[node] += watts
+        for node, place in self._plant.nodes.items():
+            for above in self._ways[node]:
+                worst_w[above] += place.load_w * LOAD_WAVERS
+        return {node: max(0.0, watts - SURE * self._limit_w(node)) for node, watts in worst_w.items()}

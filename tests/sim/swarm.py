@@ -17,12 +17,12 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim import asks
+from tests.sim import asks, fittings
 from tests.sim.floor import QUEUE, Floor
 from tests.sim.operator import Message, draw_messages
 
 SILENCES = ("zone_silence", "queue_silence")
-KINDS = (
+FAULTS = (
     *("lost_reads", "late_reads", "frozen", "unit_reads", "unit_reads_up"),
     *("lost_writes", "late_writes", "refused_writes", "unanswered_writes", "lost_job_commands"),
     *("hangs", "dead", "reboots", "forgetful_reboots", "lies_stop", "lies_limit", "lies_resume", "refuses"),
@@ -31,8 +31,10 @@ KINDS = (
     *("messages_late", "messages_doubled", "messages_lost", "broker_silence"),
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
-    *asks.KINDS,
 )
+APART = (*asks.KINDS, *fittings.KINDS)
+"""What came later has a generator of its own, so that the rest of a seed stays as it was."""
+KINDS = (*FAULTS, *APART)
 ON = 0.3
 """How likely each kind of fault is in a seed."""
 UNSETTLED_S = 90.0
@@ -146,11 +148,8 @@ def draw_swarm(
     """`only` takes away all other kinds, to find out which of them a failure needs; it may move the times at
     which the rest come. `exactly` these are in every seed, and no others."""
     rnd, quiet = random.Random(f"{seed}/swarm"), random.Random(f"{seed}/silences")
-    on = _on(seed, rnd, quiet)
-    if exactly is not None:
-        on = tuple(kind for kind in KINDS if kind in exactly)
-    if only is not None:
-        on = tuple(kind for kind in on if kind in only)
+    drawn = [kind for kind in FAULTS if (quiet if kind in SILENCES else rnd).random() < ON]
+    on = (*_chosen(drawn, FAULTS, only, exactly), *drawn_apart(seed, only, exactly))
     draw = _Draw(random=rnd, floor=floor, calm_s=calm_s, on=on, intensity=rnd.choice([0.5, 1.0, 1.0, 2.0]))
     response_s = rnd.choice([30.0, 45.0, 60.0])
     contract = floor.site.root.limit
@@ -173,15 +172,19 @@ def draw_swarm(
     )
 
 
-def _on(seed: int, rnd: random.Random, quiet: random.Random) -> tuple[str, ...]:
-    """What came later has a generator of its own, so that the rest of a seed stays as it was."""
+def drawn_apart(seed: int, only: Collection[str] | None, exactly: Collection[str] | None) -> tuple[str, ...]:
+    drawn = [kind for kind in APART if random.Random(f"{seed}/{kind}/on").random() < ON]
+    return _chosen(drawn, APART, only, exactly)
 
-    def chance(kind: str) -> float:
-        if kind in asks.KINDS:
-            return random.Random(f"{seed}/{kind}/on").random()
-        return (quiet if kind in SILENCES else rnd).random()
 
-    return tuple(kind for kind in KINDS if chance(kind) < ON)
+def _chosen(
+    drawn: Collection[str],
+    of: Collection[str],
+    only: Collection[str] | None,
+    exactly: Collection[str] | None,
+) -> tuple[str, ...]:
+    kinds = drawn if exactly is None else [kind for kind in of if kind in exactly]
+    return tuple(kind for kind in kinds if only is None or kind in only)
 
 
 def _rates(draw: _Draw) -> Rates:

@@ -16,9 +16,9 @@ from controller.domain.power import Limit
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
+from tests.sim.doubts import Doubts
 from tests.sim.floor import DERATE_C, MOST_LOAD, ZONE_DERATE_C, Floor
 from tests.sim.possible import Possible
-from tests.sim.shell import Shell
 from tests.sim.verdict import Verdict
 
 STARVED_S = 60.0
@@ -41,13 +41,13 @@ class Work:
         floor: Floor,
         plant: Plant,
         possible: Possible,
-        shell: Shell,
+        doubts: Doubts,
         verdict: Verdict,
         allowed_w: Callable[[str], float],
     ) -> None:
         self._plant = plant
         self._possible = possible
-        self._shell = shell
+        self._doubts = doubts
         self._verdict = verdict
         self._allowed_w = allowed_w
         self._specs = {spec.id: spec for spec in floor.specs}
@@ -56,8 +56,6 @@ class Work:
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
-        self._doubted_s: dict[str, float] = {}
-        """When each machine, and each node by its meter, could last not be trusted."""
         self._warm_s: dict[str, float] = {}
         self._starves_s: dict[str, float] = {}
         self._away_s = 0.0
@@ -66,7 +64,6 @@ class Work:
         """Every few seconds. `unheard` are jobs about which the queue cannot be told."""
         now_s = self._plant.now_s
         self._away_s = now_s if is_away else self._away_s
-        self._doubted_s |= dict.fromkeys(self._doubtful(), now_s)
         self._warm_s |= {name: now_s for name, gpu in self._plant.gpus.items() if self._is_warm(gpu)}
         starving = [status.job.id for status in jobs if self._starves(status)]
         self._starves_s = {
@@ -143,21 +140,7 @@ class Work:
         return BEYOND * max(spec.ceiling.watts, self._machine(spec.id).watts)
 
     def _is_doubted(self, name: str) -> bool:
-        return self._plant.now_s - self._doubted_s.get(name, -math.inf) <= DOUBTED_S
-
-    def _doubtful(self) -> Iterable[str]:
-        now_s, failed_s = self._plant.now_s, self._shell.failed_s
-        for name, spec in self._specs.items():
-            machine, heard = self._machine(name), self._shell.heard.readings.get(name)
-            is_stale = heard is None or now_s - heard.at_s > spec.stale_after_s
-            failed = now_s - failed_s.get(name, -math.inf) < DOUBTED_S
-            misreports = isinstance(machine, Miner) and _misreports(machine)
-            if is_stale or failed or misreports or self._possible.held_by(name):
-                yield name
-        for meter in self._plant.meters.values():
-            faults = meter.faults
-            if faults.dead or faults.frozen_reads or faults.reported_power_factor != 1:
-                yield meter.node.id
+        return self._doubts.within(name, DOUBTED_S)
 
     def _is_warm(self, gpu: Gpu) -> bool:
         """Whether heat, or cooling that is not proven, may have forbidden it what its work needs."""
@@ -179,7 +162,3 @@ class Work:
         while (above := self._parents[way[-1]]) is not None:
             way.append(above)
         return way
-
-
-def _misreports(miner: Miner) -> bool:
-    return miner.faults.frozen_reads or miner.faults.reported_power_factor != 1

@@ -18,21 +18,26 @@ from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim import recovery, story
 from tests.sim.clockwork import Clockwork
-from tests.sim.floor import QUEUE, draw_floor
+from tests.sim.doubts import Doubts
+from tests.sim.fittings import fitted
+from tests.sim.floor import QUEUE, Floor, draw_floor
 from tests.sim.gridside import GridSide, Say
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
 from tests.sim.operator import Message
 from tests.sim.possible import Possible
 from tests.sim.process import Decide, Process, checked
+from tests.sim.ramps import Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
-from tests.sim.swarm import Knob, Rates, Silence, draw_swarm
+from tests.sim.swarm import Knob, Rates, Silence, draw_swarm, drawn_apart
 from tests.sim.usable import Usable
 from tests.sim.work import Work
 
 LIMIT_JUDGED_EVERY_S = 0.5
 JUDGE_LOOKS_EVERY_S = 2.0
+PRESSING_S = 60.0
+"""What was doubtful so short a time ago, others may still have to come down for."""
 LOST_S = 30.0
 """An order about a job that was lost is given again so much later, and may be lost again."""
 CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
@@ -69,7 +74,7 @@ class Result:
 
 class World:
     """`say` is told what happens, for a transcript; `cpu` times the core, and nothing depends on it.
-    `messages` are the operator's, instead of those that the seed has in store."""
+    `messages` are the operator's, and `floor` the site, instead of those that the seed has in store."""
 
     def __init__(
         self,
@@ -83,10 +88,11 @@ class World:
         cpu: Callable[[], float] = lambda: 0.0,
         decide: Decide = checked,
         messages: Sequence[Message] | None = None,
+        floor: Floor | None = None,
     ) -> None:
         self.end_s = self._duration_s = duration_s
         self.say = say
-        self.floor = draw_floor(seed, devices)
+        self.floor = floor or fitted(seed, draw_floor(seed, devices), drawn_apart(seed, only, exactly))
         calm_s = max(duration_s * CALM_SHARE, duration_s - CALM_LAST_S)
         self.swarm = draw_swarm(seed, self.floor, calm_s, only, exactly)
         if messages is not None:
@@ -112,9 +118,17 @@ class World:
         self.process.grid = self.grid
         self.possible = Possible(self.floor, self.plant, self.shell)
         self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
-        self.work = Work(
-            self.floor, self.plant, self.possible, self.shell, self.judge.verdict, self._allowed_w
+        self.doubts = Doubts(self.floor, self.plant, self.possible, self.shell)
+        verdict = self.judge.verdict
+        self.work = Work(self.floor, self.plant, self.possible, self.doubts, verdict, self._allowed_w)
+        pressing = Pressing(
+            self.floor,
+            self.plant,
+            most_told_w=self._most_told_w,
+            doubted=lambda name: self.doubts.within(name, PRESSING_S),
+            limit_w=self._limited_w,
         )
+        self.ramps = Ramps(self.floor, self.plant, verdict, pressing)
         self.judge.spared_w = lambda node: self.work.spared_w(self.queue.statuses, node)
         self.queue.obeyed = self.work.carried_out
         self.usable = Usable(self.floor, self.plant, self.possible)
@@ -174,7 +188,7 @@ class World:
         self.shell.rates = swarm.rates
         self.queue.lost_commands = swarm.rates.lost_job_commands
         self.queue.start()
-        if self.judge.has_ramps:
+        if self.ramps:
             self._every(1.0, self._judge_ramps)
         self._every(JUDGE_LOOKS_EVERY_S, self._judge_work)
         self._every(recovery.LOOK_EVERY_S, self._look)
@@ -258,8 +272,21 @@ class World:
             self.judge.away_s = self.clock.now_s
         self.judge.asks(self.grid.asked, limit_w, heard=self.process.is_ready)
 
+    def _most_told_w(self, name: str) -> float:
+        told = self.shell.told.get(name)
+        return 0.0 if told is None else float(told.most_w(self.clock.now_s))
+
+    def _limited_w(self, node: str) -> float:
+        """What a place may carry at this moment."""
+        if node == self.floor.site.root.id:
+            return min(self.grid.limit_w(), self.grid.asked.efforts.get("", math.inf))
+        ask = self.grid.asked
+        asked_w = min(ask.at_nodes.get(node, math.inf), ask.efforts.get(node, math.inf))
+        return min(self.usable.limits_w[node], asked_w)
+
     def _judge_work(self) -> None:
         self.judge.look()
+        self.doubts.look()
         now_s, lost_s = self.clock.now_s, self.queue.lost_s
         statuses = self.queue.statuses
         unheard = [
@@ -282,7 +309,9 @@ class World:
             if miner.boots + miner.trips != self._restarts[miner.id]:
                 self._restarts[miner.id] = miner.boots + miner.trips
                 self.orders.discard(miner.id)
-        self.judge.second(self.orders)
+        now_s = self.clock.now_s
+        in_charge = now_s - self.judge.away_s > PRESSING_S
+        self.ramps.second(self.orders, judged=now_s >= self.judge.nodes_from_s, in_charge=in_charge)
 
     def _look(self) -> None:
         ask, limit_w = self.grid.asked, self.grid.limit_w()

@@ -1,0 +1,50 @@
+"""Whom a careful controller has had reason not to trust of late, so that it counts them at their worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from simulators.physics.miner import Miner
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.possible import Possible
+from tests.sim.shell import Shell
+
+FAILED_S = 30.0
+"""An order that failed leaves so long in doubt what a machine does."""
+
+
+class Doubts:
+    """`look` must be called every few seconds. Nodes are in doubt by their meters."""
+
+    def __init__(self, floor: Floor, plant: Plant, possible: Possible, shell: Shell) -> None:
+        self._plant = plant
+        self._possible = possible
+        self._shell = shell
+        self._stale_s = {spec.id: spec.stale_after_s for spec in floor.specs}
+        self._at_s: dict[str, float] = {}
+
+    def look(self) -> None:
+        self._at_s |= dict.fromkeys(self._found(), self._plant.now_s)
+
+    def within(self, name: str, last_s: float) -> bool:
+        return self._plant.now_s - self._at_s.get(name, -math.inf) <= last_s
+
+    def _found(self) -> Iterable[str]:
+        now_s, heard = self._plant.now_s, self._shell.heard.readings
+        for name, stale_s in self._stale_s.items():
+            is_stale = name not in heard or now_s - heard[name].at_s > stale_s
+            failed = now_s - self._shell.failed_s.get(name, -math.inf) <= FAILED_S
+            if is_stale or failed or self._possible.held_by(name) or self._misreports(name):
+                yield name
+        for meter in self._plant.meters.values():
+            faults = meter.faults
+            if faults.dead or faults.frozen_reads or faults.reported_power_factor != 1:
+                yield meter.node.id
+
+    def _misreports(self, name: str) -> bool:
+        machine = self._plant.miners.get(name)
+        return isinstance(machine, Miner) and (
+            machine.faults.frozen_reads or machine.faults.reported_power_factor != 1
+        )

@@ -1,0 +1,81 @@
+"""Whether the judge finds what falls faster than a ramp limit, and leaves alone what must."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.grid import TargetSignal
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.site import Site
+from tests.sim.floor import Floor, draw_floor
+from tests.sim.judged import DEVICES, kinds_of, said
+from tests.sim.operator import Message
+from tests.sim.process import Decide, checked
+from tests.sim.world import World
+
+SEED = 14
+SLOW, SHARE = 0.01, 0.4
+"""A ramp down in shares of a place's rating each second, and what it is brought down to."""
+
+
+def rated(node: str) -> Power:
+    limit = next(place.limit for place in floor().site.nodes if place.id == node)
+    assert isinstance(limit, Limit)
+    return limit.power
+
+
+def floor() -> Floor:
+    return draw_floor(SEED, DEVICES)
+
+
+def with_ramp(site: Site, node: str, per_s: Bound) -> Site:
+    return replace(
+        site,
+        nodes=tuple(
+            replace(place, ramp_down_per_s=per_s) if place.id == node else place for place in site.nodes
+        ),
+    )
+
+
+def found(node: str, message: Message, decide: Decide = checked) -> dict[str, set[str]]:
+    slow = Limit(Power(int(SLOW * rated(node).watts)))
+    ramped = replace(floor(), site=with_ramp(floor().site, node, slow))
+    world = World(SEED, 600.0, DEVICES, only=(), decide=decide, messages=[message], floor=ramped)
+    world.run()
+    return kinds_of(world)
+
+
+def at_once(node: str) -> Decide:
+    """A controller that knows of no ramp there."""
+
+    def decide(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        return step(with_ramp(site, node, NO_LIMIT), state, inputs)
+
+    return decide
+
+
+@pytest.mark.parametrize("node", ["site", "pdu-0-0"])
+def test_a_controller_that_falls_at_once_for_an_event_known_in_time_breaks_its_ramp(node: str) -> None:
+    asked = said(Power(int(SHARE * rated(node).watts)), node="" if node == "site" else node)
+
+    assert "ramp down" in found(node, asked, at_once(node))
+    assert not found(node, asked)
+
+
+def test_a_controller_that_falls_at_once_to_a_set_point_breaks_its_ramp() -> None:
+    asked = said(TargetSignal(Power(int(SHARE * rated("site").watts))))
+
+    assert "ramp down" in found("site", asked, at_once("site"))
+    assert not found("site", asked)
+
+
+def test_what_falls_at_once_for_a_limit_without_notice_is_nobodys_fault() -> None:
+    asked = said(Power(int(SHARE * rated("site").watts)), said_s=349.0)
+
+    assert not found("site", asked, at_once("site"))
+    assert not found("site", asked)
