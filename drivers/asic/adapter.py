@@ -7,7 +7,6 @@ unless it is a `KeepsConnection`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,9 @@ from drivers.base import DriverError
 
 SLEEP = "sleep"
 """The name of the point at which a machine does not hash, in every family."""
+
+ABSURD = 1e15
+"""Nothing that a machine tells is as large in the unit that it tells it in."""
 
 RATE_EXPONENT = 0.8
 """Hash rate grows with about this power of the watts (0.75 to 0.82 on machines of several makes)."""
@@ -143,14 +145,14 @@ class KeepsConnection(Protocol):
 
 
 def number(value: object) -> float | None:
-    """A finite number, or one written as a string; anything else is None."""
+    """A number that can be reckoned with, or one written as a string; anything else is None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         parsed = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return parsed if math.isfinite(parsed) else None
+    return parsed if abs(parsed) < ABSURD else None
 
 
 def hottest(values: list[float | None]) -> float | None:

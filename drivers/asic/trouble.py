@@ -17,6 +17,7 @@ TROUBLE = (
     TypeError,  # a value of another kind than documented
     AttributeError,  # pyasic calls .keys() on whatever JSON came
     ValueError,  # no number, no JSON, no UTF-8, a pydantic ValidationError
+    ArithmeticError,  # a number too large to reckon with
     RecursionError,  # JSON nested without end
     HTTPException,
     HttpxError,

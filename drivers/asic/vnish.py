@@ -194,7 +194,7 @@ def presets(records: Iterable[Reply], plate: Plate) -> dict[str, OperatingPoint]
         name = str(record["name"])
         pretty = _PRETTY.search(str(record.get("pretty", "")))
         if pretty is not None:
-            rate_ths = float(pretty["rate"]) * RATE_UNITS_THS[pretty["unit"].upper() + "/s"]
+            rate_ths = (number(pretty["rate"]) or 0.0) * RATE_UNITS_THS[pretty["unit"].upper() + "/s"]
             found[name] = OperatingPoint(name=name, power=Power(int(pretty["watts"])), rate=rate_ths)
         elif name.isdecimal():
             found[name] = plate.point(name, int(name))

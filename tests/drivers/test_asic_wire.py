@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from drivers.asic import auradine, epic, vnish
 from drivers.asic.adapter import RefusedError, hottest, mac_address, number
 from drivers.asic.cgminer import proven
 from drivers.asic.digest import DigestClient
@@ -20,8 +22,11 @@ from tests.drivers.asic_fakes import (
     PORTS,
     Json,
     bytes_server,
+    plate,
     remapped,
 )
+
+DIGITS = "9" * 400
 
 
 def said(kind: str = "S", code: int = 11, message: str = "ok", **body: Any) -> Json:
@@ -57,9 +62,26 @@ def test_a_joined_reply_must_hold_every_part() -> None:
         proven("config+power", {"config": [said(CONFIG=[{}])], "id": 1})
 
 
-@pytest.mark.parametrize("value", [None, True, "", "x", "nan", float("inf"), [], {}])
-def test_what_is_no_finite_number_is_none(value: object) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [None, True, "", "x", "nan", float("inf"), 1e300, DIGITS, pytest.param(int(DIGITS), id="int"), [], {}],
+)
+def test_what_is_no_number_to_reckon_with_is_none(value: object) -> None:
     assert number(value) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda: vnish.presets([{"name": DIGITS}], plate()),
+        lambda: epic.tuner_of({"PerpetualTune": [{"algorithm": "x", "min": int(DIGITS), "max": 1}]}, {}),
+        lambda: auradine.sample({}, {"PowerIn": f"{DIGITS}W"}, {}, [], plate()),
+    ],
+    ids=["a preset", "a target", "a draw"],
+)
+def test_a_number_too_large_to_reckon_with_is_trouble_with_the_machine(told: Callable[[], object]) -> None:
+    with pytest.raises(DriverError), as_driver_error():
+        told()
 
 
 def test_a_sensor_at_zero_is_not_the_hottest_of_broken_ones() -> None:
