@@ -31,7 +31,9 @@ from drivers.localqueue_process import (
     bury,
     look,
     read_exit,
+    signal_all,
     signal_group,
+    signal_strays,
     spawned,
 )
 from drivers.localqueue_progress import VARIABLE as PROGRESS
@@ -195,13 +197,15 @@ class LocalQueue:
         with suppress(ProcessLookupError):  # gone meanwhile: the next read settles it
             if record.kill_at_s is None:
                 asked_s = record.request.grace_s
-                signal_group(process, SIGCONT, SIGTERM)
+                signal_all(process, self._progress_file(record.id), SIGCONT)
+                signal_group(process, SIGTERM)
                 store.kill_at(record, _boot_s() + (self._config.grace_s if asked_s is None else asked_s))
             elif _boot_s() >= record.kill_at_s:
-                signal_group(process, SIGKILL)
+                signal_all(process, self._progress_file(record.id), SIGKILL)
 
     def _settle(self, store: Store, record: JobRecord, process: ProcessId) -> JobState:
         bury(process)
+        signal_strays(process, self._progress_file(record.id), SIGKILL)
         exit_record = self._exit_record(record.run or "")
         end = verdict(record.ending, read_exit(exit_record), boot=record.boot, boot_now=boot_id())
         store.settle(record, end)
@@ -219,9 +223,9 @@ class LocalQueue:
                 case JobAction.START:
                     return self._start(store, record, command.gpus)
                 case JobAction.SUSPEND:
-                    return _switch(record, SIGSTOP, Life.STOPPED)
+                    return _switch(record, self._progress_file(record.id), SIGSTOP, Life.STOPPED)
                 case JobAction.RESUME:
-                    return _switch(record, SIGCONT, Life.RUNNING)
+                    return _switch(record, self._progress_file(record.id), SIGCONT, Life.RUNNING)
                 case JobAction.REQUEUE:
                     return self._requeue(store, record)
                 case _:
@@ -263,26 +267,26 @@ class LocalQueue:
     def _environment(self, record: JobRecord, gpus: tuple[str, ...]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         devices = ",".join(self._visible[gpu] for gpu in gpus)
-        given = {"CUDA_VISIBLE_DEVICES": devices, PROGRESS: str(self._progress_file(record.id).absolute())}
+        given = {"CUDA_VISIBLE_DEVICES": devices, PROGRESS: str(self._progress_file(record.id))}
         return inherited | record.request.env | given
 
     def _log_file(self, job: str) -> Path:
         return self._config.directory / "logs" / f"{job}.log"
 
     def _progress_file(self, job: str) -> Path:
-        return self._config.directory / "progress" / job
+        return (self._config.directory / "progress" / job).absolute()
 
     def _exit_record(self, run: str) -> Path:
         return self._config.directory / "runs" / f"{run}.exit"
 
 
-def _switch(record: JobRecord, number: Signals, wanted: Life) -> Outcome:
+def _switch(record: JobRecord, mark: Path, number: Signals, wanted: Life) -> Outcome:
     """Stop or continue a running job, and see that it did; one that already is as asked stays so."""
     if record.process is None or record.ending is not None:
         return Refused(f"{record.id} is {record.state if record.process is None else 'being ended'}")
     until_s = _boot_s() + SWITCH_DEADLINE_S
     with suppress(ProcessLookupError):
-        signal_group(record.process, number)
+        signal_all(record.process, mark, number)
     while (life := look(record.process)) is not wanted:
         if life is Life.GONE:
             return Refused(f"{record.id}: its process has ended")

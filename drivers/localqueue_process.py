@@ -14,6 +14,8 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from drivers.localqueue_progress import VARIABLE as PROGRESS
+
 SHELL = "/bin/sh"
 UNSTARTED = "unstarted"
 EXIT_RECORD_BYTES_MAX = 32
@@ -129,12 +131,35 @@ def look(process: ProcessId) -> Life:
             return Life.RUNNING
 
 
-def signal_group(process: ProcessId, *signals: signal.Signals) -> None:
+def signal_group(process: ProcessId, number: signal.Signals) -> None:
     """`ProcessLookupError` when the process is gone, whoever has its number now."""
-    for number in signals:
-        if look(process) is Life.GONE:
-            raise ProcessLookupError(f"process {process.pid} is gone")
-        os.killpg(process.pid, number)
+    if look(process) is Life.GONE:
+        raise ProcessLookupError(f"process {process.pid} is gone")
+    os.killpg(process.pid, number)
+
+
+def signal_all(process: ProcessId, mark: Path, number: signal.Signals) -> None:
+    """The group, and what left it. First the group: a launcher that stands starts no more workers.
+
+    Not for SIGTERM, which a launcher passes on: its workers would take a second one for impatience.
+    """
+    signal_group(process, number)
+    signal_strays(process, mark, number)
+
+
+def signal_strays(process: ProcessId, mark: Path, number: signal.Signals) -> None:
+    """What left the group for a session of its own, as torchrun's workers do. They have the job's `mark`, its
+    file of progress, in their environment."""
+    marked = os.fsencode(f"{PROGRESS}={mark}")
+    for pid in [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal()]:
+        with suppress(OSError):  # gone meanwhile, or somebody else's
+            handle = os.pidfd_open(pid)  # first, so that it is the process whose environment is read
+            try:
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if marked in environment and os.getpgid(pid) != process.pid:
+                    signal.pidfd_send_signal(handle, number)
+            finally:
+                os.close(handle)
 
 
 def bury(process: ProcessId) -> None:

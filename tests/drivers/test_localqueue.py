@@ -340,6 +340,76 @@ async def test_a_suspended_job_can_save_its_work_when_it_is_requeued(directory: 
     assert (directory / "saved").read_text() == "saved\n"
 
 
+# Workers in sessions of their own, as torchrun starts them
+
+
+OF_THEIR_OWN = "setsid sleep 30 & echo $! >left; echo up >>up"
+
+
+def state_of(pid: int) -> str:
+    """The letter of its state; empty when it is gone."""
+    try:
+        return read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+@pytest.mark.socket
+async def test_a_worker_in_a_session_of_its_own_is_suspended_and_resumed_with_its_job(
+    directory: Path,
+) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, f"{OF_THEIR_OWN}; wait", "gpu0")
+    await content(directory / "up")
+    left = int(read(directory / "left"))
+
+    await queue.apply(order(job, JobAction.SUSPEND))
+    await eventually(lambda: state_of(left) == "T")
+    await queue.apply(order(job, JobAction.RESUME))
+    await eventually(lambda: state_of(left) == "S")
+
+    await queue.apply(order(job, JobAction.REQUEUE))
+    await until(queue, directory, job, JobState.QUEUED)
+
+
+@pytest.mark.socket
+async def test_a_worker_in_a_session_of_its_own_is_killed_with_its_job(directory: Path) -> None:
+    queue = queue_of(directory, grace_s=0.1)
+    job = await start(queue, directory, f"{OF_THEIR_OWN}; {DEAF}", "gpu0")
+    await content(directory / "up")
+    left = int(read(directory / "left"))
+
+    await queue.apply(order(job, JobAction.REQUEUE))
+    await until(queue, directory, job, JobState.QUEUED)
+
+    await eventually(lambda: not runs(left))
+
+
+@pytest.mark.socket
+async def test_a_worker_in_a_session_of_its_own_does_not_outlive_its_job(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, OF_THEIR_OWN, "gpu0")
+
+    await until(queue, directory, job, JobState.DONE)
+
+    await eventually(lambda: not runs(int(read(directory / "left"))))
+
+
+@pytest.mark.socket
+async def test_a_worker_in_a_session_of_its_own_is_told_to_end_by_its_launcher_alone(directory: Path) -> None:
+    """Who is told twice takes it for impatience."""
+    queue = queue_of(directory)
+    worker = "trap 'echo told >>told' TERM; echo up >>up; while :; do sleep 0.01; [ -e done ] && exit; done"
+    launcher = f"trap 'kill -TERM $!; echo x >done; wait $!; exit 0' TERM; setsid sh -c \"{worker}\" & wait"
+    job = await start(queue, directory, launcher, "gpu0")
+    await content(directory / "up")
+
+    await queue.apply(order(job, JobAction.REQUEUE))
+    await until(queue, directory, job, JobState.QUEUED)
+
+    assert read(directory / "told") == "told\n"
+
+
 @pytest.mark.socket
 async def test_a_cancelled_job_is_ended_at_the_next_read_and_never_queued_again(directory: Path) -> None:
     queue = queue_of(directory)
