@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
 import structlog
@@ -14,6 +14,7 @@ from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
 from controller.domain.site import Site
+from controller.grid.dialects import DialectName
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
@@ -238,10 +239,16 @@ def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event
 
 
 def _baselines(settings: Settings, clock: Clock) -> LiveBaselines | None:
-    """For the operators whose contract names a baseline."""
+    agreements = baselines_told(settings)
+    return LiveBaselines(settings.journal.path, agreements, clock.utc_s) if agreements else None
+
+
+def baselines_told(settings: Settings) -> Mapping[str, Agreement]:
+    """How the baseline is made for each operator whose contract names one, and whose dialect has a word for
+    it: a stream of set-points would ask for one with every set-point."""
     table = settings.settlement
     tables = {"": settings.grid, **{operator.id: operator for operator in settings.operators}}
-    agreements = {
+    return {
         name: Agreement(
             method=table.methods()[operator.baseline],
             calendar=table.calendar(table.baseline_interval_s),
@@ -249,9 +256,8 @@ def _baselines(settings: Settings, clock: Clock) -> LiveBaselines | None:
             meter_holds_s=settings.policy.meter_stale_after_s,
         )
         for name, operator in tables.items()
-        if operator is not None and operator.baseline is not None
+        if operator is not None and operator.baseline is not None and operator.dialect is DialectName.OPENADR
     }
-    return LiveBaselines(settings.journal.path, agreements, clock.utc_s) if agreements else None
 
 
 def _control(

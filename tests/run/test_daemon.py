@@ -322,6 +322,24 @@ rated_ths = 200
     assert daemon.nameplate(settings.site(), specs) == Power(nameplate_w)
 
 
+def test_a_baseline_is_computed_for_those_only_whose_dialect_has_a_word_for_it(tmp_path: Path) -> None:
+    who = 'host = "127.0.0.1"\nven = "empty"\nbaseline = "meter-before"'
+    operators = f"""
+[[operators]]
+id = "iso"
+client_id = "a"
+{who}
+[[operators]]
+id = "stream"
+client_id = "b"
+dialect = "base-point"
+topic_in = "site/base"
+{who}
+"""
+
+    assert set(daemon.baselines_told(load(site_file(tmp_path, operators)))) == {"iso"}
+
+
 def test_a_person_curtails_the_running_site_from_the_command_line(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ws-") as short:
         site = site_file(tmp_path, f'control = {{ socket = "{short}/control.sock" }}')
