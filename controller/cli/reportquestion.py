@@ -14,7 +14,7 @@ from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
-from controller.run.journal.history import EventRow, History
+from controller.run.journal.history import EventRow, History, operator_in
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.settling.baselines import OWN, Agreement
 from controller.run.settling.gathering import Question, known_events
@@ -63,7 +63,7 @@ class Wish:
 def question_of(wish: Wish, history: History) -> Question:
     """`ReportError` names the option that cannot be meant."""
     event = _full_id(wish, history)
-    table, config = _table(wish), config_of(wish.settings, event.rpartition(":")[0])
+    table, config = _table(wish), config_of(wish.settings, operator_in(event))
     interval_s = _interval_s(wish.interval, table.interval_s)
     policy = _policy(wish)
     return Question(
@@ -91,7 +91,7 @@ def stream_question_of(wish: Wish, history: History) -> StreamQuestion:
     assert wish.since is not None
     table = _table(wish)
     stream = _full_id(wish, history)
-    config = config_of(wish.settings, stream.rpartition(":")[0])
+    config = config_of(wish.settings, operator_in(stream))
     interval_s = _interval_s(wish.interval, table.interval_s)
     now_utc_s = time.time()
     since_utc_s = _instant("--from", wish.since, table.zone)

@@ -128,6 +128,24 @@ async def test_years_later_every_version_of_an_event_can_be_read_with_what_becam
     assert window == ["SUPERSEDED", "RECEIVED", "REJECTED", "RECEIVED", "SUPERSEDED", "CANCELLED"]
 
 
+@pytest.mark.parametrize(
+    ("operator", "event"), [("own", "peak/2026-11-24T16:00:00.000Z"), ("dsx", "dc:a/0-1"), ("", "dc:a/0-1")]
+)
+async def test_an_event_whose_own_name_has_colons_is_found_by_its_whole_name(
+    tmp_path: Path, operator: str, event: str
+) -> None:
+    path = tmp_path / "journal.db"
+    keeping = await journal_at(path)
+    await Operator(keeping, operator).says(version(1, name=event), 1)
+    await keeping.close()
+
+    with opened(path) as history:
+        [listed] = history.events()
+        found = history.event(listed.id)
+
+    assert found == (listed,)
+
+
 async def test_the_same_version_with_another_content_is_kept_though_its_sender_hears_nothing(
     tmp_path: Path,
 ) -> None:

@@ -28,6 +28,12 @@ def named(operator: str, event: str) -> str:
     return f"{operator}:{event}" if operator else event
 
 
+def operator_in(name: str) -> str:
+    """The operator in such a name. There is no colon in an operator's own, but there may be in an event's."""
+    operator, colon, _ = name.partition(":")
+    return operator if colon else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
     """One thing that happened to an event. `status` is the word its sender is told. Where a version became
@@ -157,11 +163,11 @@ class History:
 
     def event(self, event_id: str) -> tuple[EventRow, ...]:
         """All that happened to one event, by the id that plans and metrics name it by."""
-        operator, _, event = event_id.rpartition(":")
+        operator = operator_in(event_id)
         rows = self._rows(
             "SELECT utc_us, operator, event, version_us, status, why, text FROM events"
             " WHERE (operator = ? AND event = ?) OR (operator = '' AND event = ?) ORDER BY id",
-            (operator, event, event_id),
+            (operator, event_id.removeprefix(f"{operator}:"), event_id),
         )
         return tuple(self._event(row) for row in rows)
 
