@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from contextlib import suppress
 from enum import StrEnum
+from typing import TextIO, cast
 
 import structlog
 from structlog.processors import ExceptionRenderer
@@ -16,6 +19,23 @@ from structlog.typing import Processor
 class LogFormat(StrEnum):
     CONSOLE = "console"
     JSON = "json"
+
+
+class _Lossy(io.TextIOBase):
+    """What `under` does not take, on a full disk or with nobody at its other end, is lost: no line of a log
+    is worth the process."""
+
+    def __init__(self, under: TextIO) -> None:
+        self._under = under
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._under.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._under.flush()
 
 
 def configure(form: LogFormat, level: str) -> None:
@@ -39,7 +59,7 @@ def configure(form: LogFormat, level: str) -> None:
     structlog.configure(
         processors=[*stamps, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lossy(sys.stderr))),
     )
     libraries = logging.StreamHandler(sys.stderr)
     libraries.setFormatter(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +54,17 @@ def test_what_a_library_logs_is_json_too(capsys: pytest.CaptureFixture[str]) -> 
 
     (entry,) = entries(capsys)
     assert (entry["level"], entry["logger"], entry["event"]) == ("warning", "some.library", "broken pipe")
+
+
+@pytest.mark.parametrize("form", list(LogFormat))
+def test_a_line_that_finds_no_room_on_the_disk_is_lost_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, form: LogFormat
+) -> None:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        logs.configure(form, "info")
+
+        structlog.get_logger().error("journal_not_written", why="no space left on device")
 
 
 def test_a_library_that_configured_logging_before_us_is_overruled(capsys: pytest.CaptureFixture[str]) -> None:
