@@ -312,6 +312,17 @@ async def test_a_silence_that_began_before_the_span_counts_from_its_own_beginnin
     assert (found.silence.due_s, found.silence.over_s) == (50.0, 50.0)  # from 10 s after the span begins
 
 
+async def test_two_whole_days_of_quick_set_points_are_read_at_every_tick(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        for n in range(31):
+            await site.streams(base_point(80 + n % 2, site.now_utc_s), operator="iso")
+            site.draws([80.0 + n % 2] * 2)
+
+    found = stream_of(site, "iso:base-point", 2 * 86_400, now_utc_s=START_UTC_S + 2 * 86_400)
+
+    assert found.summary.worst_w == 0.0
+
+
 async def test_a_relative_set_point_on_top_of_base_points_is_settled_against_them(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(relative("dr-7", change_kw=-20, priority=1))

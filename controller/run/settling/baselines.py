@@ -33,8 +33,9 @@ MINUTE_S = 60.0
 DAY_S = 86_400.0
 CLOCK_S = 3600.0
 KNOWN_FOR_S = 500 * DAY_S
-FINE_S = 2 * DAY_S
-"""What is longer is read by the minute: the ticks of a month would not fit the memory of a small machine."""
+FINE_S = 2 * DAY_S + 2 * CLOCK_S
+"""Two days, with what is read around them. What is longer is read by the minute: the ticks of a month would
+not fit the memory of a small machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

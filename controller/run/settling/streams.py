@@ -71,9 +71,9 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     asked = tuple(_inside(beyond, span))
     if not asked:
         raise CourseError(f"{question.stream}: no set-point in that time")
-    _check(asked, span)
-    node = question.node if course is None or not course.node else course.node
     since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s)
+    _check(asked, since)
+    node = question.node if course is None or not course.node else course.node
     meter = metered(history, node, since, question.meter_holds_s)
     operator, _, _ = question.stream.rpartition(":")
     return StreamEvidence(
@@ -173,7 +173,7 @@ def _deadline_s(rows: Sequence[EventRow]) -> float:
 
 
 def _check(asked: Sequence[Asked], span: Span) -> None:
-    """Beyond two days the meter is read by the minute, which says nothing of a set-point of seconds."""
+    """Beyond some two days the meter is read by the minute, which says nothing of a set-point of seconds."""
     period_s = period_of(asked)
     if span.length_s > FINE_S and period_s is not None and period_s < QUICK_S:
         most = f"{FINE_S / 86_400:.0f} days"
