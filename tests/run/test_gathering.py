@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
 from controller.run.journal.history import opened
+from controller.run.journal.schema import microseconds
 from controller.run.settling.baselines import Agreement
 from controller.run.settling.gathering import Question, gather, known_events
 from controller.run.settling.streams import StreamQuestion, gather_stream
@@ -455,6 +457,21 @@ async def test_an_event_that_was_never_measured_says_so(tmp_path: Path) -> None:
     assert {item.compliance for item in found.intervals} == {Compliance.RAMPING, Compliance.UNKNOWN}
     assert found.summary.quality is Quality.MISSING
     assert any("not read in the event" in note for note in found.notes)
+
+
+async def test_an_event_whose_first_ticks_are_dropped_is_judged_by_its_minutes_there(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 400)
+    with sqlite3.connect(site.path) as db:  # retention drops a UTC day of samples, whatever event is in it
+        db.execute("DELETE FROM samples WHERE utc_us < ?", (microseconds(START_UTC_S + 155),))
+    db.close()
+
+    found = evidence_of(site)
+
+    assert {item.mean_w for item in found.intervals} == {50_000}
+    assert found.summary.counts[Compliance.UNKNOWN] == 0
+    assert found.dynamics.grain_s == 1.0
 
 
 async def test_a_version_that_never_was_in_force_has_a_report_without_intervals(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def told(row: EventRow) -> Told:
 
 
 def metered(history: History, node: str, around: Span, holds_s: float) -> Metering:
-    """What the node's meter showed: every tick of the site, the minutes of a node below it."""
+    """What the node's meter showed: every tick of the site, the minutes of a node below it, and of the site
+    where its ticks are dropped already."""
     window = (node, around.start_utc_s, around.end_utc_s)
     samples: list[tuple[float, int | None]] = []
     if around.length_s <= FINE_S:
@@ -103,7 +104,9 @@ def metered(history: History, node: str, around: Span, holds_s: float) -> Meteri
             for row in history.samples(*window)
         ]
     if _is_fine([utc_s for utc_s, _ in samples]):
-        return held(samples, holds_s)
+        # The minute in which the ticks begin comes whole where they show less than half of it.
+        before = Span(around.start_utc_s + MINUTE_S, samples[0][0] - MINUTE_S / 2)
+        return Metering.of([*_minutes(history, [before], node), *held(samples, holds_s).readings])
     minutes = Metering.of(_minutes(history, [around], node))
     return minutes if minutes.readings else held(samples, holds_s)
 
