@@ -98,7 +98,7 @@ def _span(start_utc_s: float, length_s: float) -> Span:
 def _inside(meter: Metering, span: Span) -> list[Reading]:
     """The readings that say something about `span`: one that reaches into it counts from its edge on."""
     return [
-        Reading(inside, reading.watts, reading.measured_s)
+        Reading(inside, reading.watts, reading.measured_in(inside))
         for reading in meter.within(span)
         if (inside := reading.span.clipped(span)) is not None
     ]
@@ -133,7 +133,7 @@ def _overshoot(course: Course, meter: Metering, terms: Terms) -> tuple[float | N
         for reading in _inside(meter, due):
             over_w = max(reading.watts - limit.power.watts, 0.0)
             worst_w = max(worst_w or 0.0, over_w)
-            seconds += reading.span.length_s if over_w > 0 else 0.0
+            seconds += reading.measured_s if over_w > 0 else 0.0
     return worst_w, seconds
 
 

@@ -56,6 +56,11 @@ class Reading:
     watts: float
     measured_s: float
 
+    def measured_in(self, span: Span) -> float:
+        """The seconds of `span` that were measured: its share of the reading's."""
+        inside = self.span.clipped(span)
+        return 0.0 if inside is None else self.measured_s * inside.length_s / self.span.length_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
@@ -111,13 +116,12 @@ class Metering:
         energy_ws, measured_s, rough_s = 0.0, 0.0, 0.0
         peak_w: float | None = None
         for reading in self.within(span):
-            inside = reading.span.clipped(span)
-            if inside is None or reading.measured_s <= 0:
+            seconds = reading.measured_in(span)
+            if seconds <= 0:
                 continue
-            seconds = reading.measured_s * inside.length_s / reading.span.length_s
             energy_ws += reading.watts * seconds
             measured_s += seconds
-            if inside != reading.span and reading.span.length_s > COARSE_S:
+            if reading.span.clipped(span) != reading.span and reading.span.length_s > COARSE_S:
                 rough_s += seconds
             peak_w = reading.watts if peak_w is None else max(peak_w, reading.watts)
         mean_w = energy_ws / measured_s if measured_s > 0 else None

@@ -192,5 +192,4 @@ def is_within(watts: float, target: Power, terms: Terms) -> bool:
 def _over_s(meter: Metering, span: Span, limit: Bound) -> float:
     if not isinstance(limit, Limit):
         return 0.0
-    over = (r.span.clipped(span) for r in meter.within(span) if r.watts > limit.power.watts)
-    return math.fsum(inside.length_s for inside in over if inside is not None)
+    return math.fsum(r.measured_in(span) for r in meter.within(span) if r.watts > limit.power.watts)

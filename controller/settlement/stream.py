@@ -118,10 +118,10 @@ def silence_of(
         counts = Span(start_utc_s, silence.end_utc_s)
         due_s += counts.length_s
         for reading in meter.within(counts):
-            piece = reading.span.clipped(counts)
-            if piece is not None and reading.measured_s > 0:
-                measured_s += piece.length_s
-                over_s += piece.length_s if reading.watts > limit.watts else 0.0
+            seconds = reading.measured_in(counts)
+            if seconds > 0:
+                measured_s += seconds
+                over_s += seconds if reading.watts > limit.watts else 0.0
                 over_w = max(over_w, reading.watts - limit.watts)
     return Silence(limit=limit, due_s=due_s, measured_s=measured_s, over_s=over_s, over_w=over_w)
 
@@ -178,15 +178,11 @@ class _Sums:
         self.due_s += due_s
         self.due_ws += one.target.watts * due_s
         for reading in meter.within(inside):
-            piece = reading.span.clipped(inside)
-            if piece is None or reading.measured_s <= 0:
-                continue
-            share = reading.measured_s / reading.span.length_s
-            self.measured_s += share * piece.length_s
-            self.used_ws += share * piece.length_s * reading.watts
-            judged = piece.clipped(counts) if due_s > 0 else None
-            if judged is not None:
-                self._judge(share * judged.length_s, reading.watts - one.target.watts)
+            measured_s = reading.measured_in(inside)
+            self.measured_s += measured_s
+            self.used_ws += measured_s * reading.watts
+            if due_s > 0 and (judged_s := reading.measured_in(counts)) > 0:
+                self._judge(judged_s, reading.watts - one.target.watts)
 
     def _judge(self, seconds: float, error_w: float) -> None:
         self.judged_s += seconds

@@ -10,7 +10,7 @@ from controller.domain.grid import RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of
-from controller.settlement.metering import Quality, Span
+from controller.settlement.metering import Metering, Quality, Reading, Span
 from controller.settlement.methods import Lack, NoBaseline
 from controller.settlement.performance import Compliance, Excuse, PerformanceError, Rule, Terms
 from controller.settlement.records import record_of
@@ -85,6 +85,18 @@ def test_the_speeds_of_the_usual_event() -> None:
 
 def test_a_mean_at_the_limit_complies_and_a_watt_above_does_not() -> None:
     assert verdicts(of(limit(60), 60.0, 60.001)) == [COMPLIANT, NOT_COMPLIANT]
+
+
+def test_time_that_was_not_measured_is_not_over_the_limit() -> None:
+    told = course(
+        received(START_UTC_S - 60, event((START_UTC_S, START_UTC_S + 60, limit(60)))),
+        now_utc_s=START_UTC_S + 9000,
+    )
+    half = Metering.of([Reading(Span(START_UTC_S - 30, START_UTC_S + 30), 90_000, 40.0)])
+
+    found = evidence(told, half)
+
+    assert (found.intervals[0].over_limit_s, found.dynamics.over_s) == (20.0, 20.0)
 
 
 def test_what_was_not_measured_is_unknown_and_not_compliant() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from controller.domain.power import Power
 from controller.settlement.course import Told
-from controller.settlement.metering import Metering, Quality, Span, held
+from controller.settlement.metering import Metering, Quality, Reading, Span, held
 from controller.settlement.performance import Compliance, Excuse, PerformanceError, Terms
 from controller.settlement.scored import regulation_of
 from controller.settlement.stream import Asked, due, followed, silence_of
@@ -198,6 +198,14 @@ def test_the_limit_of_silence_counts_from_its_deadline_on_and_only_where_there_i
 
     assert (found.due_s, found.measured_s) == (30.0, 30.0)  # of the first; the second is over too soon
     assert (found.over_s, found.over_w) == (10.0, 30_000)
+
+
+def test_a_silence_of_which_half_was_measured_is_not_said_to_be_measured_whole() -> None:
+    meter = Metering.of([Reading(Span(T, T + 60), 100_000, 30.0)])
+
+    found = silence_of((), meter, Span(T, T + 60), Power.kw(70), deadline_s=0)
+
+    assert (found.due_s, found.measured_s, found.over_s) == (60.0, 30.0, 30.0)
 
 
 # -- forms ---------------------------------------------------------------------------------------------------
