@@ -20,7 +20,6 @@ HashPrice = Annotated[float, Field(ge=0.0, le=MARKETS[Price.HASH].most)]
 EnergyPrice = Annotated[float, _within(Price.ENERGY)]
 GpuHourPrice = Annotated[float, _within(Price.GPU_HOUR)]
 ReductionPrice = Annotated[float, _within(Price.REDUCTION)]
-ReservePrice = Annotated[float, _within(Price.RESERVE)]
 Model = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -33,7 +32,6 @@ class PricesTable(BaseModel):
     energy_usd_per_kwh: EnergyPrice = 0.05
     gpu_hour_usd: dict[Model, GpuHourPrice] = Field(default_factory=lambda: {ANY_MODEL: 1.0}, max_length=100)
     reduction_usd_per_kwh: ReductionPrice = 0.0
-    reserve_usd_per_kw_hour: ReservePrice = 0.0
     prefer: tuple[str, ...] = Field(default=(), max_length=1000)
 
     def constants(self) -> Prices:
@@ -42,7 +40,6 @@ class PricesTable(BaseModel):
             usd_per_kwh=self.energy_usd_per_kwh,
             usd_per_gpu_hour=dict(self.gpu_hour_usd),
             usd_per_kwh_reduced=self.reduction_usd_per_kwh,
-            usd_per_kw_hour_reserved=self.reserve_usd_per_kw_hour,
         )
 
     def ladders(self, rungs: Mapping[PriceKey, tuple[Rung, ...]]) -> tuple[Ladder, ...]:
@@ -61,7 +58,6 @@ class PricesTable(BaseModel):
         yield PriceKey(price=Price.HASH), self.hash_usd_per_ths_day
         yield PriceKey(price=Price.ENERGY), self.energy_usd_per_kwh
         yield PriceKey(price=Price.REDUCTION), self.reduction_usd_per_kwh
-        yield PriceKey(price=Price.RESERVE), self.reserve_usd_per_kw_hour
         for model, usd in self.gpu_hour_usd.items():
             yield PriceKey(price=Price.GPU_HOUR, model=model), usd
 

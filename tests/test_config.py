@@ -166,7 +166,6 @@ def test_prices_come_from_their_sources_in_the_preferred_order_and_at_last_from_
         "gpu_hour any": ([], 1.0),
         "hash": (["pool"], 0.05),
         "reduction": ([], 0.0),
-        "reserve": ([], 0.0),
     }
     assert [rung.stale_after_s for rung in ladders["energy"].rungs] == [900, 3900]
 

@@ -10,7 +10,7 @@ from controller.decide.plan import Alarm, AlarmKind, Inputs, PriceNow
 from controller.decide.timeline import GridNow
 from controller.decide.value import Valuation
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
-from controller.domain.power import Limit, Power
+from controller.domain.power import Limit
 from controller.domain.prices import ANY_MODEL, MARKETS, NO_SERIES, Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices, Site
 
@@ -71,7 +71,6 @@ def prices_of(now: Sequence[PriceNow], constants: Prices) -> Prices:
         usd_per_kwh=of(Price.ENERGY, constants.usd_per_kwh),
         usd_per_gpu_hour={**constants.usd_per_gpu_hour, **gpu_hours},
         usd_per_kwh_reduced=of(Price.REDUCTION, constants.usd_per_kwh_reduced),
-        usd_per_kw_hour_reserved=of(Price.RESERVE, constants.usd_per_kw_hour_reserved),
     )
 
 
@@ -133,13 +132,6 @@ def energy_usd_per_kwh(
     if meets_target:
         return min(usd, SOAK_USD_PER_KWH)
     return usd + prices.usd_per_kwh_reduced if reduction_paid else usd
-
-
-def event_usd(prices: Prices, *, reduced_kwh: float, reserved: Power, hours: float) -> float:
-    """What an event pays: for the energy given up against the baseline (never less than nothing), and for
-    `reserved` power held ready for `hours`."""
-    held = prices.usd_per_kw_hour_reserved * reserved.in_kw * hours
-    return held + prices.usd_per_kwh_reduced * max(0.0, reduced_kwh)
 
 
 def priced(

@@ -23,8 +23,6 @@ class Price(StrEnum):
     """a GPU of one model for an hour, where a job names no price of its own: USD"""
     REDUCTION = "reduction"
     """load given up in an event: USD per kWh"""
-    RESERVE = "reserve"
-    """load that is held ready to be given up: USD per kW and hour"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,6 @@ MARKETS: Mapping[Price, Market] = {
     Price.ENERGY: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=-25.0, most=25.0, usual=1.0),
     Price.GPU_HOUR: Market(units={"USD/GPU/h": 1.0}, least=0.0, most=1000.0),
     Price.REDUCTION: Market(units={"USD/kWh": 1.0, "USD/MWh": 1e3}, least=0.0, most=25.0, usual=5.0),
-    Price.RESERVE: Market(units={"USD/kW/h": 1.0, "USD/MW/h": 1e3, "USD/MW/day": 24e3}, least=0.0, most=20.0),
 }
 
 ANY_MODEL = "any"

@@ -57,14 +57,13 @@ class Zone:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
     """The prices in force. `usd_per_gpu_hour` goes by GPU model and holds for jobs without a price of their
-    own; the last two are what a grid operator pays for load given up, and for load held ready to be.
+    own; the last is what a grid operator pays for load given up.
     """
 
     usd_per_ths_day: float = 0.05
     usd_per_kwh: float = 0.05
     usd_per_gpu_hour: Mapping[str, float] = field(default_factory=dict)
     usd_per_kwh_reduced: float = 0.0
-    usd_per_kw_hour_reserved: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,12 @@ from controller.decide.economics import (
     SOAK_USD_PER_KWH,
     alarms,
     energy_usd_per_kwh,
-    event_usd,
     priced,
     prices_now,
     prices_of,
 )
 from controller.decide.plan import AlarmKind, PriceNow
 from controller.domain.jobs import Job, JobState, JobStatus, PricedBy
-from controller.domain.power import Power
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices
 from tests.decide.builders import job, queue, waiting, working
@@ -158,7 +156,6 @@ def test_the_prices_in_force_take_the_place_of_the_constants() -> None:
             ladder(key=PriceKey(price=Price.HASH), constant=0.06),
             ladder(key=h100, constant=2.5),
             ladder(key=PriceKey(price=Price.REDUCTION), constant=0.3),
-            ladder(key=PriceKey(price=Price.RESERVE), constant=0.01),
         ],
         {},
         UTC_S,
@@ -169,7 +166,6 @@ def test_the_prices_in_force_take_the_place_of_the_constants() -> None:
         usd_per_kwh=0.04,
         usd_per_gpu_hour={"any": 1.0, "H100": 2.5},
         usd_per_kwh_reduced=0.3,
-        usd_per_kw_hour_reserved=0.01,
     )
 
 
@@ -203,15 +199,6 @@ def test_under_a_set_point_energy_pays_a_trifle_or_its_negative_price() -> None:
         energy_usd_per_kwh(PAID, event_usd_per_kwh=None, meets_target=True, reduction_paid=True)
         == SOAK_USD_PER_KWH
     )
-
-
-def test_an_event_pays_for_what_was_given_up_and_for_what_was_held_ready() -> None:
-    prices = Prices(usd_per_kwh_reduced=0.3, usd_per_kw_hour_reserved=0.02)
-
-    both = event_usd(prices, reduced_kwh=100.0, reserved=Power.kw(500), hours=2.0)
-    risen = event_usd(prices, reduced_kwh=-50.0, reserved=Power(0), hours=2.0)
-
-    assert [both, risen] == pytest.approx([30.0 + 20.0, 0.0])
 
 
 # -- jobs without a price ----------------------------------------------------------------------------------

@@ -22,8 +22,6 @@ from controller.domain.site import Thresholds
         (Price.ENERGY, -15_000.0, "USD/MWh", -15.0),
         (Price.GPU_HOUR, 2.5, "USD/GPU/h", 2.5),
         (Price.REDUCTION, 300.0, "USD/MWh", 0.3),
-        (Price.RESERVE, 12.0, "USD/MW/h", 0.012),
-        (Price.RESERVE, 240.0, "USD/MW/day", 0.01),
     ],
 )
 def test_a_price_is_turned_into_the_first_unit_of_its_market(

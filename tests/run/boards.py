@@ -217,7 +217,6 @@ PRICES_NOW = (
     price(Price.GPU_HOUR, 2.4, model="H100"),
     price(Price.HASH, 0.053, source="pool", age_s=60.0),
     price(Price.REDUCTION, 0.3),
-    price(Price.RESERVE, 0.01),
 )
 
 

@@ -287,7 +287,6 @@ def test_each_price_is_told_with_its_source_and_its_age_and_a_constant_has_none(
     assert value(busy, "price_hash_usd_per_ths_day", model="", source="pool") == 0.053
     assert value(busy, "price_gpu_usd_per_hour", model="H100", source="constant") == 2.4
     assert value(busy, "price_reduction_usd_per_kwh", model="", source="constant") == 0.3
-    assert value(busy, "price_reserve_usd_per_kw_hour", model="", source="constant") == 0.01
     assert value(busy, "price_age_seconds", price="energy", model="", source="dam") == 1200.0
     assert value(busy, "price_age_seconds", price="gpu_hour", model="H100", source="constant") is None
 

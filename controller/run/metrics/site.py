@@ -51,7 +51,6 @@ PRICES = {
     Price.ENERGY: ("energy_usd_per_kwh", "Price of energy in force where no event sets another"),
     Price.GPU_HOUR: ("gpu_usd_per_hour", "Price in force of a GPU hour, for jobs that name none"),
     Price.REDUCTION: ("reduction_usd_per_kwh", "What events pay now for energy not drawn"),
-    Price.RESERVE: ("reserve_usd_per_kw_hour", "What is paid now for load held ready"),
 }
 
 
