@@ -142,9 +142,6 @@ def _on_the_ramp(
 def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float) -> Orders:
     """All orders: what was lowered, and what may be raised beside it."""
     rise, waiting = Purse(pace.rise_w), dict(before.waiting)
-    if not len(before.up):
-        saved = Saved(at_s=now_s, starts=pace.starts, rise_w=rise.left_w, fall_w=before.fall_w)
-        return Orders(lowers=before.lowers, waiting=waiting, saved=saved)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
     room, started = room_w.tolist(), 0
