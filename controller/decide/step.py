@@ -31,6 +31,7 @@ from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.timeline import GridNow, grid_now, lost_operators
+from controller.decide.value import Valuation
 from controller.domain.devices import SetPoint
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
@@ -40,9 +41,10 @@ from controller.domain.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Aim:
-    """Where the site should go, and what the next tick must know of how that was found."""
+    """Where the site should go, by what prices, and what the next tick must know of how that was found."""
 
     limits: Limits
+    valuation: Valuation
     chosen: Chosen
     swing: Swing
     verdicts: Verdicts
@@ -175,6 +177,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     return Aim(
         limits=course.limits,
+        valuation=valuation,
         chosen=chosen,
         swing=course.swing,
         verdicts=verdicts,

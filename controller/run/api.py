@@ -11,11 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.decide.economics import valuation_now
 from controller.decide.merit import Merit, merit_order
 from controller.decide.plan import Grant, NodeState, Plan
-from controller.decide.timeline import grid_now
-from controller.decide.value import Valuation
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Bound, Limit, Power
 from controller.domain.prices import MARKETS
@@ -107,7 +104,7 @@ class Api:
                 "link": tick.inputs.link.value,
                 "cap": _cap(plan),
                 "value_usd_per_hour": _rounded(plan.value_per_hour, 4),
-                "usd_per_kwh": _rounded(self._valuation(tick).usd_per_kwh, 6),
+                "usd_per_kwh": _rounded(tick.valuation.usd_per_kwh, 6),
                 "gap": _rounded(plan.gap, 6),
                 "nodes": [_node(node) for node in plan.nodes],
                 "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
@@ -190,7 +187,7 @@ class Api:
 
     def _merit(self, tick: Tick) -> web.Response:
         """Every device in the order in which it is shed, and the price of energy that order goes by."""
-        inputs, valuation = tick.inputs, self._valuation(tick)
+        inputs, valuation = tick.inputs, tick.valuation
         merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues, tick.state.devices)
         return web.json_response(
             {
@@ -200,11 +197,6 @@ class Api:
                 "devices": [_merit_of(merit) for merit in merits],
             }
         )
-
-    def _valuation(self, tick: Tick) -> Valuation:
-        inputs, site = tick.inputs, self._board.site
-        grid = grid_now(tick.state.before.told(inputs.events), inputs.utc_s, frozenset(), site)
-        return valuation_now(site, inputs, grid)
 
     def _way_up(self, tick: Tick, node: str | None) -> list[Json]:
         nodes = {node.node: node for node in tick.plan.nodes}

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
+from controller.decide.value import Valuation
 from controller.domain.gpus import GpuDetail
 from controller.domain.grid import Link
 from controller.domain.site import Site
@@ -47,9 +48,11 @@ class JournalStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """One finished pass. `late_s` is how far it began behind its time, `took_s` how long it needed."""
+    """One finished pass, and what it valued points by. `late_s` is how far it began behind its time, `took_s`
+    how long it needed."""
 
     inputs: Inputs
+    valuation: Valuation
     state: State
     plan: Plan
     utc_s: float

@@ -163,6 +163,7 @@ class Loop:
         self._grid.planned(inputs, plan)
         tick = Tick(
             inputs=inputs,
+            valuation=made.aim.valuation,
             state=self._state,
             plan=plan,
             utc_s=inputs.utc_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.decide.device import DeviceState
-from controller.decide.economics import prices_of
+from controller.decide.economics import prices_of, valuation_now
 from controller.decide.plan import (
     Alarm,
     AlarmKind,
@@ -21,6 +21,7 @@ from controller.decide.plan import (
     Truth,
 )
 from controller.decide.snapshot import State
+from controller.decide.timeline import grid_now
 from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,
@@ -162,19 +163,21 @@ def tick(
     next_change_utc_s: float = float("inf"),
     ready: bool = True,
 ) -> Tick:
+    inputs = Inputs(
+        now_s=NOW_S,
+        utc_s=UTC_S,
+        specs=tuple(one.spec for one in devices),
+        readings={one.spec.id: Sample(NOW_S - one.grant.age_s, one.reading) for one in devices},
+        zones={} if zone is None else {zone.value.zone: zone},
+        queues=queues,
+        events=events,
+        links={} if link is Link.NONE else {"": link},
+        prices=prices_of(prices_now, Prices()),
+        prices_now=prices_now,
+    )
     return Tick(
-        inputs=Inputs(
-            now_s=NOW_S,
-            utc_s=UTC_S,
-            specs=tuple(one.spec for one in devices),
-            readings={one.spec.id: Sample(NOW_S - one.grant.age_s, one.reading) for one in devices},
-            zones={} if zone is None else {zone.value.zone: zone},
-            queues=queues,
-            events=events,
-            links={} if link is Link.NONE else {"": link},
-            prices=prices_of(prices_now, Prices()),
-            prices_now=prices_now,
-        ),
+        inputs=inputs,
+        valuation=valuation_now(site(), inputs, grid_now(events, UTC_S, frozenset(), site())),
         state=State(devices={one.spec.id: one.state for one in devices}),
         plan=Plan(
             now_s=NOW_S,

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.decide.plan import Alarm, AlarmKind, CapReason, Inputs, Reason, Sample, Truth
 from controller.decide.snapshot import State
-from controller.decide.step import step
+from controller.decide.step import conclude, draft
 from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Limit, Power
@@ -384,10 +384,20 @@ def test_a_plan_of_the_real_core_can_be_told_at_once() -> None:
         specs=tuple(one.spec for one in fleet),
         readings={"s19-1": Sample(NOW_S - 1, fleet[0].reading)},
     )
-    state, plan = step(place, State(), inputs)
+    made = draft(place, State(), inputs)
+    state, plan = conclude(made)
+    tick = Tick(
+        inputs=inputs,
+        valuation=made.aim.valuation,
+        state=state,
+        plan=plan,
+        utc_s=UTC_S,
+        late_s=0.0,
+        took_s=0.001,
+    )
     running = Board(site=place, version="1.2.3", started_utc_s=UTC_S)
 
-    running.finished(Tick(inputs=inputs, state=state, plan=plan, utc_s=UTC_S, late_s=0.0, took_s=0.001))
+    running.finished(tick)
 
     assert value(running, "device_truth", device="s19-1", truth="confirmed") == 1
     assert value(running, "device_truth", device="dgx-0", truth="unreachable") == 1
