@@ -135,6 +135,11 @@ class Adapter(Protocol):
         ...
 
 
+def points_of(adapter: type[Adapter], plate: Plate) -> tuple[OperatingPoint, ...]:
+    """The points that the site file gives a machine, or else those of its family."""
+    return plate.points or adapter.default_points(plate)
+
+
 @runtime_checkable
 class KeepsConnection(Protocol):
     """An adapter whose protocol costs more to begin than to speak, so that its connection outlives a call."""

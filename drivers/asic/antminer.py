@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading, draw_by_hash
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    hottest,
+    mac_address,
+    number,
+    points_of,
+)
 from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
 from drivers.asic.digest import DigestClient
 from drivers.base import DriverError, OtherMachineError
@@ -151,7 +161,7 @@ def point_of(mode: int, plate: Plate) -> OperatingPoint | None:
     if mode == SLEEP_MODE:
         return plate.sleep
     name = LOW if mode == LOW_MODE else NORMAL
-    points = plate.points or Antminer.default_points(plate)
+    points = points_of(Antminer, plate)
     return next((point for point in points if point.name == name), None)
 
 
@@ -165,5 +175,5 @@ def estimated_draw(mode: int, rate_ths: float, plate: Plate) -> Power:
     """By mode and hash rate. A mode that is no point of this machine is taken for all that it can draw."""
     normal = plate.point(NORMAL, plate.rated_w)
     at = point_of(mode, plate) or plate.point(NORMAL, plate.ceiling_w)
-    points = plate.points or Antminer.default_points(plate)
+    points = points_of(Antminer, plate)
     return draw_by_hash(rate_ths, at, (plate.sleep, *points, normal))

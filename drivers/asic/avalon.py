@@ -23,6 +23,7 @@ from drivers.asic.adapter import (
     hottest,
     mac_address,
     number,
+    points_of,
 )
 from drivers.asic.cgminer import Reply, Rpc, ask
 from drivers.asic.wire import NoAnswerError
@@ -153,7 +154,7 @@ class Avalon:
 
 def without_levels(plate: Plate) -> tuple[OperatingPoint, ...]:
     """The points of a machine whose firmware has no work levels: off and on."""
-    points = plate.points or Avalon.default_points(plate)
+    points = points_of(Avalon, plate)
     usable = tuple(point for point in points if point.name in (SLEEP, LEVELS[-1]))
     if not usable:
         raise DriverError(f"none of the configured points {[point.name for point in points]} is one it has")
@@ -198,7 +199,7 @@ def sample(module: Module, level: int | None, plate: Plate) -> Sample:
         draw, quality = Power.up(power), Quality.MEASURED
     else:
         asleep_and_hashes = level is None and rate_ths > 0
-        points = plate.points or Avalon.default_points(plate)
+        points = points_of(Avalon, plate)
         draw = allowed_draw(
             NO_LIMIT if asleep_and_hashes else in_force, rate_now_ths(module) or 0.0, points, plate
         )
@@ -217,7 +218,7 @@ def sample(module: Module, level: int | None, plate: Plate) -> Sample:
 
 def level_limit(level: int, plate: Plate) -> Bound:
     """The power of the level's point; a level that is no point of this machine limits nothing we know."""
-    points = {point.name: point for point in plate.points or Avalon.default_points(plate)}
+    points = {point.name: point for point in points_of(Avalon, plate)}
     name = LEVELS[level] if 0 <= level < len(LEVELS) else None
     return Limit(points[name].power) if name in points else NO_LIMIT
 

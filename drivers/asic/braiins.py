@@ -21,6 +21,7 @@ from drivers.asic.adapter import (
     hottest,
     mac_address,
     number,
+    points_of,
 )
 from drivers.asic.grpc import UNAUTHENTICATED, GrpcClient
 from drivers.asic.library import bos
@@ -171,7 +172,7 @@ def points_within(constraints: bytes, plate: Plate) -> tuple[OperatingPoint, ...
     least_w, most_w = LEAST_W.number(constraints), MOST_W.number(constraints)
     if least_w is None or most_w is None:
         return None
-    points = plate.points or Braiins.default_points(plate)
+    points = points_of(Braiins, plate)
     usable = tuple(point for point in points if point.name == SLEEP or least_w <= point.power.watts <= most_w)
     if all(point.name == SLEEP for point in usable):
         raise DriverError(f"no point lies within the machine's {least_w} to {most_w} W")
@@ -212,7 +213,7 @@ def draw(stats: bytes, *, paused: bool, hashing: bool, target: Bound, plate: Pla
     if paused and not hashing:
         return plate.sleep.power
     now_ths = (number(NOW_GHS.number(stats)) or 0.0) / 1000
-    return allowed_draw(target, now_ths, plate.points or Braiins.default_points(plate), plate)
+    return allowed_draw(target, now_ths, points_of(Braiins, plate), plate)
 
 
 def power_target(mode: bytes) -> Bound:

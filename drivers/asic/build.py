@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, ThermalLimits
 from controller.domain.power import Power
-from drivers.asic.adapter import Adapter, Plate
+from drivers.asic.adapter import Adapter, Plate, points_of
 from drivers.asic.antminer import Antminer
 from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
@@ -63,7 +63,7 @@ def _driver(
 ) -> AsicDriver:
     return AsicDriver(
         host=plate.host,
-        spec=_spec(config, plate, plate.points or adapter.default_points(plate)),
+        spec=_spec(config, plate, points_of(adapter, plate)),
         adapter=adapter(plate),
         identifier=identifier,
         patience=Patience(identify_s=config.identify_s),

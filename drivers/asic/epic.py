@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
-from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hottest, mac_address, number
+from drivers.asic.adapter import (
+    SLEEP,
+    Hello,
+    Plate,
+    RefusedError,
+    Sample,
+    hottest,
+    mac_address,
+    number,
+    points_of,
+)
 from drivers.asic.digest import OK
 from drivers.asic.http1 import is_whole_response, parse_response
 from drivers.asic.wire import exchange
@@ -178,7 +188,7 @@ def tuner_of(capabilities: Json, tuning: Json) -> Tuner:
 
 
 def usable_points(tuner: Tuner, plate: Plate) -> tuple[OperatingPoint, ...]:
-    points = plate.points or Epic.default_points(plate)
+    points = points_of(Epic, plate)
     offered = points if tuner.algorithm == POWER_TUNE else vouched_for(plate)
     usable = tuple(point for point in offered if tuner.reaches(point))
     if all(point.name == SLEEP for point in usable):

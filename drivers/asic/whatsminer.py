@@ -21,6 +21,7 @@ from drivers.asic.adapter import (
     hottest,
     mac_address,
     number,
+    points_of,
 )
 from drivers.asic.cgminer import Reply, Rpc, ask, proven
 from drivers.asic.library import (
@@ -186,7 +187,7 @@ def sample(status: Reply, summary: Reply, plate: Plate) -> Sample:
     elif off and rate_mhs == 0:
         draw, quality = plate.sleep.power, Quality.ESTIMATED
     else:
-        points = plate.points or Whatsminer.default_points(plate)
+        points = points_of(Whatsminer, plate)
         draw = allowed_draw(limit, rate_now_ths(summary), points, plate)
         quality = Quality.ESTIMATED
     reading = Reading(

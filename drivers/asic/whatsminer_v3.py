@@ -25,6 +25,7 @@ from drivers.asic.adapter import (
     hottest,
     mac_address,
     number,
+    points_of,
 )
 from drivers.asic.cgminer import Reply
 from drivers.asic.whatsminer import Switch, Whatsminer, stopped_sample
@@ -202,7 +203,7 @@ def sample(info: Reply, summary: Reply, plate: Plate) -> Sample:
     elif off and rate_ths == 0:
         draw, quality = plate.sleep.power, Quality.ESTIMATED
     else:
-        points = plate.points or WhatsminerV3.default_points(plate)
+        points = points_of(WhatsminerV3, plate)
         draw = allowed_draw(limit, rate_ths, points, plate)
         quality = Quality.ESTIMATED
     reading = Reading(
