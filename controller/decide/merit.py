@@ -16,14 +16,14 @@ from controller.decide.doubt import without_work
 from controller.decide.jobs import Placement, work_of
 from controller.decide.plan import Grant, Plan, Reason
 from controller.decide.value import (
-    HEADROOM,
-    IDLE_TOGETHER,
     IDLE_WORTH,
     RETUNE_ASIC_S,
     RETUNE_GPU_S,
     Valuation,
     Work,
+    enough_index,
     floor_index,
+    pool_is_gone,
 )
 from controller.decide.value import leaving as leaving_of
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
@@ -105,20 +105,18 @@ def merit_order(
 
 
 def _idle(plan: Plan, specs: Mapping[str, DeviceSpec], seen: Mapping[str, DeviceState]) -> frozenset[str]:
-    """The miners that do no work. Where many do none, no other would do more."""
+    """The miners that do no work, whose watts others could use."""
     idle = frozenset(name for name, state in seen.items() if without_work(state))
     running = sum(
         specs[grant.device].kind is DeviceKind.ASIC and grant.point != specs[grant.device].floor
         for grant in (plan.grants if idle else ())
     )
-    return idle if len(idle) <= IDLE_TOGETHER * running else frozenset()
+    return frozenset() if pool_is_gone(len(idle), running) else idle
 
 
 def _enough(spec: DeviceSpec, work: Work, seen: Mapping[str, DeviceState]) -> OperatingPoint:
-    """The lowest point that holds its work back in nothing; the highest where that is not known, or none."""
-    demand_w = seen[spec.id].demand_w * (1 + HEADROOM) if spec.id in seen else math.inf
-    fed = spec.points[max(1, floor_index(spec, work.job)) :]
-    return next((point for point in fed if point.power.watts >= demand_w), spec.points[-1])
+    demand_w = seen[spec.id].demand_w if spec.id in seen else math.inf
+    return spec.points[enough_index(spec, work.job, demand_w)]
 
 
 def _order(grant: Grant, spec: DeviceSpec, money: _Money) -> tuple[bool, float, str]:

@@ -109,6 +109,19 @@ def floor_index(spec: DeviceSpec, job: Job) -> int:
     return next(at for at, point in enumerate(spec.points) if point.rate >= least - 1e-9)
 
 
+def enough_index(spec: DeviceSpec, job: Job, demand_w: float) -> int:
+    """The lowest point above the floor that holds the job back in nothing, which was seen to want `demand_w`;
+    the highest where that is not known, or there is none."""
+    fed = range(max(1, floor_index(spec, job)), len(spec.points))
+    wants_w = demand_w * (1 + HEADROOM)
+    return next((at for at in fed if spec.points[at].power.watts >= wants_w), len(spec.points) - 1)
+
+
+def pool_is_gone(idle: int, running: int) -> bool:
+    """Where many miners do no work, no other would do more."""
+    return idle > IDLE_TOGETHER * running
+
+
 def offers(
     fleet: Fleet,
     known: Columns,
@@ -130,7 +143,7 @@ def offers(
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
     now_w = known.now_w[owner]
     here = power_w == now_w
-    jobs = _jobs(fleet, working, SPARED if valuation.spares_work else 0.0)
+    jobs = _jobs(fleet, known, working, SPARED if valuation.spares_work else 0.0)
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
     may = (fleet.rank >= jobs.least[owner]) | (dwells[owner] & here)
@@ -146,7 +159,7 @@ def offers(
     brings = output - power_w / 1000 * valuation.spent_usd_per_kwh
     stays = here | (now_w < 0)
     if working:
-        enough = _enough(fleet, known, jobs)
+        enough = jobs.enough
         beyond = fleet.rank > enough[owner]
         may &= ~beyond | here
         spare = beyond & here
@@ -191,14 +204,6 @@ def shown_bias(fleet: Fleet, known: Columns) -> Floats:
     return np.where(shows & (shown > BEYOND_NOISE * known.bias), shown, known.bias)
 
 
-def _enough(fleet: Fleet, known: Columns, jobs: _Jobs) -> Ints:
-    """The lowest point of each device that holds its work back in nothing; its highest where that is not
-    known, or it is none."""
-    least_w = (known.demand_w * (1 + HEADROOM))[fleet.owner]
-    too_low = (fleet.power_w < least_w) | (fleet.rank < jobs.least[fleet.owner]) | ~fleet.gpu[fleet.owner]
-    return np.minimum(np.add.reduceat(too_low.astype(np.int64), fleet.start[:-1]), fleet.last)
-
-
 def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row: int) -> None:
     """All points of a stuck machine that count alike are one to it: it is offered the highest of them."""
     alike = may[own] & (counted_w(power_w[own], known.bias[row]) <= known.stuck_w[row])
@@ -210,21 +215,24 @@ def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Jobs:
     """By row: what a full GPU earns, what setting its running job aside costs, the least point above the
-    floor that its work may have, and whether its floor would do: where not, a job is set aside there.
+    floor that its work may have, the point that holds it back in nothing, and whether its floor would do:
+    where not, a job is set aside there.
     """
 
     usd_per_hour: Floats
     premium: Floats
     least: Ints
+    enough: Ints
     floor_feeds: Flags
 
 
-def _jobs(fleet: Fleet, working: Mapping[str, Work], spared: float) -> _Jobs:
+def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], spared: float) -> _Jobs:
     """`spared` is what keeping a running job is worth beyond what setting it aside costs."""
     found = _Jobs(
         usd_per_hour=np.zeros(len(fleet)),
         premium=np.zeros(len(fleet)),
         least=np.where(fleet.gpu, np.iinfo(np.int64).max, 0),
+        enough=fleet.last.copy(),
         floor_feeds=np.ones(len(fleet), dtype=np.bool_),
     )
     for name, work in working.items():
@@ -235,6 +243,7 @@ def _jobs(fleet: Fleet, working: Mapping[str, Work], spared: float) -> _Jobs:
         found.premium[row] = leaving(work.job) + spared if work.state is JobState.RUNNING else 0.0
         least = floor_index(fleet.specs[row], work.job)
         found.least[row], found.floor_feeds[row] = max(1, least), least == 0
+        found.enough[row] = enough_index(fleet.specs[row], work.job, float(known.demand_w[row]))
     return found
 
 
@@ -243,11 +252,10 @@ def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
 
 
 def without_work(fleet: Fleet, known: Columns) -> Flags:
-    """Which miners do no work. Where many do none, no other would do more."""
+    """Which miners do no work, whose watts others could use."""
     running = int(np.count_nonzero(~fleet.gpu & (known.at > 0)))
-    if np.count_nonzero(known.idle) > IDLE_TOGETHER * running:
-        return np.zeros_like(known.idle)
-    return known.idle
+    gone = pool_is_gone(int(np.count_nonzero(known.idle)), running)
+    return np.zeros_like(known.idle) if gone else known.idle
 
 
 def _changing(fleet: Fleet, known: Columns, valuation: Valuation) -> tuple[Floats, Floats]:
