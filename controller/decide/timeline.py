@@ -108,7 +108,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         limit_reason=reason,
         limit_event=name,
         due=_lowest([*due, *fallback])[0],
-        owed=_lowest([*(one for one in due if one[3] <= utc_s), *fallback])[0],
+        owed=_lowest([*_owed(due, utc_s, site.root.ramp_down_per_s, site.policy), *fallback])[0],
         due_by_utc_s=due_by_utc_s,
         over_utc_s=next((event.end_utc_s for event in whole if event.id == lower), math.inf),
         target=_lowest(targets)[0],
@@ -213,9 +213,11 @@ def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[st
     """The limits within the site whose time to come down is over."""
     found: dict[str, Bound] = {}
     must = _must(events)
-    for node in {event.node for event in must} - {"", site.root.id}:
+    meant = {event.node for event in must} - {"", site.root.id}
+    falls_per_s = site.falls_per_s(meant)
+    for node in meant:
         here = _in_force([event for event in must if event.node == node], utc_s)
-        if owed := [one for one in here if one[3] <= utc_s]:
+        if owed := _owed(here, utc_s, falls_per_s[node], site.policy):
             found[node] = _lowest(owed)[0]
     return found
 
@@ -226,6 +228,13 @@ def _asks(signal: Signal, event: GridEvent, made_by: tuple[str, ...]) -> bool:
     if isinstance(signal, RelativeTargetSignal):
         return event.drawn_before is not None or event.id in made_by
     return isinstance(signal, LimitSignal | TargetSignal)
+
+
+def _owed(due: Iterable[Candidate], utc_s: float, ramp_down_per_s: Bound, policy: Policy) -> list[Candidate]:
+    """The limits whose time to come down is over. What a ramp leaves of it falls at once then, and has to be
+    there by the deadline: the ramp ends as long before that as a limit is planned with before its start."""
+    left_s = policy.event_lead_s if isinstance(ramp_down_per_s, Limit) else 0.0
+    return [one for one in due if one[3] - left_s <= utc_s]
 
 
 def _fallback(policy: Policy) -> list[Candidate]:

@@ -176,13 +176,27 @@ def test_a_limit_to_come_is_as_far_away_as_the_ramp_leads_until_then(ahead_s: fl
     assert grid_limit(coming, at_s=NOW_S, reach_w=cap_w) == cap_w
 
 
-def test_a_limit_without_notice_is_reached_along_the_ramp_until_its_deadline_and_then_at_once() -> None:
+def test_a_limit_without_notice_is_reached_along_the_ramp_until_a_lead_before_its_deadline() -> None:
     sudden = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
 
     assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 43_000
     assert grid_limit(sudden, at_s=NOW_S + 10, reach_w=11_000) == 10_000
-    assert grid_limit(sudden, at_s=NOW_S + 29.9, reach_w=45_000) == 43_000
-    assert grid_limit(sudden, at_s=NOW_S + 30, reach_w=45_000) == 10_000
+    assert grid_limit(sudden, at_s=NOW_S + 19.9, reach_w=45_000) == 43_000
+    assert grid_limit(sudden, at_s=NOW_S + 20, reach_w=45_000) == 10_000
+
+
+@pytest.mark.parametrize("place", ["", "hall"])
+def test_a_limit_that_a_ramp_is_too_slow_for_is_met_by_its_deadline_all_the_same(place: str) -> None:
+    machines = [awake(miner(f"m{at}", "hall", settle_down_s=15.0), delay_s=8.0) for at in range(10)]
+    here = site(node("hall", ramp_down_w=100), ramp_down_w=100, event_lead_s=20.0)
+    world = World(here, machines)
+    world.run(20)
+    world.events = (event(start_s=world.now_s, limit_w=7_100, ramp_deadline_s=60.0, node=place),)
+
+    fell = falls(world, "hall", 60)
+
+    assert sum(fell[:35]) <= 35 * 100 + 3_500 * 1.2
+    assert world.watts("hall") <= 7_100
 
 
 def test_without_a_deadline_or_a_ramp_a_limit_holds_from_its_start() -> None:
