@@ -58,6 +58,10 @@ class LuxOS:
         )
 
     async def read(self) -> Sample:
+        if self._owes_atm:  # its profile is as ordered, so no order may come for days
+            with contextlib.suppress(DriverError), as_driver_error():
+                async with self._session() as session:
+                    await self._switch_atm_on(session)
         return sample(await ask(self._rpc, POLL), self._plate, self._profiles)
 
     async def change(self, point: OperatingPoint) -> None:
@@ -103,10 +107,13 @@ class LuxOS:
             await self._tell("profileset", session, profile)
         finally:
             with contextlib.suppress(DriverError):
-                await self._clean_up("atmset", session, "enabled=true")
-                self._owes_atm = False
+                await self._switch_atm_on(session)
         if self._owes_atm:
             raise DriverError("profile set, but ATM could not be switched on again")
+
+    async def _switch_atm_on(self, session: str) -> None:
+        await self._clean_up("atmset", session, "enabled=true")
+        self._owes_atm = False
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[str]:

@@ -303,6 +303,26 @@ async def test_luxos_atm_that_could_not_be_switched_on_is_told_and_owed() -> Non
 
 @pytest.mark.socket
 @remapped
+async def test_luxos_atm_that_could_not_be_switched_on_is_switched_on_as_soon_as_it_can_be() -> None:
+    """Its profile is what was ordered, so nobody may order anything for days."""
+    script = LuxScript(atmset=[ok(), NOT_NOW, NOT_NOW])
+    adapter = LuxOS(plate())
+    async with RpcServer(script).serving() as server:
+        with pytest.raises(DriverError, match="ATM"):
+            await adapter.change(point("eco"))
+        script.config["IsAtmEnabled"] = False
+
+        readings = [(await adapter.read()).reading for _ in range(2)]
+        heard = len(server.heard)
+        await adapter.read()
+
+    assert script.config["IsAtmEnabled"] is True
+    assert [reading.draw for reading in readings] == 2 * [Power(3000)]
+    assert server.heard[heard:] == ["config+power+stats"]
+
+
+@pytest.mark.socket
+@remapped
 async def test_luxos_call_cancelled_in_the_middle_switches_atm_on_and_logs_off() -> None:
     script = LuxScript()
     script.silent_to = "profileset"
