@@ -64,6 +64,8 @@ class VNish:
         self._token: str | None = None
         self._presets: dict[str, OperatingPoint] = {}
         self._rate_unit_ths = RATE_UNITS_THS["GH/s"]
+        self._needs: Reply = {}
+        """What the machine said that its settings take to come into force, and did not get yet."""
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -71,6 +73,7 @@ class VNish:
 
     async def hello(self) -> Hello:
         self._token = None
+        self._needs = {}
         info = await self._get("info")
         records = preset_records(await self._get("autotune/presets"))
         self._presets = presets(records, self._plate)
@@ -94,16 +97,18 @@ class VNish:
             return
         asleep = is_stopped((await self._get("summary"))["miner"])
         overclock = (await self._get("settings"))["miner"]["overclock"]
-        if overclock["preset"] != point.name or switcher_is_on(overclock):
-            try:
-                await self._choose(overclock, point.name, asleep=asleep)
-            except RefusedError:
-                # Never wake a machine into a preset that draws more than it was granted.
-                current = setting(overclock, self._presets)
-                if not asleep or not isinstance(current, Limit) or current.power > point.power:
-                    raise
+        try:
+            if overclock["preset"] != point.name or switcher_is_on(overclock):
+                await self._choose(overclock, point.name)
+            await self._bring_into_force(point.name, asleep=asleep)
+        except RefusedError:
+            # Never wake a machine into a preset that draws more than it was granted.
+            current = setting(overclock, self._presets)
+            if not asleep or not isinstance(current, Limit) or current.power > point.power:
+                raise
         if asleep:
             await self._post("mining/start")
+            self._needs = {}
 
     async def _stop(self) -> None:
         try:
@@ -113,7 +118,7 @@ class VNish:
             if not is_stopped((await self._get("summary"))["miner"]):
                 raise
 
-    async def _choose(self, overclock: Reply, preset: str, *, asleep: bool) -> None:
+    async def _choose(self, overclock: Reply, preset: str) -> None:
         """All of `overclock` is sent back, for what is left out may be reset.
 
         The firmware's own preset switcher is switched off: it would go up again by itself when it cools.
@@ -122,12 +127,21 @@ class VNish:
         if switcher_is_on(overclock):
             wanted["preset_switcher"] = {**overclock["preset_switcher"], "enabled": False}
             _log.warning("preset switcher switched off: device=%s", self._plate.device)
-        # "Nothing required" is also the answer where nothing was changed: only the read-back proves it.
-        result = await self._post("settings", {"miner": {"overclock": wanted}})
-        if result.get("reboot_required"):
+        before, self._needs = self._needs, {"restart_required": True}  # should the answer get lost
+        try:
+            # "Nothing required" is also the answer where nothing was changed: only the read-back proves it.
+            self._needs = await self._post("settings", {"miner": {"overclock": wanted}})
+        except RefusedError:
+            self._needs = before
+            raise
+
+    async def _bring_into_force(self, preset: str, *, asleep: bool) -> None:
+        """What an earlier order left undone, too: the settings show a preset that the machine is not at."""
+        if self._needs.get("reboot_required"):
             raise DriverError(f"preset {preset} waits for a reboot")
-        if result.get("restart_required") and not asleep:
+        if self._needs.get("restart_required") and not asleep:
             await self._post("mining/restart")
+            self._needs = {}
 
     # -- one request ------------------------------------------------------------------------------------
 

@@ -277,6 +277,8 @@ class VnishScript:
         self.overclock: Json = {"preset": preset, "globals": {"volt": 1380}}
         self.token_uses = token_uses
         self.refuses: set[str] = set()
+        self.loses = ""
+        """The order that it carries out, and answers with a page of its proxy."""
         self.read_only = False
         self.result: Json | None = {"restart_required": False, "reboot_required": False}
         self.unlocks = 0
@@ -293,7 +295,8 @@ class VnishScript:
         self._left -= 1
         if path in self.refuses or (self.read_only and path == "settings" and request.body is not None):
             return 500, {"err": "not now"}
-        return self._page(path, request.body)
+        answer = self._page(path, request.body)
+        return (502, None) if path == self.loses and request.body is not None else answer
 
     def _page(self, path: str, body: Any) -> tuple[int, Any]:
         match path:
@@ -434,6 +437,41 @@ async def test_a_preset_that_waits_for_a_reboot_is_not_said_to_be_set() -> None:
 
     assert error is not None
     assert "reboot" in str(error)
+
+
+@pytest.mark.parametrize("lost", ["settings", "mining/restart"])
+@pytest.mark.socket
+@remapped
+async def test_a_restart_that_got_lost_is_made_up_for_by_the_next_order(lost: str) -> None:
+    script = VnishScript()
+    script.result = {"restart_required": True, "reboot_required": False}
+    script.loses = lost
+    adapter = VNish(plate())
+    async with JsonServer(script).serving() as server:
+        await adapter.hello()
+        with pytest.raises(DriverError):
+            await adapter.change(point("2100", 2100))
+        script.loses = ""
+        restarts = server.lines.count("POST /api/v1/mining/restart")
+
+        await adapter.change(point("2100", 2100))
+        await adapter.change(point("2100", 2100))
+
+    assert script.overclock["preset"] == "2100"
+    assert server.lines.count("POST /api/v1/mining/restart") == restarts + 1
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_preset_that_waits_for_a_reboot_is_not_said_to_be_set_at_the_second_order_either() -> None:
+    script = VnishScript()
+    script.result = {"restart_required": False, "reboot_required": True}
+    adapter = VNish(plate())
+    async with JsonServer(script).serving():
+        await adapter.hello()
+        for _ in ("the first", "the second"):
+            with pytest.raises(DriverError, match="reboot"):
+                await adapter.change(point("2100", 2100))
 
 
 @pytest.mark.socket
