@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from controller.run.board import Board, Tick
 from controller.run.doorkeeper import Doorkeeper
 
 Json = dict[str, Any]
+T = TypeVar("T")
 SHUTDOWN_S = 2.0
 BACKLOG = 128
 
@@ -36,6 +37,7 @@ class Api:
         self._host = host
         self._port = port
         self._metrics = metrics
+        self._writing = asyncio.Lock()
         app = web.Application()
         app.add_routes(
             [
@@ -69,7 +71,7 @@ class Api:
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(
-            body=await asyncio.to_thread(self._metrics),
+            body=await self._beside(self._metrics),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
@@ -87,10 +89,17 @@ class Api:
         return await self._answer(self._merit)
 
     async def _answer(self, tell: Callable[[Tick], web.Response]) -> web.Response:
-        """Tell of the last tick, off the loop: ten thousand devices take a while to write down."""
+        """Tell of the last tick."""
         if self._board.last is None:
             return web.json_response({"error": "no tick has finished yet"}, status=503)
-        return await asyncio.to_thread(tell, self._board.last)
+        return await self._beside(partial(tell, self._board.last))
+
+    async def _beside(self, write: Callable[[], T]) -> T:
+        """Off the loop: ten thousand devices take a while to write down. One answer at a time, however many
+        ask: the loop shares the interpreter with every thread that computes, and its threads with name
+        look-ups."""
+        async with self._writing:
+            return await asyncio.to_thread(write)
 
     def _status(self, tick: Tick) -> web.Response:
         plan = tick.plan

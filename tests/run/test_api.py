@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf, nan
+from threading import Semaphore
 from typing import Any
 
 import aiohttp
@@ -44,8 +46,10 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(board: Board) -> AsyncIterator[Client]:
-    api = Api(board=board, host="127.0.0.1", port=0, metrics=lambda: b"wattshift_up 1\n")
+async def serving(
+    board: Board, metrics: Callable[[], bytes] = lambda: b"wattshift_up 1\n"
+) -> AsyncIterator[Client]:
+    api = Api(board=board, host="127.0.0.1", port=0, metrics=metrics)
     port = await api.start()
     timeout = aiohttp.ClientTimeout(total=5)
     try:
@@ -80,6 +84,24 @@ async def test_health_is_ok_once_the_site_was_taken_over_and_not_before() -> Non
         answers.append(await client.text("/healthz"))
 
     assert answers == [(503, "starting\n"), (503, "starting\n"), (200, "ok\n")]
+
+
+async def test_however_many_ask_one_answer_is_written_at_a_time() -> None:
+    busy, most = Semaphore(1), 0
+
+    def metrics() -> bytes:
+        nonlocal most
+        others = 0 if busy.acquire(blocking=False) else 1
+        most = max(most, 1 + others)
+        time.sleep(0.02)
+        if not others:
+            busy.release()
+        return b""
+
+    async with serving(boards.board(), metrics) as client:
+        answers = await asyncio.gather(*(client.text("/metrics") for _ in range(6)))
+
+    assert ([status for status, _ in answers], most) == ([200] * 6, 1)
 
 
 async def test_metrics_are_there_from_the_start() -> None:
