@@ -20,6 +20,8 @@ FAREWELL_TIMEOUT_S = 1.0
 FIRST_DELAY_S = 0.1
 MAX_INCOMING = 4096
 REFUSED_CODE = 0x80
+HOST = r"^[A-Za-z0-9:][A-Za-z0-9:_-]{0,62}(\.[A-Za-z0-9:_-]{1,63})*\.?$"
+"""A name or an address. To look up one with an empty part is an error of its own, which would end us."""
 
 Hear = Callable[[str, bytes, bool], None]
 """Called for each message with topic, payload and whether the broker had retained it. Must not block."""

@@ -12,7 +12,15 @@ from typing import Annotated, Self
 import aiomqtt
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from drivers.mqttconnection import CALL_TIMEOUT_S, MAX_INCOMING, Hear, listen, stay_connected, subscribed
+from drivers.mqttconnection import (
+    CALL_TIMEOUT_S,
+    HOST,
+    MAX_INCOMING,
+    Hear,
+    listen,
+    stay_connected,
+    subscribed,
+)
 
 UNCONNECTED = "not connected yet"
 
@@ -31,7 +39,7 @@ class BrokerTable(Table):
     """Where a broker is, and who we are to it."""
 
     id: str = Field(min_length=1)
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$")]
+    host: Annotated[str, Field(pattern=HOST, max_length=253)]
     port: int = Field(default=1883, ge=1, le=65535)
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
     username: str | None = None

@@ -38,6 +38,8 @@ def test_host_site_and_client_are_all_that_is_needed() -> None:
         {"host": ""},
         {"host": "a b"},
         {"host": ".broker"},
+        {"host": "mqtt..example"},
+        {"host": f"{'m' * 64}.example"},
         {"port": 0},
         {"port": 70_000},
         {"ven": "a/b"},
@@ -82,6 +84,13 @@ def test_host_site_and_client_are_all_that_is_needed() -> None:
 def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GridConfig(**MINIMAL | wrong)
+
+
+@pytest.mark.parametrize(
+    "host", ["broker", "mqtt.example.com.", "10.0.0.1", "fd00::1", "::ffff:10.0.0.1", "::1"]
+)
+def test_a_broker_has_a_name_or_an_address(host: str) -> None:
+    assert GridConfig(**MINIMAL | {"host": host}).host == host
 
 
 def test_the_password_is_in_no_text() -> None:
