@@ -216,9 +216,7 @@ def _interval(
         judged_s=sums.judged_s,
         asked_kwh=sums.asked_ws / 3.6e6,
         used_kwh=None if mean_w is None else mean_w * sums.asked_s / 3.6e6,
-        quality=meter.measure(span).quality
-        if sums.asked_s <= 0
-        else quality_of(sums.measured_s, sums.asked_s),
+        quality=_quality(sums, meter, span),
         compliance=_verdict(sums, terms),
         excuse=next((excuse.word for excuse in excuses if excuse.span.overlaps(span)), ""),
     )
