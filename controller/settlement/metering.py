@@ -124,7 +124,8 @@ class Metering:
             if reading.span.clipped(span) != reading.span and reading.span.length_s > COARSE_S:
                 rough_s += seconds
             peak_w = reading.watts if peak_w is None else max(peak_w, reading.watts)
-        mean_w = energy_ws / measured_s if measured_s > 0 else None
+        # A float's noise aside: a draw that stood at a limit is not above it.
+        mean_w = None if peak_w is None else min(energy_ws / measured_s, peak_w)
         return Measure(
             span=span,
             measured_s=min(measured_s, span.length_s),

@@ -87,6 +87,19 @@ def test_a_mean_at_the_limit_complies_and_a_watt_above_does_not() -> None:
     assert verdicts(of(limit(60), 60.0, 60.001)) == [COMPLIANT, NOT_COMPLIANT]
 
 
+def test_a_draw_that_stands_at_the_limit_complies_however_its_minutes_were_measured() -> None:
+    told = course(
+        received(START_UTC_S - 60, event((START_UTC_S, START_UTC_S + 900, limit(60)))),
+        now_utc_s=START_UTC_S + 9000,
+    )
+    minutes = [Span(START_UTC_S + 60 * n, START_UTC_S + 60 * n + 60) for n in range(15)]
+    meter = Metering.of(Reading(span, 60_000, 59 + 3 * n / 1000) for n, span in enumerate(minutes))
+
+    found = evidence(told, meter, terms=Terms(interval_s=900))
+
+    assert verdicts(found) == [COMPLIANT]
+
+
 def test_time_that_was_not_measured_is_not_over_the_limit() -> None:
     told = course(
         received(START_UTC_S - 60, event((START_UTC_S, START_UTC_S + 60, limit(60)))),
