@@ -19,7 +19,7 @@ from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
 from controller.run.journal.history import opened
-from controller.run.journal.schema import microseconds
+from controller.run.journal.schema import Bookkeeping, microseconds
 from controller.run.settling.baselines import Agreement
 from controller.run.settling.gathering import Question, gather, known_events
 from controller.run.settling.streams import StreamQuestion, gather_stream
@@ -472,6 +472,27 @@ async def test_an_event_whose_first_ticks_are_dropped_is_judged_by_its_minutes_t
     assert {item.mean_w for item in found.intervals} == {50_000}
     assert found.summary.counts[Compliance.UNKNOWN] == 0
     assert found.dynamics.grain_s == 1.0
+
+
+async def test_a_report_says_what_retention_has_dropped_of_its_time(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.journal.alarm(LOST, raised=True)
+        site.draws([90.0] * 400)
+    whole = evidence_of(site)
+    with sqlite3.connect(site.path) as db:
+        db.execute("DELETE FROM alarms")
+        row = (microseconds(START_UTC_S + 86_400), Bookkeeping.PRUNED, "alarms", 1, "kept for 1 days")
+        db.execute(
+            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
+        )
+    db.close()
+
+    found = evidence_of(site)
+
+    assert (whole.summary.excused, found.summary.excused) == (6, 0)
+    assert whole.notes == ()
+    assert found.notes == ("retention may have dropped alarms of that time: what they would say is missing",)
 
 
 async def test_a_version_that_never_was_in_force_has_a_report_without_intervals(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from controller.grid.results import Accepted
 from controller.grid.stored import from_text
 from controller.run.journal.readonly import HistoryError as HistoryError
 from controller.run.journal.readonly import connection
-from controller.run.journal.schema import microseconds, seconds
+from controller.run.journal.schema import Bookkeeping, microseconds, seconds
 
 
 def named(operator: str, event: str) -> str:
@@ -259,6 +259,14 @@ class History:
             yield AlarmRow(
                 utc_s=seconds(utc_us), kind=kind, subject=subject, is_raised=bool(raised), detail=detail
             )
+
+    def is_whole(self, table: str, from_utc_s: float) -> bool:
+        """Whether retention has surely dropped nothing of a table from `from_utc_s` on: rows from before are
+        left, or none was ever dropped."""
+        left = f"SELECT 1 FROM {table} WHERE utc_us < ? LIMIT 1"  # noqa: S608 our own names
+        dropped = "SELECT 1 FROM bookkeeping WHERE what = ? AND subject = ? LIMIT 1"
+        is_left = any(self._rows(left, (_edge(from_utc_s),)))
+        return is_left or not any(self._rows(dropped, (Bookkeeping.PRUNED, table)))
 
     def bookkeeping(
         self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf

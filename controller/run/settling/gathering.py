@@ -26,6 +26,8 @@ AROUND_S = 3600.0
 LINK_LOST = AlarmKind.LINK_LOST.value
 STARTED = Bookkeeping.STARTED
 LONGEST_LOSS_S = 7 * DAY_S
+BESIDE = ("alarms", "commands", "setpoints")
+"""Tables that a report needs beside events and energy, and that may be kept for a shorter time."""
 OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 """Reasons of commands that follow from a limit or a set-point."""
 
@@ -213,6 +215,9 @@ def losses(history: History, around: Span) -> Iterator[str]:
     for row in history.bookkeeping(around.start_utc_s, around.end_utc_s):
         if row.what == Bookkeeping.LOST:
             yield f"the journal lost {row.rows or 0} rows of {row.subject}: {row.detail}"
+    dropped = [name for name in BESIDE if not history.is_whole(name, around.start_utc_s)]
+    if dropped:
+        yield f"retention may have dropped {', '.join(dropped)} of that time: what they would say is missing"
 
 
 def known_events(history: History) -> list[tuple[EventRow, int]]:
