@@ -189,6 +189,14 @@ class JournalTable(Table):
     record_keep_days: float = Field(default=7.0, gt=0, le=400)
     record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
 
+    @model_validator(mode="after")
+    def _knows_the_events_of_its_days(self) -> Self:
+        """A day whose event is forgotten would be a like day of a baseline, curtailed as it was."""
+        if self.events_keep_days < self.usage_keep_days:
+            told = f"events_keep_days {self.events_keep_days:g} is less than"
+            raise ValueError(f"{told} usage_keep_days {self.usage_keep_days:g}: baselines need both")
+        return self
+
 
 class ApiTable(Table):
     host: str = "127.0.0.1"

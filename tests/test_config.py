@@ -419,6 +419,12 @@ WRONG = {
         "journal.keep_days: ",
         "(got 0)",
     ),
+    "events forgotten before the energy of their days": (
+        "[policy]",
+        "[journal]\nevents_keep_days = 30\n[policy]",
+        "journal: ",
+        "events_keep_days 30 is less than usage_keep_days 400",
+    ),
     "journal kept for ever": (
         "[policy]",
         "[journal]\nkeep_days = nan\n[policy]",
