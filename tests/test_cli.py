@@ -75,6 +75,25 @@ def test_check_prints_what_it_understood() -> None:
     assert "grid operator: mqtt.grid.example:8883 as container-7" in result.stdout
 
 
+def test_check_names_the_keys_of_an_operator_that_are_not_on_this_host(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    grid = "host = 'mqtt.example', ven = 'v', client_id = 'c', tls = true, tls_ca = '/no/ca.pem'"
+    signed = "signed_by = { k = '/no/k.pem' }, signing_key = '/no/own.pem', signing_key_id = 'own'"
+    site.write_text(
+        f"name = 'plant'\nnodes = [{{ id = 'site' }}]\ngrid = {{ {grid}, {signed} }}", encoding="utf-8"
+    )
+
+    result = wattshift("check", site)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    refusals = [line for line in result.stdout.splitlines() if "WOULD NOT START on this host" in line]
+    assert [line.partition("host: ")[2].partition(":")[0] for line in refusals] == [
+        "tls_ca=/no/ca.pem tls_cert=None",
+        "signing_key=/no/own.pem",
+        "signed_by.k=/no/k.pem",
+    ]
+
+
 def test_check_refuses_a_wrong_file_with_one_line_per_mistake(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text("name = ''\nnodes = [{ id = 'site', limit_kw = -1 }]", encoding="utf-8")

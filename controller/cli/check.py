@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,7 @@ from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
 from controller.domain.site import Site
+from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
 
 
 def report(settings: Settings, out: Console) -> None:
@@ -41,12 +42,30 @@ def report(settings: Settings, out: Console) -> None:
         where = f"{link.host}:{link.port} as {link.ven}"
         baseline = f", baseline {link.baseline}" if link.baseline else ""
         out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}{baseline}")
+        for trouble in _unusable_files(link):
+            out.print(f"{name}: WOULD NOT START on this host: {trouble}", soft_wrap=True)
     if not operators:
         out.print("grid operator: none")
     settled = settings.settlement
     out.print(f"settled by the calendar of {settled.zone.key}, every {settled.interval_s} s")
     for line in _own_reasons(settings):
         out.print(line)
+
+
+def _unusable_files(link: GridConfig) -> Iterator[str]:
+    """Certificates and keys without which the controller ends at its start. The file is right all the same:
+    it may be checked on another host, or before systemd has put the credentials in place."""
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: tls_context(link),
+        lambda: own_signer(link),
+        lambda: trusted_keys(link.signed_by),
+        lambda: trusted_keys(link.infra_signed_by, "infra_signed_by"),
+    )
+    for use in uses:
+        try:
+            use()
+        except ValueError as error:
+            yield str(error)
 
 
 def _own_reasons(settings: Settings) -> Iterator[str]:
