@@ -34,6 +34,13 @@ nodes = [{ id = "site", limit_kw = 10 }]
 [[queues]]
 id = "local"
 directory = "DIRECTORY"
+[[gpu_hosts]]
+id = "gpu-a"
+node = "site"
+uuids = ["GPU-1", "GPU-2"]
+min_w = 200
+default_w = 700
+max_w = 700
 """
 
 
@@ -406,7 +413,7 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
 
     assert re.search(rf"{job} +queued +2 +2\.5 +python train\.py --epochs 3", listed.stdout)
     assert (cancelled.exit_code, cancelled.stderr) == (0, "")
-    assert re.search(rf"{job} +failed", after.stdout)
+    assert re.search(rf"{job} +failed +2 +2\.5 +cancelled +python", after.stdout)
 
 
 def test_a_job_without_a_price_is_listed_with_the_sites(site: Path) -> None:
@@ -443,7 +450,7 @@ def test_a_job_that_is_over_cannot_be_cancelled_again(site: Path) -> None:
         (["--env", "=x"], "env"),
         (["--env", "1ST=x"], "env"),
         (["--env", "CUDA_VISIBLE_DEVICES=0"], "CUDA_VISIBLE_DEVICES"),
-        (["--gpus", "5000"], "gpus: "),
+        (["--gpus", "3"], "--gpus 3: "),
         (["--queue", "other"], "no queue 'other'; it has local"),
     ],
 )

@@ -25,9 +25,13 @@ def job_submit(
     queue: Annotated[str | None, typer.Option(help="which queue, where a site has several")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Queue a GPU job."""
+    """Queue a GPU job. It runs in this directory, and what it prints goes to logs/JOB.log of the queue's."""
     from drivers import localqueue
 
+    settings = load_site(config)
+    most = sum(len(host.uuids) for host in settings.gpu_hosts)
+    if gpus > most:
+        fail(f"--gpus {gpus}: {config} has {most}, so the job would wait for ever")
     request = _validated(
         localqueue.JobRequest,
         argv=command,
@@ -40,7 +44,7 @@ def job_submit(
         env=dict(_variable(pair) for pair in env or ()),
     )
     try:
-        typer.echo(localqueue.submit(_queue_directory(config, queue), request))
+        typer.echo(localqueue.submit(_queue_directory(config, settings, queue), request))
     except localqueue.QueueError as error:
         fail(str(error))
 
@@ -50,12 +54,12 @@ def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
     """Every job of the queue, oldest first."""
     from drivers import localqueue
 
-    table = Table("job", "state", "GPUs", "USD/GPU-h", "command", box=None)
+    table = Table("job", "state", "GPUs", "USD/GPU-h", "on, or why", "command", box=None)
     try:
-        for job in localqueue.list_jobs(_queue_directory(config, queue)):
+        for job in localqueue.list_jobs(_queue_directory(config, load_site(config), queue)):
             argv = " ".join(job.argv)
             usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
-            table.add_row(job.id, job.state, str(job.gpus), usd, argv)
+            table.add_row(job.id, job.state, str(job.gpus), usd, job.why or ", ".join(job.held), argv)
     except localqueue.QueueError as error:
         fail(str(error))
     out.print(table)
@@ -67,13 +71,13 @@ def job_cancel(job: str, queue: str | None = None, config: Config = DEFAULT_CONF
     from drivers import localqueue
 
     try:
-        localqueue.cancel(_queue_directory(config, queue), job)
+        localqueue.cancel(_queue_directory(config, load_site(config), queue), job)
     except localqueue.QueueError as error:
         fail(str(error))
 
 
-def _queue_directory(config: Path, name: str | None) -> Path:
-    queues = {queue.id: queue.directory for queue in load_site(config).queues}
+def _queue_directory(config: Path, settings: Any, name: str | None) -> Path:
+    queues = {queue.id: queue.directory for queue in settings.queues}
     if name is None and len(queues) == 1:
         return Path(next(iter(queues.values())))
     if not queues:
