@@ -136,7 +136,7 @@ def test_power_that_cannot_be_meant_is_refused_and_named(
         (PRICE_USD, [0.1, "0.2"], Reason.BAD_VALUE),
         (PRICE_USD, [45.2], Reason.BAD_VALUE),  # of a MWh
         (PRICE_USD, [-38], Reason.BAD_VALUE),
-        (PRICE_USD | {"units": "MWH"}, [20_001], Reason.BAD_VALUE),
+        (PRICE_USD | {"units": "MWH"}, [25_001], Reason.BAD_VALUE),
         (PRICE_USD, [10**400], Reason.BAD_VALUE),
     ],
 )

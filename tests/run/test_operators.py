@@ -17,6 +17,7 @@ import aiomqtt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from controller.decide.timeline import grid_now, lost_operators
 from controller.domain.grid import EventStatus, LimitSignal, Link, TargetSignal
 from controller.domain.power import Limit, Power
 from controller.grid.isotime import stamp
@@ -28,6 +29,7 @@ from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridside import LinkedGrid
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridoperator import GridOperator
+from tests.decide.builders import site
 from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws
 from tests.run import boards
 from tests.run.disks import Disk
@@ -155,6 +157,26 @@ async def test_the_link_is_lost_only_if_an_operator_that_commands_is(bus: Broker
 
         assert pricing.state is Link.LOST
         assert (before, side.states) == ({"iso": Link.LOST}, {"iso": Link.UP})
+
+
+async def test_the_limit_of_a_lost_link_holds_for_the_operator_that_is_silent_whatever_another_one_asks_for(
+    bus: Broker,
+) -> None:
+    links = [make(bus, Disk(), name, prefix=f"{name}/") for name in ("iso", "retail")]
+    here = site(link_lost_limit=Limit(Power.kw(40)), start_grace_s=0.0)
+    async with (
+        GridOperator(bus.host, bus.port, VEN, prefix="retail/", heartbeat_s=0.1) as retail,
+        running(*links),
+    ):
+        await retail.acked(await retail.limit(90), "RECEIVED")
+        await until(lambda: links[1].state is Link.UP)
+        side = LinkedGrid(*links)
+        lost = lost_operators(side.states, 0.0, here.policy)
+        grid = grid_now(side.events, time.time(), lost, here)
+
+    assert lost == {"iso"}
+    assert [event.operator for event in side.events] == ["retail"]
+    assert grid.limit == Limit(Power.kw(40))
 
 
 async def test_which_operators_link_was_lost_is_noted_once_each_time_and_not_in_the_grace_of_a_start(
