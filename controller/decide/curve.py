@@ -1,4 +1,7 @@
-"""What a subtree's watts are worth to whoever divides them: the curve that a child controller reports."""
+"""What a subtree's watts are worth to whoever divides them: the curve that a child controller reports.
+
+Nobody asks for it before controllers form a tree. It is no bill for people: values have premiums in them.
+"""
 
 from __future__ import annotations
 
