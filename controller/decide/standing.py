@@ -56,7 +56,7 @@ class Means:
     def at_rest(self) -> bool:
         """Whether everybody who obeys is where it should be, and nobody changed of late, or must wait."""
         known, may = self.after.columns, self.may
-        moves = known.in_flight | may.dwells | may.rests | (may.obeys & (self.at != known.at))
+        moves = may.obeys & (known.in_flight | (self.at != known.at)) | may.dwells | may.rests
         return not (moves | (self.now_s - known.since_s < AT_REST_S)).any()
 
 

@@ -254,6 +254,18 @@ def test_a_set_point_between_the_points_of_few_machines_is_told_once_they_are_as
     assert stands(plant.run(120)) == then
 
 
+@pytest.mark.parametrize("how", ["refuses", "deaf", "lies"])
+def test_a_machine_that_will_not_come_down_does_not_keep_such_a_set_point_from_being_told(how: str) -> None:
+    """Asked for 5 kW: 3.5 kW of the one that does not obey, and nothing or 2.4 kW of each of the others."""
+    machines = [awake(miner(f"m{number}")) for number in range(3)]
+    setattr(machines[2], how, True)
+    plant = World(site(limit_w=30_000, margin=0.0, meter="main"), machines)
+    plant.run(60)
+    plant.events = (event(target_w=5_000, start_s=plant.now_s),)
+
+    assert stands(plant.run(180)) == (S.INFEASIBLE, 3_560)
+
+
 def test_an_infeasible_limit_is_told_while_it_lasts_and_no_longer() -> None:
     plant = World(site(limit_w=30_000, margin=0.0, meter="main"), [awake(miner(), delay_s=1.0)])
     plant.run(30)
