@@ -98,7 +98,7 @@ def lowered(
 ) -> Lowered:
     """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
     the worst case of everything below it, `obeys` says of each device whether it can be counted on. A ramp
-    down holds back only what no limit above asks for.
+    down holds back only what neither a limit above nor heat asks for.
     """
     if not len(wishes):
         return Lowered(fall_w=dict(pace.fall_w))
@@ -118,8 +118,8 @@ def lowered(
 def _on_the_ramp(
     known: Mirror, down: Wishes, freed_w: Ints, room_w: Ints, obeys: Flags, pace: Pace
 ) -> Lowered:
-    """Who of `down` is lowered now, in that order: at once where a node still lacks watts beyond those that
-    fall already, or are told to fall before."""
+    """Who of `down` is lowered now, in that order: at once who is too hot, and where a node still lacks watts
+    beyond those that fall already, or are told to fall before."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
     above_w = known.columns.worst_w - known.columns.here_w
@@ -129,7 +129,7 @@ def _on_the_ramp(
     each = zip(down.row.tolist(), freed_w.tolist(), sheds_w.tolist(), strict=True)
     for place, (row, watts, sheds) in enumerate(each):
         way = known.way(row)
-        if any(lacks_w[node] > 0 for node in way):
+        if row in pace.hot or any(lacks_w[node] > 0 for node in way):
             fall.take(way, watts)
             for node in way:
                 lacks_w[node] -= sheds

@@ -141,6 +141,10 @@ def bounds(seen: Snapshot) -> Ints:
     What is to be switched off, or should be, is allowed its floor.
     """
     fleet, now_w = seen.fleet, seen.columns.now_w
-    most_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, seen.derate)
+    most_w = heat_allows_w(seen)
     most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, most_w)
     return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
+
+
+def heat_allows_w(seen: Snapshot) -> Ints:
+    return thermal.allowed_w(seen.fleet.floor_w, seen.fleet.top_w, seen.derate)

@@ -18,11 +18,13 @@ LARGEST_STEP = 1.2
 class Pace:
     """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
     taken away; and how many machines may be started, to the nearest whole one. `uncooled` are the rows of
-    those that may not be raised for want of cooling.
+    those that may not be raised for want of cooling, `hot` of those that heat forbids what they have: for
+    that no ramp holds them back.
     """
 
     held: bool = False
     uncooled: frozenset[int] = frozenset()
+    hot: frozenset[int] = frozenset()
     starts: float = 1000.0
     rise_w: Mapping[int, float] = field(default_factory=dict)
     fall_w: Mapping[int, float] = field(default_factory=dict)
@@ -46,6 +48,7 @@ def pace_now(
     largest: Power,
     held: bool,
     uncooled: frozenset[int] = frozenset(),
+    hot: frozenset[int] = frozenset(),
 ) -> Pace:
     """`largest` is the most that one machine draws; `held` lets nothing be raised. A tick that a message woke
     before its time may start as much less."""
@@ -67,6 +70,7 @@ def pace_now(
     return Pace(
         held=held,
         uncooled=uncooled,
+        hot=hot,
         starts=min(float(most), saved_starts),
         rise_w=room([node.ramp_up_per_s for node in site.nodes], saved.rise_w),
         fall_w=room([node.ramp_down_per_s for node in site.nodes], saved.fall_w),

@@ -20,7 +20,7 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
 from controller.decide.feeding import least, works_w
 from controller.decide.following import Swing, set_course, swung
-from controller.decide.freedom import freedom
+from controller.decide.freedom import freedom, heat_allows_w
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
@@ -260,6 +260,7 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         largest=Power(int(np.maximum(seen.fleet.top_w, seen.columns.stuck_w).max(initial=0))),
         held=unheard or seen.network_suspect(site.policy.network_fault_share),
         uncooled=frozenset(np.flatnonzero(seen.uncooled).tolist()),
+        hot=frozenset(np.flatnonzero(seen.columns.now_w > heat_allows_w(seen)).tolist()),
     )
 
 

@@ -337,6 +337,15 @@ def test_below_any_node_whose_limit_is_passed_no_ramp_holds_a_lowering_back(room
     assert orders.saved.fall_w == {SITE: -2_940.0}
 
 
+def test_who_is_too_hot_waits_for_no_ramp_which_others_then_have_to_wait_longer_for() -> None:
+    wishes = (wish("a", FULL, LOW), wish("b", FULL, LOW))
+
+    orders = say(*wishes, room_w=(0, 0), pace=Pace(hot=frozenset({1}), fall_w={SITE: 500.0}))
+
+    assert (list(orders.lowers), orders.waiting) == (["b"], {"a": Reason.RAMPING})
+    assert orders.saved.fall_w == {SITE: -600.0}
+
+
 def test_what_no_limit_asks_for_waits_for_the_ramp_while_other_watts_must_fall_at_once() -> None:
     wishes = (wish("a", FULL, SLEEP), wish("b", FULL, SLEEP))
 

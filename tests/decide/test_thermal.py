@@ -94,6 +94,19 @@ def test_a_machine_of_one_working_point_that_gets_too_hot_for_it_is_not_started_
     assert 1 < starts <= 5
 
 
+def test_machines_that_get_too_hot_together_are_lowered_at_once_however_slow_the_ramp() -> None:
+    machines = [awake(miner(f"m{at}", thermal=HOT)) for at in range(4)]
+    world = World(site(limit_w=20_000, ramp_down_w=10), machines)
+    world.run(200)
+    assert world.watts() == 4 * FULL.power.watts
+
+    for machine in machines:
+        machine.hottest_c = HOT.trip_c
+    world.run(10)
+
+    assert world.watts() == 4 * SLEEP.power.watts
+
+
 @pytest.mark.parametrize(("draw_w", "share"), [(45, 0.0), (60, 0.0), (61, 0.7)])
 def test_a_machine_that_tells_no_temperature_is_cool_up_to_twice_what_it_draws_asleep(
     draw_w: int, share: float

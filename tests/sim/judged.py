@@ -22,6 +22,7 @@ def said(
     until_s: float = OVER_S,
     said_s: float = 100.0,
     best_effort: bool = False,
+    response_s: float = RESPONSE_S,
 ) -> Message:
     """What the operator asks for, said in good time; a power is a limit."""
     signals = (LimitSignal(signal) if isinstance(signal, Power) else signal,)
@@ -30,7 +31,7 @@ def said(
         version_utc_s=UTC_S + said_s,
         source="operator",
         intervals=(EventInterval(start_utc_s=UTC_S + from_s, end_utc_s=UTC_S + until_s, signals=signals),),
-        ramp_deadline_s=RESPONSE_S,
+        ramp_deadline_s=response_s,
         node=node,
         best_effort=best_effort,
     )

@@ -12,7 +12,7 @@ from controller.domain.site import Site
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
-from tests.sim.floor import Floor
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor
 from tests.sim.verdict import Verdict
 
 RAMP_SLACK_S = 15.0
@@ -20,6 +20,7 @@ RAMP_SLACK_S = 15.0
 PRESSED_S = 25.0
 """An order that a limit asked for is sent within two ticks, and is carried out within so long."""
 CAPPED_W = 1.0
+WARM_C = 2.0
 SURE, LOAD_WAVERS = 0.97, 1.1
 """Of a limit a share is kept free, and other load may count at more than it is."""
 
@@ -124,7 +125,8 @@ def way_up(site: Site, node: str) -> list[str]:
 
 
 class Pressing:
-    """What limits in force ask for at once below a node, at worst: whoever cannot be trusted draws its most.
+    """What heat and limits in force ask for at once below a node, at worst: whoever cannot be trusted draws
+    its most.
 
     `doubted` says of whom that is; `limit_w` what each node may carry at this moment.
     """
@@ -158,14 +160,26 @@ class Pressing:
 
     def _reckoned(self) -> dict[str, float]:
         worst_w = dict.fromkeys(self._ways, 0.0)
+        hot_w = dict.fromkeys(self._ways, 0.0)
         for name, spec in self._specs.items():
             machine = self._plant.miners.get(name) or self._plant.gpus[name]
             watts = max(machine.watts, self._most_told_w(name))
             if self._doubted(name):
                 watts = max(watts, float(spec.ceiling.watts))
+            if self._is_hot(machine):
+                hot_w[spec.node] += watts
             for node in self._ways[spec.node]:
                 worst_w[node] += watts
         for node, place in self._plant.nodes.items():
             for above in self._ways[node]:
                 worst_w[above] += place.load_w * LOAD_WAVERS
-        return {node: max(0.0, watts - SURE * self._limit_w(node)) for node, watts in worst_w.items()}
+        return {
+            node: hot_w[node] + max(0.0, watts - SURE * self._limit_w(node))
+            for node, watts in worst_w.items()
+        }
+
+    def _is_hot(self, machine: Miner | Gpu) -> bool:
+        """Heat waits for no ramp."""
+        if machine.temperature_c >= DERATE_C - WARM_C:
+            return True
+        return machine.zone is not None and machine.inlet_c >= ZONE_DERATE_C - WARM_C

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,9 @@ from tests.sim.process import Decide, checked
 from tests.sim.world import World
 
 SEED = 14
-SLOW, SHARE = 0.01, 0.4
+RESPONSE_S = 60.0
+"""What this seed gives a site to come down."""
+SLOW, SHARE = 0.005, 0.4
 """A ramp down in shares of a place's rating each second, and what it is brought down to."""
 
 
@@ -74,8 +77,29 @@ def test_a_controller_that_falls_at_once_to_a_set_point_breaks_its_ramp() -> Non
     assert not found("site", asked)
 
 
+def test_no_machine_trips_by_heat_for_a_ramp_nor_is_what_falls_for_heat_blamed_on_it() -> None:
+    slow = Limit(Power(int(0.0008 * rated("site").watts)))
+    ramped = replace(floor(), site=with_ramp(floor().site, "site", slow))
+    world = World(SEED, 400.0, DEVICES, only=(), messages=[], floor=ramped)
+    for zone in world.plant.zones:
+        world.clock.at(100.0, partial(world.plant.set_fault, zone, "fans_stopped", True))
+
+    world.run()
+
+    assert not kinds_of(world)
+
+
 def test_what_falls_at_once_for_a_limit_without_notice_is_nobodys_fault() -> None:
-    asked = said(Power(int(SHARE * rated("site").watts)), said_s=349.0)
+    asked = said(Power(int(SHARE * rated("site").watts)), said_s=349.0, response_s=RESPONSE_S)
 
     assert not found("site", asked, at_once("site"))
     assert not found("site", asked)
+
+
+def test_a_controller_that_stays_on_a_ramp_up_to_the_deadline_of_an_event_misses_it() -> None:
+    asked = said(Power(int(SHARE * rated("site").watts)), said_s=349.0, response_s=RESPONSE_S)
+
+    def late(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        return step(replace(site, policy=replace(site.policy, event_lead_s=0.0)), state, inputs)
+
+    assert "cap" in found("site", asked, late)
