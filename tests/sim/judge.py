@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 
 from controller.domain.power import Limit
-from simulators.physics.machine import Machine
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.operator import Asked
@@ -28,8 +27,6 @@ NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 A limit that cannot be kept is no leave to draw what one likes."""
 EFFORT_S, EFFORT_SLACK = 120.0, 0.05
 """A limit by best effort may be met so much later, and what each job needs is not known to the watt."""
-HOT_MEMORY_S = 240.0
-"""A machine that could not be moved for a moment of so long before it tripped is nobody's fault."""
 
 
 class Due:
@@ -74,8 +71,7 @@ class Judge:
             for node in floor.site.nodes[1:]
             if isinstance(node.limit, Limit)
         ]
-        self._machines: dict[str, Machine] = {**plant.miners, **plant.gpus}
-        self._trips = dict.fromkeys([*plant.nodes, *self._machines], 0)
+        self._trips = dict.fromkeys(plant.nodes, 0)
         self._excuse: dict[tuple[str, str], tuple[float, str]] = {}
         self._asked: dict[tuple[str, str], Due] = {}
         """What operators ask of places within the site, and of places by best effort, which may be late."""
@@ -121,11 +117,6 @@ class Judge:
                 self._trips[node.id] = node.trips
                 excuse = self._was_excused(node.id) if now_s >= self.nodes_from_s else "start"
                 self.verdict.note(now_s, "breaker", node.id, excuse=excuse)
-        for name, machine in self._machines.items():
-            if machine.trips > self._trips[name]:
-                self._trips[name] = machine.trips
-                excuse = self._possible.held_up_by(name, within_s=HOT_MEMORY_S)
-                self.verdict.note(now_s, "heat", name, excuse=excuse)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(what, where, limit_w)

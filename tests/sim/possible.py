@@ -83,7 +83,10 @@ class Possible:
 
     def is_cooled(self, zone: str) -> bool:
         """Whether fans run there and that is told: nothing may be raised otherwise."""
-        return self._plant.zones[zone].fans_proven and zone not in self._shell.silenced
+        return self._plant.zones[zone].fans_proven and self.is_told(zone)
+
+    def is_told(self, zone: str) -> bool:
+        return zone not in self._shell.silenced
 
     def _failed_s(self, machine: Miner | Gpu) -> float:
         return self._shell.failed_s.get(machine.id, -math.inf)

@@ -96,7 +96,9 @@ class Ramp:
 
 
 def _fell_by_itself(machine: Miner | Gpu, before_w: float) -> bool:
-    """A GPU whose work asks for less than it may draw."""
+    """Without power, or a GPU whose work asks for less than it may draw."""
+    if not machine.powered:
+        return True
     return isinstance(machine, Gpu) and machine.watts < min(before_w, machine.cap_w - CAPPED_W)
 
 

@@ -32,7 +32,7 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS)
+APART = (*asks.KINDS, *fittings.KINDS, "hot_zones")
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -158,7 +158,11 @@ def draw_swarm(
     return Swarm(
         on=on,
         calm_s=calm_s,
-        knobs=tuple(sorted(_knobs(draw), key=lambda knob: (knob.at_s, knob.part, knob.fault))),
+        knobs=tuple(
+            sorted(
+                (*_knobs(draw), *_hot_zones(seed, draw)), key=lambda knob: (knob.at_s, knob.part, knob.fault)
+            )
+        ),
         silences=(*_switch_failures(draw), *_silences(replace(draw, random=quiet))),
         operator_silences=tuple(_operator_silences(draw)),
         rates=_rates(draw),
@@ -245,6 +249,20 @@ def _of_the_site(draw: _Draw, asics: Sequence[str]) -> Iterator[Knob]:
         draw, zones, "heat_wave", "supply_offset_c", 1, (600, 2400), draw.random.uniform(4, 14)
     )
     yield from _passing(draw, breakers, "breaker_off", "breaker_open", 3, (30, 300))
+
+
+def _hot_zones(seed: int, draw: _Draw) -> Iterator[Knob]:
+    """Fans stop on a hot day: the one or the other is borne, both are not."""
+    draw = replace(draw, random=random.Random(f"{seed}/hot_zones"))
+    if "hot_zones" not in draw.on:
+        return
+    zones = [zone.id for zone in draw.floor.plant.zones]
+    for at_s in draw.times(4):
+        zone, offset_c = draw.random.choice(zones), draw.random.uniform(6, 14)
+        begin_s, end_s = draw.span(at_s, 200, 900)
+        yield Knob(at_s=begin_s, until_s=end_s, part=zone, fault="supply_offset_c", value=offset_c)
+        stops_s, runs_s = draw.span(begin_s + 30, 60, 300)
+        yield Knob(at_s=min(stops_s, runs_s), until_s=runs_s, part=zone, fault="fans_stopped")
 
 
 def _lasting(

@@ -22,6 +22,7 @@ from tests.sim.doubts import Doubts
 from tests.sim.fittings import fitted
 from tests.sim.floor import QUEUE, Floor, draw_floor
 from tests.sim.gridside import GridSide, Say
+from tests.sim.heat import OBEYS_S, Heat
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
 from tests.sim.operator import Message
@@ -121,6 +122,7 @@ class World:
         self.doubts = Doubts(self.floor, self.plant, self.possible, self.shell)
         verdict = self.judge.verdict
         self.work = Work(self.floor, self.plant, self.possible, self.doubts, verdict, self._allowed_w)
+        self.heat = Heat(self.floor, self.plant, self.possible, self.doubts, verdict, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             self.floor,
             self.plant,
@@ -287,6 +289,7 @@ class World:
     def _judge_work(self) -> None:
         self.judge.look()
         self.doubts.look()
+        self.heat.look(in_charge=self.clock.now_s - self.judge.away_s > OBEYS_S)
         now_s, lost_s = self.clock.now_s, self.queue.lost_s
         statuses = self.queue.statuses
         unheard = [
