@@ -58,6 +58,8 @@ class Process:
         self.prices: Prices = floor.site.prices
         self.is_ready = False
         self.began_s = 0.0
+        self.site = floor.site
+        """As its file says when the process begins."""
         self.grid: GridSide
         self._floor = floor
         self._clock = clock
@@ -88,6 +90,12 @@ class Process:
         self._due_s = self._clock.now_s
         self._clock.after(0.1, self._pace(self._life))
 
+    def restart(self, site: Site, down_s: float) -> None:
+        """An operator changes the site file."""
+        self.site = site
+        if self._is_up:
+            self._die(Kill(at_s=self._clock.now_s, sent=0, down_s=down_s))
+
     def wake(self) -> None:
         """A message may bring the next tick forward, where there is a controller to hear it."""
         if not self._is_up:
@@ -106,7 +114,7 @@ class Process:
         def tick() -> None:
             if life != self._life:
                 return
-            now_s, period_s = self._clock.now_s, self._floor.site.policy.tick_s
+            now_s, period_s = self._clock.now_s, self.site.policy.tick_s
             self._due_s = period_s + (self._due_s if now_s - self._due_s <= period_s else now_s)
             next_s = self._due_s
             if self._overruns and self._overruns[0][0] <= now_s:
@@ -124,7 +132,7 @@ class Process:
         self.grid.note_link()
         inputs, before = self._inputs(), self._state
         began_s = self._cpu()
-        self._state, plan = self._decide(self._floor.site, before, inputs)
+        self._state, plan = self._decide(self.site, before, inputs)
         self.core_s += self._cpu() - began_s
         self.ticks += 1
         self.is_ready = plan.ready
@@ -181,7 +189,7 @@ class Process:
             events=tuple(rnd.sample(inputs.events, len(inputs.events))),
             meters=dict(reversed(list(inputs.meters.items()))),
         )
-        _, again = self._decide(self._floor.site, before, mixed)
+        _, again = self._decide(self.site, before, mixed)
         if again != plan:
             self.reordered += 1
             self._say("another order of the same inputs gave another plan")

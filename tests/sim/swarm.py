@@ -17,8 +17,9 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim import asks, fittings
+from tests.sim import asks, fittings, maintenance
 from tests.sim.floor import QUEUE, Floor
+from tests.sim.maintenance import Maintenance, draw_maintenance
 from tests.sim.operator import Message, draw_messages
 
 SILENCES = ("zone_silence", "queue_silence")
@@ -32,7 +33,7 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS, "hot_zones")
+APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", maintenance.KIND)
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -109,6 +110,7 @@ class Swarm:
     jobs: tuple[JobArrival, ...]
     messages: tuple[Message, ...]
     response_s: float
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 @dataclass(slots=True)
@@ -173,6 +175,7 @@ def draw_swarm(
         jobs=tuple(_jobs(random.Random(f"{seed}/jobs"), floor, calm_s)),
         messages=(*messages, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
         response_s=response_s,
+        maintenance=draw_maintenance(seed, floor, calm_s, on),
     )
 
 

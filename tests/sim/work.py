@@ -56,6 +56,8 @@ class Work:
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
+        self.is_closed: Callable[[str], bool] = lambda _: False
+        """Whether a node is out of service."""
         self._warm_s: dict[str, float] = {}
         self._starves_s: dict[str, float] = {}
         self._away_s = 0.0
@@ -77,6 +79,8 @@ class Work:
         """A job is told something while it is still at `status`."""
         job, now_s = status.job, self._plant.now_s
         if status.state is not JobState.RUNNING or action not in (JobAction.SUSPEND, JobAction.REQUEUE):
+            return
+        if any(self.is_closed(self._specs[gpu].node) for gpu in status.gpus):
             return
         if action is JobAction.REQUEUE and job.on_shortage is not OnShortage.REQUEUE:
             self._verdict.note(now_s, "requeued", job.id)

@@ -14,17 +14,19 @@ from functools import partial
 
 from controller.decide.invariants import BrokenInvariantError
 from controller.decide.plan import Plan
-from controller.domain.site import Prices
+from controller.domain.site import Prices, Service
 from simulators.plant import Plant
 from tests.sim import recovery, story
 from tests.sim.clockwork import Clockwork
 from tests.sim.doubts import Doubts
+from tests.sim.drain import Drain
 from tests.sim.fittings import fitted
 from tests.sim.floor import QUEUE, Floor, draw_floor
 from tests.sim.gridside import GridSide, Say
 from tests.sim.heat import OBEYS_S, Heat
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
+from tests.sim.maintenance import RESTART_S, Maintenance, in_service
 from tests.sim.operator import Message
 from tests.sim.possible import Possible
 from tests.sim.process import Decide, Process, checked
@@ -122,6 +124,8 @@ class World:
         self.doubts = Doubts(self.floor, self.plant, self.possible, self.shell)
         verdict = self.judge.verdict
         self.work = Work(self.floor, self.plant, self.possible, self.doubts, verdict, self._allowed_w)
+        self.drain = Drain(self.floor, self.plant, self.doubts, verdict)
+        self.work.is_closed = self.drain.is_closed
         self.heat = Heat(self.floor, self.plant, self.possible, self.doubts, verdict, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             self.floor,
@@ -185,6 +189,8 @@ class World:
         for message in swarm.messages:
             for at_s in message.arrives_s:
                 at(at_s, partial(self.grid.hear, message.result))
+        for work in swarm.maintenance:
+            self._arrange_maintenance(work)
         at(swarm.calm_s / 2, self._judge_order)
         at(swarm.calm_s, self._calm)
         self.shell.rates = swarm.rates
@@ -197,6 +203,20 @@ class World:
         self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
         at(1.0, self.grid.keep_hearing)
         self.process.start()
+
+    def _arrange_maintenance(self, work: Maintenance) -> None:
+        at, node = self.clock.at, work.node
+        at(work.drained_s, lambda: self.drain.begins(node))
+        at(work.drained_s, lambda: self._serve(node, Service.DRAINING))
+        at(work.isolated_s, lambda: self._serve(node, Service.ISOLATED))
+        at(work.opened_s, lambda: self.plant.set_fault(node, "breaker_open", True))
+        at(work.back_s, lambda: self._serve(node, Service.IN_SERVICE))
+        at(work.closed_s, lambda: self.plant.set_fault(node, "breaker_open", False))
+        at(work.closed_s, lambda: self.drain.ends(node))
+
+    def _serve(self, node: str, service: Service) -> None:
+        self.say(f"{node} is {service}")
+        self.process.restart(in_service(self.process.site, node, service), RESTART_S)
 
     def _every(self, period_s: float, action: Callable[[], None]) -> None:
         def again() -> None:
@@ -289,7 +309,9 @@ class World:
     def _judge_work(self) -> None:
         self.judge.look()
         self.doubts.look()
-        self.heat.look(in_charge=self.clock.now_s - self.judge.away_s > OBEYS_S)
+        in_charge = self.clock.now_s - self.judge.away_s > OBEYS_S
+        self.heat.look(in_charge=in_charge)
+        self.drain.look(in_charge=in_charge)
         now_s, lost_s = self.clock.now_s, self.queue.lost_s
         statuses = self.queue.statuses
         unheard = [
@@ -324,6 +346,7 @@ class World:
             usd = 0.0  # a set-point pays for the energy that it asks for
         cap_w = min(limit_w, ask.target_w, ask.efforts.get("", math.inf))
         within_w = {node: watts for node, watts in {**ask.efforts, **ask.at_nodes}.items() if node}
+        within_w |= dict.fromkeys(self.drain.closed, 0.0)
         self.use.look(self.usable.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
         now_s = self.clock.now_s
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:

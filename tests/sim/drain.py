@@ -1,0 +1,56 @@
+"""Whether a place that is to be taken out of service is brought to its lowest in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from controller.domain.power import Limit
+from simulators.plant import Plant
+from tests.sim.doubts import Doubts
+from tests.sim.floor import Floor
+from tests.sim.maintenance import DRAINED_WITHIN_S
+from tests.sim.ramps import way_up
+from tests.sim.verdict import Verdict
+
+SLACK, SLACK_W = 1.1, 60.0
+DOUBTED_S = 60.0
+
+
+class Drain:
+    """`look` must be called every few seconds."""
+
+    def __init__(self, floor: Floor, plant: Plant, doubts: Doubts, verdict: Verdict) -> None:
+        self._plant = plant
+        self._doubts = doubts
+        self._verdict = verdict
+        self._specs = floor.specs
+        self._ways = {node.id: way_up(floor.site, node.id) for node in floor.site.nodes}
+        self._slow = {node.id for node in floor.site.nodes if isinstance(node.ramp_down_per_s, Limit)}
+        self._since_s: dict[str, float] = {}
+
+    @property
+    def closed(self) -> Collection[str]:
+        """The places that are not in service."""
+        return self._since_s.keys()
+
+    def begins(self, node: str) -> None:
+        self._since_s[node] = self._plant.now_s
+
+    def ends(self, node: str) -> None:
+        self._since_s.pop(node, None)
+
+    def is_closed(self, node: str) -> bool:
+        return any(above in self._since_s for above in self._ways[node])
+
+    def look(self, *, in_charge: bool) -> None:
+        if not self._since_s or not in_charge:
+            return
+        for spec in self._specs:
+            way = self._ways[spec.node]
+            since_s = min((self._since_s.get(above, math.inf) for above in way), default=math.inf)
+            late = self._plant.now_s - since_s > DRAINED_WITHIN_S and not self._slow.intersection(way)
+            machine = self._plant.miners.get(spec.id) or self._plant.gpus[spec.id]
+            most_w = spec.floor.power.watts * SLACK + SLACK_W
+            if late and machine.watts > most_w and not self._doubts.within(spec.id, DOUBTED_S):
+                self._verdict.note(self._plant.now_s, "drain", spec.id, machine.watts - most_w)

@@ -1,0 +1,54 @@
+"""A place that is taken out of service: drained, switched off, and given back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from controller.domain.site import Service, Site
+from tests.sim.floor import Floor
+
+KIND = "maintenance"
+DRAINED_WITHIN_S = 100.0
+"""Where no ramp holds it back; the next one comes to switch it off no sooner."""
+RESTART_S = 3.0
+"""The service is in the site's file: a new process reads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """The voltage is gone from `opened_s` until `closed_s`. Nobody closes a breaker that is still declared to
+    have none: what is below it would come up unexpected."""
+
+    node: str
+    drained_s: float
+    isolated_s: float
+    opened_s: float
+    back_s: float
+    closed_s: float
+
+
+def draw_maintenance(seed: int, floor: Floor, calm_s: float, on: Collection[str]) -> tuple[Maintenance, ...]:
+    if KIND not in on:
+        return ()
+    rnd = random.Random(f"{seed}/{KIND}")
+    node = rnd.choice([place.id for place in floor.site.nodes[1:]])
+    drained_s = rnd.uniform(60, max(61, calm_s - 300))
+    isolated_s = drained_s + DRAINED_WITHIN_S + rnd.uniform(15, 60)
+    back_s = isolated_s + rnd.uniform(40, 200)
+    return (
+        Maintenance(
+            node=node,
+            drained_s=drained_s,
+            isolated_s=isolated_s,
+            opened_s=isolated_s + rnd.choice([-10, 30]),
+            back_s=back_s,
+            closed_s=back_s + rnd.uniform(40, 60),
+        ),
+    )
+
+
+def in_service(site: Site, node: str, service: Service) -> Site:
+    nodes = (replace(place, service=service) if place.id == node else place for place in site.nodes)
+    return replace(site, nodes=tuple(nodes))
