@@ -74,8 +74,8 @@ class AsicDriver:
             try:
                 with self._attempt():
                     async with asyncio.timeout(command.deadline_s):
-                        await self._make_sure()
-                        await self._put(command.point)
+                        if not await self._is_there(command.point):
+                            await self._put(command.point)
             except RefusedError as refusal:
                 return Refused(str(refusal))
             except DriverError as error:
@@ -106,15 +106,19 @@ class AsicDriver:
             self._spec = replace(self._configured, points=hello.points)
         self._identified = True
 
-    async def _make_sure(self) -> None:
+    async def _is_there(self, point: OperatingPoint) -> bool:
         """Nothing is ordered of an address that missed an answer before it answers like our machine again:
-        what stands there now may be another one, to which the same words mean something else."""
+        what stands there now may be another one, to which the same words mean something else. Nor is it told
+        again what it did: many a machine restarts at each order, and does not answer then."""
+        reads: Bound | None = None
         if self._identified and self._failures:
-            try:
-                await self._sample()
-            except RefusedError:
-                self._identified = False
-        await self._meet()
+            reads = await self._setting()
+            self._identified = reads is not None
+        if not self._identified:
+            await self._meet()
+            if self._failures:
+                reads = await self._setting_if_told()
+        return reads == Limit(point.power)
 
     async def _check_family(self) -> str | None:
         found = await self._identifier.backend(self.host, deadline_s=self._patience.identify_s)
@@ -122,6 +126,23 @@ class AsicDriver:
             configured = f"{self.host} is configured as {self._adapter.backend}"
             raise OtherMachineError(f"{configured}, but is {found}")
         return found
+
+    async def _setting(self) -> Bound | None:
+        """None where the machine is too busy to say."""
+        try:
+            return (await self._sample()).setting
+        except RefusedError:
+            return None
+
+    async def _setting_if_told(self) -> Bound | None:
+        """The same, and None where a machine that was just met cannot be read: it may obey all the same."""
+        try:
+            with as_driver_error():
+                return await self._setting()
+        except OtherMachineError:
+            raise
+        except DriverError:
+            return None
 
     async def _sample(self) -> Reading:
         sample = await self._adapter.read()
@@ -148,10 +169,7 @@ class AsicDriver:
         """Read the setting back. A machine too busy to say leaves it at the yes that it gave."""
         reads: Bound | None = None
         for left in reversed(range(self._patience.confirm_tries)):
-            try:
-                reads = (await self._sample()).setting
-            except RefusedError:
-                reads = None
+            reads = await self._setting()
             if reads == Limit(point.power):
                 return
             if left:

@@ -13,14 +13,17 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from controller.domain.devices import Quality
+from controller.domain.devices import Acknowledged, DeviceKind, DeviceSpec, Failed, Quality, SetPoint
 from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import asicrs, whatsminer
-from drivers.asic.adapter import RefusedError
+from drivers.asic.adapter import Plate, RefusedError
+from drivers.asic.driver import FAILURES_UNTIL_REBUILT, AsicDriver
+from drivers.asic.identify import Identifier
 from drivers.asic.whatsminer import STATUS_EVERY, Whatsminer
 from drivers.base import DriverError
 from simulators.faces.md5crypt import md5crypt
 from tests.drivers.asic_fakes import (
+    HOST,
     Json,
     RpcServer,
     ok,
@@ -275,3 +278,67 @@ async def test_whatsminer_that_gives_no_token_was_never_told() -> None:
     async with RpcServer(crowded).serving():
         with pytest.raises(RefusedError, match="over max connect"):
             await Whatsminer(plate()).change(point("sleep", 25))
+
+
+SLEEP, ECO, FULL = point("sleep", 25), point("eco", 2000, 80.0), point("full", 3000, 100.0)
+
+
+class Restarting(WhatsScript):
+    """Nobody answers the next three questions after a new limit: the process that would restarts."""
+
+    away = 0
+
+    def __call__(self, command: str, parameters: list[Any]) -> Json | None:
+        if self.away:
+            self.away -= 1
+            return None
+        answer = super().__call__(command, parameters)
+        if command == "encrypted":
+            self.away = 3
+        return answer
+
+
+def driver_to(adapter_plate: Plate) -> AsicDriver:
+    points = adapter_plate.points
+    spec = DeviceSpec(id="m", kind=DeviceKind.ASIC, node="n", points=points, ceiling=Power(3150))
+    return AsicDriver(host=HOST, spec=spec, adapter=Whatsminer(adapter_plate), identifier=Identifier())
+
+
+@pytest.mark.parametrize("polls", [0, 2])
+@pytest.mark.socket
+@remapped
+async def test_a_whatsminer_that_restarts_under_its_new_limit_is_not_told_it_again(polls: int) -> None:
+    """Each time it would restart again, and make nothing for minutes."""
+    script = Restarting()
+    driver = driver_to(plate(points=(SLEEP, ECO, FULL)))
+    order = SetPoint(device="m", point=ECO)
+    async with RpcServer(script).serving():
+        await driver.read()
+        outcomes = [await driver.apply(order)]
+        for _ in range(polls):
+            with pytest.raises(DriverError):
+                await driver.read()
+        outcomes += [await driver.apply(order) for _ in range(3 - polls)]
+
+    assert [type(outcome) for outcome in outcomes] == (3 - polls) * [Failed] + [Acknowledged]
+    assert script.ordered == ["adjust_power_limit"]
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_whatsminer_that_cannot_be_read_is_told_all_the_same() -> None:
+    class Unreadable(WhatsScript):
+        def __call__(self, command: str, parameters: list[Any]) -> Json | None:
+            return {} if command == "summary" else super().__call__(command, parameters)
+
+    script = Unreadable()
+    driver = driver_to(plate(points=(SLEEP, ECO, FULL)))
+    async with RpcServer(script).serving():
+        for _ in range(FAILURES_UNTIL_REBUILT):
+            with pytest.raises(DriverError):
+                await driver.read()
+
+        outcome = await driver.apply(SetPoint(device="m", point=ECO))
+
+    assert isinstance(outcome, Failed), "it is not known what came of it"
+    assert script.ordered == ["adjust_power_limit"]
