@@ -1,9 +1,12 @@
-"""What waits to be told to one operator: letters in order, of bounded number, oldest dropped first."""
+"""What waits to be told to one operator: how things are now, then letters in order, of bounded number, oldest
+dropped first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import chain
 
 from controller.grid.dialects import Letter
 
@@ -13,28 +16,31 @@ class Outbox:
 
     def __init__(self, size: int) -> None:
         self.dropped = 0
+        self._now: dict[str, Letter] = {}
         self._letters: deque[Letter] = deque(maxlen=size)
         self._has_mail = asyncio.Event()
 
     def post(self, letter: Letter, *, connected: bool) -> None:
-        """Queue a letter. One at QoS 0 says how things are now: it takes the place of the one before, and is
-        not kept for a connection to come."""
+        """Queue a letter. One at QoS 0 says how things are now: it goes before all that waits, in the place
+        of the last such, and is not kept for a connection to come."""
         if letter.qos == 0:
-            if not connected:
-                return
-            kept = (other for other in self._letters if (other.topic, other.qos) != (letter.topic, 0))
-            self._letters = deque(kept, maxlen=self._letters.maxlen)
-        self.dropped += len(self._letters) == self._letters.maxlen
-        self._letters.append(letter)
+            self._now.pop(letter.topic, None)
+            if connected:
+                self._now[letter.topic] = letter
+        else:
+            self.dropped += len(self._letters) == self._letters.maxlen
+            self._letters.append(letter)
         self._has_mail.set()
 
     @property
     def first(self) -> Letter | None:
-        return self._letters[0] if self._letters else None
+        return next(chain(self._now.values(), self._letters), None)
 
     def sent(self, letter: Letter) -> None:
         """`letter` is with the broker. It may have been dropped or replaced meanwhile."""
-        if self.first is letter:
+        if self._now.get(letter.topic) is letter:
+            del self._now[letter.topic]
+        elif self._letters and self._letters[0] is letter:
             self._letters.popleft()
 
     def look(self) -> None:
