@@ -37,12 +37,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One message to publish, under a topic without the site's prefix."""
+    """One message to publish, under a topic without the site's prefix. One that `fades` says nothing that the
+    next one on its topic does not say: it need not be kept for longer."""
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = False
+    fades: bool = False
 
 
 class Dialect(Protocol):

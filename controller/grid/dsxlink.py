@@ -155,7 +155,8 @@ class DsxFlex:
                 for feed in self._agreement.feeds
             }
             data = {"snapshot_time": stamp(now_utc_s), "feeds": feeds}
-            letters.append(self._letter(STATUS, data, now_utc_s, None, qos=1, seal=report.seal))
+            letter = self._letter(STATUS, data, now_utc_s, None, qos=1, seal=report.seal)
+            letters.append(replace(letter, fades=not rounds))
         return letters
 
     def _state(

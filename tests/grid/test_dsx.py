@@ -522,6 +522,20 @@ def test_a_life_of_a_target_is_told_step_by_step() -> None:
     ]
 
 
+def test_a_status_that_tells_no_change_gives_way_to_the_next_one() -> None:
+    told = Told()
+
+    letters = told.tick(0, 18.0)
+    told.command(command(target(12.0)), 1)
+    letters += told.tick(1, 18.0, 12.0)
+
+    assert [(feed(letter)["event"], letter.fades) for letter in letters] == [
+        ("periodic", True),
+        ("target_set", False),
+        ("start_ramp_down", False),
+    ]
+
+
 def test_the_status_tells_targets_load_and_compliance() -> None:
     told = Told()
     told.command(command(target(12.0), target(9.0, 100, 200)), 0)

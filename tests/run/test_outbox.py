@@ -60,3 +60,12 @@ def test_of_too_many_reports_the_newest_are_kept_and_no_sign_of_life_costs_one()
         outbox.post(beat(number), connected=True)
 
     assert (sent(outbox), outbox.dropped) == ([beat(2), report(1), report(2)], 1)
+
+
+def test_of_an_outage_in_which_nothing_changed_only_the_newest_status_is_told() -> None:
+    outbox = Outbox(10)
+    statuses = [Letter(topic="status", payload=b"%d" % number, fades=number != 2) for number in range(6)]
+    for status in statuses:
+        outbox.post(status, connected=False)
+
+    assert sent(outbox) == [statuses[2], statuses[5]]

@@ -28,6 +28,8 @@ class Outbox:
             if connected:
                 self._now[letter.topic] = letter
         else:
+            if self._letters and self._letters[-1].fades and self._letters[-1].topic == letter.topic:
+                self._letters.pop()
             self.dropped += len(self._letters) == self._letters.maxlen
             self._letters.append(letter)
         self._has_mail.set()
