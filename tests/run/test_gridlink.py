@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -28,6 +29,7 @@ from controller.run.operators.gridsession import GridSession, Publish
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator
+from tests.grid.keys import self_signed
 from tests.run.disks import Disk
 
 VEN = "site-tx1"
@@ -508,6 +510,26 @@ async def test_a_refused_password_is_logged_once_and_tried_again() -> None:
     assert len(lost) == 1
     assert "wrong" not in repr(logs)
     assert state is Link.LOST
+
+
+def lost(logs: list[Any]) -> list[str]:
+    return [log["why"] for log in logs if log["event"] == "grid_broker_lost"]
+
+
+async def test_certificates_are_read_anew_for_each_connection_so_that_renewed_ones_count(
+    tmp_path: Path,
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(self_signed())
+    config = GridConfig(host=HOST, port=1, ven=VEN, client_id="ctl", tls=True, tls_ca=ca, reconnect_max_s=0.1)
+    link = GridLink(config, Disk(), nameplate=Power.kw(1), utc=time.time, wake=Wakes())
+    with capture_logs() as logs:
+        async with running(link):
+            await until(lambda: bool(lost(logs)))
+            ca.write_text("half of a certificate")
+            await until(lambda: len(lost(logs)) > 1)
+
+    assert str(ca) in lost(logs)[1]
 
 
 async def test_a_broker_that_is_not_there_is_logged_once_and_found_when_it_comes(bus: Broker) -> None:

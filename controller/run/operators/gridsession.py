@@ -61,7 +61,7 @@ class GridSession:
         self._config = config
         self._subscriptions = subscriptions
         self._standing = standing
-        self._tls = tls_context(config)
+        tls_context(config)  # what cannot be used is found out at the start
         self._read = read
         self._write = write
         self._utc = utc
@@ -118,7 +118,7 @@ class GridSession:
         if last is not None:
             will = aiomqtt.Will(config.topic(last.topic), last.payload, qos=last.qos, retain=last.retain)
         try:
-            password = config.secret()
+            password, tls = config.secret(), tls_context(config)  # anew: they are renewed while we run
         except ValueError as error:  # it may be there at the next try
             raise aiomqtt.MqttError(str(error)) from None
         return aiomqtt.Client(
@@ -129,7 +129,7 @@ class GridSession:
             clean_session=False,
             username=config.username,
             password=password,
-            tls_context=self._tls,
+            tls_context=tls,
             keepalive=config.keepalive_s,
             timeout=CALL_TIMEOUT_S,
             max_queued_incoming_messages=MAX_INCOMING,
