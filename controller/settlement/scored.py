@@ -17,6 +17,8 @@ from controller.settlement.stream import Asked, period_of
 SCORED_S = 10.0
 """A stream whose set-points come no more rarely than this is a regulation signal, and gets its score."""
 HOUR_S = 3600.0
+LATEST_S = (SHIFTS - 1) * SAMPLE_S
+"""A response may come so much later: to score a span, so much more has to be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +51,37 @@ def regulation_of(
     asked: Sequence[Asked], meter: Metering, span: Span, *, base: Power | None = None
 ) -> Regulation | NoScore:
     """The score of a signal that comes at least every `SCORED_S`. It swings about `base`, or about its own
-    mean where that is not said, as a signal does that asks for no energy on the mean."""
+    mean where that is not said, as a signal does that asks for no energy on the mean. `asked` and `meter` may
+    go on after the span: its last hour is scored by that as the others are by what follows them."""
     period_s = period_of(asked)
     if period_s is None or period_s > SCORED_S:
         every = "there is one at most" if period_s is None else f"they come every {period_s:.0f} s"
         return NoScore(f"set-points are scored where they come every {SCORED_S:.0f} s or quicker: {every}")
     count = math.ceil(span.length_s / SAMPLE_S)
-    times: Floats = span.start_utc_s + SAMPLE_S * np.arange(count, dtype=np.float64)
+    times: Floats = span.start_utc_s + SAMPLE_S * np.arange(count + SHIFTS - 1, dtype=np.float64)
     signal_w = _sampled(times, [(one.span, one.target.watts) for one in asked])
     drawn_w = _sampled(times, [(one.span, one.watts) for one in meter.readings])
-    base_w = float(base.watts) if base is not None else _mean_w(asked)
-    band_w = max(1.0, *(abs(one.target.watts - base_w) for one in asked))
-    signal, response = (signal_w - base_w) / band_w, (drawn_w - base_w) / band_w
+    own = [(held, one.target.watts) for one in asked if (held := one.span.clipped(span)) is not None]
+    base_w = float(base.watts) if base is not None else _mean_w(own)
+    band_w = max(1.0, *(abs(watts - base_w) for _, watts in own))
+    until = count + _known(signal_w[count:] + drawn_w[count:])
+    signal, response = (signal_w[:until] - base_w) / band_w, (drawn_w[:until] - base_w) / band_w
     return Regulation(
         base_w=base_w,
         band_w=band_w,
-        score=_scored(signal, response),
+        score=_scored(signal[:count], response[:count]),
         hours=tuple(_hours(span, signal, response)),
     )
 
 
-def _mean_w(asked: Sequence[Asked]) -> float:
-    return sum(one.target.watts * one.span.length_s for one in asked) / sum(
-        one.span.length_s for one in asked
-    )
+def _known(samples: Floats) -> int:
+    """How many there are before the first that is none."""
+    unknown = np.flatnonzero(np.isnan(samples))
+    return int(unknown[0]) if len(unknown) else len(samples)
+
+
+def _mean_w(own: Sequence[tuple[Span, int]]) -> float:
+    return sum(watts * held.length_s for held, watts in own) / sum(held.length_s for held, _ in own)
 
 
 def _hours(span: Span, signal: Floats, response: Floats) -> Iterator[Hour]:

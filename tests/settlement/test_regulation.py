@@ -143,6 +143,26 @@ def test_the_score_of_each_hour_needs_the_five_minutes_after_it() -> None:
     assert all(isinstance(hour.score, Score) for hour in found.hours)
 
 
+def test_an_hour_has_the_same_score_alone_as_among_others() -> None:
+    """A site that stands still for the last five minutes of the hour, and follows again after it."""
+    asked = stream(7200)
+    still = Span(3300.0, 3600.0)
+    meter = Metering.of(
+        Reading(one.span, 500_000 if still.overlaps(one.span) else one.target.watts, 2.0) for one in asked
+    )
+
+    alone = regulation_of(asked, meter, Span(0.0, 3600.0), base=Power.kw(500))
+    both = regulation_of(asked, meter, Span(0.0, 7200.0), base=Power.kw(500))
+
+    assert isinstance(alone, Regulation)
+    assert isinstance(both, Regulation)
+    [hour], first = alone.hours, both.hours[0]
+    assert isinstance(hour.score, Score)
+    assert isinstance(first.score, Score)
+    assert hour.score.accuracy == pytest.approx(first.score.accuracy)
+    assert hour.score.total == pytest.approx(first.score.total)
+
+
 def test_what_a_signal_swings_about_is_its_mean_unless_it_is_said() -> None:
     asked = stream(1200)
 

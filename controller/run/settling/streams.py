@@ -23,7 +23,7 @@ from controller.settlement.evidence import NOT_CHECKED, Audit
 from controller.settlement.grounds import Rank, rank_of
 from controller.settlement.metering import Metering, Span
 from controller.settlement.performance import Excuse, PerformanceError, Terms
-from controller.settlement.scored import regulation_of
+from controller.settlement.scored import LATEST_S, regulation_of
 from controller.settlement.stream import Asked, Silence, due, followed, period_of, silence_of
 from controller.settlement.streamevidence import StreamEvidence
 
@@ -71,7 +71,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     asked = tuple(_inside(beyond, span))
     if not asked:
         raise CourseError(f"{question.stream}: no set-point in that time")
-    since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s)
+    since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s + LATEST_S)
     _check(asked, since)
     node = question.node if course is None or not course.node else course.node
     meter = metered(history, node, since, question.meter_holds_s)
@@ -97,7 +97,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
             calendar=question.calendar,
             excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, course)),
         ),
-        regulation=regulation_of(asked, meter, span, base=question.base),
+        regulation=regulation_of(beyond, meter, span, base=question.base),
         meter=meter,
         silence=_silence(history, question, beyond, meter, span) if course is None else None,
         told=tuple(told(row) for row in rows if row.status in TOLD and _is_in(row, span)),
@@ -108,8 +108,9 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
 
 def _around(span: Span, deadline_s: float) -> Span:
     """Whether a set-point held for its deadline, and since when, does not hang on the span that is asked for:
-    so much more of the time on both sides says it. Of what is to come it is as it was scheduled."""
-    return Span(span.start_utc_s - deadline_s, span.end_utc_s + deadline_s)
+    so much more of the time on both sides says it. Of what is to come it is as it was scheduled. And the last
+    hour's score hangs on what follows it."""
+    return Span(span.start_utc_s - deadline_s, span.end_utc_s + max(deadline_s, LATEST_S))
 
 
 def _inside(asked: Iterable[Asked], span: Span) -> Iterator[Asked]:
