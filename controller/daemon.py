@@ -83,6 +83,7 @@ async def serve(
         usage_keep_days=settings.journal.usage_keep_days,
         events_keep_days=settings.journal.events_keep_days,
         archive=settings.journal.archive,
+        reading_holds_s=settings.policy.meter_stale_after_s,
     )
     await journal.open()
     recording = _recording(settings, board) if settings.journal.record else None

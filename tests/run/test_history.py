@@ -306,6 +306,23 @@ async def test_a_minute_of_ticks_is_a_row_for_each_metered_node(tmp_path: Path) 
     assert [(row.energy_ws, row.measured_s, row.limit) for row in pdu] == [(29_000, 29.0, NO_LIMIT)]
 
 
+async def test_the_minutes_of_a_site_with_slow_ticks_are_measured_as_well(tmp_path: Path) -> None:
+    """Twelve seconds a tick, three of which a reading holds; then a pause that is longer."""
+    wall = [UTC_S]
+    keeping = Journal(tmp_path / "journal.db", 400.0, lambda: wall[0], reading_holds_s=36.0)
+    await keeping.open()
+
+    for elapsed_s in (0.0, 12.0, 24.0, 36.0, 48.0, 60.0, 100.0, 112.0):
+        wall[0] = UTC_S + elapsed_s
+        nodes = (boards.node("site", metered_w=4000),)
+        keeping.planned(replace(boards.tick(nodes=nodes).plan, now_s=elapsed_s))
+    await keeping.close()
+
+    with opened(tmp_path / "journal.db") as history:
+        found = [(row.energy_ws, row.measured_s) for row in history.usage("site", UTC_S, UTC_S + 3600)]
+    assert found == [(60 * 4000, 60.0), (12 * 4000, 12.0)]
+
+
 def test_a_minute_that_a_restart_cut_in_two_is_read_as_one(tmp_path: Path) -> None:
     site = Site(tmp_path / "journal.db")
     with site.running():

@@ -32,7 +32,7 @@ from controller.run.journal.retention import Keep
 from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, microseconds
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record, StoreError
-from controller.run.journal.usage import MinuteMeter
+from controller.run.journal.usage import LONGEST_S, MinuteMeter
 from controller.run.journal.waiting import Waiting
 
 log = structlog.get_logger()
@@ -67,6 +67,7 @@ class Journal:
         usage_keep_days: float = USAGE_KEEP_DAYS,
         events_keep_days: float = EVENTS_KEEP_DAYS,
         archive: Path | None = None,
+        reading_holds_s: float = LONGEST_S,
         busy_s: float = BUSY_S,
         deadline_s: float = WRITE_DEADLINE_S,
     ) -> None:
@@ -85,7 +86,7 @@ class Journal:
         if archive is not None:
             self._archive = Archive(path, archive, utc=utc, written=self._archived)
         self._file = JournalFile(path, keep=keep, utc=utc, waiting=self._waiting, busy_s=busy_s)
-        self._minutes = MinuteMeter()
+        self._minutes = MinuteMeter(reading_holds_s)
         self._failing = False
         self._nodes_period = 0
         self._told_utc_s = -math.inf

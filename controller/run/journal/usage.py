@@ -16,7 +16,7 @@ from controller.run.journal.seals import Row
 
 MINUTE_S = 60.0
 LONGEST_S = 5.0
-"""Of a pause longer than this between two ticks nothing was measured."""
+"""Of a pause longer than this between two ticks nothing was measured, where nothing else is said."""
 
 
 class Drawn(NamedTuple):
@@ -46,8 +46,10 @@ class _Sums:
 @dataclass(slots=True)
 class MinuteMeter:
     """`tick` takes each plan's nodes and gives the rows of the minutes that are over. `now_s` is elapsed
-    time, `utc_s` the wall clock: when that is set, what elapsed is as long as it was."""
+    time, `utc_s` the wall clock: when that is set, what elapsed is as long as it was. Of a pause longer than
+    `longest_s` between two ticks nothing was measured."""
 
+    longest_s: float = LONGEST_S
     _minute: int | None = None
     _now_s: float = 0.0
     _before: Mapping[str, Drawn] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class MinuteMeter:
         """The same of readings by node; one that is not fresh is left out."""
         elapsed_s = now_s - self._now_s
         means: dict[str, Drawn] = {}
-        if 0 < elapsed_s <= LONGEST_S:
+        if 0 < elapsed_s <= self.longest_s:
             both = readings.keys() & self._before.keys()
             means = {node: _mean(self._before[node], readings[node]) for node in both}
         rows: list[Row] = []
