@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from controller.domain.power import NO_LIMIT, Bound, Limit, tightest
-from controller.settlement.methods import MatchDay, XOfY
+from controller.settlement.methods import MatchDay, MeterBefore, XOfY
 from drivers import registry
 
 if TYPE_CHECKING:
@@ -122,6 +122,19 @@ def _operators(settings: Settings) -> Iterator[str]:
             isinstance(known.get(table.baseline or ""), XOfY | MatchDay) and not settings.settlement.time_zone
         ):
             yield f"{key}.baseline {table.baseline!r} compares days: settlement.time_zone says whose"
+        elif table.baseline == MeterBefore().name and (trouble := _read_too_late(settings)):
+            yield f"{key}.baseline {table.baseline!r} {trouble}"
+
+
+def _read_too_late(settings: Settings) -> str:
+    """A baseline must not be read while the site goes down already, unless the contract says so."""
+    gap_s, lead_s = settings.settlement.meter_before_gap_s, settings.policy.event_lead_s
+    if gap_s >= lead_s or "meter_before_gap_s" in settings.settlement.model_fields_set:
+        return ""
+    return (
+        f"ends {gap_s:g} s before an event, and the site goes down {lead_s:g} s before it:"
+        " settlement.meter_before_gap_s says what the contract does"
+    )
 
 
 def _triggers(settings: Settings) -> Iterator[str]:

@@ -487,6 +487,12 @@ WRONG = {
         "grid.baseline '10-of-10' compares days: ",
         "settlement.time_zone says whose",
     ),
+    "minute before an event in which the site goes down": (
+        "tick_s = 1.0\n\n[grid]",
+        'tick_s = 1.0\nevent_lead_s = 90\n\n[grid]\nbaseline = "meter-before"',
+        "grid.baseline 'meter-before' ends 60 s before an event, ",
+        "goes down 90 s before it: settlement.meter_before_gap_s says what the contract does",
+    ),
     "settlement in no time zone": (
         "[[modbus]]",
         '[settlement]\ntime_zone = "Mars/Olympus"\n[[modbus]]',
