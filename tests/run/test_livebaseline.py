@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,10 +44,12 @@ def agreement(name: str) -> Agreement:
 
 
 @asynccontextmanager
-async def running(journal: Path, **by_operator: str) -> AsyncIterator[LiveBaselines]:
+async def running(
+    journal: Path, clock: Sequence[float] = (NOW_UTC_S,), **by_operator: str
+) -> AsyncIterator[LiveBaselines]:
     """`grid` is the operator without a name."""
     agreements = {name.replace("grid", ""): agreement(method) for name, method in by_operator.items()}
-    live = LiveBaselines(journal, agreements, lambda: NOW_UTC_S)
+    live = LiveBaselines(journal, agreements, lambda: clock[0])
     task = asyncio.create_task(live.run())
     try:
         yield live
@@ -55,12 +58,14 @@ async def running(journal: Path, **by_operator: str) -> AsyncIterator[LiveBaseli
         await asyncio.wait([task])
 
 
-async def settled(live: LiveBaselines, *events: GridEvent, operator: str = "") -> Power | None:
+async def settled(
+    live: LiveBaselines, *events: GridEvent, operator: str = "", now_utc_s: float = NOW_UTC_S
+) -> Power | None:
     """The answer once there was time for one; at the first tick there is none."""
-    assert live.now(operator, events, NOW_UTC_S) is None
+    assert live.now(operator, events, now_utc_s) is None
     for _ in range(200):
         await asyncio.sleep(0.01)
-        if (found := live.now(operator, events, NOW_UTC_S)) is not None:
+        if (found := live.now(operator, events, now_utc_s)) is not None:
             return found
     return None
 
@@ -77,6 +82,27 @@ async def test_meter_before_works_on_the_first_day(tmp_path: Path) -> None:
 
     async with running(site.path, grid="meter-before") as live:
         assert await settled(live, EVENT) == Power.kw(90)
+
+
+@in_virtual_time
+async def test_an_event_without_an_end_has_its_baseline_on_the_second_day_as_well(tmp_path: Path) -> None:
+    site = Site(tmp_path / "journal.db")
+    site.now_utc_s = START_UTC_S - 200
+    await site.journal.open()
+    content = accepted("dr-7")
+    interval = replace(content.event.intervals[0], end_utc_s=math.inf)
+    endless = replace(content, event=replace(content.event, intervals=(interval,)))
+    await site.hears(endless)
+    site.draws([90.0] * 200)
+    site.draws([50.0] * 30)
+    await site.journal.close()
+    clock = [NOW_UTC_S]
+
+    async with running(site.path, clock, grid="meter-before") as live:
+        first = await settled(live, endless.event)
+        clock[0] += 2 * 86_400
+        await asyncio.sleep(livebaseline.RETRY_S)
+        assert await settled(live, endless.event, now_utc_s=clock[0]) == first == Power.kw(90)
 
 
 @in_virtual_time

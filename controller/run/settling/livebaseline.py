@@ -64,7 +64,7 @@ class LiveBaselines:
         first = min(holding, key=lambda event: (event.start_utc_s, event.id))
         key = (first.id, first.start_utc_s, first.end_utc_s)
         answer = self._answers.get(key)
-        if answer is None or self._is_worth_another(answer):
+        if answer is None or self._is_worth_another(answer, utc_s):
             self._wanted[key] = agreement
             self._has_work.set()
         if answer is None or not isinstance(answer.found, Baseline):
@@ -102,7 +102,7 @@ class LiveBaselines:
 
     def _keep(self, key: Key, found: Baseline | NoBaseline) -> None:
         before = self._answers.pop(key, None)
-        tries = 1 if before is None else before.tries + 1
+        tries = 1 if before is None or isinstance(before.found, Baseline) else before.tries + 1
         self._answers[key] = _Answer(found, tries, asyncio.get_running_loop().time())
         while len(self._answers) > MOST_KEPT:
             del self._answers[next(iter(self._answers))]
@@ -117,11 +117,14 @@ class LiveBaselines:
                 detail=found.detail,
             )
 
-    def _is_worth_another(self, answer: _Answer) -> bool:
-        if isinstance(answer.found, Baseline) or answer.found.lack not in PASSING:
+    def _is_worth_another(self, answer: _Answer, utc_s: float) -> bool:
+        """Of an event without an end only the next day is computed."""
+        found = answer.found
+        if asyncio.get_running_loop().time() - answer.at_s < RETRY_S:
             return False
-        waited_s = asyncio.get_running_loop().time() - answer.at_s
-        return answer.tries < MOST_TRIES and waited_s >= RETRY_S
+        if isinstance(found, Baseline):
+            return found.steps[-1].span.end_utc_s <= utc_s
+        return found.lack in PASSING and answer.tries < MOST_TRIES
 
 
 def _moves(event: GridEvent, utc_s: float) -> bool:
