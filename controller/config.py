@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -40,6 +40,14 @@ from drivers.registry import DeviceTables, Fleet
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """The variable in which systemd names the directory of the service's secrets."""
+
+IN_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is needed, and not there",
+    "tuple_type": "a list is needed: [ ... ], or one [[table]] for each entry",
+    "model_type": "one [table] is needed, or { ... }",
+}
+"""What pydantic says in the words of a programmer, for whoever writes a site file."""
 
 
 class ConfigError(Exception):
@@ -286,18 +294,21 @@ class Settings(BaseSettings, DeviceTables):
 def load(path: Path) -> Settings:
     """Read and check a site file; raises `ConfigError` with one line per problem."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a mark in front
+    except OSError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not saved as UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for key in table:
         if key.startswith("_"):  # to pydantic-settings these are parameters of its own
-            raise ConfigError(f"{path}: {key}: Extra inputs are not permitted")
+            raise ConfigError(f"{path}: {key}: {IN_PLAIN_WORDS['extra_forbidden']}")
     try:
         return Settings(**table)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error, _secret_places()))) from error
+        lines = _lines(error, table, _secret_places())
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         secrets = os.environ.get(CREDENTIALS_DIRECTORY)
         raise ConfigError(f"environment, or secrets in {secrets}: {error}") from error
@@ -317,8 +328,9 @@ def _secret_places() -> frozenset[str]:
     return frozenset() if directory is None else credentials.places(Path(directory))
 
 
-def _lines(error: ValidationError, secret: Collection[str]) -> Iterator[str]:
-    """One line per problem: the key, what is wrong, and what was given, unless that may be a secret."""
+def _lines(error: ValidationError, table: object, secret: Collection[str]) -> Iterator[str]:
+    """One line per problem: the key, what is wrong, and what was given, unless that may be a secret. Keys
+    count the entries of a list from 0, so the line also says which entry that is."""
     problems = error.errors(include_url=False)
     places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
     for problem in problems:
@@ -328,8 +340,24 @@ def _lines(error: ValidationError, secret: Collection[str]) -> Iterator[str]:
         given = problem["input"]
         may_be_shown = key not in secret and _may_be_shown(key, problem["type"], given)
         shown = f" (got {given!r})" if may_be_shown else ""
-        for line in problem["msg"].removeprefix("Value error, ").splitlines():
-            yield f"{key}: {line}{shown}" if key else line
+        entry = _entry(table, problem["loc"])
+        named = f" (in {entry!r})" if entry is not None else ""
+        said = IN_PLAIN_WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        for line in said.splitlines():
+            yield f"{key}: {line}{shown}{named}" if key else line
+
+
+def _entry(table: object, place: Iterable[int | str]) -> str | None:
+    """The id of the innermost entry of a list that `place` is in, where it has one."""
+    name = None
+    for part in place:
+        try:
+            table = table[part]  # type: ignore[index] # whatever the file has there
+        except (LookupError, TypeError):
+            break
+        if isinstance(part, int) and isinstance(table, Mapping) and isinstance(table.get("id"), str):
+            name = table["id"]
+    return name
 
 
 def _may_be_shown(key: str, problem: str, given: object) -> bool:

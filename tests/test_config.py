@@ -243,19 +243,24 @@ of = 10
 """
 
 WRONG = {
-    "unknown table": ("name =", "nam = 1\nname =", "nam: ", "not permitted"),
-    "unknown nested key": ("tick_s = 1.0", "tick = 1.0", "policy.tick: ", "not permitted"),
-    "unknown key of a node": ("fixed_kw = 5", "fixed_w = 5", "nodes.0.fixed_w: ", "not permitted"),
-    "unknown key of a point": ("max_w =", "max_kw = 1, max_w =", "modbus.0.points.0.power.max_kw: ", "not"),
-    "a parameter of the library": ("name =", '_env_file = "/x"\nname =', "_env_file: ", "not permitted"),
-    "no name": ('name = "plant"', "", "name: ", "required"),
+    "unknown table": ("name =", "nam = 1\nname =", "nam: ", "no such key"),
+    "unknown nested key": ("tick_s = 1.0", "tick = 1.0", "policy.tick: ", "no such key"),
+    "unknown key of a node": ("fixed_kw = 5", "fixed_w = 5", "nodes.0.fixed_w: ", "no such key"),
+    "unknown key of a point": (
+        "max_w =",
+        "max_kw = 1, max_w =",
+        "modbus.0.points.0.power.max_kw: ",
+        "no such key",
+    ),
+    "a parameter of the library": ("name =", '_env_file = "/x"\nname =', "_env_file: ", "no such key"),
+    "no name": ('name = "plant"', "", "name: ", "is needed"),
     "empty name": ('"plant"', '""', "name: ", "(got '')"),
     "name that is a number": ('"plant"', "5", "name: ", "(got 5)"),
     "nodes that are a table": (
         SITE[: SITE.index("zones")],
         'name = "x"\nnodes = { a = 1 }\n',
         "nodes: ",
-        "valid tuple",
+        "a list is needed",
     ),
     "no nodes": (SITE[: SITE.index("zones")], 'name = "x"\nnodes = []\n', "nodes: ", "at least 1 item"),
     "limit that is a word": ("limit_kw = 100", 'limit_kw = "much"', "nodes.0.limit_kw: ", "(got 'much')"),
@@ -579,8 +584,8 @@ def test_a_tree_of_thousands_of_nodes_is_checked_in_one_pass(tmp_path: Path) -> 
     [
         (b"name = 'plant'\nname = 'again'", "not TOML"),
         (b"this is no TOML", "not TOML"),
-        (b"name = '\xff'", "utf-8"),
-        (b"", "name: Field required"),
+        (b"name = '\xff'", "not saved as UTF-8"),
+        (b"", "name: is needed"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, says: str) -> None:
@@ -592,6 +597,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, say
 
     assert str(caught.value).startswith(f"{path}: ")
     assert says in str(caught.value)
+
+
+def test_a_file_as_windows_editors_save_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SITE.replace("\n", "\r\n").encode())
+
+    assert load(path).name == "plant"
+
+
+def test_what_is_wrong_in_a_list_names_the_entry_for_places_count_from_zero(tmp_path: Path) -> None:
+    wrong = changed("limit_kw = 50", "limit_kw = -50", changed("fixed_kw = 2", "fixed_w = 2"))
+
+    lines = complaint(tmp_path, wrong)
+
+    assert [line.partition("toml: ")[2] for line in lines.splitlines()] == [
+        "nodes.1.limit_kw: Input should be greater than or equal to 0 (got -50) (in 'pdu')",
+        "nodes.2.fixed_w: there is no such key (in 'row')",
+    ]
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
