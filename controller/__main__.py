@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from controller.cli import jobs
-from controller.cli.api import DEFAULT_URL, Url, api_of, get
+from controller.cli.api import SiteFile, Url, get
 from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out, wide
 from controller.run import logs
 
@@ -57,20 +57,21 @@ def check(file: Annotated[Path, typer.Argument(help="the site file")] = DEFAULT_
 
 
 @app.command()
-def status(url: Url = DEFAULT_URL) -> None:
+def status(url: Url = None, config: SiteFile = None) -> None:
     """The site at a glance: power against limits, events, alarms, and devices by reason."""
     from controller.cli.sitetables import status_tables
 
-    for part in status_tables(get(url, "/status")):
+    for part in status_tables(get("/status", url, config)):
         out.print(part)
 
 
 @app.command()
-def why(device: str, url: Url = DEFAULT_URL) -> None:
+def why(device: str, url: Url = None, config: SiteFile = None) -> None:
     """Why a device draws what it draws: its grant, the reason, and the room on every node above it."""
     from controller.cli.sitetables import why_tables
 
-    for part in why_tables(get(url, f"/why/{urllib.parse.quote(device, safe='')}")):
+    path = f"/why/{urllib.parse.quote(device, safe='')}"
+    for part in why_tables(get(path, url, config)):
         out.print(part)
 
 
@@ -130,13 +131,8 @@ def audit(
 
 @app.command()
 def merit(
-    url: Annotated[
-        str | None,
-        typer.Option("--api", "--url", help="where the controller's API answers", envvar="WATTSHIFT_URL"),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="ask where [api] of this site file says")
-    ] = None,
+    url: Url = None,
+    config: SiteFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="as the API tells it")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="one line a device, with a head")] = False,
 ) -> None:
@@ -145,9 +141,7 @@ def merit(
 
     if as_json and as_csv:
         fail("--json and --csv: one of them")
-    if url is None:
-        url = DEFAULT_URL if config is None else api_of(config)
-    told = get(url, "/merit")
+    told = get("/merit", url, config)
     if as_json:
         typer.echo(json.dumps(told))
     elif as_csv:
@@ -172,7 +166,7 @@ def report(
     baseline: Annotated[str | None, typer.Option(help="else the operator's, else meter-before")] = None,
     interval: Annotated[str | None, typer.Option(help="60s, 5m, 15m, 1h")] = None,
     node: Annotated[str | None, typer.Option(help="whose meter counts, else the site's")] = None,
-    time_zone: Annotated[str | None, typer.Option(help="else [settlement].time_zone")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="else settlement.time_zone")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="check the journal's seals as well")] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json, openadr or html")] = "table",
     file: Annotated[Path | None, typer.Option("--out", help="write it there")] = None,

@@ -66,6 +66,14 @@ def complaint(result: Result, code: int = 1) -> str:
     return result.stderr
 
 
+@pytest.mark.parametrize(("command", "says"), [("report", "settlement.time_zone"), ("merit", "`api`")])
+def test_help_names_the_tables_of_the_site_file(command: str, says: str) -> None:
+    """In square brackets the library takes a name for markup, and leaves it out."""
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", wattshift(command, "--help").stdout)
+
+    assert says in shown
+
+
 # -- check -------------------------------------------------------------------------------------------------
 
 
@@ -288,18 +296,19 @@ def test_merit_may_be_had_for_programs() -> None:
 
 
 @pytest.mark.socket
-def test_merit_finds_the_api_of_a_site_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["status", "merit"])
+def test_a_question_finds_the_api_of_a_site_file(tmp_path: Path, command: str) -> None:
     site = tmp_path / "site.toml"
     with api(ranked_board()) as url:
         port = url.rpartition(":")[2]
         site.write_text(
             f"name = 'x'\nnodes = [{{ id = 'site' }}]\napi = {{ host = '0.0.0.0', port = {port} }}"
         )
-        found = wattshift("merit", "--config", site)
+        found = wattshift(command, "--config", site)
     site.write_text("name = 'x'\nnodes = [{ id = 'site' }]\napi = { port = 0 }")
 
-    assert "runner" in found.stdout
-    assert "api.port 0 is the kernel's choice" in complaint(wattshift("merit", "--config", site))
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert "api.port 0 is the kernel's choice" in complaint(wattshift(command, "--config", site))
 
 
 @pytest.mark.socket

@@ -13,14 +13,22 @@ import typer
 
 from controller.cli.terminal import fail, load_site
 
-Url = Annotated[str, typer.Option(help="where the controller's API answers", envvar="WATTSHIFT_URL")]
+Url = Annotated[
+    str | None,
+    typer.Option("--api", "--url", help="where the controller's API answers", envvar="WATTSHIFT_URL"),
+]
+SiteFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="ask where `api` of this site file says")
+]
 DEFAULT_URL = "http://127.0.0.1:9480"
 TIMEOUT_S = 5.0
 REFUSAL_BYTES = 500
 
 
-def get(url: str, path: str) -> Any:
+def get(path: str, url: str | None, config: Path | None) -> Any:
     """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
+    if url is None:
+        url = DEFAULT_URL if config is None else _api_of(config)
     where = url.removesuffix("/") + path
     try:
         return _answer(where)
@@ -39,7 +47,7 @@ def _answer(where: str) -> Any:
         raise OSError(f"{refusal.code} {said}") from refusal
 
 
-def api_of(config: Path) -> str:
+def _api_of(config: Path) -> str:
     """Where the controller of a site file answers, seen from its own host."""
     api = load_site(config).api
     if api.port == 0:
