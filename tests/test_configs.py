@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
-from controller.config import load
+from controller.config import Settings, load
 from simulators.config import load_plant
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -15,6 +19,26 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 @pytest.mark.parametrize("name", ["site.example.toml", "simulated/site.toml"])
 def test_a_shipped_site_file_is_accepted(name: str) -> None:
     assert load(CONFIGS / name).nodes
+
+
+def test_the_example_names_every_key_that_a_site_file_may_have() -> None:
+    text = (CONFIGS / "site.example.toml").read_text(encoding="utf-8")
+
+    assert set(keys_of(Settings)) - set(re.findall(r"\w+", text)) == set()
+
+
+def keys_of(table: type[BaseModel]) -> Iterator[str]:
+    for key, field in table.model_fields.items():
+        yield field.alias or key
+        for inner in tables_in(field.annotation):
+            yield from keys_of(inner)
+
+
+def tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from tables_in(part)
 
 
 def test_the_simulated_site_names_exactly_the_machines_of_its_plant() -> None:
