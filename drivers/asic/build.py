@@ -1,4 +1,4 @@
-"""From a group's configuration to its drivers. A new family is one line in `ADAPTERS`."""
+"""From a group's configuration to its drivers. A new family is one line in `ADAPTERS`: see ../README.md."""
 
 from __future__ import annotations
 
