@@ -259,7 +259,7 @@ def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: f
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
-    spare_w = limits.room_w(seen.worst_w)
+    spare_w = limits.held_room_w(seen.worst_w)
     found = set()
     for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys).tolist():
         spec = fleet.specs[row]

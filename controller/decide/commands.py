@@ -96,9 +96,9 @@ class Orders:
 def lowered(
     known: Mirror, wishes: Wishes, room_w: Ints, obeys: Flags, pace: Pace, now_s: float, retry_s: float
 ) -> Lowered:
-    """What never adds a watt, and so may be sent whatever else is decided. `room_w` is each node's limit less
-    the worst case of everything below it, `obeys` says of each device whether it can be counted on. A ramp
-    down holds back only what neither a limit above nor heat asks for.
+    """What never adds a watt, and so may be sent whatever else is decided. `room_w` is what each node is held
+    to at once less the worst case of everything below it, `obeys` says of each device whether it can be
+    counted on. A ramp down holds back only what neither such a limit above nor heat asks for.
     """
     if not len(wishes):
         return Lowered(fall_w=dict(pace.fall_w))
@@ -118,21 +118,21 @@ def lowered(
 def _on_the_ramp(
     known: Mirror, down: Wishes, freed_w: Ints, room_w: Ints, obeys: Flags, pace: Pace
 ) -> Lowered:
-    """Who of `down` is lowered now, in that order: at once who is too hot, and where a node still lacks watts
-    beyond those that fall already, or are told to fall before."""
+    """Who of `down` is lowered now, in that order: at once who is hot, and where a node still lacks watts
+    beyond those that fall already, or are told to fall before. What was told to fall was paid for then."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.ones(len(down), dtype=np.bool_)
     above_w = known.columns.worst_w - known.columns.here_w
     falls_w = np.where(obeys, np.maximum(0, above_w), 0)
     lacks_w = (-room_w - load(known.ground.tree, known.fleet.node, falls_w)).tolist()
-    sheds_w = np.where(obeys[down.row], np.maximum(0, freed_w - above_w[down.row]), 0)
-    each = zip(down.row.tolist(), freed_w.tolist(), sheds_w.tolist(), strict=True)
-    for place, (row, watts, sheds) in enumerate(each):
+    sheds_w = np.maximum(0, freed_w - above_w[down.row])
+    each = zip(down.row.tolist(), sheds_w.tolist(), obeys[down.row].tolist(), strict=True)
+    for place, (row, watts, obeyed) in enumerate(each):
         way = known.way(row)
         if row in pace.hot or any(lacks_w[node] > 0 for node in way):
             fall.take(way, watts)
             for node in way:
-                lacks_w[node] -= sheds
+                lacks_w[node] -= watts if obeyed else 0
         elif not fall.pays(way, watts):
             may[place] = False
             waiting[row] = Reason.RAMPING

@@ -89,17 +89,17 @@ def _heeding(seen: Snapshot, now_s: float) -> tuple[Flags, list[int]]:
 
 
 def passed_now(seen: Snapshot, limits: Limits) -> Flags:
-    """Which nodes carry more than their limit at this moment, by their meter or by what answers; the site
-    more than is due."""
-    bound_w = limits.bound_w.copy()
+    """Which nodes carry more than they are held to at this moment, by their meter or by what answers; the
+    site more than is due."""
+    held_w = limits.held_w.copy()
     if isinstance(limits.due, Limit):
-        bound_w[0] = limits.due.power.watts
+        held_w[0] = limits.due.power.watts
     carried_w = seen.claimed_w + seen.other_w
     for name, metered in seen.metered.items():
         if metered is not None:
             at = seen.tree.index[name]
             carried_w[at] = max(carried_w[at], metered.watts)
-    passed: Flags = carried_w > bound_w
+    passed: Flags = carried_w > held_w
     return passed
 
 
@@ -141,10 +141,15 @@ def bounds(seen: Snapshot) -> Ints:
     What is to be switched off, or should be, is allowed its floor.
     """
     fleet, now_w = seen.fleet, seen.columns.now_w
-    most_w = heat_allows_w(seen)
-    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, most_w)
+    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, _cool_w(seen))
     return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
 
 
-def heat_allows_w(seen: Snapshot) -> Ints:
+def too_hot(seen: Snapshot) -> Flags:
+    """Who is told to draw more than its heat allows."""
+    hot: Flags = seen.columns.now_w > _cool_w(seen)
+    return hot
+
+
+def _cool_w(seen: Snapshot) -> Ints:
     return thermal.allowed_w(seen.fleet.floor_w, seen.fleet.top_w, seen.derate)

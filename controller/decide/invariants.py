@@ -12,9 +12,10 @@ from controller.decide.columns import CODE, SEEN
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, may_start_s
 from controller.decide.fleet import Fleet, fleet_of
+from controller.decide.ground import Ground, ground_of
 from controller.decide.limits import limits_now
 from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
-from controller.decide.snapshot import Ground, State, ground_of
+from controller.decide.snapshot import State
 from controller.decide.step import Draft
 from controller.decide.timeline import grid_now, lost_operators
 from controller.decide.tree import Tree, load, sum_up
@@ -163,25 +164,27 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
 def _within_limits(
     ground: Ground, before: State, inputs: Inputs, fleet: Fleet, after: State, plan: Plan
 ) -> Iterator[str]:
-    """I1: grants fit every node, or the plan says infeasible and all that obeys is at its lowest.
+    """I1: grants fit what every node is held to, or the plan says infeasible and all that obeys is at its
+    lowest.
 
     I4: wherever something is raised, the worst case of everything still fits.
     """
     site, tree = ground.site, ground.tree
     lost = lost_operators(inputs.links, before.up_s(inputs.now_s), site.policy)
     grid = grid_now(after.before.told(inputs.events), inputs.utc_s, lost, site)
-    usable_w = limits_now(site, ground.rated_w, grid, before.moment(inputs)).usable_w
+    limits = limits_now(ground, grid)
+    usable_w, to_hold_w = limits.usable_w, limits.to_hold_w
     raised = np.zeros(len(tree.ids), dtype=np.int64)
     for name in plan.raised:
         raised[fleet.node[fleet.row[name]]] = 1
     raised_at = sum_up(tree, raised) > 0
     nodes = plan.nodes
-    over = (usable_w != UNLIMITED_W) & (nodes.granted_w > usable_w)
+    over = (to_hold_w != UNLIMITED_W) & (nodes.granted_w > to_hold_w)
     for at in np.flatnonzero(over).tolist():
         rows = np.flatnonzero(_high(tree, fleet, plan, at)).tolist()
         high = [fleet.specs[row].id for row in rows if not _lower_still(fleet, row, after)]
         if nodes.feasible[at] or high:
-            granted = f"{nodes.granted_w[at]} W of {usable_w[at]} W"
+            granted = f"{nodes.granted_w[at]} W of {to_hold_w[at]} W"
             yield f"I1: {tree.ids[at]} grants {granted}; not at their lowest: {high}"
     raised_over = (usable_w != UNLIMITED_W) & (nodes.worst_w > usable_w) & raised_at
     for at in np.flatnonzero(raised_over).tolist():

@@ -1,29 +1,22 @@
-"""Ratings, events, ramps and margins -> how many watts each node may carry now."""
+"""Ratings, events and margins -> how many watts each node may carry now."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from controller.decide.arrays import Ints
+from controller.decide.ground import Ground, watts_of
 from controller.decide.plan import UNLIMITED_W, CapReason
 from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT, Bound, Limit, NoLimit, Power, tightest
+from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.site import Node, Site
 
 RISE_SHARE = 0.7
 """A raise is taken to be over within this share of the time in which it must show, until more is known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """The most that each node could draw when the last plan was made, by its index. A ramp down starts from
-    there."""
-
-    power_w: tuple[int, ...] = ()
-    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +47,15 @@ class Follow:
     retunes: float = RISE_SHARE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """The time of a tick on both clocks, and how far the site reached before it."""
-
-    now_s: float
-    utc_s: float
-    reach: Reach = field(default_factory=Reach)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """`bound_w` is what each node must not pass, `usable_w` what may be used of it: that less the margin.
+    """`bound_w` is what each node is to stay below, `usable_w` what may be used of it: that less the margin.
+    `held_w` and `to_hold_w` are the same without what a ramp may lead down to, for there is yet time.
+    `coming` has in how many seconds which node may use no more than how much, the next first, where
+    ramps may have to begin before that.
 
     `cap` is what the root goes by, a set-point included; `due` is what it must not pass at this moment: not
-    yet what an event will ask for, nor what its ramp still leads down to. `goal_w` is what the root should
+    yet what an event will ask for, nor what there is time for on a ramp. `goal_w` is what the root should
     come to: what it may use, or a set-point below that. `aim_w` is what it is planned with now, so that it
     comes there: never above what it may use.
     """
@@ -79,6 +66,9 @@ class Limits:
     cap_event: str
     bound_w: Ints
     usable_w: Ints
+    held_w: Ints
+    to_hold_w: Ints
+    coming: tuple[tuple[float, int, int], ...]
     goal_w: int
     aim_w: int
 
@@ -90,6 +80,14 @@ class Limits:
     def aimed_at(self, watts: int) -> Limits:
         return replace(self, aim_w=min(watts, int(self.usable_w[0])))
 
+    def lowered(self, usable_w: Mapping[int, int]) -> Limits:
+        """These limits with no more to be used of some nodes, by index."""
+        found_w = self.usable_w.copy()
+        for at, most_w in usable_w.items():
+            found_w[at] = min(found_w[at], most_w)
+        goal_w = min(self.goal_w, int(found_w[0]))
+        return replace(self, usable_w=found_w, goal_w=goal_w, aim_w=min(self.aim_w, goal_w))
+
     def aimed_room_w(self, load_w: Ints) -> Ints:
         """What each node has left for the plan when it carries `load_w`."""
         room_w = self.room_w(load_w)
@@ -98,48 +96,72 @@ class Limits:
 
     def room_w(self, load_w: Ints) -> Ints:
         """What each node may still take when it carries `load_w`; negative when that is too much already."""
-        return self.usable_w - np.where(self.usable_w == UNLIMITED_W, 0, load_w)
+        return _left_w(self.usable_w, load_w)
+
+    def held_room_w(self, load_w: Ints) -> Ints:
+        """The same of what is to be held at once, whatever a ramp allows."""
+        return _left_w(self.to_hold_w, load_w)
 
 
-def rated_w(site: Site) -> Ints:
-    """What each node is rated for."""
-    return np.array([_watts(node.limit) for node in site.nodes], dtype=np.int64)
+def _left_w(usable_w: Ints, load_w: Ints) -> Ints:
+    return usable_w - np.where(usable_w == UNLIMITED_W, 0, load_w)
 
 
-def limits_now(site: Site, rated: Ints, grid: GridNow, moment: Moment, works_w: Ints | None = None) -> Limits:
-    """`rated` are the ratings of the nodes of `site`; `works_w` is what each carries when all jobs that run
-    have their least and all else is at its lowest. No limit that is best effort goes below that; without
-    `works_w` none limits anything.
+def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Limits:
+    """`works_w` is what each node carries when all jobs that run have their least and all else is at its
+    lowest. No limit that is best effort goes below that; without `works_w` none limits anything.
     """
-    root, margin = site.root, site.policy.margin
+    site, tree, margin = ground.site, ground.tree, ground.site.policy.margin
+    root, target = site.root, grid.target
     spared_w = _spared_w(site, grid, works_w)
-    limit = _ramped(0, root.ramp_down_per_s, grid.limit, grid.owed, moment)
+    limit = grid.limit
     if isinstance(limit, Limit):
         limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
-    target = grid.target
     follows = tightest(limit, target) != limit and tightest(root.limit, target) == target
     cap = target if follows else tightest(root.limit, limit)
-    bound_w = rated.copy()
-    bound_w[0] = _watts(tightest(root.limit, limit))
-    falls_per_s = site.falls_per_s(grid.nodes)
-    for at, node in enumerate(site.nodes if grid.nodes else ()):
-        if node.id in grid.nodes:
-            owed = grid.owed_at_nodes.get(node.id, NO_LIMIT)
-            here = _ramped(at, falls_per_s[node.id], grid.nodes[node.id], owed, moment)
-            bound_w[at] = min(bound_w[at], max(_watts(here), spared_w.get(at, 0)))
-    usable_w = np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
+    asked_w = {tree.index[name]: watts_of(here) for name, here in grid.nodes.items()}
+    asked_w = {at: max(most_w, spared_w.get(at, 0)) for at, most_w in asked_w.items()}
+    bound_w = held_w = _bounded(ground, {0: watts_of(limit), **asked_w})
+    usable_w = to_hold_w = _usable(bound_w, margin)
+    due = grid.due
+    if ground.falls_w:
+        owed_w = {tree.index[name]: watts_of(here) for name, here in grid.owed_at_nodes.items()}
+        held_w, due = _bounded(ground, {0: watts_of(grid.owed), **owed_w}), grid.owed
+        to_hold_w = _usable(held_w, margin)
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
-    goal_w = min(int(usable_w[0]), _watts(cap)) if follows else int(usable_w[0])
+    goal_w = min(int(usable_w[0]), watts_of(cap)) if follows else int(usable_w[0])
     reason, name = _set_by(root, grid, limit, follows=follows)
     return Limits(
         cap=cap,
-        due=tightest(root.limit, grid.owed if limit != grid.limit else grid.due),
+        due=tightest(root.limit, due),
         cap_reason=reason,
         cap_event=name,
         bound_w=bound_w,
         usable_w=usable_w,
+        held_w=held_w,
+        to_hold_w=to_hold_w,
+        coming=_coming(ground, grid) if ground.falls_w else (),
         goal_w=goal_w,
         aim_w=goal_w,
+    )
+
+
+def _bounded(ground: Ground, asked_w: Mapping[int, int]) -> Ints:
+    """What each node is rated for, or what is asked of it if that is less."""
+    bound_w = ground.rated_w.copy()
+    for at, most_w in asked_w.items():
+        bound_w[at] = min(bound_w[at], most_w)
+    return bound_w
+
+
+def _usable(bound_w: Ints, margin: float) -> Ints:
+    return np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
+
+
+def _coming(ground: Ground, grid: GridNow) -> tuple[tuple[float, int, int], ...]:
+    share = 1 - ground.site.policy.margin
+    return tuple(
+        (one.ahead_s, ground.tree.index[one.node], math.floor(one.power.watts * share)) for one in grid.coming
     )
 
 
@@ -148,16 +170,16 @@ def _spared_w(site: Site, grid: GridNow, works_w: Ints | None) -> dict[int, int]
     found = {}
     for at, node in enumerate(site.nodes if grid.firm else ()):
         if node.id in grid.firm:
-            found[at] = _watts(grid.firm[node.id])
+            found[at] = watts_of(grid.firm[node.id])
             if works_w is not None:
                 found[at] = min(found[at], _least_w(int(works_w[at]), 1 - site.policy.margin))
     return found
 
 
-def _least_w(watts: int, share: float) -> int:
+def _least_w(used_w: int, share: float) -> int:
     """The lowest limit of which so many watts may be used."""
-    least_w = math.ceil(watts / share)
-    return least_w if math.floor(least_w * share) >= watts else least_w + 1  # 0.93 * 1,100 is less than 1,023
+    least_w = math.ceil(used_w / share)
+    return least_w if math.floor(least_w * share) >= used_w else least_w + 1  # 0.93 * 1,100 is below 1,023
 
 
 def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[CapReason, str]:
@@ -167,19 +189,3 @@ def _set_by(root: Node, grid: GridNow, limit: Bound, *, follows: bool) -> tuple[
     if isinstance(limit, Limit) and tightest(root.limit, limit) == limit:
         return grid.limit_reason, grid.limit_event
     return (CapReason.RATING if isinstance(root.limit, Limit) else CapReason.NONE), ""
-
-
-def _ramped(at: int, per_s: Bound, limit: Bound, owed: Bound, moment: Moment) -> Bound:
-    """The grid's limit of a node, until it is owed in full no further below what was drawn there than the
-    ramp allows, nor above what is owed already: all that counts as long as nobody knows how far down it is.
-    A set-point is followed along the ramp by itself."""
-    if isinstance(per_s, NoLimit) or isinstance(limit, NoLimit):
-        return limit
-    if at >= len(moment.reach.power_w):
-        return owed
-    fallen = Power.down(per_s.power.watts * max(0.0, moment.now_s - moment.reach.at_s))
-    return tightest(Limit(max(limit.power, Power(moment.reach.power_w[at]) - fallen)), owed)
-
-
-def _watts(bound: Bound) -> int:
-    return min(bound.power.watts, UNLIMITED_W) if isinstance(bound, Limit) else UNLIMITED_W

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from controller.decide.limits import Limits, Moment, StepMargin
+from controller.decide.limits import Limits, StepMargin
+from controller.decide.plan import Inputs
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow
 from controller.domain.power import Bound, NoLimit, tightest
@@ -24,7 +25,7 @@ REFILL_S = 30.0
 
 
 def step_margin(
-    before: StepMargin, limits: Limits, grid: GridNow, seen: Snapshot, policy: Policy, moment: Moment
+    before: StepMargin, limits: Limits, grid: GridNow, seen: Snapshot, policy: Policy, inputs: Inputs
 ) -> StepMargin:
     """The margin now: a share of what the root may draw too much, and what is left of one from before.
 
@@ -32,15 +33,15 @@ def step_margin(
     heard of late counts as much as is missing of the lead time. Where the share is less than one machine, a
     step is too few machines for it to mean anything.
     """
-    left_w = before.watts * math.exp(-max(0.0, moment.now_s - before.at_s) / REFILL_S)
+    left_w = before.watts * math.exp(-max(0.0, inputs.now_s - before.at_s) / REFILL_S)
     steps_w = [_shed_w(limits.due, 1.0, seen, policy)]
     if not limits.follows and tightest(before.cap, limits.cap) != before.cap:
-        missing_s = policy.event_lead_s - (grid.due_by_utc_s - moment.utc_s)
+        missing_s = policy.event_lead_s - (grid.due_by_utc_s - inputs.utc_s)
         if missing_s > 0:
             late = min(1.0, missing_s / policy.event_lead_s) if policy.event_lead_s else 1.0
             steps_w.append(_shed_w(limits.cap, late, seen, policy))
     left_w = max(left_w, *steps_w)
-    return StepMargin(watts=left_w if left_w >= 1 else 0.0, at_s=moment.now_s, cap=limits.cap)
+    return StepMargin(watts=left_w if left_w >= 1 else 0.0, at_s=inputs.now_s, cap=limits.cap)
 
 
 def _shed_w(bound: Bound, share: float, seen: Snapshot, policy: Policy) -> float:

@@ -18,8 +18,7 @@ LARGEST_STEP = 1.2
 class Pace:
     """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
     taken away; and how many machines may be started, to the nearest whole one. `uncooled` are the rows of
-    those that may not be raised for want of cooling, `hot` of those that heat forbids what they have: for
-    that no ramp holds them back.
+    those that may not be raised for want of cooling, `hot` of those whose heat waits for no ramp.
     """
 
     held: bool = False

@@ -12,34 +12,22 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, Columns, overdue
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
+from controller.decide.ground import Ground, ground_of
 from controller.decide.jobs import Sent
-from controller.decide.limits import Follow, Moment, Reach, StepMargin, rated_w
+from controller.decide.limits import Follow, StepMargin
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.plan import Inputs, Sample, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
-from controller.decide.tree import Tree, load, sum_up, tree_of
+from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import DeviceSpec, Outcome, Reading
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 
 NETWORK_FAULT_S = 900.0
 """Devices that are silent for longer are off or broken. They count at their worst, and hold up nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ground:
-    """A site as arrays: its tree, and what each node is rated for."""
-
-    site: Site
-    tree: Tree
-    rated_w: Ints
-
-
-def ground_of(site: Site) -> Ground:
-    return Ground(site=site, tree=tree_of(site), rated_w=rated_w(site))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,16 +66,12 @@ class State:
     first_s: float | None = None
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)
-    reach: Reach = field(default_factory=Reach)
     verdicts: Verdicts | None = None
     margin: StepMargin = field(default_factory=StepMargin)
     follow: Follow = field(default_factory=Follow)
     before: Before = field(default_factory=Before)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
     recall: Recall | None = field(default=None, compare=False, repr=False)
-
-    def moment(self, inputs: Inputs) -> Moment:
-        return Moment(now_s=inputs.now_s, utc_s=inputs.utc_s, reach=self.reach)
 
     def up_s(self, now_s: float) -> float:
         """Seconds since the first tick."""

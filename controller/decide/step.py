@@ -5,7 +5,6 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,13 +19,14 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
 from controller.decide.feeding import least, works_w
 from controller.decide.following import Swing, set_course, swung
-from controller.decide.freedom import freedom, heat_allows_w
+from controller.decide.freedom import freedom, too_hot
 from controller.decide.jobs import Placement
-from controller.decide.limits import Follow, Limits, Reach, StepMargin, limits_now
+from controller.decide.limits import Follow, Limits, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
-from controller.decide.pace import Pace, Saved, pace_now
+from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
+from controller.decide.rehearsal import begun
 from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
@@ -91,8 +91,9 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     lowered = Lowered()
     if state.ready_s is not None:  # nothing before the site was taken over
         wanted = wishes(seen, aim.chosen)
-        known, obeys = seen.mirror(), aim.chosen.may.obeys
-        lowered = commands.lowered(known, wanted, room_w, obeys, pace, inputs.now_s, site.policy.retry_s)
+        held_w, obeys = aim.limits.held_room_w(seen.worst_w), aim.chosen.may.obeys
+        retry_s = site.policy.retry_s
+        lowered = commands.lowered(seen.mirror(), wanted, held_w, obeys, pace, inputs.now_s, retry_s)
     return Draft(
         site=site,
         state=state,
@@ -117,7 +118,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     job_orders, sent = jobs.commands(
         aim.chosen.kept if ready else (),
-        aim.chosen.aside if ready else (),
+        _falling(aim.chosen.aside, seen, made.lowered) if ready else (),
         lambda gpu, placement: _ready_for(after, gpu, placement),
         lambda gpu: _closed(after, gpu),
         state.jobs,
@@ -145,7 +146,6 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
         ramps=orders.saved,
-        reach=_reach(aim.limits, plan, orders.saved),
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
@@ -157,10 +157,9 @@ def conclude(made: Draft) -> tuple[State, Plan]:
 
 
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
-    moment = state.moment(inputs)
     spare_w = works_w(seen, inputs.queues, inputs.now_s) if grid.firm else None
-    limits = limits_now(site, seen.ground.rated_w, grid, moment, spare_w)
-    margin = step_margin(state.margin, limits, grid, seen, site.policy, moment)
+    limits = limits_now(seen.ground, grid, spare_w)
+    margin = step_margin(state.margin, limits, grid, seen, site.policy, inputs)
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
@@ -171,6 +170,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     may = freedom(seen, limits, may_run, held, inputs.now_s)
     if inputs.unheard_queues:
         may = replace(may, dwells=may.dwells | _may_work(seen, inputs.queues))
+    limits = begun(seen, limits, inputs.queues, state.placed, valuation, may)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)
@@ -207,12 +207,12 @@ def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits:
 
 def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
     metered = seen.metered.get(site.root.id)
-    return metered is not None and metered.watts > limits.bound_w[0]
+    return metered is not None and metered.watts > limits.held_w[0]
 
 
 def claims_pass(seen: Snapshot, limits: Limits) -> bool:
     """Whether what answers claims more than a node's limit already, whatever the silent draw."""
-    return bool((seen.claimed_w > limits.bound_w).any())
+    return bool((seen.claimed_w > limits.held_w).any())
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:
@@ -260,7 +260,7 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
         largest=Power(int(np.maximum(seen.fleet.top_w, seen.columns.stuck_w).max(initial=0))),
         held=unheard or seen.network_suspect(site.policy.network_fault_share),
         uncooled=frozenset(np.flatnonzero(seen.uncooled).tolist()),
-        hot=frozenset(np.flatnonzero(seen.columns.now_w > heat_allows_w(seen)).tolist()),
+        hot=frozenset(np.flatnonzero(too_hot(seen)).tolist()),
     )
 
 
@@ -275,13 +275,10 @@ def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: fl
     return relative.drawn(before, Drawn(now_s, watts, metered is not None))
 
 
-def _reach(limits: Limits, plan: Plan, ramps: Saved) -> Reach:
-    """Where a ramp to a limit goes on from. What a set-point took beyond the ramp, for machines cannot be
-    divided, the limit does not take once more."""
-    power_w = np.minimum(plan.nodes.worst_w, limits.bound_w).tolist()
-    for at, left_w in ramps.fall_w.items() if limits.follows else ():
-        power_w[at] += math.ceil(max(0.0, -left_w))
-    return Reach(power_w=tuple(power_w), at_s=plan.now_s)
+def _falling(aside: Sequence[Placement], seen: Snapshot, lowered: Lowered) -> list[Placement]:
+    """The jobs whose watts may fall now: one runs on until no GPU of it waits for a ramp."""
+    waiting = {seen.fleet.specs[row].id for row in lowered.waiting}
+    return [job for job in aside if waiting.isdisjoint(job.gpus)]
 
 
 def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from controller.decide.plan import CapReason
 from controller.domain.grid import (
@@ -22,7 +23,7 @@ from controller.domain.grid import (
     Signal,
     TargetSignal,
 )
-from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, NoLimit, Power
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
 from controller.domain.site import Policy, Site
 
 Candidate = tuple[Power, CapReason, str, float]
@@ -30,12 +31,21 @@ Candidate = tuple[Power, CapReason, str, float]
 AT_ONCE = -math.inf
 
 
+class Coming(NamedTuple):
+    """A limit that is to be planned with in `ahead_s`, and the node that it is for."""
+
+    ahead_s: float
+    node: str
+    power: Power
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted.
 
     `limit` is what the site is to stay below, lead time included; `due` is the limit that it is held to at
-    this moment, `owed` that of events whose time to come down is over, whatever ramp another one leads along.
+    this moment, `owed` that of events whose time to come down is over. `coming` are limits whose lead time
+    has not begun, the next one first.
     Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
     kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
     lower of both is over at `over_utc_s`. `limits_load` says that an operator asks the whole site for less
@@ -58,6 +68,7 @@ class GridNow:
     nodes: Mapping[str, Bound] = field(default_factory=dict)
     owed_at_nodes: Mapping[str, Bound] = field(default_factory=dict)
     firm: Mapping[str, Bound] = field(default_factory=dict)
+    coming: tuple[Coming, ...] = ()
     active: tuple[GridEvent, ...] = ()
     next_change_utc_s: float = math.inf
 
@@ -77,10 +88,7 @@ def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
 
 def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Site) -> GridNow:
     """What holds at `utc_s`, while the `lost` operators are not heard. A limit holds `event_lead_s` early, so
-    that the site is down in time.
-
-    Before that, a site with a ramp down goes along it: the limit is reached as the lead time begins.
-    """
+    that the site is down in time."""
     places = {"", *(node.id for node in site.nodes)}  # a stored event may name one that the site file lost
     ordered = sorted(
         (event for event in events if event.node in places),
@@ -88,7 +96,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
     )
     active = tuple(event for event in ordered if interval_at(event, utc_s))
     whole = [event for event in ordered if event.node in ("", site.root.id)]
-    limits = list(_limits(whole, utc_s, site.policy, site.root.ramp_down_per_s))
+    limits = list(_limits(whole, utc_s, site.policy))
     now = [
         (signal, event)
         for event in whole
@@ -108,7 +116,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         limit_reason=reason,
         limit_event=name,
         due=_lowest([*due, *fallback])[0],
-        owed=_lowest([*_owed(due, utc_s, site.root.ramp_down_per_s, site.policy), *fallback])[0],
+        owed=_lowest([*_owed(due, utc_s, site.policy), *fallback])[0],
         due_by_utc_s=due_by_utc_s,
         over_utc_s=next((event.end_utc_s for event in whole if event.id == lower), math.inf),
         target=_lowest(targets)[0],
@@ -118,6 +126,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         nodes=_at_nodes(ordered, utc_s, site),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
         firm=_firm(ordered, utc_s, site, fallback),
+        coming=tuple(sorted(_coming(_must(ordered), utc_s, site))),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
@@ -142,20 +151,24 @@ def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple
     return held, made_by
 
 
-def _limits(
-    events: Iterable[GridEvent], utc_s: float, policy: Policy, ramp_down_per_s: Bound
-) -> Iterator[Candidate]:
-    """Every limit that holds now, and on a ramp every later one, as far away as the ramp leads until then."""
+def _limits(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> Iterator[Candidate]:
+    """Every limit that holds now, or whose lead time has begun."""
     for event in events:
         for interval in event.intervals:
-            ahead_s = interval.start_utc_s - lead_s(policy, event) - utc_s
-            if utc_s >= interval.end_utc_s or (ahead_s > 0 and isinstance(ramp_down_per_s, NoLimit)):
-                continue
-            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
-            for signal in interval.signals:
+            if interval.start_utc_s - lead_s(policy, event) <= utc_s < interval.end_utc_s:
+                due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
+                for signal in interval.signals:
+                    if isinstance(signal, LimitSignal):
+                        yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
+
+
+def _coming(events: Iterable[GridEvent], utc_s: float, site: Site) -> Iterator[Coming]:
+    for event in events:
+        for interval in event.intervals:
+            ahead_s = interval.start_utc_s - lead_s(site.policy, event) - utc_s
+            for signal in interval.signals if ahead_s > 0 else ():
                 if isinstance(signal, LimitSignal):
-                    power = signal.power + _on_the_ramp(ramp_down_per_s, ahead_s)
-                    yield power, CapReason.EVENT, event.id, due_by_utc_s
+                    yield Coming(ahead_s, event.node or site.root.id, signal.power)
 
 
 def _in_force(events: Iterable[GridEvent], utc_s: float) -> Iterator[Candidate]:
@@ -175,19 +188,11 @@ def lead_s(policy: Policy, event: GridEvent) -> float:
     return min(policy.event_lead_s, max(0.0, 2 * policy.event_lead_s - event.ramp_deadline_s))
 
 
-def _on_the_ramp(per_s: Bound, ahead_s: float) -> Power:
-    if isinstance(per_s, NoLimit) or ahead_s <= 0:
-        return Power(0)
-    return Power.down(min(per_s.power.watts * ahead_s, 1e12))
-
-
 def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
-    meant = {event.node for event in events} - {"", site.root.id}
-    falls_per_s = site.falls_per_s(meant)
-    for node in sorted(meant):
+    for node in sorted({event.node for event in events} - {"", site.root.id}):
         here = [event for event in events if event.node == node]
-        if limits := list(_limits(here, utc_s, site.policy, falls_per_s[node])):
+        if limits := list(_limits(here, utc_s, site.policy)):
             found[node] = _lowest(limits)[0]
     return found
 
@@ -195,11 +200,10 @@ def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bo
 def _firm(events: list[GridEvent], utc_s: float, site: Site, fallback: list[Candidate]) -> dict[str, Bound]:
     """What each place is limited to without what is asked of it by best effort, where that is asked."""
     found: dict[str, Bound] = {}
-    asked = {event.node or site.root.id for event in events if event.best_effort}
-    must, falls_per_s = _must(events), site.falls_per_s(asked)
-    for node in sorted(asked):
+    must = _must(events)
+    for node in sorted({event.node or site.root.id for event in events if event.best_effort}):
         here = [one for one in must if (one.node or site.root.id) == node]
-        limits = _limits(here, utc_s, site.policy, falls_per_s[node])
+        limits = _limits(here, utc_s, site.policy)
         found[node] = _lowest([*limits, *(fallback if node == site.root.id else ())])[0]
     return found
 
@@ -213,11 +217,9 @@ def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[st
     """The limits within the site whose time to come down is over."""
     found: dict[str, Bound] = {}
     must = _must(events)
-    meant = {event.node for event in must} - {"", site.root.id}
-    falls_per_s = site.falls_per_s(meant)
-    for node in meant:
+    for node in {event.node for event in must} - {"", site.root.id}:
         here = _in_force([event for event in must if event.node == node], utc_s)
-        if owed := _owed(here, utc_s, falls_per_s[node], site.policy):
+        if owed := _owed(here, utc_s, site.policy):
             found[node] = _lowest(owed)[0]
     return found
 
@@ -230,11 +232,10 @@ def _asks(signal: Signal, event: GridEvent, made_by: tuple[str, ...]) -> bool:
     return isinstance(signal, LimitSignal | TargetSignal)
 
 
-def _owed(due: Iterable[Candidate], utc_s: float, ramp_down_per_s: Bound, policy: Policy) -> list[Candidate]:
-    """The limits whose time to come down is over. What a ramp leaves of it falls at once then, and has to be
-    there by the deadline: the ramp ends as long before that as a limit is planned with before its start."""
-    left_s = policy.event_lead_s if isinstance(ramp_down_per_s, Limit) else 0.0
-    return [one for one in due if one[3] - left_s <= utc_s]
+def _owed(due: Iterable[Candidate], utc_s: float, policy: Policy) -> list[Candidate]:
+    """The limits that no ramp may delay any more. What a ramp leaves of one falls at once then, and has to be
+    there by the deadline: a ramp ends as long before that as a limit is planned with before its start."""
+    return [one for one in due if one[3] - policy.event_lead_s <= utc_s]
 
 
 def _fallback(policy: Policy) -> list[Candidate]:

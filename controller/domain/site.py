@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.domain.devices import ThermalLimits
-from controller.domain.power import NO_LIMIT, ZERO, Bound, Power, tightest
+from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
 
 
 class Service(StrEnum):
@@ -134,15 +134,3 @@ class Site:
     @property
     def root(self) -> Node:
         return self.nodes[0]
-
-    def falls_per_s(self, names: Collection[str]) -> dict[str, Bound]:
-        """How fast the load of these nodes may be lowered, which lowers that of all nodes above as well."""
-        places = {node.id: node for node in self.nodes} if names else {}
-        found: dict[str, Bound] = {}
-        for name in names:
-            found[name] = NO_LIMIT
-            above: str | None = name
-            while above is not None:
-                found[name] = tightest(found[name], places[above].ramp_down_per_s)
-                above = places[above].parent
-        return found

@@ -204,12 +204,15 @@ class Chaos:
                 starts_per_tick=self.draw.choice([0, 1, 1_000]),
                 link_lost_limit=bound(self.draw.choice([None, 0, 3_000])),
             )
-            root = replace(
-                self.site.root,
-                ramp_up_per_s=bound(self.draw.choice([None, 0, 300, 5_000])),
-                ramp_down_per_s=bound(self.draw.choice([None, 300, 5_000])),
-            )
-            self.site = replace(self.site, nodes=(root, *self.site.nodes[1:]), policy=policy)
+            places = [
+                replace(
+                    place,
+                    ramp_up_per_s=bound(self.draw.choice([None, 0, 300, 5_000])),
+                    ramp_down_per_s=bound(self.draw.choice([None, 300, 5_000])),
+                )
+                for place in self.site.nodes
+            ]
+            self.site = replace(self.site, nodes=tuple(places), policy=policy)
         if self.draw.random() < 0.3:
             places = [replace(place, service=self.draw.choice(SERVICES)) for place in self.site.nodes]
             self.site = replace(self.site, nodes=tuple(places))
@@ -295,7 +298,7 @@ class Chaos:
 
     def _event(self, at: int) -> GridEvent:
         draw = self.draw
-        start_s = self.now_s + draw.uniform(-20, 20)
+        start_s = self.now_s + draw.uniform(-20, 60)
         return event(
             f"e{at}",
             start_s=start_s,
@@ -306,6 +309,7 @@ class Chaos:
             priority=draw.randint(0, 2),
             version_utc_s=float(draw.randint(0, 2)),
             best_effort=draw.random() < 0.2,
+            ramp_deadline_s=draw.choice([0.0, 0.0, 30.0]),
             node=draw.choice(["", *(node.id for node in self.site.nodes)]) if draw.random() < 0.2 else "",
             operator=draw.choice(OPERATORS),
         )

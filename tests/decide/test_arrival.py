@@ -10,20 +10,20 @@ import pytest
 from controller.decide.arrival import drawn_w, learned
 from controller.decide.device import DeviceState
 from controller.decide.freedom import freedom
-from controller.decide.limits import Follow, Limits, Moment, limits_now
+from controller.decide.limits import Follow, Limits, limits_now
 from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot, look
 from controller.decide.timeline import GridNow
 from controller.domain.devices import Quality, Reading
 from controller.domain.power import Power
-from tests.decide.builders import FULL, NOW_S, SLEEP, UTC_S, device, inputs, miner, reading, running, site
+from tests.decide.builders import FULL, NOW_S, SLEEP, device, inputs, miner, reading, running, site
 
 MINER = miner("m", settle_down_s=10.0, settle_up_s=100.0)
 
 
 def limits_of(seen: Snapshot) -> Limits:
     grid = GridNow()
-    return limits_now(seen.ground.site, seen.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    return limits_now(seen.ground, grid)
 
 
 def on_its_way(since_s: float, began_w: int, *, started: bool = False) -> DeviceState:

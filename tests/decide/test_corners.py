@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.merit import merit_order
+from controller.decide.pace import RAMP_WINDOW_S
 from controller.decide.plan import AlarmKind, Plan
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
@@ -104,7 +105,7 @@ def test_a_new_version_with_a_lower_interval_ramps_down_as_an_event_of_its_own_d
     )
     world.run(4)
 
-    assert before_w - world.watts() <= 4 * 1_000 * 1.5
+    assert before_w - world.watts() <= (4 + RAMP_WINDOW_S) * 1_000
 
 
 def test_a_node_that_draws_more_than_an_event_allows_there_is_an_alarm() -> None:

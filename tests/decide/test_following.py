@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.decide.following import Course, set_course
 from controller.decide.freedom import freedom
-from controller.decide.limits import Follow, Moment, limits_now
+from controller.decide.limits import Follow, limits_now
 from controller.decide.plan import Inputs, Plan, Reason, Sample, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.timeline import GridNow
@@ -27,7 +27,6 @@ from tests.decide.builders import (
     LOW,
     NOW_S,
     SLEEP,
-    UTC_S,
     at_point,
     bound,
     device,
@@ -62,7 +61,7 @@ def course(
     here = site(meter="main") if here is None else here
     grid = GridNow(target=bound(target_w))
     seen = look(here, state, asked)
-    limits = limits_now(here, seen.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    limits = limits_now(seen.ground, grid)
     meter = None
     if metered_w is not None:
         meter = Sample(NOW_S, MeterReading(meter="main", power=Power(metered_w)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.freedom import obeying
-from controller.decide.limits import Limits, Moment, limits_now
+from controller.decide.limits import Limits, limits_now
 from controller.decide.plan import CapReason, Sample, Truth
 from controller.decide.snapshot import Snapshot, look
 from controller.decide.timeline import GridNow
@@ -17,7 +17,6 @@ from tests.decide.builders import (
     FULL,
     LOW,
     NOW_S,
-    UTC_S,
     at_point,
     bound,
     device,
@@ -48,7 +47,7 @@ def seen(
 def limits_of(known: Snapshot, *, cap_w: int | None = None, due_w: int | None = None) -> Limits:
     """`cap_w` is what an event will ask for, `due_w` what it asks for now."""
     grid = GridNow(limit=bound(cap_w), due=bound(due_w), limit_reason=CapReason.EVENT)
-    return limits_now(known.ground.site, known.ground.rated_w, grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    return limits_now(known.ground, grid)
 
 
 def obeys(known: Snapshot, limits: Limits) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.decide.limits import Limits, Moment, Reach, limits_now, rated_w
+from controller.decide.ground import ground_of
+from controller.decide.limits import Limits, limits_now
 from controller.decide.plan import UNLIMITED_W, CapReason
-from controller.decide.timeline import GridNow
-from controller.domain.power import NO_LIMIT
-from tests.decide.builders import NOW_S, UTC_S, bound, node, site
+from controller.decide.timeline import Coming, GridNow
+from controller.domain.power import NO_LIMIT, Power
+from tests.decide.builders import UTC_S, bound, node, site
 
 
 def asked(cap_w: int | None, reason: CapReason, *, due_by_s: float = 0.0) -> GridNow:
@@ -37,7 +38,7 @@ def limits(
 ) -> Limits:
     grid = asked(cap_w, reason)
     here = site(node("pdu", limit_w=4_000), limit_w=rating_w, margin=margin)
-    return limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    return limits_now(ground_of(here), grid)
 
 
 def test_the_cap_is_the_lower_of_rating_and_event_and_says_which() -> None:
@@ -89,7 +90,7 @@ def test_a_node_is_held_to_the_lower_of_its_rating_and_what_an_event_asks_there(
     here = site(node("pdu", limit_w=4_000), node("shelf"), limit_w=10_000)
     grid = GridNow(nodes={"pdu": bound(asked_w)})
 
-    found = limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S))
+    found = limits_now(ground_of(here), grid)
 
     assert found.bound_w.tolist() == [10_000, bound_w, UNLIMITED_W]
 
@@ -104,7 +105,7 @@ def test_a_best_effort_limit_leaves_what_works_to_the_watt_and_no_more_whatever_
 
     for works_w in range(2_000, 2_100):
         works = np.array([works_w, works_w - 50])
-        found = limits_now(here, rated_w(here), grid, Moment(now_s=NOW_S, utc_s=UTC_S), works)
+        found = limits_now(ground_of(here), grid, works)
 
         assert found.usable_w.tolist() == works.tolist()
 
@@ -139,48 +140,49 @@ def test_an_aim_leaves_the_root_less_room_and_no_other_node() -> None:
     assert free.aimed_room_w(load_w).tolist() == [UNLIMITED_W, 3_000]
 
 
-RAMPED = site(limit_w=50_000, ramp_down_w=1_000)
+RAMPED = site(node("row"), limit_w=50_000, ramp_down_w=1_000)
 
 
-def cap_on_the_ramp(grid: GridNow, *, reached_s: float = NOW_S - 2.0) -> Limits:
-    """The limits of a site that could draw 30 kW at `reached_s`."""
-    reach = Reach(power_w=(30_000,), at_s=reached_s)
-    return limits_now(RAMPED, rated_w(RAMPED), grid, Moment(now_s=NOW_S, utc_s=UTC_S, reach=reach))
+def on_a_ramp(grid: GridNow) -> Limits:
+    return limits_now(ground_of(RAMPED), grid)
 
 
-def sudden(cap_w: int | None, reason: CapReason = CapReason.EVENT, *, due_by_s: float = 60.0) -> GridNow:
-    return asked(cap_w, reason, due_by_s=due_by_s)
+def test_what_there_is_time_for_on_a_ramp_is_planned_with_and_holds_once_it_is_owed() -> None:
+    early = on_a_ramp(asked(10_000, CapReason.EVENT, due_by_s=60.0))
+    late = on_a_ramp(asked(10_000, CapReason.EVENT, due_by_s=0.0))
+
+    assert (early.cap, early.due, early.held_w[0]) == (bound(10_000), bound(50_000), 50_000)
+    assert (late.cap, late.due, late.held_w[0]) == (bound(10_000), bound(10_000), 10_000)
 
 
-def test_on_its_ramp_a_site_is_held_to_its_rating_and_at_the_end_of_it_to_the_event() -> None:
-    falling, there = cap_on_the_ramp(sudden(10_000)), cap_on_the_ramp(sudden(29_000))
+def test_where_nothing_has_a_ramp_a_limit_holds_as_soon_as_it_is_planned_with() -> None:
+    here = site(node("row"), limit_w=50_000)
+    early = replace(asked(10_000, CapReason.EVENT, due_by_s=60.0), nodes={"row": bound(900)})
 
-    assert (falling.cap, falling.due) == (bound(28_000), bound(50_000))
-    assert (there.cap, there.due) == (bound(29_000), bound(29_000))
-
-
-def test_a_ramp_is_for_limits_in_their_time_only() -> None:
-    assert cap_on_the_ramp(sudden(10_000, due_by_s=0.0)).cap == bound(10_000)
-    assert cap_on_the_ramp(sudden(None, CapReason.NONE)).cap == bound(50_000)
+    assert limits_now(ground_of(here), early).held_w.tolist() == [10_000, 900]
 
 
-def test_a_set_point_below_a_limit_on_its_ramp_is_followed_and_leaves_the_ramp_as_it_is() -> None:
-    falling = replace(sudden(10_000), target=bound(8_000), target_events=("t",))
+def test_what_is_owed_within_a_site_with_a_ramp_holds_there() -> None:
+    grid = GridNow(nodes={"row": bound(900)}, owed_at_nodes={"row": bound(2_000)})
 
-    followed = cap_on_the_ramp(falling)
+    found = on_a_ramp(grid)
 
-    assert (followed.cap, followed.cap_reason, followed.cap_event) == (bound(8_000), CapReason.TARGET, "t")
-    assert (followed.goal_w, int(followed.bound_w[0])) == (8_000, 28_000)
-
-
-def test_a_set_point_is_followed_until_the_ramp_of_a_lower_limit_reaches_it() -> None:
-    falling = replace(sudden(10_000), target=bound(29_000), target_events=("t",))
-
-    above, below = cap_on_the_ramp(falling, reached_s=NOW_S), cap_on_the_ramp(falling)
-
-    assert (above.cap, above.cap_reason) == (bound(29_000), CapReason.TARGET)
-    assert (below.cap, below.cap_reason) == (bound(28_000), CapReason.EVENT)
+    assert (found.bound_w.tolist(), found.held_w.tolist()) == ([50_000, 900], [50_000, 2_000])
 
 
-def test_a_clock_that_went_back_raises_no_cap() -> None:
-    assert cap_on_the_ramp(sudden(10_000), reached_s=NOW_S + 5).cap == bound(30_000)
+def test_only_where_ramps_lead_down_it_matters_what_is_coming() -> None:
+    grid = GridNow(coming=(Coming(30.0, "row", Power(900)),))
+    level = limits_now(ground_of(site(node("row"))), grid)
+
+    assert (level.coming, on_a_ramp(grid).coming) == ((), ((30.0, 1, 900),))
+
+
+@pytest.mark.parametrize(("target_w", "reason"), [(8_000, CapReason.TARGET), (29_000, CapReason.EVENT)])
+def test_a_set_point_is_followed_only_below_the_limit_that_a_ramp_leads_to(
+    target_w: int, reason: CapReason
+) -> None:
+    falling = asked(10_000, CapReason.EVENT, due_by_s=60.0)
+
+    found = on_a_ramp(replace(falling, target=bound(target_w), target_events=("t",)))
+
+    assert (found.cap, found.cap_reason) == (bound(min(target_w, 10_000)), reason)

@@ -7,20 +7,17 @@ from itertools import pairwise
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.limits import Moment, Reach, limits_now, rated_w
 from controller.decide.pace import Pace, Purse, Saved, pace_now
 from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.decide.snapshot import State
-from controller.decide.timeline import grid_now
 from controller.domain.devices import ThermalLimits
-from controller.domain.grid import EventStatus, GridEvent
-from controller.domain.power import Limit, Power
+from controller.domain.grid import EventStatus
+from controller.domain.power import Power
 from controller.domain.site import Service, Site, Zone
 from tests.decide.builders import (
     FULL,
     NOW_S,
     SLEEP,
-    UTC_S,
     at_point,
     bound,
     device,
@@ -154,37 +151,6 @@ def test_an_event_known_in_time_is_reached_along_the_ramp_just_as_it_begins() ->
     assert max(sum(fell[at : at + 20]) for at in range(80)) <= 20 * 500 + 3_500
 
 
-def grid_limit(
-    *events: GridEvent, at_s: float, reach_w: int | None, limit_w: int = 50_000, ramp_w: int | None = 1_000
-) -> int:
-    """The cap at a moment, when the root could draw `reach_w` two seconds before."""
-    here = site(limit_w=limit_w, ramp_down_w=ramp_w, event_lead_s=10.0)
-    utc_s = UTC_S + at_s - NOW_S
-    reach = Reach() if reach_w is None else Reach(power_w=(reach_w,), at_s=at_s - 2)
-    moment = Moment(now_s=at_s, utc_s=utc_s, reach=reach)
-    found = limits_now(here, rated_w(here), grid_now(events, utc_s, frozenset(), here), moment)
-    assert isinstance(found.cap, Limit)
-    return found.cap.power.watts
-
-
-@pytest.mark.parametrize(
-    ("ahead_s", "cap_w"), [(100.0, 50_000), (40.0, 40_000), (11.0, 11_000), (10.0, 10_000), (0.0, 10_000)]
-)
-def test_a_limit_to_come_is_as_far_away_as_the_ramp_leads_until_then(ahead_s: float, cap_w: int) -> None:
-    coming = event(start_s=NOW_S + ahead_s, limit_w=10_000)
-
-    assert grid_limit(coming, at_s=NOW_S, reach_w=cap_w) == cap_w
-
-
-def test_a_limit_without_notice_is_reached_along_the_ramp_until_a_lead_before_its_deadline() -> None:
-    sudden = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
-
-    assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 43_000
-    assert grid_limit(sudden, at_s=NOW_S + 10, reach_w=11_000) == 10_000
-    assert grid_limit(sudden, at_s=NOW_S + 19.9, reach_w=45_000) == 43_000
-    assert grid_limit(sudden, at_s=NOW_S + 20, reach_w=45_000) == 10_000
-
-
 @pytest.mark.parametrize("place", ["", "hall"])
 def test_a_limit_that_a_ramp_is_too_slow_for_is_met_by_its_deadline_all_the_same(place: str) -> None:
     machines = [awake(miner(f"m{at}", "hall", settle_down_s=15.0), delay_s=8.0) for at in range(10)]
@@ -197,23 +163,6 @@ def test_a_limit_that_a_ramp_is_too_slow_for_is_met_by_its_deadline_all_the_same
 
     assert sum(fell[:35]) <= 35 * 100 + 3_500 * 1.2
     assert world.watts("hall") <= 7_100
-
-
-def test_without_a_deadline_or_a_ramp_a_limit_holds_from_its_start() -> None:
-    sudden = event(start_s=NOW_S, limit_w=10_000)
-    patient = event(start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
-
-    assert grid_limit(sudden, at_s=NOW_S, reach_w=45_000) == 10_000
-    assert grid_limit(patient, at_s=NOW_S, reach_w=45_000, ramp_w=None) == 10_000
-
-
-def test_at_the_first_tick_of_a_controller_only_what_is_owed_holds_of_what_there_is_time_for() -> None:
-    patient = event("patient", start_s=NOW_S, limit_w=10_000, ramp_deadline_s=30.0)
-    owed = event("owed", start_s=NOW_S, limit_w=40_000)
-
-    assert grid_limit(patient, at_s=NOW_S, reach_w=None) == 50_000
-    assert grid_limit(patient, owed, at_s=NOW_S, reach_w=None) == 40_000
-    assert grid_limit(patient, at_s=NOW_S + 30, reach_w=None) == 10_000
 
 
 def test_a_controller_that_restarts_on_the_way_down_goes_on_along_the_ramp() -> None:

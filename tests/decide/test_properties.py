@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from controller.decide.doubt import doubtful, unanswered
 from controller.decide.freedom import obeying, passed_now
+from controller.decide.ground import ground_of
 from controller.decide.invariants import check_lowers
-from controller.decide.limits import limits_now, rated_w
+from controller.decide.limits import limits_now
 from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State, look
 from controller.decide.step import conclude, draft, step
@@ -55,7 +56,7 @@ def granted_too_much(site: Site, before: State, inputs: Inputs, plan: Plan) -> l
     What is silent below a meter counts by that meter, which is not reckoned here."""
     lost = lost_operators(inputs.links, before.up_s(inputs.now_s), site.policy)
     grid = grid_now(inputs.events, inputs.utc_s, lost, site)
-    usable = limits_now(site, rated_w(site), grid, before.moment(inputs)).usable_w.tolist()
+    usable = limits_now(ground_of(site), grid).to_hold_w.tolist()
     parent = {node.id: node.parent for node in site.nodes}
     where = {spec.id: spec.node for spec in inputs.specs}
     load = {node.id: node.fixed.watts for node in site.nodes}
@@ -129,7 +130,7 @@ def test_who_obeys_is_asked_of_each_device_alone_and_of_all_at_once_with_one_ans
         grid = grid_now(
             inputs.events, inputs.utc_s, lost_operators(inputs.links, 0.0, chaos.site.policy), chaos.site
         )
-        limits = limits_now(chaos.site, seen.ground.rated_w, grid, state.moment(inputs))
+        limits = limits_now(seen.ground, grid)
         obeys = obeying(seen, limits, inputs.now_s).tolist()
         passed = passed_now(seen, limits)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.decide.plan import CapReason
-from controller.decide.timeline import GridNow, grid_now, interval_at
+from controller.decide.timeline import Coming, GridNow, grid_now, interval_at
 from controller.domain.grid import GridEvent, LimitSignal, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
 from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, node, site
@@ -22,7 +22,9 @@ LOST = frozenset({""})
 def at(
     now_s: float, *events: GridEvent, lost: Set[str] = frozenset(), lead_s: float = 20.0, **policy: Any
 ) -> GridNow:
-    return grid_now(events, SHIFT_S + now_s, lost, site(node("hall"), event_lead_s=lead_s, **policy))
+    return grid_now(
+        events, SHIFT_S + now_s, lost, site(node("hall"), node("row"), event_lead_s=lead_s, **policy)
+    )
 
 
 def test_without_events_nothing_is_asked() -> None:
@@ -236,52 +238,35 @@ def test_a_price_does_not_replace_the_contract_limit_of_a_lost_link() -> None:
 # Ramps and nodes
 
 
-def on_ramp(now_s: float, *events: GridEvent, ramp_w: int | None = 1_000) -> GridNow:
-    """A site with a hall and a row, each with a ramp down of `ramp_w`, that prepares 20 s ahead."""
-    here = site(node("hall", ramp_down_w=ramp_w), node("row"), ramp_down_w=ramp_w, event_lead_s=20.0)
-    return grid_now(events, SHIFT_S + now_s, frozenset(), here)
-
-
-@pytest.mark.parametrize(
-    ("now_s", "cap_w"), [(20.0, 60_500), (79.5, 1_000), (80.0, 500), (99.0, 500), (200.0, None)]
-)
-def test_on_a_ramp_a_limit_to_come_is_further_away_by_what_the_ramp_leads_until_its_lead_time(
-    now_s: float, cap_w: int | None
+@pytest.mark.parametrize(("now_s", "ahead_s"), [(20.0, 60.0), (79.5, 0.5), (80.0, None), (200.0, None)])
+def test_a_limit_is_known_to_be_coming_until_its_lead_time_begins(
+    now_s: float, ahead_s: float | None
 ) -> None:
     coming = event(limit_w=500, start_s=100.0, end_s=200.0)
 
-    assert on_ramp(now_s, coming).limit == bound(cap_w)
-    assert on_ramp(now_s, coming, ramp_w=None).limit == bound(cap_w if now_s >= 80.0 else None)
+    found = at(now_s, coming).coming
+
+    assert found == (() if ahead_s is None else (Coming(ahead_s, "site", Power(500)),))
 
 
-def test_of_a_watt_of_ramp_that_is_not_whole_nothing_may_be_drawn() -> None:
-    assert on_ramp(79.5, event(limit_w=500, start_s=100.0), ramp_w=1).limit == bound(500)
+def test_of_limits_that_are_coming_the_next_is_the_first_and_best_effort_is_none() -> None:
+    late, soon = event(limit_w=500, start_s=100.0, node="row"), event(limit_w=900, start_s=90.0, node="hall")
+    soft = event("soft", limit_w=100, start_s=95.0, best_effort=True)
 
-
-def test_a_limit_ages_away_is_no_number_too_large_for_a_power() -> None:
-    coming = event(limit_w=500, start_s=1e12)
-
-    assert on_ramp(NOW_S, coming).limit == bound(500 + 10**12)
+    assert [one.node for one in at(20.0, late, soft, soon).coming] == ["hall", "row"]
 
 
 def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:
     there = event(limit_w=500, start_s=100.0, end_s=200.0, node="row")
 
-    found = [on_ramp(now_s, there, ramp_w=None) for now_s in (20.0, 100.0, 200.0)]
+    found = [at(now_s, there) for now_s in (20.0, 100.0, 200.0)]
 
     assert (found[1].limit, found[1].nodes) == (NO_LIMIT, {"row": bound(500)})
     assert (found[0].nodes, found[2].nodes) == ({}, {})
 
 
-@pytest.mark.parametrize("place", ["hall", "row"])
-def test_an_event_at_a_node_goes_along_its_own_ramp_and_those_of_the_nodes_above_it(place: str) -> None:
-    there = event(limit_w=500, start_s=100.0, node=place)
-
-    assert on_ramp(20.0, there).nodes == {place: bound(60_500)}
-
-
 def test_an_event_at_the_root_is_one_for_the_site() -> None:
-    grid = on_ramp(NOW_S, event(limit_w=500, node="site"))
+    grid = at(NOW_S, event(limit_w=500, node="site"))
 
     assert (grid.limit, grid.nodes) == (bound(500), {})
 
@@ -310,11 +295,11 @@ def test_a_limit_that_need_not_be_met_at_once_is_planned_with_by_as_much_less_be
     assert at(100.0 - ahead_s, slow).limit == bound(500)
 
 
-def test_a_limit_at_a_node_is_owed_as_soon_as_its_ramp_deadline_is_over() -> None:
+def test_a_limit_at_a_node_waits_for_no_ramp_from_a_lead_before_its_ramp_deadline_on() -> None:
     there = event(limit_w=500, start_s=100.0, ramp_deadline_s=30.0, node="hall")
 
-    assert at(129.9, there).owed_at_nodes == {}
-    assert at(130.0, there).owed_at_nodes == {"hall": bound(500)}
+    assert at(109.9, there).owed_at_nodes == {}
+    assert at(110.0, there).owed_at_nodes == {"hall": bound(500)}
 
 
 def test_where_something_is_asked_by_best_effort_it_is_known_what_limits_that_place_besides() -> None:

@@ -1,0 +1,259 @@
+"""Ramps below and above an event: what is told to fall or to rise is a part of every ramp on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from controller.decide.plan import Reason
+from controller.domain.devices import DeviceSpec, ThermalLimits
+from controller.domain.jobs import JobAction, JobState, JobStatus
+from controller.domain.site import Node
+from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, reasons, site
+from tests.decide.world import Queue, World, asleep, awake
+
+SAVED_W = 1.2 * FULL.power.watts + FULL.power.watts
+"""What a ramp may save up for the largest machine, and the last one, which must be down in time."""
+
+
+def machines(place: str, count: int) -> list[DeviceSpec]:
+    return [miner(f"{place}-{at:02}", place) for at in range(count)]
+
+
+def halls(*places: Node, each: int = 10, **root: Any) -> World:
+    """Ten miners of 3.5 kW below each of `places`, all at full."""
+    world = World(
+        site(*places, **root), [awake(spec) for place in places for spec in machines(place.id, each)]
+    )
+    world.run(30)
+    return world
+
+
+def passed_w(world: World, ramps: Mapping[str, int], seconds: int, way: int = -1) -> dict[str, float]:
+    """By how many watts the ramp of each node was passed at worst in so many seconds: a bucket that fills by
+    its watts each second. `way` is -1 for ramps down, 1 for ramps up."""
+    drawn = {place: [world.watts(place)] for place in ramps}
+    for _ in range(seconds):
+        world.tick()
+        for place in ramps:
+            drawn[place].append(world.watts(place))
+    found = {}
+    for place, per_s_w in ramps.items():
+        most_w = room_w = max(SAVED_W, 5 * per_s_w + FULL.power.watts)
+        least_w = most_w
+        for before, after in pairwise(drawn[place]):
+            room_w = min(most_w, room_w + per_s_w - max(0.0, way * (after - before)))
+            least_w = min(least_w, room_w)
+        found[place] = max(0.0, -least_w)
+    return found
+
+
+# Down
+
+
+@pytest.mark.parametrize(("notice_s", "deadline_s"), [(0.0, 120.0), (120.0, 0.0)])
+def test_an_event_for_the_site_keeps_the_slower_ramp_of_a_node_below(
+    notice_s: float, deadline_s: float
+) -> None:
+    world = halls(node("slow", ramp_down_w=500), node("free"), ramp_down_w=10_000)
+    start_s = world.now_s + notice_s
+    world.events = (event(start_s=start_s, limit_w=4_000, ramp_deadline_s=deadline_s),)
+
+    passed = passed_w(world, {"slow": 500, "site": 10_000}, 121)
+
+    assert passed == {"slow": 0.0, "site": 0.0}
+    assert world.watts() <= 4_000
+
+
+@pytest.mark.parametrize(("notice_s", "deadline_s"), [(0.0, 120.0), (120.0, 0.0)])
+def test_an_event_at_a_node_keeps_the_ramp_of_a_node_below_it(notice_s: float, deadline_s: float) -> None:
+    here = (node("hall"), node("row", "hall", ramp_down_w=500))
+    world = World(site(*here), [awake(spec) for spec in machines("row", 10)])
+    world.run(30)
+    start_s = world.now_s + notice_s
+    world.events = (event(start_s=start_s, limit_w=1_000, ramp_deadline_s=deadline_s, node="hall"),)
+
+    passed = passed_w(world, {"row": 500}, 121)
+
+    assert passed == {"row": 0.0}
+    assert world.watts("hall") <= 1_000
+
+
+@pytest.mark.parametrize(("notice_s", "deadline_s"), [(0.0, 150.0), (150.0, 0.0)])
+def test_events_at_two_nodes_share_the_ramp_of_the_node_above_them(
+    notice_s: float, deadline_s: float
+) -> None:
+    world = halls(node("east"), node("west"), ramp_down_w=500)
+    start_s = world.now_s + notice_s
+    world.events = tuple(
+        event(place, start_s=start_s, limit_w=1_000, ramp_deadline_s=deadline_s, node=place)
+        for place in ("east", "west")
+    )
+
+    passed = passed_w(world, {"site": 500}, 151)
+
+    assert passed == {"site": 0.0}
+    assert (world.watts("east") <= 1_000, world.watts("west") <= 1_000) == (True, True)
+
+
+def test_an_event_for_the_site_and_one_within_it_share_its_ramp() -> None:
+    world = halls(node("east"), node("west"), ramp_down_w=500)
+    world.events = (
+        event("whole", start_s=world.now_s, limit_w=40_000, ramp_deadline_s=120.0),
+        event("within", start_s=world.now_s, limit_w=10_000, ramp_deadline_s=120.0, node="east"),
+    )
+
+    passed = passed_w(world, {"site": 500}, 121)
+
+    assert passed == {"site": 0.0}
+    assert (world.watts("east") <= 10_000, world.watts() <= 40_000) == (True, True)
+
+
+def test_what_no_ramp_holds_back_falls_at_once_beside_a_slow_ramp() -> None:
+    world = halls(node("slow", ramp_down_w=500), node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),)
+
+    world.run(4)
+
+    assert world.watts("free") == 10 * SLEEP.power.watts
+    assert world.watts("slow") > 20_000
+
+
+def test_what_is_owed_is_lowered_at_once_whatever_ramps_there_are_below() -> None:
+    world = halls(node("slow", ramp_down_w=500), node("east"), ramp_down_w=500)
+    world.events = (
+        event("whole", start_s=world.now_s, limit_w=20_000),
+        event("within", start_s=world.now_s, limit_w=2_000, node="east"),
+    )
+
+    world.run(3)
+
+    assert (world.watts() <= 20_000, world.watts("east") <= 2_000) == (True, True)
+
+
+def test_a_limit_that_comes_sooner_than_its_ramp_leads_there_is_kept_when_it_is_owed() -> None:
+    world = halls(node("slow", ramp_down_w=500), node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=4_000, ramp_deadline_s=30.0),)
+
+    world.run(30)
+    half_way_w = world.watts("slow")
+    world.run(3)
+
+    assert half_way_w > 10_000
+    assert world.watts() <= 4_000
+
+
+def test_a_breaker_does_not_wait_for_a_ramp_that_an_event_uses_up() -> None:
+    world = halls(node("slow", ramp_down_w=500), ramp_down_w=500)
+    world.events = (event(start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),)
+    world.run(20)
+
+    world.site = site(node("slow", ramp_down_w=500, limit_w=10_000), ramp_down_w=500)
+    world.run(3)
+
+    assert world.watts("slow") <= 10_000
+
+
+def test_heat_does_not_wait_for_a_ramp_that_an_event_uses_up() -> None:
+    hot = ThermalLimits(derate_c=80.0, trip_c=90.0)
+    specs = [miner(f"m{at:02}", thermal=hot if at == 9 else None) for at in range(10)]
+    world = World(site(ramp_down_w=500), [awake(spec) for spec in specs])
+    world.run(30)
+    world.events = (event(start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),)
+    world.run(3)
+
+    world.machines["m09"].hottest_c = 90.0
+    world.run(2)
+
+    assert world.machines["m09"].at == SLEEP
+
+
+def test_before_an_event_that_is_known_in_time_nothing_is_given_away_early() -> None:
+    """The slow hall has its 70 s, and the other one none."""
+    world = halls(node("slow", ramp_down_w=500), node("free"), ramp_down_w=50_000)
+    world.events = (event(start_s=world.now_s + 200, limit_w=4_000),)
+
+    world.run(110)
+    early = world.watts()
+    world.run(85)
+    late = world.watts("free")
+
+    assert (early, late) == (20 * FULL.power.watts, 10 * FULL.power.watts)
+
+
+def test_nothing_is_raised_into_what_an_event_takes_along_a_ramp() -> None:
+    world = halls(node("slow", ramp_down_w=500), node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),)
+
+    raised = [name for _ in range(120) for name in world.tick().raised]
+
+    assert raised == []
+
+
+def test_jobs_are_set_aside_along_the_ramp_of_their_node_and_not_before_their_watts_may_fall() -> None:
+    names = tuple(f"g{at:02}" for at in range(40))
+    jobs_queue = Queue("q", names)
+    for name in names:
+        jobs_queue.jobs[name] = JobStatus(job=job(name), state=JobState.RUNNING, gpus=(name,))
+    world = World(
+        site(node("row", ramp_down_w=100)), [awake(gpu(name, "row")) for name in names], queues=[jobs_queue]
+    )
+    world.run(30)
+    world.events = (event(start_s=world.now_s, limit_w=40 * 200, ramp_deadline_s=280.0),)
+
+    passed, aside = {}, []
+    for _ in range(28):
+        passed = passed_w(world, {"row": 100}, 10)
+        aside.append(sum(one.action is not JobAction.START for one in jobs_queue.told))
+
+    assert passed == {"row": 0.0}
+    assert aside[0] <= 8
+    assert aside[-1] == 40
+    assert world.watts() <= 40 * 200
+
+
+def test_who_waits_for_a_ramp_says_so_and_no_alarm_is_raised() -> None:
+    world = halls(node("slow", ramp_down_w=500), meter="mains")
+    world.events = (event(start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),)
+
+    plans = [world.tick() for _ in range(60)]
+
+    assert Reason.RAMPING in reasons(plans[10]).values()
+    assert [alarm for plan in plans for alarm in plan.alarms] == []
+
+
+# Up
+
+
+def test_after_an_event_a_node_comes_back_no_faster_than_its_own_ramp_whatever_that_of_the_site_is() -> None:
+    here = (node("slow", ramp_up_w=500), node("free"))
+    world = World(
+        site(*here, ramp_up_w=5_000), [asleep(spec) for place in here for spec in machines(place.id, 10)]
+    )
+    world.events = (event(start_s=world.now_s, end_s=world.now_s + 20, limit_w=1_000),)
+    world.run(19)
+
+    passed = passed_w(world, {"slow": 500, "site": 5_000}, 100, way=1)
+
+    assert passed == {"slow": 0.0, "site": 0.0}
+    assert world.watts() == 20 * FULL.power.watts
+
+
+def test_after_events_at_two_nodes_both_come_back_along_the_ramp_of_the_node_above_them() -> None:
+    here = (node("east"), node("west"))
+    world = World(
+        site(*here, ramp_up_w=500), [asleep(spec) for place in here for spec in machines(place.id, 10)]
+    )
+    world.events = tuple(
+        event(place.id, start_s=world.now_s, end_s=world.now_s + 20, limit_w=1_000, node=place.id)
+        for place in here
+    )
+    world.run(19)
+
+    passed = passed_w(world, {"site": 500}, 160, way=1)
+
+    assert passed == {"site": 0.0}
+    assert world.watts() == 20 * FULL.power.watts
