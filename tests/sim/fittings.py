@@ -1,17 +1,18 @@
-"""What only some sites have: ramp limits down, and at places within them. Each kind is drawn by itself, so
-that other seeds stay as they are."""
+"""What only some sites have: ramp limits down, and at places within them; machines that may not be started as
+often as one likes. Each kind is drawn by itself, so that other seeds stay as they are."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Site
 from tests.sim.floor import Floor
 
-KINDS = ("ramps",)
+KINDS = ("ramps", "starts_per_hour")
 RAMPED, RAMPED_DOWN = 0.25, 0.7
 """How likely a place within a site has each ramp limit, and the site itself one down."""
 SLOWEST, FASTEST = 0.006, 0.05
@@ -21,7 +22,17 @@ SLOWEST, FASTEST = 0.006, 0.05
 def fitted(seed: int, floor: Floor, on: Collection[str]) -> Floor:
     if "ramps" in on:
         floor = replace(floor, site=_ramped(random.Random(f"{seed}/ramps"), floor.site))
+    if "starts_per_hour" in on:
+        floor = replace(floor, specs=tuple(_limited(random.Random(f"{seed}/starts_per_hour"), floor.specs)))
     return floor
+
+
+def _limited(rnd: random.Random, specs: Collection[DeviceSpec]) -> Iterator[DeviceSpec]:
+    """Miners: a GPU is never asleep."""
+    for spec in specs:
+        starts = rnd.choice([1, 2, 2, 4])
+        asic = spec.kind is DeviceKind.ASIC and len(spec.points) > 1
+        yield replace(spec, starts_per_hour=starts) if asic else spec
 
 
 def _ramped(rnd: random.Random, site: Site) -> Site:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.power import Limit
@@ -33,6 +33,8 @@ class Usable:
     """
 
     def __init__(self, floor: Floor, plant: Plant, possible: Possible) -> None:
+        self.rests: Callable[[str], bool] = lambda _: False
+        """Whether a miner was started as often as it may be."""
         self._plant = plant
         self._possible = possible
         self._site = floor.site
@@ -102,7 +104,8 @@ class Usable:
         """What a miner could truly draw, up to the best point; nothing if it stays where it is."""
         lies_asleep = miner.faults.lies_about_resume and miner.state is MinerState.ASLEEP
         without_work = miner.faults.pool_loss or miner.without_pools
-        if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work:
+        rests = miner.state is MinerState.ASLEEP and self.rests(miner.id)
+        if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work or rests:
             return []
         allowed_w = self._cool_enough_w(spec, miner)
         count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])

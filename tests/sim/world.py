@@ -33,6 +33,7 @@ from tests.sim.process import Decide, Process, checked
 from tests.sim.ramps import Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
+from tests.sim.starts import Starts
 from tests.sim.swarm import Knob, Rates, Silence, draw_swarm, drawn_apart
 from tests.sim.usable import Usable
 from tests.sim.work import Work
@@ -138,6 +139,8 @@ class World:
         self.judge.spared_w = lambda node: self.work.spared_w(self.queue.statuses, node)
         self.queue.obeyed = self.work.carried_out
         self.usable = Usable(self.floor, self.plant, self.possible)
+        self.starts = Starts(self.floor, self.plant, verdict, self._ordered_s)
+        self.usable.rests = self.starts.rests
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
@@ -198,6 +201,7 @@ class World:
         self.queue.start()
         if self.ramps:
             self._every(1.0, self._judge_ramps)
+        self._every(1.0, self.starts.second)
         self._every(JUDGE_LOOKS_EVERY_S, self._judge_work)
         self._every(recovery.LOOK_EVERY_S, self._look)
         self._every(LIMIT_JUDGED_EVERY_S, self._judge_limit)
@@ -279,9 +283,11 @@ class World:
             from_s = now_s + self.swarm.response_s
             self.judge.nodes_from_s = min(self.judge.nodes_from_s, from_s)
         else:
+            self.starts.begins()
             self.judge.awaits(now_s - self.process.began_s)
         self.plan = plan
         self.grid.remember(plan.standings)
+        self.starts.told(plan)
         self._judge_limit()
         if self.say is not nothing:
             self.say(story.plan_line(plan, self.plant, self.judge.due.watts, self.use.now_w))
@@ -293,6 +299,10 @@ class World:
         if not self.process.is_ready:
             self.judge.away_s = self.clock.now_s
         self.judge.asks(self.grid.asked, limit_w, heard=self.process.is_ready)
+
+    def _ordered_s(self, name: str) -> float:
+        told = self.shell.told.get(name)
+        return -math.inf if told is None else told.at_s
 
     def _most_told_w(self, name: str) -> float:
         told = self.shell.told.get(name)

@@ -1,0 +1,81 @@
+"""I5: whether no machine is started more often in an hour than it may be, as the plant saw it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from controller.decide.plan import Plan
+from controller.domain.devices import DeviceSpec
+from simulators.physics.miner import MinerState
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.verdict import Verdict
+
+HOUR_S = 3600.0
+MANY = 1000
+"""Nobody has set how often it may be."""
+TOLD_S = 3.0
+"""A start so soon after an order is the order's; others, as after a boot, are nobody's."""
+
+
+class Starts:
+    """`second` must be called once a second, `told` with every plan. A new process does not know what the
+    last one started: what it may start is counted anew."""
+
+    def __init__(
+        self, floor: Floor, plant: Plant, verdict: Verdict, ordered_s: Callable[[str], float]
+    ) -> None:
+        self._plant = plant
+        self._verdict = verdict
+        self._ordered_s = ordered_s
+        self._limited = {
+            spec.id: spec for spec in floor.specs if spec.starts_per_hour < MANY and spec.id in plant.miners
+        }
+        self._asleep = dict.fromkeys(self._limited, False)
+        self._started_s: dict[str, deque[float]] = {}
+        self._told_s: dict[str, deque[float]] = {}
+        self._at_floor = dict.fromkeys(self._limited, False)
+
+    def begins(self) -> None:
+        """A new process."""
+        self._started_s, self._told_s = {}, {}
+        self._at_floor = {name: self._sleeps(name) for name in self._limited}
+
+    def told(self, plan: Plan) -> None:
+        for command in plan.commands:
+            spec = self._limited.get(command.device)
+            if spec is None:
+                continue
+            starts = self._at_floor[spec.id] and command.point != spec.floor
+            self._at_floor[spec.id] = command.point == spec.floor
+            if starts:
+                _within(self._told_s, spec, plan.now_s)
+
+    def second(self) -> None:
+        now_s = self._plant.now_s
+        for name, spec in self._limited.items():
+            asleep, was = self._sleeps(name), self._asleep[name]
+            self._asleep[name] = asleep
+            by_order = now_s - self._ordered_s(name) <= TOLD_S
+            starts = was and self._plant.miners[name].state is MinerState.STARTING and by_order
+            if starts and _within(self._started_s, spec, now_s) > spec.starts_per_hour:
+                self._verdict.note(now_s, "starts", name)
+
+    def rests(self, name: str) -> bool:
+        """Whether it may not be started now, as often as it was told to."""
+        spec, now_s = self._limited.get(name), self._plant.now_s
+        lately = [at_s for at_s in self._told_s.get(name, ()) if now_s - at_s <= HOUR_S]
+        return spec is not None and len(lately) >= spec.starts_per_hour
+
+    def _sleeps(self, name: str) -> bool:
+        return self._plant.miners[name].state is MinerState.ASLEEP
+
+
+def _within(times_s: dict[str, deque[float]], spec: DeviceSpec, now_s: float) -> int:
+    """How many there are within an hour, with one now."""
+    lately = times_s.setdefault(spec.id, deque())
+    lately.append(now_s)
+    while now_s - lately[0] > HOUR_S:
+        lately.popleft()
+    return len(lately)

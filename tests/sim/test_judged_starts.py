@@ -1,0 +1,37 @@
+"""Whether the judge finds machines that are started more often than they may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.sim.floor import draw_floor
+from tests.sim.judged import DEVICES, kinds_of, said
+from tests.sim.process import Decide, checked
+from tests.sim.world import World
+
+SEED, DURATION_S = 14, 700.0
+TWICE = [said(Power.kw(5), from_s=at_s, until_s=at_s + 60.0) for at_s in (200.0, 420.0)]
+
+
+def found(decide: Decide) -> set[str]:
+    """All miners have to stop twice, and may be started once an hour."""
+    floor = draw_floor(SEED, DEVICES)
+    floor = replace(floor, specs=tuple(replace(spec, starts_per_hour=1) for spec in floor.specs))
+    world = World(SEED, DURATION_S, DEVICES, only=(), decide=decide, messages=TWICE, floor=floor)
+    world.run()
+    return set(kinds_of(world))
+
+
+def tireless(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    specs = tuple(replace(spec, starts_per_hour=1000) for spec in inputs.specs)
+    return step(site, state, replace(inputs, specs=specs))
+
+
+def test_a_controller_that_starts_machines_as_often_as_it_likes_is_found_out() -> None:
+    assert "starts" in found(tireless)
+    assert not found(checked)
