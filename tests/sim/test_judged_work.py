@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.jobs import JobAction, JobCommand, JobState
+from controller.domain.jobs import FlexTier, Job, JobAction, JobCommand, JobState, OnShortage
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
-from tests.sim.judged import LIMIT_S, found, said
-from tests.sim.process import Decide
+from tests.sim.judged import DEVICES, DURATION_S, LIMIT_S, found, kinds_of, said
+from tests.sim.process import Decide, checked
+from tests.sim.swarm import JobArrival
+from tests.sim.world import World
 
 SEED = 14
 """A protected job runs from the start on, one that may be suspended comes and goes; without faults."""
+RACK = "gpu-rack-0"
 GIVES_UP = (JobAction.SUSPEND, JobAction.REQUEUE)
 Tell = Callable[[Inputs, Sequence[JobCommand]], Sequence[JobCommand]]
 
@@ -69,3 +73,34 @@ def test_a_controller_that_gives_up_jobs_for_a_limit_that_miners_can_keep_is_fou
 @pytest.mark.parametrize("limit", [ZERO, Power.kw(8), Power.kw(30)])
 def test_a_controller_that_gives_jobs_up_for_nothing_but_a_limit_is_not_blamed(limit: Power) -> None:
     assert not found(SEED, said(limit))
+
+
+def with_two_more_jobs(decide: Decide) -> dict[str, set[str]]:
+    """A rack has to come down so far that it feeds its protected jobs, and no other."""
+    world = World(SEED, DURATION_S, DEVICES, only=(), decide=decide, messages=[said(Power(1_450), node=RACK)])
+    mine = Job(id="mine", gpus=1, usd_per_gpu_hour=0.5, on_shortage=OnShortage.PROTECT)
+    dear = Job(id="dear", gpus=1, usd_per_gpu_hour=4.0, flex=FlexTier.RIGID, on_shortage=OnShortage.SUSPEND)
+    for job in (mine, dear):
+        arrival = JobArrival(at_s=100.0, job=job, demand_w=650.0, work_s=2_000.0)
+        world.clock.at(100.0, partial(world.queue.submit, arrival))
+    world.run()
+    return kinds_of(world)
+
+
+def upside_down(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that protects the dear jobs, and not those that are protected."""
+    queues = tuple(
+        replace(queue, jobs=tuple(replace(one, job=swapped(one.job)) for one in queue.jobs))
+        for queue in inputs.queues
+    )
+    return step(site, state, replace(inputs, queues=queues))
+
+
+def swapped(job: Job) -> Job:
+    protected = job.on_shortage is OnShortage.PROTECT
+    return replace(job, on_shortage=OnShortage.SUSPEND if protected else OnShortage.PROTECT)
+
+
+def test_a_controller_that_gives_up_a_protected_job_for_another_is_found_out() -> None:
+    assert "mine" in with_two_more_jobs(upside_down).get("needless", set())
+    assert not with_two_more_jobs(checked)
