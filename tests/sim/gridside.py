@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from controller.decide.plan import Standing
 from controller.domain.grid import GridEvent, LimitSignal, Link
@@ -52,6 +54,8 @@ class GridSide:
         self._say = say
         self._ledger = Ledger()
         self._known = _NOTHING
+        self._drawn_w: deque[float] = deque(maxlen=120)
+        self._truly_before: dict[str, Power] = {}
         self._drawn_before: dict[str, Power] = {}
         self._heard: list[MessageResult | Snapshot] = []
         self._heard_s = 0.0
@@ -88,8 +92,25 @@ class GridSide:
             or self._known.ledger is not self._ledger
             or self._known.offset_s != self.offset_s
         ):
-            self._known = _Known(self._ledger, self.offset_s, self.events)
+            self._known = _Known(self._ledger, self.offset_s, self._grounded())
         return asked(self._known.events, self.utc_s)
+
+    def note_draw(self, watts: float) -> None:
+        """Twice a second, what the site truly draws: relative set-points are relative to a minute of that."""
+        self._drawn_w.append(watts)
+        for event in self._known.events:
+            if event.drawn_before is None and event.relative_from_utc_s <= self.utc_s:
+                self._truly_before[event.id] = Power(round(fmean(self._drawn_w)))
+                self._known = _NOTHING
+
+    def _grounded(self) -> tuple[GridEvent, ...]:
+        """Events as they are asked, also of a controller that never says what it takes them to mean."""
+        return tuple(
+            event
+            if event.drawn_before is not None
+            else replace(event, drawn_before=self._truly_before.get(event.id))
+            for event in self.events
+        )
 
     def limit_w(self) -> float:
         """What the site may draw by contract, events and a lost link, at this moment of its own clock.

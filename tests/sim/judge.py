@@ -26,7 +26,11 @@ NOTHING_LEFT, NOTHING_LEFT_W = 0.01, 30.0
 """A node that so nearly draws the least that it could be brought to was brought there: its other load moves.
 A limit that cannot be kept is no leave to draw what one likes."""
 EFFORT_S, EFFORT_SLACK = 120.0, 0.05
-"""A limit by best effort may be met so much later, and what each job needs is not known to the watt."""
+"""A limit by best effort, and a set-point, may be met so much later; what each job needs is not known to the
+watt, and a set-point is met within as much."""
+STEP_W = 4000.0
+"""... and within one step of the largest machine."""
+HARD = ("cap", "node", "event")
 
 
 class Due:
@@ -74,7 +78,8 @@ class Judge:
         self._trips = dict.fromkeys(plant.nodes, 0)
         self._excuse: dict[tuple[str, str], tuple[float, str]] = {}
         self._asked: dict[tuple[str, str], Due] = {}
-        """What operators ask of places within the site, and of places by best effort, which may be late."""
+        """What operators ask of places within the site, and what may be late: limits by best effort, and
+        set-points, of which only is asked that no more is drawn."""
         self._response_s = response_s
 
     def asks(self, ask: Asked, limit_w: float, *, heard: bool) -> None:
@@ -83,8 +88,10 @@ class Judge:
         self.due.holds(now_s, limit_w, heard=heard)
         now_w = {("event", node): watts for node, watts in ask.at_nodes.items()}
         now_w |= {("effort", node or self._root.id): watts for node, watts in ask.efforts.items()}
+        if ask.target_w < math.inf:
+            now_w["target", self._root.id] = ask.target_w * (1 + EFFORT_SLACK) + STEP_W
         for what, node in now_w.keys() - self._asked.keys():
-            late_s = EFFORT_S if what == "effort" else 0.0
+            late_s = 0.0 if what == "event" else EFFORT_S
             self._asked[what, node] = Due(self._response_s + late_s)
         for place, due in self._asked.items():
             due.holds(now_s, now_w.get(place, math.inf), heard=heard)
@@ -130,7 +137,7 @@ class Judge:
         now_s = self._plant.now_s
         at_s, excuse = self._excuse.get((what, node), (-math.inf, ""))
         if now_s - at_s >= 0.5 and self._plant.nodes[node].live:
-            excuse = self._works(node, limit_w) if what == "effort" else self._why(node, limit_w)
+            excuse = self._why(node, limit_w) if what in HARD else self._works(node, limit_w)
             self._excuse[what, node] = now_s, excuse
         return excuse
 

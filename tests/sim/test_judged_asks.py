@@ -10,7 +10,7 @@ import pytest
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.grid import GridEvent
+from controller.domain.grid import GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 from tests.sim.judged import found, said
@@ -38,6 +38,11 @@ def that_is_firm(event: GridEvent) -> GridEvent | None:
     return None if event.best_effort else event
 
 
+def that_is_a_limit(event: GridEvent) -> GridEvent | None:
+    signals = [signal for interval in event.intervals for signal in interval.signals]
+    return event if any(isinstance(signal, LimitSignal) for signal in signals) else None
+
+
 def as_if_firm(event: GridEvent) -> GridEvent:
     return replace(event, best_effort=False)
 
@@ -61,4 +66,11 @@ def test_a_controller_that_gives_jobs_up_for_an_effort_is_found_out() -> None:
     asked = said(ZERO, best_effort=True, until_s=600.0)
 
     assert "needless" in found(SEED, asked, decide=told(as_if_firm))
+    assert not found(SEED, asked)
+
+
+def test_a_controller_that_hears_no_relative_set_point_is_found_out() -> None:
+    asked = said(RelativeTargetSignal(Power(-30_000)), from_s=300.0, until_s=590.0)
+
+    assert "target" in found(SEED, asked, decide=told(that_is_a_limit))
     assert not found(SEED, asked)

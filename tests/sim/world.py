@@ -295,6 +295,7 @@ class World:
     def _judge_limit(self) -> None:
         """Nobody is there to learn of a tighter limit while the controller is away or not ready."""
         self.grid.note_link()
+        self.grid.note_draw(self.plant.site_power_w)
         limit_w = self.grid.limit_w()
         if not self.process.is_ready:
             self.judge.away_s = self.clock.now_s
