@@ -74,8 +74,31 @@ async def serve(
     the machines that it hands in. `tidy` is called after every tick."""
     _make_queue_directories(settings)
     clock = clock or Clock()
-    notifier = Notifier.from_environment()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
+    api = Api(
+        board=board,
+        host=settings.api.host,
+        port=settings.api.port,
+        metrics=lambda: render(board, dcgm=settings.api.dcgm_names),
+    )
+    port = await api.start()  # of two controllers by mistake the second ends here, and has written nothing
+    try:
+        await _operate(settings, board, clock, floor or fleet(settings), session, tidy, port)
+    finally:
+        await api.stop()
+
+
+async def _operate(
+    settings: Settings,
+    board: Board,
+    clock: Clock,
+    floor: Fleet,
+    session: type[GridSession],
+    tidy: Callable[[], None],
+    api_port: int,
+) -> None:
+    """The life of a controller whose face to the outside is there already."""
+    notifier = Notifier.from_environment()
     journal = Journal(
         settings.journal.path,
         settings.journal.keep_days,
@@ -89,7 +112,6 @@ async def serve(
     recording = _recording(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
-        floor = floor or fleet(settings)
         machines = _machines(floor, clock, board, journal)
         board.details = machines.details
         prices = PriceBook(
@@ -110,12 +132,6 @@ async def serve(
             await own.restore()
         baselines = _baselines(settings, clock)
         control = _control(settings, own, board.site, machines, clock)
-        api = Api(
-            board=board,
-            host=settings.api.host,
-            port=settings.api.port,
-            metrics=lambda: render(board, dcgm=settings.api.dcgm_names),
-        )
         loop = Loop(
             site=board.site,
             clock=clock,
@@ -129,10 +145,9 @@ async def serve(
             prices=prices,
             tidy=tidy,
         )
-        port = await api.start()
         if control is not None:
             await control.start()
-        log.info("started", site=settings.name, devices=len(machines.specs), api_port=port)
+        log.info("started", site=settings.name, devices=len(machines.specs), api_port=api_port)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_signal())
@@ -155,7 +170,6 @@ async def serve(
             notifier.stopping()
             if control is not None:
                 await control.stop()
-            await api.stop()
     finally:
         if recording is not None:
             await recording.close()

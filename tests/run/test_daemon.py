@@ -24,6 +24,7 @@ from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
+from controller.run.journal.schema import NOT_CLOSED
 
 pytestmark = pytest.mark.socket
 
@@ -225,6 +226,28 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
     assert f"127.0.0.1 port {port}" in said
     assert "in use" in said
+
+
+def test_a_second_controller_by_mistake_does_not_say_that_the_journal_of_the_first_was_closed(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    site = site_file(tmp_path, port=port)
+    command = [sys.executable, "-m", "controller", "run", "--config", str(site)]
+    with running(site) as first:
+        first.told(b"WATCHDOG=1")
+        second = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        first.process.kill()
+        first.process.wait()
+    with running(site) as third:
+        third.told(b"WATCHDOG=1")
+
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.db")) as db:
+        starts = db.execute("SELECT detail FROM bookkeeping WHERE what = 'started' ORDER BY id").fetchall()
+    assert "API on" in second.stderr
+    assert starts[-1] == (NOT_CLOSED,)
 
 
 def test_a_journal_that_is_none_is_named(tmp_path: Path) -> None:
