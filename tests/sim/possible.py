@@ -116,14 +116,15 @@ class Possible:
         now_s = self._plant.now_s
         for name, machine in self._machines.items():
             silent_s, why = self._held_s.get(name, (-math.inf, ""))
+            hidden = self._stands_still(name, machine)
             booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
-            if booted or machine.watts <= _slack_w(self._told_w(name)):
+            if (booted and not hidden) or machine.watts <= _slack_w(self._told_w(name)):
                 self._surplus.pop(name, None)
             else:
                 since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
                 if machine.watts > 2 * least_w and self._says_nothing(name, machine):
                     since_s, least_w = now_s, machine.watts
-                if self._stands_still(name, machine):
+                if hidden:
                     since_s = now_s
                 self._surplus[name] = since_s, min(least_w, machine.watts)
             if self._is_silent(name, machine):

@@ -380,6 +380,20 @@ def test_a_new_process_cannot_know_of_an_order_that_its_machine_does_not_show() 
     assert world.shell.told == {still: Told(0.0, shown_w, shown_w), other: told}
 
 
+def test_a_boot_that_a_reading_hides_which_stands_still_is_unforeseen_after_a_silence_too() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name, miner = min(world.plant.miners.items())
+    world.shell.silenced.add(name)
+    world.possible.look()
+    world.shell.silenced.discard(name)
+    world.shell.told[name] = Told(-100.0, 30, 30)
+    world.plant.set_fault(name, "frozen_reads", True)
+    stuck = Reading(device=name, draw=Power(30), quality=Quality.MEASURED)
+    world.shell.heard.readings[name] = Sample(0.0, stuck)
+
+    assert world.possible.unforeseen_w(miner.node, within_s=17.0) > 0
+
+
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
     world = World(ANTMINER_SEED, 60.0, devices=24, only=())
     plant, possible = world.plant, Possible(world.floor, world.plant, world.shell)
