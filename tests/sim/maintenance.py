@@ -37,6 +37,9 @@ def draw_maintenance(seed: int, floor: Floor, calm_s: float, on: Collection[str]
     drained_s = rnd.uniform(60, max(61, calm_s - 300))
     isolated_s = drained_s + DRAINED_WITHIN_S + rnd.uniform(15, 60)
     back_s = isolated_s + rnd.uniform(40, 200)
+    closed_s = back_s + rnd.uniform(40, 60)
+    if closed_s > calm_s:
+        return ()  # a run too short for it; when faults end, breakers are closed
     return (
         Maintenance(
             node=node,
@@ -44,7 +47,7 @@ def draw_maintenance(seed: int, floor: Floor, calm_s: float, on: Collection[str]
             isolated_s=isolated_s,
             opened_s=isolated_s + rnd.choice([-10, 30]),
             back_s=back_s,
-            closed_s=back_s + rnd.uniform(40, 60),
+            closed_s=closed_s,
         ),
     )
 

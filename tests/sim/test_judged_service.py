@@ -12,7 +12,7 @@ from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.process import Decide, checked
 from tests.sim.world import World
 
-SEED, DURATION_S = 14, 800.0
+SEED, DURATION_S = 14, 1_200.0
 
 
 def undrained(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
