@@ -33,6 +33,8 @@ from drivers.base import DriverError
 from drivers.pdumodels import PduConfig
 
 TRIES = 2
+FORGOTTEN_AFTER = 3
+"""An agent that was silent for so many times as long as a request may take may be another one by now."""
 AUTH = {"sha": USM_AUTH_HMAC96_SHA, "sha256": USM_AUTH_HMAC192_SHA256, "sha512": USM_AUTH_HMAC384_SHA512}
 PRIVACY = {"aes128": USM_PRIV_CFB128_AES, "aes256": USM_PRIV_CFB256_AES}
 
@@ -59,6 +61,8 @@ class SnmpLink:
     def __init__(self, config: PduConfig) -> None:
         self._login = _login(config)
         self._engine: SnmpEngine | None = None
+        self._made_s = 0.0
+        self._silent_s: dict[Agent, float] = {}
         self._targets: dict[Agent, UdpTransportTarget] = {}
 
     async def get(self, agent: Agent, oids: Sequence[str]) -> dict[str, int]:
@@ -77,28 +81,43 @@ class SnmpLink:
             engine.close_dispatcher()
 
     async def _ask(self, command: Any, agent: Agent, binds: Sequence[tuple[Any, Any]]) -> Sequence[Any]:
+        now_s = asyncio.get_running_loop().time()
         if self._engine is None:
-            self._engine = SnmpEngine()
+            self._engine, self._made_s = SnmpEngine(), now_s
         trouble: Any = None
         status: Any = 0
-        at, answered = 0, ()
+        at, answered, heard = 0, (), False
         try:
             async with asyncio.timeout(agent.timeout_s):
                 target = await self._target(agent)
                 trouble, status, at, answered = await command(
                     self._engine, self._login, target, ContextData(), *binds, lookupMib=False
                 )
+            heard = not trouble
         except TimeoutError:
             trouble = f"no answer within {agent.timeout_s} s"
         except PySnmpError as error:
             trouble = str(error)
+        finally:  # also where a poll of many requests ran out of time
+            self._note(agent, now_s, heard=heard)
         if trouble:
-            self._targets.pop(agent, None)  # its name may have another address by now
             raise DriverError(f"{agent}: {trouble}")
         if status:
             where = f" at {binds[int(at) - 1][0]}" if 0 < int(at) <= len(binds) else ""
             raise SnmpRefusedError(f"{agent}: {status.prettyPrint()}{where}")
         return list(answered)
+
+    def _note(self, agent: Agent, now_s: float, *, heard: bool) -> None:
+        """The name of a silent one may have another address by now. And once in its silence begin anew with
+        all: for minutes pysnmp asks for the agent that it knew at an address, and one that was put in its
+        place does not answer to that."""
+        if heard:
+            self._silent_s.pop(agent, None)
+            return
+        self._targets.pop(agent, None)
+        since_s = self._silent_s.setdefault(agent, now_s)
+        if self._made_s < since_s and now_s - since_s > FORGOTTEN_AFTER * agent.timeout_s:
+            self.close()
 
     async def _target(self, agent: Agent) -> UdpTransportTarget:
         if agent not in self._targets:

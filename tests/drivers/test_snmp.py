@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -355,6 +355,32 @@ async def test_it_reads_again_after_the_agent_was_away() -> None:
         site.set_fault("pdu", "dead", False)
 
         assert await pdu.read() == readings(outlet_4=3_000, outlet_5=3_000)
+
+
+@pytest.mark.socket
+async def test_another_agent_in_the_place_of_one_is_read_after_a_while() -> None:
+    """A PDU was replaced, or its agent lost its identity: to SNMP v3 it is a stranger at a known address."""
+    site = plant(miners=[miners(count=2)], pdus=[{"id": "pdu", "model": "apc-rpdu2", "outlets": OUTLETS}])
+    before = PduFace(site, site.pdus["pdu"])
+    await before.start()
+    _, port = before.address
+    config = pdu_config(port, timeout_s=1.0, **V3)
+    async with pdu_of(config) as pdu:
+        await _read_in_the_end(pdu)
+        await before.stop()
+        site.pdus["pdu"].config.__dict__["port"] = port
+        after = PduFace(site, site.pdus["pdu"])
+        await after.start()
+        try:
+            assert await _read_in_the_end(pdu) == readings(outlet_4=3_000, outlet_5=3_000)
+        finally:
+            await after.stop()
+
+
+async def _read_in_the_end(pdu: SnmpPdu) -> tuple[MeterReading, ...]:
+    while True:
+        with suppress(DriverError):
+            return await pdu.read()
 
 
 @pytest.mark.socket
