@@ -15,10 +15,11 @@ from controller.grid.results import Heartbeat, Snapshot
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Liveness:
     """`link` starts LOST. It is UP from the first snapshot stamped after `floor_utc_s`, as long as no two
-    heartbeats are more than `timeout_s` apart."""
+    heartbeats are more than `timeout_s` apart. `began_utc_s` is the floor of the first, by our clock."""
 
     timeout_s: float
-    floor_utc_s: float
+    began_utc_s: float
+    floor_utc_s: float = -math.inf
     link: Link = Link.LOST
     beat: Heartbeat | None = None
     beat_at_s: float = -math.inf
@@ -45,8 +46,10 @@ def listed(liveness: Liveness, snapshot: Snapshot, now_s: float) -> Liveness:
     return _judged(liveness, now_s)
 
 
-def at(liveness: Liveness, now_s: float) -> Liveness:
-    """Time passed."""
+def at(liveness: Liveness, now_s: float, began_utc_s: float = math.inf) -> Liveness:
+    """Time passed. Our clock may have been ahead at the start, and says `began_utc_s` now."""
+    if began_utc_s < liveness.began_utc_s:
+        liveness = replace(liveness, began_utc_s=began_utc_s)
     return _judged(liveness, now_s)
 
 
@@ -56,7 +59,7 @@ def _judged(liveness: Liveness, now_s: float) -> Liveness:
             beat_utc_s = liveness.beat.utc_s if liveness.beat else -math.inf
             floor_utc_s = max(beat_utc_s, liveness.snapshot_utc_s)
             return replace(liveness, link=Link.LOST, floor_utc_s=floor_utc_s)
-        case Link.LOST, True if liveness.snapshot_utc_s > liveness.floor_utc_s:
+        case Link.LOST, True if liveness.snapshot_utc_s > max(liveness.floor_utc_s, liveness.began_utc_s):
             return replace(liveness, link=Link.UP)
         case _:
             return liveness

@@ -10,7 +10,7 @@ UTC_S = 1_000_000.0
 
 
 def fresh() -> Liveness:
-    return Liveness(timeout_s=15, floor_utc_s=UTC_S - 90)
+    return Liveness(timeout_s=15, began_utc_s=UTC_S - 90)
 
 
 def beat(now_s: float) -> Heartbeat:
@@ -38,6 +38,13 @@ def test_at_the_start_a_snapshot_from_long_ago_is_not_enough() -> None:
     liveness = heard(listed(fresh(), snapshot(-91), 0), beat(0), 0)
 
     assert liveness.link is Link.LOST
+
+
+def test_a_clock_that_was_ahead_at_the_start_keeps_no_link_lost_once_it_is_set_back() -> None:
+    liveness = heard(listed(fresh(), snapshot(-600), 0), beat(-590), 0)
+    assert at(liveness, 1, UTC_S - 89).link is Link.LOST
+
+    assert at(liveness, 1, UTC_S - 690).link is Link.UP
 
 
 def test_silence_longer_than_the_timeout_loses_the_link() -> None:

@@ -77,8 +77,8 @@ class GridLink:
             shelf, utc=self._book_utc, measured=self._measured, settled=self._settled, quiet=quiet
         )
         self._in_force: tuple[GridEvent, ...] = ()
-        floor_utc_s = utc() - config.snapshot_max_age_s
-        self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, floor_utc_s=floor_utc_s)
+        began_utc_s = utc() - config.snapshot_max_age_s
+        self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, began_utc_s=began_utc_s)
         self._behind_s = 0.0
         self._skew = skews.NO_SKEW
         self._site: SiteReport | None = None
@@ -303,7 +303,8 @@ class GridLink:
             now_utc_s = self._utc()
             for heard in self._dialect.passed(now_utc_s):
                 self._take(heard, now_utc_s)
-            self._judged(liveness.at(self._liveness, _elapsed_s()))
+            began_utc_s = now_utc_s - self._config.snapshot_max_age_s
+            self._judged(liveness.at(self._liveness, _elapsed_s(), began_utc_s))
             if not self._dialect.beats:
                 self._look(now_utc_s)
             self._book.put("settle", Pending(change=ledger.settle))
