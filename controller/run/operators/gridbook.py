@@ -1,4 +1,5 @@
-"""The ledger of grid events with a store under it: a change counts only once it is durable.
+"""The ledger of grid events with a store under it: a change counts only once it is durable, but for what the
+site asks of itself.
 
 One task makes all changes, one after the other; whoever has one to make puts it in the queue and goes on.
 """
@@ -25,6 +26,7 @@ from controller.run.journal.happenings import Happening, StreamedPoint, happenin
 from controller.run.journal.store import EventStore, Record, StoreError
 
 MAX_QUEUED = 1024
+MAX_OWED = 1024
 STORE_TIMEOUT_S = 5.0
 STORE_RETRY_S = 1.0
 SHORT_EVERY_S = 60.0
@@ -82,9 +84,31 @@ class Pending:
     then: Callable[[], None] = _nothing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What is not durable yet: the keys to write anew, those to forget, what happened, and whom to tell."""
+
+    touched: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
+    history: tuple[Happening | StreamedPoint, ...] = ()
+    then: tuple[Callable[[], None], ...] = ()
+
+    def and_then(
+        self, verdict: Verdict, history: tuple[Happening | StreamedPoint, ...], then: Callable[[], None]
+    ) -> Owed:
+        return Owed(
+            touched=(self.touched - verdict.forgotten) | verdict.touched,
+            forgotten=(self.forgotten - verdict.touched) | verdict.forgotten,
+            history=(*self.history, *history)[-MAX_OWED:],
+            then=(*self.then, then)[-MAX_OWED:],
+        )
+
+
 class GridBook:
-    """`ledger` is what is durable. `settled` is called after every change that told or moved anything. A
-    `quiet` one has an event every few seconds, logs only what it refused, and keeps history of set-points."""
+    """`ledger` is what holds, and is durable. `settled` is called after every change that told or moved
+    anything. A `quiet` one has an event every few seconds, logs only what it refused, and keeps history of
+    set-points. What nobody outside was promised holds `at_once`, and is owed to the store until it takes it.
+    """
 
     def __init__(
         self,
@@ -96,6 +120,7 @@ class GridBook:
         retry_s: float = STORE_RETRY_S,
         timeout_s: float = STORE_TIMEOUT_S,
         quiet: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.ledger = Ledger()
         self.overflowed = 0
@@ -107,6 +132,8 @@ class GridBook:
         self._retry_s = retry_s
         self._timeout_s = timeout_s
         self._quiet = quiet
+        self._at_once = at_once
+        self._owed = Owed()
         self._queue: dict[Hashable, Pending] = {}
         self._has_work = asyncio.Event()
         self._store_trouble = ""
@@ -149,42 +176,55 @@ class GridBook:
 
     async def run(self) -> None:
         """Make the changes in the order of their arrival. One that cannot be stored is tried again, and
-        until then it has not happened."""
+        until then it has not happened; unless it holds at once."""
         while True:
             await self._has_work.wait()
             self._has_work.clear()
             while self._queue:
                 key, pending = next(iter(self._queue.items()))
-                now_utc_s = self._utc()
-                ledger, verdict = pending.change(self.ledger, now_utc_s=now_utc_s, measured=self._measured())
-                if not await self._is_stored(ledger, verdict, now_utc_s):
+                if not await self._is_made(pending):
                     await asyncio.sleep(self._retry_s)
-                    continue
-                self.ledger = ledger
-                self._note(verdict)
-                self._settled(verdict)
-                pending.then()
-                if self._queue.get(key) is pending:
+                elif self._queue.get(key) is pending:
                     del self._queue[key]
 
-    async def _is_stored(self, ledger: Ledger, verdict: Verdict, now_utc_s: float) -> bool:
-        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(verdict.touched)]
-        if ledger.mark is not None and ledger.mark != self.ledger.mark:
+    async def _is_made(self, pending: Pending) -> bool:
+        before, now_utc_s = self.ledger, self._utc()
+        ledger, verdict = pending.change(before, now_utc_s=now_utc_s, measured=self._measured())
+        owed = self._owed.and_then(verdict, self._happened(ledger, verdict, now_utc_s), pending.then)
+        if self._at_once:
+            self._hold(ledger, verdict)
+            self._owed = owed
+        if not await self._is_stored(before, ledger, owed, now_utc_s):
+            return self._at_once
+        if not self._at_once:
+            self._hold(ledger, verdict)
+        self._owed = Owed()
+        for then in owed.then:
+            then()
+        return True
+
+    def _hold(self, ledger: Ledger, verdict: Verdict) -> None:
+        self.ledger = ledger
+        self._note(verdict)
+        self._settled(verdict)
+
+    async def _is_stored(self, before: Ledger, ledger: Ledger, owed: Owed, now_utc_s: float) -> bool:
+        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(owed.touched)]
+        if ledger.mark is not None and ledger.mark != before.mark:
             records.append(_mark_record(ledger.mark))
-        forget = tuple(_key(event_id) for event_id in sorted(verdict.forgotten))
+        forget = tuple(_key(event_id) for event_id in sorted(owed.forgotten))
         if not records and not forget:
             return True
-        history = self._happened(ledger, verdict, now_utc_s)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._store.record(tuple(records), forget, history)
+                await self._store.record(tuple(records), forget, owed.history)
         except (StoreError, TimeoutError) as error:
             self.store_failures += 1
             if repr(error) != self._store_trouble:
                 self._store_trouble = repr(error)
                 self._log.error("grid_store_failed", why=repr(error), waiting=len(self._queue))
             return False
-        if any(one.status == EventStatus.INFEASIBLE for one in history if isinstance(one, Happening)):
+        if any(one.status == EventStatus.INFEASIBLE for one in owed.history if isinstance(one, Happening)):
             self._short_utc_s = now_utc_s
         if self._store_trouble:
             self._store_trouble = ""

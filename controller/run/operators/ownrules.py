@@ -1,6 +1,7 @@
 """The site's own rules and people as one more operator: events that nobody sent, durable like all others.
 
-It never commands a device: it makes events, and the loop reads them.
+It never commands a device: it makes events, and the loop reads them. They hold at once, also where they
+cannot be stored: a full disk must not keep a site from following a low frequency, or a person's word.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class OwnRules:
         self._hours: tuple[PeakHour, ...] = ()
         self._standings: dict[tuple[str, str], Standing] = {}
         self._measured_now: Measured = UNMEASURED
-        self._book = GridBook(Shelf(store, NAME), utc=utc, measured=self._measured, settled=self._settled)
+        self._book = GridBook(
+            Shelf(store, NAME), utc=utc, measured=self._measured, settled=self._settled, at_once=True
+        )
         self._in_force: tuple[GridEvent, ...] = ()
         self._restored = False
         self._log = structlog.get_logger("own")
@@ -102,7 +105,7 @@ class OwnRules:
                     )
 
     async def curtail(self, cut: Cut, end_utc_s: float, who: str) -> None:
-        """Curtail from now on. Returns when it is durable; `StoreError` if that is not known in time."""
+        """Curtail from now on. Returns when it is durable; after `StoreError` a restart may forget it."""
         self._log.info("own_curtail", limit_w=cut.limit.watts, node=cut.node, until=end_utc_s, who=who)
         await self._stored(
             f"curtail {cut.node}", partial(triggers.curtail, cut=cut, end_utc_s=end_utc_s, who=who)
@@ -123,7 +126,7 @@ class OwnRules:
             async with asyncio.timeout(STORED_WITHIN_S):
                 await durable.wait()
         except TimeoutError:
-            raise StoreError("the journal cannot be written: it holds as soon as that is possible") from None
+            raise StoreError("the journal cannot be written: it holds, but not through a restart") from None
 
     def _wanted(self, inputs: Inputs, now_utc_s: float) -> tuple[GridEvent, ...]:
         wanted = [event for rule in self._schedules for event in triggers.schedule_events(rule, now_utc_s)]
