@@ -265,7 +265,8 @@ def _hot_zones(seed: int, draw: _Draw) -> Iterator[Knob]:
         begin_s, end_s = draw.span(at_s, 200, 900)
         yield Knob(at_s=begin_s, until_s=end_s, part=zone, fault="supply_offset_c", value=offset_c)
         stops_s, runs_s = draw.span(begin_s + 30, 60, 300)
-        yield Knob(at_s=min(stops_s, runs_s), until_s=runs_s, part=zone, fault="fans_stopped")
+        if stops_s < runs_s:
+            yield Knob(at_s=stops_s, until_s=runs_s, part=zone, fault="fans_stopped")
 
 
 def _lasting(

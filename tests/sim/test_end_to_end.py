@@ -103,7 +103,7 @@ async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_ki
     truth, status = f"{stage.control_url}/truth", f"{stage.api_url}/status"
     async with GridOperator(stage.mqtt_host, stage.mqtt_port, "small") as operator:
         async with stage.controller() as process:
-            await until(status, lambda s: s["ready"] and s["link"] == "up")
+            await until(status, lambda s: s.get("ready") and s["link"] == "up")
 
             message = limit_event(time.time(), 600, CAP_W / 1000)
             operator.events["by-hand"] = message["object"]  # or its next snapshot would cancel the event
@@ -120,7 +120,7 @@ async def test_an_event_published_by_hand_is_obeyed_acknowledged_and_survives_ki
 
         restarted_utc_s = time.time()
         async with stage.controller():
-            after = await until(status, lambda s: s["ready"] and s["cap"]["event"] == "by-hand")
+            after = await until(status, lambda s: s.get("ready") and s["cap"]["event"] == "by-hand")
             assert after["cap"]["watts"] == CAP_W
             for _ in range(40):
                 assert (await ask(truth))["site_power_w"] <= CAP_W
@@ -149,7 +149,7 @@ async def test_a_gpu_job_gets_its_watts_from_hashing_and_gives_them_back(stage: 
     environment = f"--env=WATTSHIFT_NVML_STATE={stage.environment['WATTSHIFT_NVML_STATE']}"
     async with GridOperator(stage.mqtt_host, stage.mqtt_port, "small") as operator, stage.controller():
         # A limit that leaves no room for two working GPUs beside what is hashing now.
-        await until(status, lambda s: s["ready"] and s["link"] == "up")
+        await until(status, lambda s: s.get("ready") and s["link"] == "up")
         await operator.limit(kw=30, start_in_s=0, duration_s=600, id="tight")
         await until(truth, lambda t: t["site_power_w"] <= 30_000)
         before = await ask(truth)
