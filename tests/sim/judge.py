@@ -16,7 +16,7 @@ from controller.domain.power import Limit
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.operator import Asked
-from tests.sim.possible import Possible
+from tests.sim.possible import OBEYS_AFTER_S, Possible
 from tests.sim.verdict import GAP_S, Verdict
 
 NOTICED_S = 15.0
@@ -31,6 +31,8 @@ watt, and a set-point is met within as much."""
 STEP_W = 4000.0
 """... and within one step of the largest machine."""
 HARD = ("cap", "node", "event")
+DWELL_S = 60.0
+"""A set-point waits for dwells, and who comes back when nobody knows of its last change begins one."""
 
 
 class Due:
@@ -137,14 +139,15 @@ class Judge:
         now_s = self._plant.now_s
         at_s, excuse = self._excuse.get((what, node), (-math.inf, ""))
         if now_s - at_s >= 0.5 and self._plant.nodes[node].live:
-            excuse = self._why(node, limit_w) if what in HARD else self._works(node, limit_w)
+            excuse = self._why(node, limit_w) if what in HARD else self._works(what, node, limit_w)
             self._excuse[what, node] = now_s, excuse
         return excuse
 
-    def _why(self, node: str, limit_w: float) -> str:
-        power_w, least = self._plant.nodes[node].power_w, self._possible.least(node)
+    def _why(self, node: str, limit_w: float, obeys_after_s: float = OBEYS_AFTER_S) -> str:
+        power_w = self._plant.nodes[node].power_w
+        least = self._possible.least(node, within_s=obeys_after_s)
         if least.watts > limit_w:
-            least = self._possible.least(node, nobody_else=True)
+            least = self._possible.least(node, nobody_else=True, within_s=obeys_after_s)
         known_w = power_w - self._possible.unforeseen_w(node, self._react_s)
         if _more_than(power_w) < least.watts:
             return "+".join(sorted(least.because)) or "load alone"
@@ -152,11 +155,13 @@ class Judge:
             return "unforeseen"
         return "claims" if self._possible.claimed_w(node) <= limit_w else ""
 
-    def _works(self, node: str, limit_w: float) -> str:
+    def _works(self, what: str, node: str, limit_w: float) -> str:
         """The same by best effort: every job that runs keeps its least."""
-        works_w = self._possible.least(node).watts + self.spared_w(node)
+        obeys_after_s = OBEYS_AFTER_S + (DWELL_S if what == "target" else 0.0)
+        works_w = self._possible.least(node, within_s=obeys_after_s).watts + self.spared_w(node)
         allowed_w = max(limit_w, works_w * (1 + EFFORT_SLACK) + NOTHING_LEFT_W)
-        return "work" if self._plant.nodes[node].power_w <= allowed_w else self._why(node, allowed_w)
+        is_work = self._plant.nodes[node].power_w <= allowed_w
+        return "work" if is_work else self._why(node, allowed_w, obeys_after_s)
 
     def _was_excused(self, node: str) -> str:
         """The same of what opened its breaker a moment ago: by now it carries nothing."""

@@ -63,15 +63,16 @@ class Possible:
             if held_by and not (held_by == "liar" and _obeys_stops(machine)):
                 self._held_up_s[name] = now_s, held_by
 
-    def least(self, node: str, *, nobody_else: bool = False) -> Least:
-        """Machines that cannot be moved draw on as they do; all others are at their floor. Where there is
+    def least(self, node: str, *, nobody_else: bool = False, within_s: float = OBEYS_AFTER_S) -> Least:
+        """Machines that cannot be moved, or could not within the last seconds, draw on as they do; all others
+        are at their floor. Where there is
         nobody else to be told in its place, one that a single order did not reach cannot be moved either.
         """
         because: Counter[str] = Counter()
         watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
         for machine in self._below[node]:
             floor_w = self._floor_w(machine)
-            held_by = self.held_up_by(machine.id)
+            held_by = self.held_up_by(machine.id, within_s)
             if nobody_else and not held_by and self._plant.now_s - self._failed_s(machine) <= OBEYS_AFTER_S:
                 held_by = "unheard"
             if held_by and machine.watts > floor_w:
