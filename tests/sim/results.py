@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.sim.world import Result
+from tests.sim.played import Result
 
 
 class Results:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from tests.sim.floor import draw_floor
+from tests.sim.played import play
 from tests.sim.recovery import WITHIN_S
-from tests.sim.world import play
 
 DURATION_S, DEVICES = 600.0, 24
 SLOW_TICK_S = 3.0

@@ -20,10 +20,11 @@ from typing import Any
 
 from tests.sim import recovery, story
 from tests.sim.careless import careless
+from tests.sim.played import Result, play
 from tests.sim.process import checked
 from tests.sim.results import Results
 from tests.sim.swarm import KINDS
-from tests.sim.world import Result, World, play
+from tests.sim.world import World
 
 MINUTES = 120.0
 DEVICES = 100

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.played import Result
 from tests.sim.results import Results
-from tests.sim.world import Result
 
 
 def test_a_result_that_was_not_written_to_its_end_is_played_again(tmp_path: Path) -> None:
