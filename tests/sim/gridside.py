@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from controller.decide.plan import Standing
+from controller.decide.relative import LEAST_S, RECOVERY_S
 from controller.domain.grid import GridEvent, LimitSignal, Link
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
@@ -55,6 +56,7 @@ class GridSide:
         self._ledger = Ledger()
         self._known = _NOTHING
         self._drawn_w: deque[float] = deque(maxlen=120)
+        self._steered_s = -math.inf
         self._truly_before: dict[str, Power] = {}
         self._drawn_before: dict[str, Power] = {}
         self._heard: list[MessageResult | Snapshot] = []
@@ -96,9 +98,14 @@ class GridSide:
         return asked(self._known.events, self.utc_s)
 
     def note_draw(self, watts: float) -> None:
-        """Twice a second, what the site truly draws: relative set-points are relative to a minute of that."""
-        self._drawn_w.append(watts)
-        for event in self._known.events:
+        """Twice a second, what the site truly draws: relative set-points are relative to a minute of that.
+        While it is steered, and for some time after, nobody knows what it would draw by itself."""
+        if self.asked.target_w < math.inf:
+            self._steered_s = self._clock.now_s
+        elif self._clock.now_s - self._steered_s >= RECOVERY_S:
+            self._drawn_w.append(watts)
+        is_known = len(self._drawn_w) >= 2 * LEAST_S
+        for event in self._known.events if is_known else ():
             if event.drawn_before is None and event.relative_from_utc_s <= self.utc_s:
                 self._truly_before[event.id] = Power(round(fmean(self._drawn_w)))
                 self._known = _NOTHING
@@ -140,8 +147,9 @@ class GridSide:
         return min([math.inf if node else self.limit_w(), *limits])
 
     def start(self, after_s: float) -> None:
-        """A new process: nothing counts before a fresh snapshot."""
+        """A new process: nothing counts before a fresh snapshot, and what was drawn is forgotten."""
         self.link = Link.LOST
+        self._drawn_w.clear()
         self._started_s = self._clock.now_s
         self._clock.after(after_s, self._hear_snapshot)
 

@@ -12,7 +12,8 @@ from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.verdict import Verdict
 
-HOUR_S = 3600.0
+HOUR_S = 3600.0 - 90.0
+"""Less what one order may take, lost and given again, and the next one not."""
 MANY = 1000
 """Nobody has set how often it may be."""
 TOLD_S = 3.0
