@@ -22,7 +22,8 @@ TOLD_S = 3.0
 
 class Starts:
     """`second` must be called once a second, `told` with every plan. A new process does not know what the
-    last one started: what it may start is counted anew."""
+    last one started: what it may start is counted anew. A start counts from its first order on, also where
+    the machine had no voltage then and starts at a later one."""
 
     def __init__(
         self, floor: Floor, plant: Plant, verdict: Verdict, ordered_s: Callable[[str], float]
@@ -60,7 +61,8 @@ class Starts:
             self._asleep[name] = asleep
             by_order = now_s - self._ordered_s(name) <= TOLD_S
             starts = was and self._plant.miners[name].state is MinerState.STARTING and by_order
-            if starts and _within(self._started_s, spec, now_s) > spec.starts_per_hour:
+            often = starts and _within(self._started_s, spec, now_s) > spec.starts_per_hour
+            if often and len(self._told_s.get(name, ())) > spec.starts_per_hour:
                 self._verdict.note(now_s, "starts", name)
 
     def rests(self, name: str) -> bool:
