@@ -162,6 +162,18 @@ async def test_a_link_to_another_operator_that_was_lost_excuses_nothing(tmp_path
     assert excuses(evidence_of(site, "iso:dr-7")) == ["", "", "link_lost", "", "", ""]
 
 
+async def test_what_a_lost_link_excuses_is_its_own_operators_also_where_the_name_asked_for_has_colons(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.hears(set_point("dc:a/0-1", 60, START_UTC_S, version_utc_s=START_UTC_S), operator="dsx")
+        site.journal.operator_link("dsx", lost=True)
+        site.draws([90.0] * 120)
+        site.journal.operator_link("dsx", lost=False)
+
+    assert {item.excuse for item in stream_of(site, "dsx:dc:a/0-1", 120).intervals} == {"link_lost"}
+
+
 async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7", kw=30, node="row-a"))

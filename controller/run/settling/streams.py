@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from controller.domain.grid import EventStatus
 from controller.domain.power import Bound, Limit, Power
 from controller.grid.basepoint import STREAM_PRIORITY
-from controller.run.journal.history import EventRow, History
+from controller.run.journal.history import EventRow, History, operator_in
 from controller.run.settling.baselines import FINE_S, metered, told
 from controller.run.settling.gathering import excuses, losses
 from controller.run.settling.setpoints import grounded_course, overruled, points_in_force
@@ -75,7 +75,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     _check(asked, since)
     node = question.node if course is None or not course.node else course.node
     meter = metered(history, node, since, question.meter_holds_s)
-    operator, _, _ = question.stream.rpartition(":")
+    operator = operator_in(question.stream)
     return StreamEvidence(
         site=question.site,
         node=node,
@@ -139,8 +139,8 @@ def _overruled(
 ) -> Iterator[Excuse]:
     """A stream is newer than anything of the same priority; an event's versions have its own."""
     name = question.stream
-    operator = name.rpartition(":")[0]
-    rank: Rank = (question.stream_priorities.get(operator, STREAM_PRIORITY), -math.inf, name)
+    priority = question.stream_priorities.get(operator_in(name), STREAM_PRIORITY)
+    rank: Rank = (priority, -math.inf, name)
     if course is not None:
         rank = rank_of([row.event for row in course.history if row.event is not None][-1], name)
     ranked = [(one.span, rank, one.target) for one in asked]
