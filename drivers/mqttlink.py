@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from drivers.mqttconnection import (
     CALL_TIMEOUT_S,
-    HOST,
     MAX_INCOMING,
     Hear,
+    Host,
     listen,
     stay_connected,
     subscribed,
@@ -39,7 +39,7 @@ class BrokerTable(Table):
     """Where a broker is, and who we are to it."""
 
     id: str = Field(min_length=1)
-    host: Annotated[str, Field(pattern=HOST, max_length=253)]
+    host: Host
     port: int = Field(default=1883, ge=1, le=65535)
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
     username: str | None = None

@@ -14,7 +14,7 @@ from controller.domain.grid import ALL_RIGHTS, Alert, Right
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
-from drivers.mqttconnection import FIRST_DELAY_S, HOST
+from drivers.mqttconnection import FIRST_DELAY_S, Host
 
 MAX_FILE_BYTES = 64 * 1024
 RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
@@ -23,7 +23,6 @@ RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=200)]
-Host = Annotated[str, Field(pattern=HOST, max_length=253)]
 Kilowatts = Annotated[float, Field(ge=0, le=10_000_000)]
 Level = Annotated[int, Field(ge=1, le=3)]
 Offset = Annotated[int, Field(ge=-10, le=10)]
