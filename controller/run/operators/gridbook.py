@@ -17,7 +17,7 @@ import structlog
 
 from controller.domain.grid import EventStatus
 from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
-from controller.grid.ledger import Effect, Verdict
+from controller.grid.ledger import Effect, Verdict, combined
 from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
@@ -33,6 +33,7 @@ SHORT_EVERY_S = 60.0
 
 _SNAPSHOT_KEY = "snapshot"
 _EVENT_KEY = "event/"
+_NO_CHANGE = Verdict(effect=Effect.STATUS)
 _MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
 
 
@@ -86,10 +87,9 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """What is not durable yet: the keys to write anew, those to forget, what happened, and whom to tell."""
+    """What is not durable yet: the entries that changes were about, what happened, and whom to tell."""
 
-    touched: frozenset[str] = frozenset()
-    forgotten: frozenset[str] = frozenset()
+    verdict: Verdict = _NO_CHANGE
     history: tuple[Happening | StreamedPoint, ...] = ()
     then: tuple[Callable[[], None], ...] = ()
 
@@ -97,8 +97,7 @@ class Owed:
         self, verdict: Verdict, history: tuple[Happening | StreamedPoint, ...], then: Callable[[], None]
     ) -> Owed:
         return Owed(
-            touched=(self.touched - verdict.forgotten) | verdict.touched,
-            forgotten=(self.forgotten - verdict.touched) | verdict.forgotten,
+            verdict=combined(self.verdict, replace(verdict, acks=())),
             history=(*self.history, *history)[-MAX_OWED:],
             then=(*self.then, then)[-MAX_OWED:],
         )
@@ -209,10 +208,10 @@ class GridBook:
         self._settled(verdict)
 
     async def _is_stored(self, before: Ledger, ledger: Ledger, owed: Owed, now_utc_s: float) -> bool:
-        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(owed.touched)]
+        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(owed.verdict.touched)]
         if ledger.mark is not None and ledger.mark != before.mark:
             records.append(_mark_record(ledger.mark))
-        forget = tuple(_key(event_id) for event_id in sorted(owed.forgotten))
+        forget = tuple(_key(event_id) for event_id in sorted(owed.verdict.forgotten))
         if not records and not forget:
             return True
         try:
