@@ -34,6 +34,14 @@ def begun(
     """`limits` with no more at each node that has a ramp down than leads to the limits that are coming."""
     if not limits.coming:
         return limits
+
+    def carried_w(then: Limits) -> Ints:
+        """What each node would carry in a plan with these limits, if all could be changed at once."""
+        choosing = Choosing(seen, then, valuation, may, None)
+        feeding = Feeding(seen, may, queues, placed, choosing.room_w)
+        found, allocation = choosing.allocated(feeding.working(), feeding.lagging(), dwells=False)
+        return seen.carried_w(found.watts[found.start[:-1] + allocation.index])
+
     falls_w = seen.ground.falls_w
     at, per_s_w = np.array(list(falls_w)), np.array(list(falls_w.values()))
     known, fleet = seen.columns, seen.fleet
@@ -45,21 +53,5 @@ def begun(
         if (led_w >= most_w).all():
             break  # there is time for all of it, and for what comes later too
         then = then.lowered({node: watts for _, node, watts in coming})
-        carries_w = _carried_w(seen, then, queues, placed, valuation, may)
-        begun_w = np.minimum(begun_w, carries_w[at] + led_w)
+        begun_w = np.minimum(begun_w, carried_w(then)[at] + led_w)
     return limits.lowered(dict(zip(falls_w, begun_w.tolist(), strict=True)))
-
-
-def _carried_w(
-    seen: Snapshot,
-    then: Limits,
-    queues: Sequence[QueueReading],
-    placed: Mapping[str, tuple[str, ...]],
-    valuation: Valuation,
-    may: Freedom,
-) -> Ints:
-    """What each node would carry in a plan with these limits, if all could be changed at once."""
-    choosing = Choosing(seen, then, valuation, may, None)
-    feeding = Feeding(seen, may, queues, placed, choosing.room_w)
-    found, allocation = choosing.allocated(feeding.working(), feeding.lagging(), dwells=False)
-    return seen.carried_w(found.watts[found.start[:-1] + allocation.index])
