@@ -52,10 +52,10 @@ class Plant:
             for group in config.gpus
             for gpu in (Gpu(group, index) for index in range(len(group.uuids)))
         }
-        self._machines: list[Machine] = [*self.miners.values(), *self.gpus.values()]
-        by_id = {machine.id: machine for machine in self._machines}
+        self.machines: dict[str, Miner | Gpu] = {**self.miners, **self.gpus}
+        self._machines: list[Machine] = [*self.machines.values()]
         self.pdus = {
-            pdu.id: Pdu(pdu, {outlet: by_id[device] for outlet, device in pdu.outlets.items()})
+            pdu.id: Pdu(pdu, {outlet: self.machines[device] for outlet, device in pdu.outlets.items()})
             for pdu in config.pdus
         }
         self._placed = [(machine, self.nodes[machine.node]) for machine in self._machines]

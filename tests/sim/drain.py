@@ -8,9 +8,8 @@ from collections.abc import Collection
 from controller.domain.power import Limit
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
-from tests.sim.floor import Floor
+from tests.sim.floor import Floor, ways_up
 from tests.sim.maintenance import DRAINED_WITHIN_S
-from tests.sim.ramps import way_up
 from tests.sim.verdict import Verdict
 
 SLACK, SLACK_W = 1.1, 60.0
@@ -25,7 +24,7 @@ class Drain:
         self._doubts = doubts
         self._verdict = verdict
         self._specs = floor.specs
-        self._ways = {node.id: way_up(floor.site, node.id) for node in floor.site.nodes}
+        self._ways = ways_up(floor.site)
         self._slow = {node.id for node in floor.site.nodes if isinstance(node.ramp_down_per_s, Limit)}
         self._since_s: dict[str, float] = {}
 
@@ -50,7 +49,7 @@ class Drain:
             way = self._ways[spec.node]
             since_s = min((self._since_s.get(above, math.inf) for above in way), default=math.inf)
             late = self._plant.now_s - since_s > DRAINED_WITHIN_S and not self._slow.intersection(way)
-            machine = self._plant.miners.get(spec.id) or self._plant.gpus[spec.id]
+            machine = self._plant.machines[spec.id]
             most_w = spec.floor.power.watts * SLACK + SLACK_W
             if late and machine.watts > most_w and not self._doubts.within(spec.id, DOUBTED_S):
                 self._verdict.note(self._plant.now_s, "drain", spec.id, machine.watts - most_w)

@@ -326,3 +326,11 @@ def _throughput(group: GpuGroup, share: float) -> float:
         if share <= x1:
             return y0 + (y1 - y0) * (share - x0) / (x1 - x0)
     return corners[-1][1]
+
+
+def ways_up(site: Site) -> dict[str, tuple[str, ...]]:
+    """Each node, and all nodes above it, the lowest first."""
+    ways: dict[str, tuple[str, ...]] = {}
+    for node in site.nodes:  # what feeds a node stands before it
+        ways[node.id] = (node.id, *(() if node.parent is None else ways[node.parent]))
+    return ways

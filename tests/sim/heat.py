@@ -38,25 +38,21 @@ class Heat:
         self._verdict = verdict
         self._every_s = every_s
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._machines: dict[str, Miner | Gpu] = {**plant.miners, **plant.gpus}
-        self._trips = dict.fromkeys(self._machines, 0)
+        self._trips = dict.fromkeys(plant.machines, 0)
         self._over_s: dict[str, float] = {}
         """For how long each machine that could be told has drawn more than its heat allows."""
 
     def look(self, *, in_charge: bool) -> None:
         now_s = self._plant.now_s
-        for name, machine in self._machines.items():
+        for name, machine in self._plant.machines.items():
             over_s = self._over_s.get(name, 0.0)
+            excuse = self._excuse(name) or ("" if in_charge else "nobody in charge")
             if machine.trips > self._trips[name]:
                 self._trips[name] = machine.trips
-                could_be_told = in_charge and not self._excuse(name)
-                excuse = (
-                    "" if could_be_told or over_s > OBEYS_S / 2 else self._excuse(name) or "nobody in charge"
-                )
-                self._verdict.note(now_s, "heat", name, excuse=excuse)
+                self._verdict.note(now_s, "heat", name, excuse="" if over_s > OBEYS_S / 2 else excuse)
             if machine.watts <= self._allowed_w(self._specs[name], machine):
                 self._over_s.pop(name, None)
-            elif in_charge and not self._excuse(name):
+            elif not excuse:
                 self._over_s[name] = over_s + self._every_s
                 if self._over_s[name] > OBEYS_S:
                     self._verdict.note(now_s, "hot", name)

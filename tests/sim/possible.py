@@ -14,7 +14,7 @@ from simulators.physics.electrical import Node as PlantNode
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
-from tests.sim.floor import Floor
+from tests.sim.floor import Floor, ways_up
 from tests.sim.shell import Shell
 
 OBEYS_AFTER_S = 30.0
@@ -43,7 +43,7 @@ class Possible:
         self._plant = plant
         self._shell = shell
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._machines: dict[str, Miner | Gpu] = {**plant.miners, **plant.gpus}
+        self._machines = plant.machines
         self._held_s: dict[str, tuple[float, str]] = {}
         self._held_up_s: dict[str, tuple[float, str]] = {}
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
@@ -65,8 +65,8 @@ class Possible:
 
     def least(self, node: str, *, nobody_else: bool = False, within_s: float = OBEYS_AFTER_S) -> Least:
         """Machines that cannot be moved, or could not within the last seconds, draw on as they do; all others
-        are at their floor. Where there is
-        nobody else to be told in its place, one that a single order did not reach cannot be moved either.
+        are at their floor. Where there is nobody else to be told in its place, one that a single order did
+        not reach cannot be moved either.
         """
         because: Counter[str] = Counter()
         watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
@@ -214,11 +214,9 @@ def _obeys_stops(machine: Miner | Gpu) -> bool:
 
 
 def _machines_below(floor: Floor, machines: dict[str, Miner | Gpu]) -> dict[str, list[Miner | Gpu]]:
-    parents = {node.id: node.parent for node in floor.site.nodes}
-    below: dict[str, list[Miner | Gpu]] = {node: [] for node in parents}
+    ways = ways_up(floor.site)
+    below: dict[str, list[Miner | Gpu]] = {node: [] for node in ways}
     for machine in machines.values():
-        at: str | None = machine.node
-        while at is not None:
-            below[at].append(machine)
-            at = parents[at]
+        for node in ways[machine.node]:
+            below[node].append(machine)
     return below

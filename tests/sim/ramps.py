@@ -12,7 +12,7 @@ from controller.domain.site import Site
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
-from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor, ways_up
 from tests.sim.verdict import Verdict
 
 RAMP_SLACK_S = 15.0
@@ -66,8 +66,8 @@ class Ramp:
         self._pressed: deque[float] = deque([0.0], maxlen=round(PRESSED_S))
         largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
         self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
-        machines: list[Miner | Gpu] = [*plant.miners.values(), *plant.gpus.values()]
-        self._machines = [one for one in machines if limit.node in way_up(floor.site, one.node)]
+        ways = ways_up(floor.site)
+        self._machines = [one for one in plant.machines.values() if limit.node in ways[one.node]]
         self._before_w = {machine.id: machine.watts for machine in self._machines}
 
     def second(self, orders: Collection[str]) -> float:
@@ -118,14 +118,6 @@ def ramp_limits(site: Site) -> list[RampLimit]:
     return found
 
 
-def way_up(site: Site, node: str) -> list[str]:
-    parents = {place.id: place.parent for place in site.nodes}
-    way = [node]
-    while (above := parents[way[-1]]) is not None:
-        way.append(above)
-    return way
-
-
 class Pressing:
     """What heat and limits in force ask for at once below a node, at worst: whoever cannot be trusted draws
     its most.
@@ -146,7 +138,7 @@ class Pressing:
         self._doubted = doubted
         self._limit_w = limit_w
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._ways = {node.id: way_up(floor.site, node.id) for node in floor.site.nodes}
+        self._ways = ways_up(floor.site)
         self._at_s = -math.inf
         self._excess_w: dict[str, float] = {}
 
@@ -164,7 +156,7 @@ class Pressing:
         worst_w = dict.fromkeys(self._ways, 0.0)
         hot_w = dict.fromkeys(self._ways, 0.0)
         for name, spec in self._specs.items():
-            machine = self._plant.miners.get(name) or self._plant.gpus[name]
+            machine = self._plant.machines[name]
             watts = max(machine.watts, self._most_told_w(name))
             if self._doubted(name):
                 watts = max(watts, float(spec.ceiling.watts))

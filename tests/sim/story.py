@@ -42,7 +42,7 @@ def node_lines(plan: Plan, plant: Plant, node: str) -> Iterator[str]:
                 f"(truly {plant.nodes[state.node].load_w:.0f}), metered {metered}"
             )
     for grant in plan.grants:
-        machine = plant.miners.get(grant.device) or plant.gpus[grant.device]
+        machine = plant.machines[grant.device]
         if machine.node in below:
             doing = machine.state.value if isinstance(machine, Miner) else f"at {machine.cap_w:.0f}"
             yield (

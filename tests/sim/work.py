@@ -14,10 +14,9 @@ from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.jobs import Job, JobAction, JobState, JobStatus, OnShortage
 from controller.domain.power import Limit
 from simulators.physics.gpu import Gpu
-from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, MOST_LOAD, ZONE_DERATE_C, Floor
+from tests.sim.floor import DERATE_C, MOST_LOAD, ZONE_DERATE_C, Floor, ways_up
 from tests.sim.possible import Possible
 from tests.sim.verdict import Verdict
 
@@ -51,7 +50,7 @@ class Work:
         self._verdict = verdict
         self._allowed_w = allowed_w
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._parents = {node.id: node.parent for node in floor.site.nodes}
+        self._ways = ways_up(floor.site)
         self._rated_w = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
@@ -94,7 +93,7 @@ class Work:
             for status in jobs
             if status.state is JobState.RUNNING
             for gpu in status.gpus
-            if node in self._way(self._specs[gpu].node)
+            if node in self._ways[self._specs[gpu].node]
         )
 
     def _starves(self, status: JobStatus) -> bool:
@@ -123,11 +122,11 @@ class Work:
             for name, spec in self._specs.items()
         }
         most_w |= {name: self._worst_w(spec) for name, spec in self._specs.items() if self._is_doubted(name)}
-        ways = {node for gpu in status.gpus for node in self._way(self._specs[gpu].node)}
+        ways = {node for gpu in status.gpus for node in self._ways[self._specs[gpu].node]}
         return all(self._fits(node, most_w) for node in ways)
 
     def _fits(self, node: str, most_w: dict[str, float]) -> bool:
-        below = {other for other in self._parents if node in self._way(other)}
+        below = {other for other, way in self._ways.items() if node in way}
         if any(self._is_doubted(other) for other in below):
             return False
         load_w = sum(self._plant.nodes[other].config.load_w for other in below) * MOST_LOAD * BEYOND
@@ -141,7 +140,7 @@ class Work:
         return next(float(point.power.watts) for point in points if point.rate >= least)
 
     def _worst_w(self, spec: DeviceSpec) -> float:
-        return BEYOND * max(spec.ceiling.watts, self._machine(spec.id).watts)
+        return BEYOND * max(spec.ceiling.watts, self._plant.machines[spec.id].watts)
 
     def _is_doubted(self, name: str) -> bool:
         return self._doubts.within(name, DOUBTED_S)
@@ -157,12 +156,3 @@ class Work:
     def _was_warm(self, status: JobStatus) -> bool:
         now_s = self._plant.now_s
         return any(now_s - self._warm_s.get(gpu, -math.inf) <= DOUBTED_S for gpu in status.gpus)
-
-    def _machine(self, name: str) -> Miner | Gpu:
-        return self._plant.miners.get(name) or self._plant.gpus[name]
-
-    def _way(self, node: str) -> list[str]:
-        way = [node]
-        while (above := self._parents[way[-1]]) is not None:
-            way.append(above)
-        return way
