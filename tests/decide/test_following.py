@@ -212,11 +212,12 @@ def gpus_at(at: int, count: int = 4) -> tuple[State, tuple[DeviceSpec, ...]]:
     return running({spec.id: device(GPU_POINTS[at]) for spec in specs}), specs
 
 
-def tick(at: int, target_w: int, here: Site | None = None) -> Plan:
+def tick(at: int, target_w: int, here: Site | None = None, rigid: int = 0) -> Plan:
+    """Four GPUs at work, the first of which cannot be lowered."""
     state, specs = gpus_at(at)
     jobs = Queue("q", tuple(spec.id for spec in specs))
-    for spec in specs:
-        jobs.submit(job(f"j-{spec.id}", flex=FlexTier.BROAD))
+    for index, spec in enumerate(specs):
+        jobs.submit(job(f"j-{spec.id}", flex=FlexTier.RIGID if index < rigid else FlexTier.BROAD))
     statuses = [
         replace(status, state=status.state.RUNNING, gpus=(spec.id,))
         for status, spec in zip(jobs.jobs.values(), specs, strict=True)
@@ -242,6 +243,12 @@ def test_gpus_keep_what_their_jobs_need_whatever_the_set_point() -> None:
     plan = tick(2, 100)
 
     assert {grant.point.power.watts for grant in plan.grants} == {300}
+
+
+def test_a_gpu_whose_job_cannot_give_does_not_keep_the_others_from_giving() -> None:
+    plan = tick(5, 2_500, rigid=1)
+
+    assert [grant.point.power.watts for grant in plan.grants] == [700, 400, 700, 700]
 
 
 def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
