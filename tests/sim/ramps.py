@@ -26,12 +26,20 @@ SURE, LOAD_WAVERS = 0.97, 1.1
 
 
 class Ramps:
-    """All of them. Once a second, where there are any."""
+    """All of them. Once a second, where there are any. `lowered` says of whom the newest order was to come
+    down."""
 
-    def __init__(self, floor: Floor, plant: Plant, verdict: Verdict, pressing: Pressing) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        plant: Plant,
+        verdict: Verdict,
+        pressing: Pressing,
+        lowered: Callable[[str], bool],
+    ) -> None:
         self._plant = plant
         self._verdict = verdict
-        self._all = [Ramp(floor, plant, limit, pressing.below) for limit in ramp_limits(floor.site)]
+        self._all = [Ramp(floor, plant, limit, pressing.below, lowered) for limit in ramp_limits(floor.site)]
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -53,16 +61,23 @@ class Ramp:
 
     It fills like a bucket: the limit's watts with every second, up to those of orders that were on their way
     and of one machine. What machines do by themselves (a boot, a pool that returns, a job that ends) is
-    nobody's ramp. A ramp down gives way to limits in force: `pressing_w` is what they ask for at once.
+    nobody's ramp, also where it meets an order to come down. A ramp down gives way to limits in force:
+    `pressing_w` is what they ask for at once.
     """
 
     def __init__(
-        self, floor: Floor, plant: Plant, limit: RampLimit, pressing_w: Callable[[str], float]
+        self,
+        floor: Floor,
+        plant: Plant,
+        limit: RampLimit,
+        pressing_w: Callable[[str], float],
+        lowered: Callable[[str], bool],
     ) -> None:
         self.node = limit.node
         self.down = limit.down
         self._per_s_w = limit.per_s_w
         self._pressing_w = pressing_w
+        self._lowered = lowered
         self._pressed: deque[float] = deque([0.0], maxlen=round(PRESSED_S))
         largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
         self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
@@ -76,9 +91,7 @@ class Ramp:
         for machine in self._machines:
             watts = machine.watts
             if watts != before_w[machine.id]:
-                if machine.id in orders and not (
-                    self.down and _fell_by_itself(machine, before_w[machine.id])
-                ):
+                if machine.id in orders and not self._moves_by_itself(machine, before_w[machine.id]):
                     moved_w += watts - before_w[machine.id]
                 before_w[machine.id] = watts
         self._room_w += self._per_s_w + (moved_w if self.down else -moved_w)
@@ -89,6 +102,11 @@ class Ramp:
         over_w = max(0.0, -self._room_w - max(self._pressed))
         self._room_w = max(self._room_w, -over_w)  # what a limit asked for is not owed to the ramp
         return over_w
+
+    def _moves_by_itself(self, machine: Miner | Gpu, before_w: float) -> bool:
+        if self.down:
+            return _fell_by_itself(machine, before_w)
+        return machine.watts > before_w and self._lowered(machine.id)
 
     def forgive(self) -> None:
         """Nobody knows how far it has come."""

@@ -17,6 +17,7 @@ from tests.sim.floor import Floor, draw_floor
 from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.operator import Message
 from tests.sim.process import Decide, checked
+from tests.sim.shell import Told
 from tests.sim.world import World
 
 SEED = 14
@@ -103,3 +104,33 @@ def test_a_controller_that_stays_on_a_ramp_up_to_the_deadline_of_an_event_misses
         return step(replace(site, policy=replace(site.policy, event_lead_s=0.0)), state, inputs)
 
     assert "cap" in found("site", asked, late)
+
+
+def test_a_pool_that_returns_while_machines_are_told_to_come_down_is_nobodys_ramp() -> None:
+    """All were told less a moment before they find work again, as much as ever."""
+    slow = Limit(Power(int(SLOW * rated("site").watts)))
+    here = replace(
+        floor().site,
+        nodes=tuple(
+            replace(place, ramp_up_per_s=slow) if place.id == "site" else place
+            for place in floor().site.nodes
+        ),
+    )
+    world = World(SEED, 400.0, DEVICES, only=(), messages=[], floor=replace(floor(), site=here))
+    miners = tuple(world.plant.miners)
+
+    def pool(gone: bool) -> None:
+        for name in miners:
+            world.plant.set_fault(name, "pool_loss", gone)
+
+    def told(watts: int) -> None:
+        for name in miners:
+            world.shell.told[name] = Told(world.clock.now_s, watts, 3_000)
+        world.orders.update(miners)
+
+    world.clock.at(250.0, partial(pool, True))
+    world.clock.at(300.0, partial(told, 2_000))
+    world.clock.at(300.0, partial(pool, False))
+    world.run()
+
+    assert "ramp" not in kinds_of(world)

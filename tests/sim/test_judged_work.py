@@ -11,9 +11,10 @@ import pytest
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.jobs import FlexTier, Job, JobAction, JobCommand, JobState, OnShortage
+from controller.domain.jobs import FlexTier, Job, JobAction, JobCommand, JobState, JobStatus, OnShortage
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
+from tests.sim.floor import draw_floor
 from tests.sim.judged import DEVICES, DURATION_S, LIMIT_S, found, kinds_of, said
 from tests.sim.process import Decide, checked
 from tests.sim.swarm import JobArrival
@@ -104,3 +105,49 @@ def swapped(job: Job) -> Job:
 def test_a_controller_that_gives_up_a_protected_job_for_another_is_found_out() -> None:
     assert "mine" in with_two_more_jobs(upside_down).get("needless", set())
     assert not with_two_more_jobs(checked)
+
+
+@pytest.mark.parametrize(("shows_it", "found"), [(True, {"starved"}), (False, set())])
+def test_nobody_is_blamed_for_a_gpu_that_shows_another_limit_than_the_one_that_it_obeys(
+    shows_it: bool, found: set[str]
+) -> None:
+    """It lied when it was told, and does not any more."""
+    world = World(SEED, 200.0, DEVICES, only=(), messages=[])
+    world.run()
+    gpu = next(world.plant.gpus[one.gpus[0]] for one in world.queue.statuses if one.state is JobState.RUNNING)
+    gpu.cap_w, gpu.moving = gpu.group.min_w, True
+    gpu.limit_w = gpu.group.min_w if shows_it else gpu.group.max_w
+
+    for at_s in (210.0, 280.0):
+        for _ in world.plant.steps(at_s):
+            pass
+        world.work.look(world.queue.statuses, is_away=False)
+
+    assert kinds_of(world).keys() == found
+
+
+@pytest.mark.parametrize(("usd_per_gpu_hour", "found"), [(0.4, {"needless"}), (4.0, set())])
+def test_a_job_may_give_way_to_a_dearer_one_that_runs_and_could_use_more(
+    usd_per_gpu_hour: float, found: set[str]
+) -> None:
+    """Both have their least in a rack in which all others may be at their highest, but not one more."""
+    gpus = [spec for spec in draw_floor(SEED, DEVICES).specs if spec.node == RACK]
+    full_w = gpus[0].ceiling.watts
+    load_w = World(SEED, 0.0, DEVICES).plant.nodes[RACK].config.load_w * 1.21
+    limit = Power(int(((len(gpus) - 2) * full_w + 2 * 300 + load_w + 150) / 0.95))
+    world = World(SEED, 400.0, DEVICES, only=(), messages=[said(limit, node=RACK)])
+    world.run()
+    one, other = (
+        JobStatus(
+            job=Job(
+                id=str(usd), gpus=1, usd_per_gpu_hour=usd, flex=FlexTier.BROAD, on_shortage=OnShortage.SUSPEND
+            ),
+            state=JobState.RUNNING,
+            gpus=(spec.id,),
+        )
+        for usd, spec in zip((1.0, usd_per_gpu_hour), gpus, strict=False)
+    )
+
+    world.work.carried_out(JobAction.SUSPEND, one, (one, other))
+
+    assert kinds_of(world).keys() == found

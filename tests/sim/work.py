@@ -98,19 +98,23 @@ class Work:
 
     def _starves(self, status: JobStatus) -> bool:
         gpus = [self._plant.gpus[gpu] for gpu in status.gpus]
-        if status.state is not JobState.RUNNING or any(
-            gpu.throttled or not gpu.powered or self._possible.held_by(gpu.id) for gpu in gpus
-        ):
+        if status.state is not JobState.RUNNING or any(map(self._cannot_help, gpus)):
             return False
         return min(gpu.rate for gpu in gpus) < 1 - status.job.flex.allowed_loss - LESS
 
+    def _cannot_help(self, gpu: Gpu) -> bool:
+        """One that once lied shows a limit that it does not obey, until it is told the next one."""
+        lies = gpu.limit_w != gpu.cap_w
+        return gpu.throttled or not gpu.powered or lies or bool(self._possible.held_by(gpu.id))
+
     def _has_room(self, status: JobStatus, jobs: Collection[JobStatus]) -> bool:
         """Whether its least fits beside that of other jobs: of the protected ones if it is one, of all others
-        and of dearer ones that wait, on any GPU, if it is not."""
+        if it is not, and then beside all that dearer ones can use, which wait, on any GPU, or run."""
         protected = status.job.on_shortage is OnShortage.PROTECT
         least_w: dict[str, float] = {}
         for other in jobs:
-            if other.state is JobState.RUNNING:
+            grows = not protected and other.job.usd_per_gpu_hour > status.job.usd_per_gpu_hour
+            if other.state is JobState.RUNNING and not grows:
                 for gpu in other.gpus:
                     if other.job.on_shortage is OnShortage.PROTECT or not protected:
                         least_w[gpu] = self._least_w(gpu, other.job)

@@ -110,7 +110,7 @@ class World:
             doubted=lambda name: self.doubts.within(name, PRESSING_S),
             limit_w=self._limited_w,
         )
-        self.ramps = Ramps(self.floor, self.plant, verdict, pressing)
+        self.ramps = Ramps(self.floor, self.plant, verdict, pressing, self._was_lowered)
         self.judge.spared_w = lambda node: self.work.spared_w(self.queue.statuses, node)
         self.queue.obeyed = self.work.carried_out
         self.usable = Usable(self.floor, self.plant, self.possible)
@@ -279,6 +279,10 @@ class World:
     def _ordered_s(self, name: str) -> float:
         told = self.shell.told.get(name)
         return -math.inf if told is None else told.at_s
+
+    def _was_lowered(self, name: str) -> bool:
+        told = self.shell.told.get(name)
+        return told is not None and told.watts < told.before_w
 
     def _most_told_w(self, name: str) -> float:
         told = self.shell.told.get(name)
