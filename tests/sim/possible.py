@@ -134,10 +134,12 @@ class Possible:
                 self._silent_s.pop(name, None)
 
     def _stands_still(self, name: str, machine: Miner | Gpu) -> bool:
-        """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that."""
+        """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that. The
+        hash by which a miner without watts is reckoned comes some seconds after what it draws."""
         heard = self._shell.heard.readings.get(name)
         frozen = isinstance(machine, Miner) and machine.faults.frozen_reads
-        if heard is None or not frozen:
+        lags = self._quality.get(name) is Quality.ESTIMATED
+        if heard is None or not (frozen or lags):
             return False
         return heard.value.draw.watts <= _slack_w(self._told_w(name))
 

@@ -11,7 +11,7 @@ import pytest
 from controller.decide.plan import Inputs, Plan, Sample
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.devices import Quality, Reading
+from controller.domain.devices import DeviceKind, Quality, Reading
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.jobs import JobAction
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
@@ -19,7 +19,7 @@ from controller.domain.site import Site
 from simulators.physics.miner import MinerState
 from tests.sim.careless import careless
 from tests.sim.clockwork import Clockwork
-from tests.sim.floor import SLEEP
+from tests.sim.floor import SLEEP, draw_floor
 from tests.sim.judge import Due
 from tests.sim.played import Result, play
 from tests.sim.possible import LOST_KNOWN_S, Possible
@@ -351,16 +351,20 @@ def test_what_a_liar_takes_is_unforeseen_until_it_was_read_or_is_stale(
     assert [at(second) > 0 for second in range(looked_s + 1)][-1] is unforeseen
 
 
+@pytest.mark.parametrize("quality", [Quality.MEASURED, Quality.ESTIMATED])
 @pytest.mark.parametrize(("says_w", "looked_s", "unforeseen"), [(30, 50, True), (3000, 20, False)])
-def test_what_a_liar_takes_is_unforeseen_while_its_reading_stands_still_where_it_was_told_to_be(
-    says_w: int, looked_s: int, unforeseen: bool
+def test_what_a_liar_takes_is_unforeseen_while_its_reading_stays_where_it_was_told_to_be(
+    says_w: int, looked_s: int, unforeseen: bool, quality: Quality
 ) -> None:
-    world = World(SEED, 60.0, devices=24, only=())
-    name, miner = min(world.plant.miners.items())
-    possible = Possible(world.floor, world.plant, world.shell)
+    """It stands still, or is reckoned by the hash, which comes later."""
+    floor = draw_floor(SEED, 24)
+    name = min(spec.id for spec in floor.specs if spec.kind is DeviceKind.ASIC)
+    floor = replace(floor, quality={**floor.quality, name: quality})
+    world = World(SEED, 60.0, devices=24, only=(), floor=floor)
+    miner, possible = world.plant.miners[name], world.possible
     world.shell.told[name] = Told(-100.0, 30, 30)
-    world.plant.set_fault(name, "frozen_reads", True)
-    stuck = Reading(device=name, draw=Power(says_w), quality=Quality.MEASURED)
+    world.plant.set_fault(name, "frozen_reads", quality is Quality.MEASURED)
+    stuck = Reading(device=name, draw=Power(says_w), quality=quality)
     world.shell.heard.readings[name] = Sample(0.0, stuck)
 
     def unforeseen_at(second: int) -> bool:
