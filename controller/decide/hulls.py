@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-AT_ONCE = 2_000
+AT_ONCE = 5_000
 """Devices whose hulls are found together: their arrays stay in the processor's cache."""
 
 
@@ -22,7 +22,7 @@ class Steps:
     watts: NDArray[np.int64]
     slope: NDArray[np.float64]
 
-    def take(self, which: NDArray[np.intp]) -> Steps:
+    def take(self, which: NDArray[np.intp] | slice) -> Steps:
         return Steps(
             device=self.device[which],
             end=self.end[which],
@@ -36,18 +36,23 @@ def hulls(starts: NDArray[np.intp], watts: NDArray[np.int64], values: NDArray[np
 
     The candidates of device i are at `starts[i]` up to `starts[i + 1]`, their `watts` rising.
     """
-    devices = len(starts) - 1
-    found = [
-        _hulls(first, starts[first : first + AT_ONCE + 1], watts, values)
-        for first in range(0, max(1, devices), AT_ONCE)
-    ]
-    if len(found) == 1:
-        return found[0]
+    steps, found = _empty(len(watts)), 0
+    for first in range(0, len(starts) - 1, AT_ONCE):
+        some = _hulls(first, starts[first : first + AT_ONCE + 1], watts, values)
+        into = steps.take(slice(found, found := found + len(some.end)))
+        into.device[:] = some.device
+        into.end[:] = some.end
+        into.watts[:] = some.watts
+        into.slope[:] = some.slope
+    return steps.take(slice(found))
+
+
+def _empty(most: int) -> Steps:
     return Steps(
-        device=np.concatenate([some.device for some in found]),
-        end=np.concatenate([some.end for some in found]),
-        watts=np.concatenate([some.watts for some in found]),
-        slope=np.concatenate([some.slope for some in found]),
+        device=np.empty(most, np.intp),
+        end=np.empty(most, np.intp),
+        watts=np.empty(most, np.int64),
+        slope=np.empty(most),
     )
 
 
@@ -57,44 +62,46 @@ def _hulls(
     """The steps of the devices from `first` on that begin at `starts`, all but the last of these."""
     begin = int(starts[0])
     watts, values = watts[begin : starts[-1]], values[begin : starts[-1]]
-    sizes = starts[1:] - starts[:-1]
-    device = np.arange(first, first + len(sizes)).repeat(sizes)
-    corner = _corners(device, watts, values)
-    corner_w, worth, owner = watts[corner], values[corner], device[corner]
-    to = ((worth[1:] > worth[:-1]) & (owner[1:] == owner[:-1])).nonzero()[0] + 1
-    step_w = corner_w[to] - corner_w[to - 1]
+    slope, before = _corners(starts - begin, watts.astype(np.float64), values)
+    end = (slope > 0).nonzero()[0]
+    device = np.arange(first, first + len(starts) - 1).repeat(starts[1:] - starts[:-1])
     return Steps(
-        device=owner[to],
-        end=corner[to] + begin,
-        watts=step_w,
-        slope=(worth[to] - worth[to - 1]) / step_w,
+        device=device[end],
+        end=end + begin,
+        watts=watts[end] - watts[before[end]],
+        slope=slope[end],
     )
 
 
 def _corners(
-    device: NDArray[np.intp], watts: NDArray[np.int64], values: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """A candidate on or below the line between two others of its device is no corner, so all that lie so
-    between their present neighbours go at once; then their devices are looked at again.
+    starts: NDArray[np.intp], watts: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The slope that leads up to each corner, and the corner before it; for a device's first candidate and
+    where there is no corner, the slope is not a number, and compares with none.
+
+    A candidate on or below the line between two others of its device is no corner, so all that lie so
+    between their present neighbours go at once. Then the neighbours of those that went are looked at again.
     """
-    corner = np.ones(len(device), bool)
-    power, worth, where = watts.astype(np.float64), values, None
-    while True:
-        same = device[1:] == device[:-1]
-        with np.errstate(divide="ignore", invalid="ignore"):  # across two devices, where nothing compares
-            slope = (worth[1:] - worth[:-1]) / (power[1:] - power[:-1])
-        low = (same[1:] & same[:-1] & (slope[1:] >= slope[:-1])).nonzero()[0] + 1
-        if not len(low):
-            return corner.nonzero()[0]
-        corner[low if where is None else where[low]] = False
-        of = device[low]
-        again = np.zeros(device[-1] + 1, bool)
-        again[of] = True
-        keep = again[device]
-        keep[low] = False
-        kept = keep.nonzero()[0]
-        power, worth, device = power[kept], worth[kept], device[kept]
-        where = kept if where is None else where[kept]
+    slope = np.full(len(watts) + 1, np.nan)
+    before, after = np.arange(-1, len(watts)), np.arange(1, len(watts) + 2)
+    with np.errstate(divide="ignore", invalid="ignore"):  # from one device to the next
+        np.divide(values[1:] - values[:-1], watts[1:] - watts[:-1], out=slope[1:-1])
+        slope[starts] = np.nan
+        low = (slope[1:] >= slope[:-1]).nonzero()[0]
+        while len(low):
+            apart = np.ones(len(low) + 1, bool)  # who is not the next after the one named before it
+            np.not_equal(after[low[:-1]], low[1:], out=apart[1:-1])
+            slope[low] = np.nan
+            left, right = before[low[apart[:-1]]], after[low[apart[1:]]]
+            before[right], after[left] = left, right
+            slope[right] = across = (values[right] - values[left]) / (watts[right] - watts[left])
+            beside, sinks = np.empty(2 * len(left), np.intp), np.empty(2 * len(left), bool)
+            beside[::2], beside[1::2] = left, right
+            np.greater_equal(across, slope[left], out=sinks[::2])
+            np.greater_equal(slope[after[right]], across, out=sinks[1::2])
+            sinks[2::2] &= beside[2::2] != beside[1:-1:2]  # named once
+            low = beside[sinks]
+    return slope, before
 
 
 def by_falling(slope: NDArray[np.float64]) -> NDArray[np.intp]:

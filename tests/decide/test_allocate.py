@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -262,6 +262,54 @@ def test_slopes_fall_to_a_billionth_and_equal_ones_stand_as_they_did(count: int,
 
     assert order.tolist() == sorted(range(count), key=lambda at: (-slope[at], at))
     assert slope[close].tolist() == slope[order].tolist()
+
+
+# Hulls
+
+
+def chain(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The rising part of the upper hull, one point after the other."""
+    kept: list[tuple[int, float]] = []
+    for watts, value in points:
+        while len(kept) > 1 and (value - kept[-1][1]) * (kept[-1][0] - kept[-2][0]) >= (
+            kept[-1][1] - kept[-2][1]
+        ) * (watts - kept[-1][0]):
+            kept.pop()
+        kept.append((watts, value))
+    return [kept[0], *(one for before, one in pairwise(kept) if one[1] > before[1])]
+
+
+@bounded(200)
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 40), st.integers(-30, 30), min_size=1, max_size=15),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_steps_lead_along_the_rising_part_of_each_upper_hull(tables: list[dict[int, int]]) -> None:
+    """Whole numbers, so that many points lie on a line between others: those are no corners."""
+    devices = [sorted((watts, float(value)) for watts, value in table.items()) for table in tables]
+    of = menu([device(*points) for points in devices])
+
+    steps = hulls.hulls(of.start, of.watts, of.values)
+
+    found = [[points[0]] for points in devices]
+    for one, end, step_w in zip(steps.device.tolist(), steps.end.tolist(), steps.watts.tolist(), strict=True):
+        found[one].append((int(of.watts[end]), float(of.values[end])))
+        assert found[one][-1][0] - found[one][-2][0] == step_w
+    assert found == [chain(points) for points in devices]
+
+
+def test_of_many_devices_each_has_its_own_hull() -> None:
+    count = 2 * hulls.AT_ONCE + 1
+    kinked = device((0, 0.0), (1, 1.0), (2, 10.0), (3, 11.0), (4, 10.0))
+
+    steps = hulls.hulls(*(getattr(menu([kinked] * count), name) for name in ("start", "watts", "values")))
+
+    assert steps.device.tolist() == np.arange(count).repeat(2).tolist()
+    assert (steps.end % 5).tolist() == [2, 3] * count
+    assert (steps.watts.tolist(), steps.slope.tolist()) == ([2, 1] * count, [5.0, 1.0] * count)
 
 
 # For all small instances
