@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.hulls import Steps, by_falling, hulls
+from controller.decide.hulls import Steps, falling, hulls
 from controller.decide.packing import Packing, fill, greedy
 from controller.decide.relaxed import relaxed
 from controller.decide.trades import trade
@@ -65,12 +65,12 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     low = menu.start[:-1]
     hull = hulls(menu.start, menu.watts, menu.values)
     room_w = room_w - load(tree, menu.node, menu.watts[low])
-    steps = hull.take(by_falling(hull.slope))
-    taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
-    bound = float(menu.values[low].sum()) + float((steps.slope * taken_w).sum())
+    node, key = menu.node[hull.device], falling(hull.slope)
+    taken_w = relaxed(hull.watts, node, room_w, tree, key)
+    bound = float(menu.values[low].sum()) + float(np.einsum("i,i", hull.slope, taken_w))
     if menu.group is not None:
-        steps = hull.take(_by_group(hull, menu.group))
-        taken_w = relaxed(steps.watts, menu.node[steps.device], room_w, tree)
+        key = _by_group(hull, menu.group)
+        taken_w = relaxed(hull.watts, node, room_w, tree, key)
     packing = Packing(
         tree=tree,
         node=menu.node,
@@ -81,7 +81,7 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
         at=low.copy(),
         room_w=tree.padded(room_w),
     )
-    greedy(packing, steps, taken_w == steps.watts)
+    greedy(packing, hull, taken_w == hull.watts, key)
     waiting = fill(packing)
     if len(waiting.device) and packing.value < bound - NEAR * _typical(menu.values[packing.at]):
         trade(packing, waiting, np.ones(len(low), bool) if menu.group is None else menu.group < 0)
@@ -98,14 +98,15 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     )
 
 
-def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.intp]:
-    """By falling slope, but those of groups rounded up and then group by group, so that not every one of
-    them has a part of its devices served.
+def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Keys that rise as slopes fall, those of groups rounded up and then group by group, so that not every
+    one of them has a part of its devices served.
     """
     of = group[hull.device]
-    order = np.argsort(of, kind="stable")
+    place = np.empty(len(of), np.intp)
+    place[np.argsort(of, kind="stable")] = np.arange(len(of))
     rounded = (hull.slope.view(np.int64) | ALIKE).view(np.float64)
-    return order[by_falling(np.where(of < 0, hull.slope, rounded)[order])]
+    return falling(np.where(of < 0, hull.slope, rounded), place)
 
 
 def _typical(values: NDArray[np.float64]) -> float:

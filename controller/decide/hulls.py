@@ -105,15 +105,22 @@ def _corners(
 
 
 def by_falling(slope: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The order of falling slope. Those that differ by less than a billionth may count as equal, and equal
-    ones stand as they do. Slopes are positive.
+    """The order of falling slope, as `falling` gives it."""
+    key = falling(slope)
+    key.sort()
+    key &= (1 << len(slope).bit_length()) - 1
+    return key.view(np.intp)
 
-    The bits of positive floats rise with their value, so the last of them give way to the position, and whole
-    numbers, each of them different, are all there is to sort.
+
+def falling(slope: NDArray[np.float64], place: NDArray[np.intp] | None = None) -> NDArray[np.uint64]:
+    """Numbers, each of them different, that rise as slopes fall. Slopes that differ by less than a billionth
+    may count as equal, and equal ones go by their `place`, or as they stand. Slopes are positive.
+
+    The bits of positive floats rise with their value, and the last of them give way to the place.
     """
     bits = len(slope).bit_length()
-    key = ~slope.view(np.uint64) >> bits << bits
-    key |= np.arange(len(slope), dtype=np.uint64)
-    key.sort()
-    key &= (1 << bits) - 1
-    return key.view(np.intp)
+    key = ~slope.view(np.uint64)
+    key >>= bits
+    key <<= bits
+    key |= np.arange(len(slope), dtype=np.uint64) if place is None else place.view(np.uint64)
+    return key

@@ -17,7 +17,7 @@ from controller.decide.tree import BOUNDLESS_W, Tree, load
 
 AT_ONCE = 4096
 """Steps looked at before it is asked again which of the others still fit."""
-ONE_BY_ONE = 256
+ONE_BY_ONE = 1000
 """So few steps are looked at faster by themselves."""
 ROUNDS = 3
 """So often the sure ones of those in doubt are taken together, before the others are looked at one by one."""
@@ -77,18 +77,24 @@ class Packing:
         self.room_w[-1] = BOUNDLESS_W
 
 
-def greedy(packing: Packing, steps: Steps, whole: NDArray[np.bool_]) -> None:
-    """Take steps in their order, whole ones only; a device whose next does not fit stays where it is.
+def greedy(
+    packing: Packing, steps: Steps, whole: NDArray[np.bool_], key: NDArray[np.uint64] | None = None
+) -> None:
+    """Take steps in their order, or by rising `key`, whole ones only; a device whose next does not fit stays
+    where it is.
 
     Those that the relaxed solution takes `whole` are all among them: before such a step no node above it is
     full, so whole steps have used no more there than parts. They can then be taken first, as in the end all
     of them fit together with what is taken of the others.
     """
     _take(packing, steps, whole.nonzero()[0])
-    stop = np.full(len(packing.at), len(whole))  # where in the order each device stays where it is
-    rest = _fitting(packing, steps, (~whole).nonzero()[0], stop)
+    if key is None:
+        key = np.arange(len(whole), dtype=np.uint64)
+    stop = np.full(len(packing.at), len(whole))  # the step at which each device stays where it is
+    rest = (~whole).nonzero()[0]
     while len(rest):
-        part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
+        part, rest = _first(rest, key)
+        part = _fitting(packing, steps, part, stop)
         for _ in range(ROUNDS):
             if len(part) <= ONE_BY_ONE:
                 break
@@ -100,10 +106,22 @@ def greedy(packing: Packing, steps: Steps, whole: NDArray[np.bool_]) -> None:
         rest = _fitting(packing, steps, rest, stop)
 
 
+def _first(which: NDArray[np.intp], key: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first of `which` by rising `key`, in that order, and the others."""
+    keys = key[which]
+    if len(which) <= AT_ONCE:
+        return which[keys.argsort()], which[:0]
+    first = keys < np.partition(keys, AT_ONCE)[AT_ONCE]
+    part = which[first]
+    return part[keys[first].argsort()], which[~first]
+
+
 def _take(packing: Packing, steps: Steps, which: NDArray[np.intp]) -> None:
-    device = steps.device[which]
-    packing.at[device] = steps.end[which]  # of several steps of a device the last one stands
-    packing.room_w[:-1] -= load(packing.tree, packing.node[device], steps.watts[which])
+    before = packing.at.copy()
+    packing.at[steps.device[which]] = steps.end[which]  # of several steps of a device the last one stands
+    moved = (packing.at != before).nonzero()[0]
+    step_w = packing.watts[packing.at[moved]] - packing.watts[before[moved]]
+    packing.room_w[:-1] -= load(packing.tree, packing.node[moved], step_w)
 
 
 def _fitting(

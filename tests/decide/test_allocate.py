@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controller.decide import hulls
 from controller.decide.allocate import Allocation, Menu, allocate
 from controller.decide.curve import chords, curve_of
-from controller.decide.hulls import by_falling
+from controller.decide.hulls import by_falling, falling
 from controller.decide.packing import Packing, greedy
 from controller.decide.relaxed import relaxed
 from controller.decide.tree import Tree, load, tree_of
@@ -508,6 +508,24 @@ def test_taking_sure_steps_first_comes_to_the_same_as_one_after_the_other(size: 
     greedy(made, steps, taken_w == steps.watts)
 
     assert made.at.tolist() == one_step_after_the_other(of, instance.room_w, instance.tree)
+
+
+@pytest.mark.parametrize("digits", [1, 15], ids=["many alike", "none alike"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_counted_by_rank_is_what_would_be_taken_in_order(seed: int, digits: int) -> None:
+    instance = fleet(3_000, seed)
+    of = instance.menu
+    steps = hulls.hulls(of.start, of.watts, of.values)
+    slope = np.round(1 + 10 * steps.slope, digits)
+    order = by_falling(slope)
+    room_w = instance.room_w - load(instance.tree, of.node, of.watts[of.start[:-1]])
+    node = of.node[steps.device]
+
+    taken_w = relaxed(steps.watts, node, room_w, instance.tree, falling(slope))
+
+    in_order_w = relaxed(steps.watts[order], node[order], room_w, instance.tree)
+    assert taken_w[order].tolist() == in_order_w.tolist()
+    assert 0 < taken_w.sum() < steps.watts.sum()
 
 
 @pytest.mark.parametrize("seed", range(4))
