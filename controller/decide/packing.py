@@ -174,17 +174,19 @@ def fill(packing: Packing) -> Waiting:
         if not len(fits):
             return Waiting(device=device, better=better, node=way[each, lowest])
         slope = (packing.values[better[fits]] - packing.values[at[fits]]) / step_w[fits]
-        _fill(packing, device[fits[np.argsort(-slope, kind="stable")]])
+        fits = fits[np.argsort(-slope, kind="stable")]
+        _fill(packing, device[fits], step_w[fits])
 
 
-def _fill(packing: Packing, device: NDArray[np.intp]) -> None:
-    """Put each in turn at the best of its candidates that still fits."""
+def _fill(packing: Packing, device: NDArray[np.intp], least_w: NDArray[np.int64]) -> None:
+    """Put each in turn at the best of its candidates that still fits; better ones take `least_w` or more."""
     room = packing.room_w.tolist()
     ways = packing.tree.way[packing.node[device]].tolist()
+    at_now, tops = packing.at[device].tolist(), packing.top[device].tolist()
     raised: dict[int, int] = {}
-    for one, at, top, way in zip(
-        device.tolist(), packing.at[device].tolist(), packing.top[device].tolist(), ways, strict=True
-    ):
+    for one, at, top, step_w, way in zip(device.tolist(), at_now, tops, least_w.tolist(), ways, strict=True):
+        if not _has_room(room, way, step_w):
+            continue
         watts, values = packing.watts[at : top + 1].tolist(), packing.values[at : top + 1].tolist()
         best = 0
         for to in range(1, len(watts)):
