@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from controller.decide.hulls import Steps
 from controller.decide.relaxed import relaxed
-from controller.decide.tree import BOUNDLESS_W, Tree, load
+from controller.decide.tree import Tree, load
 
 AT_ONCE = 4096
 """Steps looked at before it is asked again which of the others still fit."""
@@ -68,13 +68,6 @@ class Packing:
             better[worse] += 1
             worse = worse[self.values[better[worse]] <= worth[worse]]
         return device, better
-
-    def move(self, device: list[int], to: list[int]) -> None:
-        """Put devices, each named once, at others of their candidates."""
-        for one, step_w in zip(device, (self.watts[to] - self.watts[self.at[device]]).tolist(), strict=True):
-            self.room_w[self.tree.way[self.node[one]]] -= step_w
-        self.at[device] = to
-        self.room_w[-1] = BOUNDLESS_W
 
 
 def greedy(

@@ -16,9 +16,11 @@ Number = TypeVar("Number", np.int64, np.float64)
 WIDTH = 8
 """So many devices of a node are considered together: all 256 ways to move some of them."""
 NODES = 1 << 14
-"""At most so many nodes are looked at, those first where most lies idle: a bound on memory, 64 MB."""
+"""At most so many nodes are looked at, those first where most lies idle."""
 LOOKED_AT = 1 << 17
 """At most so many devices below them, smallest nodes first, as whole steps cost them most."""
+AT_ONCE = 256
+"""Nodes of which all ways are weighed together: their arrays stay in the processor's cache."""
 GAIN = 1e-9
 """The least a trade must be worth, as a share of what it moves: rounding is no gain."""
 
@@ -43,11 +45,21 @@ def trade(packing: Packing, waiting: Waiting, free: NDArray[np.bool_]) -> None:
     np.maximum.at(price, waiting.node, gain / step_w)
     node = node[(-price[node] * packing.spare_w(node)).argsort(kind="stable")[:NODES]]
     moves = _moves(packing, waiting, node, price[node], free)
-    total_w, total = _of_some(moves.watts), _of_some(moves.value)
-    total[total_w > packing.spare_w(node)[:, None]] = -np.inf
-    best = total.argmax(axis=1)
-    gains = total[np.arange(len(node)), best] > GAIN * np.abs(moves.value).sum(axis=1)
-    _make(packing, moves, (best[:, None] >> np.arange(WIDTH) & 1).astype(bool) & gains[:, None])
+    _make(packing, moves, _best(moves, packing.spare_w(node)))
+
+
+def _best(moves: Moves, spare_w: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Those of each row's moves that are worth most together and fit the spare room of its node; none of them
+    where that gains nothing."""
+    best = np.zeros(len(spare_w), np.intp)
+    for first in range(0, len(spare_w), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        total = _of_some(moves.value[rows])
+        np.putmask(total, _of_some(moves.watts[rows]) > spare_w[rows, None], -np.inf)
+        best[rows] = most = total.argmax(axis=1)
+        gains = total[np.arange(len(most)), most] > GAIN * np.abs(moves.value[rows]).sum(axis=1)
+        best[rows] *= gains
+    return (best[:, None] >> np.arange(WIDTH) & 1).astype(bool)
 
 
 def _of_some(each: NDArray[Number]) -> NDArray[Number]:
@@ -68,20 +80,30 @@ def _make(packing: Packing, moves: Moves, chosen: NDArray[np.bool_]) -> None:
             packing.room_w[:-1] -= change_w
             packing.at[device] = to
             return
-    moved: set[int] = set()
+    moved: dict[int, int] = {}
+    room = packing.room_w.tolist()
+    paths = packing.tree.paths
     for row in np.flatnonzero(chosen.any(axis=1)).tolist():
-        devices = moves.device[row, chosen[row]].tolist()
-        if moved.isdisjoint(devices) and _made(packing, devices, moves.to[row, chosen[row]].tolist()):
-            moved.update(devices)
+        those = chosen[row]
+        devices = moves.device[row, those].tolist()
+        ways = [paths[node] for node in packing.node[devices].tolist()]
+        if moved.keys().isdisjoint(devices) and _fits(room, ways, moves.watts[row, those].tolist()):
+            moved.update(zip(devices, moves.to[row, those].tolist(), strict=True))
+    packing.at[list(moved)] = list(moved.values())
+    packing.room_w[:-1] = room[:-1]
 
 
-def _made(packing: Packing, device: list[int], to: list[int]) -> bool:
-    """Move devices unless a node further down, or what was traded elsewhere, is in the way."""
-    before = packing.at[device].tolist()
-    packing.move(device, to)
-    if packing.spare_w(packing.node[device]).min() >= 0:
+def _fits(room: list[int], ways: list[tuple[int, ...]], watts: list[int]) -> bool:
+    """Take `watts` out of the rooms along their `ways`, unless a node further down, or what was traded
+    elsewhere, is in the way."""
+    for way, step_w in zip(ways, watts, strict=True):
+        for node in way:
+            room[node] -= step_w
+    if all(room[node] >= 0 for way in ways for node in way):
         return True
-    packing.move(device, before)
+    for way, step_w in zip(ways, watts, strict=True):
+        for node in way:
+            room[node] += step_w
     return False
 
 
@@ -101,7 +123,8 @@ def _moves(
     movable = free[device] & (to[device] != packing.at[device])
     row, device = row[movable], device[movable]
     step_w, gain = _change(packing, device, to[device])
-    order = np.lexsort((np.abs(gain / step_w / price[row] - 1), row))
+    order = np.abs(gain / step_w / price[row] - 1).argsort(kind="stable")
+    order = order[row[order].astype(np.uint16).argsort(kind="stable")]  # sorted in a single pass
     row = row[order]
     column = np.arange(len(row)) - np.searchsorted(row, row)
     order = order[column < WIDTH]
