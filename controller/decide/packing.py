@@ -55,7 +55,7 @@ class Packing:
 
     def spare_w(self, node: NDArray[np.intp]) -> NDArray[np.int64]:
         """The least room on each node's way up."""
-        spare_w: NDArray[np.int64] = self.room_w[self.tree.way[node]].min(axis=1)
+        spare_w: NDArray[np.int64] = self.room_w[self.tree.at_depth[:, node]].min(axis=0)
         return spare_w
 
     def unserved(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -122,7 +122,7 @@ def _fitting(
 ) -> NDArray[np.intp]:
     """The steps that fit by now, and no later one of a device that has one which does not."""
     device = steps.device[which]
-    spare_w = packing.room_w[packing.tree.way].min(axis=1)
+    spare_w = packing.room_w[packing.tree.at_depth].min(axis=0)
     unfit = np.flatnonzero((steps.watts[which] > spare_w[packing.node[device]]) & (which < stop[device]))[
         ::-1
     ]
