@@ -71,6 +71,7 @@ class Plant:
         }
         self.meters = {meter.id: Meter(meter, self.nodes[meter.node], self.seed) for meter in config.meters}
         self._bottom_up = tuple(reversed(self.nodes.values()))
+        self._with_breakers = [node for node in self._bottom_up if node.config.breaker_w is not None]
         self._wandering = [node for node in self.nodes.values() if node.wanders]
         self._restless = set(self.nodes.values())
         self._overloaded: list[Node] = []
@@ -289,7 +290,7 @@ class Plant:
                     if node.parent is not None:
                         restless.add(node.parent)
         restless.clear()
-        self._overloaded = [node for node in self._bottom_up if node.overloaded]
+        self._overloaded = [node for node in self._with_breakers if node.overloaded]
 
     def _inlet_c(self, machine: Machine) -> float:
         return 24.0 if machine.zone is None else self.zones[machine.zone].inlet_c

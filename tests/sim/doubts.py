@@ -32,10 +32,11 @@ class Doubts:
         return self._plant.now_s - self._at_s.get(name, -math.inf) <= last_s
 
     def _found(self) -> Iterable[str]:
-        now_s, heard = self._plant.now_s, self._shell.heard.readings
+        now_s, heard, failed_s = self._plant.now_s, self._shell.heard.readings, self._shell.failed_s
         for name, stale_s in self._stale_s.items():
-            is_stale = name not in heard or now_s - heard[name].at_s > stale_s
-            failed = now_s - self._shell.failed_s.get(name, -math.inf) <= FAILED_S
+            sample = heard.get(name)
+            is_stale = sample is None or now_s - sample.at_s > stale_s
+            failed = name in failed_s and now_s - failed_s[name] <= FAILED_S
             if is_stale or failed or self._possible.held_by(name) or self._misreports(name):
                 yield name
         for meter in self._plant.meters.values():

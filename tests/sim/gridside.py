@@ -55,6 +55,7 @@ class GridSide:
         self._say = say
         self._ledger = Ledger()
         self._known = _NOTHING
+        self._asked: tuple[_Known, float, Asked] = _NOTHING, -math.inf, Asked()
         self._drawn_w: deque[float] = deque(maxlen=120)
         self._steered_s = -math.inf
         self._truly_before: dict[str, Power] = {}
@@ -95,7 +96,11 @@ class GridSide:
             or self._known.offset_s != self.offset_s
         ):
             self._known = _Known(self._ledger, self.offset_s, self._grounded())
-        return asked(self._known.events, self.utc_s)
+        known, at_utc_s, found = self._asked
+        if known is not self._known or at_utc_s != self.utc_s:
+            found = asked(self._known.events, self.utc_s)
+            self._asked = self._known, self.utc_s, found
+        return found
 
     def note_draw(self, watts: float) -> None:
         """Twice a second, what the site truly draws: relative set-points are relative to a minute of that.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from controller.domain.devices import DeviceSpec
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
@@ -37,42 +39,68 @@ class Heat:
         self._doubts = doubts
         self._verdict = verdict
         self._every_s = every_s
-        self._specs = {spec.id: spec for spec in floor.specs}
+        specs = {spec.id: spec for spec in floor.specs}
+        self._all = [_range_of(machine, specs[name]) for name, machine in plant.machines.items()]
         self._trips = dict.fromkeys(plant.machines, 0)
         self._over_s: dict[str, float] = {}
         """For how long each machine that could be told has drawn more than its heat allows."""
 
     def look(self, *, in_charge: bool) -> None:
-        now_s = self._plant.now_s
-        for name, machine in self._plant.machines.items():
-            over_s = self._over_s.get(name, 0.0)
-            excuse = self._excuse(name) or ("" if in_charge else "nobody in charge")
-            if machine.trips > self._trips[name]:
-                self._trips[name] = machine.trips
-                self._verdict.note(now_s, "heat", name, excuse="" if over_s > OBEYS_S / 2 else excuse)
-            if machine.watts <= self._allowed_w(self._specs[name], machine):
-                self._over_s.pop(name, None)
-            elif not excuse:
-                self._over_s[name] = over_s + self._every_s
-                if self._over_s[name] > OBEYS_S:
-                    self._verdict.note(now_s, "hot", name)
+        zones = self._shares_of_zones()
+        for own in self._all:
+            machine = own.machine
+            share = max(zones[machine.zone], _share(machine.temperature_c, own.derate_c, own.trip_c))
+            allowed_w = own.lowest_w + (own.highest_w - own.lowest_w) * (1 - share)
+            is_within = machine.watts <= allowed_w * (1 + SLACK) + SLACK_W
+            if not is_within or machine.trips > self._trips[machine.id]:
+                self._judge(machine, is_within=is_within, in_charge=in_charge)
+            else:
+                self._over_s.pop(machine.id, None)
+
+    def _judge(self, machine: Miner | Gpu, *, is_within: bool, in_charge: bool) -> None:
+        now_s, name = self._plant.now_s, machine.id
+        over_s = self._over_s.get(name, 0.0)
+        excuse = self._excuse(name) or ("" if in_charge else "nobody in charge")
+        if machine.trips > self._trips[name]:
+            self._trips[name] = machine.trips
+            self._verdict.note(now_s, "heat", name, excuse="" if over_s > OBEYS_S / 2 else excuse)
+        if is_within:
+            self._over_s.pop(name, None)
+        elif not excuse:
+            self._over_s[name] = over_s + self._every_s
+            if self._over_s[name] > OBEYS_S:
+                self._verdict.note(now_s, "hot", name)
 
     def _excuse(self, name: str) -> str:
         """Why it cannot be brought down, or nobody can know that it must."""
         held_by = self._possible.held_up_by(name)
         return held_by or ("doubtful" if self._doubts.within(name, OBEYS_S) else "")
 
-    def _allowed_w(self, spec: DeviceSpec, machine: Miner | Gpu) -> float:
-        """The most that it may draw at its heat, or at that of its zone while that is told."""
-        if isinstance(machine, Gpu):
-            trip_c = machine.group.slowdown_c
-            share = _share(machine.temperature_c, trip_c - GPU_DERATE_C, trip_c)
-        else:
-            share = _share(machine.temperature_c, DERATE_C, TRIP_C)
-        if machine.zone is not None and self._possible.is_told(machine.zone):
-            share = max(share, _share(self._plant.zones[machine.zone].inlet_c, ZONE_DERATE_C, ZONE_TRIP_C))
-        lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
-        return (lowest_w + (highest_w - lowest_w) * (1 - share)) * (1 + SLACK) + SLACK_W
+    def _shares_of_zones(self) -> dict[str | None, float]:
+        """What the heat of each zone takes of its machines' range, while that is told; of no zone, nothing."""
+        shares: dict[str | None, float] = {None: 0.0}
+        for name, zone in self._plant.zones.items():
+            is_told = self._possible.is_told(name)
+            shares[name] = _share(zone.inlet_c, ZONE_DERATE_C, ZONE_TRIP_C) if is_told else 0.0
+        return shares
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What a machine draws at least and at most, and between which degrees its heat takes that range of it."""
+
+    machine: Miner | Gpu
+    derate_c: float
+    trip_c: float
+    lowest_w: int
+    highest_w: int
+
+
+def _range_of(machine: Miner | Gpu, spec: DeviceSpec) -> _Range:
+    derate_c, trip_c = DERATE_C, TRIP_C
+    if isinstance(machine, Gpu):
+        derate_c, trip_c = machine.group.slowdown_c - GPU_DERATE_C, machine.group.slowdown_c
+    return _Range(machine, derate_c, trip_c, spec.floor.power.watts, spec.points[-1].power.watts)
 
 
 def _share(value_c: float, derate_c: float, trip_c: float) -> float:

@@ -114,24 +114,35 @@ class Possible:
         return math.inf if told is None else told.most_w(self._plant.now_s)
 
     def _note_surplus(self) -> None:
-        now_s = self._plant.now_s
+        now_s, told = self._plant.now_s, self._shell.told
         for name, machine in self._machines.items():
-            silent_s, why = self._held_s.get(name, (-math.inf, ""))
-            hidden = self._stands_still(name, machine)
-            booted = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
-            if (booted and not hidden) or machine.watts <= _slack_w(self._told_w(name)):
+            order = told.get(name)
+            if order is None or machine.watts <= _slack_w(order.most_w(now_s)):
                 self._surplus.pop(name, None)
             else:
-                since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
-                if machine.watts > 2 * least_w and self._says_nothing(name, machine):
-                    since_s, least_w = now_s, machine.watts
-                if hidden:
-                    since_s = now_s
-                self._surplus[name] = since_s, min(least_w, machine.watts)
+                self._note_beyond(name, machine)
             if self._is_silent(name, machine):
                 self._silent_s.setdefault(name, now_s)
             else:
                 self._silent_s.pop(name, None)
+
+    def _note_beyond(self, name: str, machine: Miner | Gpu) -> None:
+        """It draws more than it was told."""
+        now_s = self._plant.now_s
+        silent_s, why = self._held_s.get(name, (-math.inf, ""))
+        hidden = self._stands_still(name, machine)
+        if (
+            not hidden
+            and isinstance(machine, Miner)
+            and why == "silent"
+            and now_s - silent_s < AFTER_SILENCE_S
+        ):
+            self._surplus.pop(name, None)  # it may have booted
+            return
+        since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
+        if machine.watts > 2 * least_w and self._says_nothing(name, machine):
+            since_s, least_w = now_s, machine.watts
+        self._surplus[name] = now_s if hidden else since_s, min(least_w, machine.watts)
 
     def _stands_still(self, name: str, machine: Miner | Gpu) -> bool:
         """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that. The
@@ -172,8 +183,8 @@ class Possible:
         return self._lately(self._held_up_s, name, within_s)
 
     def _lately(self, held_s: dict[str, tuple[float, str]], name: str, within_s: float) -> str:
-        at_s, held_by = held_s.get(name, (-math.inf, ""))
-        return held_by if self._plant.now_s - at_s <= within_s else ""
+        held = held_s.get(name)
+        return held[1] if held is not None and self._plant.now_s - held[0] <= within_s else ""
 
     def _held_by(self, name: str, machine: Miner | Gpu) -> str:
         if len(self._specs[name].points) == 1:

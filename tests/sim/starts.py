@@ -57,10 +57,9 @@ class Starts:
     def second(self) -> None:
         now_s = self._plant.now_s
         for name, spec in self._limited.items():
-            asleep, was = self._sleeps(name), self._asleep[name]
-            self._asleep[name] = asleep
-            by_order = now_s - self._ordered_s(name) <= TOLD_S
-            starts = was and self._plant.miners[name].state is MinerState.STARTING and by_order
+            state, was_asleep = self._plant.miners[name].state, self._asleep[name]
+            self._asleep[name] = state is MinerState.ASLEEP
+            starts = was_asleep and state is MinerState.STARTING and now_s - self._ordered_s(name) <= TOLD_S
             often = starts and _within(self._started_s, spec, now_s) > spec.starts_per_hour
             if often and len(self._told_s.get(name, ())) > spec.starts_per_hour:
                 self._verdict.note(now_s, "starts", name)

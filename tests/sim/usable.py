@@ -102,14 +102,13 @@ class Usable:
 
     def _points_w(self, spec: DeviceSpec, miner: Miner, prices: Prices, usd_per_kwh: float) -> list[float]:
         """What a miner could truly draw, up to the best point; nothing if it stays where it is."""
-        lies_asleep = miner.faults.lies_about_resume and miner.state is MinerState.ASLEEP
-        without_work = miner.faults.pool_loss or miner.without_pools
-        rests = miner.state is MinerState.ASLEEP and self.rests(miner.id)
-        if self._is_fixed(miner) or miner.state in STUCK or lies_asleep or without_work or rests:
+        state, without_work = miner.state, miner.faults.pool_loss or miner.without_pools
+        starts = state is MinerState.ASLEEP
+        cannot_start = starts and (miner.faults.lies_about_resume or self.rests(miner.id))
+        if state in STUCK or without_work or cannot_start or self._is_fixed(miner):
             return []
         allowed_w = self._cool_enough_w(spec, miner)
         count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
-        starts = miner.state is MinerState.ASLEEP
         key = spec.id, count, starts
         if key not in self._best:
             self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)
