@@ -77,7 +77,7 @@ class Heat:
         return held_by or ("doubtful" if self._doubts.within(name, OBEYS_S) else "")
 
     def _shares_of_zones(self) -> dict[str | None, float]:
-        """What the heat of each zone takes of its machines' range, while that is told; of no zone, nothing."""
+        """What each zone's heat takes of its machines' range, while that is told; of no zone, nothing."""
         shares: dict[str | None, float] = {None: 0.0}
         for name, zone in self._plant.zones.items():
             is_told = self._possible.is_told(name)
@@ -87,7 +87,7 @@ class Heat:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """What a machine draws at least and at most, and between which degrees its heat takes that range of it."""
+    """What a machine draws at least and at most, and between which degrees heat takes that range of it."""
 
     machine: Miner | Gpu
     derate_c: float
