@@ -179,18 +179,18 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.may.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
-    rows = np.flatnonzero(obeying)
-    offer = found.start[rows] + chosen.allocation.index[rows]
     doubtful = ~chosen.may.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)
     cut = [fleet.row[name] for name in sorted(chosen.cut)]
     doubtful[[*cut, *(fleet.row[name] for name in chosen.forgiven)]] = False
-    again = np.flatnonzero(doubtful)
-    asked = np.where(np.isin(again, [fleet.row[name] for name in chosen.stopped]), 0, known.at[again])
+    rows, again = obeying.nonzero()[0], doubtful.nonzero()[0]
     if not len(rows) + len(again) + len(cut):
         return NOBODY
+    offer = found.start[rows] + chosen.allocation.index[rows]
+    asked = known.at.copy()
+    asked[[fleet.row[name] for name in chosen.stopped]] = 0
     return Wishes(
         row=np.concatenate((rows, again, cut)).astype(np.int64),
-        at=np.concatenate((chosen.at[rows], asked, [0] * len(cut))).astype(np.int64),
+        at=np.concatenate((chosen.at[rows], asked[again], [0] * len(cut))).astype(np.int64),
         merit=np.concatenate(
             (found.worth[offer] / np.maximum(1, found.watts[offer]), np.zeros(len(again) + len(cut)))
         ),

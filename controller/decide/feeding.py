@@ -205,13 +205,14 @@ def _usable(seen: Snapshot, may: Freedom, queues: Sequence[QueueReading], room_w
     fleet = seen.fleet
     least_w = np.where(may.obeys, np.maximum(fleet.floor_w, running_w(seen, queues)), seen.columns.worst_w)
     spare_w = seen.tree.padded(room_w - load(seen.tree, fleet.node, least_w))
-    crowded = spare_w[seen.tree.way[fleet.node]].min(axis=1) < fleet.top_w - fleet.floor_w
+    crowded = (spare_w[seen.tree.way[fleet.node]].min(axis=1) < fleet.top_w - fleet.floor_w).tolist()
     found: dict[str, bool] = {}
     closed = fleet.draining | fleet.isolated | seen.uncooled
-    for row in np.flatnonzero(fleet.gpu & may.obeys & ~closed).tolist():
+    rows = np.flatnonzero(fleet.gpu & may.obeys & ~closed).tolist()
+    for row in sorted(rows, key=lambda row: (crowded[row], row)):
         state = seen.devices[fleet.specs[row].id]
         found[fleet.specs[row].id] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
-    return {gpu: found[gpu] for gpu in sorted(found, key=lambda gpu: (crowded[fleet.row[gpu]], gpu))}
+    return found
 
 
 def _beyond_w(seen: Snapshot, may: Freedom, room_w: Ints) -> dict[int, int]:

@@ -22,9 +22,9 @@ from controller.domain.site import Service, Site
 class Fleet:
     """`node` and `zone` are indices (zone -1: none). The points of row i are those from `start[i]` to just
     before `start[i + 1]`, ascending in watts; `owner` is the row of each point and `rank` its place
-    among those of its device. `ths_per_kw` is each miner's best, NaN for what is none. `draining` and
-    `isolated` are devices below a node that is. Who `has_choice` has more than one point; `last` is
-    the place of its highest.
+    among those of its device, the first of which is `at_floor`. `ths_per_kw` is each miner's best, NaN for
+    what is none. `draining` and `isolated` are devices below a node that is. Who `has_choice` has more than
+    one point; `last` is the place of its highest.
     """
 
     given: tuple[DeviceSpec, ...]
@@ -53,6 +53,7 @@ class Fleet:
     has_choice: Flags
     last: Ints
     rank: Ints
+    at_floor: Flags
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -80,6 +81,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
     points = [point for spec in specs for point in spec.points]
     start = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     owner = np.repeat(np.arange(len(specs)), counts)
+    rank = np.arange(len(owner)) - start[owner]
     power_w = np.array([point.power.watts for point in points], dtype=np.int64)
     return Fleet(
         given=tuple(given),
@@ -107,5 +109,6 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         top_w=power_w[start[1:] - 1],
         has_choice=counts > 1,
         last=counts - 1,
-        rank=np.arange(len(owner)) - start[owner],
+        rank=rank,
+        at_floor=rank == 0,
     )

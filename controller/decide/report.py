@@ -118,7 +118,9 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
     at_top = known.at == fleet.last
     at_highest = known.at == highest
     blocked = chosen.allocation.blocked_by
-    limited = (blocked >= 0) & (known.at != chosen.offers.best)
+    limited = blocked >= 0
+    if limited.any():
+        limited &= known.at != chosen.offers.best
     working = jobs.work_of(chosen.kept)
     idle = fleet.gpu.copy()
     idle[[fleet.row[gpu] for gpu in working if gpu in fleet.row]] = False

@@ -91,7 +91,7 @@ def tree_of(site: Site) -> Tree:
 def sum_up(tree: Tree, per_node: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each node's own value and those of all nodes below it, exactly."""
     running = np.zeros(len(tree.ids) + 1, np.int64)
-    np.cumsum(per_node[tree.order], out=running[1:])
+    per_node[tree.order].cumsum(out=running[1:])
     return running[tree.end] - running[tree.first]
 
 

@@ -89,12 +89,12 @@ class Offers:
     def best(self) -> Ints:
         """Each device's point of the most worth, the highest of equals."""
         first = self.start[:-1]
-        most = np.repeat(np.maximum.reduceat(self.worth, first), np.diff(self.start))
+        most = np.maximum.reduceat(self.worth, first).repeat(self.start[1:] - first)
         return np.maximum.reduceat(np.where(self.worth >= most, self.point, -1), first)
 
     def lifted(self, usd_per_hour: Floats) -> Offers:
         """With so much more worth in all points of each device above its floor."""
-        more = np.repeat(usd_per_hour, np.diff(self.start))
+        more = usd_per_hour.repeat(self.start[1:] - self.start[:-1])
         more[self.start[:-1]] = 0.0
         return replace(self, worth=self.worth + more)
 
@@ -105,16 +105,21 @@ class Offers:
 
 def floor_index(spec: DeviceSpec, job: Job) -> int:
     """The lowest point at which the job keeps the throughput its flex tier demands."""
-    least = spec.points[-1].rate * (1 - job.flex.allowed_loss)
-    return next(at for at, point in enumerate(spec.points) if point.rate >= least - 1e-9)
+    points = spec.points
+    least = points[-1].rate * (1 - job.flex.allowed_loss) - 1e-9
+    at = 0
+    while points[at].rate < least:  # the highest is enough
+        at += 1
+    return at
 
 
 def enough_index(spec: DeviceSpec, job: Job, demand_w: float) -> int:
     """The lowest point above the floor that holds the job back in nothing, which was seen to want `demand_w`;
     the highest where that is not known, or there is none."""
-    fed = range(max(1, floor_index(spec, job)), len(spec.points))
-    wants_w = demand_w * (1 + HEADROOM)
-    return next((at for at in fed if spec.points[at].power.watts >= wants_w), len(spec.points) - 1)
+    at, last, wants_w = max(1, floor_index(spec, job)), len(spec.points) - 1, demand_w * (1 + HEADROOM)
+    while at < last and spec.points[at].power.watts < wants_w:
+        at += 1
+    return min(at, last)
 
 
 def pool_is_gone(idle: int, running: int) -> bool:
@@ -140,7 +145,7 @@ def offers(
     nothing below that. One that dwells is offered where it is, and nothing above. A GPU without a job has its
     lowest limit; one with a job also those at which the job has its least throughput.
     """
-    owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.rank == 0
+    owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.at_floor
     now_w = known.now_w[owner]
     here = power_w == now_w
     jobs = _jobs(fleet, known, working, SPARED if valuation.spares_work else 0.0)
@@ -154,7 +159,8 @@ def offers(
         may = np.where(pinned[owner], here, may)
     may = np.where(obeys[owner], may, at_floor)
     output = fleet.rate * _usd_per_rate(fleet, jobs, valuation)[owner]
-    output = np.where(at_floor & ~jobs.floor_feeds[owner], 0.0, output)
+    starves = at_floor & ~jobs.floor_feeds[owner]
+    output[starves] = 0.0
     earns = output - power_w / 1000 * valuation.usd_per_kwh
     brings = output - power_w / 1000 * valuation.spent_usd_per_kwh
     stays = here | (now_w < 0)
@@ -174,7 +180,7 @@ def offers(
     worth = worth - np.where(stays, 0.0, output * np.where(power_w < now_w, down[owner], up[owner]))
     worth -= np.where(at_floor, _stopping(fleet, known, output, valuation)[owner], 0.0)
     if working:
-        worth += np.where(at_floor & ~jobs.floor_feeds[owner], 0.0, jobs.premium[owner])
+        worth += np.where(starves, 0.0, jobs.premium[owner])
     worth[dwells[owner] & here] += DWELLING
     for row in np.flatnonzero((known.stuck_w > 0) & obeys).tolist():
         _only_the_highest(may, slice(fleet.start[row], fleet.start[row + 1]), power_w, known, row)
