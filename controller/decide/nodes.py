@@ -133,10 +133,10 @@ def reconcile(
     fixed_w = np.where(tree.isolated, 0, [node.fixed.watts for node in site.nodes])
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
     before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
+    lately = {name: _lately(known, now_s) for name, known in before.items()}
     news = _news(before, meters)
     shown = {
-        tree.index[name]: (*shown_w(_lately(before[name], now_s)), sample.value.power.watts)
-        for name, sample in news.items()
+        tree.index[name]: (*shown_w(lately[name]), sample.value.power.watts) for name, sample in news.items()
     }
     for at in range(len(site.nodes) - 1, -1, -1):
         node = site.nodes[at]
@@ -144,12 +144,13 @@ def reconcile(
             continue
         known = before[node.id]
         below = sums.below(at, int(carried_w[at]))
-        stuck = False
-        if stands_still(shown.get(at, ())):
+        here, stuck = shown.get(at, ()), False
+        if stands_still(here):
             loads_w = sums.worst_w + carried_w + other_w
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree)
-        known = _watched(known, below, news.get(node.id), now_s, stuck=stuck)
+        recent = (*lately[node.id], Seen(now_s, below, here[-1] if here else None))
+        known = _watched(known, recent, news.get(node.id), here, stuck=stuck)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - int(fixed_w[at])
         if beyond_fixed_w > 0:
@@ -179,14 +180,18 @@ def _lately(known: NodeMemory, now_s: float) -> list[Seen]:
 
 
 def _watched(
-    known: NodeMemory, below: Below, sample: Sample[MeterReading] | None, now_s: float, *, stuck: bool
+    known: NodeMemory,
+    recent: tuple[Seen, ...],
+    sample: Sample[MeterReading] | None,
+    shown: Sequence[int],
+    *,
+    stuck: bool,
 ) -> NodeMemory:
-    """A meter that is `stuck` taught nothing since it last moved."""
-    lately = _lately(known, now_s)
+    """With what was seen of late, the newest last, and what the meter has `shown` then. One that is `stuck`
+    taught nothing since it last moved."""
     if sample is None:
-        return replace(known, recent=(*lately, Seen(now_s, below, None)))
-    metered_w = sample.value.power.watts
-    recent = (*lately, Seen(now_s, below, metered_w))
+        return replace(known, recent=recent)
+    metered_w = shown[-1]
     surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
     busy_w = max([seen.below.busy_w for seen in recent])
     begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=surely_w, most_w=busy_w)
@@ -195,7 +200,7 @@ def _watched(
     doubted = stuck or metered_w < LEAST_SHARE * surely_w or standing.slept(surely_w, sample.at_s)
     learned_w = known.moved_w if stuck else known.unexplained_w
     if not doubted:
-        learned_w = _learned_w(known, recent, sample, standing.claimed_w, busy_w)
+        learned_w = _learned_w(known, recent, sample, shown, standing.claimed_w, busy_w)
     return NodeMemory(
         unexplained_w=learned_w,
         moved_w=learned_w if standing.since_s == sample.at_s else known.moved_w,
@@ -208,7 +213,12 @@ def _watched(
 
 
 def _learned_w(
-    known: NodeMemory, recent: Sequence[Seen], sample: Sample[MeterReading], claimed_w: int, busy_w: int
+    known: NodeMemory,
+    recent: Sequence[Seen],
+    sample: Sample[MeterReading],
+    shown: Sequence[int],
+    claimed_w: int,
+    busy_w: int,
 ) -> float:
     """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
 
@@ -216,9 +226,8 @@ def _learned_w(
     is the least that was claimed, and not guessed, since the meter last moved: claims that rise while it
     stands still explain nothing of what it shows. `busy_w` is the most that was drawn of late.
     """
-    metered_w = shown_w(recent)
-    least_w = min(metered_w) * (1 - METER_ERROR) - busy_w
-    most_w = max(metered_w) * (1 + METER_ERROR) - claimed_w
+    least_w = min(shown) * (1 - METER_ERROR) - busy_w
+    most_w = max(shown) * (1 + METER_ERROR) - claimed_w
     elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
     gain = 1 - math.exp(-elapsed_s / LEARN_S)
     learned_w = known.unexplained_w
