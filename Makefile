@@ -29,12 +29,13 @@ check: $(VENV)/.installed  ## format, lint, types, arrows, fast tests: the only 
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow and not socket" -n 2
 
+# One worker more than two cores: some tests wait for sockets, and for seconds that are no virtual ones.
 test: $(VENV)/.installed tools  ## everything, as continuous integration runs it
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -rs
 
 .PHONY: tools
 tools:  ## the Debian packages that tests use; installed where allowed, named where not

@@ -22,9 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that none of them is alone at the end while the other core rests."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files with slow tests first, which mostly wait, then those that keep a core busy for long: none of them
+    is alone at the end while the other cores rest."""
+    slow, long = (
+        {item.path for item in items if item.get_closest_marker(name) is not None}
+        for name in ("slow", "long")
+    )
+    items.sort(key=lambda item: (item.path not in slow, item.path not in long))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from tests.decide.sites import FAULTS, Chaos, calm, trouble, world_of
 from tests.decide.steps import decide
 from tests.decide.strategies import bounded
 from tests.decide.world import World
+
+pytestmark = pytest.mark.long
 
 T = TypeVar("T")
 SEEDS = st.integers(0, 2**32)

@@ -37,6 +37,8 @@ from tests.decide.observing import see, told
 from tests.decide.steps import decide
 from tests.decide.world import World, asleep, awake
 
+pytestmark = pytest.mark.long
+
 
 def point(watts: int, rate: float) -> OperatingPoint:
     return OperatingPoint(name=f"{watts}w", power=Power(watts), rate=rate)

@@ -6,6 +6,8 @@ import pytest
 
 from tests.sim.smallsites import assert_safe_and_well, parametrize, slow_among
 
+pytestmark = pytest.mark.long
+
 SEEDS = range(41, 341)
 
 

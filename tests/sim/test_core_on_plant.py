@@ -6,6 +6,8 @@ import pytest
 
 from tests.sim.smallsites import assert_safe_and_well, parametrize
 
+pytestmark = pytest.mark.long
+
 SEEDS = range(1, 41)
 
 
