@@ -163,6 +163,9 @@ def report(
     config: Config = DEFAULT_CONFIG,
     operator: Annotated[str | None, typer.Option(help="whose event it is; own: the site's")] = None,
     version: Annotated[str | None, typer.Option(help="only this version: its time, ISO 8601")] = None,
+    part: Annotated[
+        int | None, typer.Option(min=1, help="of an id that was used again; else the last")
+    ] = None,
     baseline: Annotated[str | None, typer.Option(help="else the operator's, else meter-before")] = None,
     interval: Annotated[str | None, typer.Option(help="60s, 5m, 15m, 1h")] = None,
     node: Annotated[str | None, typer.Option(help="whose meter counts, else the site's")] = None,
@@ -193,6 +196,7 @@ def report(
         journal=journal,
         operator=operator,
         version=version,
+        part=part,
         baseline=baseline,
         interval=interval,
         node=node,

@@ -14,7 +14,7 @@ from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
-from controller.run.journal.history import EventRow, History, operator_in
+from controller.run.journal.history import History, operator_in
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.settling.baselines import OWN, Agreement
 from controller.run.settling.gathering import Question, known_events
@@ -48,6 +48,7 @@ class Wish:
     journal: Path | None
     operator: str | None = None
     version: str | None = None
+    part: int | None = None
     baseline: str | None = None
     interval: str | None = None
     node: str | None = None
@@ -78,6 +79,7 @@ def question_of(wish: Wish, history: History) -> Question:
         calendar=table.calendar(interval_s),
         now_utc_s=time.time(),
         version_utc_s=_version(wish.version),
+        part=wish.part,
         site=_site(wish),
         zone_name=table.zone.key,
         program=version("wattshift"),
@@ -186,9 +188,8 @@ def _full_id(wish: Wish, history: History) -> str:
 
 
 def _named_alike(event: str, history: History) -> set[str]:
-    rows: list[EventRow] = [row for row, _ in known_events(history) if row.event == event]
-    streams = {row.id for row in history.streams() if row.id.rpartition(":")[2] == event}
-    return {row.id for row in rows} | streams
+    named = {known.id for known in known_events(history) if known.event == event}
+    return named | {row.id for row in history.streams() if row.id.rpartition(":")[2] == event}
 
 
 def config_of(settings: Settings | None, operator: str) -> GridConfig | None:

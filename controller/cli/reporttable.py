@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.grid.isotime import stamp
-from controller.run.journal.history import EventRow, StreamRow
+from controller.run.journal.history import StreamRow
+from controller.run.settling.gathering import KnownEvent
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import Figure, figures_of, kw_of, local, number
 from controller.settlement.performance import Compliance, Judged
@@ -28,7 +29,7 @@ STYLES = {Compliance.NOT_COMPLIANT: "red", Compliance.UNKNOWN: "yellow", Complia
 
 def tables(evidence: Evidence) -> Iterator[RenderableType]:
     """The numbers, then the intervals."""
-    yield Text(f"{evidence.site}  event {evidence.course.event}", style="bold")
+    yield Text(f"{evidence.site}  event {evidence.name}", style="bold")
     yield _figures(figures_of(evidence))
     shown = _shown(evidence.intervals)
     yield _interval_table(evidence, shown)
@@ -113,24 +114,26 @@ def _verdict(item: Judged | Followed) -> Text:
     return Text(words, style=STYLES.get(item.compliance, ""))
 
 
-def listing(found: list[tuple[EventRow, int]], streams: Sequence[StreamRow] = ()) -> Table | str:
-    """The newest word on every event, and how many versions of it were accepted; then the streams."""
+def listing(found: list[KnownEvent], streams: Sequence[StreamRow] = ()) -> Table | str:
+    """The newest word on every event, or on each part of one whose id was used again, and how many versions
+    of it were accepted; then the streams."""
     streamed = {stream.id for stream in streams}
-    found = [(row, versions) for row, versions in found if row.id not in streamed]
+    found = [event for event in found if event.id not in streamed]
     if not found and not streams:
         return "no event is known"
-    names = [*(row.id for row, _ in found), *(stream.id for stream in streams)]
+    names = [*(event.id for event in found), *(stream.id for stream in streams)]
     table = Table(box=None)
     table.add_column("event", overflow="fold", min_width=min(max(map(len, names), default=0), 40))
-    for head in ("status", "told", "start", "end", "versions"):
+    for head in ("part", "status", "told", "start", "end", "versions"):
         table.add_column(head)
-    for row, versions in found:
-        event = row.version
-        times = ("", "") if event is None else (_short(event.start_utc_s), _short(event.end_utc_s))
-        table.add_row(Text(row.id), row.status, _short(row.utc_s), *times, str(versions))
+    for event in found:
+        version = event.version
+        times = ("", "") if version is None else (_short(version.start_utc_s), _short(version.end_utc_s))
+        part = str(event.part) if event.parts > 1 else ""
+        table.add_row(Text(event.id), part, event.status, _short(event.utc_s), *times, str(event.versions))
     for stream in streams:
         ends = (_short(stream.first_utc_s), _short(stream.last_utc_s))
-        table.add_row(Text(stream.id), "set-points", ends[1], *ends, str(stream.points))
+        table.add_row(Text(stream.id), "", "set-points", ends[1], *ends, str(stream.points))
     return table
 
 

@@ -47,13 +47,15 @@ class Told:
 
 
 class Ending(StrEnum):
-    """How an event ended, or has not yet. `OVER`: its time is over, and no controller was there to say so."""
+    """How an event ended, or has not yet. `OVER`: its time is over, and no controller was there to say so.
+    `SUPERSEDED`: by a version for a later time."""
 
     RUNNING = "running"
     OVER = "over"
     COMPLETED = "completed"
     CANCELLED = "cancelled_by_operator"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
     REJECTED = "rejected"
 
 
@@ -122,11 +124,14 @@ class Course:
         return None
 
 
-_ENDS = {
+ENDS = {
     EventStatus.COMPLETED: Ending.COMPLETED,
     EventStatus.CANCELLED: Ending.CANCELLED,
     EventStatus.EXPIRED: Ending.EXPIRED,
+    EventStatus.SUPERSEDED: Ending.SUPERSEDED,
 }
+"""The words after which a version holds no longer."""
+_BY_OPERATOR = frozenset({EventStatus.CANCELLED, EventStatus.SUPERSEDED})
 
 
 def course_of(
@@ -143,26 +148,28 @@ def course_of(
 
     `CourseError` if nothing was told, or not of that version.
     """
-    history = tuple(sorted(told, key=lambda row: row.utc_s))
+    history = in_order(told)
     if not history:
         raise CourseError(f"{event_id}: nothing is known of it")
     known = [row for row in history if row.event is not None]
     versions = tuple(dict.fromkeys(row.event.version_utc_s for row in known if row.event is not None))
     if version_utc_s is not None and version_utc_s not in versions:
         raise CourseError(f"{event_id}: no version {version_utc_s:.3f} of it was ever accepted")
+    named = [row.event for row in known if row.event and version_utc_s in (None, row.event.version_utc_s)]
+    node = named[-1].node if named else ""
     phases: list[Phase] = []
     for span, event in _in_force(history, now_utc_s):
         if version_utc_s in (None, event.version_utc_s):
             scheduled = tuple(_phases(event, span, phases[-1] if phases else None))
             rank = rank_of(event, event_id)
             phases += (piece for phase in scheduled for piece in _grounded(phase, rank, history, others))
+            node = event.node if scheduled else node
     ending, ended_utc_s = _ending(history, now_utc_s)
-    named = [row.event for row in known if row.event and version_utc_s in (None, row.event.version_utc_s)]
     received_utc_s = next((row.utc_s for row in known if row.event in named), history[0].utc_s)
     return Course(
         event=event_id,
         operator=operator,
-        node=named[-1].node if named else "",
+        node=node,
         versions=versions,
         received_utc_s=received_utc_s,
         start_utc_s=named[-1].start_utc_s if named else received_utc_s,
@@ -184,7 +191,17 @@ def asking(events: Iterable[tuple[GridEvent, Span]]) -> Iterator[tuple[GridEvent
 
 def in_force(told: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
     """Each version of an event with the time in which it was the one that counted."""
-    yield from _in_force(tuple(sorted(told, key=lambda row: row.utc_s)), now_utc_s)
+    yield from _in_force(in_order(told), now_utc_s)
+
+
+def in_order(told: Iterable[Told]) -> tuple[Told, ...]:
+    """As it came, each word from no later than the next: our clock may have been set back between them, and
+    no version counts again after a newer one."""
+    found: list[Told] = []
+    for row in reversed(tuple(told)):
+        is_later = bool(found) and row.utc_s > found[-1].utc_s
+        found.append(replace(row, utc_s=found[-1].utc_s) if is_later else row)
+    return tuple(reversed(found))
 
 
 def ask_of(interval: EventInterval) -> Ask:
@@ -209,7 +226,7 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
         match row.status:
             case EventStatus.RECEIVED:
                 following = newest
-            case EventStatus.CANCELLED | EventStatus.EXPIRED:
+            case EventStatus.CANCELLED | EventStatus.EXPIRED | EventStatus.SUPERSEDED:
                 following = None
             case _ if row.status == AMENDED and event is not None:
                 following = newest
@@ -260,13 +277,21 @@ def frozen(history: Sequence[Told], span: Span) -> Power | None:
 
 
 def _ending(history: Sequence[Told], now_utc_s: float) -> tuple[Ending, float | None]:
-    """The last word counts: an event that was cancelled and came back runs again."""
-    for row in reversed(history):
-        if row.status in _ENDS:
-            return _ENDS[EventStatus(row.status)], row.utc_s
+    """The first word that ended it, unless it came back: an event that is over is cancelled by nobody, and
+    not moved by a version that comes too late."""
+    ending: Ending | None = None
+    ended_utc_s: float | None = None
+    newest: GridEvent | None = None
+    for row in history:
+        is_over = newest is not None and newest.end_utc_s <= row.utc_s
+        is_late = is_over and (row.event is not None or row.status in _BY_OPERATOR)
+        newest = row.event or newest
         if row.status in (EventStatus.RECEIVED, EventStatus.STARTED, EventStatus.COMPLIANT):
-            break
-    newest = [row.event for row in history if row.event is not None][-1:]
-    if not newest:
+            ending, ended_utc_s = None, None
+        elif row.status in ENDS and ending in (None, Ending.SUPERSEDED) and not is_late:
+            ending, ended_utc_s = ENDS[EventStatus(row.status)], row.utc_s
+    if ending is not None:
+        return ending, ended_utc_s
+    if newest is None:
         return Ending.REJECTED, None
-    return (Ending.OVER if newest[0].end_utc_s <= now_utc_s else Ending.RUNNING), None
+    return (Ending.OVER if newest.end_utc_s <= now_utc_s else Ending.RUNNING), None

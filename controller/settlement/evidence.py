@@ -62,8 +62,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """`meter` reaches from before the event until after it. `reference` is the clock that the report was made
-    by; `baseline_interval_s` is the grain of the baseline, `terms.interval_s` that of the intervals."""
+    """`meter` reaches from before the event until after it. `course` is of one of the `parts` that the id was
+    used for, of that number from 1 on; `baseline_interval_s` is the grain of the baseline, `terms.interval_s`
+    that of the intervals."""
 
     site: str
     node: str
@@ -79,8 +80,16 @@ class Evidence:
     dynamics: Dynamics
     commands: Commands
     meter: Metering
+    part: int = 1
+    parts: int = 1
     audit: Audit = NOT_CHECKED
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Of the event, for people."""
+        event = self.course.event
+        return event if self.parts == 1 else f"{event}, part {self.part} of {self.parts}"
 
     @property
     def summary(self) -> Summary:

@@ -55,6 +55,8 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         "time_zone": evidence.zone_name,
         "event": course.event,
         "operator": course.operator,
+        "part": evidence.part,
+        "parts": evidence.parts,
         "versions_utc": [stamp(version) for version in course.versions],
         "received_utc": stamp(course.received_utc_s),
         "start_utc": stamp(course.span.start_utc_s),

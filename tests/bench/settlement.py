@@ -98,6 +98,7 @@ def report(path: Path) -> None:
         calendar=Calendar(zone=CHICAGO, interval_s=60),
         now_utc_s=START_UTC_S + 2 * DAY_S,
         version_utc_s=None,
+        part=None,
         site="bench",
         zone_name="America/Chicago",
         program="bench",

@@ -23,7 +23,7 @@ from controller.run.journal.schema import Bookkeeping, microseconds
 from controller.run.settling.baselines import Agreement
 from controller.run.settling.gathering import Question, gather, known_events
 from controller.run.settling.streams import StreamQuestion, gather_stream
-from controller.settlement.course import Ending
+from controller.settlement.course import CourseError, Ending
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of
@@ -59,7 +59,12 @@ async def living(directory: Path, *, from_utc_s: float = START_UTC_S - 60) -> As
 
 
 def evidence_of(
-    site: Site, event: str = "dr-7", *, method: str = "meter-before", version_utc_s: float | None = None
+    site: Site,
+    event: str = "dr-7",
+    *,
+    method: str = "meter-before",
+    version_utc_s: float | None = None,
+    part: int | None = None,
 ) -> Evidence:
     calendar = Calendar(zone=CHICAGO, interval_s=60)
     question = Question(
@@ -74,6 +79,7 @@ def evidence_of(
         calendar=calendar,
         now_utc_s=START_UTC_S + 2 * 86_400,
         version_utc_s=version_utc_s,
+        part=part,
         site="container-7",
         zone_name="America/Chicago",
         program="0.1.0",
@@ -533,6 +539,52 @@ async def test_the_first_command_is_one_that_lowers(tmp_path: Path) -> None:
     assert (found.sent, found.acknowledged) == (3, 3)
 
 
+@asynccontextmanager
+async def used_again(directory: Path) -> AsyncIterator[Site]:
+    """An id for an event at 16:00 from 300 kW to 50, and again for one at 16:20 from 100 kW to 50."""
+    async with living(directory, from_utc_s=START_UTC_S - 180) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([300.0] * 180 + [50.0] * 300 + [100.0] * 800)
+        again = accepted("dr-7", start_utc_s=START_UTC_S + 1200, version_utc_s=2.0)
+        await site.hears(again)
+        site.draws([100.0] * 100 + [50.0] * 200)
+        yield site
+
+
+async def test_an_id_that_is_used_again_has_a_baseline_for_each_use(tmp_path: Path) -> None:
+    async with used_again(tmp_path) as site:
+        site.draws([50.0] * 100 + [100.0] * 100)
+
+    first, last = evidence_of(site, part=1), evidence_of(site)
+
+    assert (first.name, last.name) == ("dr-7, part 1 of 2", "dr-7, part 2 of 2")
+    assert [found.course.span.length_s for found in (first, last)] == [300.0, 300.0]
+    assert [found.summary.mean_reduction_w for found in (first, last)] == pytest.approx([250e3, 50e3])
+    assert [found.dynamics.before_w for found in (first, last)] == [300_000.0, 100_000.0]
+    assert [len(found.course.versions) for found in (first, last)] == [1, 1]
+    assert last.notes == ("the id was used 2 times, and this is part 2: --part says which",)
+
+
+async def test_a_version_is_looked_for_in_the_use_that_it_was_of(tmp_path: Path) -> None:
+    async with used_again(tmp_path) as site:
+        pass
+
+    assert evidence_of(site, version_utc_s=1.0).part == 1
+    assert evidence_of(site, version_utc_s=2.0).part == 2
+    with pytest.raises(CourseError, match="dr-7: no part 3 of it: there are 2"):
+        evidence_of(site, part=3)
+
+
+async def test_each_use_of_an_id_is_listed(tmp_path: Path) -> None:
+    async with used_again(tmp_path) as site:
+        pass
+
+    with opened(site.path) as history:
+        found = [(event.id, event.part, event.parts, event.versions) for event in known_events(history)]
+
+    assert found == [("dr-7", 2, 2, 1), ("dr-7", 1, 2, 1)]
+
+
 async def test_every_event_is_listed_once_with_its_newest_word_and_its_versions(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7"), accepted("dr-7", kw=50, version_utc_s=2.0))
@@ -540,6 +592,6 @@ async def test_every_event_is_listed_once_with_its_newest_word_and_its_versions(
         await site.hears(accepted("dr-7"), operator="dsx")
 
     with opened(site.path) as history:
-        found = [(row.id, row.status, versions) for row, versions in known_events(history)]
+        found = [(event.id, event.status, event.versions) for event in known_events(history)]
 
     assert found == [("dsx:dr-7", "RECEIVED", 1), ("dr-7", "RECEIVED", 2)]

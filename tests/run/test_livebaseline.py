@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import GridEvent, Link, PriceSignal, Right
 from controller.domain.power import Limit, Power
-from controller.grid.results import Accepted
+from controller.grid.isotime import stamp
+from controller.grid.results import Accepted, Cancelled
 from controller.grid.site import SiteReport
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridside import LinkedGrid
@@ -103,6 +104,53 @@ async def test_an_event_without_an_end_has_its_baseline_on_the_second_day_as_wel
         clock[0] += 2 * 86_400
         await asyncio.sleep(livebaseline.RETRY_S)
         assert await settled(live, endless.event, now_utc_s=clock[0]) == first == Power.kw(90)
+
+
+@in_virtual_time
+async def test_an_id_that_is_used_again_has_the_baseline_of_its_last_use(tmp_path: Path) -> None:
+    """For an event at 16:00 from 300 kW to 50, and for one at 16:20 from 100 kW to 50."""
+    site = Site(tmp_path / "journal.db")
+    site.now_utc_s = START_UTC_S - 180
+    again = accepted("dr-7", start_utc_s=START_UTC_S + 1200, version_utc_s=2.0)
+    await site.journal.open()
+    await site.hears(accepted("dr-7"))
+    site.draws([300.0] * 180 + [50.0] * 300 + [100.0] * 800)
+    await site.hears(again)
+    site.draws([100.0] * 100 + [50.0] * 30)
+    await site.journal.close()
+
+    async with running(site.path, [site.now_utc_s], grid="meter-before") as live:
+        assert await settled(live, again.event, now_utc_s=site.now_utc_s) == Power.kw(100)
+
+
+@in_virtual_time
+async def test_an_event_that_comes_back_with_the_same_times_has_a_baseline_of_its_own(tmp_path: Path) -> None:
+    """Cancelled after a minute, and there again for the rest of its time a quarter of an hour later."""
+    site = Site(tmp_path / "journal.db")
+    site.now_utc_s = START_UTC_S - 180
+    content = accepted("dr-7")
+    long = replace(content.event.intervals[0], end_utc_s=START_UTC_S + 7200)
+    first = replace(content, event=replace(content.event, intervals=(long,)))
+    back = replace(first, event=replace(first.event, version_utc_s=3.0), stamp=stamp(3.0))
+    await site.journal.open()
+    await site.hears(first)
+    site.draws([300.0] * 180 + [50.0] * 60)
+    await site.journal.close()
+    clock = [site.now_utc_s]
+
+    async with running(site.path, clock, grid="meter-before") as live:
+        before = await settled(live, first.event, now_utc_s=clock[0])
+        later = Site(site.path, now_utc_s=clock[0])
+        await later.journal.open()
+        await later.hears(Cancelled(id="dr-7", version_utc_s=2.0, stamp=stamp(2.0)))
+        later.draws([100.0] * 900)
+        await later.hears(back)
+        later.draws([50.0] * 30)
+        await later.journal.close()
+        clock[0] = later.now_utc_s
+        after = await settled(live, back.event, now_utc_s=clock[0])
+
+    assert (before, after) == (Power.kw(300), Power.kw(100))
 
 
 @in_virtual_time

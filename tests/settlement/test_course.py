@@ -279,3 +279,24 @@ def test_the_same_change_in_a_new_version_gives_no_new_time_to_get_there() -> No
     found = course(received(0, first), froze(101, 90), received(110, second), now_utc_s=10_000)
 
     assert [one.due_utc_s for one in found.phases] == [130, 130]
+
+
+def test_an_event_that_is_over_is_cancelled_by_nobody() -> None:
+    content = event((100, 200, limit(600)))
+    completed = Told(utc_s=202, status=EventStatus.COMPLETED)
+
+    tidied = course(received(0, content), completed, cancelled(900), now_utc_s=1000)
+    unsaid = course(received(0, content), cancelled(900), now_utc_s=1000)
+
+    assert (tidied.ending, tidied.ended_utc_s) == (Ending.COMPLETED, 202)
+    assert (unsaid.ending, unsaid.ended_utc_s) == (Ending.OVER, None)
+
+
+def test_no_version_counts_again_after_a_newer_one_where_our_clock_was_set_back_between_them() -> None:
+    """The first came at 150 by a clock that was ten minutes fast."""
+    first = event((100, 2000, limit(600)), version_utc_s=1)
+    second = event((100, 2000, limit(400)), version_utc_s=2)
+
+    found = course(received(750, first), received(200, second), now_utc_s=1000)
+
+    assert [(p.span, p.version_utc_s) for p in found.phases] == [(Span(200, 1000), 2)]

@@ -147,7 +147,8 @@ class BookkeepingRow:
 
 
 class History:
-    """An open journal. Windows are half open, `from_utc_s <= t < to_utc_s`; rows come in the order of time.
+    """An open journal. Windows are half open, `from_utc_s <= t < to_utc_s`; rows come in the order of time,
+    what happened to events as it was written, which a clock that was set back does not change.
     Everything that cannot be read is a `HistoryError`."""
 
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
@@ -156,9 +157,12 @@ class History:
 
     def events(self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf) -> Iterator[EventRow]:
         """What happened to events of every operator and of the site's own, streams left out."""
-        for row in self._window(
-            "operator, event, version_us, status, why, text", "events", from_utc_s, to_utc_s
-        ):
+        rows = self._rows(
+            "SELECT utc_us, operator, event, version_us, status, why, text FROM events"
+            " WHERE utc_us >= ? AND utc_us < ? ORDER BY id",
+            _window(from_utc_s, to_utc_s),
+        )
+        for row in rows:
             yield self._event(row)
 
     def event(self, event_id: str) -> tuple[EventRow, ...]:

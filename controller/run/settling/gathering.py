@@ -6,19 +6,20 @@ It reads through `history` alone and never writes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controller.decide.plan import AlarmKind, Reason
+from controller.domain.grid import GridEvent
 from controller.run.journal.history import CommandRow, EventRow, History
 from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
-from controller.run.settling.setpoints import grounded_course, overruled
-from controller.settlement.course import Course, Told
+from controller.run.settling.setpoints import grounded_course, overruled, ranked
+from controller.settlement.course import Course, CourseError, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
-from controller.settlement.grounds import rank_of
 from controller.settlement.metering import Metering, Span
+from controller.settlement.parts import Part, parts_of
 from controller.settlement.performance import Excuse, Terms, judged
 
 AROUND_S = 3600.0
@@ -35,7 +36,8 @@ OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event.
-    `stream_priorities` are those of base points, by operator, which the journal does not hold."""
+    `stream_priorities` are those of base points, by operator, which the journal does not hold. Of an id that
+    was used again it is the `part` of that number, from 1 on, else that with the version, else the last."""
 
     event: str
     agreement: Agreement
@@ -43,6 +45,7 @@ class Question:
     calendar: Calendar
     now_utc_s: float
     version_utc_s: float | None
+    part: int | None
     site: str
     zone_name: str
     program: str
@@ -51,11 +54,13 @@ class Question:
 
 
 def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> Evidence:
-    """`CourseError` if the event or its version is not known, `PerformanceError` if it cannot be cut so
-    finely, `HistoryError` if the journal cannot be read."""
+    """`CourseError` if the event, its part or its version is not known, `PerformanceError` if it cannot be
+    cut so finely, `HistoryError` if the journal cannot be read."""
     rows = history.event(question.event)
     operator = rows[0].operator if rows else ""
-    known = [told(row) for row in rows]
+    parts = parts_of(told(row) for row in rows)
+    number = _number(question, parts)
+    known = parts[number - 1]
     course = _course(history, question, operator, known)
     node = course.node or question.agreement.node
     after_utc_s = course.span.end_utc_s + AROUND_S
@@ -75,6 +80,8 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         made_utc_s=question.now_utc_s,
         program=question.program,
         course=course,
+        part=number,
+        parts=len(parts),
         terms=question.terms,
         baseline=baseline,
         baseline_interval_s=question.agreement.calendar.interval_s,
@@ -97,8 +104,26 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=_commands(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=(*_notes(course, meter), *losses(history, around)),
+        notes=(*_uses(number, len(parts)), *_notes(course, meter), *losses(history, around)),
     )
+
+
+def _number(question: Question, parts: Sequence[Part]) -> int:
+    if question.part is not None:
+        if not 1 <= question.part <= len(parts):
+            raise CourseError(f"{question.event}: no part {question.part} of it: there are {len(parts)}")
+        return question.part
+    with_version = (
+        number
+        for number, part in enumerate(parts, 1)
+        if any(row.event is not None and row.event.version_utc_s == question.version_utc_s for row in part)
+    )
+    return max(with_version, default=len(parts))
+
+
+def _uses(number: int, parts: int) -> Iterator[str]:
+    if parts > 1:
+        yield f"the id was used {parts} times, and this is part {number}: --part says which"
 
 
 def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
@@ -115,13 +140,7 @@ def _course(history: History, question: Question, operator: str, known: Sequence
 
 def _overruled(history: History, question: Question, course: Course) -> Iterator[Excuse]:
     """Nodes are limited only: a set-point is of the whole site."""
-    versions = [row.event for row in course.history if row.event is not None]
-    ranks = {version.version_utc_s: rank_of(version, course.event) for version in versions}
-    asked = [
-        (phase.span, ranks[phase.version_utc_s], phase.ask.target)
-        for phase in course.phases
-        if phase.ask.target is not None
-    ]
+    asked = list(ranked(course))
     yield from overruled(history, question.event, asked, question.now_utc_s, question.stream_priorities)
 
 
@@ -220,17 +239,44 @@ def losses(history: History, around: Span) -> Iterator[str]:
         yield f"retention may have dropped {', '.join(dropped)} of that time: what they would say is missing"
 
 
-def known_events(history: History) -> list[tuple[EventRow, int]]:
-    """The newest word on every event, and how many versions of it were accepted; latest first."""
-    newest: dict[str, EventRow] = {}
-    versions: dict[str, set[float]] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEvent:
+    """One part of an event's id: the last word on it, the newest of its accepted `versions`, and which part
+    of how many it is. `event` is the operator's own name of it."""
+
+    id: str
+    event: str
+    status: str
+    utc_s: float
+    version: GridEvent | None
+    versions: int
+    part: int
+    parts: int
+
+
+def known_events(history: History) -> list[KnownEvent]:
+    """Every part of every event; latest first."""
+    by_id: dict[str, list[EventRow]] = {}
     for row in history.events():
-        newest[row.id] = replace(
-            row, version=row.version or (newest[row.id].version if row.id in newest else None)
-        )
-        if row.version is not None:
-            versions.setdefault(row.id, set()).add(row.version.version_utc_s)
-    return [
-        (row, len(versions.get(row.id, ())))
-        for row in sorted(newest.values(), key=lambda row: (-row.utc_s, row.id))
+        by_id.setdefault(row.id, []).append(row)
+    known = [
+        _known(rows[0], part, number, len(parts))
+        for rows in by_id.values()
+        for parts in (parts_of(told(row) for row in rows),)
+        for number, part in enumerate(parts, 1)
     ]
+    return sorted(known, key=lambda event: (-event.utc_s, event.id, -event.part))
+
+
+def _known(row: EventRow, part: Part, number: int, parts: int) -> KnownEvent:
+    accepted = [one.event for one in part if one.event is not None]
+    return KnownEvent(
+        id=row.id,
+        event=row.event,
+        status=part[-1].status,
+        utc_s=part[-1].utc_s,
+        version=accepted[-1] if accepted else None,
+        versions=len({version.version_utc_s for version in accepted}),
+        part=number,
+        parts=parts,
+    )

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import structlog
 
-from controller.domain.grid import GridEvent
+from controller.domain.grid import PAUSE_S, GridEvent
 from controller.domain.power import Power
 from controller.run.journal.history import HistoryError, opened
 from controller.run.settling.baselines import Agreement, baseline_for, told
 from controller.settlement.course import CourseError, ask_of
 from controller.settlement.methods import Baseline, Lack, NoBaseline
+from controller.settlement.parts import parts_of
 
 DEADLINE_S = 20.0
 RETRY_S = 30.0
@@ -36,6 +37,7 @@ class _Answer:
     found: Baseline | NoBaseline
     tries: int
     at_s: float
+    asked_utc_s: float
 
 
 class LiveBaselines:
@@ -63,13 +65,23 @@ class LiveBaselines:
             return None
         first = min(holding, key=lambda event: (event.start_utc_s, event.id))
         key = (first.id, first.start_utc_s, first.end_utc_s)
-        answer = self._answers.get(key)
+        answer = self._asked(key, utc_s)
         if answer is None or self._is_worth_another(answer, utc_s):
             self._wanted[key] = agreement
             self._has_work.set()
         if answer is None or not isinstance(answer.found, Baseline):
             return None
         return answer.found.at(utc_s)
+
+    def _asked(self, key: Key, utc_s: float) -> _Answer | None:
+        """What is known of an event that goes on. One that is back after a pause begins anew."""
+        answer = self._answers.get(key)
+        if answer is not None and utc_s - answer.asked_utc_s > PAUSE_S:
+            del self._answers[key]
+            return None
+        if answer is not None:
+            answer.asked_utc_s = utc_s
+        return answer
 
     async def run(self) -> None:
         """Compute what is asked for, one after the other, until cancelled."""
@@ -97,13 +109,13 @@ class LiveBaselines:
 
     def _compute(self, event: str, agreement: Agreement) -> Baseline | NoBaseline:
         with opened(self._journal) as history:
-            rows = [told(row) for row in history.event(event)]
-            return baseline_for(history, agreement, event, rows, self._utc())
+            part = parts_of(told(row) for row in history.event(event))[-1]
+            return baseline_for(history, agreement, event, part, self._utc())
 
     def _keep(self, key: Key, found: Baseline | NoBaseline) -> None:
         before = self._answers.pop(key, None)
         tries = 1 if before is None or isinstance(before.found, Baseline) else before.tries + 1
-        self._answers[key] = _Answer(found, tries, asyncio.get_running_loop().time())
+        self._answers[key] = _Answer(found, tries, asyncio.get_running_loop().time(), self._utc())
         while len(self._answers) > MOST_KEPT:
             del self._answers[next(iter(self._answers))]
         if isinstance(found, Baseline):

@@ -14,6 +14,7 @@ from controller.run.settling.baselines import KNOWN_FOR_S, OWN, told
 from controller.settlement.course import Ask, Course, Told, ask_of, course_of, frozen, in_force
 from controller.settlement.grounds import Rank, SetPoint, rank_of
 from controller.settlement.metering import Span
+from controller.settlement.parts import parts_of
 from controller.settlement.performance import Excuse, PerformanceError
 
 LONGEST_VALID_S = 86_400.0
@@ -64,12 +65,19 @@ def asked_beside(history: History, event: str, span: Span, now_utc_s: float) -> 
         if row.id != event:
             by_event.setdefault((row.id, row.operator), []).append(told(row))
     for (name, operator), rows in by_event.items():
-        for held, version in in_force(rows, now_utc_s):
-            for interval in version.intervals:
-                inside = Span(interval.start_utc_s, interval.end_utc_s).clipped(held)
-                ask = ask_of(interval)
-                if version.node == "" and inside is not None and inside.overlaps(span) and not ask.is_nothing:
-                    yield Beside(name, operator, version, inside, ask, frozen(rows, inside))
+        for part in parts_of(rows):
+            for held, version in in_force(part, now_utc_s):
+                for ask, inside in _asks(version, held):
+                    if version.node == "" and inside.overlaps(span):
+                        yield Beside(name, operator, version, inside, ask, frozen(part, inside))
+
+
+def _asks(version: GridEvent, held: Span) -> Iterator[tuple[Ask, Span]]:
+    for interval in version.intervals:
+        inside = Span(interval.start_utc_s, interval.end_utc_s).clipped(held)
+        ask = ask_of(interval)
+        if inside is not None and not ask.is_nothing:
+            yield ask, inside
 
 
 def set_points_beside(
@@ -102,6 +110,15 @@ def _of_streams(
         priority = priorities.get(operator, STREAM_PRIORITY)
         for inside, point in points_in_force(history, name, span) if name != event else ():
             yield SetPoint(span=inside, rank=(priority, -point.version_utc_s, name), target=point.target)
+
+
+def ranked(course: Course) -> Iterator[tuple[Span, Rank, Power]]:
+    """The set-points of an event with the rank of the version that each is of."""
+    versions = [row.event for row in course.history if row.event is not None]
+    ranks = {version.version_utc_s: rank_of(version, course.event) for version in versions}
+    for phase in course.phases:
+        if phase.ask.target is not None:
+            yield phase.span, ranks[phase.version_utc_s], phase.ask.target
 
 
 def overruled(

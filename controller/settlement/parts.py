@@ -1,0 +1,74 @@
+"""An id that is used again is another event: what was told of it, cut where one was over and the next begins.
+
+Each part is settled by itself, by a baseline of its own: what a site drew before the first says nothing about
+what it would have drawn in the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from controller.domain.grid import PAUSE_S, EventStatus, GridEvent
+from controller.settlement.course import AMENDED, ENDS, Told, ask_of, in_order
+from controller.settlement.metering import Span
+
+Part = tuple[Told, ...]
+
+
+def parts_of(told: Iterable[Told]) -> tuple[Part, ...]:
+    """One at least, each in the order in which it came. A version that first asks for something more than
+    `PAUSE_S` after the one before it did for the last time begins a part, and so does one about another node.
+    One that asks for nothing more is the last word on what was."""
+    found: list[list[Told]] = [[]]
+    newest: GridEvent | None = None
+    asked = _Asked()
+    for row in in_order(told):
+        newest = row.event or newest
+        if row.status == EventStatus.RECEIVED and newest is not None:
+            asked = asked.until(row.utc_s)
+            if asked.is_over_before(newest, row.utc_s):
+                found.append([])
+                asked = _Asked()
+                row = replace(row, event=newest)  # listed again, it is told without its content
+            asked = replace(asked, holding=newest)
+        elif row.status == AMENDED and asked.holding is not None:
+            asked = replace(asked, holding=newest)
+        elif row.status in ENDS:
+            asked = asked.until(row.utc_s)
+        found[-1].append(row)
+    return tuple(tuple(part) for part in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Of one part: the version in force, and until when those before it asked the site for anything, at which
+    `node`. In a pause between two of its intervals a version still asks."""
+
+    holding: GridEvent | None = None
+    until_utc_s: float = -math.inf
+    node: str = ""
+
+    def until(self, utc_s: float) -> _Asked:
+        """The version in force holds no longer."""
+        asks = [] if self.holding is None else _asks(self.holding)
+        if self.holding is None or not asks or asks[0].start_utc_s >= utc_s:
+            return replace(self, holding=None)
+        until_utc_s = max(self.until_utc_s, min(utc_s, asks[-1].end_utc_s))
+        return _Asked(until_utc_s=until_utc_s, node=self.holding.node)
+
+    def is_over_before(self, event: GridEvent, utc_s: float) -> bool:
+        """Whether a version that comes now begins anew."""
+        asks = _asks(event)
+        if self.until_utc_s == -math.inf or not asks or asks[-1].end_utc_s <= utc_s:
+            return False
+        return event.node != self.node or max(asks[0].start_utc_s, utc_s) - self.until_utc_s > PAUSE_S
+
+
+def _asks(event: GridEvent) -> list[Span]:
+    return [
+        Span(interval.start_utc_s, interval.end_utc_s)
+        for interval in event.intervals
+        if not ask_of(interval).is_nothing
+    ]
