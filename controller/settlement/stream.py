@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from controller.domain.power import Power
@@ -61,24 +61,24 @@ class Followed:
     excuse: str
 
 
-def due(asked: Iterable[tuple[Span, Power]], deadline_s: float) -> Iterator[Asked]:
-    """Set-points with the moment from which each counts: `deadline_s` after it was first asked for, where it
-    held for longer than that, repetitions included. Of a stream that is quicker than its deadline every
-    moment counts: nothing would ever be judged."""
+def due(asked: Iterable[Asked]) -> Iterator[Asked]:
+    """Set-points, each due by its own deadline, with the moment from which it counts: that deadline after it
+    was first asked for, where it held for longer than that, repetitions included. Of a stream that is quicker
+    than its deadline every moment counts: nothing would ever be judged."""
     for held in _unchanged(asked):
-        first_utc_s, last_utc_s = held[0][0].start_utc_s, held[-1][0].end_utc_s
-        ramp_s = deadline_s if deadline_s < last_utc_s - first_utc_s else 0.0
-        yield from (Asked(span, target, first_utc_s + ramp_s) for span, target in held)
+        first = held[0]
+        due_utc_s = first.due_utc_s if first.due_utc_s < held[-1].span.end_utc_s else first.span.start_utc_s
+        yield from (replace(one, due_utc_s=due_utc_s) for one in held)
 
 
-def _unchanged(asked: Iterable[tuple[Span, Power]]) -> Iterator[list[tuple[Span, Power]]]:
+def _unchanged(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
     """Stretches in which the same was asked for without a pause."""
-    held: list[tuple[Span, Power]] = []
-    for span, target in asked:
-        if held and (held[-1][0].end_utc_s, held[-1][1]) != (span.start_utc_s, target):
+    held: list[Asked] = []
+    for one in asked:
+        if held and (held[-1].span.end_utc_s, held[-1].target) != (one.span.start_utc_s, one.target):
             yield held
             held = []
-        held.append((span, target))
+        held.append(one)
     if held:
         yield held
 

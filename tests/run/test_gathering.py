@@ -319,6 +319,47 @@ async def test_a_span_that_ends_before_a_set_point_is_due_does_not_judge_it(
     assert running.intervals == found.intervals
 
 
+async def test_each_version_in_a_stream_of_an_event_has_its_own_deadline_and_its_own_rank(
+    tmp_path: Path,
+) -> None:
+    """For two minutes 80 kW within 90 s, then 60 kW at once; the other is older than both, and newer than one
+    that came before them."""
+    first = set_point("bp", 80, START_UTC_S, version_utc_s=3.0)
+    slow = replace(first, event=replace(first.event, ramp_deadline_s=90))
+    second = set_point("bp", 60, START_UTC_S, version_utc_s=5.0)
+    quick = replace(second, event=replace(second.event, ramp_deadline_s=0))
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.hears(set_point("other", 70, START_UTC_S, version_utc_s=4.0), operator="iso")
+        await site.hears(slow, operator="dsx")
+        site.draws([100.0] * 120)
+        await site.hears(quick, operator="dsx")
+        site.draws([60.0] * 120)
+
+    found = stream_of(site, "dsx:bp", 240)
+
+    assert [item.due_s for item in found.intervals] == [0.0, 30.0, 60.0, 60.0]
+    assert [item.excuse for item in found.intervals] == ["outranked", "outranked", "", ""]
+
+
+async def test_a_set_point_of_an_id_that_is_used_again_stands_on_what_was_frozen_for_that_use(
+    tmp_path: Path,
+) -> None:
+    """For the second use nothing was kept: the number of the first says nothing about it."""
+    async with living(tmp_path) as site:
+        await site.hears(relative("dr-7", change_kw=-20))
+        site.draws([90.0] * 60)
+        await site.follows(following(90))
+        site.draws([70.0] * 1200)
+        second = relative("dr-7", change_kw=-20, version_utc_s=2.0)
+        later = replace(second.event.intervals[0], start_utc_s=site.now_utc_s, end_utc_s=site.now_utc_s + 300)
+        await site.hears(replace(second, event=replace(second.event, intervals=(later,))))
+        site.draws([70.0] * 300)
+
+    asked = stream_of(site, "dr-7", 1500).asked
+
+    assert [(one.span.start_utc_s, one.target) for one in asked] == [(START_UTC_S, Power.kw(70))]
+
+
 async def test_a_silence_that_began_before_the_span_counts_from_its_own_beginning(tmp_path: Path) -> None:
     async with living(tmp_path, from_utc_s=START_UTC_S - 60) as site:
         await site.streams(base_point(80, START_UTC_S - 60), operator="iso")

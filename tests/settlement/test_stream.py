@@ -30,9 +30,9 @@ def points(*kw_for_s: tuple[float | None, float], deadline_s: float = 0.0) -> tu
     found, at_s = [], T
     for kw, length_s in kw_for_s:
         if kw is not None:
-            found.append((Span(at_s, at_s + length_s), Power.kw(kw)))
+            found.append(Asked(Span(at_s, at_s + length_s), Power.kw(kw), at_s + deadline_s))
         at_s += length_s
-    return tuple(due(found, deadline_s))
+    return tuple(due(found))
 
 
 def evidence(

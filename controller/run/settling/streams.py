@@ -16,12 +16,13 @@ from controller.grid.basepoint import STREAM_PRIORITY
 from controller.run.journal.history import EventRow, History, operator_in
 from controller.run.settling.baselines import FINE_S, metered, told
 from controller.run.settling.gathering import excuses, losses
-from controller.run.settling.setpoints import grounded_course, overruled, points_in_force
+from controller.run.settling.setpoints import grounded_course, overruled, points_in_force, ranked
 from controller.settlement.course import Course, CourseError
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import NOT_CHECKED, Audit
-from controller.settlement.grounds import Rank, rank_of
+from controller.settlement.grounds import Rank
 from controller.settlement.metering import Metering, Span
+from controller.settlement.parts import parts_of
 from controller.settlement.performance import Excuse, PerformanceError, Terms
 from controller.settlement.scored import LATEST_S, regulation_of
 from controller.settlement.stream import Asked, Silence, due, followed, period_of, silence_of
@@ -60,25 +61,26 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
     rows = history.event(question.stream)
     deadline_s = question.deadline_s
     around = _around(span, deadline_s)
-    points = [(held, point.target) for held, point in points_in_force(history, question.stream, around)]
-    course = None
+    points = list(_base_points(history, question, around))
+    courses: tuple[Course, ...] = ()
     if rows and not points:
-        deadline_s = _deadline_s(rows)
-        around = _around(span, deadline_s)
-        course = _course(history, question, rows, around.end_utc_s)
-        points = list(_set_points(course, around))
-    beyond = tuple(due(points, deadline_s))
+        versions = [row.version for row in rows if row.version is not None]
+        longest_s = max((version.ramp_deadline_s for version in versions), default=0.0)
+        around = _around(span, longest_s)
+        courses = tuple(_courses(history, question, rows, around.end_utc_s))
+        points = [point for course in courses for point in _set_points(course, around)]
+        deadline_s = max((ramp_s for course in courses for ramp_s in _ramps_s(course, span)), default=0.0)
+    beyond = tuple(due(points))
     asked = tuple(_inside(beyond, span))
     if not asked:
         raise CourseError(f"{question.stream}: no set-point in that time")
     since = Span(span.start_utc_s - question.meter_holds_s, span.end_utc_s + LATEST_S)
     _check(asked, since)
-    node = question.node if course is None or not course.node else course.node
-    meter = metered(history, node, since, question.meter_holds_s)
+    meter = metered(history, question.node, since, question.meter_holds_s)
     operator = operator_in(question.stream)
     return StreamEvidence(
         site=question.site,
-        node=node,
+        node=question.node,
         zone=question.calendar.zone,
         zone_name=question.zone_name,
         made_utc_s=question.now_utc_s,
@@ -95,11 +97,11 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
             span,
             terms=question.terms,
             calendar=question.calendar,
-            excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, course)),
+            excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, courses)),
         ),
         regulation=regulation_of(beyond, meter, span, base=question.base),
         meter=meter,
-        silence=_silence(history, question, beyond, meter, span) if course is None else None,
+        silence=None if courses else _silence(history, question, beyond, meter, span),
         told=tuple(told(row) for row in rows if row.status in TOLD and _is_in(row, span)),
         audit=audit,
         notes=(*_notes(beyond, deadline_s), *losses(history, span)),
@@ -135,42 +137,55 @@ def _silence(
 
 
 def _overruled(
-    history: History, question: StreamQuestion, asked: Sequence[Asked], course: Course | None
+    history: History, question: StreamQuestion, asked: Sequence[Asked], courses: Sequence[Course]
 ) -> Iterator[Excuse]:
-    """A stream is newer than anything of the same priority; an event's versions have its own."""
-    name = question.stream
+    """A stream is newer than anything of the same priority; an event's versions have their own."""
+    name, span = question.stream, question.span
     priority = question.stream_priorities.get(operator_in(name), STREAM_PRIORITY)
     rank: Rank = (priority, -math.inf, name)
-    if course is not None:
-        rank = rank_of([row.event for row in course.history if row.event is not None][-1], name)
-    ranked = [(one.span, rank, one.target) for one in asked]
-    yield from overruled(history, name, ranked, question.now_utc_s, question.stream_priorities)
+    own = [(one.span, rank, one.target) for one in asked]
+    if courses:
+        of_event = (piece for course in courses for piece in ranked(course))
+        own = [
+            (inside, rank, target)
+            for held, rank, target in of_event
+            if (inside := held.clipped(span)) is not None
+        ]
+    yield from overruled(history, name, own, question.now_utc_s, question.stream_priorities)
 
 
-def _course(
+def _base_points(history: History, question: StreamQuestion, span: Span) -> Iterator[Asked]:
+    for held, point in points_in_force(history, question.stream, span):
+        yield Asked(held, point.target, held.start_utc_s + question.deadline_s)
+
+
+def _courses(
     history: History, question: StreamQuestion, rows: Sequence[EventRow], until_utc_s: float
-) -> Course:
-    return grounded_course(
-        history,
-        question.stream,
-        rows[0].operator,
-        [told(row) for row in rows],
-        now_utc_s=until_utc_s,
-        stream_priorities=question.stream_priorities,
-    )
+) -> Iterator[Course]:
+    """One for each time that the id was used."""
+    for part in parts_of(told(row) for row in rows):
+        yield grounded_course(
+            history,
+            question.stream,
+            rows[0].operator,
+            part,
+            now_utc_s=until_utc_s,
+            stream_priorities=question.stream_priorities,
+        )
 
 
-def _set_points(course: Course, span: Span) -> Iterator[tuple[Span, Power]]:
+def _ramps_s(course: Course, span: Span) -> Iterator[float]:
+    """The deadlines of the versions that were in force in `span`."""
+    in_force = {phase.version_utc_s for phase in course.phases if phase.span.overlaps(span)}
+    versions = (row.event for row in course.history if row.event is not None)
+    yield from (version.ramp_deadline_s for version in versions if version.version_utc_s in in_force)
+
+
+def _set_points(course: Course, span: Span) -> Iterator[Asked]:
     for phase in course.phases:
         inside = phase.span.clipped(span)
         if inside is not None and phase.ask.target is not None:
-            yield inside, phase.ask.target
-
-
-def _deadline_s(rows: Sequence[EventRow]) -> float:
-    """The last one that it had."""
-    versions = [row.version for row in rows if row.version is not None]
-    return versions[-1].ramp_deadline_s if versions else 0.0
+            yield Asked(inside, phase.ask.target, phase.due_utc_s)
 
 
 def _check(asked: Sequence[Asked], span: Span) -> None:
