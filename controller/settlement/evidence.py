@@ -17,13 +17,15 @@ from controller.settlement.performance import Compliance, Judged, Terms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """What was told to machines in the time of the event. `first_utc_s` is the first command that the site's
+    """What was told to machines in the time of the event, and the answers to that; `unanswered` are also
+    those that a newer one replaced before they were sent. `first_utc_s` is the first command that the site's
     limit or set-point was the reason of; `lying` are machines found to have said yes and done nothing."""
 
     sent: int = 0
     acknowledged: int = 0
     refused: int = 0
     failed: int = 0
+    unanswered: int = 0
     lying: int = 0
     first_utc_s: float | None = None
 

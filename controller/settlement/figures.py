@@ -67,7 +67,8 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _dynamics(evidence.dynamics, evidence)
     commands = evidence.commands
     answers = f"{commands.acknowledged} acknowledged, {commands.refused} refused, {commands.failed} failed"
-    yield "commands", f"{commands.sent} sent; {answers}; {commands.lying} machines found lying"
+    answers += f", {commands.unanswered} unanswered"
+    yield "commands", f"{commands.sent} sent: {answers}; {commands.lying} machines found lying"
     yield "data quality", told.quality.value
     yield "journal", verified(evidence.audit)
 

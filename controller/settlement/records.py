@@ -179,6 +179,7 @@ def _summary(evidence: Evidence) -> dict[str, Any]:
         "commands_acknowledged": commands.acknowledged,
         "commands_refused": commands.refused,
         "commands_failed": commands.failed,
+        "commands_unanswered": commands.unanswered,
         "devices_found_lying": commands.lying,
     }
 

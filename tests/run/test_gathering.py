@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from controller.decide.plan import Alarm, AlarmKind
+from controller.domain.devices import Acknowledged, OperatingPoint, Outcome, Refused, SetPoint
 from controller.domain.grid import EventStatus
+from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import stamp
 from controller.grid.results import Cancelled
@@ -46,6 +48,7 @@ from tests.run.journaled import (
     utc_s,
 )
 
+ACKNOWLEDGED = Acknowledged()
 LOST = Alarm(kind=AlarmKind.LINK_LOST, subject="container-7", detail="")
 
 
@@ -578,6 +581,86 @@ async def test_the_first_command_is_one_that_lowers(tmp_path: Path) -> None:
 
     assert found.first_utc_s == START_UTC_S - 10
     assert (found.sent, found.acknowledged) == (3, 3)
+
+
+COMMAND = SetPoint(
+    device="s19-1", point=OperatingPoint(name="limited", power=Power(2000), rate=0.0), deadline_s=10.0
+)
+
+
+def tells(site: Site, *devices: str) -> None:
+    """Commands, of which the answers are another matter."""
+    site.journal.commanded((replace(COMMAND, device=device) for device in devices), lambda _: "limited")
+
+
+def hears(site: Site, device: str, outcome: Outcome = ACKNOWLEDGED) -> None:
+    site.journal.answered(replace(COMMAND, device=device), outcome)
+
+
+async def test_answers_are_counted_with_the_commands_that_they_answer(tmp_path: Path) -> None:
+    """One is told before the event and answers in it, one is told in it and answers after it, one's answer is
+    written before its command is, and one never answers."""
+    async with living(tmp_path, from_utc_s=START_UTC_S - 3) as site:
+        tells(site, "before")
+        site.draws([100.0] * 2)
+        await site.hears(accepted("dr-7"))
+        site.draws([100.0] * 3)
+        hears(site, "before")
+        hears(site, "quick")
+        tells(site, "quick", "never", "unwilling")
+        hears(site, "unwilling", Refused("no"))
+        site.draws([50.0] * (EVENT_S - 3))
+        tells(site, "late")
+        site.draws([50.0] * 3)
+        hears(site, "late")
+
+    found = evidence_of(site).commands
+
+    assert (found.sent, found.acknowledged, found.refused, found.unanswered) == (4, 2, 1, 1)
+
+
+async def test_a_command_that_a_newer_one_replaced_is_unanswered(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.hears(accepted("dr-7"))
+        lower = replace(COMMAND, point=replace(COMMAND.point, power=Power(1000)))
+        site.journal.commanded([COMMAND], lambda _: "limited")
+        site.journal.commanded([lower], lambda _: "limited")
+        site.draws([50.0])
+        site.journal.answered(lower, ACKNOWLEDGED)
+        site.draws([50.0] * 10)
+
+    found = evidence_of(site).commands
+
+    assert (found.sent, found.acknowledged, found.unanswered) == (2, 1, 1)
+
+
+async def test_what_a_job_queue_answers_is_no_answer_of_a_machine(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.hears(accepted("dr-7"))
+        tells(site, "gpu-1")
+        suspend = JobCommand(queue="local", job="j1", action=JobAction.SUSPEND, deadline_s=10.0)
+        site.journal.job_answered(suspend, ACKNOWLEDGED)
+        hears(site, "gpu-1")
+        site.draws([50.0] * 10)
+
+    found = evidence_of(site)
+
+    assert (found.commands.sent, found.commands.acknowledged) == (1, 1)
+    said = {figure.name: figure.value for figure in figures_of(found)}["commands"]
+    assert said.startswith("1 sent: 1 acknowledged, 0 refused, 0 failed, 0 unanswered;")
+
+
+async def test_a_machine_that_is_found_lying_again_after_a_restart_is_one_machine(tmp_path: Path) -> None:
+    lying = Alarm(kind=AlarmKind.DEVICE_LYING, subject="s19-9", detail="")
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 120)
+        site.journal.alarm(lying, raised=True)
+    async with living(tmp_path, from_utc_s=START_UTC_S + 70) as site:
+        site.journal.alarm(lying, raised=True)
+        site.draws([50.0] * 300)
+
+    assert evidence_of(site).commands.lying == 1
 
 
 @asynccontextmanager

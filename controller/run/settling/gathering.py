@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controller.decide.plan import AlarmKind, Reason
+from controller.decide.plan import AlarmKind
 from controller.domain.grid import GridEvent
-from controller.run.journal.history import CommandRow, EventRow, History
+from controller.run.journal.history import EventRow, History
 from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
+from controller.run.settling.commands import commands_in
 from controller.run.settling.setpoints import grounded_course, overruled, ranked
 from controller.settlement.course import Course, CourseError, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
-from controller.settlement.evidence import NOT_CHECKED, Audit, Commands, Evidence
+from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
 from controller.settlement.metering import Metering, Span
 from controller.settlement.parts import Part, parts_of
 from controller.settlement.performance import Excuse, Terms, judged
@@ -29,8 +30,6 @@ STARTED = Bookkeeping.STARTED
 LONGEST_LOSS_S = 7 * DAY_S
 BESIDE = ("alarms", "commands", "setpoints")
 """Tables that a report needs beside events and energy, and that may be kept for a shorter time."""
-OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
-"""Reasons of commands that follow from a limit or a set-point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             others=others,
             restore_until_utc_s=min(after_utc_s, next_utc_s, question.now_utc_s),
         ),
-        commands=_commands(history, course, question.lead_s),
+        commands=commands_in(history, course, question.lead_s),
         meter=meter,
         audit=audit,
         notes=(*_uses(number, len(parts)), *_notes(course, meter), *losses(history, around)),
@@ -175,45 +174,6 @@ def _link_changes(
             is_meant = operator != OWN
         if is_meant:
             yield row.utc_s, row.is_raised
-
-
-def _commands(history: History, course: Course, lead_s: float) -> Commands:
-    if not course.phases:
-        return Commands()
-    follows = any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
-    early_s = 0.0 if follows else lead_s  # only to a limit a site goes before its time
-    start_utc_s = max(course.span.start_utc_s - early_s, min(course.received_utc_s, course.span.start_utc_s))
-    counts = dict.fromkeys(("commanded", "acknowledged", "refused", "failed"), 0)
-    last_w: dict[str, int] = {}
-    first_utc_s: float | None = None
-    for row in history.commands(start_utc_s - AROUND_S, course.span.end_utc_s):
-        if row.kind not in counts:
-            continue
-        if row.utc_s >= start_utc_s:
-            counts[row.kind] += 1
-            if first_utc_s is None and _is_answer(row, last_w.get(row.device), follows=follows):
-                first_utc_s = row.utc_s
-        if row.kind == "commanded":
-            last_w[row.device] = row.power.watts
-    lying = sum(
-        row.kind == AlarmKind.DEVICE_LYING and row.is_raised
-        for row in history.alarms(start_utc_s, course.span.end_utc_s)
-    )
-    return Commands(
-        sent=counts["commanded"],
-        acknowledged=counts["acknowledged"],
-        refused=counts["refused"],
-        failed=counts["failed"],
-        lying=lying,
-        first_utc_s=first_utc_s,
-    )
-
-
-def _is_answer(row: CommandRow, before_w: int | None, *, follows: bool) -> bool:
-    """Whether a limit or a set-point is the reason of a command. To a limit only going down is an answer;
-    where it is not known from where, it counts as down."""
-    is_ours = row.kind == "commanded" and row.detail.partition(" ")[0] in OUR_REASONS
-    return is_ours and (follows or before_w is None or row.power.watts < before_w)
 
 
 def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
