@@ -21,6 +21,7 @@ from controller.cli.reportquestion import (
     stream_question_of,
 )
 from controller.cli.reporttable import listing, stream_tables, tables
+from controller.domain.eventnames import parted
 from controller.grid.reports import Sender
 from controller.run.journal import history as reading
 from controller.run.journal.audit import AuditError, audit
@@ -28,7 +29,7 @@ from controller.run.journal.history import HistoryError
 from controller.run.settling.baselines import OWN
 from controller.run.settling.gathering import gather, known_events
 from controller.run.settling.streams import gather_stream
-from controller.settlement.course import CourseError
+from controller.settlement.course import Course, CourseError
 from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
 from controller.settlement.openadr import as_openadr
 from controller.settlement.page import as_html
@@ -77,7 +78,7 @@ def _text(wish: Wish, evidence: Evidence) -> str:
         case Format.HTML:
             return as_html(evidence)
         case Format.OPENADR:
-            return as_openadr(evidence, _sender(wish, evidence.course.operator))
+            return as_openadr(evidence, _sender(wish, evidence.course))
         case Format.TABLE:
             return _printed(evidence)
 
@@ -108,15 +109,15 @@ def _printed(evidence: Evidence | StreamEvidence) -> str:
     return captured.get()
 
 
-def _sender(wish: Wish, operator: str) -> Sender:
-    if operator == OWN:
+def _sender(wish: Wish, course: Course) -> Sender:
+    if course.operator == OWN:
         raise ReportError("--format openadr: an event of the site's own has no operator to be told")
-    config = config_of(wish.settings, operator)
+    config = config_of(wish.settings, course.operator)
     if config is None:
         raise ReportError("--format openadr needs the site file: it names the site at its operator")
-    assert wish.event is not None
-    if OPENADR_ID.fullmatch(wish.event.rpartition(":")[2]) is None:
-        raise ReportError(f"--format openadr: {wish.event} is no id that an event of OpenADR can have")
+    _, event = parted(course.event)
+    if OPENADR_ID.fullmatch(event) is None:
+        raise ReportError(f"--format openadr: {event} is no id that an event of OpenADR can have")
     return Sender(client_id=config.client_id, ven=config.ven)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
+from controller.domain.eventnames import FIRST, named, operator_in, parted
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
-from controller.run.journal.history import History, operator_in
+from controller.run.journal.history import History
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.settling.baselines import OWN, Agreement
 from controller.run.settling.gathering import Question, known_events
@@ -177,19 +178,26 @@ def _full_id(wish: Wish, history: History) -> str:
     """The event as plans and metrics name it. An id that only one operator used needs no operator's name."""
     assert wish.event is not None
     if wish.operator is not None:
-        prefix = "" if wish.operator in ("", "grid") else f"{wish.operator}:"
-        return wish.event if prefix and wish.event.startswith(prefix) else f"{prefix}{wish.event}"
-    if history.event(wish.event) or any(row.id == wish.event for row in history.streams()):
+        operator = "" if wish.operator == FIRST else wish.operator
+        full = named(operator, wish.event)
+        is_full = parted(wish.event) != ("", wish.event) and operator_in(wish.event) == operator
+        return wish.event if is_full and not _is_known(full, history) else full
+    if _is_known(wish.event, history):
         return wish.event
-    named = sorted(_named_alike(wish.event, history))
-    if len(named) > 1:
-        raise ReportError(f"{wish.event}: of several operators; say one of {', '.join(named)}")
-    return named[0] if named else wish.event
+    alike = sorted(_named_alike(wish.event, history))
+    if len(alike) > 1:
+        raise ReportError(f"{wish.event}: of several operators; say one of {', '.join(alike)}")
+    return alike[0] if alike else wish.event
+
+
+def _is_known(name: str, history: History) -> bool:
+    return bool(history.event(name)) or any(row.id == name for row in history.streams())
 
 
 def _named_alike(event: str, history: History) -> set[str]:
-    named = {known.id for known in known_events(history) if known.event == event}
-    return named | {row.id for row in history.streams() if row.id.rpartition(":")[2] == event}
+    """What is called so by whoever it is of."""
+    names = {known.id for known in known_events(history)} | {row.id for row in history.streams()}
+    return {name for name in names if parted(name)[1] == event}
 
 
 def config_of(settings: Settings | None, operator: str) -> GridConfig | None:

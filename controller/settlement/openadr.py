@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from controller.domain.eventnames import parted
 from controller.domain.power import Limit, Power
 from controller.grid.reports import Interval, Sender, interval_report
 from controller.grid.site import DataQuality
@@ -15,7 +16,7 @@ def as_openadr(evidence: Evidence, sender: Sender) -> str:
     """The object alone, without the envelope in which it goes over MQTT, and a newline at its end. The event
     has its operator's own id, without our name for the operator."""
     course = evidence.course
-    event = course.event.removeprefix(f"{course.operator}:") if course.operator else course.event
+    _, event = parted(course.event)
     content = interval_report(
         sender,
         event,

@@ -171,16 +171,35 @@ async def test_a_link_to_another_operator_that_was_lost_excuses_nothing(tmp_path
     assert excuses(evidence_of(site, "iso:dr-7")) == ["", "", "link_lost", "", "", ""]
 
 
+@pytest.mark.parametrize(("operator", "name"), [("dsx", "dsx:dc:a/0-1"), ("", "grid:dc:a/0-1")])
 async def test_what_a_lost_link_excuses_is_its_own_operators_also_where_the_name_asked_for_has_colons(
-    tmp_path: Path,
+    tmp_path: Path, operator: str, name: str
 ) -> None:
     async with living(tmp_path, from_utc_s=START_UTC_S) as site:
-        await site.hears(set_point("dc:a/0-1", 60, START_UTC_S, version_utc_s=START_UTC_S), operator="dsx")
-        site.journal.operator_link("dsx", lost=True)
+        content = set_point("dc:a/0-1", 60, START_UTC_S, version_utc_s=START_UTC_S)
+        await site.hears(content, operator=operator)
+        site.journal.operator_link(operator, lost=True)
         site.draws([90.0] * 120)
-        site.journal.operator_link("dsx", lost=False)
+        site.journal.operator_link(operator, lost=False)
 
-    assert {item.excuse for item in stream_of(site, "dsx:dc:a/0-1", 120).intervals} == {"link_lost"}
+    found = stream_of(site, name, 120)
+
+    assert found.operator == operator
+    assert {item.excuse for item in found.intervals} == {"link_lost"}
+    assert {item.excuse for item in evidence_of(site, name).intervals[:2]} == {"link_lost"}
+
+
+async def test_events_of_two_operators_that_could_be_called_the_same_are_two(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dc:a", kw=60))
+        await site.hears(accepted("a", kw=40), operator="dc")
+        site.draws([50.0] * 400)
+
+    first, named = evidence_of(site, "grid:dc:a"), evidence_of(site, "dc:a")
+
+    assert (first.course.operator, named.course.operator) == ("", "dc")
+    assert first.summary.share_compliant == 1.0
+    assert named.summary.share_compliant == 0.0
 
 
 async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,12 @@ from controller.domain.grid import EventStatus, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
 from controller.run.board import Tick
-from controller.run.operators.gridconfig import GridConfig
+from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridside import LinkedGrid, layout_of, site_report
 from tests.run import boards
 from tests.run.disks import Disk
+from tests.run.journaled import Site, accepted
 
 
 def root(*, metered_w: int | None = None, granted_w: int = 11_000) -> NodeState:
@@ -31,6 +33,28 @@ def pair(**knobs: object) -> tuple[boards.Device, boards.Device]:
 
 def report_of(tick: Tick) -> SiteReport:
     return site_report(tick.inputs, tick.plan, layout_of(tick.plan.grants.specs))
+
+
+async def test_events_of_two_operators_that_could_be_called_the_same_have_names_of_their_own(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path / "journal.db")
+    await site.journal.open()
+    await site.hears(accepted("dc:a"))
+    await site.hears(accepted("a"), operator="dc")
+    place = {"host": "127.0.0.1", "ven": "site-tx1", "client_id": "ctl"}
+    links = [
+        GridLink(
+            config, site.journal, nameplate=Power.kw(1000), utc=lambda: site.now_utc_s, wake=lambda: None
+        )
+        for config in (GridConfig(**place), OperatorConfig(id="dc", **place))
+    ]
+
+    for link in links:
+        await link.restore()
+    await site.journal.close()
+
+    assert [event.id for link in links for event in link.events] == ["grid:dc:a", "dc:a"]
 
 
 def test_the_meter_is_what_the_site_draws() -> None:

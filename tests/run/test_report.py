@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from controller.__main__ import app
 from controller.grid.isotime import stamp
 from controller.run.journal.history import opened
-from tests.run.journaled import START_UTC_S, Site, base_point, lived, set_point
+from tests.run.journaled import START_UTC_S, Site, accepted, base_point, lived, set_point
 
 SITE = """
 name = "container-7"
@@ -193,6 +193,7 @@ def test_an_id_that_two_operators_used_is_asked_back_and_one_that_one_used_is_no
         (["dr-6"], "dr-6: nothing is known of it"),
         (["dr-7", "--operator", "grid", "--version", "2026-01-01"], "no version"),
         (["dr-7", "--operator", "grid", "--version", "yesterday"], "--version yesterday"),
+        (["dr-7", "--operator", "grid", "--part", "2"], "dr-7: no part 2 of it: there are 1"),
         (
             ["dr-7", "--operator", "grid", "--baseline", "best-guess"],
             "--baseline best-guess: one of 10-of-10",
@@ -220,6 +221,30 @@ def test_a_journal_that_is_none_is_said_by_name(tmp_path: Path) -> None:
 def test_reading_disturbs_no_writer(site_file: Path) -> None:
     with opened(site_file.parent / "journal.db") as history:
         assert [row.status for row in history.event("dsx:dr-7")][-1] == "CANCELLED"
+
+
+async def colons(path: Path) -> None:
+    """One of the first operator, whose own id looks like another operator's."""
+    site = Site(path)
+    await site.journal.open()
+    site.now_utc_s = START_UTC_S - 60
+    await site.hears(accepted("dsx:a"))
+    site.draws([50.0] * 400)
+    await site.journal.close()
+
+
+@pytest.mark.parametrize("arguments", [["dsx:a"], ["dsx:a", "--operator", "grid"], ["grid:dsx:a"]])
+def test_an_id_that_looks_like_another_operators_is_found_by_it_and_by_the_name_at_the_site(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    asyncio.run(colons(tmp_path / "journal.db"))
+    file = tmp_path / "site.toml"
+    file.write_text(SITE.format(journal=tmp_path / "journal.db"), encoding="utf-8")
+
+    report = json.loads(told(*arguments, "--config", file, "--format", "json"))
+
+    assert (report["event"], report["operator"]) == ("grid:dsx:a", "")
+    assert report["baseline"]["method"] == "10-of-10"  # of the contract of [grid]
 
 
 # -- streams of set-points -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.entries import Entry
@@ -21,17 +22,6 @@ from controller.grid.stored import from_text
 from controller.run.journal.readonly import HistoryError as HistoryError
 from controller.run.journal.readonly import connection
 from controller.run.journal.schema import Bookkeeping, microseconds, seconds
-
-
-def named(operator: str, event: str) -> str:
-    """An event or a stream as plans, alarms and metrics name it."""
-    return f"{operator}:{event}" if operator else event
-
-
-def operator_in(name: str) -> str:
-    """The operator in such a name. There is no colon in an operator's own, but there may be in an event's."""
-    operator, colon, _ = name.partition(":")
-    return operator if colon else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +157,10 @@ class History:
 
     def event(self, event_id: str) -> tuple[EventRow, ...]:
         """All that happened to one event, by the id that plans and metrics name it by."""
-        operator = operator_in(event_id)
         rows = self._rows(
             "SELECT utc_us, operator, event, version_us, status, why, text FROM events"
-            " WHERE (operator = ? AND event = ?) OR (operator = '' AND event = ?) ORDER BY id",
-            (operator, event_id.removeprefix(f"{operator}:"), event_id),
+            " WHERE operator = ? AND event = ? ORDER BY id",
+            parted(event_id),
         )
         return tuple(self._event(row) for row in rows)
 

@@ -20,6 +20,7 @@ import structlog
 
 from controller.decide.plan import Alarm, Plan
 from controller.domain.devices import Outcome, SetPoint
+from controller.domain.eventnames import FIRST
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit
 from controller.run.board import JournalStats
@@ -29,7 +30,7 @@ from controller.run.journal.excerpt import Excerpt, ExcerptError
 from controller.run.journal.file import JournalFile
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.retention import Keep
-from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, microseconds
+from controller.run.journal.schema import OPERATOR_LINK_LOST, microseconds
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import LONGEST_S, MinuteMeter

@@ -79,9 +79,6 @@ CREATE INDEX IF NOT EXISTS alarms_in_time ON alarms (utc_us);
 OPERATOR_LINK_LOST = "operator_link_lost"
 """The kind of an alarm that the link to one operator is lost; its subject is the operator's name, or `FIRST`.
 """
-FIRST = "grid"
-"""What the operator without a name, that of `[grid]`, is called where a name is needed."""
-
 OLD_TABLES = ("commands", "samples", "alarms")
 """What schema 1 called by these names has no ids; it is moved into the new tables a bite at a time."""
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import Metric
 
+from controller.domain.eventnames import FIRST
 from controller.domain.grid import Link
 from controller.run.board import LinkStats, Operator
 from controller.run.metrics.families import counter, gauge, keyed
-
-FIRST = "grid"
-"""What the operator of the `[grid]` table is called: it has no name of its own."""
 
 COUNTERS: Mapping[str, tuple[str, Callable[[LinkStats], int]]] = {
     "connects": ("Connections to the broker that came up", lambda stats: stats.connects),

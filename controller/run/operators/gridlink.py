@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
@@ -55,7 +56,6 @@ class GridLink:
     ) -> None:
         self.name = config.id if isinstance(config, OperatorConfig) else ""
         self.rights = config.rights
-        self._mark = f"{self.name}:" if self.name else ""
         self._config = config
         self._utc = utc
         self._wake = wake
@@ -101,8 +101,8 @@ class GridLink:
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        """The events in force or to come: accepted, durable, not cancelled, not over. With a named operator
-        their ids begin with its name. Their times are those of our own clock, as far as it is known how it
+        """The events in force or to come: accepted, durable, not cancelled, not over, by the names that the
+        site has for them. Their times are those of our own clock, as far as it is known how it
         differs from the operator's."""
         return tuple(self._marked(skews.moved(event, self._skew)) for event in self._own_events())
 
@@ -163,8 +163,9 @@ class GridLink:
     def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
         """Of the events of this operator, by the ids that it knows them by."""
         for progress in report.progress:
-            if progress.event.startswith(self._mark):
-                yield replace(progress, event=progress.event.removeprefix(self._mark))
+            operator, event = parted(progress.event)
+            if operator == self.name:
+                yield replace(progress, event=event)
 
     def _arrived(self, broker: int, topic: str, payload: bytes, retained: bool) -> None:
         """One message from a broker, on any topic and of any content."""
@@ -255,9 +256,10 @@ class GridLink:
         return ledger.events(self._book.ledger, self._book_utc())
 
     def _marked(self, event: GridEvent) -> GridEvent:
-        if not self._mark:
-            return event
-        return replace(event, id=self._mark + event.id, source=self.name, operator=self.name)
+        name = named(self.name, event.id)
+        if self.name:
+            return replace(event, id=name, source=self.name, operator=self.name)
+        return event if name == event.id else replace(event, id=name)
 
     def _named(self) -> dict[str, str]:
         return {"operator": self.name} if self.name else {}

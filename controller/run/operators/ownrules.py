@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from controller.decide.plan import Inputs
+from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, PriceSignal
 from controller.grid import advancing, ledger, triggers
 from controller.grid.ledger import Verdict
@@ -62,7 +63,7 @@ class OwnRules:
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        return tuple(replace(event, id=f"{NAME}:{event.id}", is_own=True) for event in self._own_events())
+        return tuple(replace(event, id=named(NAME, event.id), is_own=True) for event in self._own_events())
 
     async def restore(self) -> None:
         """Take up what the store holds; what had tripped before a restart has tripped after it."""
@@ -96,8 +97,9 @@ class OwnRules:
         if triggers.differences(self._book.ledger, wanted, now_utc_s):
             self._book.put("rules", Pending(change=partial(triggers.follow_rules, wanted=wanted)))
         for progress in report.progress:
-            if progress.event.startswith(f"{NAME}:"):
-                own = replace(progress, event=progress.event.removeprefix(f"{NAME}:"))
+            operator, event = parted(progress.event)
+            if operator == NAME:
+                own = replace(progress, event=event)
                 entry = self._book.ledger.entries.get(own.event)
                 if entry is not None and advancing.is_news(entry, own, now_utc_s):
                     self._book.put(

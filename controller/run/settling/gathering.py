@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.decide.plan import AlarmKind
+from controller.domain.eventnames import FIRST
 from controller.domain.grid import GridEvent
 from controller.run.journal.history import EventRow, History
-from controller.run.journal.schema import FIRST, OPERATOR_LINK_LOST, Bookkeeping
+from controller.run.journal.schema import OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
 from controller.run.settling.commands import commands_in
 from controller.run.settling.setpoints import grounded_course, overruled, ranked
