@@ -6,6 +6,9 @@ market is known for; the contract is what counts, and the site file can say each
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -141,22 +144,26 @@ class Baseline:
     detail: str = ""
 
     def at(self, utc_s: float) -> Power | None:
-        for step in self.steps:
-            if step.span.start_utc_s <= utc_s < step.span.end_utc_s:
-                return step.power
-        return None
+        found = self._within(Span(utc_s, math.nextafter(utc_s, math.inf)))
+        return found[0].power if found else None
 
     def over(self, span: Span) -> Power | None:
         """The mean over a span that the steps cover wholly, rounded down: a baseline never overstates what
         was given up."""
         energy_ws, covered_s = 0.0, 0.0
-        for step in self.steps:
+        for step in self._within(span):
             if (inside := step.span.clipped(span)) is not None:
                 energy_ws += step.power.watts * inside.length_s
                 covered_s += inside.length_s
         if covered_s <= 0 or covered_s < span.length_s - 1e-3:
             return None
         return Power.down(energy_ws / covered_s + 1e-6)
+
+    def _within(self, span: Span) -> Sequence[Step]:
+        """The steps that have a part in `span`. An event of weeks has thousands, and as many intervals."""
+        first = bisect_right(self.steps, span.start_utc_s, key=lambda step: step.span.end_utc_s)
+        last = bisect_left(self.steps, span.end_utc_s, key=lambda step: step.span.start_utc_s)
+        return self.steps[first:last]
 
 
 def ten_of_ten(name: str = "10-of-10") -> XOfY:
