@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -13,8 +14,10 @@ from pathlib import Path
 from controller.cli.curtail import CurtailError, seconds_of
 from controller.config import Settings
 from controller.domain.eventnames import FIRST, named, operator_in, parted
+from controller.domain.grid import GridEvent
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Policy
+from controller.grid.isotime import stamp
 from controller.run.journal.history import History
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.settling.baselines import OWN, Agreement
@@ -79,7 +82,7 @@ def question_of(wish: Wish, history: History) -> Question:
         terms=table.terms(interval_s, None if config is None else config.firm_service_level_kw),
         calendar=table.calendar(interval_s),
         now_utc_s=time.time(),
-        version_utc_s=_version(wish.version),
+        version_utc_s=_version(wish.version, (row.version for row in history.event(event))),
         part=wish.part,
         site=_site(wish),
         zone_name=table.zone.key,
@@ -235,14 +238,17 @@ def _interval_s(text: str | None, otherwise: int) -> int:
     return int(seconds)
 
 
-def _version(text: str | None) -> float | None:
+def _version(text: str | None, accepted: Iterable[GridEvent | None]) -> float | None:
+    """Of those accepted the one that is written so, for a stamp is of whole milliseconds."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ReportError(f"--version {text}: a time such as 2026-11-28T14:05:00Z is needed") from None
-    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    utc_s = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    known = {version.version_utc_s for version in accepted if version is not None}
+    return next((one for one in sorted(known) if stamp(one) == stamp(utc_s)), utc_s)
 
 
 def _instant(option: str, text: str, zone: tzinfo) -> float:

@@ -223,6 +223,24 @@ def test_reading_disturbs_no_writer(site_file: Path) -> None:
         assert [row.status for row in history.event("dsx:dr-7")][-1] == "CANCELLED"
 
 
+async def versioned(path: Path) -> None:
+    site = Site(path)
+    await site.journal.open()
+    site.now_utc_s = START_UTC_S - 60
+    await site.hears(accepted("dr-7", version_utc_s=1_790_000_000.123456))
+    site.draws([50.0] * 400)
+    await site.journal.close()
+
+
+def test_a_version_is_found_by_the_stamp_that_the_report_gives_it(tmp_path: Path) -> None:
+    asyncio.run(versioned(tmp_path / "journal.db"))
+    arguments = ("dr-7", "--journal", tmp_path / "journal.db", "--format", "json")
+
+    [version] = json.loads(told(*arguments))["versions_utc"]
+
+    assert len(json.loads(told(*arguments, "--version", version))["intervals"]) == 6
+
+
 async def colons(path: Path) -> None:
     """One of the first operator, whose own id looks like another operator's."""
     site = Site(path)
