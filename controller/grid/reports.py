@@ -170,9 +170,11 @@ class Interval:
 
 
 def interval_report(
-    sender: Sender, event: str, *, at_utc_s: float, intervals: Sequence[Interval], method: str
+    sender: Sender, event: str, *, at_utc_s: float, intervals: Sequence[Interval], method: str, node: str = ""
 ) -> dict[str, Any]:
-    """The REPORT object on a whole event: what it was settled by, each interval with a period of its own."""
+    """The REPORT object on a whole event at the site, or at a `node` of it: what it was settled by, each
+    interval with a period of its own."""
+    resource = node or sender.ven
     types = (
         *(("USAGE", "SUMMED"), ("DEMAND", "MEAN"), ("BASELINE", "ESTIMATED"), ("SETPOINT", None)),
         (RELATIVE_TO, "MEAN"),
@@ -186,7 +188,7 @@ def interval_report(
         for index, interval in enumerate(intervals)
     ]
     present = {payload["type"] for interval in told for payload in interval["payloads"]}
-    statement = json.dumps([sender.ven, event, method, told], sort_keys=True)
+    statement = json.dumps([resource, event, method, told], sort_keys=True)
     return _content(
         sender,
         f"set-{event[:80]}-{hashlib.sha256(statement.encode()).hexdigest()[:16]}",
@@ -194,7 +196,7 @@ def interval_report(
         event,
         at_utc_s,
         [_descriptor(kind, reading) for kind, reading in types if kind in present],
-        [{"resourceName": sender.ven, "intervals": told}],
+        [{"resourceName": resource, "intervals": told}],
     )
 
 

@@ -23,6 +23,7 @@ def as_openadr(evidence: Evidence, sender: Sender) -> str:
         at_utc_s=evidence.made_utc_s,
         intervals=[_interval(item) for item in evidence.intervals],
         method=evidence.baseline.method,
+        node=course.node,
     )
     return json.dumps(content, allow_nan=False, indent=2) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from controller.domain.grid import EventStatus
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import stamp
+from controller.grid.reports import Sender
 from controller.grid.results import Cancelled
 from controller.grid.site import Progress
 from controller.run.journal.history import opened
@@ -31,6 +33,7 @@ from controller.settlement.evidence import Evidence
 from controller.settlement.figures import figures_of
 from controller.settlement.metering import Quality, Span
 from controller.settlement.methods import KNOWN, Baseline, Lack, NoBaseline
+from controller.settlement.openadr import as_openadr
 from controller.settlement.page import as_html
 from controller.settlement.performance import Compliance, Terms
 from controller.settlement.records import record_of
@@ -68,6 +71,7 @@ def evidence_of(
     method: str = "meter-before",
     version_utc_s: float | None = None,
     part: int | None = None,
+    terms: Terms = Terms(interval_s=60),  # noqa: B008 - frozen
 ) -> Evidence:
     calendar = Calendar(zone=CHICAGO, interval_s=60)
     question = Question(
@@ -78,7 +82,7 @@ def evidence_of(
             node="site",
             meter_holds_s=5.0,
         ),
-        terms=Terms(interval_s=60),
+        terms=terms,
         calendar=calendar,
         now_utc_s=START_UTC_S + 2 * 86_400,
         version_utc_s=version_utc_s,
@@ -218,6 +222,45 @@ async def test_an_event_for_a_row_is_judged_by_the_minutes_of_its_own_meter(tmp_
     assert verdicts[3:] == [Compliance.COMPLIANT] * 3
     assert found.intervals[0].quality is Quality.ESTIMATED  # ten seconds of the mean of a minute
     assert found.intervals[3].quality is Quality.OK
+
+
+async def test_an_event_for_a_row_is_not_judged_by_the_level_that_the_contract_gives_the_site(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7", kw=30, node="row-a"), accepted("dr-8", kw=30))
+        site.draws([900.0] * 480, below_kw=20.0)
+
+    level = Terms(interval_s=60, firm_service_level=Limit(Power.kw(10)))
+    row, whole = evidence_of(site, terms=level), evidence_of(site, "dr-8", terms=level)
+
+    assert {item.compliance for item in row.intervals[2:]} == {Compliance.COMPLIANT}
+    assert {item.limit for item in whole.intervals} == {Limit(Power.kw(10))}
+
+
+async def test_the_openadr_report_of_an_event_for_a_row_names_the_row(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7", kw=30, node="row-a"), accepted("dr-8"))
+        site.draws([900.0] * 480, below_kw=20.0)
+
+    sender = Sender(client_id="ctl", ven="site-tx1")
+    reports = [json.loads(as_openadr(evidence_of(site, name), sender)) for name in ("dr-7", "dr-8")]
+
+    assert [report["resources"][0]["resourceName"] for report in reports] == ["row-a", "site-tx1"]
+
+
+async def test_a_site_of_slow_ticks_is_measured_whole_also_where_its_site_file_is_not_at_hand(
+    tmp_path: Path,
+) -> None:
+    """A reading holds for five seconds where nothing else is known, and there is one every ten."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 12 + [None] * 3 + [50.0] * 25, step_s=10.0)
+
+    found = evidence_of(site)
+
+    assert {item.quality for item in found.intervals[1:2]} == {Quality.OK}
+    assert found.summary.unmeasured_s == 30.0
 
 
 def following(drawn_kw: float, *, status: EventStatus = EventStatus.STARTED) -> Progress:

@@ -95,7 +95,8 @@ def told(row: EventRow) -> Told:
 
 def metered(history: History, node: str, around: Span, holds_s: float) -> Metering:
     """What the node's meter showed: every tick of the site, the minutes of a node below it, and of the site
-    where its ticks are dropped already."""
+    where its ticks are dropped already. A tick holds for three of its kind at least: `holds_s` is what a site
+    file says now, which may be at hand no more, or be another one."""
     window = (node, around.start_utc_s, around.end_utc_s)
     samples: list[tuple[float, int | None]] = []
     if around.length_s <= FINE_S:
@@ -103,18 +104,21 @@ def metered(history: History, node: str, around: Span, holds_s: float) -> Meteri
             (row.utc_s, None if row.metered is None else row.metered.watts)
             for row in history.samples(*window)
         ]
-    if _is_fine([utc_s for utc_s, _ in samples]):
+    step_s = _step_s([utc_s for utc_s, _ in samples])
+    if step_s is not None and step_s <= MINUTE_S / 2:
         # The minute in which the ticks begin comes whole where they show less than half of it.
         before = Span(around.start_utc_s + MINUTE_S, samples[0][0] - MINUTE_S / 2)
-        return Metering.of([*_minutes(history, [before], node), *held(samples, holds_s).readings])
+        return Metering.of(
+            [*_minutes(history, [before], node), *held(samples, max(holds_s, 3 * step_s)).readings]
+        )
     minutes = Metering.of(_minutes(history, [around], node))
     return minutes if minutes.readings else held(samples, holds_s)
 
 
-def _is_fine(times: Sequence[float]) -> bool:
-    """Whether they are the ticks of the site, and not the one sample a minute of a node below it."""
+def _step_s(times: Sequence[float]) -> float | None:
+    """The usual time between two. The site is sampled at every tick, a node below it once a minute."""
     steps = sorted(later - earlier for earlier, later in pairwise(times))
-    return bool(steps) and steps[len(steps) // 2] <= MINUTE_S / 2
+    return steps[len(steps) // 2] if steps else None
 
 
 def disturbances(history: History, start_utc_s: float, now_utc_s: float) -> Iterator[Span]:

@@ -6,11 +6,12 @@ It reads through `history` alone and never writes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.decide.plan import AlarmKind
 from controller.domain.eventnames import FIRST
 from controller.domain.grid import GridEvent
+from controller.domain.power import NO_LIMIT
 from controller.run.journal.history import EventRow, History
 from controller.run.journal.schema import OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
@@ -63,6 +64,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     known = parts[number - 1]
     course = _course(history, question, operator, known)
     node = course.node or question.agreement.node
+    terms = replace(question.terms, firm_service_level=NO_LIMIT) if course.node else question.terms
     after_utc_s = course.span.end_utc_s + AROUND_S
     around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
     meter = metered(history, node, around, question.agreement.meter_holds_s)
@@ -82,21 +84,21 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         course=course,
         part=number,
         parts=len(parts),
-        terms=question.terms,
+        terms=terms,
         baseline=baseline,
         baseline_interval_s=question.agreement.calendar.interval_s,
         intervals=judged(
             course,
             meter,
             baseline,
-            question.terms,
+            terms,
             question.calendar,
             (*excuses(history, course.span, operator), *_overruled(history, question, course)),
         ),
         dynamics=dynamics_of(
             course,
             meter,
-            question.terms,
+            terms,
             lead_s=question.lead_s,
             others=others,
             restore_until_utc_s=min(after_utc_s, next_utc_s, question.now_utc_s),
