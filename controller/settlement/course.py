@@ -21,7 +21,7 @@ from controller.domain.grid import (
 )
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power, tightest
 from controller.settlement.grounds import Rank, SetPoint, grounds, rank_of
-from controller.settlement.metering import Span
+from controller.settlement.metering import Span, never_back
 
 AMENDED = "AMENDED"
 """The same version came again with another content, which counts from then on."""
@@ -195,13 +195,13 @@ def in_force(told: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, Gri
 
 
 def in_order(told: Iterable[Told]) -> tuple[Told, ...]:
-    """As it came, each word from no later than the next: our clock may have been set back between them, and
-    no version counts again after a newer one."""
-    found: list[Told] = []
-    for row in reversed(tuple(told)):
-        is_later = bool(found) and row.utc_s > found[-1].utc_s
-        found.append(replace(row, utc_s=found[-1].utc_s) if is_later else row)
-    return tuple(reversed(found))
+    """As it came: no version counts again after a newer one, whatever our clock showed."""
+    rows = tuple(told)
+    times = never_back([row.utc_s for row in rows])
+    return tuple(
+        row if row.utc_s == utc_s else replace(row, utc_s=utc_s)
+        for row, utc_s in zip(rows, times, strict=True)
+    )
 
 
 def ask_of(interval: EventInterval) -> Ask:

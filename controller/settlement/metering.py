@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from typing import Self
 
 WHOLE_SHARE = 0.99
@@ -46,6 +47,12 @@ class Span:
         start_utc_s = max(self.start_utc_s, other.start_utc_s)
         end_utc_s = min(self.end_utc_s, other.end_utc_s)
         return Span(start_utc_s, end_utc_s) if start_utc_s < end_utc_s else None
+
+
+def never_back(times: Sequence[float]) -> list[float]:
+    """Times of words in the order in which they were written, each no later than the next: our clock may have
+    been set back between them."""
+    return list(accumulate(reversed(times), min))[::-1]
 
 
 @dataclass(frozen=True, slots=True)

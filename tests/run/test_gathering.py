@@ -263,6 +263,53 @@ async def test_a_site_of_slow_ticks_is_measured_whole_also_where_its_site_file_i
     assert found.summary.unmeasured_s == 30.0
 
 
+async def test_a_lost_link_excuses_nothing_after_it_is_back_where_our_clock_was_set_back_in_between(
+    tmp_path: Path,
+) -> None:
+    """Lost at 16:02 by a clock that is seven minutes fast, and back four minutes later, at 15:59."""
+    async with living(tmp_path, from_utc_s=START_UTC_S - 700) as site:
+        await site.hears(accepted("dr-7"))
+        site.now_utc_s = START_UTC_S + 120
+        site.journal.alarm(LOST, raised=True)
+        site.now_utc_s = START_UTC_S - 60
+        site.journal.alarm(LOST, raised=False)
+        site.draws([50.0] * 400)
+
+    assert set(excuses(evidence_of(site))) == {""}
+
+
+async def test_where_our_clock_was_set_back_the_ticks_by_the_right_clock_count(tmp_path: Path) -> None:
+    """A quarter of an hour with 90 kW is stamped into the event, which came after it with 50."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([90.0] * 400)
+        site.now_utc_s = START_UTC_S - 60.5
+        site.draws([50.0] * 400)
+
+    found = evidence_of(site)
+
+    assert {item.mean_w for item in found.intervals} == {50_000}
+
+
+async def test_no_set_point_of_a_stream_counts_again_after_a_newer_one(tmp_path: Path) -> None:
+    """Our clock was two minutes fast, and the operator's never."""
+    async with living(tmp_path, from_utc_s=START_UTC_S + 10) as site:
+        for n in range(12):
+            point = base_point(60, site.now_utc_s)
+            old = replace(point.event, version_utc_s=START_UTC_S - 110 + 10 * n)
+            await site.streams(replace(point, event=old), operator="iso")
+            site.draws([60.0] * 10)
+        site.now_utc_s = START_UTC_S + 5
+        for _ in range(12):
+            await site.streams(base_point(80, site.now_utc_s), operator="iso")
+            site.draws([80.0] * 10)
+
+    found = stream_of(site, "iso:base-point", 120)
+
+    assert {one.target for one in found.asked} == {Power.kw(80)}
+    assert found.summary.worst_w == 0.0
+
+
 def following(drawn_kw: float, *, status: EventStatus = EventStatus.STARTED) -> Progress:
     short = status is EventStatus.INFEASIBLE
     return Progress(

@@ -138,7 +138,7 @@ class BookkeepingRow:
 
 class History:
     """An open journal. Windows are half open, `from_utc_s <= t < to_utc_s`; rows come in the order of time,
-    what happened to events as it was written, which a clock that was set back does not change.
+    words on events and alarms as they were written, which a clock that was set back does not change.
     Everything that cannot be read is a `HistoryError`."""
 
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
@@ -147,12 +147,8 @@ class History:
 
     def events(self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf) -> Iterator[EventRow]:
         """What happened to events of every operator and of the site's own, streams left out."""
-        rows = self._rows(
-            "SELECT utc_us, operator, event, version_us, status, why, text FROM events"
-            " WHERE utc_us >= ? AND utc_us < ? ORDER BY id",
-            _window(from_utc_s, to_utc_s),
-        )
-        for row in rows:
+        columns = "operator, event, version_us, status, why, text"
+        for row in self._window(columns, "events", from_utc_s, to_utc_s, order="id"):
             yield self._event(row)
 
     def event(self, event_id: str) -> tuple[EventRow, ...]:
@@ -196,10 +192,15 @@ class History:
         )
 
     def samples(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[SampleRow]:
-        """The site at every tick, a node below it once a minute."""
-        columns = "metered_w, limit_w, granted_w, worst_w"
+        """The site at every tick, a node below it once a minute. Of a time that our clock showed twice, as it
+        was set back, those by the clock that is right."""
+        columns = "id, metered_w, limit_w, granted_w, worst_w"
+        newest = 0
         for row in self._window(columns, "samples", from_utc_s, to_utc_s, node=node):
-            utc_us, metered_w, limit_w, granted_w, worst_w = row
+            utc_us, row_id, metered_w, limit_w, granted_w, worst_w = row
+            if row_id < newest:  # one that came after it has an earlier time
+                continue
+            newest = row_id
             yield SampleRow(
                 utc_s=seconds(utc_us),
                 metered=None if metered_w is None else Power(metered_w),
@@ -248,7 +249,8 @@ class History:
 
     def alarms(self, from_utc_s: float, to_utc_s: float) -> Iterator[AlarmRow]:
         columns = "kind, subject, raised, detail"
-        for utc_us, kind, subject, raised, detail in self._window(columns, "alarms", from_utc_s, to_utc_s):
+        for row in self._window(columns, "alarms", from_utc_s, to_utc_s, order="id"):
+            utc_us, kind, subject, raised, detail = row
             yield AlarmRow(
                 utc_s=seconds(utc_us), kind=kind, subject=subject, is_raised=bool(raised), detail=detail
             )
@@ -294,12 +296,19 @@ class History:
         return value if isinstance(value, Entry) else None
 
     def _window(
-        self, columns: str, table: str, from_utc_s: float, to_utc_s: float, *, node: str | None = None
+        self,
+        columns: str,
+        table: str,
+        from_utc_s: float,
+        to_utc_s: float,
+        *,
+        node: str | None = None,
+        order: str = "utc_us, id",
     ) -> Iterator[Any]:
         at = "" if node is None else " AND node = ?"
         parameters: tuple[object, ...] = _window(from_utc_s, to_utc_s)
         return self._rows(
-            f"SELECT utc_us, {columns} FROM {table} WHERE utc_us >= ? AND utc_us < ?{at} ORDER BY utc_us, id",  # noqa: S608 our own names
+            f"SELECT utc_us, {columns} FROM {table} WHERE utc_us >= ? AND utc_us < ?{at} ORDER BY {order}",  # noqa: S608 our own names
             parameters if node is None else (*parameters, node),
         )
 

@@ -21,7 +21,7 @@ from controller.settlement.course import Course, CourseError, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
-from controller.settlement.metering import Metering, Span
+from controller.settlement.metering import Metering, Span, never_back
 from controller.settlement.parts import Part, parts_of
 from controller.settlement.performance import Excuse, Terms, judged
 
@@ -154,7 +154,7 @@ def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:
     changes = list(_link_changes(history, window, operator))
     changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
     since_utc_s: float | None = None
-    for utc_s, is_lost in sorted(changes):
+    for utc_s, is_lost in sorted(changes, key=lambda change: change[0]):
         if is_lost and since_utc_s is None:
             since_utc_s = utc_s
         elif not is_lost and since_utc_s is not None:
@@ -169,6 +169,7 @@ def _link_changes(
 ) -> Iterator[tuple[float, bool]]:
     """A journal that does not tell the operators' links apart has the site's own alarm for all of them."""
     rows = [row for row in history.alarms(*window) if row.kind in (LINK_LOST, OPERATOR_LINK_LOST)]
+    meant = []
     tells_apart = any(row.kind == OPERATOR_LINK_LOST for row in rows)
     for row in rows:
         if tells_apart:
@@ -176,7 +177,9 @@ def _link_changes(
         else:
             is_meant = operator != OWN
         if is_meant:
-            yield row.utc_s, row.is_raised
+            meant.append(row)
+    times = never_back([row.utc_s for row in meant])
+    yield from ((utc_s, row.is_raised) for utc_s, row in zip(times, meant, strict=True))
 
 
 def _notes(course: Course, meter: Metering) -> tuple[str, ...]:

@@ -27,13 +27,15 @@ OUTRANKED, LIMITED = "outranked", "limited"
 
 def points_in_force(history: History, stream: str, span: Span) -> Iterator[tuple[Span, SetPointRow]]:
     """The set-points of a stream with the parts of `span` in which they counted: each from its time or its
-    receipt until its end or the receipt of the next one. `PerformanceError` if there are too many."""
+    receipt until its end or the receipt of the next one. None counts again after a newer one: it came by a
+    clock of ours that was set back since. `PerformanceError` if there are too many."""
     window = (span.start_utc_s - LONGEST_VALID_S, span.end_utc_s)
     held: SetPointRow | None = None
     for turn, row in enumerate(history.set_points(*window)):
         if turn > MOST_POINTS:
             raise PerformanceError(f"{stream}: more than {MOST_POINTS} set-points: a shorter span is needed")
-        if row.stream == stream:
+        is_newer = held is None or row.version_utc_s >= held.version_utc_s
+        if row.stream == stream and is_newer:
             if held is not None and (found := _counted(held, row.utc_s, span)) is not None:
                 yield found, held
             held = row
