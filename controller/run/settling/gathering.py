@@ -151,8 +151,8 @@ def excuses(history: History, span: Span, operator: str) -> Iterator[Excuse]:
     still holds."""
     end_utc_s = span.end_utc_s
     window = (span.start_utc_s - LONGEST_LOSS_S, end_utc_s)
-    changes = list(_link_changes(history, window, operator))
-    changes += [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
+    changes = [(row.utc_s, False) for row in history.bookkeeping(*window) if row.what == STARTED]
+    changes += _link_changes(history, window, operator)
     since_utc_s: float | None = None
     for utc_s, is_lost in sorted(changes, key=lambda change: change[0]):
         if is_lost and since_utc_s is None:
