@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from controller.domain.power import ZERO, Power
 from controller.settlement.likedays import History, LikeDay, Passed, Search, chosen
@@ -53,22 +53,41 @@ def baseline_of(method: Method, history: History) -> Baseline | NoBaseline:
 
 
 def _x_of_y(method: XOfY, history: History) -> Baseline | NoBaseline:
-    """B_k = mean over D of L_d,k. With an adjustment a day must have been measured in its window as well."""
-    intervals = history.calendar.intervals_in(history.event)
+    """B_k = mean over D of L_d,k, for each day of the event with like days of its own. With an adjustment,
+    which is of the whole event, those of its first day must have been measured in its window as well."""
+    by_day = _by_day(history)
+    if (max(by_day) - min(by_day)).days >= method.look_back_days:
+        detail = f"no day of the {method.look_back_days} before the last one of the event is without it"
+        return _lack(method, Lack.NO_SUCH_THING, detail)
     window = _window(method.adjustment, history)
-    days = chosen(history, method, intervals, window)
-    if isinstance(days, NoBaseline):
-        return days
-    move = _move(method, history, days, window)
-    if isinstance(move, NoBaseline):
-        return move
-    means_w = _means_w([day.loads_w for day in days])
+    move: Move | None = None
+    steps: list[Step] = []
+    dates: set[date] = set()
+    for day, intervals in by_day.items():
+        days = chosen(history, method, day, intervals, window if move is None else ())
+        if isinstance(days, NoBaseline):
+            return days
+        if move is None:
+            found = _move(method, history, days, window)
+            if isinstance(found, NoBaseline):
+                return found
+            move = found
+        steps += _steps(intervals, [move.of(w) for w in _means_w([like.loads_w for like in days])])
+        dates.update(like.day for like in days)
     return Baseline(
         method=method.name,
-        steps=_steps(intervals, [move.of(w) for w in means_w]),
-        days=_dates(history, days),
-        detail=move.detail,
+        steps=tuple(steps),
+        days=tuple(sorted(dates, reverse=True)),
+        detail="" if move is None else move.detail,
     )
+
+
+def _by_day(history: History) -> dict[date, list[Span]]:
+    """The intervals of the event by the day on which they begin."""
+    found: dict[date, list[Span]] = {}
+    for interval in history.calendar.intervals_in(history.event):
+        found.setdefault(history.calendar.day_of(interval.start_utc_s), []).append(interval)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +184,23 @@ def _match_day(method: MatchDay, history: History) -> Baseline | NoBaseline:
             method, Lack.METER, f"{len(today)} of {len(quiet)} intervals without the event on this day"
         )
     passed = Passed()
-    search = Search(history=history, look_back_days=method.look_back_days, saturdays_apart=False)
+    search = Search(
+        history=history, day=history.day, look_back_days=method.look_back_days, saturdays_apart=False
+    )
     intervals = calendar.intervals_in(event)
     found = search.days(intervals, [interval for interval, _ in today], passed)
     loads = [load for _, load in today]
-    near = sorted(found, key=lambda day: (_apart(day.beside_w, loads), day.days_ago))[: method.take]
+    near = sorted(found, key=lambda like: (_apart(like.beside_w, loads), -like.day.toordinal()))[
+        : method.take
+    ]
     if len(near) < method.take:
         detail = f"{len(near)} of {method.take} in the {method.look_back_days} before {history.day}; {passed}"
         return _lack(method, Lack.LIKE_DAYS, detail)
-    means_w = _means_w([day.loads_w for day in near])
-    return Baseline(method=method.name, steps=_steps(intervals, means_w), days=_dates(history, near))
+    return Baseline(
+        method=method.name,
+        steps=_steps(intervals, _means_w([like.loads_w for like in near])),
+        days=tuple(sorted((like.day for like in near), reverse=True)),
+    )
 
 
 def _apart(some_w: Sequence[float], others_w: Sequence[float]) -> float:
@@ -200,10 +226,6 @@ def _meter_before(method: MeterBefore, history: History) -> Baseline | NoBaselin
 def _means_w(loads_w: Sequence[Sequence[float]]) -> list[float]:
     """Interval by interval over the days. `fsum`: the order of the days does not matter to the last bit."""
     return [math.fsum(loads) / len(loads) for loads in zip(*loads_w, strict=True)]
-
-
-def _dates(history: History, days: Sequence[LikeDay]) -> tuple[date, ...]:
-    return tuple(sorted((history.day - timedelta(days=day.days_ago) for day in days), reverse=True))
 
 
 def _steps(intervals: Sequence[Span], means_w: Sequence[float]) -> tuple[Step, ...]:

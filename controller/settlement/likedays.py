@@ -45,8 +45,9 @@ class History:
         return sum(known) / len(known) if known and len(known) == len(loads) else None
 
     def is_disturbed(self, day: date) -> bool:
+        """Whether an event moved the site on that day; a long one is none of its own like days."""
         whole = self.calendar.span_of(day)
-        return any(other.overlaps(whole) for other in self.others)
+        return any(other.overlaps(whole) for other in (self.event, *self.others))
 
     def disturber(self, span: Span) -> Span | None:
         """An event that reaches into `span`."""
@@ -57,7 +58,7 @@ class History:
 class LikeDay:
     """`loads_w` are its draws in the intervals of the event, `beside_w` in those that it is compared by."""
 
-    days_ago: int
+    day: date
     loads_w: tuple[float, ...]
     beside_w: tuple[float, ...] = ()
 
@@ -81,22 +82,23 @@ class Passed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Days of the kind of the event's day, as far back as `look_back_days`."""
+    """Days of the kind of `day`, on which the event is or a part of it, as far back as `look_back_days`."""
 
     history: History
+    day: date
     look_back_days: int
     saturdays_apart: bool
 
     @property
     def kind(self) -> DayKind:
         calendar = self.history.calendar
-        return calendar.kind_of(self.history.day, saturdays_apart=self.saturdays_apart)
+        return calendar.kind_of(self.day, saturdays_apart=self.saturdays_apart)
 
     def days(self, intervals: Sequence[Span], beside: Sequence[Span], passed: Passed) -> Iterator[LikeDay]:
         """Those without an event and without a hole, latest first. `passed` counts the others."""
         history, kind = self.history, self.kind
         for days_ago in range(1, self.look_back_days + 1):
-            day = history.day - timedelta(days=days_ago)
+            day = self.day - timedelta(days=days_ago)
             if history.calendar.kind_of(day, saturdays_apart=self.saturdays_apart) is not kind:
                 continue
             if any(history.is_disturbed(day) for day in self._touched(days_ago, [*intervals, *beside])):
@@ -106,7 +108,7 @@ class Search:
             if loads is None or others is None:
                 passed.missing += 1
                 continue
-            yield LikeDay(days_ago, loads, others)
+            yield LikeDay(day, loads, others)
 
     def _touched(self, days_ago: int, intervals: Sequence[Span]) -> set[date]:
         calendar = self.history.calendar
@@ -123,11 +125,14 @@ class Search:
 
 
 def chosen(
-    history: History, method: XOfY, intervals: Sequence[Span], beside: Sequence[Span]
+    history: History, method: XOfY, day: date, intervals: Sequence[Span], beside: Sequence[Span]
 ) -> list[LikeDay] | NoBaseline:
-    """The days of the method, latest first."""
+    """The days of the method that are like `day`, latest first."""
     search = Search(
-        history=history, look_back_days=method.look_back_days, saturdays_apart=method.saturdays_apart
+        history=history,
+        day=day,
+        look_back_days=method.look_back_days,
+        saturdays_apart=method.saturdays_apart,
     )
     is_weekday = search.kind is DayKind.WEEKDAY
     take, of = (method.take, method.of) if is_weekday else (method.rest_take, method.rest_of)
@@ -139,7 +144,7 @@ def chosen(
             found = _without_low(found, method.low_day_share, passed)
             if len(found) == of:
                 return _picked(found, method.pick, take)
-    days = f"{len(found)} of {of} days ({search.kind}) in the {method.look_back_days} before {history.day}"
+    days = f"{len(found)} of {of} days ({search.kind}) in the {method.look_back_days} before {day}"
     return NoBaseline(method=method.name, lack=Lack.LIKE_DAYS, detail=f"{days}; {passed}")
 
 
@@ -152,7 +157,7 @@ def _without_low(days: list[LikeDay], share: float, passed: Passed) -> list[Like
 
 def _picked(days: list[LikeDay], pick: Pick, take: int) -> list[LikeDay]:
     """Of equal days the later counts as the higher."""
-    ranked = sorted(days, key=lambda day: (-day.mean_w, day.days_ago))
+    ranked = sorted(days, key=lambda like: (-like.mean_w, -like.day.toordinal()))
     off = {Pick.ALL: 0, Pick.HIGHEST: 0, Pick.MIDDLE: (len(days) - take) // 2}[pick]
     kept = ranked if pick is Pick.ALL else ranked[off : off + take]
-    return sorted(kept, key=lambda day: day.days_ago)
+    return sorted(kept, key=lambda like: like.day, reverse=True)

@@ -161,6 +161,47 @@ def test_an_event_over_midnight_takes_each_hour_from_the_day_after_the_like_day(
     assert kw(known("10-of-10"), past) == 200.0
 
 
+def weekly(weekday_kw: float, weekend_kw: float) -> Callable[[datetime], float]:
+    return lambda moment: weekday_kw if moment.weekday() < 5 else weekend_kw
+
+
+def test_each_day_of_an_event_is_compared_with_days_like_itself() -> None:
+    """From a Friday evening to a Monday morning."""
+    event = span("2026-11-20 20:00", "2026-11-23 08:00")
+
+    found = baseline_of(known("10-of-10"), history(weekly(100.0, 40.0), event))
+
+    assert isinstance(found, Baseline)
+    assert found.over(span("2026-11-20 20:00", "2026-11-21 00:00")) == Power.kw(100)
+    assert found.over(span("2026-11-21 00:00", "2026-11-23 00:00")) == Power.kw(40)
+    assert found.over(span("2026-11-23 00:00", "2026-11-23 08:00")) == Power.kw(100)
+    assert not {date(2026, 11, 20), date(2026, 11, 21), date(2026, 11, 22)} & set(found.days)
+
+
+def test_all_days_of_an_event_are_adjusted_by_the_hours_before_it() -> None:
+    event = span("2026-11-20 20:00", "2026-11-21 08:00")
+    method = replace(known("10-of-10"), adjustment=Adjustment(shift=Shift.ADDITIVE))
+    friday = date(2026, 11, 20)
+
+    def load(moment: datetime) -> float:
+        return 110.0 if moment.date() == friday else weekly(100.0, 40.0)(moment)
+
+    found = baseline_of(method, history(load, event))
+
+    assert isinstance(found, Baseline)
+    assert {step.power.in_kw for step in found.steps} == {110.0, 50.0}
+
+
+def test_an_event_as_long_as_what_is_looked_back_to_has_no_like_days_and_needs_no_meter() -> None:
+    event = Span(at("2026-11-18 16:00"), at("2026-11-18 16:00") + 46 * 86_400)
+
+    found = baseline_of(known("10-of-10"), history(by_day({}), event, days=0))
+
+    assert isinstance(found, NoBaseline)
+    assert found.lack is Lack.NO_SUCH_THING
+    assert found.detail == "no day of the 45 before the last one of the event is without it"
+
+
 # -- adjustments ---------------------------------------------------------------------------------------------
 
 

@@ -64,8 +64,8 @@ def baseline_for(
         calendar=calendar, usage=Metering.of(()), event=course.span, others=others, now_utc_s=now_utc_s
     )
     at_first = baseline_of(method, nothing)
-    if isinstance(at_first, NoBaseline) and at_first.lack is Lack.NOT_OVER:
-        return at_first  # nothing need be read for it yet
+    if isinstance(at_first, NoBaseline) and at_first.lack in (Lack.NOT_OVER, Lack.NO_SUCH_THING):
+        return at_first  # nothing need be read for it
     looked_at = wanted(method, calendar, course.span)
     if isinstance(method, MeterBefore):
         usage = metered(history, node, looked_at[0], agreement.meter_holds_s)
