@@ -44,6 +44,7 @@ def as_html(evidence: Evidence) -> str:
         rows=[(item, local(item.span.start_utc_s, evidence.zone, "%H:%M:%S")) for item in shown],
         left_out=len(evidence.intervals) - len(shown),
         notes=evidence.notes[:MOST_NOTES],
+        more_notes=len(evidence.notes) - MOST_NOTES,
         made=local(evidence.made_utc_s, evidence.zone),
         number=number,
         kw_of=kw_of,

@@ -90,6 +90,7 @@ def stream_html(evidence: StreamEvidence) -> str:
         rows=[(item, local(item.span.start_utc_s, evidence.zone, "%m-%d %H:%M:%S")) for item in shown],
         left_out=len(evidence.intervals) - len(shown),
         notes=evidence.notes[:MOST_NOTES],
+        more_notes=len(evidence.notes) - MOST_NOTES,
         made=local(evidence.made_utc_s, evidence.zone),
         number=number,
         unknown=UNKNOWN,

@@ -308,6 +308,15 @@ def test_of_many_intervals_the_page_shows_those_that_need_an_explanation() -> No
     assert f"{60 - MOST_ROWS} more intervals" in page
 
 
+def test_the_page_says_that_there_are_more_notes_than_it_shows() -> None:
+    some, many = (
+        as_html(evidence(*usual(), notes=notes)) for notes in (("a", "b", "c"), ("a", "b", "c", "d"))
+    )
+
+    assert "1 more is in the JSON form of this report." not in some
+    assert "1 more is in the JSON form of this report." in many
+
+
 def test_the_line_of_the_demand_is_broken_where_nothing_was_measured() -> None:
     assert plot_of(with_hole()).demand.count("M") == 2
     assert plot_of(evidence(*usual())).demand.count("M") == 1
