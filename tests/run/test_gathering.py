@@ -692,6 +692,17 @@ async def test_the_first_command_is_one_that_lowers(tmp_path: Path) -> None:
     assert (found.sent, found.acknowledged) == (3, 3)
 
 
+async def test_a_site_that_another_event_holds_down_is_not_slow_to_come_back(tmp_path: Path) -> None:
+    """The other one begins in the middle and goes on for four minutes longer."""
+    async with living(tmp_path, from_utc_s=START_UTC_S - 180) as site:
+        await site.hears(accepted("dr-7"))
+        await site.hears(accepted("dr-8", start_utc_s=START_UTC_S + 240), operator="iso")
+        site.draws([100.0] * 180 + [50.0] * 540 + [100.0] * 60)
+
+    assert evidence_of(site).dynamics.restore_s is None
+    assert evidence_of(site, "iso:dr-8", part=1).dynamics.before_w is None
+
+
 COMMAND = SetPoint(
     device="s19-1", point=OperatingPoint(name="limited", power=Power(2000), rate=0.0), deadline_s=10.0
 )

@@ -5,6 +5,7 @@ It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -70,9 +71,10 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     meter = metered(history, node, around, question.agreement.meter_holds_s)
     others = tuple(disturbances(history, course.span.start_utc_s, question.now_utc_s))
     baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
+    end_utc_s = course.span.end_utc_s
     next_utc_s = min(
-        (span.start_utc_s for span in others if span.start_utc_s >= course.span.end_utc_s),
-        default=after_utc_s,
+        (max(other.start_utc_s, end_utc_s) for other in others if other.end_utc_s > end_utc_s),
+        default=math.inf,
     )
     return Evidence(
         site=question.site,
@@ -106,7 +108,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=commands_in(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=(*_uses(number, len(parts)), *_notes(course, meter), *losses(history, around)),
+        notes=(*losses(history, around), *_uses(number, len(parts)), *_notes(course, meter)),
     )
 
 
