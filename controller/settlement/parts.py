@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controller.domain.grid import PAUSE_S, EventStatus, GridEvent
-from controller.settlement.course import AMENDED, ENDS, Told, ask_of, in_order
+from controller.settlement.course import AMENDED, ENDS, Told, ask_of, asking, in_force, in_order
 from controller.settlement.metering import Span
 
 Part = tuple[Told, ...]
@@ -39,6 +39,12 @@ def parts_of(told: Iterable[Told]) -> tuple[Part, ...]:
             asked = asked.until(row.utc_s)
         found[-1].append(row)
     return tuple(tuple(part) for part in found)
+
+
+def has_asked(part: Part, now_utc_s: float) -> bool:
+    """Whether it has asked the site for anything yet."""
+    held = ((event, span) for span, event in in_force(part, now_utc_s))
+    return next(asking(held), None) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -770,6 +770,16 @@ async def test_what_a_job_queue_answers_is_no_answer_of_a_machine(tmp_path: Path
     assert said.startswith("1 sent: 1 acknowledged, 0 refused, 0 failed, 0 unanswered;")
 
 
+async def test_a_controller_that_started_in_the_event_is_told(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 120)
+    async with living(tmp_path, from_utc_s=START_UTC_S + 100) as site:
+        site.draws([50.0] * 300)
+
+    assert evidence_of(site).notes == ("a controller started in the event, at 16:01:40",)
+
+
 async def test_a_machine_that_is_found_lying_again_after_a_restart_is_one_machine(tmp_path: Path) -> None:
     lying = Alarm(kind=AlarmKind.DEVICE_LYING, subject="s19-9", detail="")
     async with living(tmp_path) as site:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
-from controller.domain.grid import EventStatus, PriceSignal
-from controller.settlement.course import Ending, Told
+from controller.domain.grid import EventStatus, GridEvent, PriceSignal
+from controller.grid.entries import Entry, Ledger
+from controller.grid.ledger import Verdict, receive, receive_snapshot, settle
+from controller.grid.results import Accepted, Cancelled, Snapshot
+from controller.grid.stored import from_text
+from controller.run.journal.happenings import Happening, happenings
+from controller.settlement.course import Ending, Told, asking, in_force
 from controller.settlement.metering import Span
-from controller.settlement.parts import Part, parts_of
+from controller.settlement.parts import Part, has_asked, parts_of
 from tests.settlement.builders import course, event, limit, received
 
 NOW_S = 10_000.0
@@ -130,3 +138,70 @@ def test_an_open_event_that_is_repeated_goes_on() -> None:
     assert spans(received(0, content), received(8000, replace(content, version_utc_s=2))) == [
         Span(100, NOW_S)
     ]
+
+
+def test_what_was_not_asked_for_yet_is_not_the_last_part_that_was() -> None:
+    tomorrow = event((5000, 5100, limit(600)), version_utc_s=2)
+
+    parts = parts_of([received(0, FIRST), received(300, tomorrow)])
+
+    assert [has_asked(part, 4000) for part in parts] == [True, False]
+    assert [has_asked(part, 5001) for part in parts] == [True, True]
+
+
+def test_what_a_ledger_told_is_cut_and_nothing_of_it_is_lost() -> None:
+    """Random messages through the real ledger, its snapshots too: the parts ask for the same as the whole."""
+    for seed in range(300):
+        told = told_by_a_ledger(random.Random(seed))
+
+        parts = parts_of(told)
+
+        assert [(row.utc_s, row.status) for part in parts for row in part] == [
+            (row.utc_s, row.status) for row in told
+        ]
+        of_parts = [pair for part in parts for pair in asking(_swapped(in_force(part, NOW_S)))]
+        assert of_parts == list(asking(_swapped(in_force(told, NOW_S)))), f"seed {seed}"
+
+
+def _swapped(held: Iterator[tuple[Span, GridEvent]]) -> Iterator[tuple[GridEvent, Span]]:
+    return ((version, span) for span, version in held)
+
+
+def told_by_a_ledger(dice: random.Random) -> list[Told]:
+    """Up to eight messages about one id, some seconds or a quarter of an hour apart."""
+    ledger, at_s, told = Ledger(), 0.0, list[Told]()
+    for turn in range(dice.randrange(1, 9)):
+        at_s += dice.choice([1.0, 30.0, 61.0, 200.0, 900.0])
+        for change in (settle, _message(dice, turn, at_s)):
+            after, verdict = change(ledger, now_utc_s=at_s)
+            told += [_told(row) for row in happenings(ledger, after, verdict, at_s)]
+            ledger = after
+    return told
+
+
+def _message(dice: random.Random, turn: int, at_s: float) -> Callable[..., tuple[Ledger, Verdict]]:
+    what, version_utc_s = dice.random(), turn + 1.0
+    if what < 0.2:
+        cancelled = Cancelled(id="dr-7", version_utc_s=version_utc_s, stamp=str(turn))
+        return partial(receive, result=cancelled)
+    if what < 0.4:
+        ids = frozenset({"dr-7"}) if dice.random() < 0.5 else frozenset[str]()
+        return partial(
+            receive_snapshot, snapshot=Snapshot(as_of_utc_s=turn + 0.5, seq=turn, ids=ids, results=())
+        )
+    start_s = at_s + dice.choice([-100.0, 0.0, 30.0, 300.0])
+    end_s = start_s + dice.choice([60.0, 500.0])
+    pieces = [(start_s, end_s, limit(500)), (end_s + 200, end_s + 300, limit(400))]
+    content = event(*pieces[: dice.choice([1, 1, 2])], version_utc_s=version_utc_s)
+    return partial(receive, result=Accepted(event=content, stamp=str(turn)))
+
+
+def _told(row: Happening) -> Told:
+    entry = from_text(row.text) if row.text else None
+    content = entry.content if isinstance(entry, Entry) else None
+    return Told(
+        utc_s=row.utc_s,
+        status=row.status,
+        version_utc_s=row.version_utc_s,
+        event=content.event if isinstance(content, Accepted) else None,
+    )

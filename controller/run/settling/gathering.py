@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 
 from controller.decide.plan import AlarmKind
 from controller.domain.eventnames import FIRST
@@ -22,8 +23,9 @@ from controller.settlement.course import Course, CourseError, Told
 from controller.settlement.days import Calendar
 from controller.settlement.dynamics import dynamics_of
 from controller.settlement.evidence import NOT_CHECKED, Audit, Evidence
+from controller.settlement.figures import local
 from controller.settlement.metering import Metering, Span, never_back
-from controller.settlement.parts import Part, parts_of
+from controller.settlement.parts import Part, has_asked, parts_of
 from controller.settlement.performance import Excuse, Terms, judged
 
 AROUND_S = 3600.0
@@ -39,7 +41,8 @@ BESIDE = ("alarms", "commands", "setpoints")
 class Question:
     """Which event is asked for, and by what it is judged. The site goes down `lead_s` before an event.
     `stream_priorities` are those of base points, by operator, which the journal does not hold. Of an id that
-    was used again it is the `part` of that number, from 1 on, else that with the version, else the last."""
+    was used again it is the `part` of that number, from 1 on, else that with the version, else the last that
+    has begun."""
 
     event: str
     agreement: Agreement
@@ -108,7 +111,12 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         commands=commands_in(history, course, question.lead_s),
         meter=meter,
         audit=audit,
-        notes=(*losses(history, around), *_uses(number, len(parts)), *_notes(course, meter)),
+        notes=(
+            *losses(history, around),
+            *_starts(history, course.span, question.calendar.zone),
+            *_uses(number, len(parts)),
+            *_notes(course, meter),
+        ),
     )
 
 
@@ -117,12 +125,15 @@ def _number(question: Question, parts: Sequence[Part]) -> int:
         if not 1 <= question.part <= len(parts):
             raise CourseError(f"{question.event}: no part {question.part} of it: there are {len(parts)}")
         return question.part
-    with_version = (
-        number
-        for number, part in enumerate(parts, 1)
-        if any(row.event is not None and row.event.version_utc_s == question.version_utc_s for row in part)
-    )
-    return max(with_version, default=len(parts))
+    wanted = [number for number, part in enumerate(parts, 1) if _is_wanted(question, part)]
+    return max(wanted, default=len(parts))
+
+
+def _is_wanted(question: Question, part: Part) -> bool:
+    if question.version_utc_s is None:
+        return has_asked(part, question.now_utc_s)
+    versions = (row.event for row in part if row.event is not None)
+    return any(version.version_utc_s == question.version_utc_s for version in versions)
 
 
 def _uses(number: int, parts: int) -> Iterator[str]:
@@ -195,6 +206,15 @@ def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
     if len(course.versions) > 1:
         notes.append(f"{len(course.versions)} versions were accepted; each interval names the one in force")
     return tuple(notes)
+
+
+def _starts(history: History, span: Span, zone: tzinfo) -> Iterator[str]:
+    """What was not measured before it had nobody to measure it."""
+    rows = history.bookkeeping(span.start_utc_s, span.end_utc_s)
+    times = [row.utc_s for row in rows if row.what == STARTED]
+    if times:
+        again = "" if len(times) == 1 else f"{len(times)} times, first "
+        yield f"a controller started in the event, {again}at {local(times[0], zone, '%H:%M:%S')}"
 
 
 def losses(history: History, around: Span) -> Iterator[str]:
