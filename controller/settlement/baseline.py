@@ -163,44 +163,48 @@ def _same_day(method: SameDay, history: History) -> Baseline | NoBaseline:
 
 
 def _match_day(method: MatchDay, history: History) -> Baseline | NoBaseline:
-    """B_k = mean over D of L_d,k; D are the days with the least sum of |L_d,h - L_h| over the hours h without
-    an event (PJM Manual 11 as told by rtowww.com/23098). That sum is our reading of "most similar"."""
-    calendar, event = history.calendar, history.event
-    whole = calendar.span_of(history.day)
-    if history.now_utc_s < whole.end_utc_s:
-        return _lack(method, Lack.NOT_OVER, f"it needs the whole day {history.day}")
+    """B_k = mean over D of L_d,k; D are for each day of the event those with the least sum of |L_d,h - L_h|
+    over the hours h without an event (PJM Manual 11 as told by rtowww.com/23098). That sum is our reading of
+    "most similar"."""
+    by_day = _by_day(history)
+    if history.now_utc_s < history.calendar.span_of(max(by_day)).end_utc_s:
+        return _lack(method, Lack.NOT_OVER, f"it needs the whole day {max(by_day)}")
+    steps: list[Step] = []
+    dates: set[date] = set()
+    for day, intervals in by_day.items():
+        near = _nearest(method, history, day, intervals)
+        if isinstance(near, NoBaseline):
+            return near
+        steps += _steps(intervals, _means_w([like.loads_w for like in near]))
+        dates.update(like.day for like in near)
+    return Baseline(method=method.name, steps=tuple(steps), days=tuple(sorted(dates, reverse=True)))
+
+
+def _nearest(
+    method: MatchDay, history: History, day: date, intervals: Sequence[Span]
+) -> list[LikeDay] | NoBaseline:
     reaches = [
         Span(one.start_utc_s - method.skip_s, one.end_utc_s + method.skip_s)
-        for one in (event, *history.others)
+        for one in (history.event, *history.others)
     ]
     quiet = [
         interval
-        for interval in calendar.intervals_of(history.day)
+        for interval in history.calendar.intervals_of(day)
         if not any(interval.overlaps(reach) for reach in reaches)
     ]
     today = [(interval, load) for interval in quiet if (load := history.load_w(interval)) is not None]
     if not today or len(today) < MATCHED_SHARE * len(quiet):
-        return _lack(
-            method, Lack.METER, f"{len(today)} of {len(quiet)} intervals without the event on this day"
-        )
+        measured = f"{len(today)} of {len(quiet)} intervals without the event on {day}"
+        return _lack(method, Lack.METER, measured)
     passed = Passed()
-    search = Search(
-        history=history, day=history.day, look_back_days=method.look_back_days, saturdays_apart=False
-    )
-    intervals = calendar.intervals_in(event)
+    search = Search(history=history, day=day, look_back_days=method.look_back_days, saturdays_apart=False)
     found = search.days(intervals, [interval for interval, _ in today], passed)
     loads = [load for _, load in today]
-    near = sorted(found, key=lambda like: (_apart(like.beside_w, loads), -like.day.toordinal()))[
-        : method.take
-    ]
-    if len(near) < method.take:
-        detail = f"{len(near)} of {method.take} in the {method.look_back_days} before {history.day}; {passed}"
+    ranked = sorted(found, key=lambda like: (_apart(like.beside_w, loads), -like.day.toordinal()))
+    if len(ranked) < method.take:
+        detail = f"{len(ranked)} of {method.take} in the {method.look_back_days} before {day}; {passed}"
         return _lack(method, Lack.LIKE_DAYS, detail)
-    return Baseline(
-        method=method.name,
-        steps=_steps(intervals, _means_w([like.loads_w for like in near])),
-        days=tuple(sorted((like.day for like in near), reverse=True)),
-    )
+    return ranked[: method.take]
 
 
 def _apart(some_w: Sequence[float], others_w: Sequence[float]) -> float:

@@ -25,7 +25,16 @@ from controller.settlement.methods import (
     Shift,
     XOfY,
 )
-from tests.settlement.builders import WEDNESDAY, at, by_day, calendar, history, span, weekdays_before
+from tests.settlement.builders import (
+    WEDNESDAY,
+    at,
+    by_day,
+    calendar,
+    history,
+    metering,
+    span,
+    weekdays_before,
+)
 
 EVENT = span("2026-11-18 16:00", "2026-11-18 18:00")
 BEFORE = weekdays_before(WEDNESDAY, 20)
@@ -343,6 +352,28 @@ def test_match_day_does_not_match_the_hours_of_another_event_of_the_day() -> Non
     past = history(load, EVENT, others=[EVENT, span("2026-11-18 08:00", "2026-11-18 10:00")])
 
     assert kw(MatchDay(), past) == 130.0
+
+
+def test_each_day_of_an_event_over_midnight_is_matched_by_itself() -> None:
+    """Of a Friday the days of 130 kW are the nearest, of the Saturday those of 40."""
+    event = span("2026-11-20 20:00", "2026-11-21 04:00")
+    friday, saturday = date(2026, 11, 20), date(2026, 11, 21)
+
+    def load(moment: datetime) -> float:
+        if moment.date() in (friday, saturday):
+            return 130.0 if moment.date() == friday else 40.0
+        return 130.0 if moment.weekday() < 5 else 40.0
+
+    past = replace(
+        history(load, event, now_utc_s=at("2026-11-22 00:00")),
+        usage=metering(load, date(2026, 10, 1), saturday),
+    )
+    found = baseline_of(MatchDay(), past)
+
+    assert isinstance(found, Baseline)
+    assert found.over(span("2026-11-20 20:00", "2026-11-21 00:00")) == Power.kw(130)
+    assert found.over(span("2026-11-21 00:00", "2026-11-21 04:00")) == Power.kw(40)
+    assert lack(MatchDay(), replace(past, now_utc_s=at("2026-11-21 12:00"))) is Lack.NOT_OVER
 
 
 def test_match_day_waits_for_the_end_of_the_day() -> None:

@@ -5,6 +5,7 @@ An event that goes on is taken until its scheduled end: its baseline is the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -142,9 +143,10 @@ def wanted(method: Method, calendar: Calendar, event: Span) -> list[Span]:
             before_s = 0.0 if window is None else window.window_s + window.gap_s
             return _of_days(calendar, event, method.look_back_days, before_s + grain_s, grain_s)
         case MatchDay():
-            whole = calendar.span_of(calendar.day_of(event.start_utc_s))
-            before_s = event.start_utc_s - whole.start_utc_s + grain_s
-            after_s = max(whole.end_utc_s - event.end_utc_s, 0.0) + grain_s
+            last_utc_s = math.nextafter(event.end_utc_s, -math.inf)
+            first, last = (calendar.day_of(utc_s) for utc_s in (event.start_utc_s, last_utc_s))
+            before_s = event.start_utc_s - calendar.span_of(first).start_utc_s + grain_s
+            after_s = calendar.span_of(last).end_utc_s - event.end_utc_s + grain_s
             return _of_days(calendar, event, method.look_back_days, before_s, after_s)
         case SameDay():
             reach_s = method.skip_s + max(method.before_s, method.after_s)
