@@ -36,7 +36,8 @@ def parts_of(told: Iterable[Told]) -> tuple[Part, ...]:
         elif row.status == AMENDED and asked.holding is not None:
             asked = replace(asked, holding=newest)
         elif row.status in ENDS:
-            asked = asked.until(row.utc_s)
+            is_withdrawn = row.status in (EventStatus.CANCELLED, EventStatus.EXPIRED)
+            asked = asked.until(row.utc_s, is_withdrawn=is_withdrawn)
         found[-1].append(row)
     return tuple(tuple(part) for part in found)
 
@@ -50,24 +51,31 @@ def has_asked(part: Part, now_utc_s: float) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """Of one part: the version in force, and until when those before it asked the site for anything, at which
-    `node`. In a pause between two of its intervals a version still asks."""
+    `node`. In a pause between two of its intervals a version still asks. The last one was for until
+    `end_utc_s`, unless it was withdrawn."""
 
     holding: GridEvent | None = None
     until_utc_s: float = -math.inf
+    end_utc_s: float = -math.inf
     node: str = ""
 
-    def until(self, utc_s: float) -> _Asked:
+    def until(self, utc_s: float, *, is_withdrawn: bool = False) -> _Asked:
         """The version in force holds no longer."""
+        end_utc_s = self.end_utc_s if self.holding is None else self.holding.end_utc_s
+        over = replace(self, holding=None, end_utc_s=-math.inf if is_withdrawn else end_utc_s)
         asks = [] if self.holding is None else _asks(self.holding)
         if self.holding is None or not asks or asks[0].start_utc_s >= utc_s:
-            return replace(self, holding=None)
+            return over
         until_utc_s = max(self.until_utc_s, min(utc_s, asks[-1].end_utc_s))
-        return _Asked(until_utc_s=until_utc_s, node=self.holding.node)
+        return replace(over, until_utc_s=until_utc_s, node=self.holding.node)
 
     def is_over_before(self, event: GridEvent, utc_s: float) -> bool:
-        """Whether a version that comes now begins anew."""
+        """Whether a version that comes now begins anew. A relative set-point does not where the ledger lets
+        it go on from what was frozen before: its site freezes nothing then."""
         asks = _asks(event)
         if self.until_utc_s == -math.inf or not asks or asks[-1].end_utc_s <= utc_s:
+            return False
+        if self.end_utc_s > utc_s - PAUSE_S and event.relative_from_utc_s <= utc_s + PAUSE_S:
             return False
         return event.node != self.node or max(asks[0].start_utc_s, utc_s) - self.until_utc_s > PAUSE_S
 

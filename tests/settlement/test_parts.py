@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from controller.domain.grid import EventStatus, GridEvent, PriceSignal
+from controller.domain.grid import EventStatus, GridEvent, PriceSignal, RelativeTargetSignal
+from controller.domain.power import Power
 from controller.grid.entries import Entry, Ledger
 from controller.grid.ledger import Verdict, receive, receive_snapshot, settle
 from controller.grid.results import Accepted, Cancelled, Snapshot
@@ -17,7 +18,7 @@ from controller.run.journal.happenings import Happening, happenings
 from controller.settlement.course import Ending, Told, asking, in_force
 from controller.settlement.metering import Span
 from controller.settlement.parts import Part, has_asked, parts_of
-from tests.settlement.builders import course, event, limit, received
+from tests.settlement.builders import course, event, froze, limit, received
 
 NOW_S = 10_000.0
 
@@ -59,6 +60,18 @@ def test_a_version_that_follows_within_a_minute_begins_none() -> None:
 
     assert spans(received(0, FIRST), received(260, soon)) == [Span(100, 400)]
     assert spans(received(0, FIRST), received(261, late)) == [Span(100, 200), Span(261, 400)]
+
+
+def test_a_change_of_draw_that_goes_on_from_the_one_frozen_before_begins_none() -> None:
+    """Received half a minute after the end, for half a minute later: the site froze nothing anew."""
+    change = RelativeTargetSignal(Power.kw(-20))
+    first = event((100, 200, change), version_utc_s=1)
+    second = event((285, 400, change), version_utc_s=2)
+    told = [received(0, first), froze(100, 90), word(202, EventStatus.COMPLETED)]
+
+    assert len(parts_of([*told, received(230, second)])) == 1
+    assert len(parts_of([*told, received(230, event((285, 400, limit(600)), version_utc_s=2))])) == 2
+    assert len(parts_of([*told[:2], word(190, EventStatus.CANCELLED), received(230, second)])) == 2
 
 
 def test_an_event_that_is_put_off_while_it_runs_ends_there_and_begins_anew() -> None:
