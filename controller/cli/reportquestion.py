@@ -95,6 +95,9 @@ def question_of(wish: Wish, history: History) -> Question:
 def stream_question_of(wish: Wish, history: History) -> StreamQuestion:
     """`ReportError` names the option that cannot be meant."""
     assert wish.since is not None
+    for option, value in (("--part", wish.part), ("--version", wish.version)):
+        if value is not None:
+            raise ReportError(f"{option} {value}: with --from the span says what is settled")
     table = _table(wish)
     stream = _full_id(wish, history)
     config = config_of(wish.settings, operator_in(stream))

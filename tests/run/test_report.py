@@ -386,6 +386,8 @@ def test_the_listing_names_streams(stream_file: Path) -> None:
         (["iso:base-point", "--from", "2026-11-17T16:00", "--to", "2026-11-17T17:00"], "no set-point in"),
         (["iso:base-point", *SPAN, "--format", "openadr"], "--format openadr: a span of time is no event"),
         (["iso:base-point", *SPAN, "--base", "-1"], "--base -1: kilowatts are needed"),
+        (["dsx:bp", *SPAN, "--part", "1"], "--part 1: with --from the span says what is settled"),
+        (["dsx:bp", *SPAN, "--version", "2026-11-18"], "--version 2026-11-18: with --from the span"),
         (["iso:base-point", "--from", "2026-11-01T16:00", "--to", TO], "are settled over 2 days at most"),
         (["nobody:base-point", *SPAN], "nobody:base-point: no set-point in that time"),
     ],
