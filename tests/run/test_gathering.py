@@ -291,6 +291,22 @@ async def test_where_our_clock_was_set_back_the_ticks_by_the_right_clock_count(t
     assert {item.mean_w for item in found.intervals} == {50_000}
 
 
+async def test_where_our_clock_was_set_back_the_minutes_by_the_right_clock_count(tmp_path: Path) -> None:
+    """The same for a row, of which minutes are kept. A restart cuts one of them in two."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7", kw=30, node="row-a"))
+        site.draws([900.0] * 400, below_kw=40.0)
+        site.now_utc_s = START_UTC_S - 60
+        site.draws([900.0] * 150, below_kw=20.0)
+    async with living(tmp_path, from_utc_s=START_UTC_S + 92) as site:
+        site.draws([900.0] * 300, below_kw=20.0)
+
+    found = evidence_of(site)
+
+    assert {item.mean_w for item in found.intervals} == {20_000}
+    assert found.summary.unmeasured_s < 10
+
+
 async def test_no_set_point_of_a_stream_counts_again_after_a_newer_one(tmp_path: Path) -> None:
     """Our clock was two minutes fast, and the operator's never."""
     async with living(tmp_path, from_utc_s=START_UTC_S + 10) as site:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from controller.grid.stored import from_text
 from controller.run.journal.readonly import HistoryError as HistoryError
 from controller.run.journal.readonly import connection
 from controller.run.journal.schema import Bookkeeping, microseconds, seconds
+
+MOST_MS = 61_000
+"""Of a minute so much was measured at most: it is a tick over where the clock is adjusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,24 +215,17 @@ class History:
             )
 
     def usage(self, node: str, from_utc_s: float, to_utc_s: float) -> Iterator[UsageRow]:
-        """The minutes that begin in the window; one that a restart cut in two comes as one. A minute of which
-        nothing was measured has no row."""
+        """The minutes that begin in the window; one that a restart cut in two comes as one, and of one that
+        our clock showed twice, as it was set back, what was written last. A minute of which nothing was
+        measured has no row."""
         rows = self._rows(
-            "SELECT utc_us, sum(energy_ws), sum(measured_ms), sum(limit_w * measured_ms),"
-            " sum(CASE WHEN limit_w IS NULL THEN 0 ELSE measured_ms END)"
-            " FROM usage WHERE node = ? AND utc_us >= ? AND utc_us < ? GROUP BY utc_us ORDER BY utc_us",
+            "SELECT utc_us, energy_ws, measured_ms, limit_w FROM usage"
+            " WHERE node = ? AND utc_us >= ? AND utc_us < ? ORDER BY utc_us, id",
             (node, *_window(from_utc_s, to_utc_s)),
         )
-        for utc_us, energy_ws, measured_ms, limit_w_ms, limited_ms in rows:
-            if measured_ms > 0:
-                yield UsageRow(
-                    minute_utc_s=seconds(utc_us),
-                    node=node,
-                    mean=Power(round(energy_ws * 1000 / measured_ms)),
-                    energy_ws=energy_ws,
-                    measured_s=measured_ms / 1000,
-                    limit=Limit(Power(round(limit_w_ms / limited_ms))) if limited_ms else NO_LIMIT,
-                )
+        for utc_us, pieces in groupby(rows, key=itemgetter(0)):
+            if (row := _minute(utc_us, node, [tuple(piece[1:]) for piece in pieces])) is not None:
+                yield row
 
     def nodes(self) -> tuple[str, ...]:
         """Every node that has usage."""
@@ -327,6 +325,28 @@ def opened(path: Path) -> Iterator[History]:
         yield History(path, db)
     finally:
         db.close()
+
+
+def _minute(utc_us: int, node: str, pieces: Sequence[tuple[int, int, int | None]]) -> UsageRow | None:
+    """Of pieces with watt-seconds, the milliseconds in which they were measured and a limit; the last of them
+    as far as they are of one minute."""
+    energy_ws, measured_ms, limit_w_ms, limited_ms = 0, 0, 0, 0
+    for piece_ws, piece_ms, limit_w in reversed(pieces):
+        if measured_ms and measured_ms + piece_ms > MOST_MS:
+            break
+        energy_ws, measured_ms = energy_ws + piece_ws, measured_ms + piece_ms
+        if limit_w is not None:
+            limit_w_ms, limited_ms = limit_w_ms + limit_w * piece_ms, limited_ms + piece_ms
+    if measured_ms <= 0:
+        return None
+    return UsageRow(
+        minute_utc_s=seconds(utc_us),
+        node=node,
+        mean=Power(round(energy_ws * 1000 / measured_ms)),
+        energy_ws=energy_ws,
+        measured_s=measured_ms / 1000,
+        limit=Limit(Power(round(limit_w_ms / limited_ms))) if limited_ms else NO_LIMIT,
+    )
 
 
 def _window(from_utc_s: float, to_utc_s: float) -> tuple[int, int]:
