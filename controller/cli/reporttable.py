@@ -124,16 +124,18 @@ def listing(found: list[KnownEvent], streams: Sequence[StreamRow] = ()) -> Table
     names = [*(event.id for event in found), *(stream.id for stream in streams)]
     table = Table(box=None)
     table.add_column("event", overflow="fold", min_width=min(max(map(len, names), default=0), 40))
-    for head in ("part", "status", "told", "start", "end", "versions"):
+    has_parts = any(event.parts > 1 for event in found)
+    for head in (*(["part"] if has_parts else []), "status", "told", "start", "end", "versions"):
         table.add_column(head)
     for event in found:
         version = event.version
         times = ("", "") if version is None else (_short(version.start_utc_s), _short(version.end_utc_s))
-        part = str(event.part) if event.parts > 1 else ""
-        table.add_row(Text(event.id), part, event.status, _short(event.utc_s), *times, str(event.versions))
+        part = [str(event.part) if event.parts > 1 else ""] if has_parts else []
+        table.add_row(Text(event.id), *part, event.status, _short(event.utc_s), *times, str(event.versions))
     for stream in streams:
         ends = (_short(stream.first_utc_s), _short(stream.last_utc_s))
-        table.add_row(Text(stream.id), "", "set-points", ends[1], *ends, str(stream.points))
+        part = [""] if has_parts else []
+        table.add_row(Text(stream.id), *part, "set-points", ends[1], *ends, str(stream.points))
     return table
 
 
