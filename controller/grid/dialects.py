@@ -38,13 +38,15 @@ class Heard:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """One message to publish, under a topic without the site's prefix. One that `fades` says nothing that the
-    next one on its topic does not say: it need not be kept for longer."""
+    next one on its topic does not say: it need not be kept for longer. `untold` counts what would belong into
+    it and found no room."""
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = False
     fades: bool = False
+    untold: int = 0
 
 
 class Dialect(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.grid import dsxstatus
 from controller.grid.dialects import Heard, Letter
 from controller.grid.dsx import (
     BREACH,
@@ -149,24 +150,23 @@ class DsxFlex:
             return []
         self._told_utc_s = now_utc_s
         letters = []
+        targets = {
+            feed.tag: [_target(event, now_utc_s) for event in _in_order(events, feed, now_utc_s)]
+            for feed in self._agreement.feeds
+        }
         for turn in range(max(rounds, 1)):
-            feeds = {
-                feed.tag: self._state(feed, _at(changes[feed.tag], turn), events, report)
+            states = {
+                feed.tag: self._state(feed, _at(changes[feed.tag], turn), report)
                 for feed in self._agreement.feeds
             }
+            feeds, untold = dsxstatus.told(states, targets)
             data = {"snapshot_time": stamp(now_utc_s), "feeds": feeds}
             letter = self._letter(STATUS, data, now_utc_s, None, qos=1, seal=report.seal)
-            letters.append(replace(letter, fades=not rounds))
+            letters.append(replace(letter, fades=not rounds, untold=untold))
         return letters
 
-    def _state(
-        self, feed: Feed, change: Change, events: Sequence[GridEvent], report: SiteReport
-    ) -> dict[str, Any]:
-        now_utc_s = report.now_utc_s
+    def _state(self, feed: Feed, change: Change, report: SiteReport) -> dict[str, Any]:
         now, place = self._feeds[feed.tag], place_of(feed, report)
-        own = sorted(
-            (event for event in events if feed_of(event.id) == feed.tag), key=lambda event: event.start_utc_s
-        )
         bound = now.constraint
         state: dict[str, Any] = {
             "metadata": {
@@ -174,7 +174,6 @@ class DsxFlex:
                 "power_maximum": power_unit(feed.maximum),
                 "default_constraint": power_unit(feed.default),
             },
-            "targets": [_target(event, now_utc_s) for event in own],
             "calculated_load": power_unit(place.granted),
             "in_flight": now.ramp is not None,
             "event": change.value,
@@ -253,6 +252,13 @@ def _active(own: Sequence[GridEvent], now_utc_s: float) -> GridEvent | None:
     """The target that binds now: the lowest of those in force."""
     found = [event for event in own if event.start_utc_s <= now_utc_s < event.end_utc_s]
     return min(found, key=lambda event: (_limit_at(event, now_utc_s).watts, event.id), default=None)
+
+
+def _in_order(events: Sequence[GridEvent], feed: Feed, now_utc_s: float) -> list[GridEvent]:
+    """The targets of a feed: what binds it now, then what begins first."""
+    own = [event for event in events if feed_of(event.id) == feed.tag]
+    active = _active(own, now_utc_s)
+    return sorted(own, key=lambda event: (event is not active, event.start_utc_s, event.end_utc_s, event.id))
 
 
 def _limit_at(event: GridEvent, now_utc_s: float) -> Power:

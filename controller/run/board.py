@@ -20,7 +20,8 @@ from controller.domain.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStats:
-    """Counted since the process began. `operator_behind_s` is our clock minus the operator's."""
+    """Counted since the process began. `operator_behind_s` is our clock minus the operator's, `untold` the
+    targets that its last status had no room for."""
 
     connected: bool
     connects: int
@@ -33,6 +34,8 @@ class LinkStats:
     store_failures: int
     operator_behind_s: float
     enforcements: int = 0
+    oversized: int = 0
+    untold: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,13 +20,14 @@ from controller.grid.dsx import Agreement, Feed, parse_load_targets
 from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.dsxlink import DsxFlex
+from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.entries import Ledger
 from controller.grid.isotime import instant, stamp
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.results import Reason, Rejected
+from controller.grid.results import MAX_PAYLOAD_BYTES, Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened
 from controller.grid.site import Place, SiteReport
-from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, jws
+from tests.grid.keys import EC_KEY, KEY_ID, OTHER_KEY, RSA_KEY, jws
 from tests.grid.published import complaints
 from tests.grid.publisheddsx import BREACH_MESSAGE, STATUS_MESSAGE
 
@@ -590,6 +591,67 @@ def test_what_we_tell_is_signed_where_we_have_a_key() -> None:
     trust = Trust(keys={KEY_ID: EC_KEY.public_key()}, max_age_s=600)
     content = json.loads(opened(json.loads(letter.payload)["data"], trust, now_utc_s=NOW_S))
     assert set(content) == {"snapshot_time", "feeds"}
+
+
+def a_day_ahead(told: Told, quarters: int = 96) -> None:
+    """Targets for every quarter of an hour, on both feeds."""
+    for first in range(0, quarters, 48):
+        some = range(first, min(first + 48, quarters))
+        pieces = [target(8.123, 900 * at, 900 * (at + 1), feed_tags=None) for at in some]
+        told.command(command(*pieces, sent_s=first / 1000), 0.1)
+
+
+def content_of(letter: Letter) -> dict[str, Any]:
+    trust = Trust(keys={KEY_ID: EC_KEY.public_key()}, max_age_s=600)
+    content: dict[str, Any] = json.loads(opened(json.loads(letter.payload)["data"], trust, now_utc_s=NOW_S))
+    return content
+
+
+@pytest.mark.parametrize("signer", [None, Signer(key=EC_KEY, key_id=KEY_ID)])
+def test_a_status_fits_into_a_message_however_many_targets_there_are(signer: Signer | None) -> None:
+    told = Told(signer=signer)
+    a_day_ahead(told, 400)
+
+    letters = told.tick(1, 18.0, 8.0, seal=f"123456789:{'a' * 64}")
+
+    assert letters
+    assert all(len(letter.payload) <= MAX_PAYLOAD_BYTES for letter in letters)
+
+
+def test_of_more_targets_than_a_message_holds_those_of_each_feed_that_come_first_are_told() -> None:
+    told = Told(signer=Signer(key=EC_KEY, key_id=KEY_ID))
+    a_day_ahead(told)
+    told.command(command(target(3.0, 0, 86_400), sent_s=1), 1)
+
+    letter = told.tick(1, 18.0, 8.0)[-1]
+
+    feeds = content_of(letter)["feeds"]
+    told_of = {tag: [item["interval"]["start_time"] for item in feeds[tag]["targets"]] for tag in feeds}
+    [binds, *_] = feeds["main-a"]["targets"]
+    assert (binds["load_constraint"]["value"], binds["active"]) == (3_000.0, True)
+    assert told_of["main-b"] == [at(900 * index) for index in range(len(told_of["main-b"]))]
+    assert abs(len(told_of["main-a"]) - len(told_of["main-b"])) <= 1
+    assert letter.untold == 193 - len(told_of["main-a"]) - len(told_of["main-b"]) > 0
+
+
+def test_as_many_feeds_as_a_site_may_have_are_told_with_what_binds_each() -> None:
+    most = {"minimum": Power(9_999_999_999), "maximum": Power(9_999_999_999), "default": Power(9_999_999_999)}
+    feeds = tuple(Feed(tag=f"{at:064}", node=f"n{at}", **most) for at in range(MAX_FEEDS))
+    agreed = replace(AGREED, feeds=feeds, nameplate=Power(9_999_999_999))
+    tags = [feed.tag for feed in feeds]
+    signer = Signer(key=RSA_KEY, key_id="k" * 128)
+    dialect = DsxFlex(agreed, period_s=10, rule=BreachRule(), signer=signer)
+    places = tuple(
+        Place(node=feed.node, demand=Power(9_999_999_999), granted=Power(9_999_999_999)) for feed in feeds
+    )
+    message = understood(command(target(9999.123456, feed_tags=tags)), agreement=agreed)
+    book, _ = receive_targets(Ledger(), message, NOW_S)
+
+    report = SiteReport(now_utc_s=NOW_S, demand=Power(1), places=places)
+    letters = dialect.observed(ledgers.events(book, NOW_S), report)
+
+    assert {len(letter.payload) <= MAX_PAYLOAD_BYTES for letter in letters} == {True}
+    assert {letter.untold for letter in letters} == {0}
 
 
 def test_a_breach_lives_from_active_to_resolved_under_one_id() -> None:

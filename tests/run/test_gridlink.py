@@ -18,11 +18,14 @@ from structlog.testing import capture_logs
 from controller.domain.grid import EventStatus, LimitSignal, Link
 from controller.domain.power import Limit, Power
 from controller.grid.dialects import Letter
+from controller.grid.entries import Ack as LedgerAck
 from controller.grid.entries import Entry
 from controller.grid.isotime import stamp
+from controller.grid.results import MAX_PAYLOAD_BYTES, Cancelled
 from controller.grid.site import Progress, SiteReport
-from controller.grid.stored import from_text
+from controller.grid.stored import from_text, to_text
 from controller.run.journal.happenings import Happening
+from controller.run.journal.store import Record
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridsession import GridSession, Publish
@@ -585,3 +588,33 @@ async def test_a_link_ends_when_it_is_told_to_whatever_it_is_doing(bus: Broker, 
 def _payloads(ack: Ack) -> list[dict[str, Any]]:
     payloads: list[dict[str, Any]] = ack.body["resources"][0]["intervals"][0]["payloads"]
     return payloads
+
+
+async def test_a_message_that_no_broker_takes_is_told_and_keeps_nothing_else_from_leaving() -> None:
+    disk = Disk()
+    endless = LedgerAck(
+        event="dr-1",
+        status=EventStatus.RECEIVED,
+        at_utc_s=1.0,
+        version_utc_s=1.0,
+        stamp="1970-01-01T00:00:01Z",
+        ignored=("x" * 70_000,),
+    )
+    content = Cancelled(id="dr-1", version_utc_s=1.0, stamp="1970-01-01T00:00:01Z")
+    entry = Entry(id="dr-1", content=content, unsent=(endless,), keep_until_utc_s=time.time() + 3600)
+    disk.rows["event/dr-1"] = Record(key="event/dr-1", version_utc_s=1.0, status="", text=to_text(entry))
+    with capture_logs() as logs:
+        async with (
+            broker(settings={"message_size_limit": str(MAX_PAYLOAD_BYTES)}) as bus,
+            operating(bus) as operator,
+            running(make(bus, disk)) as link,
+        ):
+            await operator.online()
+            event = await operator.limit(100, start_in_s=30, duration_s=60)
+            await operator.acked(event, "RECEIVED")
+            await until(lambda: "x" * 70_000 not in disk.rows["event/dr-1"].text)
+
+    assert (link.stats.oversized, link.stats.connects) == (1, 1)
+    assert [line["topic"] for line in logs if line["event"] == "grid_oversized"] == [
+        f"reports/vens/{VEN}/create"
+    ]

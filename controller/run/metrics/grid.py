@@ -19,6 +19,10 @@ COUNTERS: Mapping[str, tuple[str, Callable[[LinkStats], int]]] = {
     "acknowledgements": ("Acknowledgements that the broker took", lambda stats: stats.acks_sent),
     "telemetry": ("Reports and signs of life that the broker took", lambda stats: stats.telemetry_sent),
     "telemetry_dropped": ("Reports dropped because too many waited", lambda stats: stats.telemetry_dropped),
+    "messages_oversized": (
+        "Messages of ours too large for any broker, not sent",
+        lambda stats: stats.oversized,
+    ),
     "enforcements": ("Times others moved our machines after a breach", lambda stats: stats.enforcements),
     "store_failures": ("Writes of events that the journal refused", lambda stats: stats.store_failures),
 }
@@ -29,6 +33,9 @@ def operator_metrics(operators: Iterable[Operator]) -> Iterator[Metric]:
     up = {name: operator.state is Link.UP for name, operator in named}
     behind_s = {name: operator.stats.operator_behind_s for name, operator in named}
     yield gauge("operator_up", "1 while what it wants is known", keyed(up), "operator")
+    untold = {name: operator.stats.untold for name, operator in named}
+    says = "Targets of the operator that the last status had no room to tell back"
+    yield gauge("operator_targets_untold", says, keyed(untold), "operator")
     says = "Our clock minus the operator's"
     yield gauge("operator_clock_behind_seconds", says, keyed(behind_s), "operator")
     for word, (says, count) in COUNTERS.items():

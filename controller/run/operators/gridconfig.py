@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from controller.domain.grid import ALL_RIGHTS, Alert, Right
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
+from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
 from drivers.mqttconnection import FIRST_DELAY_S, Host
 
@@ -94,7 +95,7 @@ class GridConfig(BaseModel):
 
     # dsx-flex
     isv: Word | None = None
-    feeds: tuple[FeedTable, ...] = ()
+    feeds: Annotated[tuple[FeedTable, ...], Field(max_length=MAX_FEEDS)] = ()
     infra: Word | None = None
     infra_signed_by: dict[Annotated[str, Field(min_length=1, max_length=128)], Path] = {}
     signatures_dated: bool = True

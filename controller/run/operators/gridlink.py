@@ -19,13 +19,20 @@ from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
 from controller.grid import skew as skews
-from controller.grid.dialects import DialectName, Heard
+from controller.grid.dialects import DialectName, Heard, Letter
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack
 from controller.grid.ledger import Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
+from controller.grid.results import (
+    MAX_PAYLOAD_BYTES,
+    Accepted,
+    Cancelled,
+    Heartbeat,
+    Rejected,
+    Snapshot,
+)
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
@@ -37,7 +44,7 @@ from controller.run.operators.gridspeech import dialect_of
 from controller.run.operators.outbox import Outbox
 
 WATCH_PERIOD_S = 0.5
-COUNTED = ("received", "refused", "acks", "telemetry", "enforcements")
+COUNTED = ("received", "refused", "acks", "telemetry", "oversized", "enforcements")
 
 
 class GridLink:
@@ -86,6 +93,8 @@ class GridLink:
         self._alive_until_s = -math.inf
         self._outbox = Outbox(config.telemetry_backlog)
         self._published: set[str] = set()
+        self._untold: dict[str, int] = {}
+        self._oversized: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
@@ -121,6 +130,8 @@ class GridLink:
             acks_sent=self._counts["acks"],
             telemetry_sent=self._counts["telemetry"],
             telemetry_dropped=self._outbox.dropped,
+            oversized=self._counts["oversized"],
+            untold=sum(self._untold.values()),
             store_failures=self._book.store_failures,
             operator_behind_s=self._behind_s,
             enforcements=self._counts["enforcements"],
@@ -148,6 +159,7 @@ class GridLink:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
         self._site = report = replace(report, progress=tuple(self._own_progress(report)))
         for letter in self._dialect.observed(self._own_events(), report):
+            self._look_at_room(letter)
             self._outbox.post(letter, connected=self._is_connected)
         for own in report.progress:
             entry = self._book.ledger.entries.get(own.event)
@@ -159,6 +171,13 @@ class GridLink:
             if advancing.is_news(entry, own, report.now_utc_s):
                 key = ("progress", own.event, own.version_utc_s, own.status)
                 self._book.put(key, Pending(change=partial(advancing.advance, progress=own)))
+
+    def _look_at_room(self, letter: Letter) -> None:
+        before, self._untold[letter.topic] = self._untold.get(letter.topic, 0), letter.untold
+        if letter.untold and not before:
+            self._log.warning("grid_untold", topic=letter.topic, targets=letter.untold)
+        elif before and not letter.untold:
+            self._log.info("grid_all_told", topic=letter.topic)
 
     def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
         """Of the events of this operator, by the ids that it knows them by."""
@@ -282,18 +301,30 @@ class GridLink:
             ack = unsent_but(self._book.ledger, self._published)
             if ack is not None:
                 letter = self._dialect.acknowledgement(ack, self._utc())
-                if letter is not None:
+                if letter is not None and self._is_sendable(letter):
                     await publish(letter)
                     self._counts["acks"] += 1
                 self._published.add(ack.id)
                 pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
                 self._book.put(("confirm", ack.id), pending)
             elif (letter := self._outbox.first) is not None:
-                await publish(letter)
-                self._counts["telemetry"] += 1
+                if self._is_sendable(letter):
+                    await publish(letter)
+                    self._counts["telemetry"] += 1
                 self._outbox.sent(letter)
             else:
                 await self._outbox.wait()
+
+    def _is_sendable(self, letter: Letter) -> bool:
+        """Whether a broker takes it. One that throws us out for its size would do so at every try, and what
+        waits behind it, our signs of life with it, would never leave."""
+        if len(letter.payload) <= MAX_PAYLOAD_BYTES:
+            return True
+        self._counts["oversized"] += 1
+        if letter.topic not in self._oversized:
+            self._oversized.add(letter.topic)
+            self._log.error("grid_oversized", topic=letter.topic, size=len(letter.payload))
+        return False
 
     def _confirmed(self, ack: Ack) -> None:
         self._published.discard(ack.id)
