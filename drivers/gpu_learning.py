@@ -215,7 +215,7 @@ class Learner:
         if kind.refit(self._priors[model]):
             assert kind.curve is not None
             halved = round(at(kind.curve, 0.5), 3)
-            log.info("curve_learned", model=model, kind=job.kind, rate_at_half_limit=halved)
+            log.info("curve_learned", model=model, job_kind=job.kind, rate_at_half_limit=halved)
 
     def _kind(self, model: str, kind: str) -> _Kind:
         key = (model, kind)

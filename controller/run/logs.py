@@ -1,4 +1,5 @@
-"""Logging: changes, as fields. What stays the same for hours is a metric, not a log line."""
+"""Logging: changes, as fields. What stays the same for hours is a metric, not a log line, and what changes
+all the time is a line now and then."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
+
+from controller.run.calm import Calm
 
 
 class LogFormat(StrEnum):
@@ -56,12 +59,14 @@ def configure(form: LogFormat, level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    calm = Calm()
     structlog.configure(
-        processors=[*stamps, *renderers],
+        processors=[calm, *stamps, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lossy(sys.stderr))),
     )
     libraries = logging.StreamHandler(sys.stderr)
+    libraries.addFilter(calm.filter)
     libraries.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[*stamps, structlog.stdlib.add_logger_name],

@@ -6,13 +6,16 @@ import io
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import structlog
 
 from controller.run import logs
+from controller.run.calm import Calm
 from controller.run.logs import LogFormat
 
 
@@ -131,3 +134,86 @@ def test_a_traceback_is_told_without_the_values_of_local_variables(
     text = "\n".join(lines(capsys))
     assert "no more than that" in text
     assert "hunter2" not in text
+
+
+# --- what somebody else may fill it with
+
+
+def told_apart(entries: list[Any], *fields: str) -> Counter[tuple[Any, ...]]:
+    return Counter(tuple(entry.get(field) for field in fields) for entry in entries)
+
+
+def test_a_day_of_one_fault_that_comes_and_goes_fills_no_disk() -> None:
+    clock = iter(range(10**9))
+    calm = Calm(lambda: next(clock) / 2.0)
+    said = Counter[str]()
+
+    for _ in range(86_400):
+        for event in ("silent", "answers_again"):
+            with suppress(structlog.DropEvent):
+                calm(None, "warning", {"event": event, "subject": "asic-017"})
+                said[event] += 1
+
+    assert set(said) == {"silent", "answers_again"}
+    assert sum(said.values()) < 1_000
+
+
+def test_a_new_fault_is_told_whatever_another_one_fills_the_log_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(LogFormat.JSON, "info")
+    log = structlog.get_logger()
+
+    for at in range(30_000):
+        log.warning("grid_event", operator="iso", status="REJECTED", event_id=f"e{at}")
+        log.warning("alarm", kind="event_infeasible", subject=f"e{at}")
+    log.warning("grid_event", operator="dsx", status="REJECTED", event_id="d1")
+    log.warning("alarm", kind="fuse_over", subject="main")
+    log.info("grid_event", operator="iso", status="RECEIVED", event_id="e1")
+
+    found = told_apart(entries(capsys), "event", "operator", "status", "kind")
+    assert found["grid_event", "iso", "REJECTED", None] < 300
+    assert found["alarm", None, None, "event_infeasible"] <= 20_000
+    assert found["grid_event", "dsx", "REJECTED", None] == 1
+    assert found["alarm", None, None, "fuse_over"] == 1
+    assert found["grid_event", "iso", "RECEIVED", None] == 1
+
+
+def test_all_machines_of_a_large_site_may_fall_silent_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON, "info")
+
+    for at in range(10_000):
+        structlog.get_logger().warning("silent", subject=f"asic-{at}")
+
+    assert len(entries(capsys)) == 10_000
+
+
+def test_what_was_left_out_is_counted_with_the_next_line() -> None:
+    now_s = 0.0
+    calm = Calm(lambda: now_s)
+    line = {"event": "silent", "subject": "asic-017"}
+    while True:
+        try:
+            calm(None, "warning", dict(line))
+        except structlog.DropEvent:
+            break
+    for _ in range(41):
+        with suppress(structlog.DropEvent):
+            calm(None, "warning", dict(line))
+
+    now_s = 3_600.0
+
+    assert calm(None, "warning", dict(line))["unsaid"] == 42
+    assert "unsaid" not in calm(None, "warning", dict(line))
+
+
+def test_a_library_that_repeats_itself_does_so_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogFormat.JSON, "info")
+
+    for at in range(10_000):
+        logging.getLogger("some.library").warning("bad request from %s", at)
+    logging.getLogger("some.library").warning("out of memory")
+
+    found = [entry["event"] for entry in entries(capsys)]
+    assert len(found) < 300
+    assert found[-1] == "out of memory"

@@ -120,6 +120,7 @@ class GridBook:
         timeout_s: float = STORE_TIMEOUT_S,
         quiet: bool = False,
         at_once: bool = False,
+        operator: str = "",
     ) -> None:
         self.ledger = Ledger()
         self.overflowed = 0
@@ -137,7 +138,7 @@ class GridBook:
         self._has_work = asyncio.Event()
         self._store_trouble = ""
         self._short_utc_s = -math.inf
-        self._log = structlog.get_logger("grid")
+        self._log = structlog.get_logger("grid").bind(**({"operator": operator} if operator else {}))
 
     async def restore(self) -> None:
         """Take up what the store holds. A record that cannot be read is left to the next snapshot."""
@@ -248,7 +249,7 @@ class GridBook:
         for ack in verdict.acks:
             fields = {"event_id": ack.event, "version": ack.stamp, "status": ack.status.value}
             if ack.status is EventStatus.REJECTED:
-                self._log.warning("grid_event", **fields, why=" ".join(ack.why))
+                self._log.warning("grid_event", **fields, reason=ack.why[0], why=" ".join(ack.why))
             elif self._quiet:
                 self._log.debug("grid_event", **fields)
             else:

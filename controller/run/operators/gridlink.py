@@ -42,6 +42,7 @@ from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
 from controller.run.operators.outbox import Outbox
+from controller.run.operators.troubles import Troubles
 
 WATCH_PERIOD_S = 0.5
 COUNTED = ("received", "refused", "acks", "telemetry", "oversized", "enforcements")
@@ -81,7 +82,12 @@ class GridLink:
         shelf = Shelf(store, self.name)
         quiet = config.dialect is DialectName.BASE_POINT
         self._book = GridBook(
-            shelf, utc=self._book_utc, measured=self._measured, settled=self._settled, quiet=quiet
+            shelf,
+            utc=self._book_utc,
+            measured=self._measured,
+            settled=self._settled,
+            quiet=quiet,
+            operator=self.name,
         )
         self._in_force: tuple[GridEvent, ...] = ()
         began_utc_s = utc() - config.snapshot_max_age_s
@@ -95,10 +101,10 @@ class GridLink:
         self._published: set[str] = set()
         self._untold: dict[str, int] = {}
         self._oversized: set[str] = set()
-        self._troubles: dict[str, str] = {}
         self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
         self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
+        self._troubles = Troubles(self._log)
 
     @property
     def state(self) -> Link:
@@ -205,7 +211,7 @@ class GridLink:
             if result.id is not None:
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
             return
-        self._readable(heard.kind)
+        self._troubles.readable(heard.kind, _elapsed_s())
         match result:
             case Accepted() | Cancelled():
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
@@ -344,16 +350,10 @@ class GridLink:
             await asyncio.sleep(WATCH_PERIOD_S)
 
     def _refused(self, kind: str, rejected: Rejected) -> None:
-        """Count every message that cannot be used, log the first of its sort. One that names its event is
-        logged with that event."""
+        """Count every message that cannot be used. One that names its event is logged with that event."""
         self._counts["refused"] += 1
-        if rejected.id is None and self._troubles.get(kind) != rejected.reason:
-            self._troubles[kind] = rejected.reason
-            self._log.warning("grid_unreadable", kind=kind, why=rejected.reason.value, detail=rejected.detail)
-
-    def _readable(self, kind: str) -> None:
-        if self._troubles.pop(kind, None) is not None:
-            self._log.info("grid_readable_again", kind=kind)
+        if rejected.id is None:
+            self._troubles.refused(kind, rejected, _elapsed_s())
 
 
 async def _only_listen(publish: Publish) -> None:
