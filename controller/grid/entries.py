@@ -51,6 +51,15 @@ class Shortfall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A load target as it was commanded, whatever newer commands have made of it since."""
+
+    start_utc_s: float
+    end_utc_s: float
+    version_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One event id: the newest version that counts, a newer one that was refused, and a refused message
     whose version could not be read or believed.
@@ -58,7 +67,7 @@ class Entry:
     `told` is what the sender was told of the newest version, last word last, which came at `told_utc_s`;
     `unsent` the acks not known to have arrived.
     `shortfall` is what it was told cannot be had, as long as that stands. `drawn_before` is what the site
-    drew before it began to follow the event, whatever its version.
+    drew before it began to follow the event, whatever its version. `asked` is kept of load targets.
     """
 
     id: str
@@ -71,6 +80,7 @@ class Entry:
     keep_until_utc_s: float = 0.0
     shortfall: Shortfall | None = None
     drawn_before: Power | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

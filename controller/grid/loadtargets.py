@@ -1,8 +1,10 @@
 """Load targets that replace and remove one another, as changes of the ledger.
 
-A target of a feed stays until its end, or until a newer one of that feed is set where it has none. Removing
-ends what is in force then and leaves what is scheduled for later. Limits that overlap combine by minimum,
-which is not decided here.
+A target of a feed stays until its end; one without an end until the first that begins after it, of those
+that were sent later. Removing ends what is in force then and leaves what is scheduled for later. The result
+is the same in whatever order commands arrive: each target is held against all that were sent after it, as it
+was asked for. Of two that were sent in one instant neither ends the other. Limits that overlap combine by
+minimum, which is not decided here.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from dataclasses import dataclass, replace
 
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal
 from controller.domain.power import Bound, Limit
-from controller.grid.entries import Entry, Ledger, lives, version_of
-from controller.grid.ledger import Effect, Verdict, combined, receive
+from controller.grid.entries import Asked, Entry, Ledger, lives
+from controller.grid.ledger import Effect, Verdict, combined, receive, with_entry
 from controller.grid.results import Accepted, Cancelled
 from controller.grid.site import UNMEASURED, Measured
 
 REMOVED = "removed"
+STEP_S = 0.001
+"""Between two versions of a target that a late command cuts once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +52,19 @@ class LoadTargets:
 def receive_targets(
     ledger: Ledger, message: LoadTargets, now_utc_s: float, measured: Measured = UNMEASURED
 ) -> tuple[Ledger, Verdict]:
-    """Take in one command, all of it. The same one again changes nothing."""
-    verdict = Verdict(effect=Effect.REPEATED)
+    """Take in one command: all of it or, for want of room, nothing. The same one again changes nothing."""
+    before, verdict = ledger, Verdict(effect=Effect.REPEATED)
     if any(
         _event_id(message, index, target) in ledger.entries for index, target in enumerate(message.targets)
     ):
         return ledger, verdict
     for index, target in enumerate(message.targets):
-        for result in _results(ledger, message, index, target, now_utc_s):
+        for result in (*_ends(ledger, message, target, now_utc_s), _result(ledger, message, index, target)):
             ledger, part = receive(ledger, result, now_utc_s, measured)
+            if part.effect is Effect.FULL:
+                return before, part
             verdict = replace(combined(verdict, part), effect=part.effect)
+        ledger = _remembered(ledger, message, index, target)
     return ledger, verdict
 
 
@@ -65,26 +72,32 @@ def feed_of(event_id: str) -> str:
     return event_id.partition("/")[0]
 
 
-def _results(
-    ledger: Ledger, message: LoadTargets, index: int, target: LoadTarget, now_utc_s: float
+def _ends(
+    ledger: Ledger, message: LoadTargets, target: LoadTarget, now_utc_s: float
 ) -> list[Accepted | Cancelled]:
-    frees = not isinstance(target.constraint, Limit)
-    event_id = _event_id(message, index, target)
-    nothing = Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)
-    ended = [
-        _ended(entry.content, target.start_utc_s, message, now_utc_s)
+    """What `target` ends of what was sent before it."""
+    frees, at_utc_s = not isinstance(target.constraint, Limit), target.start_utc_s
+    return [
+        _ended(entry.content, at_utc_s, message, now_utc_s)
         for entry in _of_feed(ledger, target.feed)
         if isinstance(entry.content, Accepted)
         and lives(entry, ledger.mark, now_utc_s)
-        and entry.content.event.version_utc_s < message.version_utc_s
-        and entry.content.event.start_utc_s <= target.start_utc_s < entry.content.event.end_utc_s
-        and (frees or math.isinf(entry.content.event.end_utc_s))
+        and (asked := _asked(entry)) is not None
+        and asked.version_utc_s < message.version_utc_s
+        and asked.start_utc_s <= at_utc_s < entry.content.event.end_utc_s
+        and (frees or math.isinf(asked.end_utc_s))
     ]
+
+
+def _result(ledger: Ledger, message: LoadTargets, index: int, target: LoadTarget) -> Accepted | Cancelled:
+    """`target` itself, as far as what was sent after it leaves it."""
+    event_id = _event_id(message, index, target)
+    nothing = Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)
     if not isinstance(target.constraint, Limit):
-        return [*ended, replace(nothing, removes_at_utc_s=target.start_utc_s)]
-    end_utc_s = min([target.end_utc_s, *_replaced_at(ledger, message, target)])
+        return replace(nothing, removes_at_utc_s=target.start_utc_s)
+    end_utc_s = min([target.end_utc_s, *_ended_at(ledger, message, target)])
     if end_utc_s <= target.start_utc_s:
-        return [*ended, nothing]
+        return nothing
     interval = EventInterval(
         start_utc_s=target.start_utc_s, end_utc_s=end_utc_s, signals=(LimitSignal(target.constraint.power),)
     )
@@ -98,38 +111,60 @@ def _results(
         node=target.node,
         best_effort=target.best_effort,
     )
-    return [*ended, Accepted(event=event, stamp=message.stamp)]
+    return Accepted(event=event, stamp=message.stamp)
 
 
 def _ended(
     content: Accepted, end_utc_s: float, message: LoadTargets, now_utc_s: float
 ) -> Accepted | Cancelled:
-    """`content` as it is from now on: over, or over when its successor begins."""
+    """`content` as it is from now on: over, or over when what ends it begins."""
     event = content.event
+    version_utc_s = max(message.version_utc_s, event.version_utc_s + STEP_S)
     if end_utc_s <= max(event.start_utc_s, now_utc_s):
-        return Cancelled(id=event.id, version_utc_s=message.version_utc_s, stamp=message.stamp)
+        return Cancelled(id=event.id, version_utc_s=version_utc_s, stamp=message.stamp)
     kept = tuple(
         replace(piece, end_utc_s=min(piece.end_utc_s, end_utc_s))
         for piece in event.intervals
         if piece.start_utc_s < end_utc_s
     )
-    event = replace(event, version_utc_s=message.version_utc_s, intervals=kept)
+    event = replace(event, version_utc_s=version_utc_s, intervals=kept)
     return Accepted(event=event, stamp=message.stamp)
 
 
-def _replaced_at(ledger: Ledger, message: LoadTargets, target: LoadTarget) -> list[float]:
-    """When newer commands, that overtook this one on the way, end it: as if they had come after it."""
+def _ended_at(ledger: Ledger, message: LoadTargets, target: LoadTarget) -> list[float]:
+    """When commands that were sent later, and came before it, end it."""
     found = []
     for entry in _of_feed(ledger, target.feed):
-        if entry.content is None or version_of(entry.content) <= message.version_utc_s:
-            continue
-        if isinstance(entry.content, Cancelled):
-            at_utc_s = entry.content.removes_at_utc_s
-        else:
-            at_utc_s = entry.content.event.start_utc_s if math.isinf(target.end_utc_s) else None
-        if at_utc_s is not None and target.start_utc_s <= at_utc_s < target.end_utc_s:
-            found.append(at_utc_s)
-    return found
+        asked = _asked(entry)
+        match entry.content:
+            case Cancelled(removes_at_utc_s=float(at_utc_s), version_utc_s=version_utc_s):
+                found.append((version_utc_s, at_utc_s))
+            case _ if asked is not None and math.isinf(target.end_utc_s):
+                found.append((asked.version_utc_s, asked.start_utc_s))
+    return [
+        at_utc_s
+        for version_utc_s, at_utc_s in found
+        if version_utc_s > message.version_utc_s and at_utc_s >= target.start_utc_s
+    ]
+
+
+def _asked(entry: Entry) -> Asked | None:
+    """Records of older journals tell only what became of it."""
+    if entry.asked is None and isinstance(entry.content, Accepted):
+        event = entry.content.event
+        return Asked(
+            start_utc_s=event.start_utc_s, end_utc_s=event.end_utc_s, version_utc_s=event.version_utc_s
+        )
+    return entry.asked
+
+
+def _remembered(ledger: Ledger, message: LoadTargets, index: int, target: LoadTarget) -> Ledger:
+    if not isinstance(target.constraint, Limit):
+        return ledger
+    asked = Asked(
+        start_utc_s=target.start_utc_s, end_utc_s=target.end_utc_s, version_utc_s=message.version_utc_s
+    )
+    return with_entry(ledger, replace(ledger.entries[_event_id(message, index, target)], asked=asked))
 
 
 def _of_feed(ledger: Ledger, feed: str) -> list[Entry]:

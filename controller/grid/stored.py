@@ -28,14 +28,14 @@ from controller.domain.grid import (
     TargetSignal,
 )
 from controller.domain.power import Limit, NoLimit, Power
-from controller.grid.entries import Ack, Entry, Mark, Shortfall
+from controller.grid.entries import Ack, Asked, Entry, Mark, Shortfall
 from controller.grid.results import Accepted, Cancelled, Reason, Rejected
 from controller.grid.site import DataQuality, Measured, OperatingState
 
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Entry, Mark, Ack, Shortfall, Accepted, Cancelled, Rejected, Measured),
+        *(Entry, Mark, Ack, Asked, Shortfall, Accepted, Cancelled, Rejected, Measured),
         *(GridEvent, EventInterval, ReportRequest, ReportCycle),
         *(LimitSignal, TargetSignal, RelativeTargetSignal),
         *(PriceSignal, CarbonSignal, AlertSignal, CapacitySignal),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import uuid
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from controller.grid.dsxlink import DsxFlex
 from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.entries import Ledger
 from controller.grid.isotime import instant, stamp
+from controller.grid.ledger import MAX_ENTRIES, Effect
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import MAX_PAYLOAD_BYTES, Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened
@@ -422,6 +425,45 @@ def test_a_command_that_was_overtaken_counts_as_if_it_had_come_in_time(
     assert in_force(overtaken, 6) == in_force(ordered, 6)
 
 
+WHEN = ((), (0, 600), (30,), (30, 60), (90, 600), (95,))
+
+
+def test_commands_of_one_feed_come_to_the_same_in_whatever_order_they_arrive() -> None:
+    asked = [*(target(8.0, *when) for when in WHEN), target(None), target(None, 30), target(None, 95)]
+    different = []
+    for one, two, three in itertools.product(asked, repeat=3):
+        sent = [command(data, sent_s=float(at)) for at, data in enumerate((one, two, three))]
+        ordered = in_force(after(*sent, now_s=6), 6)
+        different += [
+            order
+            for order in itertools.permutations(range(3))
+            if in_force(after(*(sent[at] for at in order), now_s=6), 6) != ordered
+        ]
+
+    assert len(different) == 0
+
+
+def test_a_target_without_end_gives_way_to_the_first_that_begins_after_it_of_those_sent_later() -> None:
+    first, last = command(target(12.0)), command(target(5.0, 100), sent_s=1)
+    between = command(target(8.0, 50), sent_s=2)
+
+    assert in_force(after(first, last, between, now_s=6), 6) == [
+        (0, 50, 12.0),
+        (50, math.inf, 8.0),
+        (100, math.inf, 5.0),
+    ]
+
+
+def test_a_command_for_which_there_is_no_room_ends_nothing() -> None:
+    crowd = [command(target(9.0, 10 + at, 86_400), sent_s=at / 1000) for at in range(MAX_ENTRIES - 1)]
+    book = after(*crowd, command(target(3.0, 0), sent_s=2), now_s=3)
+
+    full, verdict = receive_targets(book, understood(command(target(8.0, 50), sent_s=4), now_s=4), NOW_S + 4)
+
+    assert verdict.effect is Effect.FULL
+    assert full == book
+
+
 def test_a_target_that_is_over_is_never_executed() -> None:
     book = after(command(target(12.0, 0, 600)), now_s=601)
 
@@ -454,6 +496,18 @@ def test_repetitions_at_any_later_moment_change_nothing(steps: list[Any], data: 
     once, again = after(*commands, now_s=10), after(*repeated, now_s=10)
 
     assert in_force(again, 10) == in_force(once, 10)
+
+
+@settings(max_examples=80, deadline=None)
+@given(STEPS, st.randoms(use_true_random=False))
+def test_whatever_the_order_of_arrival_the_order_of_sending_counts(steps: list[Any], chance: Random) -> None:
+    commands = [
+        command(target(mw, start_s, end_s, feed_tags=tags), sent_s=float(at))
+        for at, (mw, start_s, end_s, tags) in enumerate(steps)
+    ]
+    arrived = chance.sample(commands, len(commands))
+
+    assert in_force(after(*arrived, now_s=10), 10) == in_force(after(*commands, now_s=10), 10)
 
 
 # --- telling
