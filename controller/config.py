@@ -29,7 +29,7 @@ from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
-from controller.domain.site import Node, Policy, Service, Site, Zone
+from controller.domain.site import LinkLost, Node, Policy, Service, Site, Zone
 from controller.pricetable import PricesTable, ProfitTable
 from controller.run.logs import LogFormat
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
@@ -276,9 +276,15 @@ class Settings(BaseSettings, DeviceTables):
             name=self.name,
             nodes=tuple(node.node() for node in self.nodes),
             zones=tuple(table.zone() for table in self.zones),
-            policy=replace(self.policy.policy(), profit=self.profit.thresholds()),
+            policy=replace(
+                self.policy.policy(), profit=self.profit.thresholds(), link_lost=tuple(self._contracts())
+            ),
             prices=self.prices.constants(),
         )
+
+    def _contracts(self) -> Iterator[LinkLost]:
+        for table in (*([self.grid] if self.grid is not None else []), *self.operators):
+            yield from table.contracts()
 
     def ladders(self) -> tuple[Ladder, ...]:
         """Every price, and where it is taken from."""

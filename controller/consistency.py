@@ -115,6 +115,8 @@ def _operators(settings: Settings) -> Iterator[str]:
         for feed in table.feeds:
             if feed.node and feed.node not in below:
                 yield f"{key}.feeds: node {feed.node!r} of feed {feed.tag!r} is none below the site"
+        if table.link_lost_node and table.link_lost_node not in below:
+            yield f"{key}.link_lost_node {table.link_lost_node!r} is no node below the site"
         known = settings.settlement.methods()
         if table.baseline is not None and table.baseline not in known:
             yield f"{key}.baseline {table.baseline!r} is none of {', '.join(sorted(known))}"

@@ -9,7 +9,7 @@ import pytest
 
 from controller.config import ConfigError, Settings, load
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
-from controller.domain.site import Thresholds
+from controller.domain.site import LinkLost, Thresholds
 from drivers.registry import build
 
 EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
@@ -184,6 +184,21 @@ def priced(name: str, **table: object) -> str:
     lines = {"price": "energy", "path": f"{name}.csv", "stale_after_s": 60} | table
     keys = "".join(f"{key} = {value!r}\n" for key, value in lines.items())
     return f"\n[[price_files]]\nid = {name!r}\n{keys}"
+
+
+def test_each_operator_may_have_a_limit_of_its_own_for_a_lost_link_and_each_feed_one(tmp_path: Path) -> None:
+    feeds = (
+        '{ tag = "a", node = "row", maximum_kw = 9, link_lost_limit_kw = 4 }, { tag = "b", maximum_kw = 9 }'
+    )
+    dsx = OPERATOR.replace("iso", "dsx").replace('"b"', '"c"') + 'dialect = "dsx-flex"\nisv = "acme"\n'
+    operators = OPERATOR + "link_lost_limit_kw = 7\n" + dsx + f"feeds = [{feeds}]\n"
+
+    settings = loaded(tmp_path, SITE.replace("[[modbus]]", operators + "[[modbus]]"))
+
+    assert settings.site().policy.link_lost == (
+        LinkLost(operator="iso", limit=Power.kw(7)),
+        LinkLost(operator="dsx", limit=Power.kw(4), node="row"),
+    )
 
 
 def test_the_policy_of_profit_is_the_sites(tmp_path: Path) -> None:
@@ -455,6 +470,24 @@ WRONG = {
         + "[[modbus]]",
         "operators.0.feeds: ",
         "node 'site' of feed 'a' is none below the site",
+    ),
+    "contract of no node": (
+        "[[modbus]]",
+        OPERATOR + 'link_lost_limit_kw = 5\nlink_lost_node = "roof"\n[[modbus]]',
+        "operators.0.link_lost_node ",
+        "'roof' is no node below the site",
+    ),
+    "place of no contract": (
+        "[[modbus]]",
+        OPERATOR + 'link_lost_node = "row"\n[[modbus]]',
+        "operators.0: ",
+        "link_lost_node needs link_lost_limit_kw",
+    ),
+    "contract of one that nobody misses": (
+        "[[modbus]]",
+        OPERATOR + 'rights = ["price"]\nlink_lost_limit_kw = 5\n[[modbus]]',
+        "operators.0: ",
+        "link_lost_limit_kw: an operator that may neither limit nor steer is not missed",
     ),
     "trigger of no node": (
         "[[modbus]]",

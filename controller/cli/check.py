@@ -42,6 +42,8 @@ def report(settings: Settings, out: Console) -> None:
         where = f"{link.host}:{link.port} as {link.ven}"
         baseline = f", baseline {link.baseline}" if link.baseline else ""
         out.print(f"{name}: {where}, {link.dialect}{signed}, may {rights or 'nothing'}{baseline}")
+        for contract in link.contracts():
+            out.print(f"{name}: {contract.limit} at {contract.node or 'the site'} while it is not heard")
         for trouble in _unusable_files(link):
             out.print(f"{name}: WOULD NOT START on this host: {trouble}", soft_wrap=True)
     if not operators:

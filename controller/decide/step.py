@@ -5,7 +5,7 @@ Nothing here waits, asks a clock or logs; the same arguments give the same answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,7 +87,7 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     seen = look(site, state, inputs)
     aim = _aim(site, state, inputs, grid, seen)
     state = _readiness(site, state, inputs, seen, aim.limits)
-    pace, room_w = _pace(site, state, inputs, seen), aim.limits.room_w(seen.worst_w)
+    pace, room_w = _pace(site, state, inputs, seen, lost), aim.limits.room_w(seen.worst_w)
     lowered = Lowered()
     if state.ready_s is not None:  # nothing before the site was taken over
         wanted = wishes(seen, aim.chosen)
@@ -248,10 +248,9 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
     return states
 
 
-def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot) -> Pace:
+def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot, lost: Set[str]) -> Pace:
     """Nothing is raised when so many devices are silent that the network is suspect, nor after a start until
     the grid operator is heard, or its link counts as lost: the contract's limit may hold already."""
-    lost = lost_operators(inputs.links, state.up_s(inputs.now_s), site.policy)
     unheard = inputs.link is Link.LOST and not lost
     return pace_now(
         site,

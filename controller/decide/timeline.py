@@ -24,11 +24,13 @@ from controller.domain.grid import (
     TargetSignal,
 )
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
-from controller.domain.site import Policy, Site
+from controller.domain.site import LinkLost, Policy, Site
 
 Candidate = tuple[Power, CapReason, str, float]
 """A power, what set it, the id of the event where it was one, and from when on it is owed in full."""
 AT_ONCE = -math.inf
+Contracts = dict[str, list[Candidate]]
+"""By node, what limits it because an operator is not heard."""
 
 
 class Coming(NamedTuple):
@@ -105,9 +107,8 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
     ]
     targets, made_by = _target(now)
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
-    theirs = [(signal, event) for signal, event in now if not event.is_own]
-    going_on = {event.operator for signal, event in theirs if _asks(signal, event, made_by)}
-    fallback = _fallback(site.policy) if lost - going_on else []
+    contracts = _contracts(active, utc_s, made_by, lost, site)
+    fallback = contracts.get(site.root.id, [])
     due = list(_in_force(_must(whole), utc_s))
     limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])
     lower = _lowest([*limits, *targets, *fallback])[2]
@@ -122,10 +123,10 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
-        limits_load=any(isinstance(signal, LimitSignal) for signal, _ in theirs),
-        nodes=_at_nodes(ordered, utc_s, site),
-        owed_at_nodes=_owed_at_nodes(ordered, utc_s, site),
-        firm=_firm(ordered, utc_s, site, fallback),
+        limits_load=any(isinstance(signal, LimitSignal) for signal, event in now if not event.is_own),
+        nodes=_at_nodes(ordered, utc_s, site, contracts),
+        owed_at_nodes=_owed_at_nodes(ordered, utc_s, site, contracts),
+        firm=_firm(ordered, utc_s, site, contracts),
         coming=tuple(sorted(_coming(_must(ordered), utc_s, site))),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
@@ -163,7 +164,9 @@ def _limits(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> Iterat
 
 
 def _coming(events: Iterable[GridEvent], utc_s: float, site: Site) -> Iterator[Coming]:
-    for event in events:
+    """Only where something ramps down it matters what is coming."""
+    ramps = any(isinstance(node.ramp_down_per_s, Limit) for node in site.nodes)
+    for event in events if ramps else ():
         for interval in event.intervals:
             ahead_s = interval.start_utc_s - lead_s(site.policy, event) - utc_s
             for signal in interval.signals if ahead_s > 0 else ():
@@ -188,23 +191,23 @@ def lead_s(policy: Policy, event: GridEvent) -> float:
     return min(policy.event_lead_s, max(0.0, 2 * policy.event_lead_s - event.ramp_deadline_s))
 
 
-def _at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
+def _at_nodes(events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
-    for node in sorted({event.node for event in events} - {"", site.root.id}):
+    for node in sorted({*contracts, *(event.node for event in events)} - {"", site.root.id}):
         here = [event for event in events if event.node == node]
-        if limits := list(_limits(here, utc_s, site.policy)):
+        if limits := [*_limits(here, utc_s, site.policy), *contracts.get(node, ())]:
             found[node] = _lowest(limits)[0]
     return found
 
 
-def _firm(events: list[GridEvent], utc_s: float, site: Site, fallback: list[Candidate]) -> dict[str, Bound]:
+def _firm(events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts) -> dict[str, Bound]:
     """What each place is limited to without what is asked of it by best effort, where that is asked."""
     found: dict[str, Bound] = {}
     must = _must(events)
     for node in sorted({event.node or site.root.id for event in events if event.best_effort}):
         here = [one for one in must if (one.node or site.root.id) == node]
         limits = _limits(here, utc_s, site.policy)
-        found[node] = _lowest([*limits, *(fallback if node == site.root.id else ())])[0]
+        found[node] = _lowest([*limits, *contracts.get(node, ())])[0]
     return found
 
 
@@ -213,13 +216,15 @@ def _must(events: list[GridEvent]) -> list[GridEvent]:
     return [event for event in events if not event.best_effort]
 
 
-def _owed_at_nodes(events: list[GridEvent], utc_s: float, site: Site) -> dict[str, Bound]:
+def _owed_at_nodes(
+    events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts
+) -> dict[str, Bound]:
     """The limits within the site whose time to come down is over."""
     found: dict[str, Bound] = {}
     must = _must(events)
-    for node in {event.node for event in must} - {"", site.root.id}:
+    for node in {*contracts, *(event.node for event in must)} - {"", site.root.id}:
         here = _in_force([event for event in must if event.node == node], utc_s)
-        if owed := _owed(here, utc_s, site.policy):
+        if owed := [*_owed(here, utc_s, site.policy), *contracts.get(node, ())]:
             found[node] = _lowest(owed)[0]
     return found
 
@@ -238,12 +243,29 @@ def _owed(due: Iterable[Candidate], utc_s: float, policy: Policy) -> list[Candid
     return [one for one in due if one[3] - policy.event_lead_s <= utc_s]
 
 
-def _fallback(policy: Policy) -> list[Candidate]:
-    """The contract's limit for a lost link. Accepted events go on by their schedule; it holds where the
-    operator that is not heard has none in force, whatever others ask for."""
+def _contracts(
+    active: Iterable[GridEvent], utc_s: float, made_by: tuple[str, ...], lost: Set[str], site: Site
+) -> Contracts:
+    """The limits of the contracts for lost links, by node. Accepted events go on by their schedule; a
+    contract holds where its operator, which is not heard, has none in force, whatever others ask for."""
+    policy, root = site.policy, site.root.id
+    going_on = {
+        (event.operator, event.node or root)
+        for event in active
+        if not event.is_own and (interval := interval_at(event, utc_s))
+        if any(_asks(signal, event, made_by) for signal in interval.signals)
+    }
+    own = {contract.operator for contract in policy.link_lost}
+    missed = [one for one in policy.link_lost if one.operator in lost]
     if isinstance(policy.link_lost_limit, Limit):
-        return [(policy.link_lost_limit.power, CapReason.LINK_LOST, "", AT_ONCE)]
-    return []
+        common = policy.link_lost_limit.power
+        missed += [LinkLost(operator=name, limit=common) for name in lost - own]
+    found: Contracts = {}
+    for one in missed:
+        node = one.node or root
+        if (one.operator, node) not in going_on:
+            found.setdefault(node, []).append((one.limit, CapReason.LINK_LOST, "", AT_ONCE))
+    return found
 
 
 def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str, float]:

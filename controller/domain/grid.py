@@ -107,6 +107,8 @@ class Right(StrEnum):
 
 
 ALL_RIGHTS = frozenset(Right)
+COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
+"""Who may do one of these is missed while it is not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,13 +87,23 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLost:
+    """What `node` (empty: the site) may draw while `operator` is not heard and has nothing in force there."""
+
+    operator: str
+    limit: Power
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The site's own choices; configs/site.example.toml says what each means to an operator.
 
     `margin` is the share of every limit that stays unused: a first-order decay never reaches an exact
     target. `step_margin` is the share of a sudden step down that is shed beyond it until the step is over:
-    some machines are slow, and some do not obey. `switch_horizon_s` is the time over which the cost of a
-    change must be earned back.
+    some machines are slow, and some do not obey. `link_lost` are the contracts for operators that are not
+    heard, `link_lost_limit` is that of those who have none of their own. `switch_horizon_s` is the time over
+    which the cost of a change must be earned back.
     """
 
     tick_s: float = 1.0
@@ -104,6 +114,7 @@ class Policy:
     meter_stale_after_s: float = 5.0
     start_grace_s: float = 20.0
     link_lost_limit: Bound = NO_LIMIT
+    link_lost: tuple[LinkLost, ...] = ()
     network_fault_share: float = 0.3
     switch_horizon_s: float = 900.0
     retry_s: float = 20.0

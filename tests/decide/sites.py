@@ -25,7 +25,7 @@ from controller.domain.devices import (
 from controller.domain.grid import GridEvent, Link
 from controller.domain.jobs import FlexTier, JobState, JobStatus, OnShortage, QueueReading
 from controller.domain.power import Limit, Power
-from controller.domain.site import Node, Service, Site, Zone
+from controller.domain.site import LinkLost, Node, Service, Site, Zone
 from tests.decide.builders import NOW_S, UTC_S, bound, event, gpu, job, miner, node, site
 from tests.decide.world import Machine, Queue, World, asleep
 
@@ -199,10 +199,12 @@ class Chaos:
         self.specs = list(self.shape.specs)
         self.site = site_of(self.draw, self.shape, least=-0.3)
         if self.draw.random() < 0.4:
+            last = self.site.nodes[-1].id
             policy = replace(
                 self.site.policy,
                 starts_per_tick=self.draw.choice([0, 1, 1_000]),
                 link_lost_limit=bound(self.draw.choice([None, 0, 3_000])),
+                link_lost=self.draw.choice([(), (LinkLost(operator="dsx", limit=Power(2_000), node=last),)]),
             )
             places = [
                 replace(

@@ -13,6 +13,7 @@ from controller.decide.plan import CapReason
 from controller.decide.timeline import Coming, GridNow, grid_now, interval_at
 from controller.domain.grid import GridEvent, LimitSignal, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
+from controller.domain.site import LinkLost
 from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, node, site
 
 SHIFT_S = UTC_S - NOW_S
@@ -23,7 +24,10 @@ def at(
     now_s: float, *events: GridEvent, lost: Set[str] = frozenset(), lead_s: float = 20.0, **policy: Any
 ) -> GridNow:
     return grid_now(
-        events, SHIFT_S + now_s, lost, site(node("hall"), node("row"), event_lead_s=lead_s, **policy)
+        events,
+        SHIFT_S + now_s,
+        lost,
+        site(node("hall", ramp_down_w=100), node("row"), event_lead_s=lead_s, **policy),
     )
 
 
@@ -211,6 +215,51 @@ def test_what_another_operator_asks_for_does_not_replace_the_contract_limit_of_a
     assert known.limit_reason is not CapReason.LINK_LOST
 
 
+def test_each_silent_operator_has_the_limit_of_its_own_contract_or_else_the_common_one() -> None:
+    contracts: dict[str, Any] = {
+        "link_lost_limit": bound(400),
+        "link_lost": (LinkLost(operator="a", limit=Power(600)), LinkLost(operator="b", limit=Power(500))),
+    }
+
+    own = at(NOW_S, lost={"a"}, **contracts)
+    lower = at(NOW_S, lost={"a", "b"}, **contracts)
+    common = at(NOW_S, lost={"a", "b", "c"}, **contracts)
+
+    assert [grid.limit for grid in (own, lower, common)] == [bound(600), bound(500), bound(400)]
+    assert {grid.limit_reason for grid in (own, lower, common)} == {CapReason.LINK_LOST}
+    assert at(NOW_S, lost={"c"}, link_lost=contracts["link_lost"]).limit == NO_LIMIT
+
+
+def test_a_contract_for_a_node_limits_that_node_alone_and_gives_way_to_what_its_operator_asks_there() -> None:
+    contract: dict[str, Any] = {"link_lost": (LinkLost(operator="a", limit=Power(600), node="row"),)}
+    there = replace(event("e", limit_w=900, node="row"), operator="a")
+    elsewhere = [
+        replace(event("e", limit_w=900, node="hall"), operator="a"),
+        replace(event("e", limit_w=900), operator="a"),
+        replace(event("e", limit_w=900, node="row"), operator="b"),
+    ]
+
+    alone = at(NOW_S, lost={"a"}, **contract)
+    asked = at(NOW_S, there, lost={"a"}, **contract)
+    heard = at(NOW_S, lost={"b"}, **contract)
+
+    assert (alone.limit, alone.nodes, alone.owed_at_nodes) == (
+        NO_LIMIT,
+        {"row": bound(600)},
+        {"row": bound(600)},
+    )
+    assert (asked.nodes, heard.nodes) == ({"row": bound(900)}, {})
+    assert [at(NOW_S, one, lost={"a"}, **contract).nodes["row"] for one in elsewhere] == [bound(600)] * 3
+
+
+def test_best_effort_at_a_node_does_not_loosen_its_contract() -> None:
+    soft = replace(event("e", limit_w=100, node="row", best_effort=True), operator="b")
+
+    grid = at(NOW_S, soft, lost={"a"}, link_lost=(LinkLost(operator="a", limit=Power(600), node="row"),))
+
+    assert (grid.nodes, grid.firm) == ({"row": bound(100)}, {"row": bound(600)})
+
+
 def test_a_silent_operators_set_point_goes_on_also_where_another_one_comes_first() -> None:
     first = event("b", target_w=700, priority=1, operator="b")
     second = event("a", target_w=900, priority=2, operator="a")
@@ -254,6 +303,12 @@ def test_of_limits_that_are_coming_the_next_is_the_first_and_best_effort_is_none
     soft = event("soft", limit_w=100, start_s=95.0, best_effort=True)
 
     assert [one.node for one in at(20.0, late, soft, soon).coming] == ["hall", "row"]
+
+
+def test_where_nothing_ramps_down_nobody_asks_what_is_coming() -> None:
+    coming = event(limit_w=500, start_s=100.0, end_s=200.0)
+
+    assert grid_now([coming], UTC_S - 80.0, frozenset(), site(node("row"))).coming == ()
 
 
 def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:

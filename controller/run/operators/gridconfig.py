@@ -10,7 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from controller.domain.grid import ALL_RIGHTS, Alert, Right
+from controller.domain.grid import ALL_RIGHTS, COMMANDS, Alert, Right
+from controller.domain.power import Power
+from controller.domain.site import LinkLost
 from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.dsxstatus import MAX_FEEDS
@@ -39,6 +41,7 @@ class FeedTable(BaseModel):
     minimum_kw: Kilowatts = 0.0
     maximum_kw: Kilowatts
     default_kw: Kilowatts | None = None
+    link_lost_limit_kw: Kilowatts | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -75,6 +78,10 @@ class GridConfig(BaseModel):
     report_period_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
     telemetry_backlog: Annotated[int, Field(ge=1, le=100_000)] = 3600
     ramp_deadline_s: dict[Word, Annotated[float, Field(ge=0, le=86_400)]] = {}
+
+    # what its contract limits, and where, while it is not heard
+    link_lost_limit_kw: Kilowatts | None = None
+    link_lost_node: str = ""
 
     # what is followed, and what stands for a limit
     relative_setpoints: bool = True
@@ -130,6 +137,8 @@ class GridConfig(BaseModel):
             raise ValueError("infra_signed_by needs infra")
         if (self.signing_key is None) != (self.signing_key_id is None):
             raise ValueError("signing_key and signing_key_id go together")
+        if self.link_lost_node and self.link_lost_limit_kw is None:
+            raise ValueError("link_lost_node needs link_lost_limit_kw")
         return self
 
     @model_validator(mode="after")
@@ -150,9 +159,26 @@ class GridConfig(BaseModel):
             missing += sorted({Right.LIMIT} - self.rights)
         if missing:
             raise ValueError(f"dialect {self.dialect} needs the right to {', '.join(missing)}")
+        if self.contracts() and not self.rights & COMMANDS:
+            raise ValueError("link_lost_limit_kw: an operator that may neither limit nor steer is not missed")
         if len({feed.tag for feed in self.feeds}) != len(self.feeds):
             raise ValueError("feeds: a tag is declared twice")
         return self
+
+    @property
+    def name(self) -> str:
+        """What its events and its link are told by; the first operator there was has none."""
+        return ""
+
+    def contracts(self) -> tuple[LinkLost, ...]:
+        """What holds at its places while it is not heard; none where the site's common limit does."""
+        places = [(self.link_lost_node, self.link_lost_limit_kw)]
+        places += [(feed.node, feed.link_lost_limit_kw) for feed in self.feeds]
+        return tuple(
+            LinkLost(operator=self.name, limit=Power.kw(kw), node=node)
+            for node, kw in places
+            if kw is not None
+        )
 
     def brokers(self) -> tuple[Self, ...]:
         """This operator by each of its brokers. Of two the lower address comes first (names after addresses):
@@ -179,6 +205,10 @@ class OperatorConfig(GridConfig):
     """One of the `[[operators]]`: like `[grid]`, with a name. Its events are told apart by it."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+    @property
+    def name(self) -> str:
+        return self.id
 
     @field_validator("id")
     @classmethod

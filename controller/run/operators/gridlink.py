@@ -38,7 +38,7 @@ from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
 from controller.run.journal.store import EventStore
 from controller.run.operators.gridbook import GridBook, Pending, Shelf, unsent_but
-from controller.run.operators.gridconfig import GridConfig, OperatorConfig
+from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
 from controller.run.operators.outbox import Outbox
@@ -62,7 +62,7 @@ class GridLink:
         session: type[GridSession] = GridSession,
         nodes: Iterable[str] = (),
     ) -> None:
-        self.name = config.id if isinstance(config, OperatorConfig) else ""
+        self.name = config.name
         self.rights = config.rights
         self._config = config
         self._utc = utc

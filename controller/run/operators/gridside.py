@@ -20,14 +20,13 @@ from controller.decide.plan import (
     Truth,
 )
 from controller.domain.devices import DeviceKind, DeviceSpec
-from controller.domain.grid import EventStatus, GridEvent, Link, Right
+from controller.domain.grid import COMMANDS, EventStatus, GridEvent, Link
 from controller.domain.power import ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.journal.seals import Anchor
 from controller.run.operators.gridlink import GridLink
 from controller.run.settling.livebaseline import LiveBaselines
 
-_COMMANDS = frozenset({Right.LIMIT, Right.TARGET})
 _CAN_RISE = np.isin(
     REASONS,
     (Reason.FULL, Reason.LIMITED, Reason.WAITING, Reason.RAMPING, Reason.DWELLING, Reason.UNPROFITABLE),
@@ -73,7 +72,7 @@ class LinkedGrid:
     @property
     def states(self) -> Mapping[str, Link]:
         """Of those whose commands count: what another one says, or would say, is not missed."""
-        return {link.name: link.state for link in self._links if link.rights & _COMMANDS}
+        return {link.name: link.state for link in self._links if link.rights & COMMANDS}
 
     @property
     def settling(self) -> bool:
