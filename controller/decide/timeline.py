@@ -8,8 +8,10 @@ order, or to what the site drew by itself where there is none.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from controller.decide.plan import CapReason
@@ -82,10 +84,16 @@ def lost_operators(links: Mapping[str, Link], up_s: float, policy: Policy) -> fr
 
 
 def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
-    for interval in event.intervals:
-        if interval.start_utc_s <= utc_s < interval.end_utc_s:
-            return interval
+    for interval in _from(event, utc_s):
+        return interval if interval.start_utc_s <= utc_s else None
     return None
+
+
+def _from(event: GridEvent, utc_s: float) -> Iterator[EventInterval]:
+    """The intervals that are not over. They ascend, and there may be thousands of them."""
+    pieces = event.intervals
+    first = bisect_right(pieces, utc_s, key=attrgetter("end_utc_s"))
+    return (pieces[at] for at in range(first, len(pieces)))
 
 
 def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Site) -> GridNow:
@@ -155,19 +163,21 @@ def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple
 def _limits(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> Iterator[Candidate]:
     """Every limit that holds now, or whose lead time has begun."""
     for event in events:
-        for interval in event.intervals:
-            if interval.start_utc_s - lead_s(policy, event) <= utc_s < interval.end_utc_s:
-                due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
-                for signal in interval.signals:
-                    if isinstance(signal, LimitSignal):
-                        yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
+        begins_s = lead_s(policy, event)
+        for interval in _from(event, utc_s):
+            if interval.start_utc_s - begins_s > utc_s:
+                break
+            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
+            for signal in interval.signals:
+                if isinstance(signal, LimitSignal):
+                    yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
 
 
 def _coming(events: Iterable[GridEvent], utc_s: float, site: Site) -> Iterator[Coming]:
     """Only where something ramps down it matters what is coming."""
     ramps = any(isinstance(node.ramp_down_per_s, Limit) for node in site.nodes)
     for event in events if ramps else ():
-        for interval in event.intervals:
+        for interval in _from(event, utc_s):
             ahead_s = interval.start_utc_s - lead_s(site.policy, event) - utc_s
             for signal in interval.signals if ahead_s > 0 else ():
                 if isinstance(signal, LimitSignal):
@@ -277,17 +287,16 @@ def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str, float]:
 
 def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> float:
     """Only a limit is planned with before it begins."""
-    edges = (
-        edge
-        for event in events
-        for interval in event.intervals
-        for edge in (
-            interval.start_utc_s - (lead_s(policy, event) if _limits_load(interval) else 0.0),
-            interval.start_utc_s,
-            interval.end_utc_s,
-        )
-    )
-    return min((edge for edge in edges if edge > utc_s), default=math.inf)
+    found = math.inf
+    for event in events:
+        begins_s = lead_s(policy, event)
+        for interval in _from(event, utc_s):
+            if interval.start_utc_s - begins_s >= found:
+                break
+            led_s = begins_s if _limits_load(interval) else 0.0
+            edges = (interval.start_utc_s - led_s, interval.start_utc_s, interval.end_utc_s)
+            found = min([found, *(edge for edge in edges if edge > utc_s)])
+    return found
 
 
 def _limits_load(interval: EventInterval) -> bool:

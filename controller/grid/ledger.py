@@ -25,10 +25,22 @@ from controller.grid.entries import (
     refusal_rank,
     version_of,
 )
-from controller.grid.results import Accepted, Cancelled, MessageResult, Rejected, Snapshot
+from controller.grid.results import (
+    MAX_INTERVALS,
+    Accepted,
+    Cancelled,
+    MessageResult,
+    Reason,
+    Rejected,
+    Snapshot,
+)
 from controller.grid.site import UNMEASURED, Measured
 
 MAX_ENTRIES = 1024
+MAX_LIVE = 896
+"""Of these so many may be in force or to come: there is always room to say no, and to know what is over."""
+MAX_LIVE_INTERVALS = 4 * MAX_INTERVALS
+"""All of them together: each tick looks at every event."""
 MAX_UNSENT = 16
 KEEP_S = 7 * 86_400.0
 KEEP_AT_MOST_S = 366 * 86_400.0
@@ -91,6 +103,9 @@ def receive(
         return ledger, Verdict(effect=Effect.OLDER)
     if known is not None and version_utc_s == version_of(known):
         return _repeat(ledger, entry, known, result, now_utc_s, measured)
+    if isinstance(result, Accepted) and (why := _no_room(ledger, result, now_utc_s)) is not None:
+        ledger, verdict = _refuse(ledger, why, now_utc_s, measured)
+        return ledger, replace(verdict, effect=Effect.FULL)
     acks: tuple[Ack, ...] = ()
     if isinstance(known, Accepted) and FINAL.isdisjoint(entry.told):
         acks = (_ack(known, EventStatus.SUPERSEDED, now_utc_s, measured),)
@@ -183,6 +198,37 @@ def _repeat(
     if isinstance(result, Cancelled) and FINAL.isdisjoint(entry.told):
         return tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured, Effect.CANCELLED)
     return _put(ledger, entry, Effect.REPEATED, (), now_utc_s)
+
+
+def _no_room(ledger: Ledger, result: Accepted, now_utc_s: float) -> Rejected | None:
+    """Why `result` is more than one operator may ask for at a time. What is over needs no room."""
+    event = result.event
+    if event.end_utc_s <= now_utc_s:
+        return None
+    counts = [
+        len(entry.content.event.intervals)
+        for entry in ledger.entries.values()
+        if entry.id != event.id
+        and isinstance(entry.content, Accepted)
+        and lives(entry, ledger.mark, now_utc_s)
+    ]
+    if len(counts) >= MAX_LIVE:
+        reason, detail = (
+            Reason.TOO_MANY_EVENTS,
+            f"{len(counts)} events in force or to come, at most {MAX_LIVE}",
+        )
+    elif (total := sum(counts) + len(event.intervals)) > MAX_LIVE_INTERVALS:
+        most = f"at most {MAX_LIVE_INTERVALS}"
+        reason, detail = Reason.TOO_MANY_INTERVALS, f"{total} intervals of all events together, {most}"
+    else:
+        return None
+    return Rejected(
+        reason=reason,
+        detail=detail,
+        id=event.id,
+        version_utc_s=event.version_utc_s,
+        stamp=result.stamp,
+    )
 
 
 def _refuse(

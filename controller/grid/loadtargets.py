@@ -62,7 +62,7 @@ def receive_targets(
         for result in (*_ends(ledger, message, target, now_utc_s), _result(ledger, message, index, target)):
             ledger, part = receive(ledger, result, now_utc_s, measured)
             if part.effect is Effect.FULL:
-                return before, part
+                return before, Verdict(effect=Effect.FULL)
             verdict = replace(combined(verdict, part), effect=part.effect)
         ledger = _remembered(ledger, message, index, target)
     return ledger, verdict

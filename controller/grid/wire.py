@@ -13,6 +13,9 @@ from pydantic.alias_generators import to_camel
 from controller.grid.results import MAX_INTERVALS, Reason
 from controller.grid.strictjson import MessageError, shown
 
+MAX_LISTED = 1024
+"""So many events one snapshot may have: more than may be in force or to come."""
+
 Id = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -89,7 +92,7 @@ class SnapshotWire(Wire):
     as_of: str
     seq: Annotated[int, Field(ge=0, lt=2**63)]
     ven: str
-    events: list[dict[str, Any]]
+    events: Annotated[list[dict[str, Any]], Field(max_length=MAX_LISTED)]
 
 
 class HeartbeatWire(Wire):

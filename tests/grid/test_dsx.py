@@ -25,7 +25,7 @@ from controller.grid.dsxlink import DsxFlex
 from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.entries import Ledger
 from controller.grid.isotime import instant, stamp
-from controller.grid.ledger import MAX_ENTRIES, Effect
+from controller.grid.ledger import MAX_LIVE, Effect, Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import MAX_PAYLOAD_BYTES, Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened
@@ -455,12 +455,12 @@ def test_a_target_without_end_gives_way_to_the_first_that_begins_after_it_of_tho
 
 
 def test_a_command_for_which_there_is_no_room_ends_nothing() -> None:
-    crowd = [command(target(9.0, 10 + at, 86_400), sent_s=at / 1000) for at in range(MAX_ENTRIES - 1)]
+    crowd = [command(target(9.0, 10 + at, 86_400), sent_s=at / 1000) for at in range(MAX_LIVE - 1)]
     book = after(*crowd, command(target(3.0, 0), sent_s=2), now_s=3)
 
     full, verdict = receive_targets(book, understood(command(target(8.0, 50), sent_s=4), now_s=4), NOW_S + 4)
 
-    assert verdict.effect is Effect.FULL
+    assert verdict == Verdict(effect=Effect.FULL)
     assert full == book
 
 

@@ -26,6 +26,7 @@ from controller.grid.ledger import (
     COMPLETION_GRACE_S,
     KEEP_S,
     MAX_ENTRIES,
+    MAX_LIVE,
     MAX_UNSENT,
     Effect,
     Verdict,
@@ -479,21 +480,47 @@ def test_what_holds_is_never_forgotten() -> None:
 
 
 def test_a_full_ledger_forgets_what_is_over_to_make_room() -> None:
-    ledger = after(*(limit(f"e{i}") for i in range(MAX_ENTRIES - 1)), cancel("gone"))
+    gone = MAX_ENTRIES - MAX_LIVE + 1
+    ledger = after(*(limit(f"e{i}") for i in range(MAX_LIVE - 1)), *(cancel(f"gone{i}") for i in range(gone)))
 
     ledger, verdict = take(ledger, limit("new"))
 
-    assert verdict.forgotten == {"gone"}
+    assert verdict.forgotten == {"gone0"}
     assert len(ledger.entries) == MAX_ENTRIES
 
 
-def test_a_ledger_full_of_events_in_force_takes_no_more() -> None:
-    before = after(*(limit(f"e{i}") for i in range(MAX_ENTRIES)))
+def test_of_more_events_than_an_operator_may_have_each_is_refused_and_told_so_once() -> None:
+    before = after(*(limit(f"e{i}") for i in range(MAX_LIVE)))
 
     ledger, verdict = take(before, limit("new"))
+    again, repeated = take(ledger, limit("new"))
+    _, freed = take(take(ledger, cancel("e0", 2))[0], limit("new"))
 
-    assert ledger == before
-    assert verdict == Verdict(effect=Effect.FULL)
+    assert (verdict.effect, verdict.acks[0].status) == (Effect.FULL, S.REJECTED)
+    assert verdict.acks[0].why[0] == Reason.TOO_MANY_EVENTS
+    assert events(ledger, NOW_S) == events(before, NOW_S)
+    assert (again, repeated.acks) == (ledger, ())
+    assert freed.effect is Effect.NEW
+
+
+def test_all_events_of_an_operator_together_have_no_more_intervals_than_a_tick_can_look_at() -> None:
+    def long(name: str, count: int, version: float = 1) -> Accepted:
+        signals = (LimitSignal(Power.kw(10)),)
+        pieces = tuple(
+            EventInterval(start_utc_s=NOW_S + at, end_utc_s=NOW_S + at + 1, signals=signals)
+            for at in range(count)
+        )
+        event = GridEvent(id=name, version_utc_s=version, source="test", intervals=pieces)
+        return Accepted(event=event, stamp=f"v{version}")
+
+    before = after(*(long(f"e{i}", 4096) for i in range(4)))
+
+    _, more = take(before, limit("new"))
+    _, changed = take(before, long("e0", 4095, version=2))
+    _, over = take(before, limit("new", end_s=NOW_S))
+
+    assert more.acks[0].why[0] == Reason.TOO_MANY_INTERVALS
+    assert (changed.effect, over.effect) == (Effect.UPDATED, Effect.EXPIRED)
 
 
 # --- what relative set-points are relative to

@@ -651,6 +651,15 @@ def test_a_snapshot_cannot_unroll_into_more_than_it_could_say() -> None:
     assert result.reason is Reason.TOO_MANY_INTERVALS
 
 
+def test_a_snapshot_lists_no_more_events_than_a_site_could_know() -> None:
+    result = parse_snapshot(
+        snapshot(*({"id": f"e{i}"} for i in range(1025))), contract=CONTRACT, now_utc_s=NOW_S
+    )
+
+    assert isinstance(result, Rejected)
+    assert (result.reason, "1024" in result.detail) == (Reason.BAD_SHAPE, True)
+
+
 def test_a_heartbeat_is_its_number_and_its_clock() -> None:
     raw = json.dumps({"seq": 5, "utc": "2026-11-23T17:00:00Z"}).encode()
 

@@ -22,7 +22,7 @@ from controller.grid import skew as skews
 from controller.grid.dialects import DialectName, Heard, Letter
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ack
-from controller.grid.ledger import Verdict
+from controller.grid.ledger import Effect, Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import (
@@ -291,6 +291,7 @@ class GridLink:
 
     def _settled(self, verdict: Verdict) -> None:
         """The ledger moved: wake the loop if that changes what holds."""
+        self._counts["refused"] += verdict.effect is Effect.FULL
         if verdict.acks:
             self._outbox.look()
         before, self._in_force = self._in_force, self._own_events()
