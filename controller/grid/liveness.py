@@ -22,20 +22,37 @@ class Liveness:
     floor_utc_s: float = -math.inf
     link: Link = Link.LOST
     beat: Heartbeat | None = None
+    newest_seq: int = -1
+    newest_utc_s: float = -math.inf
     beat_at_s: float = -math.inf
     snapshot_utc_s: float = -math.inf
     snapshot_at_s: float = -math.inf
 
 
+def is_news(liveness: Liveness, beat: Heartbeat) -> bool:
+    """Whether it was made after all that were heard: by its number, or by its clock where the operator counts
+    anew. What was recorded before and is played again proves nothing."""
+    return beat.seq > liveness.newest_seq or beat.utc_s > liveness.newest_utc_s
+
+
 def heard(liveness: Liveness, beat: Heartbeat, now_s: float) -> Liveness:
-    """A heartbeat came. The same one again proves nothing."""
-    if beat == liveness.beat:
+    """A heartbeat came."""
+    if not is_news(liveness, beat):
         return liveness
     liveness = _judged(liveness, now_s)
     if not _beats(liveness, now_s) and now_s - liveness.snapshot_at_s > liveness.timeout_s:
         # The silence goes on past what that snapshot knew.
         liveness = replace(liveness, floor_utc_s=max(liveness.floor_utc_s, liveness.snapshot_utc_s))
-    return _judged(replace(liveness, beat=beat, beat_at_s=now_s), now_s)
+    return _judged(
+        replace(
+            liveness,
+            beat=beat,
+            newest_seq=max(liveness.newest_seq, beat.seq),
+            newest_utc_s=max(liveness.newest_utc_s, beat.utc_s),
+            beat_at_s=now_s,
+        ),
+        now_s,
+    )
 
 
 def listed(liveness: Liveness, snapshot: Snapshot, now_s: float) -> Liveness:

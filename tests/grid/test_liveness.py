@@ -47,6 +47,39 @@ def test_a_clock_that_was_ahead_at_the_start_keeps_no_link_lost_once_it_is_set_b
     assert at(liveness, 1, UTC_S - 690).link is Link.UP
 
 
+def test_old_heartbeats_played_again_in_turn_are_no_sign_of_life() -> None:
+    liveness = up_at(0)
+    for now_s in (1, 2, 3):
+        liveness = heard(liveness, beat(now_s), now_s)
+
+    for now_s in range(4, 60):
+        liveness = heard(liveness, beat(now_s % 3), now_s)
+
+    assert at(liveness, 60).link is Link.LOST
+
+
+def test_heartbeats_of_before_and_after_a_restart_of_the_operator_are_none_either() -> None:
+    before = [Heartbeat(seq=9_000 + at, utc_s=UTC_S + at) for at in range(3)]
+    after = [Heartbeat(seq=at, utc_s=UTC_S + 10 + at) for at in range(3)]
+    liveness = up_at(0)
+    for now_s, one in enumerate((*before, *after), 1):
+        liveness = heard(liveness, one, now_s)
+
+    for now_s in range(7, 60):
+        liveness = heard(liveness, (before, after)[now_s % 2][now_s % 3], now_s)
+
+    assert at(liveness, 60).link is Link.LOST
+
+
+def test_an_operator_that_counts_on_is_heard_though_its_clock_was_set_back() -> None:
+    liveness = up_at(0)
+
+    for now_s in range(1, 60):
+        liveness = heard(liveness, Heartbeat(seq=now_s, utc_s=UTC_S - 3_600 + now_s), now_s)
+
+    assert liveness.link is Link.UP
+
+
 def test_silence_longer_than_the_timeout_loses_the_link() -> None:
     liveness = up_at(0)
 

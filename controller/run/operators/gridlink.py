@@ -223,7 +223,8 @@ class GridLink:
             case Enforcement():
                 self._enforced(result)
             case Heartbeat():
-                self._timed(now_utc_s - result.utc_s)
+                if liveness.is_news(self._liveness, result):
+                    self._timed(now_utc_s - result.utc_s)
                 self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
 
     def _timed(self, behind_s: float) -> None:
