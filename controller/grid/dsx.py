@@ -30,7 +30,8 @@ SET, STATUS = "grid.loadtarget.set.v1", "grid.powerstate.status.v1"
 BREACH = "grid.powerbreach.alert.v1"
 SUBJECTS = {STATUS: "powerstate", BREACH: "powerbreach"}
 SPEC_VERSIONS = frozenset({"1.0", "1.0.2"})
-MAX_TARGETS = 64
+MAX_TARGETS = 384
+"""Of one command: four days of quarter hours, which is about what a message holds."""
 SIGNED_WITHIN_S = 60.0
 """So far apart may the moment of signing and the time of the envelope be."""
 UNDATED_AHEAD_S = 6 * 86_400.0

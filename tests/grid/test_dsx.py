@@ -131,6 +131,12 @@ def test_the_example_of_the_schema_is_understood() -> None:
     assert message.correlation == CORRELATION
 
 
+def test_a_day_of_quarter_hours_is_one_command() -> None:
+    day = [target(8.0, 900 * at, 900 * (at + 1)) for at in range(96)]
+
+    assert len(in_force(after(command(*day)))) == 96
+
+
 @pytest.mark.parametrize("tags", [[], None])
 def test_without_feed_tags_all_feeds_are_meant(tags: list[str] | None) -> None:
     message = understood(command(target(feed_tags=tags)))
