@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from controller.domain.grid import GridEvent, Right
 from controller.grid import cycles, telemetry
@@ -25,6 +27,10 @@ from controller.grid.strictjson import MessageError
 EVENT_WORDS = ("create", "update", "delete")
 EVERYBODY = "all"
 """The reader that a signed heartbeat names: it is for every site at once."""
+
+
+MAX_REPORTS = 512
+"""So many reports may be on their way at a time: each tick adds to all of them."""
 
 
 class OpenAdr:
@@ -93,14 +99,16 @@ class OpenAdr:
 
     def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
         letters: list[Letter] = []
+        reported_on, untold = _within_reach(events, report.now_utc_s)
         if report.now_utc_s - self._beat_utc_s >= self._heartbeat_s or report.now_utc_s < self._beat_utc_s:
             self._beat_utc_s = report.now_utc_s
             self._beats += 1
             beat = heartbeat_message(seq=self._beats, at_utc_s=report.now_utc_s, seal=report.seal)
-            letters.append(Letter(topic=f"heartbeat/vens/{self._contract.ven}", payload=beat, qos=0))
+            topic = f"heartbeat/vens/{self._contract.ven}"
+            letters.append(Letter(topic=topic, payload=beat, qos=0, untold=untold))
         if Right.READ in self._contract.rights:
-            self._windows, averages = telemetry.observe(self._windows, events, report)
-            self._courses, counted = cycles.observe(self._courses, events, report)
+            self._windows, averages = telemetry.observe(self._windows, reported_on, report)
+            self._courses, counted = cycles.observe(self._courses, reported_on, report)
             letters += [
                 self._report(telemetry_report(self._sender, *periods), report.now_utc_s)
                 for periods in (*((average,) for average in averages), *counted)
@@ -125,3 +133,13 @@ class OpenAdr:
         if self._signer is not None:
             payload = signed(payload, self._signer, now_utc_s=now_utc_s).encode("ascii")
         return Letter(topic=f"reports/vens/{self._contract.ven}/create", payload=payload)
+
+
+def _within_reach(events: Sequence[GridEvent], now_utc_s: float) -> tuple[list[GridEvent], int]:
+    """The events that are reported on, those that began first before others, and how many reports that leaves
+    out."""
+    asking = [event for event in events if event.reports and event.start_utc_s <= now_utc_s]
+    asking.sort(key=lambda event: (event.start_utc_s, event.id))
+    running = list(accumulate(len(event.reports) for event in asking))
+    within = bisect_right(running, MAX_REPORTS)
+    return asking[:within], running[-1] - running[within - 1] if within < len(asking) else 0

@@ -21,7 +21,7 @@ from controller.domain.site import Site
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStats:
     """Counted since the process began. `operator_behind_s` is our clock minus the operator's, `untold` the
-    targets that its last status had no room for."""
+    targets and reports for which there was no room."""
 
     connected: bool
     connects: int

@@ -34,8 +34,8 @@ def operator_metrics(operators: Iterable[Operator]) -> Iterator[Metric]:
     behind_s = {name: operator.stats.operator_behind_s for name, operator in named}
     yield gauge("operator_up", "1 while what it wants is known", keyed(up), "operator")
     untold = {name: operator.stats.untold for name, operator in named}
-    says = "Targets of the operator that the last status had no room to tell back"
-    yield gauge("operator_targets_untold", says, keyed(untold), "operator")
+    says = "Targets in its last status, and reports, for which there was no room"
+    yield gauge("operator_untold", says, keyed(untold), "operator")
     says = "Our clock minus the operator's"
     yield gauge("operator_clock_behind_seconds", says, keyed(behind_s), "operator")
     for word, (says, count) in COUNTERS.items():

@@ -181,7 +181,7 @@ class GridLink:
     def _look_at_room(self, letter: Letter) -> None:
         before, self._untold[letter.topic] = self._untold.get(letter.topic, 0), letter.untold
         if letter.untold and not before:
-            self._log.warning("grid_untold", topic=letter.topic, targets=letter.untold)
+            self._log.warning("grid_untold", topic=letter.topic, count=letter.untold)
         elif before and not letter.untold:
             self._log.info("grid_all_told", topic=letter.topic)
 
