@@ -37,6 +37,7 @@ RAMP_DEADLINE, REPORT_PERIOD = "X_RAMP_DEADLINE", "X_REPORT_PERIOD"
 UNDEFINED = frozenset({"CONTROL_LEVEL_OFFSET_PERCENT", "CONTROL_SETPOINT"})
 """Commands whose meaning the standard leaves open or contradicts: to obey or to ignore one is wrong."""
 
+MAX_DEADLINE_S = 86_400.0
 MAX_GRAMS_PER_KWH = 10_000.0
 MAX_TEXT = 256
 NORMAL_LEVEL = 0
@@ -110,8 +111,14 @@ def _sliced(key: str, steady: list[Signal], packed: list[Sequence[Signal]]) -> t
 
 
 def deadline_s(intervals: Iterable[IntervalWire], default_s: float) -> float:
-    """The tightest ramp deadline of the event, or `default_s` if it has none."""
-    return _shortest_s(RAMP_DEADLINE, intervals, default_s)
+    """The tightest ramp deadline of the event, or `default_s` if it has none. A limit that is never owed is
+    none, and cannot be meant."""
+    shortest_s = _shortest_s(RAMP_DEADLINE, intervals, default_s)
+    if shortest_s > MAX_DEADLINE_S:
+        raise MessageError(
+            Reason.BAD_DURATION, f"{RAMP_DEADLINE}: {shortest_s:g} s, at most {MAX_DEADLINE_S:g}"
+        )
+    return shortest_s
 
 
 def report_period_s(intervals: Iterable[IntervalWire], default_s: float) -> float:

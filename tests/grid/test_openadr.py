@@ -430,8 +430,10 @@ def test_without_a_deadline_the_programs_own_holds() -> None:
     assert accepted(event(programID="other"), contract=contract).ramp_deadline_s == 0
 
 
-@pytest.mark.parametrize("values", [[600], ["soon"], [], ["-PT5M"], ["PT1M", "PT2M"]])
-def test_a_ramp_deadline_that_is_no_duration_is_refused(values: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "values", [[600], ["soon"], [], ["-PT5M"], ["PT1M", "PT2M"], ["P9999Y"], ["PT24H1S"]]
+)
+def test_a_ramp_deadline_that_is_no_duration_within_a_day_is_refused(values: list[Any]) -> None:
     content = event(intervals=[interval(limit(1), payload("X_RAMP_DEADLINE", *values))])
 
     assert rejected(notice(content)).reason is Reason.BAD_DURATION
