@@ -1,9 +1,9 @@
 """The 0/100 target of mining dispatchers: 0 is curtail, 100 is full, and silence is curtail too.
 
 A publisher repeats its target every 30 s or so. What is older than what was heard before, or too old by the
-clock, says nothing and is no sign of life. A stamp ahead of the clock counts as now, and once. Some publish
-through two brokers: then the first counts as long as it is heard, and the second only where the first was
-silent for longer.
+clock, says nothing and is no sign of life; of one second each target counts once. A stamp ahead of the clock
+counts as now, and once. Some publish through two brokers: then the first counts as long as it is heard, and
+the second only where the first was silent for longer.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class ZeroHundred:
         self._trust = trust
         self._is_off: bool | None = None
         self._stamp_utc_s = 0
+        self._told_then: frozenset[int] = frozenset()
         self._ahead_utc_s = 0
         self._version_utc_s = 0.0
         self._heard_utc_s = began_utc_s
@@ -164,7 +165,10 @@ class ZeroHundred:
             if wire.timestamp <= self._ahead_utc_s:
                 raise MessageError(Reason.STALE, "timestamp: ahead of us, and no newer than one before")
             self._ahead_utc_s = wire.timestamp
-        self._stamp_utc_s = stamp_utc_s
+        told_then = self._told_then if stamp_utc_s == self._stamp_utc_s else frozenset()
+        if wire.target in told_then:
+            return ()
+        self._stamp_utc_s, self._told_then = stamp_utc_s, told_then | {wire.target}
         self._heard_utc_s = now_utc_s
         is_off = wire.target == OFF
         if is_off == self._is_off or (self._is_off is None and not is_off):

@@ -118,6 +118,28 @@ def test_in_one_second_the_later_message_counts() -> None:
     assert site.is_off(20.4)
 
 
+def test_a_100_that_was_heard_before_a_0_of_the_same_second_does_not_free_when_it_comes_again() -> None:
+    site = Site()
+    site.hear(100, 10)
+    site.hear(0, 10)
+
+    site.hear(100, 10, now_s=20)
+    again = site.is_off(20)
+    site.hear(100, 40)
+
+    assert (again, site.is_off(40)) == (True, False)
+
+
+def test_the_same_target_again_is_no_sign_of_life() -> None:
+    site = Site()
+    site.hear(100, 10)
+    for now_s in range(20, 250, 10):
+        site.hear(100, 10, now_s=now_s)
+    site.wait(251)
+
+    assert site.is_off(251)
+
+
 @pytest.mark.parametrize("heard_before", [True, False])
 def test_silence_is_0(heard_before: bool) -> None:
     site = Site()
