@@ -99,12 +99,16 @@ def _sensors(settings: Settings) -> Iterator[str]:
 
 
 def _operators(settings: Settings) -> Iterator[str]:
-    """Operators are told apart by id, and by client id where they share a broker; their feeds are nodes."""
+    """Operators are told apart by id, and by client id from all who share one of their brokers; their feeds
+    are nodes."""
     tables = [("grid", settings.grid)] if settings.grid is not None else []
     tables += [(f"operators.{at}", table) for at, table in enumerate(settings.operators)]
     ids = Counter(operator.id for operator in settings.operators)
     yield from (f"operators: {name!r} is declared {n} times" for name, n in ids.items() if n > 1)
-    clients = Counter((table.host, table.port, table.client_id) for _, table in tables)
+    places = [(one.host, one.port, one.client_id) for _, table in tables for one in table.brokers()]
+    for others in (settings.mqtt_meters, settings.price_brokers):
+        places += [(one.host, one.port, one.client_id) for one in others if one.client_id is not None]
+    clients = Counter((host.lower(), port, client) for host, port, client in places)
     yield from (
         f"client_id {client!r} is used {n} times at {host}:{port}: each would throw the other out"
         for (host, port, client), n in clients.items()

@@ -463,6 +463,15 @@ WRONG = {
         "client_id ",
         "'plant-1' is used 2 times at mqtt.grid.example:1883",
     ),
+    "two operators that throw each other out by a second broker": (
+        "[[modbus]]",
+        OPERATOR.replace('"iso"', '"dispatcher"')
+        + 'dialect = "zero-hundred"\ntopic_in = "t"\noff_kw = 1\nsecond_host = "MQTT.second.example"\n'
+        + OPERATOR.replace("mqtt.grid.example", "mqtt.second.example")
+        + "[[modbus]]",
+        "client_id ",
+        "'b' is used 2 times at mqtt.second.example:1883",
+    ),
     "feed of no node": (
         "[[modbus]]",
         OPERATOR
