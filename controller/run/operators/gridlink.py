@@ -19,33 +19,25 @@ from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, liveness
 from controller.grid import skew as skews
-from controller.grid.dialects import DialectName, Heard, Letter
+from controller.grid.dialects import DialectName, Heard
 from controller.grid.dsxenforcement import Enforcement
-from controller.grid.entries import Ack
 from controller.grid.ledger import Effect, Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.results import (
-    MAX_PAYLOAD_BYTES,
-    Accepted,
-    Cancelled,
-    Heartbeat,
-    Rejected,
-    Snapshot,
-)
+from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
 from controller.run.journal.store import EventStore
-from controller.run.operators.gridbook import GridBook, Pending, Shelf, unsent_but
+from controller.run.operators.gridbook import GridBook, Pending, Shelf
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
-from controller.run.operators.outbox import Outbox
+from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
 
 WATCH_PERIOD_S = 0.5
-COUNTED = ("received", "refused", "acks", "telemetry", "oversized", "enforcements")
+COUNTED = ("received", "refused", "enforcements")
 
 
 class GridLink:
@@ -68,17 +60,7 @@ class GridLink:
         self._utc = utc
         self._wake = wake
         self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc())
-        self._sessions = tuple(
-            session(
-                broker,
-                subscriptions=self._dialect.subscriptions,
-                standing=self._dialect.standing,
-                read=partial(self._arrived, at),
-                write=self._write_all if at == FIRST else _only_listen,
-                utc=utc,
-            )
-            for at, broker in enumerate(config.brokers())
-        )
+        self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
         shelf = Shelf(store, self.name)
         quiet = config.dialect is DialectName.BASE_POINT
         self._book = GridBook(
@@ -89,6 +71,19 @@ class GridLink:
             quiet=quiet,
             operator=self.name,
         )
+        backlog = config.telemetry_backlog
+        self._speaking = Speaking(self._dialect, self._book, backlog=backlog, utc=utc, log=self._log)
+        self._sessions = tuple(
+            session(
+                broker,
+                subscriptions=self._dialect.subscriptions,
+                standing=self._dialect.standing,
+                read=partial(self._arrived, at),
+                write=self._speaking.write_all if at == FIRST else _only_listen,
+                utc=utc,
+            )
+            for at, broker in enumerate(config.brokers())
+        )
         self._in_force: tuple[GridEvent, ...] = ()
         began_utc_s = utc() - config.snapshot_max_age_s
         self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, began_utc_s=began_utc_s)
@@ -97,13 +92,8 @@ class GridLink:
         self._site: SiteReport | None = None
         self._link = Link.LOST
         self._alive_until_s = -math.inf
-        self._outbox = Outbox(config.telemetry_backlog)
-        self._published: set[str] = set()
-        self._untold: dict[str, int] = {}
-        self._oversized: set[str] = set()
         self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
-        self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
         self._troubles = Troubles(self._log)
 
     @property
@@ -133,11 +123,11 @@ class GridLink:
             received=self._counts["received"],
             refused=self._counts["refused"],
             overflowed=self._book.overflowed,
-            acks_sent=self._counts["acks"],
-            telemetry_sent=self._counts["telemetry"],
-            telemetry_dropped=self._outbox.dropped,
-            oversized=self._counts["oversized"],
-            untold=sum(self._untold.values()),
+            acks_sent=self._speaking.acks,
+            telemetry_sent=self._speaking.letters,
+            telemetry_dropped=self._speaking.dropped,
+            oversized=self._speaking.oversized,
+            untold=self._speaking.untold,
             store_failures=self._book.store_failures,
             operator_behind_s=self._behind_s,
             enforcements=self._counts["enforcements"],
@@ -165,8 +155,7 @@ class GridLink:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
         self._site = report = replace(report, progress=tuple(self._own_progress(report)))
         for letter in self._dialect.observed(self._own_events(), report):
-            self._look_at_room(letter)
-            self._outbox.post(letter, connected=self._is_connected)
+            self._speaking.post(letter, connected=self._is_connected)
         for own in report.progress:
             entry = self._book.ledger.entries.get(own.event)
             if entry is None:
@@ -177,13 +166,6 @@ class GridLink:
             if advancing.is_news(entry, own, report.now_utc_s):
                 key = ("progress", own.event, own.version_utc_s, own.status)
                 self._book.put(key, Pending(change=partial(advancing.advance, progress=own)))
-
-    def _look_at_room(self, letter: Letter) -> None:
-        before, self._untold[letter.topic] = self._untold.get(letter.topic, 0), letter.untold
-        if letter.untold and not before:
-            self._log.warning("grid_untold", topic=letter.topic, count=letter.untold)
-        elif before and not letter.untold:
-            self._log.info("grid_all_told", topic=letter.topic)
 
     def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
         """Of the events of this operator, by the ids that it knows them by."""
@@ -294,49 +276,13 @@ class GridLink:
         """The ledger moved: wake the loop if that changes what holds."""
         self._counts["refused"] += verdict.effect is Effect.FULL
         if verdict.acks:
-            self._outbox.look()
+            self._speaking.look()
         before, self._in_force = self._in_force, self._own_events()
         if self._in_force != before:
             self._wake()
 
     def _measured(self) -> Measured:
         return UNMEASURED if self._site is None else self._site.measured
-
-    async def _write_all(self, publish: Publish) -> None:
-        """Send what there is to say, acknowledgements first, for as long as this connection lasts."""
-        while True:
-            self._outbox.looking()
-            ack = unsent_but(self._book.ledger, self._published)
-            if ack is not None:
-                letter = self._dialect.acknowledgement(ack, self._utc())
-                if letter is not None and self._is_sendable(letter):
-                    await publish(letter)
-                    self._counts["acks"] += 1
-                self._published.add(ack.id)
-                pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
-                self._book.put(("confirm", ack.id), pending)
-            elif (letter := self._outbox.first) is not None:
-                if self._is_sendable(letter):
-                    await publish(letter)
-                    self._counts["telemetry"] += 1
-                self._outbox.sent(letter)
-            else:
-                await self._outbox.wait()
-
-    def _is_sendable(self, letter: Letter) -> bool:
-        """Whether a broker takes it. One that throws us out for its size would do so at every try, and what
-        waits behind it, our signs of life with it, would never leave."""
-        if len(letter.payload) <= MAX_PAYLOAD_BYTES:
-            return True
-        self._counts["oversized"] += 1
-        if letter.topic not in self._oversized:
-            self._oversized.add(letter.topic)
-            self._log.error("grid_oversized", topic=letter.topic, size=len(letter.payload))
-        return False
-
-    def _confirmed(self, ack: Ack) -> None:
-        self._published.discard(ack.id)
-        self._outbox.look()
 
     async def _watch(self) -> None:
         """Notice silence, and close what is over."""

@@ -35,6 +35,11 @@ class Outbox:
         self._has_mail.set()
 
     @property
+    def now(self) -> Letter | None:
+        """How things are now, where that is to be told."""
+        return next(iter(self._now.values()), None)
+
+    @property
     def first(self) -> Letter | None:
         return next(chain(self._now.values(), self._letters), None)
 

@@ -1,0 +1,65 @@
+"""In which order things leave to an operator over a slow line."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import structlog
+
+from controller.domain.grid import EventStatus
+from controller.domain.power import Power
+from controller.grid.dialects import Letter
+from controller.grid.entries import Ack, Entry, Ledger
+from controller.grid.openadrlink import OpenAdr
+from controller.grid.reports import Sender
+from controller.grid.results import Cancelled, Contract
+from controller.grid.site import UNMEASURED
+from controller.run.operators.gridbook import GridBook
+from controller.run.operators.speaking import Speaking
+from tests.run.disks import Disk
+from tests.virtualtime import in_virtual_time
+
+NOW_S = 1_000_000.0
+ROUND_TRIP_S = 0.1
+
+
+def entry(name: str) -> Entry:
+    """An event of which something is to be told."""
+    ack = Ack(event=name, status=EventStatus.CANCELLED, at_utc_s=NOW_S, version_utc_s=NOW_S, stamp="v")
+    content = Cancelled(id=name, version_utc_s=NOW_S, stamp="v")
+    return Entry(id=name, content=content, unsent=(ack,), keep_until_utc_s=NOW_S + 3600)
+
+
+def speaking(book: GridBook) -> Speaking:
+    dialect = OpenAdr(
+        Sender(client_id="c", ven="v"), Contract(ven="v", nameplate=Power.kw(1)), heartbeat_s=1.0
+    )
+    return Speaking(dialect, book, backlog=100, utc=lambda: NOW_S, log=structlog.get_logger())
+
+
+@in_virtual_time
+async def test_two_hundred_acknowledgements_over_a_slow_line_do_not_silence_the_site() -> None:
+    book = GridBook(Disk(), utc=lambda: NOW_S, measured=lambda: UNMEASURED, settled=lambda _: None)
+    book.ledger = Ledger(entries={name: entry(name) for name in (f"e{at}" for at in range(200))})
+    mouth = speaking(book)
+    left: list[tuple[float, str]] = []
+
+    async def publish(letter: Letter) -> None:
+        await asyncio.sleep(ROUND_TRIP_S)
+        left.append((asyncio.get_running_loop().time(), letter.topic))
+
+    async def beat() -> None:
+        for _ in range(30):
+            mouth.post(Letter(topic="heartbeat", payload=b"{}", qos=0), connected=True)
+            await asyncio.sleep(1.0)
+
+    tasks = [asyncio.create_task(book.run()), asyncio.create_task(mouth.write_all(publish))]
+    await beat()
+    for task in tasks:
+        task.cancel()
+
+    beats = [at_s for at_s, topic in left if topic == "heartbeat"]
+    assert mouth.acks == 200
+    assert len(beats) == 30
+    assert max(after - before for before, after in pairwise(beats)) < 1.5
