@@ -15,6 +15,7 @@ from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
 from controller.grid.results import Cancelled, Contract
 from controller.grid.site import UNMEASURED
+from controller.grid.zerohundred import OffRule, ZeroHundred
 from controller.run.operators.gridbook import GridBook
 from controller.run.operators.speaking import Speaking
 from tests.run.disks import Disk
@@ -63,3 +64,32 @@ async def test_two_hundred_acknowledgements_over_a_slow_line_do_not_silence_the_
     assert mouth.acks == 200
     assert len(beats) == 30
     assert max(after - before for before, after in pairwise(beats)) < 1.5
+
+
+class Silent(ZeroHundred):
+    """A dialect without answers, that counts what it does not say."""
+
+    unsaid = 0
+
+    def acknowledgement(self, ack: Ack, now_utc_s: float) -> None:
+        self.unsaid += 1
+
+
+@in_virtual_time
+async def test_a_dialect_without_answers_lets_others_run_between_what_it_does_not_say() -> None:
+    book = GridBook(Disk(), utc=lambda: NOW_S, measured=lambda: UNMEASURED, settled=lambda _: None)
+    book.ledger = Ledger(entries={name: entry(name) for name in (f"e{at}" for at in range(200))})
+    silent = Silent("t", OffRule(off=Power.kw(1), stale_s=9, ramp_deadline_s=9), began_utc_s=NOW_S)
+    mouth = Speaking(silent, book, backlog=9, utc=lambda: NOW_S, log=structlog.get_logger())
+    writing = asyncio.create_task(mouth.write_all(never))
+
+    await asyncio.sleep(0)
+    at_once = silent.unsaid
+    await asyncio.sleep(1.0)
+    writing.cancel()
+
+    assert (at_once, silent.unsaid) == (1, 200)
+
+
+async def never(letter: Letter) -> None:
+    raise AssertionError(letter)

@@ -5,6 +5,7 @@ Nothing that is too large, too much or too slow keeps a sign of life from leavin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -78,7 +79,11 @@ class Speaking:
 
     async def _acknowledge(self, ack: Ack, publish: Publish) -> None:
         letter = self._dialect.acknowledgement(ack, self._utc())
-        if letter is not None and self._is_sendable(letter):
+        if letter is None:
+            await asyncio.sleep(
+                0
+            )  # a dialect without answers has nothing to wait for, and others wait for us
+        elif self._is_sendable(letter):
             await publish(letter)
             self.acks += 1
         self._published.add(ack.id)
