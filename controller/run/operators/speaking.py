@@ -80,9 +80,7 @@ class Speaking:
     async def _acknowledge(self, ack: Ack, publish: Publish) -> None:
         letter = self._dialect.acknowledgement(ack, self._utc())
         if letter is None:
-            await asyncio.sleep(
-                0
-            )  # a dialect without answers has nothing to wait for, and others wait for us
+            await asyncio.sleep(0)  # without answers there is nothing to wait for, and others wait for us
         elif self._is_sendable(letter):
             await publish(letter)
             self.acks += 1
