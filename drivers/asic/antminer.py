@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from controller.domain.devices import OperatingPoint, Quality, Reading, draw_by_hash
@@ -26,6 +27,7 @@ from drivers.asic.adapter import (
 )
 from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools_of, with_mode
 from drivers.asic.digest import DigestClient
+from drivers.asic.wire import Line
 from drivers.base import DriverError, OtherMachineError
 
 NORMAL = "normal"
@@ -43,7 +45,8 @@ HTTP_PORT = 80
 DEFAULT_USERNAME = DEFAULT_PASSWORD = "root"
 
 SETTER_S = 60.0
-"""Some firmware answers `set_miner_conf` only when it is done, after 20 s and more."""
+"""Some firmware answers `set_miner_conf` only when it is done, after 20 s and more (asic-rs PR #251). Nobody
+waits so long for its word, but so long it is left to it."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,15 @@ def path(name: str) -> str:
 
 
 POLL = (path("get_miner_conf"), path("stats"))
+
+
+@dataclass(slots=True)
+class Write:
+    """An order that was sent and not answered yet, left to itself until `until_s` of the loop's time."""
+
+    line: Line
+    mode: int
+    until_s: float
 
 
 class Antminer:
@@ -66,6 +78,7 @@ class Antminer:
         self._last_good = LastGood(plate.state_dir)
         self._mac: str | None = None
         self._full_mode: int | None = None
+        self._write: Write | None = None
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -78,7 +91,13 @@ class Antminer:
         self._mac = await self._ask_mac()
         return Hello(mac=self._mac)
 
+    def close(self) -> None:
+        if self._write is not None:
+            self._write.line.close()
+            self._write = None
+
     async def read(self) -> Sample:
+        self._unanswered()
         conf, stats = await self._http.get_all(POLL, deadline_s=self._plate.exchange_s)
         taken = sample(conf, stats, self._plate)
         mode = mode_of(conf)
@@ -93,18 +112,51 @@ class Antminer:
         conf = await self._get("get_miner_conf")
         wanted = with_mode(conf, await self._mode_for(point, mac))
         await self._keep(mac, conf)
-        reply = await self._http.post(path("set_miner_conf"), wanted, deadline_s=SETTER_S)
-        if isinstance(reply, dict) and str(reply.get("stats", "success")).lower() != "success":
-            raise RefusedError(f"set_miner_conf: {reply.get('msg') or reply.get('stats')}")
-        self._check_written(wanted, await self._get("get_miner_conf"))
+        answered = await self._put(wanted)
+        while not (done := await self._has(wanted, may_be_busy=not answered)) and not answered:
+            await asyncio.sleep(self._plate.busy_wait_s)
+            answered = self._unanswered() is None
+        if not done:
+            raise DriverError(f"was told {MODE_READ} {mode_of(wanted)}, but has another in its configuration")
 
-    def _check_written(self, wanted: Conf, written: Conf) -> None:
+    async def _has(self, wanted: Conf, *, may_be_busy: bool) -> bool:
+        """Whether its configuration is the wanted one; raises where pools were lost on the way."""
+        try:
+            written = await self._get("get_miner_conf")
+        except TimeoutError:
+            if may_be_busy:
+                return False
+            raise
         if pools_of(written) != pools_of(wanted):
             raise DriverError("the machine changed its pools while its mode was set")
-        if mode_of(written) != mode_of(wanted):
-            raise DriverError(
-                f"said yes to {MODE_READ} {mode_of(wanted)}, but has {mode_of(written)} in its configuration"
-            )
+        return mode_of(written) == mode_of(wanted)
+
+    async def _put(self, wanted: Conf) -> bool:
+        """Whether it answered, with yes. Firmware that restarts the hashing first says nothing for long, and
+        what it then says is no proof either: its configuration is. Nobody hangs up on it meanwhile, for that
+        may end the program that writes. What it was told already, it is not told twice."""
+        pending = self._unanswered()
+        if pending is not None and pending.mode == mode_of(wanted):
+            return False
+        self.close()
+        line, now_s = self._http.line(), asyncio.get_running_loop().time()
+        self._write = Write(line=line, mode=mode_of(wanted), until_s=now_s + SETTER_S)
+        deadline_s = self._plate.exchange_s
+        try:
+            reply = await self._http.post(path("set_miner_conf"), wanted, deadline_s=deadline_s, line=line)
+        except TimeoutError:
+            return False
+        self.close()
+        if isinstance(reply, dict) and str(reply.get("stats", "success")).lower() != "success":
+            raise RefusedError(f"set_miner_conf: {reply.get('msg') or reply.get('stats')}")
+        return True
+
+    def _unanswered(self) -> Write | None:
+        """What was sent and may still be at work."""
+        write = self._write
+        if write is not None and not (write.line.waits and asyncio.get_running_loop().time() < write.until_s):
+            self.close()
+        return self._write
 
     async def _mode_for(self, point: OperatingPoint, mac: str) -> int:
         """Back to full power means the mode that it had at full power, which need not be 0."""

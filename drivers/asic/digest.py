@@ -47,12 +47,18 @@ class DigestClient:
         finally:
             line.close()
 
-    async def post(self, path: str, value: object, *, deadline_s: float) -> Any:
-        line = Line(self._host, self._port)
+    def line(self) -> Line:
+        """For a `post` whose connection has to outlive it: whoever asks for one closes it."""
+        return Line(self._host, self._port)
+
+    async def post(self, path: str, value: object, *, deadline_s: float, line: Line | None = None) -> Any:
+        """Over `line` where one is given, which an answer that does not come in time leaves open."""
+        own = line or self.line()
         try:
-            return await self._request(line, "POST", path, json.dumps(value).encode(), deadline_s)
+            return await self._request(own, "POST", path, json.dumps(value).encode(), deadline_s)
         finally:
-            line.close()
+            if line is None:
+                own.close()
 
     async def _request(self, line: Line, method: str, path: str, body: bytes, deadline_s: float) -> Any:
         for _ in ("with the last challenge, if any", "with a fresh one"):

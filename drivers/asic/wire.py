@@ -50,6 +50,19 @@ class Line:
                     self.close()
             return await self._once(await self._open(), request, whole)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is open and nothing came since it was asked: no answer, and no end of the connection."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()

@@ -132,6 +132,12 @@ class WebServer:
         self.reply: Json = {"stats": "success", "code": "M000", "msg": "OK!"}
         self.posted: list[Json] = []
         self.takes: Callable[[Json], Json] = lambda posted: posted
+        self.answers_posts = asyncio.Event()
+        self.answers_posts.set()
+        self.answered = asyncio.Event()
+        self.one_at_a_time = False
+        self.hung_up = 0
+        """Clients that left before they had the answer to what they wrote."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebServer]:
@@ -148,9 +154,23 @@ class WebServer:
             (line for line in head.lower().split("\r\n") if line.startswith("content-length")), ":0"
         )
         body = await reader.readexactly(int(length.partition(":")[2]))
+        if self.one_at_a_time and not self.answers_posts.is_set() and self.posted:
+            await self.answers_posts.wait()
         answer = json.dumps(self._page(method, path, body)).encode()
+        if method == "POST":
+            await self._in_no_hurry(reader)
         writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
         writer.close()
+
+    async def _in_no_hurry(self, reader: asyncio.StreamReader) -> None:
+        """Hold the answer to a write back until it may be given, or nobody is there for it any more."""
+        left = asyncio.ensure_future(reader.read())
+        may = asyncio.ensure_future(self.answers_posts.wait())
+        await asyncio.wait((left, may), return_when=asyncio.FIRST_COMPLETED)
+        self.hung_up += not may.done()
+        left.cancel()
+        may.cancel()
+        self.answered.set()
 
     def _page(self, method: str, path: str, body: bytes) -> Any:
         match path.removeprefix("/cgi-bin/").removesuffix(".cgi"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import logging
@@ -319,7 +320,7 @@ async def test_antminer_that_says_yes_and_keeps_its_mode_is_not_believed() -> No
     async with WebServer().serving() as server:
         server.takes = lambda posted: posted | {"bitmain-work-mode": "0"}
 
-        with pytest.raises(DriverError, match="said yes"):
+        with pytest.raises(DriverError, match="was told bitmain-work-mode 1"):
             await (await met()).change(SLEEP)
 
 
@@ -344,3 +345,52 @@ async def test_antminer_that_became_another_machine_is_not_written_to() -> None:
             await adapter.change(SLEEP)
 
     assert server.posted == []
+
+
+@pytest.mark.socket
+@remapped
+async def test_antminer_that_is_slow_to_answer_a_write_is_believed_by_its_configuration() -> None:
+    async with WebServer().serving() as server:
+        server.answers_posts.clear()
+        adapter = await met(exchange_s=0.1)
+
+        await adapter.change(SLEEP)
+
+        assert server.conf["bitmain-work-mode"] == "1"
+        assert server.hung_up == 0
+        adapter.close()
+
+
+@pytest.mark.socket
+@remapped
+async def test_antminer_that_answers_nothing_while_it_is_written_to_is_told_once_and_not_hung_up_on() -> None:
+    async with WebServer().serving() as server:
+        server.one_at_a_time = True
+        server.answers_posts.clear()
+        adapter = await met(exchange_s=0.05)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await adapter.change(SLEEP)
+        server.one_at_a_time = False
+
+        await adapter.change(SLEEP)
+
+        assert (len(server.posted), server.hung_up) == (1, 0)
+        server.answers_posts.set()
+        await server.answered.wait()
+        await adapter.read()
+        assert adapter._write is None
+
+
+@pytest.mark.socket
+@remapped
+async def test_antminer_that_is_still_being_written_to_takes_an_order_to_another_mode() -> None:
+    async with WebServer().serving() as server:
+        server.answers_posts.clear()
+        adapter = await met(exchange_s=0.1)
+        await adapter.change(SLEEP)
+
+        await adapter.change(LOW)
+
+        assert [posted["bitmain-work-mode"] for posted in server.posted] == ["1", "3"]
+        adapter.close()
