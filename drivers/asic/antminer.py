@@ -163,10 +163,20 @@ class Antminer:
         if point.name != NORMAL:
             return {SLEEP: SLEEP_MODE, LOW: LOW_MODE}[point.name]
         if self._full_mode is None:
-            kept = await asyncio.to_thread(self._last_good.load, mac) if self._plate.state_dir else None
-            mode = NORMAL_MODE if kept is None else mode_of(kept)
+            mode = await self._mode_kept(mac)
             self._full_mode = NORMAL_MODE if mode in (SLEEP_MODE, LOW_MODE) else mode
         return self._full_mode
+
+    async def _mode_kept(self, mac: str) -> int:
+        """A file that cannot be used must not keep a machine asleep."""
+        if self._plate.state_dir is None:
+            return NORMAL_MODE
+        try:
+            kept = await asyncio.to_thread(self._last_good.load, mac)
+            return NORMAL_MODE if kept is None else mode_of(kept)
+        except (OSError, ValueError, DriverError) as error:
+            _log.warning("last good configuration not read: device=%s error=%s", self._plate.device, error)
+            return NORMAL_MODE
 
     async def _keep(self, mac: str, conf: Conf) -> None:
         """Only of a machine at work: what a sleeping one had was kept when it was put to sleep.

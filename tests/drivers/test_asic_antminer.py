@@ -283,6 +283,19 @@ async def test_antminer_configuration_outlives_the_daemon_for_our_eyes_only(tmp_
     assert files_in(tmp_path) == [kept]
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"bitmain-work-mode": "x"}', "\xff"])
+@pytest.mark.socket
+@remapped
+async def test_a_kept_configuration_that_cannot_be_read_keeps_no_machine_asleep(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "antminer-020000000003.json").write_text(text, encoding="latin-1")
+    async with WebServer(**{"bitmain-work-mode": "1"}).serving() as server:
+        await (await met(state_dir=tmp_path)).change(NORMAL)
+
+    assert server.conf["bitmain-work-mode"] == "0"
+
+
 def files_in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
 
