@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.jobs import JobAction, JobCommand, JobState, JobStatus, QueueReading
 from drivers.base import DriverError
 from drivers.gpu_learning import Learner, Working
+from drivers.localqueue_curves import KeptLearner
 from drivers.localqueue_jobs import Ending, JobRecord, JobRequest, JobView, verdict
 from drivers.localqueue_process import (
     Life,
@@ -37,7 +38,7 @@ from drivers.localqueue_process import (
     spawned,
 )
 from drivers.localqueue_progress import VARIABLE as PROGRESS
-from drivers.localqueue_progress import progress, put
+from drivers.localqueue_progress import progress
 from drivers.localqueue_store import (
     JobRefusedError,
     QueueError,
@@ -63,7 +64,6 @@ __all__ = [
 READ_DEADLINE_S = 4.0
 SWITCH_DEADLINE_S = 1.0
 SWITCH_POLL_S = 0.002
-SAVE_EVERY_S = 60.0
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 """All that a job has of the daemon's environment: the rest may hold secrets."""
 
@@ -116,10 +116,11 @@ class LocalQueue:
     ) -> None:
         self._config = config
         self._visible = dict(visible)
-        self._learner = learner
         self._takes_jobs = takes_jobs
-        self._saved_s = float("-inf")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"queue-{config.id}")
+        self._learner = (
+            KeptLearner(learner, config.curves_file, self._thread) if learner is not None else None
+        )
 
     @property
     def id(self) -> str:
@@ -129,15 +130,8 @@ class LocalQueue:
         """What is not over: all that runs, and the first `max_jobs` that wait."""
         reading, working = await self._within(READ_DEADLINE_S, self._read)
         if self._learner is not None:
-            await self._learn(self._learner, working)
+            self._learner.saw(working, asyncio.get_running_loop().time())
         return reading
-
-    async def _learn(self, learner: Learner, working: Sequence[Working]) -> None:
-        now_s = asyncio.get_running_loop().time()
-        learner.saw(working, now_s)
-        if learner.news and now_s - self._saved_s >= SAVE_EVERY_S:
-            self._saved_s, text = now_s, learner.dump()
-            await self._within(READ_DEADLINE_S, lambda: put(self._config.curves_file, text))
 
     async def apply(self, command: JobCommand) -> Outcome:
         try:

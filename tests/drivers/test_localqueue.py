@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.jobs import (
@@ -862,10 +863,29 @@ async def test_what_was_learned_is_kept_in_the_queues_directory(directory: Path)
     queue = build(LocalQueueConfig(id="local", directory=directory), VISIBLE, learner=learner)
 
     await queue.read()
+    await queue.read()  # after what the first has left to be written
     kept = Learner()
     kept.load((directory / "curves.json").read_text())
 
     assert kept.dump() == learner.dump()
+
+
+async def test_what_was_learned_and_cannot_be_kept_costs_no_reading_and_is_kept_later(
+    directory: Path,
+) -> None:
+    learner = Learner()
+    learner.load('{"points":[{"model":"H100","kind":"k","run":"job-1","cap":0.5,"units_per_s":2.0}]}')
+    learner.news = True
+    queue = build(LocalQueueConfig(id="local", directory=directory), VISIBLE, learner=learner)
+    (directory / "curves.json.new").mkdir()
+    job = submit(directory, request(directory))
+
+    with capture_logs() as logs:
+        readings = [await queue.read() for _ in range(3)]
+
+    assert [[found.job.id for found in reading.jobs] for reading in readings] == [[job]] * 3
+    assert [(line["event"], line["log_level"]) for line in logs] == [("curves_not_kept", "warning")]
+    assert learner.news
 
 
 async def test_a_gpu_that_takes_no_jobs_is_not_offered(directory: Path) -> None:
