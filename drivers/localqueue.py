@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import TypeVar, assert_never
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
@@ -44,6 +46,7 @@ from drivers.localqueue_store import (
     QueueError,
     Store,
     cancel,
+    held_open,
     list_jobs,
     opened,
     submit,
@@ -68,6 +71,8 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 """All that a job has of the daemon's environment: the rest may hold secrets."""
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class LocalQueueConfig(BaseModel):
@@ -118,6 +123,8 @@ class LocalQueue:
         self._visible = dict(visible)
         self._takes_jobs = takes_jobs
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"queue-{config.id}")
+        self._held_open: sqlite3.Connection | None = None
+        self._not_written: set[str] = set()
         self._learner = (
             KeptLearner(learner, config.curves_file, self._thread) if learner is not None else None
         )
@@ -143,6 +150,8 @@ class LocalQueue:
 
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._held_open is not None:
+            self._held_open.close()
 
     async def _within(self, deadline_s: float, call: Callable[[], T]) -> T:
         """Do `call` in the thread. One that is late or cancelled goes on there, and the next waits for it."""
@@ -156,8 +165,9 @@ class LocalQueue:
 
     def _read(self) -> tuple[QueueReading, tuple[Working, ...]]:
         with opened(self._config.directory) as store:
+            self._held_open = self._held_open or held_open(self._config.directory)
             records = store.not_over(self._config.max_jobs)
-            found = [(record, status) for record in records for status in self._status(store, record)]
+            found = [(record, status) for record in records for status in self._noted(store, record)]
         gpus = tuple(gpu for gpu in sorted(self._visible) if self._takes_jobs(gpu))
         working = tuple(
             Working(
@@ -170,6 +180,18 @@ class LocalQueue:
             if status.state is JobState.RUNNING
         )
         return QueueReading(queue=self.id, jobs=tuple(status for _, status in found), gpus=gpus), working
+
+    def _noted(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
+        """The same where its end cannot be written down: it holds its GPUs until that can be done."""
+        try:
+            found = self._status(store, record)
+        except (sqlite3.OperationalError, OSError) as error:
+            if record.id not in self._not_written:
+                log.warning("not_written_down", subject=record.id, why=str(error))
+                self._not_written.add(record.id)
+            return (JobStatus(job=record.job, state=record.state, gpus=record.held),)
+        self._not_written.discard(record.id)
+        return found
 
     def _status(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
         """The job as it is now, after whatever is due was done; nothing if it is over."""

@@ -107,6 +107,22 @@ def opened(directory: Path) -> Iterator[Store]:
         raise QueueError(f"{path}: {error}") from error
 
 
+def held_open(directory: Path) -> sqlite3.Connection:
+    """Until it is closed, what readers share lies on the disk already: the first of them needs room for it,
+    and with a full disk there would be no reading the queue at all. Raises `QueueError`."""
+    path = directory / DATABASE
+    try:
+        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("SELECT 1 FROM jobs LIMIT 1").fetchall()
+        except sqlite3.Error:
+            db.close()
+            raise
+    except sqlite3.Error as error:
+        raise QueueError(f"{path}: {error}") from error
+    return db
+
+
 class Store:
     """Each method is one statement or belongs in a `transaction`; a job's run is named in what changes it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -886,6 +887,50 @@ async def test_what_was_learned_and_cannot_be_kept_costs_no_reading_and_is_kept_
     assert [[found.job.id for found in reading.jobs] for reading in readings] == [[job]] * 3
     assert [(line["event"], line["log_level"]) for line in logs] == [("curves_not_kept", "warning")]
     assert learner.news
+
+
+# -- a disk that is full -------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process grows or changes meanwhile: to SQLite that is a disk without a free block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_neither_hides_the_jobs_nor_keeps_them_from_being_stopped(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, COUNT, "gpu0")
+    await queue.read()
+
+    with full_disk():
+        assert await queue.apply(order(job, JobAction.SUSPEND)) == Acknowledged()
+        found = await status(queue, job)
+
+    assert found is not None
+    assert found.state is JobState.SUSPENDED
+
+
+async def test_a_job_whose_end_cannot_be_written_down_hides_no_other(directory: Path) -> None:
+    queue = queue_of(directory)
+    ended = await start(queue, directory, "until [ -e go ]; do sleep 0.01; done", "gpu0")
+    runs_on = await start(queue, directory, FOREVER, "gpu1")
+    await queue.read()
+    process = process_of(directory, ended)
+    (directory / "go").touch()
+    await eventually(lambda: look(process) is Life.GONE)
+
+    with full_disk(), capture_logs() as logs:
+        readings = [await queue.read() for _ in range(2)]
+
+    assert [[found.job.id for found in reading.jobs] for reading in readings] == [[ended, runs_on]] * 2
+    assert [(line["event"], line["subject"]) for line in logs] == [("not_written_down", ended)]
+    assert await status(queue, ended) is None
 
 
 async def test_a_gpu_that_takes_no_jobs_is_not_offered(directory: Path) -> None:
