@@ -66,6 +66,10 @@ class VNish:
         self._rate_unit_ths = RATE_UNITS_THS["GH/s"]
         self._needs: Reply = {}
         """What the machine said that its settings take to come into force, and did not get yet."""
+        self._chosen: Bound | None = None
+        """By its settings, when it was last read."""
+        self._runs_at: Bound = NO_LIMIT
+        """By its settings, when nothing was last owed to them."""
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -73,7 +77,7 @@ class VNish:
 
     async def hello(self) -> Hello:
         self._token = None
-        self._needs = {}
+        self._needs, self._chosen, self._runs_at = {}, None, NO_LIMIT
         info = await self._get("info")
         records = preset_records(await self._get("autotune/presets"))
         self._presets = presets(records, self._plate)
@@ -89,7 +93,8 @@ class VNish:
     async def read(self) -> Sample:
         summary = await self._get("summary")
         overclock = (await self._get("settings"))["miner"]["overclock"]
-        return sample(summary, overclock, self._plate, self._presets, self._rate_unit_ths)
+        bound = await self._in_force(summary["miner"], setting(overclock, self._presets))
+        return sample(summary, bound, self._plate, self._presets, self._rate_unit_ths)
 
     async def change(self, point: OperatingPoint) -> None:
         if point.name == SLEEP:
@@ -106,9 +111,29 @@ class VNish:
             current = setting(overclock, self._presets)
             if not asleep or not isinstance(current, Limit) or current.power > point.power:
                 raise
+        else:
+            self._chosen = self._runs_at = Limit(point.power)
         if asleep:
             await self._post("mining/start")
             self._needs = {}
+
+    async def _in_force(self, miner: Reply, chosen: Bound) -> Bound:
+        """The settings show a preset as soon as it is chosen; until it got what it needs for that, a machine
+        goes on as before. One that stands starts with what was chosen. Who chose, and has not told us, is
+        found out by asking, and so is what was made good behind our back."""
+        if is_owed(self._needs) or chosen != self._chosen:
+            self._needs = await self._owed()
+        self._chosen = chosen
+        if is_stopped(miner) or not is_owed(self._needs):
+            self._runs_at = chosen
+        return self._runs_at
+
+    async def _owed(self) -> Reply:
+        """What was told last, of a build without a page for it."""
+        try:
+            return dict(await self._get("status"))
+        except (DriverError, TypeError, ValueError):
+            return self._needs
 
     async def _stop(self) -> None:
         try:
@@ -236,17 +261,21 @@ def is_stopped(miner: Reply) -> bool:
     return miner["miner_status"]["miner_state"] in STOPPED
 
 
+def is_owed(needs: Reply) -> bool:
+    return needs.get("restart_required") is True or needs.get("reboot_required") is True
+
+
 def switcher_is_on(overclock: Reply) -> bool:
     switcher = overclock.get("preset_switcher")
     return isinstance(switcher, dict) and switcher.get("enabled") is True
 
 
 def sample(
-    summary: Reply, overclock: Reply, plate: Plate, found: dict[str, OperatingPoint], rate_unit_ths: float
+    summary: Reply, in_force: Bound, plate: Plate, found: dict[str, OperatingPoint], rate_unit_ths: float
 ) -> Sample:
     miner = summary["miner"]
     stopped = is_stopped(miner)
-    bound = plate.asleep if stopped else setting(overclock, found)
+    bound = plate.asleep if stopped else in_force
     rate = rate_ths(miner, rate_unit_ths)
     draw, quality = told_draw(miner, rate, plate, bound, found)
     reading = Reading(

@@ -37,7 +37,8 @@ def summary(state: str = "mining", **miner: Any) -> Json:
 
 
 def sample(told: Json, overclock: Json | None = None) -> Sample:
-    return vnish.sample(told, overclock or {"preset": "2100"}, plate(), PRESETS, 1e-3)
+    bound = vnish.setting(overclock or {"preset": "2100"}, PRESETS)
+    return vnish.sample(told, bound, plate(), PRESETS, 1e-3)
 
 
 # -- what it says ----------------------------------------------------------------------------------------
@@ -164,9 +165,9 @@ def test_the_hottest_chip_of_any_board_counts_and_no_board_sensor() -> None:
 def test_the_rate_is_in_the_unit_that_the_machine_names() -> None:
     told = summary()
 
-    in_ghs = vnish.sample(told, {"preset": "2100"}, plate(), PRESETS, 1e-3).reading.rate
-    in_mhs = vnish.sample(told, {"preset": "2100"}, plate(), PRESETS, 1e-6).reading.rate
-    of_old = vnish.sample(summary(hr_realtime=None), {"preset": "2100"}, plate(), PRESETS, 1e-3).reading.rate
+    in_ghs = vnish.sample(told, NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
+    in_mhs = vnish.sample(told, NO_LIMIT, plate(), PRESETS, 1e-6).reading.rate
+    of_old = vnish.sample(summary(hr_realtime=None), NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
 
     assert [in_ghs, in_mhs, of_old] == pytest.approx([77.9, 0.0779, 77.9])
 
@@ -281,6 +282,8 @@ class VnishScript:
         """The order that it carries out, and answers with a page of its proxy."""
         self.read_only = False
         self.result: Json | None = {"restart_required": False, "reboot_required": False}
+        self.owes = False
+        self.has_status = True
         self.unlocks = 0
         self._left = 0
 
@@ -310,7 +313,14 @@ class VnishScript:
                 return 200, {"miner": {"overclock": self.overclock}}
             case "settings":
                 self.overclock = body["miner"]["overclock"]
+                self.owes = bool(self.result and True in self.result.values())
                 return 200, self.result
+            case "status" if self.has_status:
+                return 200, {"restart_required": self.owes, "reboot_required": False}
+            case "status":
+                return 404, None
+            case "mining/restart":
+                self.owes = False
             case "mining/stop" if self.state == "stopped":
                 return 500, {"err": "failed-to-activate-pause-mode"}
             case "mining/stop":
@@ -459,6 +469,66 @@ async def test_a_restart_that_got_lost_is_made_up_for_by_the_next_order(lost: st
 
     assert script.overclock["preset"] == "2100"
     assert server.lines.count("POST /api/v1/mining/restart") == restarts + 1
+
+
+@pytest.mark.parametrize("has_status", [True, False])
+@pytest.mark.socket
+@remapped
+async def test_a_machine_that_owes_a_restart_shows_what_it_runs_at_and_not_what_was_chosen(
+    has_status: bool,
+) -> None:
+    script = VnishScript()
+    script.has_status = has_status
+    script.result = {"restart_required": True, "reboot_required": False}
+    script.refuses = {"mining/restart"}
+    adapter = VNish(plate())
+    async with JsonServer(script).serving():
+        await adapter.hello()
+        before = await adapter.read()
+        with pytest.raises(RefusedError):
+            await adapter.change(point("2100", 2100))
+        owing = await adapter.read()
+        script.refuses = set()
+        await adapter.change(point("2100", 2100))
+        after = await adapter.read()
+
+    settings = [taken.reading.setting for taken in (before, owing, after)]
+    assert settings == [Limit(Power(2950)), Limit(Power(2950)), Limit(Power(2100))]
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_restart_that_somebody_else_owes_or_makes_good_is_seen() -> None:
+    script = VnishScript()
+    adapter = VNish(plate())
+    async with JsonServer(script).serving():
+        await adapter.hello()
+        await adapter.read()
+        script.overclock, script.owes = {"preset": "2100"}, True
+        owing = await adapter.read()
+        script.owes = False
+        after = await adapter.read()
+
+    assert owing.reading.setting == Limit(Power(2950))
+    assert after.reading.setting == Limit(Power(2100))
+
+
+@pytest.mark.socket
+@remapped
+async def test_nobody_knows_what_a_machine_runs_at_that_was_met_owing_a_restart() -> None:
+    script = VnishScript(preset="2100")
+    script.owes = True
+    adapter = VNish(plate())
+    async with JsonServer(script).serving():
+        await adapter.hello()
+        met = await adapter.read()
+        script.state = "stopped"
+        await adapter.read()
+        script.state = "mining"
+        started = await adapter.read()
+
+    assert met.reading.setting == NO_LIMIT
+    assert started.reading.setting == Limit(Power(2100))
 
 
 @pytest.mark.socket
