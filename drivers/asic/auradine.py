@@ -35,13 +35,14 @@ class Auradine:
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._rpc = Rpc(plate.host, deadline_s=plate.exchange_s)
         self._token: str | None = None
+        self._told: OperatingPoint | None = None
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
         return ladder(plate)
 
     async def hello(self) -> Hello:
-        self._token = None
+        self._token, self._told = None, None
         report = (await self._ask("ipreport"))["IPReport"][0]
         return Hello(mac=mac_address(report["mac"]))
 
@@ -52,12 +53,14 @@ class Auradine:
         return sample(mode, psu, summary, await self._boards(), self._plate)
 
     async def change(self, point: OperatingPoint) -> None:
+        # Who is told twice shows its target and does not keep it: it may have got lost inside.
+        again, self._told = point.is_at(self._told), None
         if point.name == SLEEP:
             await self._ask("mode", sleep="on")
             return
         mode = (await self._ask("mode"))["Mode"][0]
         asleep = is_asleep(mode)
-        if target(mode) != Limit(point.power):
+        if again or target(mode) != Limit(point.power):
             try:
                 await self._ask("mode", mode=CUSTOM, tune="power", power=point.power.watts)
             except RefusedError:
@@ -67,6 +70,7 @@ class Auradine:
                     raise
         if asleep:
             await self._ask("mode", sleep="off")
+        self._told = point
 
     async def _boards(self) -> list[Reply]:
         """Firmware that does not know the command costs the temperatures, not the reading."""

@@ -51,6 +51,7 @@ class WhatsminerV3:
         self._account = plate.username or DEFAULT_ACCOUNT
         self._password = plate.password.get_secret_value() if plate.password else DEFAULT_PASSWORD
         self._last_limit: Bound = NO_LIMIT
+        self._told: OperatingPoint | None = None
         self._keeps_line = True
         self._switch: Switch | None = None
 
@@ -60,6 +61,7 @@ class WhatsminerV3:
 
     async def hello(self) -> Hello:
         self._last_limit = NO_LIMIT
+        self._told = None
         self._switch = None
         return Hello(mac=mac_of(await self._info()))
 
@@ -70,17 +72,20 @@ class WhatsminerV3:
         return sample(info, summary, self._plate)
 
     async def change(self, point: OperatingPoint) -> None:
+        again, self._told = point.is_at(self._told), None
         if point.name == SLEEP:
             # 20250409.15.REL of an M64 stays off after this one, but not after the v2 API's power_off.
             await self._tell("set.miner.service", "stop")
             return
         info, summary = await self._look(afresh=True)
         off = is_off(info)
-        # A limit restarts the hashing even where it changes nothing.
-        if summary is None or power_limit(summary) != Limit(point.power):
+        # A limit restarts the hashing even where it changes nothing. Who is told twice shows it and does not
+        # keep it: it may have got lost inside.
+        if again or summary is None or power_limit(summary) != Limit(point.power):
             await self._set_limit(point.power, off=off)
         if off:
             await self._tell("set.miner.service", "start")
+        self._told = point
 
     async def _set_limit(self, power: Power, *, off: bool) -> None:
         try:

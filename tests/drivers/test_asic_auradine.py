@@ -237,6 +237,19 @@ async def test_a_target_that_stands_already_is_not_set_again_but_one_of_another_
 
 @pytest.mark.socket
 @remapped
+async def test_a_machine_that_is_told_a_target_again_which_it_shows_is_sent_it_again() -> None:
+    adapter = Auradine(plate())
+    async with JsonServer(AuradineScript(), 8080).serving() as server:
+        await adapter.hello()
+        await adapter.change(point("2600w", 2600))
+        told_once = server.lines.count("POST /mode")
+        await adapter.change(point("2600w", 2600))
+
+    assert (told_once, server.lines.count("POST /mode")) == (0, 1)
+
+
+@pytest.mark.socket
+@remapped
 async def test_a_sleeping_machine_is_woken_only_after_its_target_is_set() -> None:
     orders, _ = await told(AuradineScript(Sleep="on"), point("2000w", 2000))
 

@@ -300,6 +300,21 @@ async def test_v3_that_has_the_limit_already_is_not_told_again() -> None:
 
 @pytest.mark.socket
 @remapped
+async def test_v3_that_is_told_a_limit_again_which_it_shows_is_sent_it_again() -> None:
+    """It may have forgotten the limit, and show it all the same."""
+    script = V3Script()
+    adapter = WhatsminerV3(plate())
+    async with serving(script):
+        await adapter.change(point("eco"))
+        await adapter.change(point("eco"))
+        await adapter.change(point("sleep", 25))
+        await adapter.change(point("eco"))
+
+    assert script.ordered == ["power_limit 2000", "power_limit 2000", "service stop", "service start"]
+
+
+@pytest.mark.socket
+@remapped
 async def test_v3_gets_its_limit_before_it_is_started() -> None:
     script = V3Script(off=True)
     async with serving(script):
