@@ -38,6 +38,7 @@ from controller.run.privilege import keep_from_children
 from controller.run.recording.recording import NotRecorded, Recording, recording_path
 from controller.run.settling.baselines import Agreement
 from controller.run.settling.livebaseline import LiveBaselines
+from controller.run.sitelock import LockedError, site_lock
 from drivers import registry
 from drivers.registry import Fleet
 
@@ -58,7 +59,7 @@ def run(settings: Settings) -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
             runner.run(serve(settings, tidy=Garbage().after_tick))
-    except (JournalError, StoreError, ApiError, ControlError) as error:
+    except (JournalError, StoreError, ApiError, ControlError, LockedError) as error:
         raise StartError(str(error)) from error
 
 
@@ -81,9 +82,10 @@ async def serve(
         port=settings.api.port,
         metrics=lambda: render(board, dcgm=settings.api.dcgm_names),
     )
-    port = await api.start()  # of two controllers by mistake the second ends here, and has written nothing
+    port = await api.start()
     try:
-        await _operate(settings, board, clock, floor or fleet(settings), session, tidy, port)
+        with site_lock(settings.journal.path):  # a second controller by mistake has told and written nothing
+            await _operate(settings, board, clock, floor or fleet(settings), session, tidy, port)
     finally:
         await api.stop()
 

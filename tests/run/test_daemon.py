@@ -191,7 +191,10 @@ def test_decisions_are_not_recorded_where_nobody_wants_it(tmp_path: Path) -> Non
         controller.told(b"WATCHDOG=1")
         controller.ended(signal.SIGTERM)
 
-    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["journal.db"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [
+        "journal.db",
+        "journal.db.lock",
+    ]
 
 
 def test_the_queues_directory_is_made_at_the_start(tmp_path: Path) -> None:
@@ -248,6 +251,34 @@ def test_a_second_controller_by_mistake_does_not_say_that_the_journal_of_the_fir
         starts = db.execute("SELECT detail FROM bookkeeping WHERE what = 'started' ORDER BY id").fetchall()
     assert "API on" in second.stderr
     assert starts[-1] == (NOT_CLOSED,)
+
+
+def test_a_second_controller_of_one_site_with_another_port_commands_nothing_and_names_the_first(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "by-another-name").symlink_to(tmp_path / "state")
+    by_another_name = tmp_path / "by-another-name" / "journal.db"
+    with running(site_file(tmp_path)) as first:
+        first.told(b"WATCHDOG=1")
+
+        said = refused(site_file(tmp_path, journal=by_another_name))
+
+    assert said.startswith(f"{by_another_name}: another controller")
+    assert f"(pid {first.process.pid})" in said
+
+
+def test_what_a_killed_controller_left_of_its_lock_locks_nobody_out(tmp_path: Path) -> None:
+    site = site_file(tmp_path)
+    with running(site) as first:
+        first.told(b"WATCHDOG=1")
+        first.process.kill()
+        first.process.wait()
+    left = (tmp_path / "state" / "journal.db.lock").read_text()
+
+    with running(site) as second:
+        second.told(b"WATCHDOG=1")
+
+    assert left == f"{first.process.pid}\n"
 
 
 def test_a_journal_that_is_none_is_named(tmp_path: Path) -> None:
