@@ -30,6 +30,7 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
 from controller.domain.site import LinkLost, Node, Policy, Service, Site, Zone
+from controller.environment import JOINT, misnamed
 from controller.pricetable import PricesTable, ProfitTable
 from controller.run.logs import LogFormat
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
@@ -37,6 +38,9 @@ from controller.run.operators.triggerconfig import ControlTable, TriggersTable
 from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
+
+PREFIX = "WATTSHIFT_"
+"""What the names of variables that set a value begin with."""
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """The variable in which systemd names the directory of the service's secrets."""
@@ -229,8 +233,8 @@ class Settings(BaseSettings, DeviceTables):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix="WATTSHIFT_",
-        env_nested_delimiter="__",
+        env_prefix=PREFIX,
+        env_nested_delimiter=JOINT,
         hide_input_in_errors=True,
     )
 
@@ -310,6 +314,8 @@ def load(path: Path) -> Settings:
     for key in table:
         if key.startswith("_"):  # to pydantic-settings these are parameters of its own
             raise ConfigError(f"{path}: {key}: {IN_PLAIN_WORDS['extra_forbidden']}")
+    if strangers := tuple(misnamed(os.environ, Settings, PREFIX)):  # pydantic-settings passes over them
+        raise ConfigError("\n".join(strangers))
     try:
         return Settings(**table)
     except ValidationError as error:

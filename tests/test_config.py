@@ -738,6 +738,49 @@ def test_a_table_in_the_environment_that_cannot_be_read_is_named_without_its_val
     assert len(complains.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("variable", "why", "meant"),
+    [
+        ("WATTSHIFT_CONTROLER__TICK_S", "no table 'controler'", "WATTSHIFT_POLICY__TICK_S"),
+        ("WATTSHIFT_POLICY__TICKS", "no key 'ticks'", "WATTSHIFT_POLICY__TICK_S"),
+        ("WATTSHIFT_POLICY_TICK_S", "no such table or key", "WATTSHIFT_POLICY__TICK_S"),
+        ("WATTSHIFT_LOGS__LEVEL", "no table 'logs'", "WATTSHIFT_LOG__LEVEL"),
+        ("wattshift_grid__hots", "no key 'hots'", "WATTSHIFT_GRID__HOST"),
+        ("WATTSHIFT_PRICE", "no such table or key", "WATTSHIFT_PRICES"),
+    ],
+)
+def test_a_variable_that_is_meant_for_a_table_and_misses_it_is_refused_with_what_it_may_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, why: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, "hunter2")
+
+    complains = complaint(tmp_path, SITE)
+
+    assert complains.startswith(f"environment: {variable}: there is {why}: did you mean {meant}?")
+    assert "hunter2" not in complains
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "WATTSHIFT_CONFIG",
+        "WATTSHIFT_URL",
+        "WATTSHIFT_NVML_STATE",
+        "WATTSHIFT_PROGRESS",
+        "WATTSHIFT_SERVICE_HOST",
+        "WATTSHIFT_PORT",
+        "WATTSHIFT_PORT_9480_TCP_ADDR",
+        "OTHER__TICK_S",
+    ],
+)
+def test_a_variable_that_is_meant_for_something_else_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "tcp://10.0.0.1:9480")
+
+    assert loaded(tmp_path).name == "plant"
+
+
 def test_a_wrong_value_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATTSHIFT_POLICY__TICK_S", "often")
 
