@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from typing import Protocol
 
 import structlog
 
@@ -43,6 +44,12 @@ from drivers import registry
 from drivers.registry import Fleet
 
 log = structlog.get_logger()
+
+
+class Closing(Protocol):
+    """What writes behind, and at the end what is left."""
+
+    async def close(self) -> None: ...
 
 
 class StartError(Exception):
@@ -173,9 +180,17 @@ async def _operate(
             if control is not None:
                 await control.stop()
     finally:
+        await put_away(journal, recording)
+
+
+async def put_away(journal: Closing, recording: Closing | None) -> None:
+    """Evidence first: whoever waits for our end may not wait for a recording that takes its time, and one
+    that cannot be closed must not take the journal's last entries with it."""
+    try:
+        await journal.close()
+    finally:
         if recording is not None:
             await recording.close()
-        await journal.close()
 
 
 def _recording(settings: Settings, board: Board) -> Recording:

@@ -24,7 +24,9 @@ from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
+from controller.run.journal.journal import Journal, rows_of
 from controller.run.journal.schema import NOT_CLOSED
+from controller.run.journal.seals import Row
 
 pytestmark = pytest.mark.socket
 
@@ -181,6 +183,28 @@ def test_a_journal_that_cannot_be_written_at_the_end_does_not_spoil_the_end(tmp_
 
     assert code == 0
     assert logged[-2:] == ["stopping", "journal_not_written"]
+
+
+async def test_the_journal_says_that_this_was_the_end_before_a_recording_may_take_its_time(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "journal.db", 1.0, lambda: 1000.0)
+    await journal.open()
+    said = "SELECT what FROM bookkeeping ORDER BY id DESC LIMIT 1"
+
+    class Hanging:
+        def __init__(self) -> None:
+            self.found: list[Row] = []
+
+        async def close(self) -> None:
+            self.found = rows_of(tmp_path / "journal.db", said)
+            raise TimeoutError
+
+    recording = Hanging()
+    with pytest.raises(TimeoutError):
+        await daemon.put_away(journal, recording)
+
+    assert recording.found == [("stopped",)]
 
 
 def test_decisions_are_not_recorded_where_nobody_wants_it(tmp_path: Path) -> None:

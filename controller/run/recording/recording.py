@@ -159,6 +159,8 @@ class Recording:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         except TimeoutError:
             log.error("recording_not_written", path=str(self._path), why="no answer")
+        except sqlite3.Error as error:
+            log.error("recording_not_written", path=str(self._path), why=repr(error))
         finally:
             self._thread.shutdown(wait=False)
 
