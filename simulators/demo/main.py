@@ -23,7 +23,7 @@ from rich.live import Live
 from simulators.demo.judge import Row, Window, as_table, compliant_after_s, energy_kwh, excess, mean_w
 from simulators.demo.stage import Stage, StageError, staged
 from simulators.demo.view import line, view
-from simulators.demo.watch import LOOK_EVERY_S, Sight, Watch
+from simulators.demo.watch import Sight, Watch
 from simulators.gridoperator import GridOperator
 
 EVENT_ID = "demo-event"
@@ -35,7 +35,6 @@ STEP_S = 12.0
 """On the way back the operator first asks for this much, for so long."""
 PRICE_USD_PER_KWH = 0.045
 LINE_EVERY_S = 5.0
-START_S = 60.0
 JOBS = (
     # GPUs, USD per GPU-hour, flex tier, on shortage, seconds of work at full speed
     (4, 2.60, 0, "protect", 60),
@@ -71,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def play(directory: Path, out: Console) -> int:
     """Stage the site, tell the story, judge; 0 if the truth kept the cap."""
-    async with staged(directory) as stage, stage.controller():
+    async with staged(directory) as stage, stage.controller() as controller:
         out.print(f"everything runs on loopback, over {stage.broker}; logs and journal are in {directory}")
         site = tomllib.loads(stage.site_file.read_text(encoding="utf-8"))
         sight, story = Sight(), Story()
@@ -83,6 +82,7 @@ async def play(directory: Path, out: Console) -> int:
             watching = group.create_task(watch.run())
             showing = group.create_task(_show(sight, story, out, site["nodes"][0]["limit_kw"] * 1000))
             try:
+                await stage.until_ready(controller, lambda: sight.status.get("ready"))
                 await _tell(stage, sight, story, operator)
             finally:
                 watching.cancel()
@@ -97,7 +97,6 @@ async def play(directory: Path, out: Console) -> int:
 
 
 async def _tell(stage: Stage, sight: Sight, story: Story, operator: GridOperator) -> None:
-    await _until_ready(stage, sight)
     story.chapter = "steady state"
     await operator.price([PRICE_USD_PER_KWH], step_s=3600)
     began_s = sight.now_s
@@ -154,14 +153,6 @@ async def _show(sight: Sight, story: Story, out: Console, full_w: float) -> None
         while True:
             live.update(view(sight, story.chapter, full_w))
             await asyncio.sleep(0.25)
-
-
-async def _until_ready(stage: Stage, sight: Sight) -> None:
-    for _ in range(round(START_S / LOOK_EVERY_S)):
-        if sight.status.get("ready"):
-            return
-        await asyncio.sleep(LOOK_EVERY_S)
-    raise StageError(f"the controller was not ready within {START_S:.0f} s: {stage.directory}/controller.log")
 
 
 def verdict(site: dict[str, Any], sight: Sight, story: Story, operator: GridOperator) -> list[Row]:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,9 @@ from string import Template
 from simulators.broker import broker
 from simulators.nvml.build import library
 
-READY_S = 60.0
+READY_S = 300.0
+"""A machine with more to do takes its time. Whatever ends before it is ready is told at once."""
+LOOK_EVERY_S = 0.25
 DAY_AHEAD = (45, 45, 45, 45)
 """USD per MWh."""
 STOP_S = 10.0
@@ -42,20 +44,43 @@ class Stage:
     mqtt_port: int
     broker: str
     environment: Mapping[str, str]
+    ready_s: float = READY_S
 
     async def wattshift(self, *arguments: str) -> str:
         """Run one `wattshift` command to its end; its output."""
+        said = f"wattshift {' '.join(arguments)}"
         process = await asyncio.create_subprocess_exec(
             *_python("controller", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=dict(self.environment),
         )
-        async with asyncio.timeout(READY_S):
-            output, errors = await process.communicate()
+        try:
+            async with asyncio.timeout(self.ready_s):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            raise StageError(f"{said}: not done within {self.ready_s:.0f} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode:
-            raise StageError(f"wattshift {' '.join(arguments)}: {errors.decode().strip()}")
+            raise StageError(f"{said}: {errors.decode().strip()}")
         return output.decode().strip()
+
+    async def until_ready(
+        self, controller: asyncio.subprocess.Process, is_ready: Callable[[], object]
+    ) -> None:
+        """Wait for the controller; raises `StageError` where it ends or takes longer than `ready_s`."""
+        log = self.directory / "controller.log"
+        try:
+            async with asyncio.timeout(self.ready_s):
+                while not is_ready():
+                    if controller.returncode is not None:
+                        raise StageError(f"the controller ended with {controller.returncode}: see {log}")
+                    await asyncio.sleep(LOOK_EVERY_S)
+        except TimeoutError:
+            raise StageError(f"the controller was not ready within {self.ready_s:.0f} s: see {log}") from None
 
     @asynccontextmanager
     async def controller(self) -> AsyncIterator[asyncio.subprocess.Process]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simulators.demo.stage import Stage, StageError
 from tests.deploy.test_grafana import ask, prometheus, queries
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "wattshift.json"
@@ -45,6 +46,48 @@ async def test_the_demo_keeps_the_cap_and_every_query_of_the_dashboard_has_data_
     assert demo.returncode == 0, table
     assert unanswered == {}
     await _check_evidence(tmp_path / "demo" / "site.toml")
+
+
+def stage(directory: Path, ready_s: float) -> Stage:
+    return Stage(
+        directory=directory,
+        site_file=directory / "site.toml",
+        control_url="",
+        api_url="",
+        mqtt_host="",
+        mqtt_port=0,
+        broker="",
+        environment={},
+        ready_s=ready_s,
+    )
+
+
+async def process(code: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+
+
+async def test_a_controller_that_ends_before_it_is_ready_is_told_at_once_and_not_after_its_time(
+    tmp_path: Path,
+) -> None:
+    controller = await process("raise SystemExit(3)")
+
+    with pytest.raises(StageError, match=rf"ended with 3: see {tmp_path}/controller\.log"):
+        await stage(tmp_path, ready_s=LONGEST_S).until_ready(controller, lambda: False)
+
+
+async def test_a_controller_that_is_not_ready_in_its_time_is_told(tmp_path: Path) -> None:
+    controller = await process("import time; time.sleep(60)")
+    try:
+        with pytest.raises(StageError, match="not ready within"):
+            await stage(tmp_path, ready_s=0.1).until_ready(controller, lambda: False)
+    finally:
+        controller.kill()
+        await controller.wait()
+
+
+async def test_a_command_that_takes_too_long_is_told_and_ended(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="wattshift check: not done within"):
+        await stage(tmp_path, ready_s=0.01).wattshift("check")
 
 
 async def _check_evidence(site_file: Path) -> None:
