@@ -13,6 +13,7 @@ from controller.decide.snapshot import State
 from controller.decide.step import conclude, draft
 from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
+from controller.domain.jobs import QueueReading
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
@@ -55,6 +56,7 @@ UNITLESS = {
     "journal_failing",
     "journal_archive_failing",
     "jobs",
+    "queue_up",
     "queue_gpus",
     "queue_gpus_held",
     "price_stale",
@@ -313,6 +315,17 @@ def test_jobs_are_counted_by_queue_and_state_with_the_gpus_they_hold() -> None:
     assert value(busy, "jobs", queue="local", state="suspended") == 0
     assert value(busy, "queue_gpus", queue="local") == 1
     assert value(busy, "queue_gpus_held", queue="local") == 1
+
+
+def test_a_queue_that_is_silent_is_down_and_its_last_numbers_are_not_told_as_if_they_were_new() -> None:
+    queue = QueueReading(queue="local", jobs=(), gpus=("dgx-0",))
+    silent = board(tick(queues=(queue,), silent_queues=("local",)))
+    unheard = board(tick(silent_queues=("local",)))
+    answering = board(tick(queues=(queue,)))
+
+    assert [value(one, "queue_up", queue="local") for one in (answering, silent, unheard)] == [1, 0, 0]
+    assert value(answering, "queue_gpus", queue="local") == 1
+    assert not names(silent) & {"jobs", "queue_gpus", "queue_gpus_held"}
 
 
 def test_a_zone_whose_sensor_is_silent_has_no_temperature_and_no_proof_of_cooling() -> None:

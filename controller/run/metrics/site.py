@@ -184,14 +184,19 @@ def _prices(now: tuple[PriceNow, ...]) -> Iterator[Metric]:
 
 
 def _queues(tick: Tick) -> Iterator[Metric]:
-    queues = {queue.queue: queue for queue in tick.inputs.queues}
+    silent = frozenset(tick.inputs.silent_queues)
+    heard = {queue.queue: queue for queue in tick.inputs.queues}
+    queues = {name: queue for name, queue in heard.items() if name not in silent}
     counts = {name: Counter(status.state for status in queue.jobs) for name, queue in queues.items()}
     jobs = (((name, state), count[state]) for name, count in counts.items() for state in UNFINISHED)
     usable = {name: len(queue.gpus) for name, queue in queues.items()}
     held = {name: sum(len(job.gpus) for job in queue.jobs) for name, queue in queues.items()}
-    yield gauge("jobs", "Jobs that are not over", jobs, "queue", "state")
-    yield gauge("queue_gpus", "GPUs that the queue may use", keyed(usable), "queue")
-    yield gauge("queue_gpus_held", "GPUs that the queue's jobs hold", keyed(held), "queue")
+    answers = {name: name not in silent for name in sorted(heard.keys() | silent)}
+    yield gauge("queue_up", "1 while the queue answers", keyed(answers), "queue")
+    yield gauge("jobs", "Jobs that are not over; absent while the queue is silent", jobs, "queue", "state")
+    yield gauge("queue_gpus", "GPUs that the queue may use; absent while silent", keyed(usable), "queue")
+    says = "GPUs that the queue's jobs hold; absent while silent"
+    yield gauge("queue_gpus_held", says, keyed(held), "queue")
 
 
 def _alarms(plan: Plan, detail: Detail) -> Iterator[Metric]:
