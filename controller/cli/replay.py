@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from math import inf
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from controller.domain.site import Site
 from controller.run.recording import recorded
 from controller.run.recording.recorded import RecordedChunk
 from controller.run.recording.recording import Begins, RecordingError
-from controller.run.recording.tickstream import Head, StreamError, Tick
+from controller.run.recording.tickstream import Head, OtherProgramError, StreamError, Tick
 from controller.run.recording.told import Given, Told, told
 
 WARM_UP_S = 300.0
@@ -38,7 +39,8 @@ class Difference:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a replay found. `commands` counts the differing set-points, `uncompared` the ticks of warm-ups."""
+    """What a replay found. `commands` counts the differing set-points, `uncompared` the ticks of warm-ups,
+    `unread` the stretches that another version recorded and this one cannot read."""
 
     ticks: int = 0
     differing: int = 0
@@ -46,6 +48,7 @@ class Outcome:
     uncompared: int = 0
     starts: int = 0
     gaps: int = 0
+    unread: int = 0
     first: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -78,19 +81,26 @@ def moment(text: str | None, otherwise: float) -> float:
 
 def replay(request: Request) -> Outcome:
     """Raises `RecordingError` where the recording, or the site given for it, cannot be used. A decision that
-    fails then or now, not both times, is a difference; after one that fails only the next start goes on."""
+    fails then or now, not both times, is a difference; after one that fails only the next start goes on.
+
+    What another version recorded is read as far as this one has the words for it: fields that it does not
+    know are left out, and those that were not there have their defaults. The rest is passed over, and said.
+    """
     outcome = Outcome()
     with recorded.opened(request.path) as recording:
         run = _Run(request, outcome)
         for chunk in recording.chunks(request.from_utc_s, request.to_utc_s):
             try:
                 run.chunk(chunk)
+            except OtherProgramError as error:
+                run.pass_over(chunk, error)
             except StreamError as error:
                 raise RecordingError(f"{request.path}: chunk {chunk.id}: {error}") from error
             for name in sorted(chunk.stream.unknown):
                 outcome.note(f"recorded field {name} is unknown to this program and was left out")
-    if outcome.ticks + outcome.uncompared == 0:
-        raise RecordingError(f"{request.path}: no tick of that time is recorded")
+    if outcome.ticks == 0 and (outcome.unread or not outcome.uncompared):
+        why = outcome.notes[0] if outcome.unread else "no tick of that time is recorded"
+        raise RecordingError(f"{request.path}: {why}")
     return outcome
 
 
@@ -121,6 +131,15 @@ class _Run:
             if self._state is None:
                 return  # it stopped here, then as now or only now: what follows has no state to go on from
             self._tick(tick)
+
+    def pass_over(self, chunk: RecordedChunk, why: OtherProgramError) -> None:
+        """Go on behind it."""
+        self._state = None
+        self._outcome.unread += 1
+        self._outcome.note(
+            f"{why}. Wattshift {chunk.program} recorded this and this is {version('wattshift')}: "
+            "to replay it, install that version in a place of its own"
+        )
 
     def _beginning(self, chunk: RecordedChunk, head: Head) -> State:
         """The state to begin with: what was recorded if it fits, else an empty one and time to warm up."""
@@ -260,4 +279,6 @@ def lines(outcome: Outcome) -> Iterator[str]:
         yield f"  {difference.subject}: {difference.recorded} -> {difference.replayed}"
     yield from (f"note: {note}" for note in outcome.notes)
     parts = f"{outcome.starts} starts, {outcome.gaps} gaps, {outcome.uncompared} ticks not compared"
+    if outcome.unread:
+        parts += f", {outcome.unread} stretches of another version not read"
     yield (f"{outcome.ticks} ticks, {outcome.differing} differ; {outcome.commands} commands differ ({parts})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -438,6 +439,41 @@ def test_what_cannot_be_replayed_is_named_with_its_file(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match=complaint) as raised:
             replay(Request(path=file))
         assert str(file) in str(raised.value)
+
+
+def reworded(path: Path, chunk: int, word: str, other: str) -> None:
+    """As a program would have recorded it that calls something by another word."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        rows = db.execute("SELECT data FROM frames WHERE chunk = ? ORDER BY at", (chunk,)).fetchall()
+        unpacker = zlib.decompressobj()
+        text = b"".join(unpacker.decompress(data) for (data,) in rows)
+        assert word.encode() in text
+        packer = zlib.compressobj()
+        data = packer.compress(text.replace(word.encode(), other.encode())) + packer.flush(zlib.Z_SYNC_FLUSH)
+        db.execute("DELETE FROM frames WHERE chunk = ?", (chunk,))
+        db.execute("INSERT INTO frames VALUES (?, 0, ?)", (chunk, data))
+
+
+def test_what_another_version_recorded_and_this_one_cannot_read_is_passed_over_and_said(
+    tmp_path: Path,
+) -> None:
+    path = recording_path(tmp_path / "journal.db")
+    in_virtual_time(an_hour_with_an_event)(path)
+    alone = copied(path, tmp_path / "alone.db")
+    reworded(path, 1, '"measured"', '"weighed"')
+    reworded(alone, 1, '"measured"', '"weighed"')
+    altered(alone, "DELETE FROM chunks WHERE id > 1")
+
+    outcome = replay(Request(path=path))
+    with pytest.raises(RecordingError) as raised:
+        replay(Request(path=alone, from_utc_s=UTC_S + 30))
+
+    assert (outcome.unread, outcome.differing) == (1, 0)
+    assert outcome.ticks > 100
+    (said,) = outcome.notes
+    assert "'weighed' is not a valid Quality. Wattshift 1.2.3 recorded this" in said
+    assert "install that version" in str(raised.value)
+    assert list(lines(outcome))[-1].endswith("1 stretches of another version not read)")
 
 
 def test_a_time_is_utc_unless_it_says_otherwise() -> None:

@@ -28,6 +28,10 @@ class StreamError(Exception):
     """The stream is torn, or not one that this program can read."""
 
 
+class OtherProgramError(StreamError):
+    """The stream is whole, and holds what this program has no word for: another one wrote it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """`told` is None where no plan was told: the decision failed, or broke an invariant."""
@@ -106,7 +110,7 @@ class StreamReader:
             site = self._reader.whole(line["site"])
             state, trouble = self._state(line["state"])
         except (PlainFormError, ValueError, TypeError) as error:
-            raise StreamError(f"the recorded site cannot be read: {error}") from error
+            raise OtherProgramError(f"the recorded site cannot be read: {error}") from error
         return Head(site=site, state=state, trouble=trouble)
 
     def ticks(self) -> Iterator[Tick]:
@@ -118,7 +122,7 @@ class StreamReader:
                 if "p" in line:
                     told = self._changed(told, line["p"])
             except (PlainFormError, ValueError, TypeError, KeyError, IndexError) as error:
-                raise StreamError(f"a recorded tick cannot be read: {error}") from error
+                raise OtherProgramError(f"a recorded tick cannot be read: {error}") from error
             yield Tick(inputs=inputs, told=told if "p" in line else None)
 
     def _state(self, form: Any) -> tuple[State | None, str]:
