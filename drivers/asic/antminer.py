@@ -48,6 +48,9 @@ SETTER_S = 60.0
 """Some firmware answers `set_miner_conf` only when it is done, after 20 s and more (asic-rs PR #251). Nobody
 waits so long for its word, but so long it is left to it."""
 
+DISK_S = 1.0
+"""So long an order waits for the disk, and no longer: one that hangs must not keep a machine at work."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +82,8 @@ class Antminer:
         self._mac: str | None = None
         self._full_mode: int | None = None
         self._write: Write | None = None
+        self._kept: tuple[str, Conf] | None = None
+        self._keeping: asyncio.Future[None] | None = None
 
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
@@ -172,23 +177,33 @@ class Antminer:
         if self._plate.state_dir is None:
             return NORMAL_MODE
         try:
-            kept = await asyncio.to_thread(self._last_good.load, mac)
+            async with asyncio.timeout(DISK_S):
+                kept = await asyncio.to_thread(self._last_good.load, mac)
             return NORMAL_MODE if kept is None else mode_of(kept)
         except (OSError, ValueError, DriverError) as error:
-            _log.warning("last good configuration not read: device=%s error=%s", self._plate.device, error)
+            _log.warning("last good configuration not read: device=%s error=%r", self._plate.device, error)
             return NORMAL_MODE
 
     async def _keep(self, mac: str, conf: Conf) -> None:
-        """Only of a machine at work: what a sleeping one had was kept when it was put to sleep.
+        """Only of a machine at work: what a sleeping one had was kept when it was put to sleep; and only
+        what is not kept already, for hundreds are put to sleep at once.
 
-        A full disk must not stop a curtailment.
+        A disk that is full or hangs must not stop a curtailment.
         """
-        if self._plate.state_dir is None or mode_of(conf) == SLEEP_MODE:
+        if self._plate.state_dir is None or mode_of(conf) == SLEEP_MODE or (mac, conf) == self._kept:
             return
-        try:
-            await asyncio.to_thread(self._last_good.keep, mac, conf)
-        except OSError as error:
-            _log.warning("last good configuration not kept: device=%s error=%s", self._plate.device, error)
+        if self._keeping is not None and not self._keeping.done():
+            return  # no second one behind one that hangs
+        loop = asyncio.get_running_loop()
+        self._keeping = loop.run_in_executor(None, self._last_good.keep, mac, conf)
+        done, _ = await asyncio.wait([self._keeping], timeout=DISK_S)
+        error = self._keeping.exception() if done else TimeoutError(f"no answer within {DISK_S:g} s")
+        if error is None:
+            self._kept = mac, conf
+        elif isinstance(error, OSError):
+            _log.warning("last good configuration not kept: device=%s error=%r", self._plate.device, error)
+        else:
+            raise error
 
     async def _ask_mac(self) -> str:
         mac = mac_address((await self._get("get_system_info"))["macaddr"])

@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import antminer
 from drivers.asic.adapter import RefusedError
 from drivers.asic.antminer import Antminer
-from drivers.asic.antminer_conf import mode_of, with_mode
+from drivers.asic.antminer_conf import LastGood, mode_of, with_mode
 from drivers.asic.trouble import as_driver_error
 from drivers.base import DriverError
 from tests.drivers.asic_fakes import (
+    HUNG_S,
     Json,
     WebServer,
     plate,
@@ -281,6 +283,54 @@ async def test_antminer_configuration_outlives_the_daemon_for_our_eyes_only(tmp_
     assert json.loads(kept.read_text()) == before
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert files_in(tmp_path) == [kept]
+
+
+class Stuck(LastGood):
+    """A disk that answers nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self.free = threading.Event()
+        self.asked = 0
+
+    def keep(self, mac: str, conf: Json) -> None:
+        self.asked += 1
+        self.free.wait(HUNG_S)
+
+    def load(self, mac: str) -> Json | None:
+        self.free.wait(HUNG_S)
+        return None
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_disk_that_hangs_holds_up_no_order_for_long_and_gets_no_second_one(tmp_path: Path) -> None:
+    async with WebServer().serving() as server:
+        adapter = await met(state_dir=tmp_path)
+        adapter._last_good = stuck = Stuck()
+        async with asyncio.timeout(HUNG_S / 2):
+            await adapter.change(LOW)
+            await adapter.change(SLEEP)
+            await adapter.change(NORMAL)
+        stuck.free.set()
+
+    assert [posted["bitmain-work-mode"] for posted in server.posted] == ["3", "1", "0"]
+    assert stuck.asked == 1
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_configuration_that_is_kept_already_is_not_written_again(tmp_path: Path) -> None:
+    async with WebServer(**{"miner-mode": 0, "freq-level": "100"}).serving():
+        adapter = await met(state_dir=tmp_path)
+        await adapter.change(SLEEP)
+        (kept,) = files_in(tmp_path)
+        first = kept.stat().st_ino
+        await adapter.change(NORMAL)
+
+        await adapter.change(SLEEP)
+
+    assert kept.stat().st_ino == first
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"bitmain-work-mode": "x"}', "\xff"])
