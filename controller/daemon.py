@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Protocol
 
@@ -46,6 +47,11 @@ from drivers.registry import Fleet
 log = structlog.get_logger()
 
 
+OUTSIDE_THREADS = 64
+"""For what blocks and belongs to nobody: looking up names, connecting to brokers, files, what is told over
+HTTP. asyncio has six on a small machine, and a share that hangs under six files had all of them."""
+
+
 class Closing(Protocol):
     """What writes behind, and at the end what is left."""
 
@@ -81,6 +87,8 @@ async def serve(
     """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
     the machines that it hands in. `tidy` is called after every tick."""
     _make_queue_directories(settings)
+    threads = ThreadPoolExecutor(OUTSIDE_THREADS, thread_name_prefix="outside")
+    asyncio.get_running_loop().set_default_executor(threads)
     clock = clock or Clock()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
     api = Api(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from controller import daemon
@@ -27,10 +30,15 @@ from controller.domain.power import Power
 from controller.run.journal.journal import Journal, rows_of
 from controller.run.journal.schema import NOT_CLOSED
 from controller.run.journal.seals import Row
+from drivers.pricefile import Look, PriceFile
+from drivers.pricetables import PriceFileConfig
+from drivers.registry import Fleet, Polled
 
 pytestmark = pytest.mark.socket
 
 WAIT_S = 30.0
+POOL = (os.cpu_count() or 1) + 4
+"""So many threads asyncio has where nobody says otherwise."""
 
 
 def site_file(directory: Path, extra: str = "", *, port: int = 0, journal: Path | None = None) -> Path:
@@ -162,6 +170,37 @@ topics = [{{ id = "pool", price = "hash", topic = "pool", stale_after_s = 60 }}]
     assert (prices["energy"], prices["hash"]) == ((-0.0125, "dam"), (0.05, "constant"))
     assert list(status["price_troubles"]) == ["pool"]
     assert code == 0
+
+
+async def test_a_share_that_hangs_under_many_files_takes_no_thread_from_those_who_ask(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    hang, hanging = threading.Event(), threading.Semaphore(0)
+
+    def look(config: PriceFileConfig, last: Look) -> Look:
+        hanging.release()
+        hang.wait(WAIT_S)
+        return last
+
+    def file(at: int) -> tuple[PriceFile, Polled]:
+        config = PriceFileConfig.model_validate(
+            {"id": f"f{at}", "price": "energy", "path": "/x.csv", "unit": "USD/MWh", "stale_after_s": 1000}
+        )
+        return PriceFile(config, look=look), Polled(every_s=1.0, deadline_s=10.0)
+
+    floor = Fleet(drivers=(), sensors=(), queues=(), prices=tuple(map(file, range(32))))
+    life = asyncio.create_task(daemon.serve(load(site_file(tmp_path, port=port)), floor=floor))
+    try:
+        async with asyncio.timeout(WAIT_S / 2), aiohttp.ClientSession() as session:
+            for _ in range(POOL):
+                while not hanging.acquire(blocking=False):  # noqa: ASYNC110 a thread sets no event
+                    await asyncio.sleep(0.01)
+            async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                assert answer.status == 200
+    finally:
+        hang.set()
+        life.cancel()
+        await asyncio.wait([life])
 
 
 def test_an_interrupt_from_the_keyboard_ends_it_like_the_service_manager(tmp_path: Path) -> None:
