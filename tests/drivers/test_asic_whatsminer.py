@@ -19,6 +19,7 @@ from drivers.asic import asicrs, whatsminer
 from drivers.asic.adapter import Plate, RefusedError
 from drivers.asic.driver import FAILURES_UNTIL_REBUILT, AsicDriver
 from drivers.asic.identify import Identifier
+from drivers.asic.trouble import as_driver_error
 from drivers.asic.whatsminer import STATUS_EVERY, Whatsminer
 from drivers.base import DriverError
 from simulators.faces.md5crypt import md5crypt
@@ -235,6 +236,27 @@ async def test_whatsminer_token_is_used_again_and_dropped_when_the_machine_is_me
         await adapter.change(point("eco"))
 
     assert (tokens_before, script.tokens) == (1, 2)
+
+
+@pytest.mark.socket
+@remapped
+async def test_whatsminer_that_answers_an_order_with_nonsense_gives_another_token_for_the_next() -> None:
+    class Reborn(WhatsScript):
+        """Its orders are sealed with another key, since a reboot that nobody saw."""
+
+        def _order(self, sealed: bytes) -> Json:
+            return {"enc": "bm90IG91cnM="} if self.tokens < 2 else super()._order(sealed)
+
+    script = Reborn()
+    adapter = Whatsminer(plate())
+    async with RpcServer(script).serving():
+        with pytest.raises(DriverError), as_driver_error():
+            await adapter.change(point("sleep", 25))
+        await adapter.read()
+
+        await adapter.change(point("sleep", 25))
+
+    assert script.off
 
 
 @pytest.mark.socket
