@@ -15,7 +15,7 @@ from controller.decide.plan import PriceNow
 from controller.domain.prices import NO_SERIES, Ladder, Price, PriceKey, PriceReading, Rung, Series
 from controller.run.clock import Clock
 from controller.run.devicetask import Polling
-from controller.run.prices import FIRST_WORD_S, Constants, PriceBook
+from controller.run.prices import CLOSE_DEADLINE_S, FIRST_WORD_S, Constants, PriceBook
 from tests.run.fleet import UTC_S
 from tests.virtualtime import START_S, in_virtual_time
 
@@ -173,3 +173,19 @@ async def test_a_bug_in_a_source_is_not_swallowed() -> None:
 
 def test_a_site_without_sources_names_none() -> None:
     assert Constants().now() == ()
+
+
+@in_virtual_time
+async def test_sources_that_take_their_time_to_close_take_it_together() -> None:
+    feeds = [Feed(id=f"rtm-{at}") for at in range(5)]
+    book = Market(*feeds).book
+    running = asyncio.create_task(book.run())
+    await asyncio.sleep(2)
+    for feed in feeds:
+        feed.takes_s = 60.0
+    began_s = asyncio.get_running_loop().time()
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert asyncio.get_running_loop().time() - began_s == CLOSE_DEADLINE_S
