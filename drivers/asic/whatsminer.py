@@ -140,10 +140,14 @@ class Whatsminer:
         """A refusal may mean no more than a token that the machine forgot, so ask twice."""
         self._switch = None
         try:
-            await self._tell_once(command, **parameters)
-        except RefusedError:
-            self._token = None
-            await self._tell_once(command, **parameters)
+            try:
+                await self._tell_once(command, **parameters)
+            except RefusedError:
+                self._token = None
+                await self._tell_once(command, **parameters)
+        except BaseException:
+            self._token = None  # polls need none, so nothing else would show that it is worth nothing
+            raise
 
     async def _tell_once(self, command: str, **parameters: str) -> None:
         """Not by pyasic's send_privileged_command, which takes a cancelled call for an unanswered one."""
