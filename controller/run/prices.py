@@ -19,6 +19,7 @@ from controller.run.clock import Clock
 from controller.run.devicetask import Polling
 from controller.run.voice import Voice
 from drivers.base import PriceSource
+from drivers.cancellation import obey_cancellation
 
 log = structlog.get_logger()
 
@@ -70,8 +71,9 @@ class PriceBook:
                 for source, polling in self._sources:
                     group.create_task(self._poll(source, polling), name=f"prices {source.id}")
         finally:
-            for source, _ in self._sources:
-                await self._close(source)
+            async with asyncio.TaskGroup() as group:  # at once: each may take all of its time
+                for source, _ in self._sources:
+                    group.create_task(self._close(source))
 
     def now(self) -> tuple[PriceNow, ...]:
         """The prices in force. Logs each change of where one is from."""
@@ -95,6 +97,7 @@ class PriceBook:
     async def _poll(self, source: PriceSource, polling: Polling) -> None:
         voice = Voice(source.id)
         while True:
+            obey_cancellation()
             try:
                 async with asyncio.timeout(polling.deadline_s):
                     readings = await source.read()
