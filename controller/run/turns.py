@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
+from collections.abc import Callable
 
 READS_AT_ONCE = 64
 COMMANDS_AT_ONCE = 100
 """Both of machines that answer; as many again of those that do not."""
 
+QUICK_S, SLOW_AT_ONCE = 0.25, 512
+"""A read that takes longer only waits, and so many may do that without a turn: a switch that fails takes a
+thousand machines at once, and behind those everybody else would go stale."""
 PATIENCE_S = 1.0
-"""A read that takes longer gives up its turn to those that wait, and goes on among the silent ones."""
+"""A read beyond those that takes longer gives up its turn to others, and goes on among the silent ones."""
 
 BACKOFF_MAX_S = 30.0
 JITTER = 0.2
@@ -64,6 +68,8 @@ class Lane:
 
     def __init__(self) -> None:
         self.reading = Turns(READS_AT_ONCE)
+        self.slow = 0
+        """Reads that go on without a turn."""
         self.commanding = Turns(COMMANDS_AT_ONCE)
         self.commanding_first = Turns(COMMANDS_AT_ONCE)
 
@@ -73,37 +79,49 @@ class ReadTurn:
     among those that do is taken for `PATIENCE_S` only, where others wait for it."""
 
     def __init__(self, lane: Lane, silent: Lane) -> None:
-        self._held = lane.reading
+        self._lane = lane
+        self._held: Turns | None = lane.reading
         self._silent = silent.reading
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._deadline: asyncio.Timeout | None = None
         self.was_cut = False
         """Others waited, and there was no room among the silent ones either: it never had its time."""
 
     async def __aenter__(self) -> ReadTurn:
-        await self._held.take()
+        await self._lane.reading.take()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-        self._held.give()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._held is not None:
+            self._held.give()
+        else:
+            self._lane.slow -= 1
 
     def until(self, deadline_s: float) -> asyncio.Timeout:
         """The deadline of the read, which begins now."""
         self._deadline = asyncio.timeout(deadline_s)
         if self._held is not self._silent:
-            self._wait()
+            self._after(QUICK_S, self._let_go)
         return self._deadline
 
-    def _wait(self) -> None:
-        self._patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._move_over)
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _let_go(self) -> None:
+        if self._lane.slow < SLOW_AT_ONCE:
+            self._lane.slow += 1
+            self._lane.reading.give()
+            self._held = None
+        else:
+            self._after(PATIENCE_S - QUICK_S, self._move_over)
 
     def _move_over(self) -> None:
-        if not self._held.wanted:
-            self._wait()
+        if not self._lane.reading.wanted:
+            self._after(PATIENCE_S, self._move_over)
         elif self._silent.take_now():
-            self._held.give()
+            self._lane.reading.give()
             self._held = self._silent
         elif self._deadline is not None and not self._deadline.expired():
             self.was_cut = True

@@ -17,7 +17,14 @@ from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
 from controller.run.devices import AT_ONCE, Machines
 from controller.run.devicetask import SPREAD_S
-from controller.run.turns import BACKOFF_MAX_S, COMMANDS_AT_ONCE, READS_AT_ONCE, Turns, backoff_s
+from controller.run.turns import (
+    BACKOFF_MAX_S,
+    COMMANDS_AT_ONCE,
+    READS_AT_ONCE,
+    SLOW_AT_ONCE,
+    Turns,
+    backoff_s,
+)
 from drivers.base import DriverError, OtherMachineError
 from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, spec, told
 from tests.virtualtime import START_S, in_virtual_time, now_s
@@ -150,6 +157,21 @@ async def test_hundreds_of_hanging_machines_do_not_make_the_others_stale() -> No
 
 
 @in_virtual_time
+async def test_a_thousand_machines_that_fall_silent_at_once_make_no_other_stale() -> None:
+    behind_a_switch = [miner(f"dead-{at:04d}") for at in range(1_000)]
+    others = [miner(f"asic-{at:04d}") for at in range(1_000)]
+
+    async with Floor(*behind_a_switch, *others).open():
+        await asyncio.sleep(30)
+        for one in behind_a_switch:
+            one.hangs = True
+        await asyncio.sleep(60)
+    gaps_s = [after - before for one in others for before, after in pairwise(one.reads_at[4:])]
+
+    assert max(gaps_s) < others[0].spec.stale_after_s
+
+
+@in_virtual_time
 async def test_a_machine_that_returns_among_hundreds_that_hang_is_heard_again() -> None:
     dead = [miner(f"dead-{at:03d}", hangs=True) for at in range(5 * READS_AT_ONCE)]
 
@@ -176,12 +198,15 @@ async def test_no_more_machines_are_read_at_once_than_allowed() -> None:
             finally:
                 at_work.discard(self.spec.id)
 
-    fleet = [Counted(miner(f"asic-{at:03d}").spec, takes_s=4.0) for at in range(3 * READS_AT_ONCE)]
+    count = SLOW_AT_ONCE + 3 * READS_AT_ONCE
+    fleet = [Counted(miner(f"asic-{at:03d}").spec, takes_s=4.0) for at in range(count)]
 
     async with Floor(*fleet).open():
         await asyncio.sleep(60)
 
-    assert most == 2 * READS_AT_ONCE, "one turn each among those that answer and those that take long"
+    assert most == 2 * READS_AT_ONCE + SLOW_AT_ONCE, (
+        "turns of those that answer and of the silent, and no turn"
+    )
 
 
 @in_virtual_time
@@ -312,7 +337,7 @@ async def test_a_command_ends_the_rest_between_two_polls() -> None:
 
 @in_virtual_time
 async def test_a_command_does_not_wait_for_a_turn_to_be_read() -> None:
-    slow = [miner(f"slow-{at:03d}", takes_s=4.9) for at in range(3 * READS_AT_ONCE)]
+    slow = [miner(f"slow-{at:03d}", takes_s=4.9) for at in range(SLOW_AT_ONCE + 3 * READS_AT_ONCE)]
     waiting = miner("waiting")
 
     async with Floor(*slow, waiting).open() as machines:
