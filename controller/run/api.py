@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from functools import partial
-from math import isfinite
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
-from controller.decide.merit import Merit, merit_order
 from controller.decide.plan import Grant, NodeState, Plan
 from controller.domain.devices import DeviceSpec
-from controller.domain.power import Bound, Limit, Power
 from controller.domain.prices import MARKETS
 from controller.run.board import Board, Tick
 from controller.run.doorkeeper import Doorkeeper
+from controller.run.meritanswer import merits
+from controller.run.plainjson import Json, plain, rounded, watts
 
-Json = dict[str, Any]
 T = TypeVar("T")
 SHUTDOWN_S = 2.0
 BACKLOG = 128
@@ -112,9 +109,9 @@ class Api:
                 "utc_s": tick.utc_s,
                 "link": tick.inputs.link.value,
                 "cap": _cap(plan),
-                "value_usd_per_hour": _rounded(plan.value_per_hour, 4),
-                "usd_per_kwh": _rounded(tick.valuation.usd_per_kwh, 6),
-                "gap": _rounded(plan.gap, 6),
+                "value_usd_per_hour": rounded(plan.value_per_hour, 4),
+                "usd_per_kwh": rounded(tick.valuation.usd_per_kwh, 6),
+                "gap": rounded(plan.gap, 6),
                 "nodes": [_node(node) for node in plan.nodes],
                 "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
                 "prices": self._prices(tick),
@@ -143,10 +140,10 @@ class Api:
             {
                 "price": price.key.price.value,
                 "model": price.key.model,
-                "value": _rounded(price.value, 6),
+                "value": rounded(price.value, 6),
                 "unit": MARKETS[price.key.price].unit,
                 "source": price.source,
-                "age_s": None if price.age_s is None else _rounded(price.age_s, 1),
+                "age_s": None if price.age_s is None else rounded(price.age_s, 1),
                 "passed": list(price.passed),
             }
             for price in tick.inputs.prices_now
@@ -176,11 +173,11 @@ class Api:
             _device(spec, grant)
             | {
                 "points": [
-                    {"name": p.name, "watts": p.power.watts, "rate": _rounded(p.rate, 4)} for p in spec.points
+                    {"name": p.name, "watts": p.power.watts, "rate": rounded(p.rate, 4)} for p in spec.points
                 ],
-                "age_s": _rounded(grant.age_s, 2) if sample is not None else None,
-                "hottest_c": _rounded(hottest_c, 2) if hottest_c is not None else None,
-                "derate": _rounded(state.derate, 3),
+                "age_s": rounded(grant.age_s, 2) if sample is not None else None,
+                "hottest_c": rounded(hottest_c, 2) if hottest_c is not None else None,
+                "derate": rounded(state.derate, 3),
                 "lies": state.lies,
                 "reasserts": state.reasserts,
                 **self._gpu(device),
@@ -192,20 +189,10 @@ class Api:
     def _gpu(self, device: str) -> Json:
         """What a GPU tells beyond its reading: nothing for other devices."""
         detail = self._board.details().get(device)
-        return {} if detail is None else {"gpu": _plain(detail)}
+        return {} if detail is None else {"gpu": plain(detail)}
 
     def _merit(self, tick: Tick) -> web.Response:
-        """Every device in the order in which it is shed, and the price of energy that order goes by."""
-        inputs, valuation = tick.inputs, tick.valuation
-        merits = merit_order(tick.plan, inputs.specs, valuation, inputs.queues, tick.state.devices)
-        return web.json_response(
-            {
-                "utc_s": tick.utc_s,
-                "usd_per_kwh": _rounded(valuation.usd_per_kwh, 6),
-                "usd_per_ths_day": _rounded(valuation.prices.usd_per_ths_day, 6),
-                "devices": [_merit_of(merit) for merit in merits],
-            }
-        )
+        return web.json_response(merits(tick))
 
     def _way_up(self, tick: Tick, node: str | None) -> list[Json]:
         nodes = {node.node: node for node in tick.plan.nodes}
@@ -233,63 +220,15 @@ def _device(spec: DeviceSpec, grant: Grant) -> Json:
     }
 
 
-def _plain(value: Any) -> Any:
-    """A domain value as JSON: watts as `..._w`, sets as sorted lists."""
-    match value:
-        case Power(watts):
-            return watts
-        case float():
-            return _rounded(value, 3)
-        case frozenset():
-            return sorted(value)
-        case tuple():
-            return [_plain(one) for one in value]
-        case Mapping():
-            return {str(key): _plain(one) for key, one in value.items()}
-        case _ if is_dataclass(value):
-            return {
-                f"{one.name}_w" if isinstance(getattr(value, one.name), Power) else one.name: _plain(
-                    getattr(value, one.name)
-                )
-                for one in fields(value)
-            }
-        case _:
-            return value
-
-
-def _merit_of(merit: Merit) -> Json:
-    """One device; a cost that is beyond all numbers is null, and `leaving` says why."""
-    return {
-        "position": merit.position,
-        "device": merit.device,
-        "kind": merit.kind.value,
-        "node": merit.node,
-        "point": merit.point,
-        "grant_w": merit.power.watts,
-        "draw_w": merit.draw.watts,
-        "usd_per_hour": _rounded(merit.usd_per_hour, 6),
-        "next_usd_per_kwh": _known(merit.next_usd_per_kwh),
-        "shed_usd_per_kwh": _known(merit.shed_usd_per_kwh),
-        "leaving_usd": _rounded(merit.leaving_usd, 6),
-        "leaving": merit.leaving,
-        "reason": merit.reason.value,
-        "limited_by": merit.limited_by,
-    }
-
-
-def _known(usd: float | None) -> float | None:
-    return None if usd is None else _rounded(usd, 6)
-
-
 def _cap(plan: Plan) -> Json:
-    return {"watts": _watts(plan.cap), "reason": plan.cap_reason.value, "event": plan.cap_event}
+    return {"watts": watts(plan.cap), "reason": plan.cap_reason.value, "event": plan.cap_event}
 
 
 def _node(node: NodeState) -> Json:
     return {
         "node": node.node,
-        "limit_w": _watts(node.limit),
-        "metered_w": _watts(node.metered),
+        "limit_w": watts(node.limit),
+        "metered_w": watts(node.metered),
         "granted_w": node.granted.watts,
         "worst_w": node.worst.watts,
         "unexplained_w": node.unexplained.watts,
@@ -309,19 +248,3 @@ def _jobs(tick: Tick) -> list[Json]:
         for queue in tick.inputs.queues
         for status in queue.jobs
     ]
-
-
-def _watts(power: Bound | Power | None) -> int | None:
-    """Watts, or null where there is no limit or no fresh meter."""
-    match power:
-        case Power():
-            return power.watts
-        case Limit(inner):
-            return inner.watts
-        case _:
-            return None
-
-
-def _rounded(number: float, digits: int) -> float | None:
-    """JSON has no infinity and no NaN: what is no number is null."""
-    return round(number, digits) if isfinite(number) else None
