@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +22,7 @@ from pydantic_settings import (
 )
 
 from controller import credentials
+from controller.complaints import IN_PLAIN_WORDS, complaints
 from controller.consistency import problems
 from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
@@ -32,9 +31,9 @@ from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, b
 from controller.domain.site import LinkLost, Node, Policy, Service, Site, Zone
 from controller.environment import JOINT, misnamed
 from controller.pricetable import PricesTable, ProfitTable
-from controller.run.logs import LogFormat
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.triggerconfig import ControlTable, TriggersTable
+from controller.servicetable import ApiTable, JournalTable, LogTable, SimulationTable, Table
 from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
@@ -45,21 +44,9 @@ PREFIX = "WATTSHIFT_"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """The variable in which systemd names the directory of the service's secrets."""
 
-IN_PLAIN_WORDS = {
-    "extra_forbidden": "there is no such key",
-    "missing": "is needed, and not there",
-    "tuple_type": "a list is needed: [ ... ], or one [[table]] for each entry",
-    "model_type": "one [table] is needed, or { ... }",
-}
-"""What pydantic says in the words of a programmer, for whoever writes a site file."""
-
 
 class ConfigError(Exception):
     """The site file cannot be used. Each line names a key, its value and what is wrong with it."""
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _a_number(value: object) -> object:
@@ -191,42 +178,6 @@ class PolicyTable(Table):
         )
 
 
-class JournalTable(Table):
-    path: Path = Path("/var/lib/wattshift/journal.db")
-    keep_days: float = Field(default=400.0, gt=0)
-    usage_keep_days: float = Field(default=400.0, gt=0)
-    events_keep_days: float = Field(default=3650.0, gt=0)
-    archive: Path | None = None
-    record: bool = True
-    record_keep_days: float = Field(default=7.0, gt=0, le=400)
-    record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
-
-    @model_validator(mode="after")
-    def _knows_the_events_of_its_days(self) -> Self:
-        """A day whose event is forgotten would be a like day of a baseline, curtailed as it was."""
-        if self.events_keep_days < self.usage_keep_days:
-            told = f"events_keep_days {self.events_keep_days:g} is less than"
-            raise ValueError(f"{told} usage_keep_days {self.usage_keep_days:g}: baselines need both")
-        return self
-
-
-class ApiTable(Table):
-    host: str = "127.0.0.1"
-    port: int = Field(default=9480, ge=0, le=65535)
-    dcgm_names: bool = False
-
-
-class LogTable(Table):
-    format: LogFormat = LogFormat.CONSOLE
-    level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
-
-
-class SimulationTable(Table):
-    """For simulated sites: TCP ports that nobody may listen on without privilege, and their stand-ins."""
-
-    ports: dict[int, int] = Field(default_factory=dict)
-
-
 class Settings(BaseSettings, DeviceTables):
     """A whole site file."""
 
@@ -319,7 +270,7 @@ def load(path: Path) -> Settings:
     try:
         return Settings(**table)
     except ValidationError as error:
-        lines = _lines(error, table, _secret_places())
+        lines = complaints(error, table, _secret_places())
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         secrets = os.environ.get(CREDENTIALS_DIRECTORY)
@@ -338,45 +289,6 @@ def _secret_places() -> frozenset[str]:
     """Keys whose values came from the secrets directory."""
     directory = os.environ.get(CREDENTIALS_DIRECTORY)
     return frozenset() if directory is None else credentials.places(Path(directory))
-
-
-def _lines(error: ValidationError, table: object, secret: Collection[str]) -> Iterator[str]:
-    """One line per problem: the key, what is wrong, and what was given, unless that may be a secret. Keys
-    count the entries of a list from 0, so the line also says which entry that is."""
-    problems = error.errors(include_url=False)
-    places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
-    for problem in problems:
-        if problem["type"] == "too_short" and places[problem["loc"]]:
-            continue  # only because what is in it was refused
-        key = ".".join(str(part) for part in problem["loc"])
-        given = problem["input"]
-        may_be_shown = key not in secret and _may_be_shown(key, problem["type"], given)
-        shown = f" (got {given!r})" if may_be_shown else ""
-        entry = _entry(table, problem["loc"])
-        named = f" (in {entry!r})" if entry is not None else ""
-        said = IN_PLAIN_WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        for line in said.splitlines():
-            yield f"{key}: {line}{shown}{named}" if key else line
-
-
-def _entry(table: object, place: Iterable[int | str]) -> str | None:
-    """The id of the innermost entry of a list that `place` is in, where it has one."""
-    name = None
-    for part in place:
-        try:
-            table = table[part]  # type: ignore[index] # whatever the file has there
-        except (LookupError, TypeError):
-            break
-        if isinstance(part, int) and isinstance(table, Mapping) and isinstance(table.get("id"), str):
-            name = table["id"]
-    return name
-
-
-def _may_be_shown(key: str, problem: str, given: object) -> bool:
-    """No password, under its own name, under a misspelt one, or as text where a table belongs."""
-    if problem == "extra_forbidden" or "password" in key or not credentials.KEYS.isdisjoint(key.split(".")):
-        return False
-    return isinstance(given, int | float) or (isinstance(given, str) and not problem.endswith("_type"))
 
 
 def _bound(kilowatts: float | None) -> Bound:

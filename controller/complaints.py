@@ -1,0 +1,57 @@
+"""What is wrong with a site file, for whoever writes it: plain words, the place, and no secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from pydantic import ValidationError
+
+from controller import credentials
+
+IN_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is needed, and not there",
+    "tuple_type": "a list is needed: [ ... ], or one [[table]] for each entry",
+    "model_type": "one [table] is needed, or { ... }",
+}
+"""What pydantic says in the words of a programmer, for whoever writes a site file."""
+
+
+def complaints(error: ValidationError, table: object, secret: Collection[str]) -> Iterator[str]:
+    """One line per problem: the key, what is wrong, and what was given, unless that may be a secret. Keys
+    count the entries of a list from 0, so the line also says which entry that is."""
+    problems = error.errors(include_url=False)
+    places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
+    for problem in problems:
+        if problem["type"] == "too_short" and places[problem["loc"]]:
+            continue  # only because what is in it was refused
+        key = ".".join(str(part) for part in problem["loc"])
+        given = problem["input"]
+        may_be_shown = key not in secret and _may_be_shown(key, problem["type"], given)
+        shown = f" (got {given!r})" if may_be_shown else ""
+        entry = _entry(table, problem["loc"])
+        named = f" (in {entry!r})" if entry is not None else ""
+        said = IN_PLAIN_WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        for line in said.splitlines():
+            yield f"{key}: {line}{shown}{named}" if key else line
+
+
+def _entry(table: object, place: Iterable[int | str]) -> str | None:
+    """The id of the innermost entry of a list that `place` is in, where it has one."""
+    name = None
+    for part in place:
+        try:
+            table = table[part]  # type: ignore[index] # whatever the file has there
+        except (LookupError, TypeError):
+            break
+        if isinstance(part, int) and isinstance(table, Mapping) and isinstance(table.get("id"), str):
+            name = table["id"]
+    return name
+
+
+def _may_be_shown(key: str, problem: str, given: object) -> bool:
+    """No password, under its own name, under a misspelt one, or as text where a table belongs."""
+    if problem == "extra_forbidden" or "password" in key or not credentials.KEYS.isdisjoint(key.split(".")):
+        return False
+    return isinstance(given, int | float) or (isinstance(given, str) and not problem.endswith("_type"))
