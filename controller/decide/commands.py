@@ -119,23 +119,39 @@ def _on_the_ramp(
     known: Mirror, down: Wishes, freed_w: Ints, room_w: Ints, obeys: Flags, pace: Pace
 ) -> Lowered:
     """Who of `down` is lowered now, in that order: at once who is hot, and where a node still lacks watts
-    beyond those that fall already, or are told to fall before. What was told to fall was paid for then."""
+    beyond those that fall already, or are told to fall before. Ramps that have the room give those first.
+    What was told to fall was paid for then."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
-    may = np.ones(len(down), dtype=np.bool_)
+    may = np.zeros(len(down), dtype=np.bool_)
     above_w = known.columns.worst_w - known.columns.here_w
     falls_w = np.where(obeys, np.maximum(0, above_w), 0)
     lacks_w = (-room_w - load(known.ground.tree, known.fleet.node, falls_w)).tolist()
-    sheds_w = np.maximum(0, freed_w - above_w[down.row])
-    each = zip(down.row.tolist(), sheds_w.tolist(), obeys[down.row].tolist(), strict=True)
-    for place, (row, watts, obeyed) in enumerate(each):
-        way = known.way(row)
-        if row in pace.hot or any(lacks_w[node] > 0 for node in way):
-            fall.take(way, watts)
-            for node in way:
-                lacks_w[node] -= watts if obeyed else 0
-        elif not fall.pays(way, watts):
-            may[place] = False
-            waiting[row] = Reason.RAMPING
+    sheds_w = np.maximum(0, freed_w - above_w[down.row]).tolist()
+    ways = [known.way(row) for row in down.row.tolist()]
+
+    def owed(place: int) -> bool:
+        return any(lacks_w[node] > 0 for node in ways[place])
+
+    def told(place: int) -> None:
+        may[place] = True
+        for node in ways[place] if obeys[down.row[place]] else ():
+            lacks_w[node] -= sheds_w[place]
+
+    unpaid: list[int] = []
+    for place in sorted(range(len(down)), key=lambda place: not owed(place)):
+        if down.row[place] in pace.hot:
+            fall.take(ways[place], sheds_w[place])
+            told(place)
+        elif fall.pays(ways[place], sheds_w[place]):
+            told(place)
+        else:
+            unpaid.append(place)
+    for place in unpaid:
+        if owed(place):
+            fall.take(ways[place], sheds_w[place])
+            told(place)
+        else:
+            waiting[int(down.row[place])] = Reason.RAMPING
     return Lowered(lowers=down.of(may), waiting=waiting, fall_w=fall.left_w)
 
 

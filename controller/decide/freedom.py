@@ -20,7 +20,8 @@ class Freedom:
     """What may be done with each device at `now_s`: whether it obeys, and the most that heat allows; whether
     it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
     is `barred` from running for money, or `held` to it although another point would earn more. Those told
-    `in_vain` to go up are allowed no more than where they stay.
+    `in_vain` to go up are allowed no more than where they stay. Of those left alone some are only `late`:
+    their ramps cannot give their watts in time.
     """
 
     now_s: float
@@ -33,6 +34,7 @@ class Freedom:
     kept: Flags
     barred: Flags
     held: Flags
+    late: Flags
 
 
 def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: float) -> Freedom:
@@ -50,6 +52,7 @@ def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: 
         kept=np.zeros(len(seen.fleet), dtype=np.bool_),
         barred=~may_run,
         held=held & ~seen.fleet.gpu,
+        late=np.zeros(len(seen.fleet), dtype=np.bool_),
     )
 
 

@@ -52,7 +52,8 @@ class Limits:
     """`bound_w` is what each node is to stay below, `usable_w` what may be used of it: that less the margin.
     `held_w` and `to_hold_w` are the same without what a ramp may lead down to, for there is yet time.
     `coming` has in how many seconds which node may use no more than how much, the next first, where
-    ramps may have to begin before that.
+    ramps may have to begin before that; `owed_in_s` when what is planned with is owed, at the nodes where it
+    is not owed yet.
 
     `cap` is what the root goes by, a set-point included; `due` is what it must not pass at this moment: not
     yet what an event will ask for, nor what there is time for on a ramp. `goal_w` is what the root should
@@ -69,6 +70,7 @@ class Limits:
     held_w: Ints
     to_hold_w: Ints
     coming: tuple[tuple[float, int, int], ...]
+    owed_in_s: Mapping[int, float]
     goal_w: int
     aim_w: int
 
@@ -141,6 +143,7 @@ def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Li
         held_w=held_w,
         to_hold_w=to_hold_w,
         coming=_coming(ground, grid) if ground.falls_w else (),
+        owed_in_s=_owed_in_s(ground, grid, bound_w),
         goal_w=goal_w,
         aim_w=goal_w,
     )
@@ -163,6 +166,12 @@ def _coming(ground: Ground, grid: GridNow) -> tuple[tuple[float, int, int], ...]
     return tuple(
         (one.ahead_s, ground.tree.index[one.node], math.floor(one.power.watts * share)) for one in grid.coming
     )
+
+
+def _owed_in_s(ground: Ground, grid: GridNow, bound_w: Ints) -> dict[int, float]:
+    """What a place is rated for is owed at any time."""
+    found = {ground.tree.index[name]: left_s for name, left_s in grid.owed_in_s.items()}
+    return {at: left_s for at, left_s in found.items() if bound_w[at] < ground.rated_w[at]}
 
 
 def _spared_w(site: Site, grid: GridNow, works_w: Ints | None) -> dict[int, int]:

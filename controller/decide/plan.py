@@ -41,7 +41,7 @@ class Reason(StrEnum):
     WAITING = "waiting"
     """may have more, once the watts for it are measured to be free"""
     RAMPING = "ramping"
-    """may have more, and waits for its turn in the ramp"""
+    """may have more or less, and waits for its turn in the ramp"""
     THERMAL = "thermal"
     """too warm, or in a zone that is, or whose cooling is not proven"""
     DWELLING = "dwelling"

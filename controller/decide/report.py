@@ -143,6 +143,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (limited, Reason.LIMITED),
         ((chosen.may.most_w < fleet.top_w) & at_highest & ~chosen.may.in_vain, Reason.THERMAL),
         (chosen.may.rests | chosen.may.in_vain, Reason.RESTING),
+        (chosen.may.late & at_highest, Reason.RAMPING),
         (chosen.may.dwells & (at_highest | (chosen.at < chosen.then)), Reason.DWELLING),
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)

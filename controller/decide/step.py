@@ -26,7 +26,7 @@ from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, pace_now
 from controller.decide.plan import Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
-from controller.decide.rehearsal import begun
+from controller.decide.rehearsal import Rehearsal
 from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
@@ -85,9 +85,10 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     before = relative.begun(state.before, inputs.events, inputs.utc_s, inputs.now_s)
     grid = grid_now(before.told(inputs.events), inputs.utc_s, lost, site)
     seen = look(site, state, inputs)
-    aim = _aim(site, state, inputs, grid, seen)
+    pace = _pace(site, state, inputs, seen, lost)
+    aim = _aim(site, state, inputs, grid, seen, pace)
     state = _readiness(site, state, inputs, seen, aim.limits)
-    pace, room_w = _pace(site, state, inputs, seen, lost), aim.limits.room_w(seen.worst_w)
+    room_w = aim.limits.room_w(seen.worst_w)
     lowered = Lowered()
     if state.ready_s is not None:  # nothing before the site was taken over
         wanted = wishes(seen, aim.chosen)
@@ -156,7 +157,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     return state, plan
 
 
-def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot) -> Aim:
+def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot, pace: Pace) -> Aim:
     spare_w = works_w(seen, inputs.queues, inputs.now_s) if grid.firm else None
     limits = limits_now(seen.ground, grid, spare_w)
     margin = step_margin(state.margin, limits, grid, seen, site.policy, inputs)
@@ -170,7 +171,11 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     may = freedom(seen, limits, may_run, held, inputs.now_s)
     if inputs.unheard_queues:
         may = replace(may, dwells=may.dwells | _may_work(seen, inputs.queues))
-    limits = begun(seen, limits, inputs.queues, state.placed, valuation, may)
+    if seen.ground.falls_w:
+        ramps = Rehearsal(seen, inputs.queues, state.placed, valuation, may, pace.fall_w)
+        limits = ramps.begun(limits)
+        late = ramps.late(limits)
+        may = replace(may, dwells=may.dwells | late, late=late)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)

@@ -36,7 +36,7 @@ Contracts = dict[str, list[Candidate]]
 
 
 class Coming(NamedTuple):
-    """A limit that is to be planned with in `ahead_s`, and the node that it is for."""
+    """A limit that is not planned with yet and will be owed in `ahead_s`, and the node that it is for."""
 
     ahead_s: float
     node: str
@@ -49,7 +49,8 @@ class GridNow:
 
     `limit` is what the site is to stay below, lead time included; `due` is the limit that it is held to at
     this moment, `owed` that of events whose time to come down is over. `coming` are limits whose lead time
-    has not begun, the next one first.
+    has not begun, the next one first; `owed_in_s` says of each node that is limited by one which has begun
+    when no ramp may delay that any more: never, by best effort.
     Full compliance with the limit is owed from `due_by_utc_s` on. `target` is a set-point, to be met and not
     kept away from; `target_events` make it, the first of them asks for it. The event that asks for the
     lower of both is over at `over_utc_s`. `limits_load` says that an operator asks the whole site for less
@@ -73,6 +74,7 @@ class GridNow:
     owed_at_nodes: Mapping[str, Bound] = field(default_factory=dict)
     firm: Mapping[str, Bound] = field(default_factory=dict)
     coming: tuple[Coming, ...] = ()
+    owed_in_s: Mapping[str, float] = field(default_factory=dict)
     active: tuple[GridEvent, ...] = ()
     next_change_utc_s: float = math.inf
 
@@ -136,6 +138,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site, contracts),
         firm=_firm(ordered, utc_s, site, contracts),
         coming=tuple(sorted(_coming(_must(ordered), utc_s, site))),
+        owed_in_s=_owed_in_s(ordered, utc_s, site, contracts),
         active=active,
         next_change_utc_s=_next_change(ordered, utc_s, site.policy),
     )
@@ -178,10 +181,23 @@ def _coming(events: Iterable[GridEvent], utc_s: float, site: Site) -> Iterator[C
     ramps = any(isinstance(node.ramp_down_per_s, Limit) for node in site.nodes)
     for event in events if ramps else ():
         for interval in _from(event, utc_s):
-            ahead_s = interval.start_utc_s - lead_s(site.policy, event) - utc_s
-            for signal in interval.signals if ahead_s > 0 else ():
+            begins_utc_s = interval.start_utc_s - lead_s(site.policy, event)
+            owed_utc_s = _owed_utc_s(interval.start_utc_s + event.ramp_deadline_s, site.policy)
+            for signal in interval.signals if begins_utc_s > utc_s else ():
                 if isinstance(signal, LimitSignal):
-                    yield Coming(ahead_s, event.node or site.root.id, signal.power)
+                    yield Coming(owed_utc_s - utc_s, event.node or site.root.id, signal.power)
+
+
+def _owed_in_s(events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts) -> dict[str, float]:
+    asked: dict[str, list[tuple[Power, float]]] = {
+        node: [(power, 0.0) for power, *_ in limits] for node, limits in contracts.items()
+    }
+    for event in events:
+        for power, _, _, due_by_utc_s in _limits([event], utc_s, site.policy):
+            left_s = max(0.0, _owed_utc_s(due_by_utc_s, site.policy) - utc_s)
+            limit = power, math.inf if event.best_effort else left_s
+            asked.setdefault(event.node or site.root.id, []).append(limit)
+    return {node: min(limits)[1] for node, limits in asked.items()}
 
 
 def _in_force(events: Iterable[GridEvent], utc_s: float) -> Iterator[Candidate]:
@@ -248,9 +264,14 @@ def _asks(signal: Signal, event: GridEvent, made_by: tuple[str, ...]) -> bool:
 
 
 def _owed(due: Iterable[Candidate], utc_s: float, policy: Policy) -> list[Candidate]:
-    """The limits that no ramp may delay any more. What a ramp leaves of one falls at once then, and has to be
-    there by the deadline: a ramp ends as long before that as a limit is planned with before its start."""
-    return [one for one in due if one[3] - policy.event_lead_s <= utc_s]
+    """The limits that no ramp may delay any more."""
+    return [one for one in due if _owed_utc_s(one[3], policy) <= utc_s]
+
+
+def _owed_utc_s(due_by_utc_s: float, policy: Policy) -> float:
+    """What a ramp leaves of a limit falls at once then, and has to be there by the deadline: a ramp ends as
+    long before that as a limit is planned with before its start."""
+    return due_by_utc_s - policy.event_lead_s
 
 
 def _contracts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from controller.decide.plan import Reason
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.jobs import JobAction, JobState, JobStatus
 from controller.domain.site import Node
-from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, reasons, site
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, event, gpu, job, miner, node, reasons, site
 from tests.decide.world import Queue, World, asleep, awake
 
 SAVED_W = 1.2 * FULL.power.watts + FULL.power.watts
@@ -223,6 +224,80 @@ def test_who_waits_for_a_ramp_says_so_and_no_alarm_is_raised() -> None:
 
     assert Reason.RAMPING in reasons(plans[10]).values()
     assert [alarm for plan in plans for alarm in plan.alarms] == []
+
+
+def poor(place: str, count: int) -> list[DeviceSpec]:
+    """Machines that earn a third of what `machines` do: whatever is to fall, a plan takes of them first."""
+    points = tuple(replace(point, rate=point.rate / 3) for point in (SLEEP, LOW, FULL))
+    return [miner(f"{place}-{at:02}", place, points=points) for at in range(count)]
+
+
+def slow_and_other(other: Node, **root: Any) -> World:
+    """Ten poor miners below a slow ramp, ten good ones below `other`, all at full."""
+    specs = [*poor("slow", 10), *machines(other.id, 10)]
+    world = World(site(node("slow", ramp_down_w=500), other, **root), [awake(spec) for spec in specs])
+    world.run(30)
+    return world
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, 30.0])
+def test_what_a_slow_ramp_cannot_give_in_time_is_given_where_no_ramp_is(deadline_s: float) -> None:
+    world = slow_and_other(node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=40_000, ramp_deadline_s=deadline_s),)
+
+    passed = passed_w(world, {"slow": 500}, 40)
+
+    assert passed == {"slow": 0.0}
+    assert world.watts() <= 40_000
+
+
+@pytest.mark.parametrize(("notice_s", "deadline_s"), [(0.0, 30.0), (30.0, 0.0), (20.0, 10.0)])
+def test_a_faster_ramp_begins_in_time_to_give_what_a_slower_one_cannot(
+    notice_s: float, deadline_s: float
+) -> None:
+    ramps = {"slow": 500, "quick": 1_000}
+    world = slow_and_other(node("quick", ramp_down_w=1_000))
+    start_s = world.now_s + notice_s
+    world.events = (event(start_s=start_s, limit_w=35_000, ramp_deadline_s=deadline_s),)
+
+    passed = passed_w(world, ramps, 32)
+
+    assert passed == dict.fromkeys(ramps, 0.0)
+    assert world.watts() <= 35_000
+
+
+def test_once_others_gave_what_was_owed_the_slow_ramp_goes_on_and_they_come_back() -> None:
+    world = slow_and_other(node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=40_000),)
+
+    passed = passed_w(world, {"slow": 500}, 600)
+
+    assert passed == {"slow": 0.0}
+    assert world.watts("free") > 30_000
+    assert [breach for breach in world.breaches if breach[0] > NOW_S + 33] == []
+
+
+def test_what_is_owed_is_first_taken_where_ramps_have_room_for_it() -> None:
+    """One limit is owed now, a lower one has time: both halls are to fall, and the free one can at once."""
+    world = halls(node("a-slow", ramp_down_w=500), node("free"))
+    world.events = (
+        event("now", start_s=world.now_s, limit_w=40_000),
+        event("later", start_s=world.now_s, limit_w=1_000, ramp_deadline_s=120.0),
+    )
+
+    passed = passed_w(world, {"a-slow": 500}, 121)
+
+    assert passed == {"a-slow": 0.0}
+    assert world.watts() <= 1_000
+
+
+def test_where_nobody_else_can_give_it_a_slow_ramp_gives_way_to_what_is_owed() -> None:
+    world = slow_and_other(node("free"))
+    world.events = (event(start_s=world.now_s, limit_w=4_000, ramp_deadline_s=10.0),)
+
+    world.run(13)
+
+    assert world.watts() <= 4_000
 
 
 # Up

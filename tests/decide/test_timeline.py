@@ -311,6 +311,20 @@ def test_where_nothing_ramps_down_nobody_asks_what_is_coming() -> None:
     assert grid_now([coming], UTC_S - 80.0, frozenset(), site(node("row"))).coming == ()
 
 
+def test_of_what_limits_a_place_now_it_is_known_when_no_ramp_may_delay_it_and_best_effort_is_never_owed() -> (
+    None
+):
+    limit = event(limit_w=500, start_s=100.0, ramp_deadline_s=60.0)
+    higher = event("higher", limit_w=900, start_s=100.0)
+    soft = event("soft", limit_w=400, start_s=100.0, best_effort=True)
+    here = event("here", limit_w=100, start_s=100.0, ramp_deadline_s=30.0, node="row")
+    assert at(70.0, limit).owed_in_s == {}
+    assert at(110.0, limit, higher, here).owed_in_s == {"site": 30.0, "row": 0.0}
+    assert at(110.0, limit, soft).owed_in_s == {"site": float("inf")}
+    assert at(110.0, limit, lost=LOST, link_lost_limit=bound(400)).owed_in_s == {"site": 30.0}
+    assert at(110.0, lost=LOST, link_lost_limit=bound(400)).owed_in_s == {"site": 0.0}
+
+
 def test_an_event_at_a_node_asks_nothing_of_the_site_nor_of_another_node() -> None:
     there = event(limit_w=500, start_s=100.0, end_s=200.0, node="row")
 
