@@ -128,7 +128,7 @@ def commanded(
     """The state after telling the device to go to `point`: the worse of both ends until proven. One that is
     put to sleep while it has no work rests for `idle_rest_s`."""
     again = point.is_at(state.point)
-    starts = point.power.watts > spec.floor.power.watts and state.point == spec.floor
+    started_s = _started_s(spec, state, point, now_s, again=again)
     counts = state.counted(point)
     stays = stays_at(spec, state)
     return state._replace(
@@ -141,13 +141,25 @@ def commanded(
         sent_s=now_s,
         attempts=state.attempts + 1 if again else 1,
         failures=state.failures if again and state.attempts else 0,
-        started_s=(*state.started_s, now_s)[-spec.starts_per_hour :] if starts else state.started_s,
+        started_s=started_s,
         given_up_s=now_s if stays is not None and point.power <= stays.power else state.given_up_s,
         rests_s=now_s + idle_rest_s if without_work(state) and point == spec.floor else state.rests_s,
         retold=state.retold + draws_on(state) if again else 0,
         idle_s=state.idle_s if again else None,
-        demand_w=math.inf if starts else state.demand_w,
+        demand_w=math.inf if started_s is not state.started_s else state.demand_w,
     )
+
+
+def _started_s(
+    spec: DeviceSpec, state: DeviceState, point: OperatingPoint, now_s: float, *, again: bool
+) -> tuple[float, ...]:
+    """Its last starts, once it is told to go to `point`. One that still sleeps when it is told to start again
+    had no voltage before, or did not hear: it starts now."""
+    if point.power > spec.floor.power and state.point == spec.floor:
+        return (*state.started_s, now_s)[-spec.starts_per_hour :]
+    if again and state.attempts and state.started_s and asleep_at(spec, point, state.draw):
+        return (*state.started_s[:-1], now_s)
+    return state.started_s
 
 
 def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:

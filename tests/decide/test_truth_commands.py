@@ -130,9 +130,25 @@ def test_only_going_up_from_the_floor_is_a_start(
 
 def test_a_machine_told_its_floor_or_the_same_start_again_is_not_started_again() -> None:
     started = truth.commanded(miner(), device(SLEEP), LOW, NOW_S)
+    rising = started._replace(draw=Power(900))
 
     assert truth.commanded(miner(), device(SLEEP), SLEEP, NOW_S).started_s == ()
-    assert truth.commanded(miner(), started, LOW, NOW_S + 20).started_s == (NOW_S,)
+    assert truth.commanded(miner(), rising, LOW, NOW_S + 20).started_s == (NOW_S,)
+
+
+def test_a_start_that_is_given_again_to_a_machine_that_still_sleeps_counts_from_the_last_order() -> None:
+    """Its breaker may have been open: the machine never started by the first one."""
+    started = truth.commanded(miner(), device(SLEEP, started_s=(NOW_S - 900,)), LOW, NOW_S)
+
+    again = truth.commanded(miner(), started, LOW, NOW_S + 300)
+
+    assert again.started_s == (NOW_S - 900, NOW_S + 300)
+
+
+def test_a_machine_that_ran_and_fell_asleep_by_itself_keeps_the_start_that_it_had() -> None:
+    ran = device(FULL, draw_w=SLEEP.power.watts, started_s=(NOW_S - 600,))
+
+    assert truth.commanded(miner(), ran, FULL, NOW_S).started_s == (NOW_S - 600,)
 
 
 def test_as_many_starts_are_remembered_as_a_machine_may_have_in_an_hour_and_the_last_of_them() -> None:
