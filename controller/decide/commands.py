@@ -6,7 +6,7 @@ else below that node. Room that a lowering device will free does not exist until
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -155,8 +155,11 @@ def _on_the_ramp(
     return Lowered(lowers=down.of(may), waiting=waiting, fall_w=fall.left_w)
 
 
-def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float) -> Orders:
-    """All orders: what was lowered, and what may be raised beside it."""
+def order(
+    known: Mirror, before: Lowered, room_w: Ints, pace: Pace, staged: Collection[int], now_s: float
+) -> Orders:
+    """All orders: what was lowered, and what may be raised beside it: none of the GPUs that are `staged`, by
+    row, before they have work."""
     rise, waiting = Purse(pace.rise_w), dict(before.waiting)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
@@ -171,7 +174,7 @@ def order(known: Mirror, before: Lowered, room_w: Ints, pace: Pace, now_s: float
             waiting[row] = Reason.THERMAL
         elif any(room[node] < step_w for node in way):
             waiting[row] = Reason.WAITING
-        elif (starting and started >= round(pace.starts)) or not rise.pays(way, step_w):
+        elif row in staged or (starting and started >= round(pace.starts)) or not rise.pays(way, step_w):
             waiting[row] = Reason.RAMPING
         else:
             raised.append(place)

@@ -176,34 +176,32 @@ def _first_to_give_way(placement: Placement) -> tuple[bool, bool, float, str]:
 def commands(
     kept: Iterable[Placement],
     set_aside: Iterable[Placement],
-    ready: Callable[[str, Placement], bool],
+    may_begin: Callable[[Placement], bool],
     closed: Callable[[str], bool],
     sent: Mapping[str, Sent],
     now_s: float,
     retry_s: float,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
     """What the queues are told now, and what was told last to every job that still exists. A GPU is `closed`
-    that is to be switched off."""
+    that is to be switched off. Only those are asked whether they `may_begin` that are told so then."""
+
+    def is_fresh(placement: Placement, action: JobAction) -> bool:
+        last = sent.get(placement.id)
+        return last is None or last.action is not action or now_s - last.at_s >= retry_s
+
     orders: list[JobCommand] = []
     for placement in set_aside:
         action = _setting_aside(placement, closed)
-        if action is not None:
+        if action is not None and is_fresh(placement, action):
             orders.append(_order(placement, action))
     for placement in kept:
         action = BEGUN_BY.get(placement.status.state)
-        if action is not None and all(ready(gpu, placement) for gpu in placement.gpus):
+        if action is not None and is_fresh(placement, action) and may_begin(placement):
             orders.append(_order(placement, action))
-    fresh = tuple(
-        order
-        for order in orders
-        if not (
-            (last := sent.get(_id(order))) and last.action is order.action and now_s - last.at_s < retry_s
-        )
-    )
     alive = {placement.id for placement in (*kept, *set_aside)}
     remembered = {job: last for job, last in sent.items() if job in alive}
-    remembered |= {_id(order): Sent(action=order.action, at_s=now_s) for order in fresh}
-    return fresh, remembered
+    remembered |= {_id(order): Sent(action=order.action, at_s=now_s) for order in orders}
+    return tuple(orders), remembered
 
 
 def _setting_aside(placement: Placement, closed: Callable[[str], bool]) -> JobAction | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controller.domain.power import Bound, Limit, Power
@@ -17,7 +17,8 @@ LARGEST_STEP = 1.2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What may be changed in one tick: by index of each node with a ramp, the watts that may be added and
-    taken away; and how many machines may be started, to the nearest whole one. `uncooled` are the rows of
+    taken away, and the most that each ramp up can save; and how many machines may be started, to the nearest
+    whole one. `uncooled` are the rows of
     those that may not be raised for want of cooling, `hot` of those whose heat waits for no ramp.
     """
 
@@ -27,6 +28,7 @@ class Pace:
     starts: float = 1000.0
     rise_w: Mapping[int, float] = field(default_factory=dict)
     fall_w: Mapping[int, float] = field(default_factory=dict)
+    saves_w: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,26 +56,31 @@ def pace_now(
     largest_w = LARGEST_STEP * largest.watts
     elapsed_s = 0.0 if saved.at_s is None else max(0.0, now_s - saved.at_s)
 
-    def room(ramps: list[Bound], before: Mapping[int, float]) -> dict[int, float]:
+    def most_w(per_s: Limit) -> float:
+        return max(per_s.power.watts * RAMP_WINDOW_S, largest_w)
+
+    def room(ramps: Mapping[int, Limit], before: Mapping[int, float]) -> dict[int, float]:
         return {
-            at: min(
-                before.get(at, 0.0) + per_s.power.watts * elapsed_s,
-                max(per_s.power.watts * RAMP_WINDOW_S, largest_w),
-            )
-            for at, per_s in enumerate(ramps)
-            if isinstance(per_s, Limit)
+            at: min(before.get(at, 0.0) + per_s.power.watts * elapsed_s, most_w(per_s))
+            for at, per_s in ramps.items()
         }
 
     most = site.policy.starts_per_tick
     saved_starts = most if saved.at_s is None else saved.starts + most * elapsed_s / site.policy.tick_s
+    rises = _ramps(node.ramp_up_per_s for node in site.nodes)
     return Pace(
         held=held,
         uncooled=uncooled,
         hot=hot,
         starts=min(float(most), saved_starts),
-        rise_w=room([node.ramp_up_per_s for node in site.nodes], saved.rise_w),
-        fall_w=room([node.ramp_down_per_s for node in site.nodes], saved.fall_w),
+        rise_w=room(rises, saved.rise_w),
+        fall_w=room(_ramps(node.ramp_down_per_s for node in site.nodes), saved.fall_w),
+        saves_w={at: most_w(per_s) for at, per_s in rises.items()},
     )
+
+
+def _ramps(of_nodes: Iterable[Bound]) -> dict[int, Limit]:
+    return {at: per_s for at, per_s in enumerate(of_nodes) if isinstance(per_s, Limit)}
 
 
 class Purse:

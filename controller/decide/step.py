@@ -17,19 +17,20 @@ from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
-from controller.decide.feeding import least, works_w
+from controller.decide.feeding import works_w
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom, too_hot
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
-from controller.decide.pace import Pace, pace_now
+from controller.decide.pace import Pace, Purse, pace_now
 from controller.decide.plan import Inputs, Plan, Truth
 from controller.decide.profit import Verdicts
 from controller.decide.rehearsal import Rehearsal
 from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
+from controller.decide.staging import Staging
 from controller.decide.timeline import GridNow, grid_now, lost_operators
 from controller.decide.value import Valuation
 from controller.domain.devices import SetPoint
@@ -114,13 +115,15 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     site, state, inputs, seen, aim = made.site, made.state, made.inputs, made.seen, made.aim
     now_s, ready = inputs.now_s, state.ready_s is not None
     orders = Orders()
+    staging = Staging(seen, aim.chosen, made.pace, made.room_w)
     if ready:
-        orders = commands.order(seen.mirror(), made.lowered, made.room_w, made.pace, now_s)
+        orders = commands.order(seen.mirror(), made.lowered, made.room_w, made.pace, staging.rows, now_s)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
+    rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(
         aim.chosen.kept if ready else (),
         _falling(aim.chosen.aside, seen, made.lowered) if ready else (),
-        lambda gpu, placement: _ready_for(after, gpu, placement),
+        lambda placement: staging.may_begin(after, placement, rise),
         lambda gpu: _closed(after, gpu),
         state.jobs,
         now_s,
@@ -146,7 +149,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         zones=seen.zones,
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
-        ramps=orders.saved,
+        ramps=replace(orders.saved, rise_w=rise.left_w),
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
@@ -283,12 +286,6 @@ def _falling(aside: Sequence[Placement], seen: Snapshot, lowered: Lowered) -> li
     """The jobs whose watts may fall now: one runs on until no GPU of it waits for a ramp."""
     waiting = {seen.fleet.specs[row].id for row in lowered.waiting}
     return [job for job in aside if waiting.isdisjoint(job.gpus)]
-
-
-def _ready_for(seen: Snapshot, gpu: str, placement: Placement) -> bool:
-    """A GPU is ready for a job once a limit that feeds it was confirmed."""
-    device, feeds = seen.devices[gpu], least(seen, gpu, placement.status.job)
-    return device.truth is Truth.CONFIRMED and device.point is not None and device.point.power >= feeds
 
 
 def _closed(seen: Snapshot, gpu: str) -> bool:

@@ -68,7 +68,8 @@ def say(
         outlet=np.array([one.means is Means.OUTLET for one in wishes]),
     )
     obeys = np.array([known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs])
-    orders = order(known, lowered(known, wanted, room, obeys, pace, NOW_S, retry_s), room, pace, NOW_S)
+    before = lowered(known, wanted, room, obeys, pace, NOW_S, retry_s)
+    orders = order(known, before, room, pace, (), NOW_S)
     specs = known.fleet.specs
     return Said(
         lowers=tuple(one.device for one in orders.lowers.set_points(known.fleet)),

@@ -69,11 +69,11 @@ def say(
     kept: tuple[Placement, ...] = (),
     aside: tuple[Placement, ...] = (),
     *,
-    ready: Callable[[str, Placement], bool] = lambda gpu, placement: True,
+    may_begin: Callable[[Placement], bool] = lambda placement: True,
     closed: Callable[[str], bool] = lambda gpu: False,
     sent: dict[str, Sent] | None = None,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
-    return commands(kept, aside, ready, closed, sent or {}, NOW_S, 20.0)
+    return commands(kept, aside, may_begin, closed, sent or {}, NOW_S, 20.0)
 
 
 # Where jobs go
@@ -249,10 +249,12 @@ def test_a_job_is_started_on_the_gpus_that_were_raised_for_it() -> None:
     assert orders[0].gpus == ("g0", "g1")
 
 
-def test_a_job_is_not_started_before_all_of_its_gpus_are_ready() -> None:
-    orders, _ = say((placement(job(), "g0", "g1", state=JobState.QUEUED),), ready=lambda gpu, _: gpu == "g0")
+def test_a_job_that_may_not_begin_yet_is_not_told_to_and_not_taken_to_have_been() -> None:
+    first, second = (placement(job(name), "g0", state=JobState.QUEUED) for name in ("first", "second"))
 
-    assert orders == ()
+    orders, sent = say((first, second), may_begin=lambda placement: placement is second)
+
+    assert ([order.job for order in orders], list(sent)) == (["second"], [second.id])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from controller.decide.plan import Reason
 from controller.domain.devices import DeviceSpec, ThermalLimits
-from controller.domain.jobs import JobAction, JobState, JobStatus
+from controller.domain.jobs import Job, JobAction, JobState, JobStatus
 from controller.domain.site import Node
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, event, gpu, job, miner, node, reasons, site
 from tests.decide.world import Queue, World, asleep, awake
@@ -33,9 +33,11 @@ def halls(*places: Node, each: int = 10, **root: Any) -> World:
     return world
 
 
-def passed_w(world: World, ramps: Mapping[str, int], seconds: int, way: int = -1) -> dict[str, float]:
+def passed_w(
+    world: World, ramps: Mapping[str, int], seconds: int, way: int = -1, saved_w: float = SAVED_W
+) -> dict[str, float]:
     """By how many watts the ramp of each node was passed at worst in so many seconds: a bucket that fills by
-    its watts each second. `way` is -1 for ramps down, 1 for ramps up."""
+    its watts each second. `way` is -1 for ramps down, 1 for ramps up; `saved_w` may be saved at least."""
     drawn = {place: [world.watts(place)] for place in ramps}
     for _ in range(seconds):
         world.tick()
@@ -43,7 +45,7 @@ def passed_w(world: World, ramps: Mapping[str, int], seconds: int, way: int = -1
             drawn[place].append(world.watts(place))
     found = {}
     for place, per_s_w in ramps.items():
-        most_w = room_w = max(SAVED_W, 5 * per_s_w + FULL.power.watts)
+        most_w = room_w = max(saved_w, 5 * per_s_w + FULL.power.watts)
         least_w = most_w
         for before, after in pairwise(drawn[place]):
             room_w = min(most_w, room_w + per_s_w - max(0.0, way * (after - before)))
@@ -332,3 +334,57 @@ def test_after_events_at_two_nodes_both_come_back_along_the_ramp_of_the_node_abo
 
     assert passed == {"site": 0.0}
     assert world.watts() == 20 * FULL.power.watts
+
+
+def gpu_row(count: int, *jobs: Job, ramp_up_w: int = 200, **root: Any) -> tuple[World, Queue]:
+    """GPUs without work behind a ramp up, and the jobs that are there to be had for half a minute later."""
+    names = tuple(f"g{at:02}" for at in range(count))
+    jobs_queue = Queue("q", names)
+    idle = [asleep(gpu(name, "row")) for name in names]
+    world = World(site(node("row", ramp_up_w=ramp_up_w), **root), idle, queues=[jobs_queue])
+    world.run(30)
+    for one in jobs:
+        jobs_queue.submit(one)
+    return world, jobs_queue
+
+
+def test_jobs_start_along_the_ramp_of_their_node() -> None:
+    world, _ = gpu_row(16, *(job(f"j{at}", 2) for at in range(8)))
+
+    passed = passed_w(world, {"row": 200}, 120, way=1, saved_w=2_000)
+
+    assert passed == {"row": 0.0}
+    assert world.watts("row") == 16 * 700
+
+
+def test_a_job_that_is_more_than_a_ramp_can_save_starts_low_and_is_raised_along_it() -> None:
+    world, _ = gpu_row(16, job("large", 8), job("second", 8, usd=1.0))
+
+    passed = passed_w(world, {"row": 200}, 90, way=1, saved_w=1_500)
+
+    assert passed == {"row": 0.0}
+    assert world.watts("row") == 16 * 700
+
+
+def test_a_job_that_would_start_low_waits_for_the_watts_that_it_is_to_be_raised_to() -> None:
+    names = tuple(f"g{at:02}" for at in range(8))
+    jobs_queue = Queue("q", names)
+    machine = awake(miner("m", settle_down_s=30.0), delay_s=12.0)
+    idle = [asleep(gpu(name, "row")) for name in names]
+    row = node("row", ramp_up_w=200)
+    world = World(site(row, limit_w=8 * 700 + 30), [*idle, machine], queues=[jobs_queue])
+    world.run(30)
+    jobs_queue.submit(job("large", 8))
+
+    while not any(plan.job_commands for plan in world.plans):
+        world.tick()
+
+    assert machine.at == SLEEP
+
+
+def test_a_job_that_is_more_than_a_ramp_can_save_is_told_once() -> None:
+    world, jobs_queue = gpu_row(8, job("large", 8))
+
+    world.run(60)
+
+    assert [one.action for one in jobs_queue.told] == [JobAction.START]
