@@ -54,9 +54,11 @@ class Means:
 
     @property
     def at_rest(self) -> bool:
-        """Whether everybody who obeys is where it should be, and nobody changed of late, or must wait."""
+        """Whether everybody who obeys is where it should be, and nobody changed of late, or will soon have
+        waited long enough."""
         known, may = self.after.columns, self.may
-        moves = may.obeys & (known.in_flight | (self.at != known.at)) | may.dwells | may.rests
+        moves = may.obeys & (known.in_flight | (self.at != known.at)) | may.dwells
+        moves |= may.rests & (known.may_start_s - self.now_s < AT_REST_S)
         return not (moves | (self.now_s - known.since_s < AT_REST_S)).any()
 
 

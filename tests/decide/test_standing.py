@@ -17,6 +17,7 @@ from tests.decide.builders import (
     FULL,
     GPU_POINTS,
     LOW,
+    NOW_S,
     SLEEP,
     at_point,
     device,
@@ -264,6 +265,18 @@ def test_a_machine_that_will_not_come_down_does_not_keep_such_a_set_point_from_b
     plant.events = (event(target_w=5_000, start_s=plant.now_s),)
 
     assert stands(plant.run(180)) == (S.INFEASIBLE, 3_560)
+
+
+def test_a_machine_that_rests_keeps_such_a_set_point_from_being_told_only_when_that_is_nearly_over() -> None:
+    worn = miner("m1", starts_per_hour=1)
+    plant = World(site(limit_w=30_000, margin=0.0, meter="main"), [awake(miner("m0")), asleep(worn)])
+    plant.state = running({"m1": device(SLEEP, started_s=(NOW_S - 3_000,))})
+    plant.run(60)
+    plant.events = (event(target_w=3_000, start_s=plant.now_s),)
+
+    assert stands(plant.run(180))[0] is S.INFEASIBLE
+    plant.run(300)
+    assert stands(plant.run(1))[0] is S.STARTED
 
 
 def test_an_infeasible_limit_is_told_while_it_lasts_and_no_longer() -> None:
