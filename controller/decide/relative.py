@@ -36,11 +36,13 @@ class Drawn(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """`lately` is the last minute in which no set-point steered the site, `frozen` its mean by event;
-    `steered_s` is when one last did."""
+    `steered_s` is when one last did. `handed` is that mean by the word of an earlier
+    process, which knew the site before it was steered."""
 
     lately: tuple[Drawn, ...] = ()
     steered_s: float = float("-inf")
     frozen: Mapping[str, Power] = field(default_factory=dict)
+    handed: Power | None = None
 
     def told(self, events: Iterable[GridEvent]) -> tuple[GridEvent, ...]:
         """`events` with what they are relative to, as far as it is known."""
@@ -51,20 +53,26 @@ class Before:
 
 
 def begun(before: Before, events: Iterable[GridEvent], utc_s: float, now_s: float) -> Before:
-    """Freeze for each event that asks for a change of draw for the first time, and forget what is over.
+    """Freeze for each event that asks for a set-point for the first time, and forget what is over. What is
+    absolute needs no ground, but what follows it after a restart may.
 
     What an earlier process froze comes with the event and is believed.
     """
     frozen: dict[str, Power] = {}
-    for event in events:
-        if not event.relative_from_utc_s <= utc_s + PAUSE_S or utc_s >= event.end_utc_s:
+    handed = before.handed
+    for event in sorted(events, key=lambda event: (event.steers_from_utc_s, event.id)):
+        if not event.steers_from_utc_s <= utc_s + PAUSE_S or utc_s >= event.end_utc_s:
             continue
         found = before.frozen.get(event.id, event.drawn_before)
-        if found is None and event.relative_from_utc_s <= utc_s:
-            found = _mean(before.lately, now_s)
+        if handed is None and not before.lately:
+            handed = found
+        if found is None and event.steers_from_utc_s <= utc_s:
+            found = _mean(before, now_s)
         if found is not None:
             frozen[event.id] = found
-    return before if frozen == before.frozen else replace(before, frozen=frozen)
+    if frozen == before.frozen and handed == before.handed:
+        return before
+    return replace(before, frozen=frozen, handed=handed)
 
 
 def drawn(before: Before, now: Drawn) -> Before:
@@ -81,10 +89,11 @@ def steered(before: Before, now_s: float) -> Before:
     return replace(before, steered_s=now_s)
 
 
-def _mean(lately: tuple[Drawn, ...], now_s: float) -> Power | None:
+def _mean(before: Before, now_s: float) -> Power | None:
     """None as long as too little is known. What a meter showed counts before what devices claimed."""
+    lately = before.lately
     if not lately or now_s - lately[0].at_s < LEAST_S:
-        return None
+        return before.handed if now_s - before.steered_s < RECOVERY_S + LEAST_S else None
     metered = [past.watts for past in lately if past.metered]
     watts = metered or [past.watts for past in lately]
     return Power(round(sum(watts) / len(watts)))

@@ -176,12 +176,12 @@ class GridEvent:
     is_own: bool = False
 
     @property
-    def relative_from_utc_s(self) -> float:
-        """When the event begins to ask for a change of draw; infinite if it never does."""
+    def steers_from_utc_s(self) -> float:
+        """When the event begins to ask for a set-point; infinite if it never does."""
         starts = (
             piece.start_utc_s
             for piece in self.intervals
-            if any(isinstance(signal, RelativeTargetSignal) for signal in piece.signals)
+            if any(isinstance(signal, TargetSignal | RelativeTargetSignal) for signal in piece.signals)
         )
         return min(starts, default=math.inf)
 

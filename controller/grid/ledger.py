@@ -114,7 +114,7 @@ def receive(
     refused = entry.refused
     if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
         refused = None
-    goes_on = lives(entry, ledger.mark, now_utc_s - PAUSE_S) and _asks_for_a_change(result, now_utc_s)
+    goes_on = lives(entry, ledger.mark, now_utc_s - PAUSE_S) and _steers(result, now_utc_s)
     before = entry.drawn_before if goes_on else None
     entry = replace(
         entry, content=result, refused=refused, told=(status,), shortfall=None, drawn_before=before
@@ -322,9 +322,9 @@ def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: f
     return EventStatus.RECEIVED if lives(entry, mark, now_utc_s) else EventStatus.CANCELLED
 
 
-def _asks_for_a_change(content: Accepted | Cancelled, now_utc_s: float) -> bool:
-    """Whether the site is to follow a relative set-point of this version by now, or in a moment."""
-    return isinstance(content, Accepted) and content.event.relative_from_utc_s <= now_utc_s + PAUSE_S
+def _steers(content: Accepted | Cancelled, now_utc_s: float) -> bool:
+    """Whether the site is to follow a set-point of this version by now, or in a moment."""
+    return isinstance(content, Accepted) and content.event.steers_from_utc_s <= now_utc_s + PAUSE_S
 
 
 def _runs(entry: Entry, now_utc_s: float) -> bool:

@@ -14,7 +14,7 @@ from controller.decide.relative import HISTORY_S, LEAST_S, Before, Drawn, begun,
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.domain.devices import DeviceSpec
-from controller.domain.grid import GridEvent, RelativeTargetSignal
+from controller.domain.grid import GridEvent, RelativeTargetSignal, Signal, TargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 from tests.decide.builders import NOW_S, UTC_S, bound, event, interval, miner, node, site
@@ -71,7 +71,7 @@ def test_nothing_is_frozen_before_the_event_begins_to_ask_for_a_change() -> None
 
 
 def test_an_event_that_only_limits_freezes_nothing() -> None:
-    assert frozen_w(known(1_000), event(limit_w=5), event("t", target_w=5)) == {}
+    assert frozen_w(known(1_000), event(limit_w=5), event("t", target_w=5)) == {"t": 1_000}
 
 
 def test_what_is_frozen_stays_through_intervals_gaps_and_versions_until_the_event_is_over() -> None:
@@ -212,6 +212,40 @@ def test_the_order_of_events_changes_neither_what_is_frozen_nor_what_is_asked(
 
 def begun_events(before: Before, events: tuple[GridEvent, ...]) -> tuple[GridEvent, ...]:
     return begun(before, events, UTC_S, NOW_S).told(events)
+
+
+# --- across a restart
+
+
+@pytest.mark.parametrize("first", [TargetSignal(Power(7_000)), by(-7_000)], ids=["absolute", "relative"])
+def test_after_a_restart_in_a_set_point_the_next_one_is_relative_to_what_was_drawn_before_the_first(
+    first: Signal,
+) -> None:
+    plant = world()
+    plant.run(60)
+    start_s = plant.now_s
+    events = (
+        event("a", first, start_s=start_s, end_s=start_s + 60),
+        event("b", by(-3_500), start_s=start_s + 60, end_s=start_s + 120),
+    )
+    plant.events = events
+    plant.run(30)
+
+    plant.events = plant.state.before.told(events)  # as they are kept
+    plant.state = State()
+    plant.run(31)
+    plant.events = plant.events[1:]
+    plant.run(30)
+
+    assert follows(plant, 10_500)
+
+
+def test_what_an_earlier_process_froze_is_no_ground_long_after_the_set_point() -> None:
+    over = replace(event("a", by(-100), end_s=NOW_S + 1), drawn_before=Power(1_000))
+    before = steered(begun(Before(), [over], UTC_S, NOW_S), NOW_S)
+
+    assert frozen_w(before, event("b", by(-100)), now_s=NOW_S + 100) == {"b": 1_000}
+    assert frozen_w(before, event("b", by(-100)), now_s=NOW_S + 300) == {}
 
 
 # --- what the site does

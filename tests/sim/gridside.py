@@ -111,7 +111,7 @@ class GridSide:
             self._drawn_w.append(watts)
         is_known = len(self._drawn_w) >= 2 * LEAST_S
         for event in self._known.events if is_known else ():
-            if event.drawn_before is None and event.relative_from_utc_s <= self.utc_s:
+            if event.drawn_before is None and event.steers_from_utc_s <= self.utc_s:
                 self._truly_before[event.id] = Power(round(fmean(self._drawn_w)))
                 self._known = _NOTHING
 
