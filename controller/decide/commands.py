@@ -17,9 +17,9 @@ from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.device import DeviceState
 from controller.decide.doubt import draws_on
 from controller.decide.fleet import Fleet
+from controller.decide.mirror import Mirror
 from controller.decide.pace import Pace, Purse, Saved
 from controller.decide.plan import Reason, Truth
-from controller.decide.snapshot import Mirror
 from controller.decide.tree import load
 from controller.domain.devices import Means, SetPoint
 

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.decide import columns, nodes, silence, thermal, truth
+from controller.decide import nodes, silence, thermal
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.columns import CODE, Columns, overdue
+from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
-from controller.decide.fleet import Fleet, fleet_of
-from controller.decide.ground import Ground, ground_of
+from controller.decide.fleet import Fleet
+from controller.decide.ground import Ground
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin
+from controller.decide.mirror import Mirror, observed
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
-from controller.decide.plan import Inputs, Sample, Truth
+from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import DeviceSpec, Outcome, Reading
-from controller.domain.power import ZERO, Power
+from controller.domain.power import Power
 from controller.domain.site import Site
 
 NETWORK_FAULT_S = 900.0
 """Devices that are silent for longer are off or broken. They count at their worst, and hold up nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mirror:
-    """`devices` as arrays, and the readings and answers they were observed with. Valid for that very mapping
-    only.
-    """
-
-    ground: Ground
-    fleet: Fleet
-    devices: Mapping[str, DeviceState]
-    columns: Columns
-    readings: Mapping[str, Sample[Reading]]
-    outcomes: Mapping[str, Sample[Outcome]]
-
-    def way(self, row: int) -> tuple[int, ...]:
-        """The nodes above a device, from its own up to the root."""
-        return self.ground.tree.paths[self.fleet.node[row]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +140,7 @@ class Snapshot:
 
 
 def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
-    seen = _observed(site, state, inputs)
+    seen = observed(site, state.mirror, state.devices, inputs)
     tree, fleet, known = seen.ground.tree, seen.fleet, seen.columns
     stale_after_s = site.policy.meter_stale_after_s
     meters = {
@@ -212,105 +195,3 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         ),
         fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately)),
     )
-
-
-def _observed(site: Site, state: State, inputs: Inputs) -> Mirror:
-    """Every device's state now. Only those are observed that were heard, or that time itself changes."""
-    mirror = state.mirror
-    if mirror is None or mirror.devices is not state.devices or mirror.ground.site is not site:
-        return _all_observed(ground_of(site), state, inputs)
-    if not mirror.fleet.made_of(inputs.specs) or not mirror.readings.keys() <= inputs.readings.keys():
-        return _all_observed(mirror.ground, state, inputs)
-    fleet, before = mirror.fleet, mirror.columns
-    news = {
-        name: sample
-        for name, sample in inputs.readings.items()
-        if mirror.readings.get(name) is not sample and name in fleet.row
-    }
-    quiet_s = inputs.now_s - before.heard_s
-    silent = before.seen & (quiet_s > fleet.stale_after_s)
-    booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w) & ~fleet.isolated
-    rows = {fleet.row[name] for name in news}
-    rows.update(np.flatnonzero(silent | booted | overdue(fleet, before, inputs.now_s)).tolist())
-    rows.update(_answering(mirror, inputs))
-    known, devices = before.copy(), dict(state.devices)
-    rows -= _said_again(mirror, news, inputs.now_s, devices, known)
-    observed: dict[str, DeviceState] = {}
-    steady: list[int] = []
-    for row in rows:
-        spec = fleet.specs[row]
-        was, last = devices[spec.id], mirror.readings.get(spec.id)
-        after = observed[spec.id] = _device(fleet, row, was, inputs)
-        again = last is not None and last.value is inputs.readings[spec.id].value and was.at_s < after.at_s
-        if again and was.said_again(after) and truth.lasts(spec, after, inputs.now_s):
-            steady.append(row)
-    devices.update(observed)
-    known.put(fleet, observed)
-    known.steady[steady] = True
-    return replace(mirror, devices=devices, columns=known)
-
-
-def _answering(mirror: Mirror, inputs: Inputs) -> Iterator[int]:
-    """Those of whom an answer is waited for, and who gave another one than that they were observed with, or
-    in the very moment in which they were told."""
-    before, now, known = mirror.outcomes, inputs.outcomes, mirror.columns
-    unanswered = (known.truth == CODE[Truth.COMMANDED]).tolist()
-    for row in np.flatnonzero(known.in_flight).tolist():
-        name = mirror.fleet.specs[row].id
-        answer = now.get(name)
-        at_once = unanswered[row] and answer is not None and answer.at_s >= known.sent_s[row]
-        if at_once or answer is not before.get(name):
-            yield row
-
-
-def _said_again(
-    mirror: Mirror,
-    news: Mapping[str, Sample[Reading]],
-    now_s: float,
-    devices: dict[str, DeviceState],
-    known: Columns,
-) -> set[int]:
-    """The steady ones of those that were heard, of which only is noted when that was."""
-    fleet, steady = mirror.fleet, known.steady.tolist()
-    again: dict[int, float] = {}
-    for name, sample in news.items():
-        row = fleet.row[name]
-        if not steady[row] or mirror.readings[name].value is not sample.value:
-            continue
-        was = devices[name]
-        if was.at_s < sample.at_s and now_s - sample.at_s <= fleet.specs[row].stale_after_s:
-            devices[name] = was.heard(was.draw, was.quality, sample.at_s)
-            again[row] = sample.at_s
-    known.heard_s[list(again)] = list(again.values())
-    return set(again)
-
-
-def _all_observed(ground: Ground, state: State, inputs: Inputs) -> Mirror:
-    fleet = fleet_of(ground.site, ground.tree, inputs.specs)
-    known = columns.empty(len(fleet))
-    devices: dict[str, DeviceState] = {}
-    for row, spec in enumerate(fleet.specs):
-        devices[spec.id] = _device(fleet, row, state.devices.get(spec.id, DeviceState()), inputs)
-    known.put(fleet, devices)
-    return Mirror(
-        ground=ground,
-        fleet=fleet,
-        devices=devices,
-        columns=known,
-        readings=inputs.readings,
-        outcomes=inputs.outcomes,
-    )
-
-
-def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> DeviceState:
-    spec = fleet.specs[row]
-    sample = inputs.readings.get(spec.id)
-    after = truth.observe(spec, before, sample, inputs.outcomes.get(spec.id), inputs.now_s)
-    if sample is None or not after.seen:
-        # Where there is no voltage, silence is what is to be expected.
-        return after._replace(worst=ZERO) if fleet.isolated[row] else after
-    derates = thermal.device_derates(spec, sample.value, before.derates, inputs.now_s - after.since_s)
-    warned = thermal.warned(spec, sample.value)
-    if derates == before.derates and warned == before.warned:
-        return after
-    return after._replace(derates=derates, warned=warned)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import commands, economics, jobs, profit, relative, truth, value
+from controller.decide import commands, economics, jobs, profit, relative, telling, value
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.columns import CODE
@@ -250,9 +250,9 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
             spec = seen.fleet.specs[row]
             before = seen.devices[spec.id]
             if outlet:
-                states[spec.id] = truth.cut(spec, before, now_s)
+                states[spec.id] = telling.cut(spec, before, now_s)
             else:
-                states[spec.id] = truth.commanded(spec, before, spec.points[at], now_s, rest_s)
+                states[spec.id] = telling.commanded(spec, before, spec.points[at], now_s, rest_s)
     return states
 
 

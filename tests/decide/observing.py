@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.decide import truth
+from controller.decide import telling
 from controller.decide.device import DeviceState
 from controller.decide.plan import Sample
 from controller.decide.truth import observe
@@ -36,4 +36,4 @@ def told(
     point: OperatingPoint, before: OperatingPoint, sent_s: float = NOW_S - 2, **changes: Any
 ) -> DeviceState:
     """A device that was at `before` and was told to go to `point`."""
-    return truth.commanded(miner(), device(before), point, sent_s)._replace(**changes)
+    return telling.commanded(miner(), device(before), point, sent_s)._replace(**changes)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from controller.decide import truth
+from controller.decide import telling
 from controller.decide.device import DeviceState, Stuck
 from controller.decide.invariants import BrokenInvariantError, check
 from controller.decide.plan import AlarmKind, Reason, Sample, Truth
@@ -68,7 +68,7 @@ def test_a_limit_is_that_of_the_point_nearest_to_it_where_points_lie_close_toget
         points=tuple(point(watts, watts / 1_200) for watts in range(200, 1_201, 25)), ceiling=Power(1_200)
     )
     top, below = close.points[-1], close.points[-2]
-    lowered = truth.commanded(close, device(top, draw_w=90), below, NOW_S - 2)
+    lowered = telling.commanded(close, device(top, draw_w=90), below, NOW_S - 2)
 
     met = see(DeviceState(), reading("g", draw_w=90, setting_w=1_200), spec=close)
     unmoved = see(lowered, reading("g", draw_w=90, setting_w=1_200), spec=close)
@@ -95,7 +95,7 @@ def test_a_liar_without_work_that_comes_back_from_silence_counts_for_all_that_wo
 def test_watts_that_never_rose_do_not_show_that_a_raise_was_called_back() -> None:
     """It reports no limit, and the order that called it back may have been lost: it may still rise."""
     raised = told(FULL, LOW, NOW_S - 9, truth=Truth.ACKNOWLEDGED)
-    called_back = truth.commanded(miner(), raised, LOW, NOW_S - 2)
+    called_back = telling.commanded(miner(), raised, LOW, NOW_S - 2)
     as_before = reading(draw_w=2_400)
 
     lost = see(called_back, as_before, outcome=Failed("timeout"))

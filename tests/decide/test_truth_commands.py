@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.decide import truth
+from controller.decide import telling
 from controller.decide.device import Stuck
 from controller.decide.plan import Truth
 from controller.domain.devices import (
@@ -88,7 +88,7 @@ def test_a_raised_miner_whose_pool_is_gone_is_taken_to_be_there_after_its_time()
 
 def test_a_raised_gpu_is_there_when_its_limit_is() -> None:
     spec = gpu()
-    raised = truth.commanded(spec, device(GPU_POINTS[0]), GPU_POINTS[5], NOW_S - 2)
+    raised = telling.commanded(spec, device(GPU_POINTS[0]), GPU_POINTS[5], NOW_S - 2)
 
     state = see(raised, reading("g", 60, 700), spec=spec)
 
@@ -104,7 +104,7 @@ def test_a_device_that_refused_but_did_it_is_confirmed() -> None:
 def test_told_again_a_device_keeps_its_dwell_and_its_time_and_counts_the_attempts() -> None:
     first = told(SLEEP, FULL, NOW_S - 20)
 
-    again = truth.commanded(miner(), first, SLEEP, NOW_S)
+    again = telling.commanded(miner(), first, SLEEP, NOW_S)
 
     assert (again.since_s, again.asked_s, again.sent_s) == (NOW_S - 20, NOW_S - 20, NOW_S)
     assert again.attempts == 2
@@ -123,24 +123,24 @@ def test_a_reading_of_the_moment_of_the_command_proves_nothing() -> None:
 def test_only_going_up_from_the_floor_is_a_start(
     before: OperatingPoint, goal: OperatingPoint, starts: bool
 ) -> None:
-    state = truth.commanded(miner(), device(before), goal, NOW_S)
+    state = telling.commanded(miner(), device(before), goal, NOW_S)
 
     assert state.started_s == ((NOW_S,) if starts else ())
 
 
 def test_a_machine_told_its_floor_or_the_same_start_again_is_not_started_again() -> None:
-    started = truth.commanded(miner(), device(SLEEP), LOW, NOW_S)
+    started = telling.commanded(miner(), device(SLEEP), LOW, NOW_S)
     rising = started._replace(draw=Power(900))
 
-    assert truth.commanded(miner(), device(SLEEP), SLEEP, NOW_S).started_s == ()
-    assert truth.commanded(miner(), rising, LOW, NOW_S + 20).started_s == (NOW_S,)
+    assert telling.commanded(miner(), device(SLEEP), SLEEP, NOW_S).started_s == ()
+    assert telling.commanded(miner(), rising, LOW, NOW_S + 20).started_s == (NOW_S,)
 
 
 def test_a_start_that_is_given_again_to_a_machine_that_still_sleeps_counts_from_the_last_order() -> None:
     """Its breaker may have been open: the machine never started by the first one."""
-    started = truth.commanded(miner(), device(SLEEP, started_s=(NOW_S - 900,)), LOW, NOW_S)
+    started = telling.commanded(miner(), device(SLEEP, started_s=(NOW_S - 900,)), LOW, NOW_S)
 
-    again = truth.commanded(miner(), started, LOW, NOW_S + 300)
+    again = telling.commanded(miner(), started, LOW, NOW_S + 300)
 
     assert again.started_s == (NOW_S - 900, NOW_S + 300)
 
@@ -148,36 +148,36 @@ def test_a_start_that_is_given_again_to_a_machine_that_still_sleeps_counts_from_
 def test_a_machine_that_ran_and_fell_asleep_by_itself_keeps_the_start_that_it_had() -> None:
     ran = device(FULL, draw_w=SLEEP.power.watts, started_s=(NOW_S - 600,))
 
-    assert truth.commanded(miner(), ran, FULL, NOW_S).started_s == (NOW_S - 600,)
+    assert telling.commanded(miner(), ran, FULL, NOW_S).started_s == (NOW_S - 600,)
 
 
 def test_as_many_starts_are_remembered_as_a_machine_may_have_in_an_hour_and_the_last_of_them() -> None:
     worn = device(SLEEP, started_s=(1.0, 2.0, 3.0))
 
-    assert truth.commanded(miner(starts_per_hour=3), worn, FULL, NOW_S).started_s == (2.0, 3.0, NOW_S)
+    assert telling.commanded(miner(starts_per_hour=3), worn, FULL, NOW_S).started_s == (2.0, 3.0, NOW_S)
 
 
 def test_a_liar_told_to_go_elsewhere_is_given_a_new_chance_and_who_did_not_lie_stays_no_liar() -> None:
     liar = told(SLEEP, FULL, truth=Truth.LYING)
 
-    assert truth.commanded(miner(), liar, LOW, NOW_S).truth is Truth.COMMANDED
-    assert truth.commanded(miner(), told(SLEEP, FULL), SLEEP, NOW_S).truth is Truth.COMMANDED
+    assert telling.commanded(miner(), liar, LOW, NOW_S).truth is Truth.COMMANDED
+    assert telling.commanded(miner(), told(SLEEP, FULL), SLEEP, NOW_S).truth is Truth.COMMANDED
 
 
 def test_lost_answers_are_counted_for_one_command_and_its_repetitions_only() -> None:
     lost = told(SLEEP, FULL, failures=2)
 
-    assert truth.commanded(miner(), lost, SLEEP, NOW_S).failures == 2
-    assert truth.commanded(miner(), lost, LOW, NOW_S).failures == 0
-    assert truth.commanded(miner(), device(FULL, failures=2), FULL, NOW_S).failures == 0
+    assert telling.commanded(miner(), lost, SLEEP, NOW_S).failures == 2
+    assert telling.commanded(miner(), lost, LOW, NOW_S).failures == 0
+    assert telling.commanded(miner(), device(FULL, failures=2), FULL, NOW_S).failures == 0
 
 
 def test_a_miner_that_sleeps_on_is_given_up_when_it_is_told_its_floor_and_not_before() -> None:
     sleeping = told(FULL, SLEEP, truth=Truth.LYING, attempts=3, draw=Power(30), given_up_s=1.0)
 
-    assert truth.commanded(miner(), sleeping, SLEEP, NOW_S).given_up_s == NOW_S
-    assert truth.commanded(miner(), sleeping, FULL, NOW_S).given_up_s == 1.0
-    assert truth.commanded(miner(), device(FULL, given_up_s=1.0), SLEEP, NOW_S).given_up_s == 1.0
+    assert telling.commanded(miner(), sleeping, SLEEP, NOW_S).given_up_s == NOW_S
+    assert telling.commanded(miner(), sleeping, FULL, NOW_S).given_up_s == 1.0
+    assert telling.commanded(miner(), device(FULL, given_up_s=1.0), SLEEP, NOW_S).given_up_s == 1.0
 
 
 def test_a_running_miner_that_does_not_go_up_is_given_up_when_it_is_told_to_stay_or_go_lower() -> None:
@@ -185,9 +185,9 @@ def test_a_running_miner_that_does_not_go_up_is_given_up_when_it_is_told_to_stay
         FULL, LOW, truth=Truth.LYING, attempts=2, draw=LOW.power, quality=Quality.MEASURED, given_up_s=1.0
     )
 
-    assert truth.commanded(miner(), stays, LOW, NOW_S).given_up_s == NOW_S
-    assert truth.commanded(miner(), stays, SLEEP, NOW_S).given_up_s == NOW_S
-    assert truth.commanded(miner(), stays, FULL, NOW_S).given_up_s == 1.0
+    assert telling.commanded(miner(), stays, LOW, NOW_S).given_up_s == NOW_S
+    assert telling.commanded(miner(), stays, SLEEP, NOW_S).given_up_s == NOW_S
+    assert telling.commanded(miner(), stays, FULL, NOW_S).given_up_s == 1.0
 
 
 def test_how_often_a_liar_was_told_its_point_again_is_counted_until_it_is_told_another() -> None:
@@ -200,13 +200,13 @@ def test_how_often_a_liar_was_told_its_point_again_is_counted_until_it_is_told_a
         stuck=Stuck(SLEEP.power, Power(4_025), NOW_S),
     )
 
-    assert truth.commanded(miner(), hungry, FULL, NOW_S).retold == 2
-    assert truth.commanded(miner(), hungry._replace(truth=Truth.COMMANDED), FULL, NOW_S).retold == 1
-    assert truth.commanded(miner(), hungry, LOW, NOW_S).retold == 0
+    assert telling.commanded(miner(), hungry, FULL, NOW_S).retold == 2
+    assert telling.commanded(miner(), hungry._replace(truth=Truth.COMMANDED), FULL, NOW_S).retold == 1
+    assert telling.commanded(miner(), hungry, LOW, NOW_S).retold == 0
 
 
 def test_a_device_whose_power_is_taken_is_given_up_and_counts_for_what_it_drew_until_it_is_measured() -> None:
-    state = truth.cut(miner(), told(SLEEP, FULL, truth=Truth.LYING), NOW_S)
+    state = telling.cut(miner(), told(SLEEP, FULL, truth=Truth.LYING), NOW_S)
 
     assert (state.given_up_s, state.point, state.worst) == (NOW_S, SLEEP, Power(3_500))
 

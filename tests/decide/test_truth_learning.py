@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.decide import learning, truth
+from controller.decide import learning, telling
 from controller.decide.device import DeviceState
 from controller.decide.plan import Truth
 from controller.domain.devices import (
@@ -123,7 +123,7 @@ def test_work_that_its_limit_may_hold_back_may_want_anything() -> None:
 
 
 def test_what_is_started_on_a_gpu_may_want_anything() -> None:
-    started = truth.commanded(gpu(), device(GPU_POINTS[0], demand_w=70.0), GPU_POINTS[5], NOW_S)
-    raised = truth.commanded(gpu(), device(GPU_POINTS[3], demand_w=450.0), GPU_POINTS[5], NOW_S)
+    started = telling.commanded(gpu(), device(GPU_POINTS[0], demand_w=70.0), GPU_POINTS[5], NOW_S)
+    raised = telling.commanded(gpu(), device(GPU_POINTS[3], demand_w=450.0), GPU_POINTS[5], NOW_S)
 
     assert (started.demand_w, raised.demand_w) == (math.inf, 450.0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.decide import truth
+from controller.decide import telling
 from controller.decide.device import DeviceState
 from controller.decide.doubt import doubtful, forgiven, may_start_s, without_work
 from controller.decide.plan import Truth
@@ -59,7 +59,7 @@ def test_who_went_up_by_itself_is_doubted_once_nothing_falls_in_half_of_its_time
     asleep = device(SLEEP, began=Power(3_500))
 
     risen = see(asleep, reading(draw_w=2_000))
-    again = truth.commanded(miner(), risen, SLEEP, NOW_S)._replace(truth=Truth.ACKNOWLEDGED)
+    again = telling.commanded(miner(), risen, SLEEP, NOW_S)._replace(truth=Truth.ACKNOWLEDGED)
     unmoved = see(again, reading(draw_w=2_000), heard_s=NOW_S + 5.1, now_s=NOW_S + 5.1)
     falling = see(again, reading(draw_w=1_900), heard_s=NOW_S + 5.1, now_s=NOW_S + 5.1)
 
@@ -90,7 +90,7 @@ def test_an_acknowledged_raise_has_the_time_of_a_raise() -> None:
 def test_a_liar_told_again_stays_a_liar_until_its_watts_move() -> None:
     liar = told(SLEEP, FULL, NOW_S - 30, truth=Truth.LYING)
 
-    again = truth.commanded(miner(), liar, SLEEP, NOW_S)
+    again = telling.commanded(miner(), liar, SLEEP, NOW_S)
     moved = see(again, at_point(miner(), SLEEP), heard_s=NOW_S + 1, now_s=NOW_S + 1)
 
     assert (again.truth, moved.truth) == (Truth.LYING, Truth.CONFIRMED)
@@ -150,7 +150,7 @@ def test_a_forgiven_device_is_taken_to_be_at_the_highest_point_it_may_be_at() ->
 
 
 def test_forgiving_never_changes_what_a_device_counts_for() -> None:
-    idle = truth.commanded(gpu(), device(GPU_POINTS[5], draw_w=60), GPU_POINTS[0], NOW_S)
+    idle = telling.commanded(gpu(), device(GPU_POINTS[5], draw_w=60), GPU_POINTS[0], NOW_S)
     between = told(SLEEP, LOW, worst=Power(2_500), draw=Power(2_500))
 
     assert forgiven(gpu(), idle._replace(truth=Truth.REFUSED)).worst == Power(700)
@@ -257,7 +257,7 @@ def test_a_machine_that_did_not_come_down_counts_as_much_wherever_it_runs_from_t
         Power(3_510),
         liar.reckoned(SLEEP),
     )
-    assert truth.commanded(miner(), liar._replace(worst=Power(30)), LOW, NOW_S).worst == Power(3_510)
+    assert telling.commanded(miner(), liar._replace(worst=Power(30)), LOW, NOW_S).worst == Power(3_510)
 
 
 def test_a_machine_that_lied_is_never_again_taken_to_draw_less_than_its_point_says() -> None:
@@ -270,7 +270,7 @@ def test_a_machine_that_lied_is_never_again_taken_to_draw_less_than_its_point_sa
 
 def test_a_stuck_machine_is_trusted_again_once_it_was_seen_lower_after_its_time_to_rise() -> None:
     stuck = lied_about_low()
-    again = truth.commanded(miner(), stuck, LOW, NOW_S - 59)
+    again = telling.commanded(miner(), stuck, LOW, NOW_S - 59)
 
     early = see(again, reading(draw_w=2_400), heard_s=NOW_S - 30, now_s=NOW_S - 30)
     late = see(again, reading(draw_w=2_400), heard_s=NOW_S + 30, now_s=NOW_S + 30)
@@ -338,11 +338,11 @@ def test_a_miner_is_without_work_once_it_has_not_hashed_for_half_a_minute_after_
 def test_a_miner_put_to_sleep_for_want_of_work_is_not_started_for_five_minutes() -> None:
     idle = device(FULL, idle_s=NOW_S - 60, at_s=NOW_S)
 
-    asleep = truth.commanded(miner(), idle, SLEEP, NOW_S)
+    asleep = telling.commanded(miner(), idle, SLEEP, NOW_S)
 
     assert may_start_s(miner(), asleep) == NOW_S + 300
     assert asleep.idle_s is None
-    assert truth.commanded(miner(), device(FULL), SLEEP, NOW_S).rests_s == float("-inf")
+    assert telling.commanded(miner(), device(FULL), SLEEP, NOW_S).rests_s == float("-inf")
 
 
 def test_a_miner_that_reports_its_limit_and_sleeps_is_told_again_once_it_had_its_time_to_start() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller.decide import truth
+from controller.decide import telling, truth
 from controller.decide.device import DeviceState
 from controller.decide.plan import Inputs, Plan, Sample, Truth
 from controller.decide.snapshot import State
@@ -195,7 +195,7 @@ def test_a_limit_that_shows_in_no_watts_and_no_hash_is_not_proof_that_it_was_obe
         for limit_w in (3000, 2100)
     )
     state = truth.observe(spec, DeviceState(), Sample(0.0, at_full), None, 0.0)
-    state = truth.commanded(spec, state, spec.points[1], 10.0)
+    state = telling.commanded(spec, state, spec.points[1], 10.0)
 
     state = truth.observe(spec, state, Sample(12.0, lowered), Sample(11.0, Acknowledged()), 12.0)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from controller.decide import truth
+from controller.decide import telling, truth
 from controller.decide.device import DeviceState
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
@@ -498,7 +498,7 @@ async def test_a_machine_that_was_cut_in_vain_is_a_liar_and_counts_as_before() -
     driver, _, _ = miswired()
     spec = replace(driver.spec, settle_down_s=10.0)
     state = truth.observe(spec, DeviceState(), Sample(0.0, await driver.read()), None, 0.0)
-    state = truth.cut(spec, state, 1.0)
+    state = telling.cut(spec, state, 1.0)
     answer = Sample(1.5, await driver.apply(CUT))
 
     for at_s in (2.0, 7.0, 12.0):
