@@ -102,7 +102,7 @@ class Rehearsal:
         }
         short = np.zeros(len(tree.ids), dtype=np.bool_)
         short[[ramp for ramp, watts in gives_w.items() if watts < falls_w[ramp]]] = True
-        late = tree.under(short, node) & self.may.obeys
+        late = tree.under(short, node) & self.may.obeys & (self.seen.columns.at > 0)
         if late.any():
             gives = Purse(gives_w)
             for row in np.argsort(-sheds_w, kind="stable")[: np.count_nonzero(sheds_w)].tolist():

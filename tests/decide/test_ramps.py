@@ -302,6 +302,19 @@ def test_where_nobody_else_can_give_it_a_slow_ramp_gives_way_to_what_is_owed() -
     assert world.watts() <= 4_000
 
 
+def test_a_machine_that_cannot_fall_any_more_waits_for_no_ramp() -> None:
+    useless = miner("slow-99", "slow", points=tuple(replace(point, rate=0.0) for point in (SLEEP, LOW, FULL)))
+    here = (node("slow", ramp_down_w=500), node("free"))
+    specs = [*poor("slow", 10), *machines("free", 10)]
+    world = World(site(*here), [asleep(useless), *(awake(spec) for spec in specs)])
+    world.run(30)
+    world.events = (event(start_s=world.now_s, limit_w=30_000, ramp_deadline_s=30.0),)
+
+    found = reasons(world.run(1))
+
+    assert (found["slow-99"], Reason.RAMPING in found.values()) == (Reason.UNPROFITABLE, True)
+
+
 # Up
 
 
