@@ -14,7 +14,7 @@ from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.jobs import Job, JobAction, JobState, JobStatus
 from controller.domain.site import Node
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, event, gpu, job, miner, node, reasons, site
-from tests.decide.world import Queue, World, asleep, awake
+from tests.decide.world import Queue, World, asleep, awake, prices
 
 SAVED_W = 1.2 * FULL.power.watts + FULL.power.watts
 """What a ramp may save up for the largest machine, and the last one, which must be down in time."""
@@ -238,7 +238,9 @@ def slow_and_other(other: Node, **root: Any) -> World:
     """Ten poor miners below a slow ramp, ten good ones below `other`, all at full."""
     specs = [*poor("slow", 10), *machines(other.id, 10)]
     world = World(site(node("slow", ramp_down_w=500), other, **root), [awake(spec) for spec in specs])
+    world.prices = prices(usd_per_ths_day=0.15)
     world.run(30)
+    assert world.watts() == 20 * FULL.power.watts
     return world
 
 
@@ -307,6 +309,7 @@ def test_a_machine_that_cannot_fall_any_more_waits_for_no_ramp() -> None:
     here = (node("slow", ramp_down_w=500), node("free"))
     specs = [*poor("slow", 10), *machines("free", 10)]
     world = World(site(*here), [asleep(useless), *(awake(spec) for spec in specs)])
+    world.prices = prices(usd_per_ths_day=0.15)
     world.run(30)
     world.events = (event(start_s=world.now_s, limit_w=30_000, ramp_deadline_s=30.0),)
 
