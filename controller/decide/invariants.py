@@ -42,9 +42,21 @@ def check(site: Site, before: State, inputs: Inputs, after: State, plan: Plan) -
         broken += _unseen_count_at_their_worst(fleet, after, plan)
         broken += _counts_what_is_told_and_drawn(fleet, after, plan)
         broken += _sums_hold_their_grants(ground.tree, fleet, plan)
-        broken += _within_limits(ground, before, inputs, fleet, after, plan) if plan.ready else ()
+        if site.policy.observes:
+            broken += _commands_nothing(plan)
+        elif plan.ready:
+            broken += _within_limits(ground, before, inputs, fleet, after, plan)
     if broken:
         raise BrokenInvariantError("; ".join(broken))
+
+
+def _commands_nothing(plan: Plan) -> Iterator[str]:
+    """I8: a site that is only observed is told nothing, and nothing is reckoned as if it had been."""
+    for command in plan.commands:
+        yield f"I8: {command.device} is told {command.point.name}, and the site is only observed"
+    for job in plan.job_commands:
+        yield f"I8: {job.job} is told {job.action}, and the site is only observed"
+    yield from (f"I8: {device} is raised, and the site is only observed" for device in plan.raised)
 
 
 def check_lowers(made: Draft, commands: Iterable[SetPoint]) -> None:
@@ -53,6 +65,8 @@ def check_lowers(made: Draft, commands: Iterable[SetPoint]) -> None:
     """
     broken = []
     for command in commands:
+        if made.site.policy.observes:
+            broken.append(f"I8: {command.device} is told something, and the site is only observed")
         spec = made.seen.spec(command.device)
         state = made.seen.devices[command.device]
         if command.point not in spec.points:

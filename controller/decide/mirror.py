@@ -64,7 +64,7 @@ def observed(site: Site, mirror: Mirror | None, devices: Mapping[str, DeviceStat
     for row in rows:
         spec = fleet.specs[row]
         was, last = states[spec.id], mirror.readings.get(spec.id)
-        after = changed[spec.id] = _device(fleet, row, was, inputs)
+        after = changed[spec.id] = _device(site, fleet, row, was, inputs)
         again = last is not None and last.value is inputs.readings[spec.id].value and was.at_s < after.at_s
         if again and was.said_again(after) and truth.lasts(spec, after, inputs.now_s):
             steady.append(row)
@@ -114,7 +114,7 @@ def _all_observed(ground: Ground, before: Mapping[str, DeviceState], inputs: Inp
     known = columns.empty(len(fleet))
     devices: dict[str, DeviceState] = {}
     for row, spec in enumerate(fleet.specs):
-        devices[spec.id] = _device(fleet, row, before.get(spec.id, DeviceState()), inputs)
+        devices[spec.id] = _device(ground.site, fleet, row, before.get(spec.id, DeviceState()), inputs)
     known.put(fleet, devices)
     return Mirror(
         ground=ground,
@@ -126,10 +126,17 @@ def _all_observed(ground: Ground, before: Mapping[str, DeviceState], inputs: Inp
     )
 
 
-def _device(fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> DeviceState:
+def _device(site: Site, fleet: Fleet, row: int, before: DeviceState, inputs: Inputs) -> DeviceState:
     spec = fleet.specs[row]
     sample = inputs.readings.get(spec.id)
-    after = truth.observe(spec, before, sample, inputs.outcomes.get(spec.id), inputs.now_s)
+    after = truth.observe(
+        spec,
+        before,
+        sample,
+        inputs.outcomes.get(spec.id),
+        inputs.now_s,
+        is_ours=not site.policy.observes,
+    )
     if sample is None or not after.seen:
         # Where there is no voltage, silence is what is to be expected.
         return after._replace(worst=ZERO) if fleet.isolated[row] else after

@@ -66,6 +66,8 @@ class Reason(StrEnum):
     """it has not answered yet: counted at its worst"""
     LYING = "lying"
     """it said yes and its watts did not move: its watts are taken from others"""
+    OBSERVED = "observed"
+    """would be told something else, and the site is only observed"""
     REFUSING = "refusing"
     """asked for less, it said no or did not answer: its watts are taken from others"""
 
@@ -114,6 +116,7 @@ class AlarmKind(StrEnum):
     PRICE_STALE = "price_stale"
     PRICE_UNUSUAL = "price_unusual"
     QUEUE_SILENT = "queue_silent"
+    OBSERVED = "observed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +351,8 @@ class Standing:
 class Plan:
     """`commands` come in the order in which they must be sent: what lowers before what raises.
 
-    `raised` are the devices whose worst case grows by this plan. Until `ready` nothing is commanded.
+    `raised` are the devices whose worst case grows by this plan. Nothing is commanded until `ready`, nor ever
+    where the site is only observed.
     `least` is what the whole site can be brought down to.
     `value_per_hour` is what the grants earn in USD; `gap` is how far that can at most lie below the best
     possible with the same jobs on the same GPUs, as a fraction.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from controller.decide.following import Swing
 from controller.decide.limits import Limits
 from controller.decide.plan import (
     REASONS,
+    UNLIMITED_W,
     Alarm,
     AlarmKind,
     Grants,
@@ -23,12 +24,13 @@ from controller.decide.plan import (
     NodeStates,
     Plan,
     Reason,
+    Standing,
     Truth,
 )
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
-from controller.domain.grid import Link
+from controller.domain.grid import EventStatus, Link
 from controller.domain.jobs import JobCommand
 from controller.domain.power import NO_LIMIT, Limit, Power, tightest
 from controller.domain.site import Site
@@ -70,6 +72,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         now_s=inputs.now_s,
     )
     held_to = tightest(site.root.limit, made.grid.due)
+    stands = tuple(standings(made.grid, inputs.utc_s, held_to, means))
     return Plan(
         now_s=inputs.now_s,
         cap=made.limits.cap,
@@ -82,8 +85,8 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         commands=(*orders.lowers.set_points(fleet), *orders.raises.set_points(fleet)),
         raised=tuple(fleet.specs[row].id for row in made.raised.tolist()),
         job_commands=made.job_commands,
-        alarms=tuple(_alarms(site, inputs, made)) if made.ready else (),
-        standings=tuple(standings(made.grid, inputs.utc_s, held_to, means)),
+        alarms=tuple(_alarms(site, inputs, made)),
+        standings=_declined(made.grid, stands) if site.policy.observes else stands,
         value_per_hour=made.chosen.earns,
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
@@ -93,7 +96,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
 def _grants(inputs: Inputs, made: Decision) -> Grants:
     after, chosen = made.after, made.chosen
     fleet, known = after.fleet, after.columns
-    reason, limited_by = _reasons(inputs.now_s, made)
+    reason, limited_by = _reasons(inputs.now_s, made, observes=after.ground.site.policy.observes)
     return Grants(
         specs=fleet.specs,
         row=fleet.row,
@@ -110,7 +113,13 @@ def _grants(inputs: Inputs, made: Decision) -> Grants:
     )
 
 
-def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
+def _declined(grid: GridNow, stands: tuple[Standing, ...]) -> tuple[Standing, ...]:
+    """What asks for anything is not done where the site is only observed, whatever its meter shows."""
+    asking = frozenset(event.id for event in grid.active if event.asks)
+    return tuple(replace(one, status=EventStatus.REJECTED) if one.event in asking else one for one in stands)
+
+
+def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Ints]:
     """The one thing that keeps each device from its best point, and the node if it is a node."""
     after, chosen = made.after, made.chosen
     fleet, known = after.fleet, after.columns
@@ -136,6 +145,7 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
         (np.full(len(fleet), not made.ready), Reason.HELD),
         (waiting >= 0, waiting),
         (fleet.isolated, Reason.ISOLATED),
+        ((known.at != chosen.at) & observes, Reason.OBSERVED),
         (fleet.draining, Reason.DRAINING),
         (idle, Reason.IDLE),
         (chosen.may.pinned, Reason.FOLLOWING),
@@ -153,11 +163,11 @@ def _reasons(now_s: float, made: Decision) -> tuple[Ints, Ints]:
 
 
 def _nodes(made: Decision, grants: Grants) -> NodeStates:
-    after = made.after
+    after, ground = made.after, made.after.ground
     granted_w, worst_w = after.carried_w(grants.power_w), after.carried_w(grants.worst_w)
     return NodeStates(
         ids=after.tree.ids,
-        limit_w=made.limits.bound_w,
+        limit_w=ground.rated_w if ground.site.policy.observes else made.limits.bound_w,
         granted_w=granted_w,
         worst_w=worst_w,
         drawn_w=after.carried_w(np.where(after.columns.seen, grants.draw_w, grants.worst_w)),
@@ -168,6 +178,11 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
 
 
 def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    if site.policy.observes:
+        detail = "nothing is commanded, and no event is followed: controller.mode is observe"
+        yield Alarm(kind=AlarmKind.OBSERVED, subject=site.name, detail=detail)
+    if not made.ready:
+        return
     yield from _node_alarms(site, inputs, made)
     yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made.after)
@@ -189,6 +204,8 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
             continue
         owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
         bound = made.limits.due if at == 0 else tightest(node.limit, owed)
+        if site.policy.observes:  # what nobody was promised is not passed
+            bound = node.limit
         if not isinstance(bound, Limit):
             continue
         if metered > bound.power:
@@ -205,7 +222,12 @@ def _lacking_w(made: Decision) -> Ints:
     """By how much each node is too small for the lowest that everything below it can be brought to.
 
     The root is what it may be used for: a set-point below what can be reached is missed, and no limit is.
+    Where a site is only observed its ratings alone must be kept.
     """
+    ground = made.after.ground
+    if ground.site.policy.observes:
+        over_w = least_w(made.after, made.chosen.may) - ground.rated_w
+        return np.where(ground.rated_w == UNLIMITED_W, 0, over_w)
     lacking_w = -made.chosen.allocation.room_w
     lacking_w[0] -= made.limits.usable_w[0] - made.limits.aim_w
     return lacking_w

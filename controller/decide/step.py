@@ -91,7 +91,7 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     state = _readiness(site, state, inputs, seen, aim.limits)
     room_w = aim.limits.room_w(seen.worst_w)
     lowered = Lowered()
-    if state.ready_s is not None:  # nothing before the site was taken over
+    if _commands(site, state):
         wanted = wishes(seen, aim.chosen)
         held_w, obeys = aim.limits.held_room_w(seen.worst_w), aim.chosen.may.obeys
         retry_s = site.policy.retry_s
@@ -113,16 +113,16 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
 def conclude(made: Draft) -> tuple[State, Plan]:
     """The second half: what is raised, the plan as it is told, and the state for the next step."""
     site, state, inputs, seen, aim = made.site, made.state, made.inputs, made.seen, made.aim
-    now_s, ready = inputs.now_s, state.ready_s is not None
+    now_s, commands_now = inputs.now_s, _commands(site, state)
     orders = Orders()
     staging = Staging(seen, aim.chosen, made.pace, made.room_w)
-    if ready:
+    if commands_now:
         orders = commands.order(seen.mirror(), made.lowered, made.room_w, made.pace, staging.rows, now_s)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(
-        aim.chosen.kept if ready else (),
-        _falling(aim.chosen.aside, seen, made.lowered) if ready else (),
+        aim.chosen.kept if commands_now else (),
+        _falling(aim.chosen.aside, seen, made.lowered) if commands_now else (),
         lambda placement: staging.may_begin(after, placement, rise),
         lambda gpu: _closed(after, gpu),
         state.jobs,
@@ -139,7 +139,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         orders=orders,
         raised=raises[after.columns.worst_w[raises] > seen.columns.worst_w[raises]],
         job_commands=job_orders,
-        ready=ready,
+        ready=state.ready_s is not None,
     )
     plan = draw_up(site, inputs, decision)
     state = replace(
@@ -153,17 +153,25 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         verdicts=aim.verdicts,
         margin=aim.margin,
         follow=aim.follow,
-        before=_drawn(made.before, made.grid, seen, ready, now_s),
+        before=_drawn(site, made.before, made.grid, seen, decision.ready, now_s),
         mirror=after.mirror(),
         recall=aim.chosen.recall,
     )
     return state, plan
 
 
+def _commands(site: Site, state: State) -> bool:
+    """Nothing is commanded before the site was taken over, nor ever where it is only observed: what was never
+    sent must not be waited for either."""
+    return state.ready_s is not None and not site.policy.observes
+
+
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot, pace: Pace) -> Aim:
     spare_w = works_w(seen, inputs.queues, inputs.now_s) if grid.firm else None
     limits = limits_now(seen.ground, grid, spare_w)
-    margin = step_margin(state.margin, limits, grid, seen, site.policy, inputs)
+    margin = StepMargin()
+    if not site.policy.observes:  # a step that is never taken is never over
+        margin = step_margin(state.margin, limits, grid, seen, site.policy, inputs)
     limits = kept_free(limits, margin, seen)
     valuation = economics.valuation_now(site, inputs, grid)
     verdicts = _verdicts(site, state, inputs, seen, grid)
@@ -271,10 +279,10 @@ def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot, lost: Set[st
     )
 
 
-def _drawn(before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: float) -> Before:
+def _drawn(site: Site, before: Before, grid: GridNow, seen: Snapshot, ready: bool, now_s: float) -> Before:
     """What the site draws by itself. Without a meter it is what devices claim, once they were all asked."""
     metered = seen.metered.get(seen.tree.ids[0])
-    if isinstance(grid.target, Limit):
+    if isinstance(grid.target, Limit) and not site.policy.observes:
         return relative.steered(before, now_s)
     if metered is None and not ready:
         return before

@@ -51,8 +51,11 @@ def observe(
     sample: Sample[Reading] | None,
     outcome: Sample[Outcome] | None,
     now_s: float,
+    *,
+    is_ours: bool = True,
 ) -> DeviceState:
-    """The device's state, given everything heard from it until `now_s`.
+    """The device's state, given everything heard from it until `now_s`. One that somebody else commands is
+    where it shows, and owes us nothing: `is_ours` is False.
 
     A draw that no such device can have is one in another unit, and an estimate.
     """
@@ -84,7 +87,9 @@ def observe(
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
-        return _settled(spec, state, reading, now_s)
+        after = _settled(spec, state, reading, now_s)
+        stays = after.truth is Truth.CONFIRMED and after.point == state.point
+        return after if is_ours or stays else _moved(spec, state, reading, now_s)
     if sample.at_s <= state.sent_s:
         return state._replace(worst=max(reading.draw, state.worst))
     return _proven(spec, state, reading, now_s)
@@ -134,6 +139,12 @@ def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float)
     return state._replace(
         point=point, truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, asked_s=now_s
     )
+
+
+def _moved(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+    """Somebody else told it something: its dwell begins where that is another point."""
+    after = _adopt(spec, state, reading, now_s)
+    return after if after.point == state.point else after._replace(since_s=now_s, began=reading.draw)
 
 
 def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:

@@ -92,6 +92,9 @@ Signal = (
 )
 
 
+ASKING = (LimitSignal, TargetSignal, RelativeTargetSignal, PriceSignal)
+"""What a site answers by what it draws. All other signals are information."""
+
 PAUSE_S = 60.0
 """An event that asks for nothing for no longer than this, as between two versions of it, goes on: a site does
 not come back to what it would draw by itself in less."""
@@ -192,6 +195,11 @@ class GridEvent:
     @property
     def end_utc_s(self) -> float:
         return self.intervals[-1].end_utc_s if self.intervals else 0.0
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the site to do anything. One that only informs, or wants reports, does not."""
+        return any(isinstance(signal, ASKING) for piece in self.intervals for signal in piece.signals)
 
 
 class EventStatus(StrEnum):

@@ -24,6 +24,13 @@ class Service(StrEnum):
     ISOLATED = "isolated"
 
 
+class Mode(StrEnum):
+    """Whether the site is commanded. `OBSERVE` decides all the same, and nothing of it leaves the program."""
+
+    CONTROL = "control"
+    OBSERVE = "observe"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A place in the electrical tree. `fixed` is load under this node that no device accounts for.
@@ -106,6 +113,7 @@ class Policy:
     which the cost of a change must be earned back.
     """
 
+    mode: Mode = Mode.CONTROL
     tick_s: float = 1.0
     margin: float = 0.01
     step_margin: float = 0.08
@@ -119,6 +127,11 @@ class Policy:
     switch_horizon_s: float = 900.0
     retry_s: float = 20.0
     profit: Thresholds = field(default_factory=Thresholds)
+
+    @property
+    def observes(self) -> bool:
+        """Whether nothing may be commanded, promised or claimed."""
+        return self.mode is Mode.OBSERVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

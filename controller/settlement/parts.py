@@ -70,12 +70,12 @@ class _Asked:
         return replace(over, until_utc_s=until_utc_s, node=self.holding.node)
 
     def is_over_before(self, event: GridEvent, utc_s: float) -> bool:
-        """Whether a version that comes now begins anew. A relative set-point does not where the ledger lets
+        """Whether a version that comes now begins anew. A set-point does not where the ledger lets
         it go on from what was frozen before: its site freezes nothing then."""
         asks = _asks(event)
         if self.until_utc_s == -math.inf or not asks or asks[-1].end_utc_s <= utc_s:
             return False
-        if self.end_utc_s > utc_s - PAUSE_S and event.relative_from_utc_s <= utc_s + PAUSE_S:
+        if self.end_utc_s > utc_s - PAUSE_S and event.steers_from_utc_s <= utc_s + PAUSE_S:
             return False
         return event.node != self.node or max(asks[0].start_utc_s, utc_s) - self.until_utc_s > PAUSE_S
 
