@@ -75,7 +75,11 @@ class JobQueue(Protocol):
     @property
     def id(self) -> str: ...
 
-    async def read(self) -> QueueReading: ...
+    async def read(self) -> QueueReading:
+        """Its jobs as they are, after what is due to them was done: one that is to end is ended."""
+
+    async def look(self) -> QueueReading:
+        """The same, with nothing done to a job."""
 
     async def apply(self, command: JobCommand) -> Outcome: ...
 

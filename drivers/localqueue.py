@@ -71,6 +71,8 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 """All that a job has of the daemon's environment: the rest may hold secrets."""
 
 T = TypeVar("T")
+Status = Callable[[Store, JobRecord], tuple[JobStatus, ...]]
+"""The job as it is now; nothing if it is over."""
 
 log = structlog.get_logger()
 
@@ -135,7 +137,14 @@ class LocalQueue:
 
     async def read(self) -> QueueReading:
         """What is not over: all that runs, and the first `max_jobs` that wait."""
-        reading, working = await self._within(READ_DEADLINE_S, self._read)
+        return await self._seen(self._noted)
+
+    async def look(self) -> QueueReading:
+        """The same of jobs that are left to themselves: none is ended, and none that is over cleared away."""
+        return await self._seen(self._as_it_is)
+
+    async def _seen(self, status: Status) -> QueueReading:
+        reading, working = await self._within(READ_DEADLINE_S, lambda: self._read(status))
         if self._learner is not None:
             self._learner.saw(working, asyncio.get_running_loop().time())
         return reading
@@ -163,11 +172,11 @@ class LocalQueue:
         except OSError as error:
             raise QueueError(f"{self._config.directory}: {error}") from error
 
-    def _read(self) -> tuple[QueueReading, tuple[Working, ...]]:
+    def _read(self, status_of: Status) -> tuple[QueueReading, tuple[Working, ...]]:
         with opened(self._config.directory) as store:
             self._held_open = self._held_open or held_open(self._config.directory)
             records = store.not_over(self._config.max_jobs)
-            found = [(record, status) for record in records for status in self._noted(store, record)]
+            found = [(record, status) for record in records for status in status_of(store, record)]
         gpus = tuple(gpu for gpu in sorted(self._visible) if self._takes_jobs(gpu))
         working = tuple(
             Working(
@@ -182,7 +191,7 @@ class LocalQueue:
         return QueueReading(queue=self.id, jobs=tuple(status for _, status in found), gpus=gpus), working
 
     def _noted(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
-        """The same where its end cannot be written down: it holds its GPUs until that can be done."""
+        """The job as it is now. Where its end cannot be written down, it holds its GPUs until it can."""
         try:
             found = self._status(store, record)
         except (sqlite3.OperationalError, OSError) as error:
@@ -200,11 +209,17 @@ class LocalQueue:
             life = look(process)
             if life is not Life.GONE:
                 self._press(store, record, process)
-                state = JobState.SUSPENDED if life is Life.STOPPED else JobState.RUNNING
-                return (JobStatus(job=record.job, state=state, gpus=record.held),)
+                return (_living(record, life),)
             if self._settle(store, record, process) is not JobState.QUEUED:
                 return ()
         return (JobStatus(job=record.job, state=JobState.QUEUED),)
+
+    def _as_it_is(self, _: Store, record: JobRecord) -> tuple[JobStatus, ...]:
+        """The job as it is now; nothing if its process has ended."""
+        if record.state is not JobState.RUNNING or record.process is None:
+            return (JobStatus(job=record.job, state=JobState.QUEUED),)
+        life = look(record.process)
+        return () if life is Life.GONE else (_living(record, life),)
 
     def _press(self, store: Store, record: JobRecord, process: ProcessId) -> None:
         """Tell a job that is to end to do so, and kill it when its grace is over."""
@@ -294,6 +309,11 @@ class LocalQueue:
 
     def _exit_record(self, run: str) -> Path:
         return self._config.directory / "runs" / f"{run}.exit"
+
+
+def _living(record: JobRecord, life: Life) -> JobStatus:
+    state = JobState.SUSPENDED if life is Life.STOPPED else JobState.RUNNING
+    return JobStatus(job=record.job, state=state, gpus=record.held)
 
 
 def _switch(record: JobRecord, mark: Path, number: Signals, wanted: Life) -> Outcome:

@@ -149,6 +149,8 @@ class Plant:
             gpu_hours=sum(gpu.output for gpu in gpus) / 3600,
             miner_trips=sum(miner.trips for miner in miners),
             breaker_trips=sum(node.trips for node in self.nodes.values()),
+            orders=sum(machine.orders for machine in self._machines)
+            + sum(pdu.orders for pdu in self.pdus.values()),
             nodes={node.id: _node_truth(node) for node in self.nodes.values()},
             miners={miner.id: _miner_truth(miner, self.now_s) for miner in miners},
             gpus={gpu.id: _gpu_truth(gpu) for gpu in gpus},

@@ -125,6 +125,7 @@ class LuxosApi:
 
     def _atmset(self, parameters: list[str]) -> JsonObject:
         options = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+        self._miner.orders += 1
         if "enabled" in options:
             self._atm = options["enabled"].lower() == "true"
         return self._ok(340, "Advanced Thermal Management configuration updated")

@@ -75,6 +75,7 @@ class _Joint:
     def carry_limit(self, gpu: Gpu) -> None:
         record = self._record
         if record.enforced_limit_mw != self._asked_mw:
+            gpu.orders += self._asked_mw >= 0  # the first is what it has from its factory
             self._asked_mw = record.enforced_limit_mw
             if record[Word.OBEDIENCE] != Obedience.PRETENDS:
                 gpu.set_limit(self._asked_mw / 1000)

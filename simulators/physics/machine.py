@@ -53,6 +53,7 @@ class Machine:
         "movers",
         "next_s",
         "node",
+        "orders",
         "output",
         "powered",
         "rate",
@@ -76,6 +77,8 @@ class Machine:
         self.output = 0.0
         """Terahashes, or seconds of full throughput."""
         self.trips = 0
+        self.orders = 0
+        """How often it was told anything, whatever it then did."""
         self.movers: dict[str, Machine] = {}
         self.moving = True
         self.settling = False

@@ -119,6 +119,7 @@ class Miner(Machine):
     # -- orders, as the firmware takes them ------------------------------------------------------------
 
     def sleep(self) -> None:
+        self.orders += 1
         self.said_asleep = True
         if not self.faults.lies_about_stop:
             self._asleep = True
@@ -126,6 +127,7 @@ class Miner(Machine):
             self.moving = True
 
     def wake(self, *, unsafe: bool = False) -> None:
+        self.orders += 1
         self.said_asleep = False
         if not self.faults.lies_about_resume and self._asleep:
             self._asleep = False
@@ -271,6 +273,7 @@ class Miner(Machine):
         self.reboot(now_s)
 
     def _set(self, watts: float, point: str) -> None:
+        self.orders += 1
         self.said_setting_w = watts
         self.said_point = point
         if not self.faults.lies_about_limit:

@@ -12,17 +12,19 @@ from simulators.physics.machine import Machine
 class Pdu:
     """`machines` are by outlet number. What a relay was last told is not always what it does."""
 
-    __slots__ = ("_told_closed", "config", "faults", "id", "machines")
+    __slots__ = ("_told_closed", "config", "faults", "id", "machines", "orders")
 
     def __init__(self, config: PduConfig, machines: Mapping[int, Machine]) -> None:
         self.config = config
         self.id = config.id
         self.machines = machines
         self.faults = PduFaults()
+        self.orders = 0
         self._told_closed = dict.fromkeys(machines, True)
 
     def switch(self, outlet: int, *, closed: bool) -> None:
         """The order is taken; a welded relay stays closed, and one that ignores its orders as it was."""
+        self.orders += 1
         if self.faults.ignores_orders:
             return
         self._told_closed[outlet] = closed

@@ -52,7 +52,8 @@ class ZoneTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantTruth:
-    """Everything is since the plant began. The totals over all devices come with it."""
+    """Everything is since the plant began. The totals over all devices come with it; `orders` is how often
+    any machine or outlet was told anything."""
 
     now_s: float
     site_power_w: float
@@ -64,6 +65,7 @@ class PlantTruth:
     gpu_hours: float
     miner_trips: int
     breaker_trips: int
+    orders: int
     nodes: dict[str, NodeTruth]
     miners: dict[str, MinerTruth]
     gpus: dict[str, GpuTruth]

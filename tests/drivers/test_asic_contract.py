@@ -20,6 +20,7 @@ from controller.domain.devices import (
 )
 from controller.domain.power import Limit, Power
 from drivers.base import DriverError, OtherMachineError
+from drivers.observed import ObservedDriver
 from tests.drivers.asic_site import (
     BACKENDS,
     BY_RS,
@@ -64,6 +65,38 @@ async def test_reads_what_the_machine_says_of_itself(site: Site, family: Family)
     assert reading.rate == pytest.approx(truth.rate_ths, rel=0.01)
     assert reading.hottest_c == (pytest.approx(truth.chip_c, abs=1) if family.tells_heat else None)
     assert reading.setting == Limit(top(driver).power)
+
+
+@each_family
+@on_site
+async def test_a_machine_that_is_only_read_is_told_nothing(site: Site, family: Family) -> None:
+    """Not when it is met, nor when its answers fail and it is met anew, nor when it is let go."""
+    driver = ObservedDriver(site.driver(family, exchange_s=QUICK_S))
+    machine = site.plant.miners[family.device]
+    before = machine.orders
+
+    await driver.read()
+    await site.fault(family, "dead")
+    for _ in range(3):
+        with pytest.raises(DriverError):
+            await driver.read()
+    await site.fault(family, "dead", False)
+    await driver.read()
+    await driver.close()
+
+    assert machine.orders == before
+
+
+@each_controllable
+@on_site
+async def test_an_order_is_counted_by_the_simulated_machine_that_takes_it(site: Site, family: Family) -> None:
+    driver = site.driver(family)
+    await driver.read()
+    before = site.plant.miners[family.device].orders
+
+    await driver.apply(SetPoint(device=driver.spec.id, point=driver.spec.floor))
+
+    assert site.plant.miners[family.device].orders > before
 
 
 @each_family

@@ -413,6 +413,38 @@ async def test_a_worker_in_a_session_of_its_own_is_told_to_end_by_its_launcher_a
 
 
 @pytest.mark.socket
+async def test_a_job_that_is_only_looked_at_runs_on_though_it_was_to_end(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, CHECKPOINTS, "gpu0")
+    await content(directory / "up")
+    cancel(directory, job)
+
+    looked = [await queue.look() for _ in range(3)]
+
+    assert {reading.jobs[0].state for reading in looked} == {JobState.RUNNING}
+    assert looked[-1].jobs[0].gpus == ("gpu0",)
+    assert not (directory / "saved").exists()
+    assert await until(queue, directory, job, JobState.FAILED)
+    assert (directory / "saved").exists()
+
+
+@pytest.mark.socket
+async def test_a_job_that_ended_is_not_shown_to_who_only_looks_and_is_settled_by_the_next_read(
+    directory: Path,
+) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, "exit 3", "gpu0")
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if not (await queue.look()).jobs:
+                break
+            await asyncio.sleep(0.01)
+
+    assert [view.state for view in list_jobs(directory)] == [JobState.RUNNING]
+    assert (await until(queue, directory, job, JobState.FAILED)).exit_code == 3
+
+
+@pytest.mark.socket
 async def test_a_cancelled_job_is_ended_at_the_next_read_and_never_queued_again(directory: Path) -> None:
     queue = queue_of(directory)
     job = await start(queue, directory, f"echo up >up; {FOREVER}", "gpu0")

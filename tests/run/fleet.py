@@ -170,6 +170,9 @@ class Jobs:
         await self._work()
         return QueueReading(queue=self.id, jobs=self.jobs)
 
+    async def look(self) -> QueueReading:
+        return await self.read()
+
     async def apply(self, command: JobCommand) -> Outcome:
         await self._work()
         self.told.append(command)

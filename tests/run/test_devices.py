@@ -758,6 +758,9 @@ class Forgetful:
         await self.read()
         return Acknowledged()
 
+    async def look(self) -> Any:
+        return await self.read()
+
     async def close(self) -> None:
         return None
 

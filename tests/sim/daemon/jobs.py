@@ -57,6 +57,9 @@ class GpuJobs:
         jobs = tuple(JobStatus(job=one.job, state=one.state, gpus=one.gpus) for one in waiting)
         return QueueReading(queue=self.id, jobs=jobs, gpus=tuple(self._boards))
 
+    async def look(self) -> QueueReading:
+        return await self.read()
+
     async def apply(self, command: JobCommand) -> Outcome:
         one = self.jobs[command.job]
         taken = {gpu for other in self.jobs.values() if other.state in ON_GPU for gpu in other.gpus}
