@@ -61,11 +61,20 @@ class FeedNow:
 
 
 class DsxFlex:
+    """Of a site that only `observes`, no feed can be brought below what it may draw at most."""
+
     beats = False
 
     def __init__(
-        self, agreement: Agreement, *, period_s: float, rule: BreachRule, signer: Signer | None = None
+        self,
+        agreement: Agreement,
+        *,
+        period_s: float,
+        rule: BreachRule,
+        signer: Signer | None = None,
+        observes: bool = False,
     ) -> None:
+        self._observes = observes
         self._agreement = agreement
         self._period_s = period_s
         self._rule = rule
@@ -170,7 +179,7 @@ class DsxFlex:
         bound = now.constraint
         state: dict[str, Any] = {
             "metadata": {
-                "power_minimum": power_unit(feed.minimum),
+                "power_minimum": power_unit(feed.maximum if self._observes else feed.minimum),
                 "power_maximum": power_unit(feed.maximum),
                 "default_constraint": power_unit(feed.default),
             },

@@ -55,7 +55,7 @@ def receive_targets(
     """Take in one command: all of it or, for want of room, nothing. The same one again changes nothing."""
     before, verdict = ledger, Verdict(effect=Effect.REPEATED)
     if any(
-        _event_id(message, index, target) in ledger.entries for index, target in enumerate(message.targets)
+        event_id_of(message, index, target) in ledger.entries for index, target in enumerate(message.targets)
     ):
         return ledger, verdict
     for index, target in enumerate(message.targets):
@@ -91,7 +91,7 @@ def _ends(
 
 def _result(ledger: Ledger, message: LoadTargets, index: int, target: LoadTarget) -> Accepted | Cancelled:
     """`target` itself, as far as what was sent after it leaves it."""
-    event_id = _event_id(message, index, target)
+    event_id = event_id_of(message, index, target)
     nothing = Cancelled(id=event_id, version_utc_s=message.version_utc_s, stamp=message.stamp)
     if not isinstance(target.constraint, Limit):
         return replace(nothing, removes_at_utc_s=target.start_utc_s)
@@ -164,13 +164,14 @@ def _remembered(ledger: Ledger, message: LoadTargets, index: int, target: LoadTa
     asked = Asked(
         start_utc_s=target.start_utc_s, end_utc_s=target.end_utc_s, version_utc_s=message.version_utc_s
     )
-    return with_entry(ledger, replace(ledger.entries[_event_id(message, index, target)], asked=asked))
+    return with_entry(ledger, replace(ledger.entries[event_id_of(message, index, target)], asked=asked))
 
 
 def _of_feed(ledger: Ledger, feed: str) -> list[Entry]:
     return [entry for _, entry in sorted(ledger.entries.items()) if feed_of(entry.id) == feed]
 
 
-def _event_id(message: LoadTargets, index: int, target: LoadTarget) -> str:
+def event_id_of(message: LoadTargets, index: int, target: LoadTarget) -> str:
+    """The event that one target of a command is."""
     word = "" if isinstance(target.constraint, Limit) else f"-{REMOVED}"
     return f"{target.feed}/{message.id}-{index}{word}"

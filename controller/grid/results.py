@@ -57,6 +57,7 @@ class Reason(StrEnum):
     BAD_UNITS = "BAD_UNITS"
     BAD_VALUE = "BAD_VALUE"
     ABOVE_NAMEPLATE = "ABOVE_NAMEPLATE"
+    OBSERVED = "OBSERVED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

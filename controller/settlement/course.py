@@ -217,7 +217,8 @@ def ask_of(interval: EventInterval) -> Ask:
 
 def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span, GridEvent]]:
     """From its receipt until the next version, the cancellation, or now. One that came too late never was,
-    but ends the one before. One that a snapshot left out and a later one lists again comes back as it was."""
+    but ends the one before. One that a snapshot left out and a later one lists again comes back as it was.
+    One that was accepted is refused only by a site that takes it back, being commanded no more."""
     newest: GridEvent | None = None
     event: GridEvent | None = None
     since_utc_s = -math.inf
@@ -227,6 +228,8 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
             case EventStatus.RECEIVED:
                 following = newest
             case EventStatus.CANCELLED | EventStatus.EXPIRED | EventStatus.SUPERSEDED:
+                following = None
+            case EventStatus.REJECTED if event is not None and _takes_back(row, event):
                 following = None
             case _ if row.status == AMENDED and event is not None:
                 following = newest
@@ -238,6 +241,10 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
         event, since_utc_s = following, row.utc_s
     if event is not None and since_utc_s < now_utc_s:
         yield Span(since_utc_s, now_utc_s), event
+
+
+def _takes_back(row: Told, event: GridEvent) -> bool:
+    return row.version_utc_s == event.version_utc_s
 
 
 def _phases(event: GridEvent, held: Span, before: Phase | None) -> Iterator[Phase]:
@@ -290,6 +297,8 @@ def _ending(history: Sequence[Told], now_utc_s: float) -> tuple[Ending, float | 
             ending, ended_utc_s = None, None
         elif row.status in ENDS and ending in (None, Ending.SUPERSEDED) and not is_late:
             ending, ended_utc_s = ENDS[EventStatus(row.status)], row.utc_s
+        elif row.status == EventStatus.REJECTED and newest is not None and _takes_back(row, newest):
+            ending, ended_utc_s = Ending.REJECTED, row.utc_s
     if ending is not None:
         return ending, ended_utc_s
     if newest is None:

@@ -155,6 +155,28 @@ def test_an_event_that_was_refused_has_an_ending_and_no_phases() -> None:
     assert (found.ending, found.phases) == (Ending.REJECTED, ())
 
 
+def test_an_event_that_the_site_took_back_is_judged_no_further_and_ends_as_refused() -> None:
+    first = event((100, 200, limit(600)), version_utc_s=7)
+    taken_back = Told(utc_s=150, status=EventStatus.REJECTED, version_utc_s=7, why="OBSERVED")
+
+    found = course(received(0, first), taken_back, now_utc_s=1000)
+    again = course(received(0, first), taken_back, received(180, first), now_utc_s=1000)
+
+    assert [piece.span for piece in found.phases] == [Span(100, 150)]
+    assert (found.ending, found.ended_utc_s) == (Ending.REJECTED, 150)
+    assert [piece.span for piece in again.phases] == [Span(100, 150), Span(180, 200)]
+
+
+def test_a_newer_version_that_was_refused_leaves_the_one_before_in_force() -> None:
+    first = event((100, 200, limit(600)), version_utc_s=7)
+    refused = Told(utc_s=150, status=EventStatus.REJECTED, version_utc_s=8, why="NO_UNITS")
+
+    found = course(received(0, first), refused, now_utc_s=1000)
+
+    assert [piece.span for piece in found.phases] == [Span(100, 200)]
+    assert found.ending is Ending.OVER
+
+
 def test_an_event_of_which_nothing_is_known_is_an_error() -> None:
     with pytest.raises(CourseError, match="dr-7: nothing is known"):
         course(now_utc_s=1000)

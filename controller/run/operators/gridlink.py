@@ -17,14 +17,15 @@ import structlog
 from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
-from controller.grid import advancing, ledger, liveness
+from controller.grid import advancing, ledger, liveness, observing
 from controller.grid import skew as skews
 from controller.grid.dialects import DialectName, Heard
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.ledger import Effect, Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.results import Accepted, Cancelled, Heartbeat, Rejected, Snapshot
+from controller.grid.observing import Said, Shadow
+from controller.grid.results import Accepted, Cancelled, Heartbeat, Reason, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
@@ -53,13 +54,15 @@ class GridLink:
         wake: Callable[[], None],
         session: type[GridSession] = GridSession,
         nodes: Iterable[str] = (),
+        observes: bool = False,
     ) -> None:
         self.name = config.name
         self.rights = config.rights
         self._config = config
         self._utc = utc
         self._wake = wake
-        self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc())
+        self._shadow = Shadow() if observes else None
+        self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc(), observes=observes)
         self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
         shelf = Shelf(store, self.name)
         quiet = config.dialect is DialectName.BASE_POINT
@@ -95,6 +98,7 @@ class GridLink:
         self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
         self._troubles = Troubles(self._log)
+        self._not_followed: set[str] = set()
 
     @property
     def state(self) -> Link:
@@ -106,10 +110,11 @@ class GridLink:
 
     @property
     def events(self) -> tuple[GridEvent, ...]:
-        """The events in force or to come: accepted, durable, not cancelled, not over, by the names that the
-        site has for them. Their times are those of our own clock, as far as it is known how it
-        differs from the operator's."""
-        return tuple(self._marked(skews.moved(event, self._skew)) for event in self._own_events())
+        """The events in force or to come: accepted, durable, not cancelled, not over; where the site is only
+        observed, those that would be. They have the names that the site has for them, and times of our own
+        clock, as far as it is known how it differs from the operator's."""
+        held = self._own_events() if self._shadow is None else self._shadow.events(self._book_utc())
+        return tuple(self._marked(skews.moved(event, self._skew)) for event in held)
 
     @property
     def _is_connected(self) -> bool:
@@ -139,6 +144,9 @@ class GridLink:
             await self._book.restore()
             self._restored = True
             self._dialect.restored(self._book.ledger, self._utc())
+            if self._shadow is not None:
+                self._shadow.begin(self._book.ledger)
+                self._book.put("withdraw", Pending(change=observing.withdrawn))
             self._in_force = self._own_events()
             self._log.info("grid_restored", in_force=len(self._in_force))
 
@@ -158,7 +166,7 @@ class GridLink:
             self._speaking.post(letter, connected=self._is_connected)
         for own in report.progress:
             entry = self._book.ledger.entries.get(own.event)
-            if entry is None:
+            if entry is None or not isinstance(entry.content, Accepted):
                 continue
             if entry.drawn_before is None and own.drawn_before is not None:
                 pending = Pending(change=partial(advancing.keep_drawn, progress=own))
@@ -187,13 +195,24 @@ class GridLink:
             self._take(heard, now_utc_s)
 
     def _take(self, heard: Heard, now_utc_s: float) -> None:
-        result = heard.result
+        if self._shadow is None:
+            self._put(heard.kind, heard.result, now_utc_s)
+            return
+        before = self.events
+        self._shadow.hear(heard.result, now_utc_s)
+        if self.events != before:
+            self._wake()
+        is_stream = self._config.dialect is DialectName.BASE_POINT
+        for said in observing.declined(heard.result, is_stream=is_stream):
+            self._put(heard.kind, said, now_utc_s)
+
+    def _put(self, kind: str, result: Said, now_utc_s: float) -> None:
         if isinstance(result, Rejected):
-            self._refused(heard.kind, result)
+            self._refused(kind, result)
             if result.id is not None:
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
             return
-        self._troubles.readable(heard.kind, _elapsed_s())
+        self._troubles.readable(kind, _elapsed_s())
         match result:
             case Accepted() | Cancelled():
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
@@ -261,7 +280,9 @@ class GridLink:
         return self._utc() - self._skew.late_s
 
     def _own_events(self) -> tuple[GridEvent, ...]:
-        return ledger.events(self._book.ledger, self._book_utc())
+        """Those that were accepted, and are told of. A site that is only observed does nothing for any."""
+        held = ledger.events(self._book.ledger, self._book_utc())
+        return held if self._shadow is None else tuple(event for event in held if not event.asks)
 
     def _marked(self, event: GridEvent) -> GridEvent:
         name = named(self.name, event.id)
@@ -298,7 +319,13 @@ class GridLink:
             await asyncio.sleep(WATCH_PERIOD_S)
 
     def _refused(self, kind: str, rejected: Rejected) -> None:
-        """Count every message that cannot be used. One that names its event is logged with that event."""
+        """Count every message that cannot be used. One that names its event is logged with that event. What
+        is not followed could have been used."""
+        if rejected.reason is Reason.OBSERVED:
+            if rejected.id is None and kind not in self._not_followed:
+                self._not_followed.add(kind)
+                self._log.info("grid_not_followed", kind=kind, detail=rejected.detail)
+            return
         self._counts["refused"] += 1
         if rejected.id is None:
             self._troubles.refused(kind, rejected, _elapsed_s())

@@ -21,7 +21,7 @@ from controller.decide.plan import (
 )
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.grid import COMMANDS, EventStatus, GridEvent, Link
-from controller.domain.power import ZERO, Limit, Power, total
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, total
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.journal.seals import Anchor
 from controller.run.operators.gridlink import GridLink
@@ -48,7 +48,8 @@ class Instructor(Protocol):
 class LinkedGrid:
     """A site with grid operators, and with rules of its own; the loop's `GridSide`. `anchor` gives the newest
     seal of the journal, which operators are told. `link_changed` hears the name of each operator whose link
-    is lost (True) or back; one that was not heard yet is lost only after `start_grace_s`."""
+    is lost (True) or back; one that was not heard yet is lost only after `start_grace_s`. Of a site that only
+    `observes` nothing is said but what it draws."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class LinkedGrid:
         baselines: LiveBaselines | None = None,
         link_changed: Callable[[str, bool], None] = lambda _operator, _lost: None,
         start_grace_s: float = 0.0,
+        observes: bool = False,
     ) -> None:
         self._links = links
         self._own = own
@@ -66,6 +68,7 @@ class LinkedGrid:
         self._layout: Layout | None = None
         self._link_changed = link_changed
         self._start_grace_s = start_grace_s
+        self._observes = observes
         self._began_s: float | None = None
         self._lost: set[str] = set()
 
@@ -89,6 +92,8 @@ class LinkedGrid:
         if self._layout is None or self._layout.specs is not plan.grants.specs:
             self._layout = layout_of(plan.grants.specs)
         report = site_report(inputs, plan, self._layout)
+        if self._observes:
+            report = only_observed(report)
         report = replace(report, seal="" if seal is None else str(seal))
         for link in self._links:
             link.observe(self._with_baseline(report, link))
@@ -173,6 +178,20 @@ def site_report(inputs: Inputs, plan: Plan, layout: Layout) -> SiteReport:
             )
             for standing in plan.standings
         ),
+    )
+
+
+def only_observed(report: SiteReport) -> SiteReport:
+    """What a site says of itself that nobody commands from here: what it draws is true, and nothing is kept,
+    granted or to be had."""
+    return replace(
+        report,
+        setpoint=NO_LIMIT,
+        state=report.state.opted_out,
+        shed_available=ZERO,
+        rise_available=ZERO,
+        granted=report.demand,
+        places=tuple(replace(place, granted=place.demand) for place in report.places),
     )
 
 

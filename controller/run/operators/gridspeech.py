@@ -18,8 +18,11 @@ from controller.grid.zerohundred import OffRule, ZeroHundred
 from controller.run.operators.gridconfig import FeedTable, GridConfig, own_signer, trusted_keys
 
 
-def dialect_of(config: GridConfig, *, nameplate: Power, nodes: Iterable[str], utc_s: float) -> Dialect:
-    """The dialect of `config`; `ValueError` if a key cannot be read."""
+def dialect_of(
+    config: GridConfig, *, nameplate: Power, nodes: Iterable[str], utc_s: float, observes: bool = False
+) -> Dialect:
+    """The dialect of `config`, for a site that is commanded or only `observes`; `ValueError` if a key cannot
+    be read."""
     match config.dialect:
         case DialectName.OPENADR:
             return OpenAdr(
@@ -43,7 +46,9 @@ def dialect_of(config: GridConfig, *, nameplate: Power, nodes: Iterable[str], ut
                 infra=config.infra or "",
                 infra_trust=_infra_trust(config),
             )
-            return DsxFlex(agreement, period_s=config.heartbeat_s, rule=rule, signer=own_signer(config))
+            period_s = config.heartbeat_s
+            signer = own_signer(config)
+            return DsxFlex(agreement, period_s=period_s, rule=rule, signer=signer, observes=observes)
         case DialectName.ZERO_HUNDRED:
             off = OffRule(
                 off=Power.kw(config.off_kw or 0.0),
