@@ -24,7 +24,7 @@ from controller.domain.power import Power
 from controller.domain.site import Prices
 from controller.grid.site import SiteReport
 from controller.grid.triggers import Cut
-from controller.run.journal.store import StoreError
+from controller.run.journal.store import EventStore, NotKept, StoreError
 from controller.run.operators import ownrules
 from controller.run.operators.control import Control, ControlError
 from controller.run.operators.gridside import LinkedGrid
@@ -69,7 +69,7 @@ class Now:
 
 
 class Site:
-    def __init__(self, disk: Disk, **rules: Any) -> None:
+    def __init__(self, disk: EventStore, **rules: Any) -> None:
         self.now = Now()
         self.wakes = 0
         self.rules = OwnRules(TriggersTable(**rules), disk, utc=self.now, wake=self.woken)
@@ -291,9 +291,10 @@ def short() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def controlled(site: Site, path: Path) -> AsyncIterator[Control]:
+async def controlled(site: Site, path: Path, *, observes: bool = False) -> AsyncIterator[Control]:
     async with running(site):
-        control = Control(path, site.rules, nodes=["row-a"], most=Power.kw(1000), utc=site.now)
+        most = Power.kw(1000)
+        control = Control(path, site.rules, nodes=["row-a"], most=most, utc=site.now, observes=observes)
         await control.start()
         try:
             yield control
@@ -327,6 +328,33 @@ async def test_a_person_curtails_and_ends_it(short: Path) -> None:
         assert listed["events"][0]["by"] == f"uid {os.getuid()}"
         assert ended == {"ended": ["manual"]}
         assert site.rules.events == ()
+
+
+@pytest.mark.socket
+async def test_a_person_is_told_that_nothing_would_be_curtailed_where_the_site_is_only_observed(
+    short: Path,
+) -> None:
+    path = short / "control.sock"
+    site = Site(Disk())
+    async with controlled(site, path, observes=True):
+        curtailed = await ask(path, {"do": "curtail", "kw": 60})
+        ended = await ask(path, {"do": "end"})
+        listed = await ask(path, {"do": "list"})
+
+    assert "nothing would be curtailed" in curtailed["refused"]
+    assert ended == curtailed
+    assert listed == {"events": []}
+    assert site.rules.events == ()
+
+
+async def test_a_rule_that_trips_in_a_site_that_is_only_observed_is_shown_and_never_was() -> None:
+    async with running(Site(NotKept(), **RULES)) as site:
+        tripped = await site.tick(0, priced(0.2))
+    async with running(Site(NotKept(), **RULES)) as again:
+        restored = [event.id for event in again.rules.events]
+
+    assert tripped == ["own:price/dear"]
+    assert restored == []
 
 
 @pytest.mark.socket

@@ -25,6 +25,21 @@ class Record:
     text: str
 
 
+class NotKept:
+    """A store of what never happened: nothing is kept, and nothing found."""
+
+    async def record(
+        self,
+        records: tuple[Record, ...],
+        forget: tuple[str, ...] = (),
+        history: tuple[Happening | StreamedPoint, ...] = (),
+    ) -> None:
+        return None
+
+    async def load(self) -> tuple[Record, ...]:
+        return ()
+
+
 class EventStore(Protocol):
     """Where events survive the process."""
 

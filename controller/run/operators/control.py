@@ -32,6 +32,7 @@ MAX_LINE = 4096
 DEADLINE_S = 6.0
 MAX_AT_ONCE = 8
 LONGEST_S = 366 * 86_400.0
+ONLY_OBSERVED = "this site is only observed (controller.mode is observe): nothing would be curtailed"
 
 
 class ControlError(Exception):
@@ -73,7 +74,9 @@ class Control:
         nodes: Iterable[str],
         most: Power,
         utc: Callable[[], float],
+        observes: bool = False,
     ) -> None:
+        self._observes = observes
         self._path = path
         self._rules = rules
         self._nodes = frozenset(nodes)
@@ -144,6 +147,8 @@ class Control:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             return {"refused": f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"}
+        if self._observes and not isinstance(request, ListRequest):
+            return {"refused": ONLY_OBSERVED}
         try:
             match request:
                 case CurtailRequest():
