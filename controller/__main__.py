@@ -28,11 +28,18 @@ EXIT_NOT_REPLAYED = 2
 
 
 @app.command()
-def run(config: Config = DEFAULT_CONFIG) -> None:
+def run(
+    config: Config = DEFAULT_CONFIG,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="only look, whatever the site file says: command nothing")
+    ] = False,
+) -> None:
     """Run the controller in the foreground, as the service does."""
     from controller.config import ConfigError
 
     settings = load_site(config)
+    if observe:
+        settings = settings.only_observed()
     logs.configure(settings.log.format, settings.log.level)
     from controller import daemon  # after logging: device libraries configure it on import
 

@@ -29,7 +29,7 @@ from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.prices import Ladder
 from controller.domain.rating import CONTINUOUS_SHARE, Phases, apparent_power, breaker_power
-from controller.domain.site import LinkLost, Node, Policy, Service, Site, Zone
+from controller.domain.site import LinkLost, Mode, Node, Policy, Service, Site, Zone
 from controller.environment import JOINT, misnamed
 from controller.pricetable import PricesTable, ProfitTable
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
@@ -144,6 +144,10 @@ class ZoneTable(Table):
         return Zone(id=self.id, derate_c=self.derate_c, trip_c=self.trip_c, coolant=coolant)
 
 
+class ControllerTable(Table):
+    mode: Mode = Mode.CONTROL
+
+
 class PolicyTable(Table):
     tick_s: float = Field(default=1.0, ge=0.1, le=60)
     margin_percent: float = Field(default=1.0, ge=0, lt=50)
@@ -193,6 +197,7 @@ class Settings(BaseSettings, DeviceTables):
     name: str = Field(min_length=1)
     nodes: tuple[NodeTable, ...] = Field(min_length=1)
     zones: tuple[ZoneTable, ...] = ()
+    controller: ControllerTable = ControllerTable()
     policy: PolicyTable = PolicyTable()
     prices: PricesTable = PricesTable()
     profit: ProfitTable = ProfitTable()
@@ -233,10 +238,17 @@ class Settings(BaseSettings, DeviceTables):
             nodes=tuple(node.node() for node in self.nodes),
             zones=tuple(table.zone() for table in self.zones),
             policy=replace(
-                self.policy.policy(), profit=self.profit.thresholds(), link_lost=tuple(self._contracts())
+                self.policy.policy(),
+                mode=self.controller.mode,
+                profit=self.profit.thresholds(),
+                link_lost=tuple(self._contracts()),
             ),
             prices=self.prices.constants(),
         )
+
+    def only_observed(self) -> Settings:
+        """The same site, of which nothing is commanded."""
+        return self.model_copy(update={"controller": ControllerTable(mode=Mode.OBSERVE)})
 
     def _contracts(self) -> Iterator[LinkLost]:
         for table in (*([self.grid] if self.grid is not None else []), *self.operators):

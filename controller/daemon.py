@@ -15,7 +15,7 @@ from controller.config import ConfigError, Settings, fleet
 from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
-from controller.domain.site import Site
+from controller.domain.site import Mode, Site
 from controller.grid.dialects import DialectName
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
@@ -24,7 +24,7 @@ from controller.run.devices import Machines, outcome_name
 from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage, leave_it
 from controller.run.journal.journal import Journal, JournalError
-from controller.run.journal.store import StoreError
+from controller.run.journal.store import NotKept, StoreError
 from controller.run.loop import GridSide, Islanded, Loop
 from controller.run.metrics.site import render
 from controller.run.notify import Notifier
@@ -42,6 +42,7 @@ from controller.run.settling.baselines import Agreement
 from controller.run.settling.livebaseline import LiveBaselines
 from controller.run.sitelock import LockedError, site_lock
 from drivers import registry
+from drivers.observed import observed
 from drivers.registry import Fleet
 
 log = structlog.get_logger()
@@ -100,7 +101,10 @@ async def serve(
     port = await api.start()
     try:
         with site_lock(settings.journal.path):  # a second controller by mistake has told and written nothing
-            await _operate(settings, board, clock, floor or fleet(settings), session, tidy, port)
+            floor = floor or fleet(settings)
+            if settings.controller.mode is Mode.OBSERVE:
+                floor = observed(floor)
+            await _operate(settings, board, clock, floor, session, tidy, port)
     finally:
         await api.stop()
 
@@ -164,7 +168,10 @@ async def _operate(
         )
         if control is not None:
             await control.start()
-        log.info("started", site=settings.name, devices=len(machines.specs), api_port=api_port)
+        mode = board.site.policy.mode
+        log.info(
+            "started", site=settings.name, devices=len(machines.specs), api_port=api_port, mode=mode.value
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_signal())
@@ -236,6 +243,7 @@ def _grid(
         baselines=baselines,
         link_changed=lambda operator, lost: journal.operator_link(operator, lost=lost),
         start_grace_s=settings.policy.start_grace_s,
+        observes=settings.controller.mode is Mode.OBSERVE,
     )
 
 
@@ -263,6 +271,7 @@ def _links(
                 wake=wake.set,
                 nodes=nodes,
                 session=session,
+                observes=site.policy.observes,
             )
         except ValueError as error:  # a certificate or a key that cannot be used
             raise ConfigError(f"{name}: {error}") from error
@@ -271,11 +280,13 @@ def _links(
 
 
 def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> OwnRules | None:
-    """The site's own rules and people, where it has any."""
+    """The site's own rules and people, where it has any. What trips in a site that is only observed is shown,
+    and was no event."""
     if settings.control is None and settings.triggers is None:
         return None
     table = settings.triggers or TriggersTable()
-    return OwnRules(table, journal, utc=clock.utc_s, wake=wake.set)
+    store = NotKept() if settings.controller.mode is Mode.OBSERVE else journal
+    return OwnRules(table, store, utc=clock.utc_s, wake=wake.set)
 
 
 def _baselines(settings: Settings, clock: Clock) -> LiveBaselines | None:
@@ -307,7 +318,14 @@ def _control(
         return None
     most = nameplate(site, machines.specs)
     nodes = [node.id for node in site.nodes[1:]]
-    return Control(settings.control.socket, own, nodes=nodes, most=most, utc=clock.utc_s)
+    return Control(
+        settings.control.socket,
+        own,
+        nodes=nodes,
+        most=most,
+        utc=clock.utc_s,
+        observes=site.policy.observes,
+    )
 
 
 def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:

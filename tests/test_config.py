@@ -839,3 +839,21 @@ def secret_files(directory: Path, monkeypatch: pytest.MonkeyPatch, **files: byte
         (secrets / name).write_bytes(content)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
     return secrets
+
+
+# -- whether it commands ------------------------------------------------------------------------------------
+
+
+def test_a_site_is_commanded_unless_its_file_says_that_it_is_only_observed(tmp_path: Path) -> None:
+    plain = loaded(tmp_path, SITE)
+    seen = loaded(tmp_path, SITE + '\n[controller]\nmode = "observe"\n')
+
+    assert not plain.site().policy.observes
+    assert seen.site().policy.observes
+    assert plain.only_observed().site() == seen.site()
+
+
+def test_a_mode_that_there_is_not_is_refused_by_key_and_value(tmp_path: Path) -> None:
+    said = complaint(tmp_path, SITE + '\n[controller]\nmode = "off"\n')
+
+    assert "controller.mode: Input should be 'control' or 'observe' (got 'off')" in said

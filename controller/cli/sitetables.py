@@ -12,8 +12,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from controller.decide.plan import Reason
 from controller.domain.grid import EventStatus
 from controller.domain.prices import Price
+from controller.domain.site import Mode
 
 Json = dict[str, Any]
 
@@ -23,14 +25,16 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     shown = f"{_kw(cap['watts'])} ({cap['reason']} {cap['event']})".replace(" )", ")")
     state = "" if status["ready"] else " [starting: nothing is changed yet]"
     yield Text(f"{status['site']}  cap {shown}  grid link {status['link']}{state}", style="bold")
-    nodes = Table("node", "metered", "limit", "granted", "worst case", "unexplained", box=None)
-    for node in status["nodes"]:
-        cells = (_kw(node[key]) for key in ("metered_w", "limit_w", "granted_w", "worst_w", "unexplained_w"))
-        nodes.add_row(node["node"], *cells, style="" if node["feasible"] else "red")
-    yield nodes
+    if observed := status["mode"] == Mode.OBSERVE:
+        yield Text(
+            "ONLY OBSERVED: nothing is commanded; `would be` is what control would bring it to", "yellow"
+        )
+    yield _node_table(status["nodes"], observed=observed)
     reasons = Counter(
         (device["kind"], device["reason"], device["limited_by"]) for device in status["devices"]
     )
+    if observed:
+        yield _would_table(status["devices"])
     devices = Table("kind", "reason", "limited by", "devices", box=None)
     for (kind, reason, node), count in sorted(reasons.items()):
         devices.add_row(kind, reason, node, str(count))
@@ -42,12 +46,40 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     for source, why in status["price_troubles"].items():
         yield Text(f"price source {source}: {why}", style="yellow")
     for event in status["events"]:
+        if event["status"] == EventStatus.REJECTED:
+            yield Text(f"event {event['event']}: REJECTED, nothing is done for it")
+            continue
         number = "possible" if event["status"] == EventStatus.INFEASIBLE else "least possible"
         yield Text(f"event {event['event']}: {event['status']}, {number} {_kw(event['possible_w'])}")
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:
         yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def _node_table(nodes: list[Json], *, observed: bool) -> Table:
+    """Where nothing is commanded nothing is granted either."""
+    third = ("would be", "wanted_w") if observed else ("granted", "granted_w")
+    measured, rest = ("metered", "metered_w"), (("worst case", "worst_w"), ("unexplained", "unexplained_w"))
+    columns = (measured, ("limit", "limit_w"), third, *rest)
+    table = Table("node", *(head for head, _ in columns), box=None)
+    for node in nodes:
+        cells = (_kw(node[key]) for _, key in columns)
+        table.add_row(node["node"], *cells, style="" if node["feasible"] else "red")
+    return table
+
+
+def _would_table(devices: list[Json]) -> Table:
+    """What each kind of device would be told now, by where it is and where it would be."""
+    moves = Counter(
+        (device["kind"], device["point"], device["wanted"])
+        for device in devices
+        if device["reason"] == Reason.OBSERVED
+    )
+    table = Table("kind", "is at", "would be at", "devices", box=None)
+    for (kind, point, wanted), count in sorted(moves.items()):
+        table.add_row(kind, point, wanted, str(count))
+    return table
 
 
 def _price_table(prices: list[Json]) -> Table:
@@ -126,7 +158,8 @@ def why_tables(why: Json) -> Iterator[RenderableType]:
     facts = Table(box=None, show_header=False)
     age = "never read" if why["age_s"] is None else f"{why['age_s']} s ago"
     facts.add_row("draws", f"{why['draw_w']} W ({age})")
-    facts.add_row("told to be at", f"{why['point']} ({why['truth']})")
+    place = "is at" if why["mode"] == Mode.OBSERVE else "told to be at"
+    facts.add_row(place, f"{why['point']} ({why['truth']})")
     facts.add_row("would be at", why["wanted"])
     facts.add_row("counts for", f"{why['grant_w']} W, at worst {why['worst_w']} W")
     facts.add_row("hottest", "no sensor" if why["hottest_c"] is None else f"{why['hottest_c']} °C")

@@ -272,7 +272,8 @@ class Grants(Sequence[Grant]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
     """`metered` is None where no fresh meter reading exists. `drawn` is what devices claim, silent ones at
-    worst, and all other load; `unexplained` is load no device claims."""
+    worst, and all other load; `unexplained` is load no device claims. `wanted` is what would be drawn if all
+    changes were immediate."""
 
     node: str
     limit: Bound
@@ -280,6 +281,7 @@ class NodeState:
     worst: Power
     drawn: Power
     unexplained: Power
+    wanted: Power = ZERO
     metered: Power | None = None
     feasible: bool = True
 
@@ -296,6 +298,7 @@ class NodeStates(Sequence[NodeState]):
     granted_w: NDArray[np.int64]
     worst_w: NDArray[np.int64]
     drawn_w: NDArray[np.int64]
+    wanted_w: NDArray[np.int64]
     unexplained: Mapping[str, Power]
     metered: Mapping[str, Power | None]
     feasible: NDArray[np.bool_]
@@ -325,6 +328,7 @@ class NodeStates(Sequence[NodeState]):
             granted=Power(int(self.granted_w[at])),
             worst=Power(int(self.worst_w[at])),
             drawn=Power(int(self.drawn_w[at])),
+            wanted=Power(int(self.wanted_w[at])),
             unexplained=self.unexplained.get(name, ZERO),
             metered=self.metered.get(name),
             feasible=bool(self.feasible[at]),

@@ -10,7 +10,7 @@ import numpy as np
 from controller.decide import doubt, economics, jobs, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
-from controller.decide.columns import CODE
+from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
 from controller.decide.following import Swing
 from controller.decide.limits import Limits
@@ -164,6 +164,8 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
 
 def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after, ground = made.after, made.after.ground
+    fleet = after.fleet
+    at_wanted_w = counted_w(fleet.power_w[fleet.start[:-1] + grants.wanted], after.columns.bias)
     granted_w, worst_w = after.carried_w(grants.power_w), after.carried_w(grants.worst_w)
     return NodeStates(
         ids=after.tree.ids,
@@ -171,6 +173,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         granted_w=granted_w,
         worst_w=worst_w,
         drawn_w=after.carried_w(np.where(after.columns.seen, grants.draw_w, grants.worst_w)),
+        wanted_w=after.carried_w(np.where(made.chosen.may.obeys, at_wanted_w, grants.worst_w)),
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
         feasible=_lacking_w(made) <= 0,

@@ -106,6 +106,7 @@ class Api:
                 "site": self._board.site.name,
                 "version": self._board.version,
                 "ready": plan.ready,
+                "mode": self._board.site.policy.mode.value,
                 "utc_s": tick.utc_s,
                 "link": tick.inputs.link.value,
                 "cap": _cap(plan),
@@ -172,6 +173,7 @@ class Api:
         return web.json_response(
             _device(spec, grant)
             | {
+                "mode": self._board.site.policy.mode.value,
                 "points": [
                     {"name": p.name, "watts": p.power.watts, "rate": rounded(p.rate, 4)} for p in spec.points
                 ],
@@ -230,6 +232,7 @@ def _node(node: NodeState) -> Json:
         "limit_w": watts(node.limit),
         "metered_w": watts(node.metered),
         "granted_w": node.granted.watts,
+        "wanted_w": node.wanted.watts,
         "worst_w": node.worst.watts,
         "unexplained_w": node.unexplained.watts,
         "feasible": node.feasible,

@@ -173,7 +173,7 @@ class Loop:
         self._board.finished(tick)
         self._note_pace(tick)
         self._note_alarms(plan)
-        self._notifier.tick(headline(plan))
+        self._notifier.tick(headline(plan, observes=self._site.policy.observes))
         self._tidy()
 
     async def _concluded(self, made: Draft, first: Sequence[SetPoint]) -> Plan | None:
@@ -269,9 +269,10 @@ async def _rounds(of_the_event_loop: int) -> None:
         await asyncio.sleep(0)
 
 
-def headline(plan: Plan) -> str:
+def headline(plan: Plan, *, observes: bool = False) -> str:
     """One line for the service manager: the site's draw against its cap, and how many alarms."""
     root = plan.nodes[0]
     drawn = str(root.metered) if root.metered is not None else "meter stale"
     cap = str(plan.cap.power) if isinstance(plan.cap, Limit) else "none"
-    return f"{drawn}, cap {cap} ({plan.cap_reason}), {len(plan.alarms)} alarms"
+    only = "only observed: " if observes else ""
+    return f"{only}{drawn}, cap {cap} ({plan.cap_reason}), {len(plan.alarms)} alarms"

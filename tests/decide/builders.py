@@ -310,6 +310,7 @@ def nodes_of(*states: NodeState) -> NodeStates:
         granted_w=np.array([it.granted.watts for it in states], dtype=np.int64),
         worst_w=np.array([it.worst.watts for it in states], dtype=np.int64),
         drawn_w=np.array([it.drawn.watts for it in states], dtype=np.int64),
+        wanted_w=np.array([it.wanted.watts for it in states], dtype=np.int64),
         unexplained={it.node: it.unexplained for it in states},
         metered={it.node: it.metered for it in states},
         feasible=np.array([it.feasible for it in states], dtype=np.bool_),

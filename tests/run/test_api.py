@@ -16,9 +16,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from controller.cli.sitetables import status_tables, why_tables
+from controller.cli.terminal import wide
 from controller.decide.plan import Reason, Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, Power
+from controller.domain.site import Mode, Policy
 from controller.run.api import Api, ApiError
 from controller.run.board import Board, Tick
 from controller.run.doorkeeper import Doorkeeper
@@ -144,6 +147,7 @@ async def test_the_shape_of_the_status_is_stable() -> None:
         "site": str,
         "version": str,
         "ready": bool,
+        "mode": str,
         "utc_s": float,
         "link": str,
         "cap": {"watts": int, "reason": str, "event": str},
@@ -174,12 +178,35 @@ async def test_the_shape_of_the_status_is_stable() -> None:
     assert [node["node"] for node in status["nodes"]] == ["grid-connection", "pdu-1"]
 
 
+async def test_the_status_of_an_observed_site_says_so_and_what_would_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    board = boards.board()
+    board.site = replace(board.site, policy=Policy(mode=Mode.OBSERVE))
+    moved = boards.device("s19-1", reason=Reason.OBSERVED)
+    board.finished(boards.tick(moved, nodes=NODES))
+    async with serving(board) as client:
+        _, status = await client.json("/status")
+        _, why = await client.json("/why/s19-1")
+
+    for part in (*status_tables(status), *why_tables(why)):
+        wide.print(part)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (status["mode"], why["mode"]) == ("observe", "observe")
+    assert "ONLY OBSERVED: nothing is commanded" in shown
+    assert "node metered limit would be worst case" in shown
+    assert "asic full full 1" in shown
+    assert "is at full (confirmed)" in shown
+    assert "told to be at" not in shown
+
+
 async def test_the_shape_of_the_reasons_is_stable() -> None:
     async with serving(boards.busy_board()) as client:
         code, why = await client.json("/why/s19-1")
 
     assert code == 200
     assert shape(why) == DEVICE_SHAPE | {
+        "mode": str,
         "points": [{"name": str, "watts": int, "rate": float}],
         "age_s": float,
         "hottest_c": float,
@@ -229,6 +256,7 @@ NODE_SHAPE = {
     "limit_w": int,
     "metered_w": int,
     "granted_w": int,
+    "wanted_w": int,
     "worst_w": int,
     "unexplained_w": int,
     "feasible": bool,

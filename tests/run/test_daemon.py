@@ -94,7 +94,7 @@ class Running:
 
 
 @contextmanager
-def running(site: Path) -> Iterator[Running]:
+def running(site: Path, *options: str) -> Iterator[Running]:
     with (
         tempfile.TemporaryDirectory(prefix="ws-") as short,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
@@ -102,7 +102,7 @@ def running(site: Path) -> Iterator[Running]:
         manager.bind(f"{short}/notify")
         manager.settimeout(WAIT_S)
         process = subprocess.Popen(
-            [sys.executable, "-m", "controller", "run", "--config", str(site)],
+            [sys.executable, "-m", "controller", "run", "--config", str(site), *options],
             env=os.environ | {"NOTIFY_SOCKET": f"{short}/notify"},
             stderr=subprocess.PIPE,
             text=True,
@@ -140,6 +140,27 @@ def test_a_site_without_machines_starts_is_alive_and_ends_when_told_to(tmp_path:
     assert (code, [what for what in logged if what != "journal_sealed"]) == (0, ["stopping"])
     assert (tmp_path / "state" / "journal.db").exists()
     assert replay(Request(path=tmp_path / "state" / "journal.db")).differing == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"), [("observe", ()), ("control", ("--observe",))], ids=["by the file", "by the option"]
+)
+def test_a_site_that_is_only_observed_is_said_to_be_so_in_the_log_the_status_and_the_metrics(
+    tmp_path: Path, mode: str, options: tuple[str, ...]
+) -> None:
+    site = site_file(tmp_path, f'controller = {{ mode = "{mode}" }}')
+    with running(site, *options) as controller:
+        started = controller.logged("started")
+        alarm = controller.logged("alarm")
+        fed = controller.told(b"WATCHDOG=1")
+        status = json.loads(asked(started["api_port"], "/status")[1])
+        metrics = asked(started["api_port"], "/metrics")[1]
+        controller.ended(signal.SIGTERM)
+
+    assert (started["mode"], alarm["kind"]) == ("observe", "observed")
+    assert b"STATUS=only observed: " in fed
+    assert (status["mode"], [alarm["kind"] for alarm in status["alarms"]]) == ("observe", ["observed"])
+    assert 'wattshift_mode{mode="observe"} 1.0' in metrics
 
 
 def test_prices_come_from_their_file_and_a_silent_broker_does_not_hold_up_anything(tmp_path: Path) -> None:

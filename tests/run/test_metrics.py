@@ -6,6 +6,7 @@ import re
 import string
 from dataclasses import dataclass, replace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.decide.plan import Alarm, AlarmKind, CapReason, Inputs, Reason, Sample, Truth
@@ -15,6 +16,7 @@ from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import QueueReading
 from controller.domain.power import NO_LIMIT, Limit, Power
+from controller.domain.site import Mode, Policy
 from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics.devices import group_of
@@ -39,6 +41,7 @@ BASE_UNITS = (
 )
 UNITLESS = {
     "ready",
+    "mode",
     "node_feasible",
     "zone_cooling_proven",
     "link_up",
@@ -380,6 +383,16 @@ def test_every_metric_is_named_in_base_units_under_one_prefix() -> None:
 
     assert strange == set()
     assert all(set(name) <= set(string.ascii_lowercase + "_") for name in names(busy))
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_it_is_told_whether_the_site_is_commanded_or_only_observed(mode: Mode) -> None:
+    told_of = board()
+    told_of.site = replace(site(), policy=Policy(mode=mode))
+    page = render(told_of).decode()
+
+    told = dict(re.findall(r'^wattshift_mode{mode="(\w+)"} (\S+)$', page, re.MULTILINE))
+    assert told == {one.value: str(float(one is mode)) for one in Mode}
 
 
 def test_the_process_and_the_interpreter_are_told_beside_the_site() -> None:

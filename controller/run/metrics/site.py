@@ -31,7 +31,7 @@ from controller.decide.plan import AlarmKind, NodeState, Plan, PriceNow
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
 from controller.domain.prices import Price
-from controller.domain.site import Site
+from controller.domain.site import Mode, Site
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.metrics.devices import device_metrics, device_rows, fleet_metrics
@@ -122,6 +122,7 @@ NODE: Columns[NodeState] = (
     ("power_watts", "Metered power; absent without a fresh meter", lambda n: _watts(n.metered)),
     ("limit_watts", "What must not be passed now; absent without a limit", lambda n: _watts(n.limit)),
     ("granted_watts", "All grants below the node, and its other load", lambda n: n.granted.watts),
+    ("wanted_watts", "What would be drawn, were all at once where they should be", lambda n: n.wanted.watts),
     ("worst_case_watts", "The most that may be drawn below the node now", lambda n: n.worst.watts),
     ("unexplained_watts", "Metered load that no device accounts for", lambda n: n.unexplained.watts),
     ("feasible", "0 when all at their lowest is still too much", lambda n: n.feasible),
@@ -134,6 +135,9 @@ def _controller(board: Board, tick: Tick | None) -> Iterator[Metric]:
     yield gauge("build_info", "The running version", [((board.version,), 1)], "version")
     yield gauge("site_info", "The site, and its node that is the grid connection", site, "site", "root")
     yield plain("ready", "1 once a whole snapshot was seen and devices are commanded", ready)
+    mode = board.site.policy.mode
+    modes = (((one.value,), one is mode) for one in Mode)
+    yield gauge("mode", "1 for the mode the site is in: commanded, or only observed", modes, "mode")
     yield plain("tick_period_seconds", "The configured time between ticks", board.site.policy.tick_s)
     yield counter("ticks", "Finished ticks", [((), board.ticks)])
     yield counter("late_ticks", "Ticks that began more than a period late", [((), board.late_ticks)])
