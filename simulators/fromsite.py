@@ -180,6 +180,8 @@ def _registers(point: SiteModbusPoint, names: PlantNames) -> Iterator[Json]:
     if point.proof is not None:
         proven = max(1.0, point.proof.proven_from)
         yield _cell(point.proof) | {"proof_of": names.zone(point.zone), "proven": proven}
+    if point.coolant is not None:
+        yield _cell(point.coolant) | {"coolant_of": names.zone(point.zone)}
 
 
 def _cell(register: SiteRegister) -> Json:

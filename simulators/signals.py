@@ -33,22 +33,23 @@ class MeterMap(StrEnum):
 
 
 class Quantity(Table):
-    """What is told. A proof is told as `proven` while the fans run, and as `not_proven` while they stand."""
+    """What is told: a meter's watts, a zone's inlet or its coolant in C, or a proof. A proof is told as `proven` while the fans run, and as `not_proven` while they stand."""
 
     meter: str | None = None
     inlet_of: str | None = None
+    coolant_of: str | None = None
     proof_of: str | None = None
     proven: float = 1.0
     not_proven: float = 0.0
 
     @property
     def zone(self) -> str | None:
-        return self.inlet_of if self.inlet_of is not None else self.proof_of
+        return next((one for one in (self.inlet_of, self.coolant_of, self.proof_of) if one is not None), None)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if [self.meter, self.inlet_of, self.proof_of].count(None) != 2:
-            raise ValueError("exactly one of meter, inlet_of and proof_of is needed")
+        if [self.meter, self.inlet_of, self.coolant_of, self.proof_of].count(None) != 3:
+            raise ValueError("exactly one of meter, inlet_of, coolant_of and proof_of is needed")
         return self
 
 

@@ -66,6 +66,7 @@ class SiteModbusPoint(SiteRegister):
     zone: str | None = None
     preset: str | None = None
     proof: SiteRegister | None = None
+    coolant: SiteRegister | None = None
 
 
 class SiteModbus(Part):

@@ -106,8 +106,8 @@ class Machines:
         return tuple(name for name in self._queues if self._queue_heard_s.get(name, -math.inf) < least_s)
 
     def details(self) -> dict[str, GpuDetail]:
-        """What the drivers know of their devices that deciding does not need. Asked from any thread: a spec may
-        depend on the time of the loop."""
+        """What the drivers know of their devices that deciding does not need. It is asked from any thread, so
+        no spec is: it may depend on the time of the loop."""
         drivers = ((name, task.driver) for name, task in self._tasks.items())
         told = ((name, driver.detail) for name, driver in drivers if isinstance(driver, Detailed))
         return {device: detail for device, detail in told if detail is not None}

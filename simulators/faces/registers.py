@@ -74,6 +74,8 @@ def told(plant: Plant, what: Quantity) -> float | None:
         return None
     if what.inlet_of is not None:
         return zone.inlet_c
+    if what.coolant_of is not None:
+        return zone.coolant_c
     return what.proven if zone.fans_proven else what.not_proven
 
 

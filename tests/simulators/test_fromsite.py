@@ -32,8 +32,10 @@ from pysnmp.proto.rfc1902 import Null, ObjectName
 
 from controller.config import load
 from simulators.config import PlantFileError
+from simulators.faces.registers import told
 from simulators.fromsite import Simulated, simulated
 from simulators.nvml.layout import STATE_VARIABLE
+from simulators.plant import Plant
 from simulators.ports import remap
 from simulators.readysite import Broker
 from simulators.sitefile import load_site
@@ -213,6 +215,15 @@ def test_every_machine_of_the_file_is_in_the_plant_under_its_own_name(tmp_path: 
         "gpus-meter": "gpus",
     }
     assert plant.pdus[0].outlets == {5: "row-a-001"}
+
+
+def test_the_liquid_of_a_zone_is_told_where_the_file_says_that_its_sensor_is(tmp_path: Path) -> None:
+    plant_file = made(EXAMPLE, tmp_path).plant
+    register = next(one for one in plant_file.modbus[0].registers if one.coolant_of is not None)
+    plant = Plant(plant_file, seed=1)
+
+    assert (register.unit, register.address, register.scale) == (10, 12, 0.1)
+    assert told(plant, register) == plant.zones["hall"].coolant_c
 
 
 def test_a_meter_that_no_node_names_is_simulated_beside_nothing(tmp_path: Path) -> None:
