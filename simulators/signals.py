@@ -33,7 +33,8 @@ class MeterMap(StrEnum):
 
 
 class Quantity(Table):
-    """What is told: a meter's watts, a zone's inlet or its coolant in C, or a proof. A proof is told as `proven` while the fans run, and as `not_proven` while they stand."""
+    """What is told: a meter's watts, a zone's inlet or coolant in C, or a proof: `proven` while the fans run,
+    `not_proven` while they stand."""
 
     meter: str | None = None
     inlet_of: str | None = None

@@ -26,9 +26,7 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     state = "" if status["ready"] else " [starting: nothing is changed yet]"
     yield Text(f"{status['site']}  cap {shown}  grid link {status['link']}{state}", style="bold")
     if observed := status["mode"] == Mode.OBSERVE:
-        yield Text(
-            "ONLY OBSERVED: nothing is commanded; `would be` is what control would bring it to", "yellow"
-        )
+        yield Text("ONLY OBSERVED: nothing is commanded", "yellow")
     yield _node_table(status["nodes"], observed=observed)
     reasons = Counter(
         (device["kind"], device["reason"], device["limited_by"]) for device in status["devices"]

@@ -282,7 +282,7 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
     for zone in sorted(after.uncooled_zones):
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
     if lost := sorted(name for name, link in inputs.links.items() if link is Link.LOST):
-        whose = f" of {', '.join(lost)}" if any(lost) else ""
+        whose = f" of {', '.join(name or 'grid' for name in lost)}" if any(lost) else ""
         detail = f"no heartbeat{whose}, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)
     for queue in inputs.silent_queues:
