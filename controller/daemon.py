@@ -17,6 +17,7 @@ from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power, total
 from controller.domain.site import Mode, Site
 from controller.grid.dialects import DialectName
+from controller.plausibility import doubts
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
@@ -168,6 +169,8 @@ async def _operate(
         )
         if control is not None:
             await control.start()
+        for doubt in doubts(settings, machines.specs):
+            log.warning("site_file_doubtful", doubt=doubt)
         mode = board.site.policy.mode
         log.info(
             "started", site=settings.name, devices=len(machines.specs), api_port=api_port, mode=mode.value

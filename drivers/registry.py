@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +19,7 @@ from drivers import modbus as modbus_tcp
 from drivers.asic import config as asic
 from drivers.base import Driver, JobQueue, PriceSource, Sensor
 from drivers.gpu_learning import Learner
+from drivers.modbus_points import Metered
 from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint
 from drivers.mqttprice import MqttPrices
 from drivers.outlet import OutletDriver
@@ -124,13 +125,15 @@ def placed(tables: DeviceTables) -> Iterator[Placed]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensed:
-    """What the sensor table `key` tells of, and how often; `coolants` are the zones whose liquid it tells."""
+    """What the sensor table `key` tells of, and how often; `coolants` are the zones whose liquid it tells,
+    `most_w` the power of each meter beyond which it is believed no more."""
 
     key: str
     meters: frozenset[str]
     zones: frozenset[str]
     poll_s: float
     coolants: frozenset[str] = frozenset()
+    most_w: Mapping[str, float] = field(default_factory=dict)
 
 
 def sensed(tables: DeviceTables) -> Iterator[Sensed]:
@@ -142,6 +145,7 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             zones=frozenset(point.zone for point in zones),
             poll_s=config.poll_s,
             coolants=frozenset(point.zone for point in zones if point.coolant is not None),
+            most_w={point.meter: point.max_w for point in config.points if isinstance(point, Metered)},
         )
     for at, broker in enumerate(tables.mqtt_meters):
         yield Sensed(
@@ -149,10 +153,15 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             meters=frozenset(point.meter for point in broker.points if isinstance(point, MqttPoint)),
             zones=frozenset(point.zone for point in broker.points if isinstance(point, MqttZonePoint)),
             poll_s=broker.poll_s,
+            most_w={point.meter: point.max_w for point in broker.points if isinstance(point, MqttPoint)},
         )
     for at, pdu in enumerate(tables.pdus):
         yield Sensed(
-            key=f"pdus.{at}", meters=frozenset(_pdu_meters(tables, pdu)), zones=frozenset(), poll_s=pdu.poll_s
+            key=f"pdus.{at}",
+            meters=frozenset(_pdu_meters(tables, pdu)),
+            zones=frozenset(),
+            poll_s=pdu.poll_s,
+            most_w={pdu.meter: pdu.max_w} if pdu.meter is not None and pdu.max_w is not None else {},
         )
 
 

@@ -90,6 +90,20 @@ def test_check_prints_what_it_understood() -> None:
     assert "grid operator: mqtt.grid.example:8883 as container-7" in result.stdout
 
 
+def test_check_says_which_mode_the_site_is_in() -> None:
+    assert "container-7: commanded (controller.mode control)" in wattshift("check", EXAMPLE).stdout
+
+
+def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(Path(EXAMPLE).read_text().replace("limit_kw = 1300", "limit_kw = 1_300_000", 1))
+
+    result = wattshift("check", site)
+
+    assert result.exit_code == 0
+    assert "DOUBTFUL: nodes.0.limit_kw 1300000 of 'site' is 1300000.0 kW" in result.stdout
+
+
 def test_check_names_the_keys_of_an_operator_that_are_not_on_this_host(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     grid = "host = 'mqtt.example', ven = 'v', client_id = 'c', tls = true, tls_ca = '/no/ca.pem'"

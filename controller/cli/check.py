@@ -14,6 +14,7 @@ from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
 from controller.domain.site import Site
+from controller.plausibility import doubts
 from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
 
 
@@ -21,6 +22,8 @@ def report(settings: Settings, out: Console) -> None:
     """Print what a site file means."""
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
     site = settings.site()
+    mode = "ONLY OBSERVED: nothing is commanded" if site.policy.observes else "commanded"
+    out.print(f"{site.name}: {mode} (controller.mode {site.policy.mode})")
     out.print(_electrical_tree(site, specs))
     table = Table("group", "devices", "lowest W", "highest W", "node", "keeps its limit", box=None)
     for group, members in _groups(specs).items():
@@ -52,6 +55,8 @@ def report(settings: Settings, out: Console) -> None:
     out.print(f"settled by the calendar of {settled.zone.key}, every {settled.interval_s} s")
     for line in _own_reasons(settings):
         out.print(line)
+    for doubt in doubts(settings, specs):
+        out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
 
 
 def _unusable_files(link: GridConfig) -> Iterator[str]:

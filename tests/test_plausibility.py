@@ -1,0 +1,132 @@
+"""What `wattshift check` doubts: limits and meters in another unit than their key; and what it does not."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.config import Settings, fleet
+from controller.plausibility import doubts
+
+EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
+MINERS = {
+    "id": "row",
+    "family": "luxos",
+    "hosts": ["10.0.1.1-40"],
+    "node": "pdu",
+    "rated_w": 3500,
+    "rated_ths": 200,
+}
+"""147 kW at most, 1 kW asleep."""
+
+
+def doubted(*nodes: dict[str, Any], miners: dict[str, Any] | None = None, **tables: Any) -> list[str]:
+    rows = [MINERS | (miners or {})] if any(node["id"] == "pdu" for node in nodes) else []
+    settings = Settings(name="plant", nodes=nodes, miners=rows, **tables)
+    return list(doubts(settings, [driver.spec for driver, _ in fleet(settings).drivers]))
+
+
+def site(**keys: Any) -> dict[str, Any]:
+    return {"id": "site", "limit_kw": 200, "fixed_kw": 10} | keys
+
+
+def pdu(**keys: Any) -> dict[str, Any]:
+    return {"id": "pdu", "parent": "site", "limit_kw": 150} | keys
+
+
+def meter(max_w: float) -> list[dict[str, Any]]:
+    point = {"kind": "power", "meter": "main", "address": 0, "type": "float32", "max_w": max_w}
+    return [{"id": "board", "host": "10.0.0.9", "points": [point]}]
+
+
+def test_a_site_in_which_all_goes_together_is_not_doubted() -> None:
+    assert doubted(site(), pdu()) == []
+    settings = Settings(**tomllib.loads(EXAMPLE.read_text()))
+    assert list(doubts(settings, [driver.spec for driver, _ in fleet(settings).drivers])) == []
+
+
+def test_a_limit_typed_in_watts_is_named_with_its_value_and_what_could_draw_it() -> None:
+    [said] = doubted(site(limit_kw=200_000), pdu())
+
+    assert said.startswith("nodes.0.limit_kw 200000 of 'site' is 200000.0 kW, 1274 times the 157.0 kW")
+
+
+def test_the_same_at_a_node_is_named_there() -> None:
+    [high, also] = doubted(site(limit_kw=200_000), pdu(limit_kw=150_000))
+
+    assert high.startswith("nodes.0.limit_kw 200000 of 'site'")
+    assert also.startswith("nodes.1.limit_kw 150000 of 'pdu' is 150000.0 kW, 1020 times the 147.0 kW")
+
+
+@pytest.mark.parametrize(
+    ("rating", "named"),
+    [
+        ({"breaker": {"amps": 250_000, "volts": 400}}, "nodes.1.breaker 250000 A at 400 V"),
+        ({"transformer": {"kva": 160_000}}, "nodes.1.transformer 160000 kVA"),
+    ],
+)
+def test_a_plate_read_in_another_unit_is_doubted_by_what_stands_on_it(rating: Any, named: str) -> None:
+    [said] = doubted(site(limit_kw=None), pdu(limit_kw=None, **rating))
+
+    assert said.startswith(f"{named} of 'pdu' is ")
+
+
+def test_two_ratings_of_one_node_that_are_worlds_apart_are_held_against_each_other() -> None:
+    breaker = {"amps": 250, "volts": 0.4}
+    [apart, low] = doubted(site(), pdu(breaker=breaker))
+
+    assert apart.startswith(
+        "nodes.1.breaker 250 A at 0.4 V of 'pdu' is 138 W, and nodes.1.limit_kw 150 is 150.0 kW"
+    )
+    assert low.startswith(
+        "nodes.1.breaker 250 A at 0.4 V of 'pdu' is 138 W, and all below it at their lowest"
+    )
+
+
+def test_a_limit_that_cannot_carry_what_is_below_it_at_rest_is_doubted() -> None:
+    [said] = doubted(site(limit_kw=10.5), pdu(limit_kw=None))
+
+    assert said == (
+        "nodes.0.limit_kw 10.5 of 'site' is 10.5 kW, and all below it at their lowest draw 11.0 kW:"
+        " it cannot be kept"
+    )
+
+
+def test_a_limit_of_which_nearly_all_machines_would_stand_still_is_doubted() -> None:
+    [said] = doubted(site(), pdu(limit_kw=5))
+
+    assert said.startswith(
+        "nodes.1.limit_kw 5 of 'pdu' is 5000 W, and all below it can draw 147.0 kW, 29 times"
+    )
+
+
+def test_a_transformer_that_waits_for_the_rest_of_its_machines_is_not_doubted_before_twenty_times() -> None:
+    assert doubted(site(limit_kw=3_000), pdu()) == []
+
+
+def test_a_feeder_with_nothing_on_it_yet_is_not_doubted() -> None:
+    spare = {"id": "spare", "parent": "site", "limit_kw": 200}
+
+    assert doubted(site(), pdu(), spare) == []
+
+
+def test_machines_that_together_draw_more_than_their_breaker_are_everyday_and_not_doubted() -> None:
+    assert doubted(site(limit_kw=60), pdu(limit_kw=40)) == []
+
+
+def test_a_limit_for_a_lost_link_above_the_sites_own_is_doubted() -> None:
+    [said] = doubted(site(), pdu(), policy={"link_lost_limit_kw": 120_000})
+
+    assert said == "policy.link_lost_limit_kw 120000 is above the 200.0 kW of 'site': it limits nothing"
+
+
+def test_a_meter_that_would_be_taken_for_faulty_at_full_load_is_doubted() -> None:
+    [said] = doubted(site(meter="main"), pdu(), modbus=meter(200))
+
+    assert said.startswith(
+        "modbus.0: max_w 200 of meter 'main' is less than the 157.0 kW that 'site' may draw"
+    )
+    assert doubted(site(meter="main"), pdu(), modbus=meter(200_000)) == []
