@@ -647,6 +647,15 @@ def test_a_lost_link_is_an_alarm_and_the_contract_limit_holds() -> None:
     assert (AlarmKind.LINK_LOST, "test") in alarms(plan)
 
 
+def test_the_operator_of_the_grid_table_has_a_name_in_the_alarm_of_its_link() -> None:
+    state, said = at(FULL, "a")
+
+    _, plan = decide(site(limit_w=20_000), state, replace(said, links={"": Link.LOST, "iso": Link.LOST}))
+
+    [lost] = [alarm.detail for alarm in plan.alarms if alarm.kind is AlarmKind.LINK_LOST]
+    assert lost.startswith("no heartbeat of grid, iso, or no snapshot")
+
+
 def test_a_point_list_that_lost_its_floor_does_not_stop_a_dwelling_device() -> None:
     spec = miner("a", points=(LOW, FULL), dwell_s=60.0)
     state = running({"a": device(SLEEP, since_s=NOW_S - 5, at_s=NOW_S)})
