@@ -94,6 +94,15 @@ def test_check_says_which_mode_the_site_is_in() -> None:
     assert "container-7: commanded (controller.mode control)" in wattshift("check", EXAMPLE).stdout
 
 
+def test_check_says_of_a_site_without_a_meter_what_its_draw_is_taken_from(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('name = "plant"\nnodes = [{ id = "site", limit_kw = 10 }]\n')
+
+    told = wattshift("check", site).stdout
+
+    assert "site, limit 10.0 kW, no meter: its draw is what its devices say" in told
+
+
 def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(Path(EXAMPLE).read_text().replace("limit_kw = 1300", "limit_kw = 1_300_000", 1))

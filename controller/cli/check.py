@@ -99,6 +99,9 @@ def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:
         parts = [node.id, f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
         parts += [f"fixed {node.fixed}"] if node.fixed.watts else []
         parts += [f"meter {node.meter}"] if node.meter is not None else []
+        parts += (
+            ["no meter: its draw is what its devices say"] if node is site.root and node.meter is None else []
+        )
         parts += [f"{len(here)} devices up to {total(spec.ceiling for spec in here)}"] if here else []
         label = ", ".join(parts)
         branches[node.id] = Tree(label) if node.parent is None else branches[node.parent].add(label)
