@@ -20,6 +20,7 @@ from controller.grid.results import MessageResult, Snapshot
 from tests.sim import operator
 from tests.sim.clockwork import Clockwork
 from tests.sim.operator import UTC_S, Asked, Message, asked
+from tests.sim.unused import Demand
 
 HEARTBEAT_S = 15.0
 """The operator is lost so long after it was last heard."""
@@ -150,6 +151,24 @@ class GridSide:
             if isinstance(signal, LimitSignal)
         )
         return min([math.inf if node else self.limit_w(), *limits])
+
+    def demand(self, within_s: float) -> Demand:
+        """The lowest of what may be drawn now, and of what is known to come in so long."""
+        ask, utc_s = self.asked, self.utc_s
+        limit_w, target_w = self.limit_w(), ask.target_w
+        at_w = dict(ask.efforts)
+        edges = {
+            interval.start_utc_s
+            for event in self._known.events
+            for interval in event.intervals
+            if utc_s < interval.start_utc_s <= utc_s + within_s
+        }
+        for ask in (ask, *(asked(self._known.events, edge) for edge in sorted(edges))):
+            limit_w, target_w = min(limit_w, ask.limit_w), min(target_w, ask.target_w)
+            for node, watts in (*ask.at_nodes.items(), *ask.efforts.items()):
+                at_w[node] = min(watts, at_w.get(node, math.inf))
+        limit_w = min(limit_w, at_w.pop("", math.inf))
+        return Demand(limit_w=limit_w, target_w=target_w, at_w=at_w)
 
     def start(self, after_s: float) -> None:
         """A new process: nothing counts before a fresh snapshot, and what was drawn is forgotten."""

@@ -53,29 +53,40 @@ class Usable:
         }
 
     def most_w(
-        self, prices: Prices, usd_per_kwh: float, cap_w: float, asked_w: Mapping[str, float] = NOTHING
+        self,
+        prices: Prices,
+        usd_per_kwh: float,
+        cap_w: float,
+        asked_w: Mapping[str, float] = NOTHING,
+        kept_w: Mapping[str, float] = NOTHING,
     ) -> float:
-        """`asked_w` is what operators limit places within the site to."""
+        """`asked_w` is what operators limit places within the site to. Machines that have watts `kept_w` for
+        what they may yet do draw on as they do, and nobody is given these watts; nodes keep theirs too."""
         limits_w = self.limits_w | {at: min(watts, self.limits_w[at]) for at, watts in asked_w.items()}
         if self._best_at != (prices, usd_per_kwh):
             self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
+        kept = {name: kept_w.get(name, 0.0) for name in carried}
+        for name, watts in kept_w.items():
+            if name in self._specs:
+                kept[self._specs[name].node] += watts
         free: dict[str, list[list[float]]] = {}
         for gpu in self._plant.gpus.values():
-            carried[gpu.node] += self._gpu_w(gpu)
+            carried[gpu.node] += gpu.watts if gpu.id in kept_w else self._gpu_w(gpu)
         for miner in self._plant.miners.values():
             points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
-            if points_w:
+            if points_w and miner.id not in kept_w:
                 free.setdefault(miner.node, []).append(points_w)
             else:
                 carried[miner.node] += miner.watts
         for name, machines in free.items():
-            carried[name] += best_sum(machines, limits_w[name] - carried[name])
+            carried[name] += best_sum(machines, limits_w[name] - kept[name] - carried[name])
         for node in reversed(self._site.nodes):
-            carried[node.id] = min(carried[node.id], limits_w[node.id])
+            carried[node.id] = min(carried[node.id], max(0.0, limits_w[node.id] - kept[node.id]))
             if node.parent is not None:
                 carried[node.parent] += carried[node.id]
-        return min(carried[self._site.root.id], cap_w)
+                kept[node.parent] += kept[node.id]
+        return min(carried[self._site.root.id], max(0.0, cap_w - kept[self._site.root.id]))
 
     def held_w(self) -> float:
         """What miners that are starting were given and do not draw yet: to promise it to others would be to

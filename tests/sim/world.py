@@ -34,6 +34,7 @@ from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
 from tests.sim.starts import Starts
 from tests.sim.swarm import Knob, Rates, Silence, draw_swarm, drawn_apart
+from tests.sim.unused import Unused
 from tests.sim.usable import Usable
 from tests.sim.work import Work
 
@@ -116,6 +117,7 @@ class World:
         self.usable = Usable(self.floor, self.plant, self.possible)
         self.starts = Starts(self.floor, self.plant, verdict, self._ordered_s)
         self.usable.rests = self.starts.rests
+        self.unused = Unused(self.floor, self.plant, self.possible, self.doubts, self.usable, verdict)
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
@@ -339,6 +341,10 @@ class World:
         within_w |= dict.fromkeys(self.drain.closed, 0.0)
         self.use.look(self.usable.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
         now_s = self.clock.now_s
+        in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
+        demand = self.grid.demand(self.unused.soon_s)
+        demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
+        self.unused.look(prices, usd, demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(self.plant.site_power_w)
         elif now_s >= self.swarm.calm_s and self.plan is not None:

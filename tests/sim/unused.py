@@ -1,0 +1,171 @@
+"""Whether watts are left unused without need: what the site surely could have drawn for minutes, it draws.
+
+What may hold watts back is counted in watts, machine by machine and place by place, so that trouble with one
+machine excuses what that machine costs and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from controller.decide.doubt import GIVEN_UP_S, IDLE_REST_S
+from controller.domain.devices import DeviceKind, DeviceSpec
+from controller.domain.power import Limit
+from controller.domain.site import Prices
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner, MinerState
+from simulators.plant import Plant
+from tests.sim.doubts import Doubts
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor
+from tests.sim.possible import Possible
+from tests.sim.recovery import LOOK_EVERY_S, ONE_STEP_W
+from tests.sim.usable import LOOKED_S, Usable
+from tests.sim.verdict import Verdict
+
+ENOUGH, MET = 0.96, 0.95
+"""Of what is surely to be had so much is used, of a set-point as much: margins take a percent at each node of
+a way, and a set-point has none."""
+SURE = 0.97
+"""Of a limit so much is left by margins, and by what a meter shows too much."""
+REACHED_S = 240.0
+"""A machine dwells, is told, told again, and starts in so long."""
+LASTS_S = 60.0
+"""Low for a moment is a site in which one machine is exchanged for a better one."""
+DOUBTED_S = 300.0
+"""What a machine or a meter was thought to carry while it could not be trusted is forgotten slowly."""
+SILENT_S, HOT_S, SPARE_S = 300.0, 660.0, 60.0
+"""How long a machine that was silent, or hot, is not counted on; beyond all times so much for orders."""
+WARM_C = 4.0
+BEYOND, LOAD_WAVERS = 1.1, 0.15
+"""What nothing is known of may draw that much of its ceiling; other load, so much more than its mean."""
+NETWORK_SHARE = 0.7
+"""Of the share of silent machines from which on nothing is raised at all."""
+SOON_S, RAMPED_SOON_S = 60.0, 300.0
+"""So long before a limit a site may go down for it; longer where ramps hold it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What may be drawn by the word of operators, the lowest of now and of soon; places within by `at_w`. A
+    set-point asks for the draw itself, and nothing is kept free below it."""
+
+    limit_w: float
+    target_w: float
+    at_w: Mapping[str, float]
+
+
+class Unused:
+    """`look` must be called every `LOOK_EVERY_S`."""
+
+    def __init__(
+        self,
+        floor: Floor,
+        plant: Plant,
+        possible: Possible,
+        doubts: Doubts,
+        usable: Usable,
+        verdict: Verdict,
+    ) -> None:
+        self._plant = plant
+        self._possible = possible
+        self._doubts = doubts
+        self._usable = usable
+        self._verdict = verdict
+        self._specs = {spec.id: spec for spec in floor.specs}
+        self._root = floor.site.root.id
+        self._suspect = NETWORK_SHARE * floor.site.policy.network_fault_share * len(floor.specs)
+        self._until_s: dict[str, float] = {}
+        """Until when each machine is not counted on."""
+        self._kept_s: dict[str, float] = {}
+        """Until when watts are kept free for it."""
+        self._sure_w: deque[float] = deque(maxlen=round(REACHED_S / LOOK_EVERY_S))
+        self._draws_w: deque[float] = deque(maxlen=round(LASTS_S / LOOK_EVERY_S))
+        ramped = any(
+            isinstance(ramp, Limit)
+            for node in floor.site.nodes
+            for ramp in (node.ramp_up_per_s, node.ramp_down_per_s)
+        )
+        self.soon_s = RAMPED_SOON_S if ramped else SOON_S
+
+    def look(self, prices: Prices, usd_per_kwh: float, demand: Demand, *, in_charge: bool) -> None:
+        """`usd_per_kwh` is what energy costs now."""
+        now_s, draw_w = self._plant.now_s, self._plant.site_power_w
+        silent = self._note_troubles()
+        if not in_charge or silent >= self._suspect:
+            self._sure_w.clear()
+            self._draws_w.clear()
+            return
+        self._sure_w.append(self._surely_w(prices, usd_per_kwh, demand))
+        self._draws_w.append(draw_w)
+        if len(self._sure_w) < (self._sure_w.maxlen or 0):
+            return
+        lacking_w = min(self._sure_w) - ONE_STEP_W - max(draw_w, fmean(self._draws_w))
+        if lacking_w > 0:
+            self._verdict.note(now_s, "unused", self._root, lacking_w, dt_s=LOOK_EVERY_S)
+
+    def _surely_w(self, prices: Prices, usd_per_kwh: float, demand: Demand) -> float:
+        at_w = {node: SURE * watts for node, watts in self._usable.limits_w.items()}
+        for node, watts in demand.at_w.items():
+            at_w[node] = min(at_w[node], SURE * watts)
+        for node in at_w:
+            if self._doubts.within(node, DOUBTED_S):
+                at_w[node] *= SURE
+        hard_w = self._usable.most_w(prices, usd_per_kwh, SURE * demand.limit_w, at_w, self._kept_w())
+        return min(ENOUGH * hard_w, MET * demand.target_w)
+
+    def _kept_w(self) -> dict[str, float]:
+        """What is kept free of machines that are not counted on, of GPUs below their limits, of other load."""
+        now_s = self._plant.now_s
+        kept = {name: LOAD_WAVERS * node.load_w for name, node in self._plant.nodes.items()}
+        for name, machine in self._plant.machines.items():
+            if now_s <= self._until_s.get(name, -math.inf):
+                is_kept = now_s <= self._kept_s.get(name, -math.inf)
+                kept[name] = max(0.0, self._worst_w(name) - machine.watts) if is_kept else 0.0
+            elif isinstance(machine, Gpu):
+                limit_w = machine.limit_w if machine.working else machine.group.min_w
+                kept[machine.node] += max(0.0, limit_w - machine.watts)
+        return kept
+
+    def _worst_w(self, name: str) -> float:
+        return BEYOND * max(self._specs[name].ceiling.watts, self._plant.machines[name].watts)
+
+    def _note_troubles(self) -> int:
+        """How many machines are silent now."""
+        now_s, silent = self._plant.now_s, 0
+        for name, machine in self._plant.machines.items():
+            lasts_s = self._lasts_s(name, machine)
+            if lasts_s:
+                self._until_s[name] = max(self._until_s.get(name, 0.0), now_s + lasts_s)
+            if lasts_s and lasts_s != HOT_S:
+                self._kept_s[name] = now_s + SPARE_S
+            silent += self._possible.held_by(name, within_s=LOOKED_S) == "silent"
+        return silent
+
+    def _lasts_s(self, name: str, machine: Miner | Gpu) -> float:
+        """How long from now on it is not to be counted on that a machine goes up."""
+        held_by = self._possible.held_by(name, within_s=LOOKED_S)
+        if held_by and held_by != "silent":
+            return GIVEN_UP_S + SPARE_S
+        if self._is_hot(self._specs[name], machine):
+            return HOT_S
+        if isinstance(machine, Miner):
+            if machine.state is MinerState.TRIPPED or machine.faults.lies_about_resume:
+                return GIVEN_UP_S + SPARE_S
+            if machine.state is MinerState.IDLE:
+                return IDLE_REST_S + SPARE_S
+        return SILENT_S if held_by or self._doubts.within(name, LOOKED_S) else 0.0
+
+    def _is_hot(self, spec: DeviceSpec, machine: Miner | Gpu) -> bool:
+        derate_c = spec.thermal.derate_c if spec.thermal is not None else DERATE_C
+        if spec.kind is DeviceKind.ASIC and machine.temperature_c >= derate_c - WARM_C:
+            return True
+        if machine.temperature_c >= derate_c:
+            return True
+        zone = machine.zone
+        if zone is None:
+            return False
+        return machine.inlet_c >= ZONE_DERATE_C - WARM_C or not self._possible.is_cooled(zone)
