@@ -56,5 +56,7 @@ def _started_s(
 
 
 def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """The state after its power was taken, which counts for nothing until that was measured."""
-    return commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
+    """The state after its power was taken, which counts for nothing until that was measured: who is silent
+    is silent, and at its worst."""
+    told = commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
+    return told if state.seen else told._replace(truth=state.truth, worst=state.worst)

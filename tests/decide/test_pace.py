@@ -446,6 +446,22 @@ def test_a_silent_machine_has_its_power_taken_only_where_all_others_at_their_low
     assert outlets_used(3_500) == {"a"}
 
 
+def test_a_machine_that_is_silent_for_long_is_still_silent_as_its_power_is_taken() -> None:
+    world = World(site(limit_w=8_000, retry_s=5.0), [awake(miner("a", has_outlet=True)), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].silent = True
+    world.run(100)
+    world.site = site(limit_w=3_500, retry_s=5.0)
+
+    plan = world.tick()
+    world.run(60)
+
+    assert [told.means.value for told in plan.commands if told.device == "a"] == ["outlet"]
+    assert plan.grants.of("a").truth is Truth.STALE
+    assert plan.grants.of("a").power == world.machines["a"].spec.ceiling
+    assert world.watts() <= 3_500
+
+
 def test_a_miner_that_is_told_to_start_in_vain_is_given_up_and_its_watts_go_to_others() -> None:
     machines = [asleep(miner("a", settle_up_s=20.0), lies=True), asleep(miner("b", settle_up_s=20.0))]
     world = World(site(limit_w=4_000, retry_s=5.0), machines)

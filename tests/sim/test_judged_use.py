@@ -34,7 +34,9 @@ def short(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
 
 def _less(event: GridEvent) -> GridEvent:
     def less(signal: object) -> object:
-        return TargetSignal(Power(signal.power.watts * 9 // 10)) if isinstance(signal, TargetSignal) else signal
+        return (
+            TargetSignal(Power(signal.power.watts * 9 // 10)) if isinstance(signal, TargetSignal) else signal
+        )
 
     pieces = (replace(one, signals=tuple(map(less, one.signals))) for one in event.intervals)
     return replace(event, intervals=tuple(pieces))
