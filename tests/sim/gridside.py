@@ -163,9 +163,9 @@ class GridSide:
             for interval in event.intervals
             if utc_s < interval.start_utc_s <= utc_s + within_s
         }
-        for ask in (ask, *(asked(self._known.events, edge) for edge in sorted(edges))):
-            limit_w, target_w = min(limit_w, ask.limit_w), min(target_w, ask.target_w)
-            for node, watts in (*ask.at_nodes.items(), *ask.efforts.items()):
+        for one in (ask, *(asked(self._known.events, edge) for edge in sorted(edges))):
+            limit_w, target_w = min(limit_w, one.limit_w), min(target_w, one.target_w)
+            for node, watts in (*one.at_nodes.items(), *one.efforts.items()):
                 at_w[node] = min(watts, at_w.get(node, math.inf))
         limit_w = min(limit_w, at_w.pop("", math.inf))
         return Demand(limit_w=limit_w, target_w=target_w, at_w=at_w)

@@ -129,7 +129,8 @@ class Judge:
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(what, where, limit_w)
-        if what != "cap" and self._plant.now_s - self.away_s <= self._react_s:
+        new_s = self._react_s + (DWELL_S if what == "target" else 0.0)
+        if what != "cap" and self._plant.now_s - self.away_s <= new_s:
             excuse = excuse or "nobody in charge"
         self.verdict.note(self._plant.now_s, what, where, power_w - limit_w, excuse, dt_s)
 

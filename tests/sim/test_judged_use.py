@@ -9,7 +9,7 @@ import pytest
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.grid import GridEvent, TargetSignal
+from controller.domain.grid import GridEvent, Signal, TargetSignal
 from controller.domain.power import Power
 from controller.domain.site import Site
 from tests.sim.judged import DEVICES, kinds_of, said
@@ -33,7 +33,7 @@ def short(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
 
 
 def _less(event: GridEvent) -> GridEvent:
-    def less(signal: object) -> object:
+    def less(signal: Signal) -> Signal:
         return (
             TargetSignal(Power(signal.power.watts * 9 // 10)) if isinstance(signal, TargetSignal) else signal
         )

@@ -89,7 +89,14 @@ class Unused:
             for node in floor.site.nodes
             for ramp in (node.ramp_up_per_s, node.ramp_down_per_s)
         )
+        self._usd_per_kwh: float | None = None
         self.soon_s = RAMPED_SOON_S if ramped else SOON_S
+
+    def pays(self, usd_per_kwh: float | None) -> None:
+        """What events ask for energy, twice a second: a price of one second stops and starts machines."""
+        if usd_per_kwh != self._usd_per_kwh:
+            self._usd_per_kwh = usd_per_kwh
+            self._sure_w.clear()
 
     def look(self, prices: Prices, usd_per_kwh: float, demand: Demand, *, in_charge: bool) -> None:
         """`usd_per_kwh` is what energy costs now."""
@@ -118,7 +125,7 @@ class Unused:
         return min(ENOUGH * hard_w, MET * demand.target_w)
 
     def _kept_w(self) -> dict[str, float]:
-        """What is kept free of machines that are not counted on, of GPUs below their limits, of other load."""
+        """What is kept free of machines that are not counted on, of GPUs below limits, of other load."""
         now_s = self._plant.now_s
         kept = {name: LOAD_WAVERS * node.load_w for name, node in self._plant.nodes.items()}
         for name, machine in self._plant.machines.items():
