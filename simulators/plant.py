@@ -59,6 +59,8 @@ class Plant:
             for pdu in config.pdus
         }
         self._placed = [(machine, self.nodes[machine.node]) for machine in self._machines]
+        self._relays: dict[tuple[str, int], int] = {}
+        """When each relay acts that was given an order."""
         self._movers: dict[str, Machine] = {}
         self._settlers: dict[str, Machine] = {}
         self._waiting: dict[str, Machine] = {}
@@ -121,9 +123,10 @@ class Plant:
         return {id_: asdict(part.faults) for parts in self._parts() for id_, part in parts.items()}
 
     def switch_outlet(self, pdu: str, outlet: int, *, closed: bool) -> None:
-        """Take the power from what hangs at an outlet, or give it back."""
-        self.pdus[pdu].switch(outlet, closed=closed)
-        self._feed(self.now_s)
+        """Take the power from what hangs at an outlet, or give it back: now, or as late as its relay acts."""
+        self.pdus[pdu].order(outlet, closed=closed)
+        self._relays[pdu, outlet] = self._now_ms + round(self.pdus[pdu].faults.late_s * 1000)
+        self._act(self._now_ms)
 
     def node_power_w(self, node: str) -> float:
         return self.nodes[node].power_w
@@ -191,6 +194,8 @@ class Plant:
     def _step(self, to_ms: int) -> int:
         """Go as far as nothing changes, but no further than `to_ms`; how far that was."""
         now_s = self.now_s
+        if self._relays:
+            self._act(self._now_ms)
         if self._waiting:
             self._rouse(now_s)
         if self._movers:
@@ -221,10 +226,20 @@ class Plant:
         for machine in self._waiting.values():
             if machine.due_s < until_s:
                 until_s = machine.due_s
-        until_ms = min(self._next_slow_ms, self._meters_due_ms)
+        until_ms = min(self._next_slow_ms, self._meters_due_ms, *self._relays.values())
         if until_s * 1000 < until_ms:
             until_ms = math.ceil(until_s * 1000 - 1e-6)
         return min(until_ms, self._now_ms + STEP_MS) if self._overloaded else until_ms
+
+    def _act(self, now_ms: int) -> None:
+        """Switch what is due by now."""
+        due = [place for place, due_ms in self._relays.items() if due_ms <= now_ms]
+        for place in due:
+            del self._relays[place]
+            pdu, outlet = place
+            self.pdus[pdu].act(outlet)
+        if due:
+            self._feed(self.now_s)
 
     def _rouse(self, now_s: float) -> None:
         for machine in self._waiting.values():

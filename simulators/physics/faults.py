@@ -78,11 +78,13 @@ class MeterFaults:
 
 @dataclass(slots=True)
 class PduFaults:
-    """A PDU that `ignores_orders` acknowledges them; the relays of a `welded` one never open."""
+    """A PDU that `ignores_orders` acknowledges them; the relays of a `welded` one never open. They act
+    `late_s` after an order, as those of PDUs that switch their outlets one after the other."""
 
     dead: bool = False
     ignores_orders: bool = False
     welded: bool = False
+    late_s: float = 0.0
 
 
 @dataclass(slots=True)

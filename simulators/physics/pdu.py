@@ -10,25 +10,28 @@ from simulators.physics.machine import Machine
 
 
 class Pdu:
-    """`machines` are by outlet number. What a relay was last told is not always what it does."""
+    """`machines` are by outlet number, until cords are plugged in elsewhere. What a relay was last told is
+    not always what it does."""
 
     __slots__ = ("_told_closed", "config", "faults", "id", "machines", "orders")
 
     def __init__(self, config: PduConfig, machines: Mapping[int, Machine]) -> None:
         self.config = config
         self.id = config.id
-        self.machines = machines
+        self.machines = dict(machines)
         self.faults = PduFaults()
         self.orders = 0
         self._told_closed = dict.fromkeys(machines, True)
 
-    def switch(self, outlet: int, *, closed: bool) -> None:
-        """The order is taken; a welded relay stays closed, and one that ignores its orders as it was."""
+    def order(self, outlet: int, *, closed: bool) -> None:
+        """The order is taken, and told as done; its relay has yet to act."""
         self.orders += 1
-        if self.faults.ignores_orders:
-            return
-        self._told_closed[outlet] = closed
-        self.machines[outlet].fed = closed or self.faults.welded
+        if not self.faults.ignores_orders:
+            self._told_closed[outlet] = closed
+
+    def act(self, outlet: int) -> None:
+        """As it was last told; a welded relay stays closed, and one that ignores its orders as it was."""
+        self.machines[outlet].fed = self._told_closed[outlet] or self.faults.welded
 
     def says_closed(self, outlet: int) -> bool:
         return self._told_closed[outlet]

@@ -1,5 +1,5 @@
 """What only some sites have: ramp limits down, and at places within them; machines that may not be started as
-often as one likes. Each kind is drawn by itself, so that other seeds stay as they are."""
+often as one likes; switched outlets. Each kind is drawn by itself, so that other seeds stay as they are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import replace
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Site
+from tests.sim import outlets
 from tests.sim.floor import Floor
 
-KINDS = ("ramps", "starts_per_hour")
+KINDS = ("ramps", "starts_per_hour", outlets.KIND)
 RAMPED, RAMPED_DOWN = 0.25, 0.7
 """How likely a place within a site has each ramp limit, and the site itself one down."""
 SLOWEST, FASTEST = 0.006, 0.05
@@ -24,6 +25,9 @@ def fitted(seed: int, floor: Floor, on: Collection[str]) -> Floor:
         floor = replace(floor, site=_ramped(random.Random(f"{seed}/ramps"), floor.site))
     if "starts_per_hour" in on:
         floor = replace(floor, specs=tuple(_limited(random.Random(f"{seed}/starts_per_hour"), floor.specs)))
+    if outlets.KIND in on:
+        plant, known = outlets.plugged(seed, floor.plant, floor.specs)
+        floor = replace(floor, plant=plant, outlets=known)
     return floor
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Qu
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
 from simulators.config import Family, GpuGroup, MinerGroup, PlantConfig
+from tests.sim.outlets import Outlet
 
 SPARE_W = 2000
 """What a PDU is rated for that feeds nothing yet."""
@@ -71,6 +72,8 @@ class Floor:
     quality: dict[str, Quality]
     queued_gpus: tuple[str, ...]
     rated_w: int
+    outlets: Mapping[str, Outlet] = field(default_factory=dict)
+    """Of machines that have one, as the site's file says it."""
 
 
 @dataclass(slots=True)

@@ -61,7 +61,6 @@ class Process:
         self.site = floor.site
         """As its file says when the process begins."""
         self.grid: GridSide
-        self._floor = floor
         self._clock = clock
         self._shell = shell
         self._queue = queue
@@ -167,7 +166,7 @@ class Process:
         return Inputs(
             now_s=self._clock.now_s,
             utc_s=self.grid.utc_s,
-            specs=self._floor.specs,
+            specs=self._shell.specs,
             readings=dict(heard.readings),
             meters=dict(heard.meters),
             zones=dict(heard.zones),

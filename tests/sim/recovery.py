@@ -140,8 +140,8 @@ def _amiss(plant: Plant, plan: Plan) -> list[str]:
         if miner is None or miner.moving:
             continue
         state, point = miner.state, spec.points[at]
-        if state is MinerState.REBOOTING:
-            continue
+        if state is MinerState.REBOOTING or (state is MinerState.DARK and not miner.fed):
+            continue  # whose power was taken is given it back later: `Cuts`
         asleep = state is MinerState.ASLEEP
         if asleep != (point.name == SLEEP) and point.name != "on":
             found.append(f"state {name} is {state} at {point.name}")

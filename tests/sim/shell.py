@@ -36,6 +36,7 @@ from simulators.physics.miner import Miner, MinerReport
 from simulators.plant import Plant
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import ASIC_POLL_S, GPU_POLL_S, SLEEP, SLEEP_W, Floor
+from tests.sim.outlets import Plug
 from tests.sim.swarm import Rates
 
 QUICK_POLL_S = 1.0
@@ -97,6 +98,8 @@ class Lane:
         self._said: tuple[float, ...] = ()
         self._last: Reading | None = None
         self._quality = shell.quality.get(spec.id, Quality.MEASURED)
+        outlet = shell.outlets.get(spec.id)
+        self.plug = None if outlet is None else Plug(shell.plant, outlet, spec)
 
     def start(self, delay_s: float) -> None:
         self._shell.clock.after(delay_s, self._poll, every=PHASE)
@@ -128,10 +131,10 @@ class Lane:
         rnd, rates, now_s = shell.random, shell.rates, shell.clock.now_s
         every_s = QUICK_POLL_S if now_s < self._quick_until_s else self._poll_s
         if not self._busy:
-            if not self.answers or (rates.lost_reads and rnd.random() < rates.lost_reads):
+            if not self._tells or (rates.lost_reads and rnd.random() < rates.lost_reads):
                 every_s = max(every_s, READ_DEADLINE_S)
             else:
-                reading = self._reading(now_s)
+                reading = self._read(now_s)
                 late = rates.late_reads and rnd.random() < rates.late_reads
                 if reading is not None and late:
                     late_s = rnd.uniform(0.3, READ_DEADLINE_S)
@@ -144,6 +147,16 @@ class Lane:
     def _arrived(self, reading: Reading, posts: int) -> None:
         if not self._busy and posts == self._posts:
             self._heard.readings[self.spec.id] = Sample(self._shell.clock.now_s, reading)
+
+    @property
+    def _tells(self) -> bool:
+        """Whether anything can be learned of the device."""
+        return self.answers or (self.plug is not None and self.plug.is_off)
+
+    def _read(self, now_s: float) -> Reading | None:
+        if self.plug is None:
+            return self._reading(now_s)
+        return self.plug.read(self._reading(now_s) if self.answers else None, now_s)
 
     def _reading(self, now_s: float) -> Reading | None:
         """What the device says now, or nothing that its driver would believe. Whole degrees, as firmware
@@ -203,7 +216,9 @@ class Lane:
         command, self._waiting = self._waiting, None
         if command is None:
             return
-        if not self.answers or rnd.random() < rates.lost_writes:
+        if self.plug is not None and self.plug.takes(command):
+            self._switch(self.plug, command)
+        elif not self.answers or rnd.random() < rates.lost_writes:
             before = shell.lost.get(self.spec.id, Lost(0, 0.0))
             shell.lost[self.spec.id] = Lost(before.count + 1, shell.clock.now_s)
             shell.failed_s[self.spec.id] = shell.clock.now_s
@@ -216,6 +231,32 @@ class Lane:
             takes_s = rnd.uniform(2, 9) if late else rnd.uniform(0.1, 1.2)
             shell.clock.after(takes_s, lambda: self._carry_out(command))
 
+    def _switch(self, plug: Plug, command: SetPoint) -> None:
+        """The outlet answers in its machine's place."""
+        shell, rnd = self._shell, self._shell.random
+
+        def done() -> None:
+            if not plug.obey(command):
+                self._done(Refused("not switched off from here"))
+                return
+            self._note(command)
+            self._done(Acknowledged())
+
+        if plug.answers:
+            shell.clock.after(rnd.uniform(0.3, 1.5), done)
+        else:
+            shell.clock.after(rnd.uniform(3, command.deadline_s), lambda: self._done(Failed("no answer")))
+
+    def _note(self, command: SetPoint) -> None:
+        """An order is carried out at this moment."""
+        shell = self._shell
+        shell.ordered(self.spec.id)
+        shell.lost.pop(self.spec.id, None)
+        before = shell.told.get(self.spec.id)
+        shell.told[self.spec.id] = Told(
+            shell.clock.now_s, command.point.power.watts, 0 if before is None else before.watts
+        )
+
     @property
     def _refuses(self) -> bool:
         return isinstance(self._machine, Miner) and self._machine.faults.refuses
@@ -225,12 +266,7 @@ class Lane:
         if not self.answers:
             shell.clock.after(rnd.uniform(1, 5), lambda: self._done(Failed("no answer")))
             return
-        shell.ordered(self.spec.id)
-        shell.lost.pop(self.spec.id, None)
-        before = shell.told.get(self.spec.id)
-        shell.told[self.spec.id] = Told(
-            shell.clock.now_s, command.point.power.watts, 0 if before is None else before.watts
-        )
+        self._note(command)
         if isinstance(self._machine, Gpu):
             self._machine.set_limit(command.point.power.watts)
         elif command.point.name == SLEEP:
@@ -263,10 +299,10 @@ class Lane:
         if (
             self._running
             and not self._busy
-            and self.answers
+            and self._tells
             and shell.random.random() >= shell.rates.lost_reads
         ):
-            reading = self._reading(shell.clock.now_s)
+            reading = self._read(shell.clock.now_s)
             if reading is not None:
                 self._arrived(reading, self._posts)
 
@@ -282,6 +318,7 @@ class Shell:
         self.clock = clock
         self.random = random.Random(f"{seed}/shell")
         self.quality = floor.quality
+        self.outlets = floor.outlets
         self.rates = Rates()
         self.silenced: set[str] = set()
         self.told: dict[str, Told] = {}
@@ -298,6 +335,7 @@ class Shell:
             if node.meter is not None and isinstance(node.limit, Limit)
         }
         self._lanes: dict[str, Lane] = {}
+        self._offered = floor.specs
         self._process = 0
 
     def start(self) -> None:
@@ -316,6 +354,43 @@ class Shell:
             lane.stop()
         self._lanes = {}
         self._process += 1
+
+    @property
+    def specs(self) -> tuple[DeviceSpec, ...]:
+        """What every device can do now: what hangs at an outlet that is off can do less."""
+        for spec, offered in zip(self._specs, self._offered, strict=True) if self.outlets else ():
+            plug = self._lanes[spec.id].plug
+            if plug is not None and plug.spec is not offered:
+                self._offered = tuple(
+                    spec if lane.plug is None else lane.plug.spec
+                    for spec, lane in zip(self._specs, self._lanes.values(), strict=True)
+                )
+                break
+        return self._offered
+
+    def put_right(self) -> None:
+        """A person goes round the outlets, plugs cords in where they should be, and switches on what no
+        controller will."""
+        crossed = {
+            name
+            for name, outlet in self.outlets.items()
+            if self.plant.pdus[outlet.pdu].machines[outlet.number].id != name
+        }
+        for name in crossed:
+            outlet = self.outlets[name]
+            self.plant.pdus[outlet.pdu].machines[outlet.number] = self.plant.machines[name]
+        for name, outlet in self.outlets.items():
+            if name in crossed:
+                self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
+                continue
+            lane = self._lanes.get(name)
+            if lane is None or lane.plug is None or not lane.plug.will_be_closed:
+                self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
+
+    def gives_back(self, name: str) -> bool:
+        """Whether this process took the power of a machine, and has yet to give it back."""
+        lane = self._lanes.get(name)
+        return lane is not None and lane.plug is not None and lane.plug.will_be_closed
 
     def _hidden(self) -> dict[str, Told]:
         """Where a machine's readings stand still, what it shows is all that a new process can know of the

@@ -17,7 +17,7 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim import asks, fittings, maintenance
+from tests.sim import asks, fittings, maintenance, outlets
 from tests.sim.floor import QUEUE, Floor
 from tests.sim.maintenance import Maintenance, draw_maintenance
 from tests.sim.operator import Message, draw_messages
@@ -162,7 +162,8 @@ def draw_swarm(
         calm_s=calm_s,
         knobs=tuple(
             sorted(
-                (*_knobs(draw), *_hot_zones(seed, draw)), key=lambda knob: (knob.at_s, knob.part, knob.fault)
+                (*_knobs(draw), *_hot_zones(seed, draw), *_at_outlets(seed, draw)),
+                key=lambda knob: (knob.at_s, knob.part, knob.fault),
             )
         ),
         silences=(*_switch_failures(draw), *_silences(replace(draw, random=quiet))),
@@ -267,6 +268,28 @@ def _hot_zones(seed: int, draw: _Draw) -> Iterator[Knob]:
         stops_s, runs_s = draw.span(begin_s + 30, 60, 300)
         if stops_s < runs_s:
             yield Knob(at_s=stops_s, until_s=runs_s, part=zone, fault="fans_stopped")
+
+
+def _at_outlets(seed: int, draw: _Draw) -> Iterator[Knob]:
+    """Machines that do not stop, one or many at once, and PDUs that are no help."""
+    draw = replace(draw, random=random.Random(f"{seed}/{outlets.KIND}/faults"))
+    if outlets.KIND not in draw.on:
+        return
+    pdus, machines = [pdu.id for pdu in draw.floor.plant.pdus], sorted(draw.floor.outlets)
+    for at_s in draw.times(8) if machines else ():
+        begin_s, end_s = draw.span(at_s, 200, 1500)
+        fault = draw.random.choice(["refuses", "lies_about_stop"])
+        for name in draw.victims(machines, draw.random.choice([0.05, 0.3])):
+            yield Knob(at_s=begin_s, until_s=end_s, part=name, fault=fault)
+        if draw.random.random() < 0.5:
+            yield _of_a_pdu(draw, draw.random.choice(pdus), begin_s)
+
+
+def _of_a_pdu(draw: _Draw, pdu: str, at_s: float) -> Knob:
+    fault = draw.random.choice(["welded", "ignores_orders", "late_s", "dead"])
+    value: bool | float = draw.random.uniform(1, 20) if fault == "late_s" else True
+    begin_s, end_s = draw.span(at_s, 60, 1200)
+    return Knob(at_s=begin_s, until_s=end_s, part=pdu, fault=fault, value=value)
 
 
 def _lasting(

@@ -17,6 +17,7 @@ from controller.domain.site import Prices, Service
 from simulators.plant import Plant
 from tests.sim import recovery, story
 from tests.sim.clockwork import Clockwork
+from tests.sim.cuts import Cuts
 from tests.sim.doubts import Doubts
 from tests.sim.drain import Drain
 from tests.sim.fittings import fitted
@@ -118,6 +119,17 @@ class World:
         self.starts = Starts(self.floor, self.plant, verdict, self._ordered_s)
         self.usable.rests = self.starts.rests
         self.unused = Unused(self.floor, self.plant, self.possible, self.doubts, self.usable, verdict)
+        self.cuts = Cuts(
+            self.floor,
+            self.plant,
+            self.possible,
+            self.doubts,
+            self.usable,
+            verdict,
+            limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
+            told_w=self._most_told_w,
+            gives_back=self.shell.gives_back,
+        )
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
@@ -211,6 +223,7 @@ class World:
         self.say("faults end")
         self.shell.rates = Rates()
         self.queue.lost_commands = 0.0
+        self.shell.put_right()
         for node in self.plant.nodes.values():
             if node.faults.breaker_open:
                 self.plant.set_fault(node.id, "breaker_open", False)
@@ -265,6 +278,7 @@ class World:
         self.plan = plan
         self.grid.remember(plan.standings)
         self.starts.told(plan)
+        self.cuts.told(plan.commands)
         self._judge_limit()
         if self.say is not nothing:
             self.say(story.plan_line(plan, self.plant, self.judge.due.watts, self.use.now_w))
@@ -274,6 +288,7 @@ class World:
         self.grid.note_link()
         self.grid.note_draw(self.plant.site_power_w)
         limit_w = self.grid.limit_w()
+        self.unused.pays(self.grid.asked.usd_per_kwh)
         if not self.process.is_ready:
             self.judge.away_s = self.clock.now_s
         self.judge.asks(self.grid.asked, limit_w, heard=self.process.is_ready)
@@ -344,6 +359,7 @@ class World:
         in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
         demand = self.grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
+        self.cuts.look(prices, usd)
         self.unused.look(prices, usd, demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(self.plant.site_power_w)

@@ -355,6 +355,31 @@ def test_a_wrong_fault_is_refused_with_its_name_and_value(
         site.set_fault(device, fault, value)
 
 
+def test_a_late_relay_says_that_it_is_open_before_it_is() -> None:
+    site = plant(miners=[miners()], pdus=[{"id": "pdu", "outlets": {1: "luxos-000"}}])
+    site.set_fault("pdu", "late_s", 4.0)
+
+    site.switch_outlet("pdu", 1, closed=False)
+    site.advance(3.5)
+    said, drew_w = site.pdus["pdu"].says_closed(1), only_miner(site).watts
+    site.advance(4.5)
+
+    assert (said, drew_w) == (False, RATED_W)
+    assert only_miner(site).state is MinerState.DARK
+
+
+def test_of_two_orders_that_a_late_relay_has_yet_to_follow_the_newer_one_counts() -> None:
+    site = plant(miners=[miners()], pdus=[{"id": "pdu", "outlets": {1: "luxos-000"}}])
+    site.set_fault("pdu", "late_s", 4.0)
+
+    site.switch_outlet("pdu", 1, closed=False)
+    site.advance(2.0)
+    site.switch_outlet("pdu", 1, closed=True)
+    site.advance(10.0)
+
+    assert only_miner(site).watts == RATED_W
+
+
 @pytest.mark.parametrize(
     ("part", "kind"),
     [

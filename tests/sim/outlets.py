@@ -1,0 +1,139 @@
+"""Switched outlets of the simulated site: which machines hang at one, and what an outlet makes of what they
+say and are told.
+
+It stands in for the driver of a machine behind an outlet. It has a generator of its own, so that other seeds
+stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from controller.domain.devices import DeviceSpec, Means, Quality, Reading, SetPoint
+from controller.domain.power import ZERO, Limit, Power
+from drivers.outlet import STAYS_S, has_other_feed
+from simulators.config import PduConfig, PlantConfig
+from simulators.plant import Plant
+
+KIND = "outlets"
+FED, METERED, CROSSED = 0.7, 0.7, 0.3
+"""How likely a breaker's machines hang at outlets, these tell watts, and two cords of a site are crossed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """Where the site's file says that a machine is plugged in."""
+
+    pdu: str
+    number: int
+    metered: bool
+
+
+def plugged(
+    seed: int, plant: PlantConfig, specs: Collection[DeviceSpec]
+) -> tuple[PlantConfig, dict[str, Outlet]]:
+    """The plant with its PDUs as they are, and the outlets of machines as the site's file has them."""
+    rnd = random.Random(f"{seed}/{KIND}")
+    known: dict[str, Outlet] = {}
+    obeys = {spec.id for spec in specs if len(spec.points) > 1}
+    for group in plant.miners:
+        if obeys.issuperset(group.ids) and rnd.random() < FED:
+            metered = rnd.random() < METERED
+            for number, name in enumerate(group.ids, start=1):
+                known[name] = Outlet(pdu=f"rpdu-{group.name}", number=number, metered=metered)
+    feeds = {name: name for name in known}
+    if len(known) > 1 and rnd.random() < CROSSED:
+        one, other = rnd.sample(sorted(known), 2)
+        feeds[one], feeds[other] = other, one
+    pdus: dict[str, dict[int, str]] = {}
+    for name, outlet in known.items():
+        pdus.setdefault(outlet.pdu, {})[outlet.number] = feeds[name]
+    found = tuple(PduConfig(id=name, outlets=outlets) for name, outlets in pdus.items())
+    return plant.model_copy(update={"pdus": found}), known
+
+
+class Plug:
+    """One machine's outlet, as one process of the controller knows it.
+
+    While it is off its machine is at its floor, unless that answers all the same: then it has another feed,
+    and no outlet. Power is never given back to an outlet that this process did not switch off.
+    """
+
+    def __init__(self, plant: Plant, outlet: Outlet, spec: DeviceSpec) -> None:
+        self.cut_here = False
+        self._plant = plant
+        self._outlet = outlet
+        self._pdu = plant.pdus[outlet.pdu]
+        self._fed = replace(spec, has_outlet=True)
+        self._unfed = replace(self._fed, points=(spec.floor, spec.points[-1]))
+        self._bare = spec
+        self._first_s: float | None = None
+        self._last_s = -math.inf
+
+    @property
+    def answers(self) -> bool:
+        return not self._pdu.faults.dead
+
+    @property
+    def is_off(self) -> bool:
+        return self.answers and not self._pdu.says_closed(self._outlet.number)
+
+    @property
+    def spec(self) -> DeviceSpec:
+        if self._first_s is not None:
+            return self._bare
+        return self._unfed if self.is_off else self._fed
+
+    def read(self, said: Reading | None, now_s: float) -> Reading | None:
+        """What is known of the machine that `said` that, or did not answer."""
+        if not self.is_off:
+            if self.answers:
+                self._first_s = None
+            return None if said is None else self._metered(said)
+        if said is not None:
+            self._first_s = now_s if self._first_s is None else self._first_s
+            self._last_s = now_s
+            return self._metered(said)
+        if self._first_s is not None and self._last_s - self._first_s >= STAYS_S:
+            return None
+        self._first_s = None
+        return Reading(
+            device=self._bare.id,
+            draw=Power.up(self._pdu.watts(self._outlet.number)) if self._outlet.metered else ZERO,
+            quality=Quality.MEASURED if self._outlet.metered else Quality.ESTIMATED,
+            setting=Limit(self._bare.floor.power),
+        )
+
+    def _metered(self, said: Reading) -> Reading:
+        if not (self._outlet.metered and self.answers):
+            return said
+        carries = Power.up(self._pdu.watts(self._outlet.number))
+        if has_other_feed(self._bare, said, carries):
+            return replace(said, draw=max(said.draw, carries))
+        return replace(said, draw=carries, quality=Quality.MEASURED)
+
+    def takes(self, command: SetPoint) -> bool:
+        """Whether a command is one for the outlet, and not for the machine."""
+        return command.means is Means.OUTLET or (self.is_off and self._first_s is None)
+
+    def obey(self, command: SetPoint) -> bool:
+        """Whether what it is told is done; if not, the outlet was not switched off from here."""
+        if command.means is Means.OUTLET:
+            if self.is_off:
+                return self._first_s is None
+            self.cut_here = True
+            self._plant.switch_outlet(self._outlet.pdu, self._outlet.number, closed=False)
+        elif command.point.power > self._bare.floor.power:
+            if not self.cut_here:
+                return False
+            self.cut_here = False
+            self._plant.switch_outlet(self._outlet.pdu, self._outlet.number, closed=True)
+        return True
+
+    @property
+    def will_be_closed(self) -> bool:
+        """Whether its machine is the one that this process took the power from, and will give it back to."""
+        return self.cut_here and self._pdu.machines[self._outlet.number].id == self._bare.id

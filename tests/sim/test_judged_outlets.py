@@ -1,0 +1,90 @@
+"""Whether the judge finds power that is taken from who obeys, and power that is not given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.devices import Means, SetPoint
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.sim.fittings import fitted
+from tests.sim.floor import draw_floor
+from tests.sim.judged import DEVICES, kinds_of, said
+from tests.sim.process import Decide, checked
+from tests.sim.world import World
+
+SEED, DURATION_S = 11, 1_900.0
+"""A site whose machines hang at outlets, all but the GPUs and those that nobody can tell anything."""
+LIMIT_S = 200.0
+LOW = said(Power.kw(8), from_s=LIMIT_S, until_s=LIMIT_S + 240.0)
+
+
+def world(decide: Decide, *disobey: str, duration_s: float = DURATION_S) -> World:
+    """Some machines refuse every word until the limit is over; no other faults."""
+    floor = fitted(SEED, draw_floor(SEED, DEVICES), ["outlets"])
+    made = World(SEED, duration_s, DEVICES, only=(), decide=decide, messages=[LOW], floor=floor)
+    for name in disobey:
+        made.clock.at(LIMIT_S - 60.0, partial(made.plant.set_fault, name, "refuses", True))
+        made.clock.at(LIMIT_S + 240.0, partial(made.plant.set_fault, name, "refuses", False))
+    return made
+
+
+def behind_outlets(count: int) -> list[str]:
+    return sorted(world(checked).floor.outlets)[:count]
+
+
+def by_outlet(_site: Site, command: SetPoint) -> SetPoint:
+    spec_floor = command.point.power <= Power(60)
+    return replace(command, means=Means.OUTLET) if spec_floor else command
+
+
+def rash(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that has no words for a stop."""
+    after, plan = step(site, state, inputs)
+    outlets = {spec.id for spec in inputs.specs if spec.has_outlet}
+    commands = (by_outlet(site, one) if one.device in outlets else one for one in plan.commands)
+    return after, replace(plan, commands=tuple(commands))
+
+
+def test_a_controller_that_takes_the_power_from_who_would_obey_is_found_out() -> None:
+    careless = world(rash, duration_s=400.0)
+    careless.run()
+
+    assert "cut" in kinds_of(careless)
+
+
+def test_power_that_is_taken_from_who_refuses_is_nobodys_fault_and_comes_back() -> None:
+    made = world(checked, *behind_outlets(4))
+    cut: set[str] = set()
+
+    def note() -> None:
+        cut.update(name for name, miner in made.plant.miners.items() if not miner.fed)
+
+    for second in range(210, 500, 5):
+        made.clock.at(float(second), note)
+    made.run()
+
+    assert cut
+    assert all(miner.fed for miner in made.plant.miners.values())
+    assert not kinds_of(made)
+
+
+def test_a_controller_that_never_gives_power_back_is_found_out() -> None:
+    cut: set[str] = set()
+
+    def grim(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        after, plan = step(site, state, inputs)
+        cut.update(command.device for command in plan.commands if command.means is Means.OUTLET)
+        commands = (one for one in plan.commands if one.device not in cut or one.point.power <= Power(60))
+        return after, replace(plan, commands=tuple(commands))
+
+    made = world(grim, *behind_outlets(12))
+    made.run()
+
+    assert cut
+    assert kinds_of(made).get("dark", set()) <= cut
+    assert "dark" in kinds_of(made)
