@@ -1,10 +1,13 @@
-"""Whether a place that is to be taken out of service is brought to its lowest in time."""
+"""Whether a place that is to be taken out of service is brought to its lowest in time, and whether it is told
+that one has voltage which should have none."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from controller.decide.plan import AlarmKind, Plan
+from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
@@ -14,6 +17,8 @@ from tests.sim.verdict import Verdict
 
 SLACK, SLACK_W = 1.1, 60.0
 DOUBTED_S = 60.0
+TOLD_S = 60.0
+"""A machine boots, is read, and the next plan tells of it."""
 
 
 class Drain:
@@ -27,6 +32,10 @@ class Drain:
         self._ways = ways_up(floor.site)
         self._slow = {node.id for node in floor.site.nodes if isinstance(node.ramp_down_per_s, Limit)}
         self._since_s: dict[str, float] = {}
+        self._dark_s: dict[str, float] = {}
+        self._told_s = 0.0
+        self.is_isolated: Callable[[str], bool] = lambda _: False
+        """Whether a node is declared to have no voltage."""
 
     @property
     def closed(self) -> Collection[str]:
@@ -42,12 +51,31 @@ class Drain:
     def is_closed(self, node: str) -> bool:
         return any(above in self._since_s for above in self._ways[node])
 
+    def told(self, plan: Plan) -> None:
+        """It tells of what has voltage and should have none, or there is nothing of that kind to be told."""
+        energised = [alarm.subject for alarm in plan.alarms if alarm.kind is AlarmKind.ENERGISED]
+        if energised or not any(self._answers(spec) for spec in self._specs):
+            self._told_s = self._plant.now_s
+
+    def _answers(self, spec: DeviceSpec) -> bool:
+        """A machine that should have no voltage."""
+        machine = self._plant.miners.get(spec.id)
+        if machine is None or not machine.reachable or self._doubts.within(spec.id, DOUBTED_S):
+            return False
+        return any(self.is_isolated(node) for node in self._ways[spec.node])
+
     def look(self, *, in_charge: bool) -> None:
+        self._dark_s |= {
+            name: self._plant.now_s for name, machine in self._plant.machines.items() if not machine.powered
+        }
         if not self._since_s or not in_charge:
             return
+        if self._plant.now_s - self._told_s > TOLD_S:
+            self._verdict.note(self._plant.now_s, "energised", min(self._since_s))
         for spec in self._specs:
             way = self._ways[spec.node]
             since_s = min((self._since_s.get(above, math.inf) for above in way), default=math.inf)
+            since_s = max(since_s, self._dark_s.get(spec.id, 0.0))
             late = self._plant.now_s - since_s > DRAINED_WITHIN_S and not self._slow.intersection(way)
             machine = self._plant.machines[spec.id]
             most_w = spec.floor.power.watts * SLACK + SLACK_W

@@ -11,7 +11,7 @@ from controller.decide.invariants import check
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.site import Prices, Site
+from controller.domain.site import Prices, Service, Site
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import Floor
 from tests.sim.gridside import GridSide, Say
@@ -94,6 +94,9 @@ class Process:
         self.site = site
         if self._is_up:
             self._die(Kill(at_s=self._clock.now_s, sent=0, down_s=down_s))
+
+    def is_isolated(self, node: str) -> bool:
+        return any(place.id == node and place.service is Service.ISOLATED for place in self.site.nodes)
 
     def wake(self) -> None:
         """A message may bring the next tick forward, where there is a controller to hear it."""

@@ -19,7 +19,7 @@ from controller.domain.power import Limit
 from controller.domain.site import Prices
 from tests.sim import asks, fittings, maintenance, outlets
 from tests.sim.floor import QUEUE, Floor
-from tests.sim.maintenance import Maintenance, draw_maintenance
+from tests.sim.maintenance import Maintenance, draw_commissioning, draw_maintenance
 from tests.sim.operator import Message, draw_messages
 
 SILENCES = ("zone_silence", "queue_silence")
@@ -33,7 +33,7 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", maintenance.KIND)
+APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS)
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -176,7 +176,10 @@ def draw_swarm(
         jobs=tuple(_jobs(random.Random(f"{seed}/jobs"), floor, calm_s)),
         messages=(*messages, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
         response_s=response_s,
-        maintenance=draw_maintenance(seed, floor, calm_s, on),
+        maintenance=(
+            *draw_maintenance(seed, floor, calm_s, on),
+            *draw_commissioning(seed, floor, calm_s, on),
+        ),
     )
 
 

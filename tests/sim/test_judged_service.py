@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import AlarmKind, Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.site import Service, Site
@@ -13,6 +13,8 @@ from tests.sim.process import Decide, checked
 from tests.sim.world import World
 
 SEED, DURATION_S = 14, 1_200.0
+EARLY_SEED = 1
+"""A breaker is closed before anybody said that it is in service."""
 
 
 def undrained(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
@@ -24,8 +26,21 @@ def undrained(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     return step(replace(site, nodes=nodes), state, inputs)
 
 
-def found(decide: Decide) -> set[str]:
-    world = World(SEED, DURATION_S, DEVICES, exactly=["maintenance"], decide=decide, messages=[])
+def unaware(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that says nothing of what has voltage and should have none."""
+    after, plan = step(site, state, inputs)
+    alarms = tuple(alarm for alarm in plan.alarms if alarm.kind is not AlarmKind.ENERGISED)
+    return after, replace(plan, alarms=alarms)
+
+
+def unbuilt(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that uses what is not in service yet."""
+    nodes = tuple(replace(node, service=Service.IN_SERVICE) for node in site.nodes)
+    return step(replace(site, nodes=nodes), state, inputs)
+
+
+def found(decide: Decide, kind: str = "maintenance", seed: int = SEED) -> set[str]:
+    world = World(seed, DURATION_S, DEVICES, exactly=[kind], decide=decide, messages=[])
     world.run()
     return set(kinds_of(world))
 
@@ -33,3 +48,12 @@ def found(decide: Decide) -> set[str]:
 def test_a_controller_that_does_not_drain_a_place_is_found_out() -> None:
     assert "drain" in found(undrained)
     assert not found(checked)
+
+
+def test_a_controller_that_is_silent_about_voltage_where_there_should_be_none_is_found_out() -> None:
+    assert "energised" in found(unaware, "commissioning", EARLY_SEED)
+    assert not found(checked, "commissioning", EARLY_SEED)
+
+
+def test_a_controller_that_uses_what_is_not_in_service_yet_is_found_out() -> None:
+    assert "drain" in found(unbuilt, "commissioning", EARLY_SEED)

@@ -104,6 +104,7 @@ class World:
         self.work = Work(self.floor, self.plant, self.possible, self.doubts, verdict, self._allowed_w)
         self.drain = Drain(self.floor, self.plant, self.doubts, verdict)
         self.work.is_closed = self.drain.is_closed
+        self.drain.is_isolated = self.process.is_isolated
         self.heat = Heat(self.floor, self.plant, self.possible, self.doubts, verdict, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             self.floor,
@@ -200,12 +201,13 @@ class World:
     def _arrange_maintenance(self, work: Maintenance) -> None:
         at, node = self.clock.at, work.node
         at(work.drained_s, lambda: self.drain.begins(node))
-        at(work.drained_s, lambda: self._serve(node, Service.DRAINING))
+        if work.drained_s < work.isolated_s:
+            at(work.drained_s, lambda: self._serve(node, Service.DRAINING))
         at(work.isolated_s, lambda: self._serve(node, Service.ISOLATED))
         at(work.opened_s, lambda: self.plant.set_fault(node, "breaker_open", True))
         at(work.back_s, lambda: self._serve(node, Service.IN_SERVICE))
         at(work.closed_s, lambda: self.plant.set_fault(node, "breaker_open", False))
-        at(work.closed_s, lambda: self.drain.ends(node))
+        at(max(work.back_s, work.closed_s), lambda: self.drain.ends(node))
 
     def _serve(self, node: str, service: Service) -> None:
         self.say(f"{node} is {service}")
@@ -279,6 +281,7 @@ class World:
         self.grid.remember(plan.standings)
         self.starts.told(plan)
         self.cuts.told(plan.commands)
+        self.drain.told(plan)
         self._judge_limit()
         if self.say is not nothing:
             self.say(story.plan_line(plan, self.plant, self.judge.due.watts, self.use.now_w))
