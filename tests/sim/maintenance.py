@@ -1,5 +1,5 @@
-"""Places that are taken out of service: drained, switched off, and given back; and those that are built yet, and
-come into service later, or come up before anybody said so."""
+"""Places that are taken out of service: drained, switched off, and given back; and those that are built yet,
+and come into service later, or come up before anybody said so."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RESTART_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """The voltage is gone from `opened_s` until `closed_s`. Where that is before `back_s`, what is below comes
-    up unexpected."""
+    """The voltage is gone from `opened_s` until `closed_s`. Where that is before `back_s`, what is below
+    comes up unexpected."""
 
     node: str
     drained_s: float

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from controller.decide.economics import prices_of
 from controller.decide.invariants import check
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
@@ -16,6 +17,7 @@ from tests.sim.clockwork import Clockwork
 from tests.sim.floor import Floor
 from tests.sim.gridside import GridSide, Say
 from tests.sim.jobs import Queue
+from tests.sim.market import Market
 from tests.sim.shell import Shell
 from tests.sim.swarm import Kill, Swarm
 
@@ -56,6 +58,8 @@ class Process:
         """Plans that changed with the order of their inputs."""
         self.core_s = 0.0
         self.prices: Prices = floor.site.prices
+        """Those of the site's file, where no feed tells others."""
+        self.market: Market | None = None
         self.is_ready = False
         self.began_s = 0.0
         self.site = floor.site
@@ -73,7 +77,7 @@ class Process:
         self._overruns = list(swarm.overruns)
         self._state = State()
         self._life = 0
-        self._is_up = False
+        self.is_up = False
         self._due_s = 0.0
         self._ticked_s = -1.0
 
@@ -81,18 +85,20 @@ class Process:
         """A new process knows nothing but the events that were stored."""
         self._say("the controller starts")
         self._life += 1
-        self._is_up = True
+        self.is_up = True
         self._state, self.is_ready = State(), False
         self.began_s = self._clock.now_s
         self._shell.start()
         self.grid.start(self._random.uniform(1, 5))
+        if self.market is not None:
+            self.market.start(self._clock.now_s)
         self._due_s = self._clock.now_s
         self._clock.after(0.1, self._pace(self._life))
 
     def restart(self, site: Site, down_s: float) -> None:
         """An operator changes the site file."""
         self.site = site
-        if self._is_up:
+        if self.is_up:
             self._die(Kill(at_s=self._clock.now_s, sent=0, down_s=down_s))
 
     def is_isolated(self, node: str) -> bool:
@@ -100,7 +106,7 @@ class Process:
 
     def wake(self) -> None:
         """A message may bring the next tick forward, where there is a controller to hear it."""
-        if not self._is_up:
+        if not self.is_up:
             return
         life = self._life
 
@@ -155,7 +161,7 @@ class Process:
     def _die(self, kill: Kill) -> None:
         self._say(f"the controller is killed after {kill.sent} commands")
         self._life += 1
-        self._is_up = self.is_ready = False
+        self.is_up = self.is_ready = False
         self._shell.stop()
         self._clock.after(kill.down_s, self.start)
 
@@ -164,6 +170,7 @@ class Process:
 
     def _inputs(self) -> Inputs:
         heard, queue = self._shell.heard, self._queue
+        told = () if self.market is None else self.market.now(self._clock.now_s, self.grid.utc_s)
         if not self._is_deaf(queue):
             heard.queues[queue.name] = queue.reading
         return Inputs(
@@ -178,7 +185,8 @@ class Process:
             silent_queues=(queue.name,) if self._is_deaf(queue) else (),
             events=self.grid.events,
             links={"": self.grid.link},
-            prices=self.prices,
+            prices=prices_of(told, self.prices),
+            prices_now=told,
         )
 
     def _decide_in_another_order(self, before: State, inputs: Inputs, plan: Plan) -> None:

@@ -17,9 +17,10 @@ from controller.domain.devices import DeviceKind
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim import asks, fittings, maintenance, outlets
+from tests.sim import asks, fittings, maintenance, market, outlets
 from tests.sim.floor import QUEUE, Floor
 from tests.sim.maintenance import Maintenance, draw_commissioning, draw_maintenance
+from tests.sim.market import Feed, draw_feed
 from tests.sim.operator import Message, draw_messages
 
 SILENCES = ("zone_silence", "queue_silence")
@@ -33,7 +34,7 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS)
+APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS, market.KIND)
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -111,6 +112,7 @@ class Swarm:
     messages: tuple[Message, ...]
     response_s: float
     maintenance: tuple[Maintenance, ...] = ()
+    feed: Feed | None = None
 
 
 @dataclass(slots=True)
@@ -180,6 +182,7 @@ def draw_swarm(
             *draw_maintenance(seed, floor, calm_s, on),
             *draw_commissioning(seed, floor, calm_s, on),
         ),
+        feed=draw_feed(seed, calm_s, floor.site.prices.usd_per_kwh, on),
     )
 
 

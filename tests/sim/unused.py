@@ -89,13 +89,14 @@ class Unused:
             for node in floor.site.nodes
             for ramp in (node.ramp_up_per_s, node.ramp_down_per_s)
         )
-        self._usd_per_kwh: float | None = None
+        self._prices: tuple[float | None, Prices] | None = None
         self.soon_s = RAMPED_SOON_S if ramped else SOON_S
 
-    def pays(self, usd_per_kwh: float | None) -> None:
-        """What events ask for energy, twice a second: a price of one second stops and starts machines."""
-        if usd_per_kwh != self._usd_per_kwh:
-            self._usd_per_kwh = usd_per_kwh
+    def pays(self, usd_per_kwh: float | None, prices: Prices) -> None:
+        """What events ask for energy, and the prices in force, twice a second: one of a single second stops
+        machines, and they have to start again."""
+        if (usd_per_kwh, prices) != self._prices:
+            self._prices = usd_per_kwh, prices
             self._sure_w.clear()
 
     def look(self, prices: Prices, usd_per_kwh: float, demand: Demand, *, in_charge: bool) -> None:

@@ -26,7 +26,9 @@ from tests.sim.gridside import GridSide, Say
 from tests.sim.heat import OBEYS_S, Heat
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
+from tests.sim.losses import Losses
 from tests.sim.maintenance import RESTART_S, Maintenance, in_service
+from tests.sim.market import EVERY_S, Feed, Market
 from tests.sim.operator import Message
 from tests.sim.possible import Possible
 from tests.sim.process import Decide, Process, checked
@@ -55,7 +57,8 @@ def nothing(_text: str) -> None:
 
 class World:
     """`say` is told what happens, for a transcript; `cpu` times the core, and nothing depends on it.
-    `messages` are the operator's, and `floor` the site, instead of those that the seed has in store."""
+    `messages` are the operator's, `floor` is the site, and `feed` tells prices, instead of what the seed has
+    in store."""
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class World:
         decide: Decide = checked,
         messages: Sequence[Message] | None = None,
         floor: Floor | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self.end_s = self._duration_s = duration_s
         self.say = say
@@ -131,6 +135,10 @@ class World:
             told_w=self._most_told_w,
             gives_back=self.shell.gives_back,
         )
+        self.losses = Losses(self.floor, self.plant, self.possible, verdict)
+        feed = feed or self.swarm.feed
+        self.market = None if feed is None else Market(feed, self.floor.site.prices.usd_per_kwh)
+        self.process.market = self.market
         self.use = Use(self.floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.plan: Plan | None = None
@@ -186,6 +194,8 @@ class World:
             self._arrange_maintenance(work)
         at(swarm.calm_s / 2, self._judge_order)
         at(swarm.calm_s, self._calm)
+        if self.market is not None:
+            self._every(EVERY_S, self._hear_prices)
         self.shell.rates = swarm.rates
         self.queue.lost_commands = swarm.rates.lost_job_commands
         self.queue.start()
@@ -261,6 +271,10 @@ class World:
         self.say(f"the wall clock steps by {by_s} s")
         self.grid.offset_s += by_s
 
+    def _hear_prices(self) -> None:
+        if self.market is not None and self.process.is_up:
+            self.market.hear(self.clock.now_s)
+
     def _set_prices(self, prices: Prices) -> None:
         self.say(f"{prices}")
         self.process.prices = prices
@@ -291,7 +305,7 @@ class World:
         self.grid.note_link()
         self.grid.note_draw(self.plant.site_power_w)
         limit_w = self.grid.limit_w()
-        self.unused.pays(self.grid.asked.usd_per_kwh)
+        self.unused.pays(self.grid.asked.usd_per_kwh, self._prices_now())
         if not self.process.is_ready:
             self.judge.away_s = self.clock.now_s
         self.judge.asks(self.grid.asked, limit_w, heard=self.process.is_ready)
@@ -348,9 +362,15 @@ class World:
         in_charge = now_s - self.judge.away_s > PRESSING_S
         self.ramps.second(self.orders, judged=now_s >= self.judge.nodes_from_s, in_charge=in_charge)
 
+    def _prices_now(self) -> Prices:
+        prices = self.process.prices
+        if self.market is None:
+            return prices
+        return replace(prices, usd_per_kwh=self.market.usd_per_kwh(self.grid.utc_s))
+
     def _look(self) -> None:
         ask, limit_w = self.grid.asked, self.grid.limit_w()
-        prices = self.process.prices
+        prices = self._prices_now()
         usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
         if ask.target_w < limit_w:
             usd = 0.0  # a set-point pays for the energy that it asks for
@@ -363,6 +383,7 @@ class World:
         demand = self.grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
         self.cuts.look(prices, usd)
+        self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
         self.unused.look(prices, usd, demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self.swarm.calm_s:
             self.use.count(self.plant.site_power_w)

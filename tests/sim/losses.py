@@ -1,0 +1,47 @@
+"""Whether miners are stopped that surely cost more than they make."""
+
+from __future__ import annotations
+
+from controller.domain.devices import DeviceSpec
+from controller.domain.site import Prices
+from simulators.plant import Plant
+from tests.sim.floor import Floor
+from tests.sim.possible import Possible
+from tests.sim.verdict import Verdict
+
+COSTS = 1.3
+"""Times what a point makes that its energy surely costs more than it."""
+STOPS_S = 120.0
+"""A price is heard, orders are sent, lost and sent again; on a ramp the site falls more slowly."""
+HELD_S = 60.0
+SLACK, SLACK_W = 1.1, 60.0
+
+
+class Losses:
+    """`look` must be called every few seconds."""
+
+    def __init__(self, floor: Floor, plant: Plant, possible: Possible, verdict: Verdict) -> None:
+        self._plant = plant
+        self._possible = possible
+        self._verdict = verdict
+        self._specs = [spec for spec in floor.specs if spec.id in plant.miners and len(spec.points) > 1]
+        self._pays_s: dict[str, float] = {}
+
+    def look(self, prices: Prices, usd_per_kwh: float, *, excused: bool) -> None:
+        """`excused` while a set-point asks for watts, or nobody is in charge."""
+        now_s = self._plant.now_s
+        for spec in self._specs:
+            if excused or not _loses(spec, prices, usd_per_kwh):
+                self._pays_s[spec.id] = now_s
+            late = now_s - self._pays_s.setdefault(spec.id, now_s) > STOPS_S
+            most_w = spec.floor.power.watts * SLACK + SLACK_W
+            runs = self._plant.miners[spec.id].watts > most_w
+            if late and runs and not self._possible.held_by(spec.id, within_s=HELD_S):
+                self._verdict.note(now_s, "loss", spec.id)
+
+
+def _loses(spec: DeviceSpec, prices: Prices, usd_per_kwh: float) -> bool:
+    return all(
+        COSTS * point.rate * prices.usd_per_ths_day / 24 < point.power.in_kw * usd_per_kwh
+        for point in spec.points[1:]
+    )

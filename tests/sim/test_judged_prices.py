@@ -1,0 +1,59 @@
+"""Whether the judge finds a controller that runs at a loss, or waits for a price that nobody tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.site import Site
+from tests.sim.judged import DEVICES, kinds_of
+from tests.sim.market import Feed, draw_feed
+from tests.sim.process import Decide, checked
+from tests.sim.world import World
+
+SEED, DURATION_S = 8, 500.0
+DEAR_S, SILENT_S = 150.0, 400.0
+DEAR = Feed(
+    quotes=((0.0, 0.05), *((DEAR_S + 30 * count, 0.25) for count in range(20))),
+    silent=((SILENT_S, 10_000.0),),
+)
+MUTE = Feed(quotes=((0.0, 0.05),), silent=((0.0, 10_000.0),))
+
+
+def found(decide: Decide, feed: Feed) -> set[str]:
+    world = World(SEED, DURATION_S, DEVICES, only=(), decide=decide, messages=[], feed=feed)
+    world.run()
+    return set(kinds_of(world))
+
+
+def deaf(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that goes by the prices of its file."""
+    return step(site, state, replace(inputs, prices=site.prices))
+
+
+def patient(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that waits until every price was told."""
+    after, plan = step(site, state, inputs)
+    if any(price.age_s is None for price in inputs.prices_now):
+        return replace(after, ready_s=None), replace(plan, ready=False, commands=())
+    return after, plan
+
+
+def test_a_controller_that_runs_at_a_loss_is_found_out() -> None:
+    assert "loss" in found(deaf, DEAR)
+    assert not found(checked, DEAR)
+
+
+def test_a_controller_that_waits_for_a_price_that_nobody_tells_is_found_out() -> None:
+    assert "charge" in found(patient, MUTE)
+    assert not found(checked, MUTE)
+
+
+def test_a_feed_tells_the_usual_price_again_when_faults_end() -> None:
+    feed = draw_feed(SEED, 600.0, 0.05, ["price_feed"])
+
+    assert feed is not None
+    assert {usd for at_s, usd in feed.quotes if at_s >= 600.0} == {0.05}
+    assert all(ends_s <= 600.0 for _, ends_s in feed.silent)
