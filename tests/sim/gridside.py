@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -19,7 +19,7 @@ from controller.grid.entries import Ledger
 from controller.grid.results import MessageResult, Snapshot
 from tests.sim import operator
 from tests.sim.clockwork import Clockwork
-from tests.sim.operator import UTC_S, Asked, Message, asked
+from tests.sim.operator import FIRST, UTC_S, Asked, Message, asked
 from tests.sim.unused import Demand
 
 HEARTBEAT_S = 15.0
@@ -32,41 +32,68 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    ledger: Ledger
+    ledgers: tuple[Ledger, ...]
     offset_s: float
     events: tuple[GridEvent, ...]
 
 
-_NOTHING = _Known(Ledger(), 0.0, ())
+_NOTHING = _Known((), 0.0, ())
+
+
+class Line:
+    """The link to one operator: what was heard on it, and what the broker keeps while it is silent."""
+
+    def __init__(self, messages: Collection[Message]) -> None:
+        self.link = Link.LOST
+        self.ledger = Ledger()
+        self.heard: list[MessageResult | Snapshot] = []
+        self.heard_s = 0.0
+        self.deaf = 0
+        self.missed: list[MessageResult | Snapshot] = []
+        self.sequence = 0
+        self._messages = messages
+
+    def snapshot(self, now_s: float) -> Snapshot:
+        self.sequence += 1
+        return operator.snapshot(self._messages, now_s, self.sequence)
+
+    def ends_the_same(self, rnd: random.Random, utc_s: float) -> bool:
+        once = operator.events(self.ledger, utc_s)
+        for _ in range(3):
+            again = Ledger()
+            for heard in rnd.sample(self.heard * 2, 2 * len(self.heard)):
+                again = operator.received(again, heard, utc_s)
+            if operator.events(again, utc_s) != once:
+                return False
+        return True
 
 
 class GridSide:
-    """`woken` is called when something was heard that may change what is to be done."""
+    """`woken` is called when something was heard that may change what is to be done; `messages` are those of
+    each operator, by name."""
 
     def __init__(
-        self, site: Site, messages: Collection[Message], clock: Clockwork, woken: Callable[[], None], say: Say
+        self,
+        site: Site,
+        messages: Mapping[str, Collection[Message]],
+        clock: Clockwork,
+        woken: Callable[[], None],
+        say: Say,
     ) -> None:
-        self.link = Link.LOST
         self.offset_s = 0.0
         """By how much the site's wall clock is wrong."""
+        self._lines = {name: Line(theirs) for name, theirs in messages.items()}
         self._site = site
-        self._messages = messages
         self._clock = clock
         self._woken = woken
         self._say = say
-        self._ledger = Ledger()
         self._known = _NOTHING
         self._asked: tuple[_Known, float, Asked] = _NOTHING, -math.inf, Asked()
         self._drawn_w: deque[float] = deque(maxlen=120)
         self._steered_s = -math.inf
         self._truly_before: dict[str, Power] = {}
         self._drawn_before: dict[str, Power] = {}
-        self._heard: list[MessageResult | Snapshot] = []
-        self._heard_s = 0.0
         self._started_s = 0.0
-        self._sequence = 0
-        self._deaf = 0
-        self._missed: list[MessageResult | Snapshot] = []
 
     @property
     def utc_s(self) -> float:
@@ -77,9 +104,14 @@ class GridSide:
     def events(self) -> tuple[GridEvent, ...]:
         """Those that the controller is told of: in force or to come."""
         return tuple(
-            replace(event, drawn_before=self._drawn_before.get(event.id))
-            for event in operator.events(self._ledger, self.utc_s)
+            replace(event, drawn_before=self._drawn_before.get(event.id), operator=name)
+            for name, line in self._lines.items()
+            for event in operator.events(line.ledger, self.utc_s)
         )
+
+    @property
+    def links(self) -> dict[str, Link]:
+        return {name: line.link for name, line in self._lines.items()}
 
     def remember(self, standings: Iterable[Standing]) -> None:
         """What relative set-points are relative to outlives the process."""
@@ -93,10 +125,14 @@ class GridSide:
         """What they ask now. Over ones ask nothing; a wall clock set back brings some of them back."""
         if (
             self._known is _NOTHING
-            or self._known.ledger is not self._ledger
+            or any(
+                known is not line.ledger
+                for known, line in zip(self._known.ledgers, self._lines.values(), strict=True)
+            )
             or self._known.offset_s != self.offset_s
         ):
-            self._known = _Known(self._ledger, self.offset_s, self._grounded())
+            ledgers = tuple(line.ledger for line in self._lines.values())
+            self._known = _Known(ledgers, self.offset_s, self._grounded())
         known, at_utc_s, found = self._asked
         if known is not self._known or at_utc_s != self.utc_s:
             found = asked(self._known.events, self.utc_s)
@@ -134,11 +170,17 @@ class GridSide:
         ask = self.asked
         contract, lost = self._site.root.limit, self._site.policy.link_lost_limit
         limit_w = min(ask.limit_w, contract.power.watts if isinstance(contract, Limit) else float("inf"))
-        given_s = self._site.policy.start_grace_s
-        is_lost = self.link is Link.LOST and self._clock.now_s - self._started_s >= given_s
-        if is_lost and not ask.is_there and isinstance(lost, Limit):
+        had_time = self._clock.now_s - self._started_s >= self._site.policy.start_grace_s
+        if had_time and isinstance(lost, Limit) and any(map(self._is_missed, self._lines)):
             limit_w = min(limit_w, lost.power.watts)
         return limit_w
+
+    def _is_missed(self, name: str) -> bool:
+        """Whether an operator is not heard, and nothing that it asked for goes on."""
+        if self._lines[name].link is not Link.LOST:
+            return False
+        theirs = [event for event in self._known.events if event.operator == name]
+        return not asked(theirs, self.utc_s).is_there
 
     def soonest_w(self, node: str = "") -> float:
         """The lowest limit of now, and of all events that are known: a place goes down for those in time."""
@@ -172,59 +214,57 @@ class GridSide:
 
     def start(self, after_s: float) -> None:
         """A new process: nothing counts before a fresh snapshot, and what was drawn is forgotten."""
-        self.link = Link.LOST
+        for line in self._lines.values():
+            line.link = Link.LOST
         self._drawn_w.clear()
         self._started_s = self._clock.now_s
-        self._clock.after(after_s, self._hear_snapshot)
+        self._clock.after(after_s, self._hear_snapshots)
 
     def keep_hearing(self) -> None:
         """Snapshots, for as long as the world lasts."""
-        self._hear_snapshot()
-        wait_s = ASKED_AGAIN_S if self.link is not Link.UP else operator.SNAPSHOT_EVERY_S
+        self._hear_snapshots()
+        up = all(line.link is Link.UP for line in self._lines.values())
+        wait_s = operator.SNAPSHOT_EVERY_S if up else ASKED_AGAIN_S
         self._clock.after(wait_s, self.keep_hearing)
 
-    def deafen(self, by: int) -> None:
-        """The broker falls silent, or comes back and delivers what it kept."""
-        self._deaf += by
-        self._say("broker silent" if self._deaf else "broker back")
-        if not self._deaf:
-            missed, self._missed = self._missed, []
+    def deafen(self, by: int, name: str = FIRST) -> None:
+        """An operator's broker falls silent, or comes back and delivers what it kept."""
+        line = self._lines[name]
+        line.deaf += by
+        self._say(f"broker {name} silent" if line.deaf else f"broker {name} back")
+        if not line.deaf:
+            missed, line.missed = line.missed, []
             for heard in missed:
-                self.hear(heard)
+                self.hear(heard, name)
 
-    def hear(self, heard: MessageResult | Snapshot) -> None:
-        if self._deaf:
+    def hear(self, heard: MessageResult | Snapshot, name: str = FIRST) -> None:
+        line = self._lines[name]
+        if line.deaf:
             if not isinstance(heard, Snapshot):
-                self._missed.append(heard)
+                line.missed.append(heard)
             return
-        self._heard.append(heard)
-        self._ledger = operator.received(self._ledger, heard, self.utc_s)
+        line.heard.append(heard)
+        line.ledger = operator.received(line.ledger, heard, self.utc_s)
         if isinstance(heard, Snapshot):
-            if self.link is not Link.UP:
-                self._say("link up")
-            self.link = Link.UP
+            if line.link is not Link.UP:
+                self._say(f"link {name} up")
+            line.link = Link.UP
         else:
             self._say(f"heard {heard}")
         self._woken()
 
     def note_link(self) -> None:
-        if not self._deaf:
-            self._heard_s = self._clock.now_s
-        elif self.link is Link.UP and self._clock.now_s - self._heard_s > HEARTBEAT_S:
-            self._say("link lost")
-            self.link = Link.LOST
+        for name, line in self._lines.items():
+            if not line.deaf:
+                line.heard_s = self._clock.now_s
+            elif line.link is Link.UP and self._clock.now_s - line.heard_s > HEARTBEAT_S:
+                self._say(f"link {name} lost")
+                line.link = Link.LOST
 
     def ends_the_same_in_any_order(self, rnd: random.Random) -> bool:
         """P5: all that was heard, heard again in other orders and twice, leaves the same events."""
-        once = operator.events(self._ledger, self.utc_s)
-        for _ in range(3):
-            again = Ledger()
-            for heard in rnd.sample(self._heard * 2, 2 * len(self._heard)):
-                again = operator.received(again, heard, self.utc_s)
-            if operator.events(again, self.utc_s) != once:
-                return False
-        return True
+        return all(line.ends_the_same(rnd, self.utc_s) for line in self._lines.values())
 
-    def _hear_snapshot(self) -> None:
-        self._sequence += 1
-        self.hear(operator.snapshot(self._messages, self._clock.now_s, self._sequence))
+    def _hear_snapshots(self) -> None:
+        for name, line in self._lines.items():
+            self.hear(line.snapshot(self._clock.now_s), name)

@@ -1,6 +1,5 @@
-"""A feed of the price of energy, as the daemon hears it: told now and then, silent at times, and forgotten by a
-new process, which waits for its first word. It has a generator of its own, so that other seeds stay as they
-are."""
+"""A feed of the price of energy, as the daemon hears it: told now and then, silent at times, forgotten by a
+new process, which waits for its first word. It has a generator of its own: other seeds stay as they are."""
 
 from __future__ import annotations
 

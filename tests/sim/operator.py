@@ -32,6 +32,8 @@ from controller.grid.results import Accepted, Cancelled, MessageResult, Snapshot
 UTC_S = 1_790_000_000.0
 """Wall time when the plant's clock is at 0."""
 SNAPSHOT_EVERY_S = 60.0
+FIRST, SECOND = "", "second"
+"""Names of operators: most sites have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +43,24 @@ class Message:
     said_s: float
     arrives_s: tuple[float, ...]
     result: MessageResult
+    operator: str = ""
 
 
 def draw_messages(
-    rnd: random.Random, contract_w: int, calm_s: float, response_s: float, on: Collection[str]
+    rnd: random.Random,
+    contract_w: int,
+    calm_s: float,
+    response_s: float,
+    on: Collection[str],
+    operator: str = "",
 ) -> tuple[Message, ...]:
     """Everything is said before faults end, and over when they do; one limit may go on."""
     messages: list[Message] = []
     at_s, serial = rnd.uniform(20, 120), 0
     while at_s < calm_s:
-        for said_s, result in _event(rnd, f"event-{serial}", at_s, contract_w, calm_s, response_s):
-            messages.append(Message(said_s=said_s, arrives_s=tuple(arrivals(rnd, said_s, on)), result=result))
+        for said_s, result in _event(rnd, f"{operator}event-{serial}", at_s, contract_w, calm_s, response_s):
+            arrives_s = tuple(arrivals(rnd, said_s, on))
+            messages.append(Message(said_s=said_s, arrives_s=arrives_s, result=result, operator=operator))
         serial += 1
         at_s += rnd.expovariate(1 / 400)
     return tuple(messages)

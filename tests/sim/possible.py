@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.domain.devices import Quality
@@ -51,6 +52,9 @@ class Possible:
         """Since when each machine draws more than it was told, and the least that it drew since."""
         self._silent_s: dict[str, float] = {}
         self._quality = floor.quality
+        self._ways = ways_up(floor.site)
+        self.is_isolated: Callable[[str], bool] = lambda _: False
+        """Whether a node is declared to have no voltage: nobody can know that it comes up all the same."""
         self._below = _machines_below(floor, self._machines)
 
     def look(self) -> None:
@@ -110,6 +114,8 @@ class Possible:
         return watts
 
     def _told_w(self, name: str) -> float:
+        if self._should_be_dark(name):
+            return 0.0
         told = self._shell.told.get(name)
         return math.inf if told is None else told.most_w(self._plant.now_s)
 
@@ -131,18 +137,17 @@ class Possible:
         now_s = self._plant.now_s
         silent_s, why = self._held_s.get(name, (-math.inf, ""))
         hidden = self._stands_still(name, machine)
-        if (
-            not hidden
-            and isinstance(machine, Miner)
-            and why == "silent"
-            and now_s - silent_s < AFTER_SILENCE_S
-        ):
+        lately = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
+        if lately and not hidden and not self._should_be_dark(name):
             self._surplus.pop(name, None)  # it may have booted
             return
         since_s, least_w = self._surplus.get(name, (now_s, machine.watts))
         if machine.watts > 2 * least_w and self._says_nothing(name, machine):
             since_s, least_w = now_s, machine.watts
         self._surplus[name] = now_s if hidden else since_s, min(least_w, machine.watts)
+
+    def _should_be_dark(self, name: str) -> bool:
+        return any(self.is_isolated(node) for node in self._ways[self._specs[name].node])
 
     def _stands_still(self, name: str, machine: Miner | Gpu) -> bool:
         """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that. The

@@ -76,6 +76,7 @@ class Process:
         self._kills = list(swarm.kills)
         self._overruns = list(swarm.overruns)
         self._state = State()
+        self._isolated: set[str] = set()
         self._life = 0
         self.is_up = False
         self._due_s = 0.0
@@ -98,11 +99,13 @@ class Process:
     def restart(self, site: Site, down_s: float) -> None:
         """An operator changes the site file."""
         self.site = site
+        self._isolated = {node.id for node in site.nodes if node.service is Service.ISOLATED}
         if self.is_up:
             self._die(Kill(at_s=self._clock.now_s, sent=0, down_s=down_s))
 
     def is_isolated(self, node: str) -> bool:
-        return any(place.id == node and place.service is Service.ISOLATED for place in self.site.nodes)
+        """Whether the site's file says so now."""
+        return node in self._isolated
 
     def wake(self) -> None:
         """A message may bring the next tick forward, where there is a controller to hear it."""
@@ -184,7 +187,7 @@ class Process:
             queues=tuple(heard.queues.values()),
             silent_queues=(queue.name,) if self._is_deaf(queue) else (),
             events=self.grid.events,
-            links={"": self.grid.link},
+            links=self.grid.links,
             prices=prices_of(told, self.prices),
             prices_now=told,
         )

@@ -21,8 +21,9 @@ from tests.sim import asks, fittings, maintenance, market, outlets
 from tests.sim.floor import QUEUE, Floor
 from tests.sim.maintenance import Maintenance, draw_commissioning, draw_maintenance
 from tests.sim.market import Feed, draw_feed
-from tests.sim.operator import Message, draw_messages
+from tests.sim.operator import SECOND, Message, draw_messages
 
+OPERATORS = "operators"
 SILENCES = ("zone_silence", "queue_silence")
 FAULTS = (
     *("lost_reads", "late_reads", "frozen", "unit_reads", "unit_reads_up"),
@@ -34,7 +35,7 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS, market.KIND)
+APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS, market.KIND, OPERATORS)
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -62,6 +63,7 @@ class Silence:
     at_s: float
     until_s: float
     parts: frozenset[str] = frozenset()
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,11 @@ def draw_swarm(
     response_s = rnd.choice([30.0, 45.0, 60.0])
     contract = floor.site.root.limit
     assert isinstance(contract, Limit)
+    second: Sequence[Message] = ()
+    if OPERATORS in on:
+        second = draw_messages(
+            random.Random(f"{seed}/{OPERATORS}"), contract.power.watts, calm_s, response_s, on, SECOND
+        )
     messages = draw_messages(random.Random(f"{seed}/grid"), contract.power.watts, calm_s, response_s, on)
     return Swarm(
         on=on,
@@ -169,14 +176,14 @@ def draw_swarm(
             )
         ),
         silences=(*_switch_failures(draw), *_silences(replace(draw, random=quiet))),
-        operator_silences=tuple(_operator_silences(draw)),
+        operator_silences=(*_operator_silences(draw), *_second_silences(seed, draw)),
         rates=_rates(draw),
         kills=tuple(_kills(draw)),
         overruns=tuple((at_s, rnd.uniform(1, 8)) for at_s in draw.times(15)) if "overruns" in on else (),
         jumps=tuple(_jumps(draw)),
         prices=tuple(_prices(draw)),
         jobs=tuple(_jobs(random.Random(f"{seed}/jobs"), floor, calm_s)),
-        messages=(*messages, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
+        messages=(*messages, *second, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
         response_s=response_s,
         maintenance=(
             *draw_maintenance(seed, floor, calm_s, on),
@@ -355,6 +362,15 @@ def _operator_silences(draw: _Draw) -> Iterator[Silence]:
     for at_s in draw.times(4):
         begin_s, end_s = draw.span(at_s, 5, 400)
         yield Silence(at_s=begin_s, until_s=end_s)
+
+
+def _second_silences(seed: int, draw: _Draw) -> Iterator[Silence]:
+    """Each operator has a broker of its own."""
+    if OPERATORS in draw.on:
+        draw = replace(draw, random=random.Random(f"{seed}/{OPERATORS}/silences"))
+        for at_s in draw.times(4):
+            begin_s, end_s = draw.span(at_s, 5, 400)
+            yield Silence(at_s=begin_s, until_s=end_s, operator=SECOND)
 
 
 def _kills(draw: _Draw) -> Iterator[Kill]:

@@ -57,3 +57,14 @@ def test_a_controller_that_is_silent_about_voltage_where_there_should_be_none_is
 
 def test_a_controller_that_uses_what_is_not_in_service_yet_is_found_out() -> None:
     assert "drain" in found(unbuilt, "commissioning", EARLY_SEED)
+
+
+def test_what_comes_up_where_there_should_be_no_voltage_is_unforeseen() -> None:
+    world = World(SEED, 60.0, DEVICES, only=())
+    miner = min(world.plant.miners.values(), key=lambda one: one.id)
+
+    declared = world.possible.unforeseen_w(miner.node, within_s=17.0)
+    world.possible.is_isolated = lambda node: node == miner.node
+
+    assert declared == 0
+    assert world.possible.unforeseen_w(miner.node, within_s=17.0) >= miner.watts

@@ -29,14 +29,14 @@ from tests.sim.judge import Judge
 from tests.sim.losses import Losses
 from tests.sim.maintenance import RESTART_S, Maintenance, in_service
 from tests.sim.market import EVERY_S, Feed, Market
-from tests.sim.operator import Message
+from tests.sim.operator import FIRST, SECOND, Message
 from tests.sim.possible import Possible
 from tests.sim.process import Decide, Process, checked
 from tests.sim.ramps import Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
 from tests.sim.starts import Starts
-from tests.sim.swarm import Knob, Rates, Silence, draw_swarm, drawn_apart
+from tests.sim.swarm import OPERATORS, Knob, Rates, Silence, draw_swarm, drawn_apart
 from tests.sim.unused import Unused
 from tests.sim.usable import Usable
 from tests.sim.work import Work
@@ -99,7 +99,11 @@ class World:
             cpu=cpu,
             decide=decide,
         )
-        self.grid = GridSide(self.floor.site, self.swarm.messages, self.clock, self.process.wake, say)
+        names = [FIRST, SECOND] if OPERATORS in self.swarm.on else [FIRST]
+        theirs = {
+            name: [message for message in self.swarm.messages if message.operator == name] for name in names
+        }
+        self.grid = GridSide(self.floor.site, theirs, self.clock, self.process.wake, say)
         self.process.grid = self.grid
         self.possible = Possible(self.floor, self.plant, self.shell)
         self.judge = Judge(self.floor, self.plant, self.possible, self.swarm.response_s)
@@ -108,7 +112,7 @@ class World:
         self.work = Work(self.floor, self.plant, self.possible, self.doubts, verdict, self._allowed_w)
         self.drain = Drain(self.floor, self.plant, self.doubts, verdict)
         self.work.is_closed = self.drain.is_closed
-        self.drain.is_isolated = self.process.is_isolated
+        self.drain.is_isolated = self.possible.is_isolated = self.process.is_isolated
         self.heat = Heat(self.floor, self.plant, self.possible, self.doubts, verdict, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             self.floor,
@@ -179,8 +183,8 @@ class World:
             at(silence.at_s, partial(self._silence, silence))
             at(silence.until_s, partial(self._hear_again, silence))
         for silence in swarm.operator_silences:
-            at(silence.at_s, partial(self.grid.deafen, 1))
-            at(silence.until_s, partial(self.grid.deafen, -1))
+            at(silence.at_s, partial(self.grid.deafen, 1, silence.operator))
+            at(silence.until_s, partial(self.grid.deafen, -1, silence.operator))
         for at_s, by_s in swarm.jumps:
             at(at_s, partial(self._jump, by_s))
         for at_s, prices in swarm.prices:
@@ -189,7 +193,7 @@ class World:
             at(arrival.at_s, partial(self.queue.submit, arrival))
         for message in swarm.messages:
             for at_s in message.arrives_s:
-                at(at_s, partial(self.grid.hear, message.result))
+                at(at_s, partial(self.grid.hear, message.result, message.operator))
         for work in swarm.maintenance:
             self._arrange_maintenance(work)
         at(swarm.calm_s / 2, self._judge_order)

@@ -1,0 +1,54 @@
+"""Whether the judge finds a controller that does not hear one of several operators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.decide.plan import Inputs, Plan
+from controller.decide.snapshot import State
+from controller.decide.step import step
+from controller.domain.grid import Link
+from controller.domain.power import Power
+from controller.domain.site import Site
+from tests.sim.judged import DEVICES, kinds_of, said
+from tests.sim.operator import SECOND
+from tests.sim.process import Decide, checked
+from tests.sim.world import World
+
+SEED, DURATION_S = 8, 420.0
+SILENT_S = 250.0
+
+
+def deaf(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that hears one operator and takes the other one for it."""
+    up = any(link is Link.UP for link in inputs.links.values())
+    return step(site, state, replace(inputs, links=dict.fromkeys(inputs.links, Link.UP if up else Link.LOST)))
+
+
+def loyal(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that obeys the first of its operators."""
+    return step(
+        site, state, replace(inputs, events=tuple(event for event in inputs.events if not event.operator))
+    )
+
+
+def found(decide: Decide, *, silent: bool) -> set[str]:
+    """Two operators; the second one asks for little, or falls silent for good."""
+    asks = replace(said(Power.kw(20), from_s=SILENT_S, until_s=400.0), operator=SECOND)
+    messages = () if silent else (asks,)
+    world = World(SEED, DURATION_S, DEVICES, exactly=["operators"], decide=decide, messages=messages)
+    world.swarm = replace(world.swarm, operator_silences=())
+    if silent:
+        world.clock.at(SILENT_S, lambda: world.grid.deafen(1, SECOND))
+    world.run()
+    return set(kinds_of(world))
+
+
+def test_a_controller_that_misses_no_operator_while_it_hears_another_one_is_found_out() -> None:
+    assert "cap" in found(deaf, silent=True)
+    assert not found(checked, silent=True)
+
+
+def test_a_controller_that_obeys_one_operator_of_two_is_found_out() -> None:
+    assert "cap" in found(loyal, silent=False)
+    assert not found(checked, silent=False)
