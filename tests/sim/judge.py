@@ -160,6 +160,8 @@ class Judge:
         """The same by best effort: every job that runs keeps its least."""
         obeys_after_s = OBEYS_AFTER_S + (DWELL_S if what == "target" else 0.0)
         works_w = self._possible.least(node, within_s=obeys_after_s).watts + self.spared_w(node)
+        if what == "target":
+            works_w += self._possible.dwelling_w(node, DWELL_S)
         allowed_w = max(limit_w, works_w * (1 + EFFORT_SLACK) + NOTHING_LEFT_W)
         is_work = self._plant.nodes[node].power_w <= allowed_w
         return "work" if is_work else self._why(node, allowed_w, obeys_after_s)

@@ -86,6 +86,19 @@ class Possible:
                 watts += floor_w
         return Least(watts=watts, because=because)
 
+    def dwelling_w(self, node: str, dwell_s: float) -> float:
+        """What miners draw above their floor that were told something so short a time ago, and could be moved
+        else: only for a limit are they told something else yet."""
+        told = self._shell.told
+        return sum(
+            max(0.0, machine.watts - self._floor_w(machine))
+            for machine in self._below[node]
+            if isinstance(machine, Miner)
+            and machine.id in told
+            and self._plant.now_s - told[machine.id].at_s <= dwell_s
+            and not self.held_up_by(machine.id, OBEYS_AFTER_S + dwell_s)
+        )
+
     def is_cooled(self, zone: str) -> bool:
         """Whether fans run there and that is told: nothing may be raised otherwise."""
         return self._plant.zones[zone].fans_proven and self.is_told(zone)

@@ -13,8 +13,10 @@ from controller.decide.step import step
 from controller.domain.grid import GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
-from tests.sim.judged import found, said
+from tests.sim.judged import DEVICES, found, said
 from tests.sim.process import Decide
+from tests.sim.shell import Told
+from tests.sim.world import World
 
 SEED = 14
 RACK, BREAKER = "gpu-rack-0", "brk-0"
@@ -74,3 +76,17 @@ def test_a_controller_that_hears_no_relative_set_point_is_found_out() -> None:
 
     assert "target" in found(SEED, asked, decide=told(that_is_a_limit))
     assert not found(SEED, asked)
+
+
+def test_only_miners_that_were_told_something_a_moment_ago_dwell() -> None:
+    world = World(SEED, 60.0, DEVICES, only=())
+    (one, miner), (other, _), *_ = sorted(world.plant.miners.items())
+    world.shell.told = {one: Told(-50.0, 3000, 30), other: Told(-70.0, 3000, 30)}
+    site = world.floor.site.root.id
+
+    dwelling_w = world.possible.dwelling_w(site, 60.0)
+    world.plant.set_fault(one, "refuses", True)
+    world.possible.look()
+
+    assert 0.9 * miner.watts < dwelling_w < miner.watts
+    assert world.possible.dwelling_w(site, 60.0) == 0.0
