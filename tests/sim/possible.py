@@ -88,14 +88,16 @@ class Possible:
 
     def dwelling_w(self, node: str, dwell_s: float) -> float:
         """What miners draw above their floor that were told something so short a time ago, and could be moved
-        else: only for a limit are they told something else yet."""
-        told = self._shell.told
+        else: only for a limit are they told something else yet, and who lies about limits told to stop."""
+        told, now_s = self._shell.told, self._plant.now_s
         return sum(
             max(0.0, machine.watts - self._floor_w(machine))
             for machine in self._below[node]
             if isinstance(machine, Miner)
-            and machine.id in told
-            and self._plant.now_s - told[machine.id].at_s <= dwell_s
+            and (
+                (machine.id in told and now_s - told[machine.id].at_s <= dwell_s)
+                or self.held_by(machine.id) == "liar"
+            )
             and not self.held_up_by(machine.id, OBEYS_AFTER_S + dwell_s)
         )
 
