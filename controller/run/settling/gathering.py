@@ -69,16 +69,11 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     course = _course(history, question, operator, known)
     node = course.node or question.agreement.node
     terms = replace(question.terms, firm_service_level=NO_LIMIT) if course.node else question.terms
-    after_utc_s = course.span.end_utc_s + AROUND_S
-    around = Span(course.span.start_utc_s - AROUND_S, after_utc_s)
+    around = Span(course.span.start_utc_s - AROUND_S, course.span.end_utc_s + AROUND_S)
     meter = metered(history, node, around, question.agreement.meter_holds_s)
     others = tuple(disturbances(history, course.span.start_utc_s, question.now_utc_s))
     baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
-    end_utc_s = course.span.end_utc_s
-    next_utc_s = min(
-        (max(other.start_utc_s, end_utc_s) for other in others if other.end_utc_s > end_utc_s),
-        default=math.inf,
-    )
+    free_until_utc_s = min(around.end_utc_s, _held_utc_s(course, others), question.now_utc_s)
     return Evidence(
         site=question.site,
         node=node,
@@ -106,7 +101,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             terms,
             lead_s=question.lead_s,
             others=others,
-            restore_until_utc_s=min(after_utc_s, next_utc_s, question.now_utc_s),
+            restore_until_utc_s=free_until_utc_s,
         ),
         commands=commands_in(history, course, question.lead_s),
         meter=meter,
@@ -118,6 +113,13 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             *_notes(course, meter),
         ),
     )
+
+
+def _held_utc_s(course: Course, others: Sequence[Span]) -> float:
+    """When the site was first held by another event, once this one had let it go."""
+    end_utc_s = course.span.end_utc_s
+    later = (max(other.start_utc_s, end_utc_s) for other in others if other.end_utc_s > end_utc_s)
+    return min(later, default=math.inf)
 
 
 def _number(question: Question, parts: Sequence[Part]) -> int:
