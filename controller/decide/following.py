@@ -135,9 +135,8 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     moved_w = np.minimum(moves_w, left_w)
     after = at.copy()
     for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
-        if moved == 0:
-            break
-        after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
+        if moved > 0:
+            after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
     return after
 
 
