@@ -28,6 +28,13 @@ class Clockwork:
         at = self._at + max(1, math.ceil(by_s / GRID_S - 1e-6))
         self._set(at if every == 1 else -(-at // every) * every, action)
 
+    def every(self, period_s: float, action: Action) -> None:
+        def again() -> None:
+            self.after(period_s, again)
+            action()
+
+        self.after(period_s, again)
+
     def moments(self, end_s: float) -> Iterator[list[Action]]:
         """Every moment at which something is to be done, until `end_s`; `now_s` is there already."""
         while self._moments and self._moments[0] * GRID_S <= end_s + 1e-9:

@@ -49,6 +49,6 @@ def found(
 
 def kinds_of(world: World) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
-    for breach in world.judge.verdict.unexcused:
+    for breach in world.court.verdict.unexcused:
         kinds.setdefault(breach.what, set()).add(breach.where)
     return kinds

@@ -56,21 +56,21 @@ def play(
         result.died = f"invariant at {world.clock.now_s:.1f} s: {broken}"
     except Exception as error:  # noqa: BLE001 - whatever the core raises is this seed's finding
         result.died = f"{error!r} at {world.clock.now_s:.1f} s"
-    breaches = world.judge.verdict.unexcused
+    breaches = world.court.verdict.unexcused
     result.breaches = [str(breach) for breach in breaches]
-    if not world.ends_the_same:
+    if not world.court.ends_the_same:
         result.breaches.append("P5: the same messages in another order left other events")
     if world.process.reordered:
         result.breaches.append(f"I7: {world.process.reordered} plans changed with the order of their inputs")
     first = min(breaches, key=lambda breach: breach.at_s, default=None)
     result.first_s = world.clock.now_s if first is None else first.at_s
     result.where = "" if first is None else first.where
-    result.excuses_s = world.judge.verdict.excuses_s
-    result.used = world.use.share
-    result.used_beside = world.use.share_beside
-    result.recovery_s = world.recovery.took_s
-    result.recovered = not world.recovery.is_amiss
-    result.amiss = world.recovery.amiss
+    result.excuses_s = world.court.verdict.excuses_s
+    result.used = world.court.use.share
+    result.used_beside = world.court.use.share_beside
+    result.recovery_s = world.court.recovery.took_s
+    result.recovered = not world.court.recovery.is_amiss
+    result.amiss = world.court.recovery.amiss
     result.ticks, result.core_s = world.process.ticks, world.process.core_s
     result.total_s = cpu() - began_s
     return result

@@ -120,7 +120,7 @@ def test_a_breaker_that_opens_below_a_limit_that_is_kept_has_no_excuse() -> None
 
     world.run()
 
-    assert {breach.where for breach in world.judge.verdict.breaches if not breach.excuse} == {"brk-0"}
+    assert {breach.where for breach in world.court.verdict.breaches if not breach.excuse} == {"brk-0"}
 
 
 def test_a_controller_that_feels_no_heat_has_miners_trip() -> None:
@@ -140,7 +140,7 @@ def test_a_controller_that_feels_no_heat_has_miners_trip() -> None:
         for zone in world.plant.zones:
             world.clock.at(60.0, partial(world.plant.set_fault, zone, "fans_stopped", True))
         world.run()
-        return {breach.what for breach in world.judge.verdict.unexcused} & {"hot", "heat"}
+        return {breach.what for breach in world.court.verdict.unexcused} & {"hot", "heat"}
 
     assert {"hot", "heat"} <= hot(numb)
     assert not hot(checked)
@@ -171,7 +171,7 @@ def test_a_machine_that_was_silent_for_a_moment_has_no_excuse_for_the_heat_that_
     world.clock.at(190.0, trips)
     world.run()
 
-    heat = [breach.excuse for breach in world.judge.verdict.breaches if breach.what == "heat"]
+    heat = [breach.excuse for breach in world.court.verdict.breaches if breach.what == "heat"]
     assert heat == [excused]
 
 
@@ -180,9 +180,9 @@ def test_a_gpu_that_throttles_got_too_hot() -> None:
     name, gpu = min(world.plant.gpus.items())
     gpu.trips += 1
 
-    world.heat.look(in_charge=True)
+    world.court.heat.look(in_charge=True)
 
-    assert [str(breach) for breach in world.judge.verdict.unexcused] == [
+    assert [str(breach) for breach in world.court.verdict.unexcused] == [
         f"heat at {name} from 0.0 s for 0.0 s, 0 W over"
     ]
 
@@ -190,7 +190,7 @@ def test_a_gpu_that_throttles_got_too_hot() -> None:
 def test_watts_that_a_starting_machine_was_given_are_usable_by_nobody_else() -> None:
     world = World(SEED, 200.0, devices=24, only=())
     world.run()
-    usable, miner = world.usable, next(iter(world.plant.miners.values()))
+    usable, miner = world.court.usable, next(iter(world.plant.miners.values()))
     assert usable.held_w() == 0
 
     miner.sleep()
@@ -297,9 +297,9 @@ def test_a_machine_that_three_orders_in_a_row_did_not_reach_cannot_be_moved(
     name = min(world.plant.miners)
     world.shell.lost[name] = Lost(orders, 0.0)
 
-    world.possible.look()
+    world.court.possible.look()
 
-    assert world.possible.held_by(name) == excused
+    assert world.court.possible.held_by(name) == excused
 
 
 def test_a_miner_that_lies_about_limits_can_be_brought_down_but_not_while_it_was_just_silent() -> None:
@@ -307,15 +307,15 @@ def test_a_miner_that_lies_about_limits_can_be_brought_down_but_not_while_it_was
     name = min(world.plant.miners)
     world.plant.set_fault(name, "lies_about_limit", True)
 
-    world.possible.look()
-    heard = world.possible.held_by(name), world.possible.held_up_by(name)
+    world.court.possible.look()
+    heard = world.court.possible.held_by(name), world.court.possible.held_up_by(name)
     world.shell.silenced.add(name)
-    world.possible.look()
+    world.court.possible.look()
     world.shell.silenced.discard(name)
-    world.possible.look()
+    world.court.possible.look()
 
     assert heard == ("liar", "")
-    assert world.possible.held_up_by(name) == "silent"
+    assert world.court.possible.held_up_by(name) == "silent"
 
 
 def test_a_machine_that_is_not_sent_any_more_orders_can_be_moved() -> None:
@@ -323,9 +323,9 @@ def test_a_machine_that_is_not_sent_any_more_orders_can_be_moved() -> None:
     name = min(world.plant.miners)
     world.shell.lost[name] = Lost(9, -LOST_KNOWN_S - 1)
 
-    world.possible.look()
+    world.court.possible.look()
 
-    assert world.possible.held_by(name) == ""
+    assert world.court.possible.held_by(name) == ""
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_what_a_liar_takes_is_unforeseen_while_its_reading_stays_where_it_was_to
     name = min(spec.id for spec in floor.specs if spec.kind is DeviceKind.ASIC)
     floor = replace(floor, quality={**floor.quality, name: quality})
     world = World(SEED, 60.0, devices=24, only=(), floor=floor)
-    miner, possible = world.plant.miners[name], world.possible
+    miner, possible = world.plant.miners[name], world.court.possible
     world.shell.told[name] = Told(-100.0, 30, 30)
     world.plant.set_fault(name, "frozen_reads", quality is Quality.MEASURED)
     stuck = Reading(device=name, draw=Power(says_w), quality=quality)
@@ -389,14 +389,14 @@ def test_a_boot_that_a_reading_hides_which_stands_still_is_unforeseen_after_a_si
     world = World(SEED, 60.0, devices=24, only=())
     name, miner = min(world.plant.miners.items())
     world.shell.silenced.add(name)
-    world.possible.look()
+    world.court.possible.look()
     world.shell.silenced.discard(name)
     world.shell.told[name] = Told(-100.0, 30, 30)
     world.plant.set_fault(name, "frozen_reads", True)
     stuck = Reading(device=name, draw=Power(30), quality=Quality.MEASURED)
     world.shell.heard.readings[name] = Sample(0.0, stuck)
 
-    assert world.possible.unforeseen_w(miner.node, within_s=17.0) > 0
+    assert world.court.possible.unforeseen_w(miner.node, within_s=17.0) > 0
 
 
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:

@@ -84,9 +84,9 @@ def test_only_miners_that_were_told_something_a_moment_ago_dwell() -> None:
     world.shell.told = {one: Told(-50.0, 3000, 30), other: Told(-70.0, 3000, 30)}
     site = world.floor.site.root.id
 
-    dwelling_w = world.possible.dwelling_w(site, 60.0)
+    dwelling_w = world.court.possible.dwelling_w(site, 60.0)
     world.plant.set_fault(one, "refuses", True)
-    world.possible.look()
+    world.court.possible.look()
 
     assert 0.9 * miner.watts < dwelling_w < miner.watts
-    assert world.possible.dwelling_w(site, 60.0) == 0.0
+    assert world.court.possible.dwelling_w(site, 60.0) == 0.0

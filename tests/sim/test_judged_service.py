@@ -63,8 +63,8 @@ def test_what_comes_up_where_there_should_be_no_voltage_is_unforeseen() -> None:
     world = World(SEED, 60.0, DEVICES, only=())
     miner = min(world.plant.miners.values(), key=lambda one: one.id)
 
-    declared = world.possible.unforeseen_w(miner.node, within_s=17.0)
-    world.possible.is_isolated = lambda node: node == miner.node
+    declared = world.court.possible.unforeseen_w(miner.node, within_s=17.0)
+    world.court.possible.is_isolated = lambda node: node == miner.node
 
     assert declared == 0
-    assert world.possible.unforeseen_w(miner.node, within_s=17.0) >= miner.watts
+    assert world.court.possible.unforeseen_w(miner.node, within_s=17.0) >= miner.watts

@@ -121,7 +121,7 @@ def test_nobody_is_blamed_for_a_gpu_that_shows_another_limit_than_the_one_that_i
     for at_s in (210.0, 280.0):
         for _ in world.plant.steps(at_s):
             pass
-        world.work.look(world.queue.statuses, is_away=False)
+        world.court.work.look(world.queue.statuses, is_away=False)
 
     assert kinds_of(world).keys() == found
 
@@ -148,6 +148,6 @@ def test_a_job_may_give_way_to_a_dearer_one_that_runs_and_could_use_more(
         for usd, spec in zip((1.0, usd_per_gpu_hour), gpus, strict=False)
     )
 
-    world.work.carried_out(JobAction.SUSPEND, one, (one, other))
+    world.court.work.carried_out(JobAction.SUSPEND, one, (one, other))
 
     assert kinds_of(world).keys() == found

@@ -1,0 +1,227 @@
+"""All judges of one world: which there are, what each is told, and when it looks."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+from controller.decide.plan import Plan
+from controller.domain.site import Prices
+from simulators.plant import Plant
+from tests.sim import recovery
+from tests.sim.clockwork import Clockwork
+from tests.sim.cuts import Cuts
+from tests.sim.doubts import Doubts
+from tests.sim.drain import Drain
+from tests.sim.floor import Floor
+from tests.sim.gridside import GridSide
+from tests.sim.heat import OBEYS_S, Heat
+from tests.sim.jobs import Queue
+from tests.sim.judge import Judge
+from tests.sim.losses import Losses
+from tests.sim.market import Market
+from tests.sim.possible import Possible
+from tests.sim.process import Process
+from tests.sim.ramps import Pressing, Ramps
+from tests.sim.recovery import Recovery, Use
+from tests.sim.shell import Shell
+from tests.sim.starts import Starts
+from tests.sim.unused import Unused
+from tests.sim.usable import Usable
+from tests.sim.work import Work
+
+LIMIT_JUDGED_EVERY_S = 0.5
+JUDGE_LOOKS_EVERY_S = 2.0
+PRESSING_S = 60.0
+"""What was doubtful so short a time ago, others may still have to come down for."""
+LOST_S = 30.0
+"""An order about a job that was lost is given again so much later, and may be lost again."""
+
+
+class Court:
+    """`orders` are the machines that move because they were told; faults end at `calm_s`."""
+
+    def __init__(
+        self,
+        *,
+        floor: Floor,
+        plant: Plant,
+        clock: Clockwork,
+        shell: Shell,
+        queue: Queue,
+        process: Process,
+        grid: GridSide,
+        market: Market | None,
+        orders: set[str],
+        response_s: float,
+        calm_s: float,
+    ) -> None:
+        self._floor = floor
+        self._plant = plant
+        self._clock = clock
+        self._shell = shell
+        self._queue = queue
+        self._process = process
+        self._grid = grid
+        self._market = market
+        self._orders = orders
+        self._response_s = response_s
+        self._calm_s = calm_s
+        self.possible = possible = Possible(floor, plant, shell)
+        self.judge = Judge(floor, plant, possible, response_s)
+        self.verdict = verdict = self.judge.verdict
+        self.doubts = doubts = Doubts(floor, plant, possible, shell)
+        self.work = Work(floor, plant, possible, doubts, verdict, self._allowed_w)
+        self.drain = Drain(floor, plant, doubts, verdict)
+        self.heat = Heat(floor, plant, possible, doubts, verdict, JUDGE_LOOKS_EVERY_S)
+        pressing = Pressing(
+            floor,
+            plant,
+            most_told_w=self._most_told_w,
+            doubted=lambda name: doubts.within(name, PRESSING_S),
+            limit_w=self._limited_w,
+        )
+        self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
+        self.usable = usable = Usable(floor, plant, possible)
+        self.starts = Starts(floor, plant, verdict, self._ordered_s)
+        self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
+        self.cuts = Cuts(
+            floor,
+            plant,
+            possible,
+            doubts,
+            usable,
+            verdict,
+            limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
+            told_w=self._most_told_w,
+            gives_back=shell.gives_back,
+        )
+        self.losses = Losses(floor, plant, possible, verdict)
+        self.use = Use(floor.site.root.ramp_up_per_s)
+        self.recovery = Recovery(calm_s)
+        self.ends_the_same = True
+        """P5: whether the same messages in another order left the same events."""
+        self.work.is_closed = self.drain.is_closed
+        self.drain.is_isolated = possible.is_isolated = process.is_isolated
+        self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
+        usable.rests = self.starts.rests
+        queue.obeyed = self.work.carried_out
+        self._plan: Plan | None = None
+        self._restarts = {miner.id: 0 for miner in plant.miners.values()}
+
+    def sit(self) -> None:
+        """From now on each looks as often as it has to."""
+        every = self._clock.every
+        if self.ramps:
+            every(1.0, self._look_at_ramps)
+        every(1.0, self.starts.second)
+        every(JUDGE_LOOKS_EVERY_S, self._look_at_work)
+        every(recovery.LOOK_EVERY_S, self._look_at_use)
+        every(LIMIT_JUDGED_EVERY_S, self._look_at_limits)
+
+    def hear(self, plan: Plan) -> None:
+        """What was decided, before its orders are sent."""
+        now_s = self._clock.now_s
+        if plan.ready:
+            self.judge.nodes_from_s = min(self.judge.nodes_from_s, now_s + self._response_s)
+        else:
+            self.starts.begins()
+            self.judge.awaits(now_s - self._process.began_s)
+        self._plan = plan
+        self.starts.told(plan)
+        self.cuts.told(plan.commands)
+        self.drain.told(plan)
+        self._look_at_limits()
+
+    def look_at_order(self) -> None:
+        """P5, while there is something to be told apart; in the end most events are over."""
+        self.ends_the_same &= self._grid.ends_the_same_in_any_order(random.Random(self._clock.now_s))
+
+    def _look_at_limits(self) -> None:
+        """Nobody is there to learn of a tighter limit while the controller is away or not ready."""
+        self._grid.note_link()
+        self._grid.note_draw(self._plant.site_power_w)
+        limit_w = self._grid.limit_w()
+        self.unused.pays(self._grid.asked.usd_per_kwh, self._prices_now())
+        if not self._process.is_ready:
+            self.judge.away_s = self._clock.now_s
+        self.judge.asks(self._grid.asked, limit_w, heard=self._process.is_ready)
+
+    def _look_at_work(self) -> None:
+        self.judge.look()
+        self.doubts.look()
+        in_charge = self._clock.now_s - self.judge.away_s > OBEYS_S
+        self.heat.look(in_charge=in_charge)
+        self.drain.look(in_charge=in_charge)
+        now_s, lost_s = self._clock.now_s, self._queue.lost_s
+        statuses = self._queue.statuses
+        unheard = [
+            status.job.id
+            for status in statuses
+            if self._queue.name in self._shell.silenced or now_s - lost_s.get(status.job.id, -LOST_S) < LOST_S
+        ]
+        self.work.look(statuses, is_away=not self._process.is_ready, unheard=unheard)
+
+    def _look_at_ramps(self) -> None:
+        """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order."""
+        for miner in self._plant.miners.values():
+            if miner.boots + miner.trips != self._restarts[miner.id]:
+                self._restarts[miner.id] = miner.boots + miner.trips
+                self._orders.discard(miner.id)
+        now_s = self._clock.now_s
+        in_charge = now_s - self.judge.away_s > PRESSING_S
+        self.ramps.second(self._orders, judged=now_s >= self.judge.nodes_from_s, in_charge=in_charge)
+
+    def _look_at_use(self) -> None:
+        ask, limit_w = self._grid.asked, self._grid.limit_w()
+        prices = self._prices_now()
+        usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
+        if ask.target_w < limit_w:
+            usd = 0.0  # a set-point pays for the energy that it asks for
+        cap_w = min(limit_w, ask.target_w, ask.efforts.get("", math.inf))
+        within_w = {node: watts for node, watts in {**ask.efforts, **ask.at_nodes}.items() if node}
+        within_w |= dict.fromkeys(self.drain.closed, 0.0)
+        self.use.look(self.usable.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
+        now_s = self._clock.now_s
+        in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
+        demand = self._grid.demand(self.unused.soon_s)
+        demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
+        self.cuts.look(prices, usd)
+        self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
+        self.unused.look(prices, usd, demand, in_charge=in_charge)
+        if self.judge.nodes_from_s <= now_s < self._calm_s:
+            self.use.count(self._plant.site_power_w)
+        elif now_s >= self._calm_s and self._plan is not None:
+            curtailed = cap_w < self.usable.limits_w[self._floor.site.root.id]
+            could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
+            self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
+
+    def _prices_now(self) -> Prices:
+        prices = self._process.prices
+        if self._market is None:
+            return prices
+        return replace(prices, usd_per_kwh=self._market.usd_per_kwh(self._grid.utc_s))
+
+    def _allowed_w(self, node: str) -> float:
+        return self._grid.soonest_w("" if node == self._floor.site.root.id else node)
+
+    def _limited_w(self, node: str) -> float:
+        """What a place may carry at this moment."""
+        if node == self._floor.site.root.id:
+            return min(self._grid.limit_w(), self._grid.asked.efforts.get("", math.inf))
+        ask = self._grid.asked
+        asked_w = min(ask.at_nodes.get(node, math.inf), ask.efforts.get(node, math.inf))
+        return min(self.usable.limits_w[node], asked_w)
+
+    def _most_told_w(self, name: str) -> float:
+        told = self._shell.told.get(name)
+        return 0.0 if told is None else float(told.most_w(self._clock.now_s))
+
+    def _was_lowered(self, name: str) -> bool:
+        told = self._shell.told.get(name)
+        return told is not None and told.watts < told.before_w
+
+    def _ordered_s(self, name: str) -> float:
+        told = self._shell.told.get(name)
+        return -math.inf if told is None else told.at_s
