@@ -21,11 +21,11 @@ from tests.sim.careless import careless
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP, draw_floor
 from tests.sim.judge import Due
+from tests.sim.lane import Lost, Told
 from tests.sim.played import Result, play
 from tests.sim.possible import LOST_KNOWN_S, Possible
 from tests.sim.process import Decide, checked
 from tests.sim.recovery import WITHIN_S, Recovery
-from tests.sim.shell import Lost, Told
 from tests.sim.usable import best_sum
 from tests.sim.world import CALM_SHARE, World
 

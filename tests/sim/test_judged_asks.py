@@ -14,8 +14,8 @@ from controller.domain.grid import GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 from tests.sim.judged import DEVICES, found, said
+from tests.sim.lane import Told
 from tests.sim.process import Decide
-from tests.sim.shell import Told
 from tests.sim.world import World
 
 SEED = 14

@@ -15,9 +15,9 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Site
 from tests.sim.floor import Floor, draw_floor
 from tests.sim.judged import DEVICES, kinds_of, said
+from tests.sim.lane import Told
 from tests.sim.operator import Message
 from tests.sim.process import Decide, checked
-from tests.sim.shell import Told
 from tests.sim.world import World
 
 SEED = 14

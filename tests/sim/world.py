@@ -20,12 +20,13 @@ from tests.sim.fittings import fitted
 from tests.sim.floor import QUEUE, Floor, draw_floor
 from tests.sim.gridside import GridSide, Say
 from tests.sim.jobs import Queue
+from tests.sim.knobs import Knob
 from tests.sim.maintenance import RESTART_S, Maintenance, in_service
 from tests.sim.market import EVERY_S, Feed, Market
 from tests.sim.operator import FIRST, SECOND, Message
 from tests.sim.process import Decide, Process, checked
 from tests.sim.shell import Shell
-from tests.sim.swarm import OPERATORS, Knob, Rates, Silence, draw_swarm, drawn_apart
+from tests.sim.swarm import OPERATORS, Rates, Silence, draw_swarm, drawn_apart
 
 CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
 """Faults last until so long before the end of a run, and at least for this share of it."""
