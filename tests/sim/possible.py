@@ -135,10 +135,9 @@ class Possible:
         return math.inf if told is None else told.most_w(self._plant.now_s)
 
     def _note_surplus(self) -> None:
-        now_s, told = self._plant.now_s, self._shell.told
+        now_s = self._plant.now_s
         for name, machine in self._machines.items():
-            order = told.get(name)
-            if order is None or machine.watts <= _slack_w(order.most_w(now_s)):
+            if machine.watts <= _slack_w(self._told_w(name)):
                 self._surplus.pop(name, None)
             else:
                 self._note_beyond(name, machine)
