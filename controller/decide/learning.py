@@ -16,6 +16,8 @@ AT_LIMIT = 0.95
 """A GPU that draws this share of its limit may want more."""
 DEMAND_S = 300.0
 """Time constant with which it is forgotten what the work on a GPU once drew."""
+RISING = 1.02
+"""Times its last reading: what draws more than that is still on its way up."""
 BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 
@@ -31,11 +33,18 @@ def with_demand(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
     return state._replace(demand_w=draw_w + beyond_w * math.exp((state.at_s - sample.at_s) / DEMAND_S))
 
 
-def learned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+def rises(before: DeviceState, reading: Reading) -> bool:
+    """Whether a device draws clearly more than it did when it was heard `before`."""
+    return reading.draw.watts > RISING * before.draw.watts
+
+
+def learned(
+    spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float, *, rises: bool
+) -> DeviceState:
     """Points are nominal; this very device draws a few percent more or less.
 
-    More counts at once. Less counts only for a miner whose draw is measured and had its time to rise: to a
-    GPU its limit is no demand.
+    More counts at once. Less counts only for a miner whose draw is measured, had its time to rise, and rises
+    no more: an order may be carried out late. To a GPU its limit is no demand.
     """
     point = state.point
     assert point is not None
@@ -45,7 +54,7 @@ def learned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     ratio = reading.draw.watts / point.power.watts
     if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
-    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and now_s - state.asked_s <= spec.settle_up_s):
+    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and (rises or now_s - state.asked_s <= spec.settle_up_s)):
         return state
     elif state.lies:
         ratio = max(1.0, ratio)

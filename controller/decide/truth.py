@@ -78,6 +78,7 @@ def observe(
         return _overdue(spec, state, now_s)
     if spec.kind is DeviceKind.GPU:
         state = learning.with_demand(state, sample)
+    rises = learning.rises(state, reading)
     state = _heard(state, sample)
     if _to_be_tried(state, now_s):
         return forgiven(spec, state)._replace(worst=max(reading.draw, state.worst), stuck=None)
@@ -87,7 +88,7 @@ def observe(
     if not state.seen:
         return _returned(spec, state, reading, now_s)
     if state.truth is Truth.CONFIRMED:
-        after = _settled(spec, state, reading, now_s)
+        after = _settled(spec, state, reading, now_s, rises=rises)
         stays = after.truth is Truth.CONFIRMED and after.point == state.point
         return after if is_ours or stays else _moved(spec, state, reading, now_s)
     if sample.at_s <= state.sent_s:
@@ -163,7 +164,9 @@ def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: flo
     return _adopt(spec, state, reading, now_s)
 
 
-def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
+def _settled(
+    spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float, *, rises: bool
+) -> DeviceState:
     """A confirmed device still has to stay where it is: limits come back by themselves.
 
     A lower limit is believed. Watts that merely fell are not: they may return in one step.
@@ -179,7 +182,7 @@ def _settled(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
             return _asked_again(state, max(reading.draw, state.counted(point)), now_s)._replace(
                 retold=state.retold + 1
             )
-        state = learning.learned(spec, state, reading, now_s)
+        state = learning.learned(spec, state, reading, now_s, rises=rises)
         worst = max(reading.draw, state.counted(point))
         return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = shown.found_at(spec, reading)

@@ -227,6 +227,16 @@ def test_a_miner_is_reckoned_with_less_only_after_all_of_its_time_to_rise(ago_s:
     assert see(risen, reading(draw_w=3_150, setting_w=3_500)).bias == pytest.approx(bias)
 
 
+@pytest.mark.parametrize(("before_w", "bias"), [(3_088, 1.0), (3_089, 0.98), (3_300, 0.98)])
+def test_a_miner_that_still_rises_after_its_time_is_not_reckoned_with_less(
+    before_w: int, bias: float
+) -> None:
+    """It got its order late."""
+    late = device(FULL, asked_s=NOW_S - 90, draw_w=before_w)
+
+    assert see(late, reading(draw_w=3_150, setting_w=3_500)).bias == pytest.approx(bias)
+
+
 def test_a_gpu_that_is_off_teaches_nothing() -> None:
     off = OperatingPoint(name="off", power=Power(0), rate=0.0)
     spec = gpu(points=(off, *GPU_POINTS))

@@ -13,7 +13,8 @@ COSTS = 1.3
 """Times what a point makes that its energy surely costs more than it."""
 STOPS_S = 120.0
 """A price is heard, orders are sent, lost and sent again; on a ramp the site falls more slowly."""
-HELD_S = 60.0
+HELD_S = 180.0
+"""One that would not stop is told again every eighth `retry_s`."""
 SLACK, SLACK_W = 1.1, 60.0
 
 
