@@ -23,7 +23,8 @@ TOLD_S = 3.0
 class Starts:
     """`second` must be called once a second, `told` with every plan. A new process does not know what the
     last one started: what it may start is counted anew. A start counts from its first order on, also where
-    the machine had no voltage then and starts at a later one."""
+    the machine had no voltage then and starts at a later one; not one of a machine whose reading stands
+    still, for whether that sleeps nobody knows."""
 
     def __init__(
         self, floor: Floor, plant: Plant, verdict: Verdict, ordered_s: Callable[[str], float]
@@ -51,7 +52,7 @@ class Starts:
                 continue
             starts = self._at_floor[spec.id] and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
-            if starts:
+            if starts and not self._plant.miners[spec.id].faults.frozen_reads:
                 _within(self._told_s, spec, plan.now_s)
 
     def second(self) -> None:
