@@ -52,9 +52,10 @@ def learned(
         forgotten = state.bias + BIAS_FORGOTTEN * (1.0 - state.bias)
         return state if state.bias == 1.0 else state._replace(bias=forgotten)
     ratio = reading.draw.watts / point.power.watts
+    is_early = rises or now_s - state.asked_s <= spec.settle_up_s
     if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
-    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and (rises or now_s - state.asked_s <= spec.settle_up_s)):
+    elif ratio < BIAS_RANGE[0] or (ratio < state.bias and is_early):
         return state
     elif state.lies:
         ratio = max(1.0, ratio)
