@@ -171,7 +171,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
         starts = higher and seen.point == spec.floor
         if starts and inputs.now_s < may_start_s(spec, seen):
             yield f"I5: {name} started {may_start_s(spec, seen) - inputs.now_s:.1f} s before it may be"
-        elif higher and inputs.now_s - seen.given_up_s < GIVEN_UP_S:
+        elif higher and not starts and inputs.now_s - seen.given_up_s < GIVEN_UP_S:
             yield f"I5: {name} raised {inputs.now_s - seen.given_up_s:.1f} s after it was given up"
 
 

@@ -308,6 +308,22 @@ def test_i5_a_device_that_runs_may_be_raised_however_often_it_was_started() -> N
     telling_b(replace(made, inputs=replace(made.inputs, specs=specs)), FULL).check()
 
 
+def test_i5_a_device_may_be_started_at_the_very_end_of_its_rest() -> None:
+    """The sum of the times says that it is over, their difference that it is not."""
+    given_up_s, now_s = 841.1, 1_741.1
+    made = passed(20_000, at=SLEEP)
+    rested = replace(
+        made,
+        before=replace(
+            made.before, devices={**made.before.devices, "a": device(SLEEP, given_up_s=given_up_s)}
+        ),
+        inputs=replace(made.inputs, now_s=now_s),
+    ).with_plan(commands=(SetPoint(device="a", point=FULL),))
+
+    assert now_s - given_up_s < 900 <= now_s - 841.0
+    rested.check()
+
+
 @pytest.mark.parametrize("ago_s", [899.0, 900.0])
 def test_i5_no_device_that_runs_is_raised_while_it_is_given_up(ago_s: float) -> None:
     made = telling_b(known_b(passed(20_000), device(LOW, given_up_s=NOW_S - ago_s)), FULL)

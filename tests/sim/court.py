@@ -108,6 +108,7 @@ class Court:
         usable.rests = self.starts.rests
         queue.obeyed = self.work.carried_out
         self._plan: Plan | None = None
+        self._began_s = -math.inf
         self._restarts = {miner.id: 0 for miner in plant.miners.values()}
 
     def sit(self) -> None:
@@ -122,12 +123,14 @@ class Court:
 
     def hear(self, plan: Plan) -> None:
         """What was decided, before its orders are sent."""
-        now_s = self._clock.now_s
+        now_s, began_s = self._clock.now_s, self._process.began_s
+        if began_s != self._began_s or not plan.ready:
+            self._began_s = began_s
+            self.starts.begins()
         if plan.ready:
             self.judge.nodes_from_s = min(self.judge.nodes_from_s, now_s + self._response_s)
         else:
-            self.starts.begins()
-            self.judge.awaits(now_s - self._process.began_s)
+            self.judge.awaits(now_s - began_s)
         self._plan = plan
         self.starts.told(plan)
         self.cuts.told(plan.commands)
