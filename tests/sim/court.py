@@ -95,6 +95,7 @@ class Court:
             verdict,
             limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
             told_w=self._most_told_w,
+            shown_w=self._shown_w,
             gives_back=shell.gives_back,
         )
         self.losses = Losses(floor, plant, possible, verdict)
@@ -190,7 +191,7 @@ class Court:
         in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
         demand = self._grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
-        self.cuts.look(prices, usd)
+        self.cuts.look(prices, usd, steered=ask.target_w < math.inf)
         self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
         self.unused.look(prices, usd, demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self._calm_s:
@@ -220,6 +221,10 @@ class Court:
     def _most_told_w(self, name: str) -> float:
         told = self._shell.told.get(name)
         return 0.0 if told is None else float(told.most_w(self._clock.now_s))
+
+    def _shown_w(self, name: str) -> float:
+        heard = self._shell.heard.readings.get(name)
+        return 0.0 if heard is None else float(heard.value.draw.watts)
 
     def _was_lowered(self, name: str) -> bool:
         told = self._shell.told.get(name)

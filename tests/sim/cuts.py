@@ -11,7 +11,7 @@ from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
 from tests.sim.floor import MOST_LOAD, Floor, ways_up
-from tests.sim.possible import Possible
+from tests.sim.possible import Possible, slack_w
 from tests.sim.recovery import LOOK_EVERY_S
 from tests.sim.usable import Usable
 from tests.sim.verdict import Verdict
@@ -31,7 +31,8 @@ ROOM_S = 240.0
 
 class Cuts:
     """`told` with every plan's commands before they are sent; `look` every `LOOK_EVERY_S`. `limit_w` is what
-    a node may carry now or soon, `told_w` the most that a machine was told to draw."""
+    a node may carry now or soon, `told_w` the most that a machine was told to draw, `shown_w` what it was
+    last heard to draw."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Cuts:
         verdict: Verdict,
         limit_w: Callable[[str], float],
         told_w: Callable[[str], float],
+        shown_w: Callable[[str], float],
         gives_back: Callable[[str], bool],
     ) -> None:
         self._plant = plant
@@ -52,6 +54,7 @@ class Cuts:
         self._verdict = verdict
         self._limit_w = limit_w
         self._told_w = told_w
+        self._shown_w = shown_w
         self._gives_back = gives_back
         self._specs = {spec.id: spec for spec in floor.specs}
         self._ways = ways_up(floor.site)
@@ -69,14 +72,15 @@ class Cuts:
             if command.means is Means.OUTLET and not self._is_needed(command.device):
                 self._verdict.note(self._plant.now_s, "cut", command.device)
 
-    def look(self, prices: Prices, usd_per_kwh: float) -> None:
+    def look(self, prices: Prices, usd_per_kwh: float, *, steered: bool) -> None:
+        """While the site is `steered` by a set-point there is no room that is free for the taking."""
         now_s = self._plant.now_s
         for name in self._outlets:
             if self._plant.machines[name].fed or not self._gives_back(name):
                 self._cut_s.pop(name, None)
                 continue
             since_s = self._cut_s.setdefault(name, now_s)
-            if not _pays(self._specs[name], prices, usd_per_kwh) or not self._has_room(name):
+            if steered or not _pays(self._specs[name], prices, usd_per_kwh) or not self._has_room(name):
                 self._room_s.pop(name, None)
             roomy_s = now_s - self._room_s.setdefault(name, now_s)
             if now_s - since_s > BACK_S and roomy_s > ROOM_S:
@@ -85,6 +89,8 @@ class Cuts:
     def _is_needed(self, name: str) -> bool:
         """Whether a machine has not obeyed, or was not heard, and a limit above it might be passed: of one
         that is silent, even with all others at their lowest."""
+        if self._shown_w(name) > slack_w(self._told_w(name)):
+            return True  # by an outlet that another machine's cord is in, it does not obey
         held_by = self._possible.held_by(name, within_s=DISOBEYED_S)
         if not held_by and not self._doubts.within(name, DISOBEYED_S):
             return False

@@ -137,7 +137,7 @@ class Possible:
     def _note_surplus(self) -> None:
         now_s = self._plant.now_s
         for name, machine in self._machines.items():
-            if machine.watts <= _slack_w(self._told_w(name)):
+            if machine.watts <= slack_w(self._told_w(name)):
                 self._surplus.pop(name, None)
             else:
                 self._note_beyond(name, machine)
@@ -171,7 +171,7 @@ class Possible:
         lags = self._quality.get(name) is Quality.ESTIMATED
         if heard is None or not (frozen or lags):
             return False
-        return heard.value.draw.watts <= _slack_w(self._told_w(name))
+        return heard.value.draw.watts <= slack_w(self._told_w(name))
 
     def _says_nothing(self, name: str, machine: Miner | Gpu) -> bool:
         """Whether it says it sleeps, and tells no watts: whether it idles or works then is not to be seen."""
@@ -237,7 +237,8 @@ class Possible:
         return found
 
 
-def _slack_w(told_w: float) -> float:
+def slack_w(told_w: float) -> float:
+    """What a machine that was told so much may draw."""
     return told_w * (1 + TOLD_SLACK) + TOLD_SLACK_W
 
 
