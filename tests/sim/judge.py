@@ -31,6 +31,8 @@ watt, and a set-point is met within as much."""
 STEP_W = 4000.0
 """... and within one step of the largest machine."""
 HARD = ("cap", "node", "event")
+RETOLD_S = 180.0
+"""Who refused is told again every eighth `retry_s` for a set-point, which is no limit."""
 DWELL_S = 60.0
 """A set-point waits for dwells, and who comes back when nobody knows of its last change begins one."""
 
@@ -158,7 +160,7 @@ class Judge:
 
     def _works(self, what: str, node: str, limit_w: float) -> str:
         """The same by best effort: every job that runs keeps its least."""
-        obeys_after_s = OBEYS_AFTER_S + (DWELL_S if what == "target" else 0.0)
+        obeys_after_s = RETOLD_S if what == "target" else OBEYS_AFTER_S
         works_w = self._possible.least(node, within_s=obeys_after_s).watts + self.spared_w(node)
         if what == "target":
             works_w += self._possible.dwelling_w(node, DWELL_S)
