@@ -147,7 +147,7 @@ class Court:
         self._grid.note_link()
         self._grid.note_draw(self._plant.site_power_w)
         limit_w = self._grid.limit_w()
-        self.unused.pays(self._grid.asked.usd_per_kwh, self._prices_now())
+        self.unused.hears(self._grid.asked.usd_per_kwh, self._prices_now(), limit_w)
         if not self._process.is_ready:
             self.judge.away_s = self._clock.now_s
         self.judge.asks(self._grid.asked, limit_w, heard=self._process.is_ready)

@@ -59,3 +59,10 @@ def test_a_controller_that_leaves_a_tenth_unused_is_found_out_whatever_goes_wron
 def test_a_controller_that_does_not_reach_a_set_point_is_found_out() -> None:
     assert "unused" in found(short, TARGET)
     assert not found(checked, TARGET)
+
+
+def test_a_limit_that_was_over_before_anybody_looked_again_is_no_want_of_use() -> None:
+    """It was heard late, held for three seconds, and all machines have to start again."""
+    brief = said(Power.kw(5), from_s=350.0, until_s=394.0, said_s=391.0)
+
+    assert not found(checked, brief)

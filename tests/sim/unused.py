@@ -92,10 +92,10 @@ class Unused:
         self._prices: tuple[float | None, Prices] | None = None
         self.soon_s = RAMPED_SOON_S if ramped else SOON_S
 
-    def pays(self, usd_per_kwh: float | None, prices: Prices) -> None:
-        """What events ask for energy, and the prices in force, twice a second: one of a single second stops
-        machines, and they have to start again."""
-        if (usd_per_kwh, prices) != self._prices:
+    def hears(self, usd_per_kwh: float | None, prices: Prices, limit_w: float) -> None:
+        """What events ask for energy, the prices in force, and what the site may draw, twice a second: what
+        holds for a single second stops machines, and they have to start again."""
+        if (usd_per_kwh, prices) != self._prices or limit_w < self._plant.site_power_w:
             self._prices = usd_per_kwh, prices
             self._sure_w.clear()
 
