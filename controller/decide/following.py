@@ -106,7 +106,7 @@ def set_course(
     may = replace(may, pinned=swing.gpus)
     lack = Lack(soon_w=wanted_w - soon_w, settled_w=wanted_w - settled_w, slack_w=SWING_SHARE * swing.half_w)
     change_w, may = _change(seen, limits, may, follow, lack)
-    limits, may = _aimed(seen, limits, may, change_w)
+    limits, may = _aimed(seen, limits, may, swing, change_w)
     return Course(limits=limits, follow=follow, may=may, swing=swing)
 
 
@@ -226,13 +226,17 @@ def _one_way(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> F
     return replace(may, most_w=most_w, kept=free if change_w >= 0 else may.kept)
 
 
-def _aimed(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> tuple[Limits, Freedom]:
+def _aimed(
+    seen: Snapshot, limits: Limits, may: Freedom, swing: Swing, change_w: float
+) -> tuple[Limits, Freedom]:
     """Plan with what is asked for now and the change. Who changed a moment ago is left alone, and who is
-    still starting as well, as long as others can be stopped.
+    still starting as well, as long as others can be stopped. Jobs that run keep their least, be a place above
+    them over its limit or not: that limit may take it, a set-point may not.
     """
     fleet, known = seen.fleet, seen.columns
     counts_w = np.where(may.obeys, known.here_w, known.worst_w)
-    lowest_w = np.where(may.obeys, np.minimum(counts_w, counted_w(fleet.floor_w, known.bias)), counts_w)
+    needed_w = counted_w(np.maximum(fleet.floor_w, swing.least_w), known.bias)
+    lowest_w = np.where(may.obeys, np.minimum(counts_w, needed_w), counts_w)
     aim_w = int(seen.beside_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
 

@@ -271,6 +271,13 @@ def test_a_gpu_follows_no_set_point_to_a_limit_that_its_heat_forbids() -> None:
     assert [grant.point.power.watts for grant in plan.grants] == [500]
 
 
+def test_no_job_is_given_up_for_a_set_point_where_a_place_is_over_its_limit() -> None:
+    plan = tick(4, 100, here=site(node("pdu"), limit_w=2_399))
+
+    assert plan.job_commands == ()
+    assert min(grant.point.power.watts for grant in plan.grants) >= 300
+
+
 def test_gpus_follow_no_set_point_below_a_place_that_is_over_its_limit() -> None:
     plan = tick(4, 2_400, here=site(node("pdu"), limit_w=2_399))
 
