@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable
 
 from controller.decide.plan import Plan
-from controller.domain.devices import DeviceSpec
 from simulators.physics.miner import MinerState
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.verdict import Verdict
 
-HOUR_S = 3600.0 - 90.0
+HOUR_S = 3600.0
+SURELY_S = HOUR_S - 90.0
 """Less what one order may take, lost and given again, and the next one not."""
 MANY = 1000
 """Nobody has set how often it may be."""
@@ -53,7 +53,7 @@ class Starts:
             starts = self._at_floor[spec.id] and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
             if starts and not self._plant.miners[spec.id].faults.frozen_reads:
-                _within(self._told_s, spec, plan.now_s)
+                _note(self._told_s, spec.id, plan.now_s)
 
     def second(self) -> None:
         now_s = self._plant.now_s
@@ -61,24 +61,29 @@ class Starts:
             state, was_asleep = self._plant.miners[name].state, self._asleep[name]
             self._asleep[name] = state is MinerState.ASLEEP
             starts = was_asleep and state is MinerState.STARTING and now_s - self._ordered_s(name) <= TOLD_S
-            often = starts and _within(self._started_s, spec, now_s) > spec.starts_per_hour
-            if often and len(self._told_s.get(name, ())) > spec.starts_per_hour:
+            if not starts:
+                continue
+            _note(self._started_s, name, now_s)
+            often = (_within(times_s, name, now_s, SURELY_S) for times_s in (self._started_s, self._told_s))
+            if min(often) > spec.starts_per_hour:
                 self._verdict.note(now_s, "starts", name)
 
     def rests(self, name: str) -> bool:
         """Whether it may not be started now, as often as it was told to."""
         spec, now_s = self._limited.get(name), self._plant.now_s
-        lately = [at_s for at_s in self._told_s.get(name, ()) if now_s - at_s <= HOUR_S]
-        return spec is not None and len(lately) >= spec.starts_per_hour
+        return spec is not None and _within(self._told_s, name, now_s, HOUR_S) >= spec.starts_per_hour
 
     def _sleeps(self, name: str) -> bool:
         return self._plant.miners[name].state is MinerState.ASLEEP
 
 
-def _within(times_s: dict[str, deque[float]], spec: DeviceSpec, now_s: float) -> int:
-    """How many there are within an hour, with one now."""
-    lately = times_s.setdefault(spec.id, deque())
+def _note(times_s: dict[str, deque[float]], name: str, now_s: float) -> None:
+    lately = times_s.setdefault(name, deque())
     lately.append(now_s)
     while now_s - lately[0] > HOUR_S:
         lately.popleft()
-    return len(lately)
+
+
+def _within(times_s: dict[str, deque[float]], name: str, now_s: float, last_s: float) -> int:
+    """How many there were in the last seconds."""
+    return sum(now_s - at_s <= last_s for at_s in times_s.get(name, ()))
