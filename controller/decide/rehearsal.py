@@ -40,8 +40,8 @@ class Rehearsal:
         may: Freedom,
         saved_w: Mapping[int, float],
     ) -> None:
-        self.seen = seen
-        self.may = may
+        self._seen = seen
+        self._may = may
         self._queues = queues
         self._placed = placed
         self._valuation = valuation
@@ -51,7 +51,7 @@ class Rehearsal:
         """`limits` with no more at each node with a ramp than leads down to the limits that are coming."""
         if not limits.coming:
             return limits
-        seen, falls_w = self.seen, self.seen.ground.falls_w
+        seen, falls_w = self._seen, self._seen.ground.falls_w
         at, per_s_w = np.array(list(falls_w)), np.array(list(falls_w.values()))
         known, fleet = seen.columns, seen.fleet
         top_w = np.maximum(known.worst_w, counted_w(fleet.top_w, known.bias))
@@ -71,38 +71,38 @@ class Rehearsal:
 
     def late(self, limits: Limits) -> Flags:
         """Who cannot fall along its ramps before what `limits` ask for is owed."""
-        tree = self.seen.tree
-        lacking = np.flatnonzero(limits.room_w(self.seen.carried_w(self._here_w)) < 0).tolist()
+        tree = self._seen.tree
+        lacking = np.flatnonzero(limits.room_w(self._seen.carried_w(self._here_w)) < 0).tolist()
 
         def left_s(ramp: int) -> float:
             """Of the places that lack watts, those count that have a machine below them and the ramp."""
             shared = (at for at in lacking if at in tree.paths[ramp] or ramp in tree.paths[at])
             return min((limits.owed_in_s.get(at, 0.0) for at in shared), default=math.inf)
 
-        pressed_s = {ramp: left_s(ramp) for ramp in self.seen.ground.falls_w}
+        pressed_s = {ramp: left_s(ramp) for ramp in self._seen.ground.falls_w}
         if min(pressed_s.values()) == math.inf:
-            return np.zeros(len(self.seen.fleet), dtype=np.bool_)
+            return np.zeros(len(self._seen.fleet), dtype=np.bool_)
         return self._late(self._planned_w(limits), pressed_s)
 
     @property
     def _here_w(self) -> Ints:
-        known = self.seen.columns
-        here_w: Ints = np.where(self.may.obeys, known.here_w, known.worst_w)
+        known = self._seen.columns
+        here_w: Ints = np.where(self._may.obeys, known.here_w, known.worst_w)
         return here_w
 
     def _late(self, planned_w: Ints, left_s: Mapping[int, float]) -> Flags:
         """Who cannot come down to what is planned when each ramp has so long: all below one that would have
         to give more than it can, but for those that it has room for."""
-        tree, node = self.seen.tree, self.seen.fleet.node
+        tree, node = self._seen.tree, self._seen.fleet.node
         sheds_w = np.maximum(0, self._here_w - planned_w)
         falls_w = load(tree, node, sheds_w)
         gives_w = {
             ramp: self._saved_w[ramp] + per_s_w * left_s[ramp]
-            for ramp, per_s_w in self.seen.ground.falls_w.items()
+            for ramp, per_s_w in self._seen.ground.falls_w.items()
         }
         short = np.zeros(len(tree.ids), dtype=np.bool_)
         short[[ramp for ramp, watts in gives_w.items() if watts < falls_w[ramp]]] = True
-        late = tree.under(short, node) & self.may.obeys & (self.seen.columns.at > 0)
+        late = tree.under(short, node) & self._may.obeys & (self._seen.columns.at > 0)
         if late.any():
             gives = Purse(gives_w)
             for row in np.argsort(-sheds_w, kind="stable")[: np.count_nonzero(sheds_w)].tolist():
@@ -112,10 +112,10 @@ class Rehearsal:
     def _planned_w(self, limits: Limits, late: Flags | None = None) -> Ints:
         """What each device would have. Those that would be `late` stay where they are if others can give
         their watts."""
-        nobody = np.zeros(len(self.seen.fleet), dtype=np.bool_)
-        may = replace(self.may, dwells=nobody if late is None else late)
-        choosing = Choosing(self.seen, limits, self._valuation, may, None)
-        feeding = Feeding(self.seen, may, self._queues, self._placed, choosing.room_w)
+        nobody = np.zeros(len(self._seen.fleet), dtype=np.bool_)
+        may = replace(self._may, dwells=nobody if late is None else late)
+        choosing = Choosing(self._seen, limits, self._valuation, may, None)
+        feeding = Feeding(self._seen, may, self._queues, self._placed, choosing.room_w)
         found, allocation = choosing.allocated(feeding.working(), feeding.lagging(), dwells=True)
         planned_w: Ints = found.watts[found.start[:-1] + allocation.index]
         return planned_w

@@ -36,8 +36,8 @@ class Drawn(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """`lately` is the last minute in which no set-point steered the site, `frozen` its mean by event;
-    `steered_s` is when one last did. `handed` is that mean by the word of an earlier
-    process, which knew the site before it was steered."""
+    `steered_s` is when one last did. `handed` is that mean by the word of an earlier process, which knew the
+    site before it was steered."""
 
     lately: tuple[Drawn, ...] = ()
     steered_s: float = float("-inf")
