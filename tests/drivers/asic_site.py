@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import randrange
@@ -22,6 +22,7 @@ from controller.domain.devices import (
 )
 from drivers.asic.config import MinerGroupConfig, build
 from drivers.asic.driver import AsicDriver
+from drivers.base import DriverError
 from simulators.config import PlantConfig
 from simulators.physics.truth import MinerTruth
 from simulators.plant import Plant
@@ -285,6 +286,15 @@ async def order(driver: AsicDriver, name: str) -> Outcome:
     """Tell the driver to go to one of its points, after a first contact."""
     await driver.read()
     return await driver.apply(SetPoint(device=driver.spec.id, point=point(driver, name)))
+
+
+async def heard_again(driver: AsicDriver, polls: int = 3) -> None:
+    """Poll as the daemon does a machine that was away: a connection kept from before may cost an answer."""
+    for _ in range(polls - 1):
+        with suppress(DriverError):
+            await driver.read()
+            return
+    await driver.read()
 
 
 def point(driver: AsicDriver, name: str) -> OperatingPoint:

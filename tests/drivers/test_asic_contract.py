@@ -37,6 +37,7 @@ from tests.drivers.asic_site import (
     each_controllable,
     each_family,
     each_process_down,
+    heard_again,
     on_site,
     order,
     top,
@@ -311,6 +312,7 @@ async def test_a_rebooted_machine_takes_orders_again(site: Site, family: Family)
     await order(driver, driver.spec.points[1].name)
     await site.fault(family, "reboot_now")
     await site.after(60)
+    await heard_again(driver)
 
     outcome = await order(driver, "sleep")
 
