@@ -12,7 +12,7 @@ from tests.sim.possible import Possible
 from tests.sim.shell import Shell
 
 FAILED_S = 30.0
-"""An order that failed leaves so long in doubt what a machine does."""
+"""An order that failed, or came late, leaves so long in doubt what a machine does."""
 
 
 class Doubts:
@@ -32,12 +32,13 @@ class Doubts:
         return self._plant.now_s - self._at_s.get(name, -math.inf) <= last_s
 
     def _found(self) -> Iterable[str]:
-        now_s, heard, failed_s = self._plant.now_s, self._shell.heard.readings, self._shell.failed_s
+        now_s, heard = self._plant.now_s, self._shell.heard.readings
+        unsure_s = (self._shell.failed_s, self._shell.late_s)
         for name, stale_s in self._stale_s.items():
             sample = heard.get(name)
             is_stale = sample is None or now_s - sample.at_s > stale_s
-            failed = name in failed_s and now_s - failed_s[name] <= FAILED_S
-            if is_stale or failed or self._possible.held_by(name) or self._misreports(name):
+            is_unsure = any(now_s - at_s.get(name, -math.inf) <= FAILED_S for at_s in unsure_s)
+            if is_stale or is_unsure or self._possible.held_by(name) or self._misreports(name):
                 yield name
         for meter in self._plant.meters.values():
             faults = meter.faults

@@ -221,6 +221,8 @@ class Lane:
             shell.clock.after(0.3, lambda: self._done(Refused("not now")))
         else:
             late = rnd.random() < rates.late_writes
+            if late:
+                shell.late_s[self.spec.id] = shell.clock.now_s
             takes_s = rnd.uniform(2, 9) if late else rnd.uniform(0.1, 1.2)
             shell.clock.after(takes_s, lambda: self._carry_out(command))
 

@@ -49,6 +49,8 @@ class Shell:
         self.lost: dict[str, Lost] = {}
         self.failed_s: dict[str, float] = {}
         """When an order to each device was last lost or refused."""
+        self.late_s: dict[str, float] = {}
+        """When one was last sent that took so long that it may have seemed lost."""
         self.heard = Heard()
         self.ordered = ordered
         self._specs = floor.specs

@@ -17,7 +17,7 @@ from controller.domain.site import Site
 from tests.sim.floor import draw_floor
 from tests.sim.judged import DEVICES, DURATION_S, LIMIT_S, found, kinds_of, said
 from tests.sim.process import Decide, checked
-from tests.sim.swarm import JobArrival
+from tests.sim.swarm import JobArrival, Rates
 from tests.sim.world import World
 
 SEED = 14
@@ -105,6 +105,17 @@ def swapped(job: Job) -> Job:
 def test_a_controller_that_gives_up_a_protected_job_for_another_is_found_out() -> None:
     assert "mine" in with_two_more_jobs(upside_down).get("needless", set())
     assert not with_two_more_jobs(checked)
+
+
+def test_nobody_is_blamed_for_jobs_given_up_while_orders_to_their_neighbours_take_seconds() -> None:
+    """An order without an answer may be lost: its GPU counts at its highest."""
+    world = World(SEED, DURATION_S, DEVICES, only=(), messages=[said(Power(1_450), node=RACK)])
+    world.shell.random.seed(0)
+    world.clock.at(LIMIT_S - 20, lambda: setattr(world.shell, "rates", Rates(late_writes=1.0)))
+
+    world.run()
+
+    assert not kinds_of(world)
 
 
 @pytest.mark.parametrize(("shows_it", "found"), [(True, {"starved"}), (False, set())])
