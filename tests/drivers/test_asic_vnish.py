@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from controller.domain.devices import OperatingPoint, Quality
 from controller.domain.power import NO_LIMIT, Limit, Power
-from drivers.asic import vnish
+from drivers.asic import vnish, vnish_replies
 from drivers.asic.adapter import Plate, RefusedError, Sample
 from drivers.asic.jsonhttp import Answer
 from drivers.asic.points import usable_points
@@ -37,8 +37,8 @@ def summary(state: str = "mining", **miner: Any) -> Json:
 
 
 def sample(told: Json, overclock: Json | None = None) -> Sample:
-    bound = vnish.setting(overclock or {"preset": "2100"}, PRESETS)
-    return vnish.sample(told, bound, plate(), PRESETS, 1e-3)
+    bound = vnish_replies.setting(overclock or {"preset": "2100"}, PRESETS)
+    return vnish_replies.sample(told, bound, plate(), PRESETS, 1e-3)
 
 
 # -- what it says ----------------------------------------------------------------------------------------
@@ -165,9 +165,9 @@ def test_the_hottest_chip_of_any_board_counts_and_no_board_sensor() -> None:
 def test_the_rate_is_in_the_unit_that_the_machine_names() -> None:
     told = summary()
 
-    in_ghs = vnish.sample(told, NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
-    in_mhs = vnish.sample(told, NO_LIMIT, plate(), PRESETS, 1e-6).reading.rate
-    of_old = vnish.sample(summary(hr_realtime=None), NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
+    in_ghs = vnish_replies.sample(told, NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
+    in_mhs = vnish_replies.sample(told, NO_LIMIT, plate(), PRESETS, 1e-6).reading.rate
+    of_old = vnish_replies.sample(summary(hr_realtime=None), NO_LIMIT, plate(), PRESETS, 1e-3).reading.rate
 
     assert [in_ghs, in_mhs, of_old] == pytest.approx([77.9, 0.0779, 77.9])
 
@@ -183,8 +183,8 @@ MANUAL = preset("disabled", "Disabled", "untuned")
 
 
 def offered(plate: Plate, *records: Json) -> list[OperatingPoint]:
-    found = vnish.presets(records, plate)
-    names = vnish.offered_names(records, plate)
+    found = vnish_replies.presets(records, plate)
+    names = vnish_replies.offered_names(records, plate)
     return list(usable_points([found[name] for name in names if name in found], plate))
 
 
@@ -200,14 +200,14 @@ def offered(plate: Plate, *records: Json) -> list[OperatingPoint]:
 def test_a_presets_watts_and_rate_are_read_from_its_label(
     name: str, pretty: str, power_w: int, rate: float
 ) -> None:
-    found = vnish.presets([preset(name, pretty)], plate())[name]
+    found = vnish_replies.presets([preset(name, pretty)], plate())[name]
 
     assert found.power == Power(power_w)
     assert found.rate == pytest.approx(rate)
 
 
 def test_a_preset_without_a_label_has_the_watts_of_its_name() -> None:
-    found = vnish.presets([preset("1500"), preset("quiet", "Quiet")], plate())
+    found = vnish_replies.presets([preset("1500"), preset("quiet", "Quiet")], plate())
 
     assert list(found) == ["1500"]
     assert found["1500"].rate == plate().point("1500", 1500).rate
@@ -248,7 +248,7 @@ def test_a_machine_that_is_tuned_for_nothing_can_be_switched_off_and_on() -> Non
 def test_presets_come_in_a_list_or_in_an_object(wrapped: bool) -> None:
     records = [preset("1500")]
 
-    assert vnish.preset_records({"presets": records} if wrapped else records) == records
+    assert vnish_replies.preset_records({"presets": records} if wrapped else records) == records
 
 
 # -- answers ---------------------------------------------------------------------------------------------
