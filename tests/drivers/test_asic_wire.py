@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drivers.asic import auradine, epic, vnish
+from drivers.asic import auradine, epic, vnish_replies
 from drivers.asic.adapter import RefusedError, hottest, mac_address, number
 from drivers.asic.cgminer import proven
 from drivers.asic.digest import DigestClient
@@ -73,7 +73,7 @@ def test_what_is_no_number_to_reckon_with_is_none(value: object) -> None:
 @pytest.mark.parametrize(
     "told",
     [
-        lambda: vnish.presets([{"name": DIGITS}], plate()),
+        lambda: vnish_replies.presets([{"name": DIGITS}], plate()),
         lambda: epic.tuner_of({"PerpetualTune": [{"algorithm": "x", "min": int(DIGITS), "max": 1}]}, {}),
         lambda: auradine.sample({}, {"PowerIn": f"{DIGITS}W"}, {}, [], plate()),
     ],
