@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.grid.isotime import stamp
-from controller.run.journal.history import StreamRow
+from controller.run.journal.rows import StreamRow
 from controller.run.settling.gathering import KnownEvent
 from controller.settlement.evidence import Evidence
 from controller.settlement.figures import Figure, figures_of, kw_of, local, number

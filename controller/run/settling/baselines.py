@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from controller.run.journal.history import EventRow, History
+from controller.run.journal.history import History
+from controller.run.journal.rows import EventRow
 from controller.settlement.baseline import baseline_of
 from controller.settlement.course import Told, asking, course_of, in_force
 from controller.settlement.days import Calendar

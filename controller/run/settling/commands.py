@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from controller.decide.plan import AlarmKind, Reason
-from controller.run.journal.history import CommandRow, History
+from controller.run.journal.history import History
+from controller.run.journal.rows import CommandRow
 from controller.settlement.course import Course
 from controller.settlement.evidence import Commands
 from controller.settlement.metering import Span

@@ -14,7 +14,8 @@ from controller.decide.plan import AlarmKind
 from controller.domain.eventnames import FIRST
 from controller.domain.grid import GridEvent
 from controller.domain.power import NO_LIMIT
-from controller.run.journal.history import EventRow, History
+from controller.run.journal.history import History
+from controller.run.journal.rows import EventRow
 from controller.run.journal.schema import OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
 from controller.run.settling.commands import commands_in

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from controller.domain.grid import GridEvent
 from controller.domain.power import Limit, Power
 from controller.grid.basepoint import STREAM_PRIORITY
-from controller.run.journal.history import History, SetPointRow
+from controller.run.journal.history import History
+from controller.run.journal.rows import SetPointRow
 from controller.run.settling.baselines import KNOWN_FOR_S, OWN, told
 from controller.settlement.course import Ask, Course, Told, ask_of, course_of, frozen, in_force
 from controller.settlement.grounds import Rank, SetPoint, rank_of

@@ -14,7 +14,8 @@ from controller.domain.eventnames import operator_in
 from controller.domain.grid import EventStatus
 from controller.domain.power import Bound, Limit, Power
 from controller.grid.basepoint import STREAM_PRIORITY
-from controller.run.journal.history import EventRow, History
+from controller.run.journal.history import History
+from controller.run.journal.rows import EventRow
 from controller.run.settling.baselines import FINE_S, metered, told
 from controller.run.settling.gathering import excuses, losses
 from controller.run.settling.setpoints import grounded_course, overruled, points_in_force, ranked
