@@ -1,4 +1,4 @@
-"""What the journal says when it is read: a typed value for each row of evidence, its times as Unix seconds."""
+"""What the journal says when it is read: a value for each row of evidence, with times as Unix seconds."""
 
 from __future__ import annotations
 
