@@ -355,6 +355,7 @@ def _machines(floor: Fleet, clock: Clock, board: Board, journal: Journal) -> Mac
         reads=board.reads,
         answered=answered,
         job_answered=job_answered,
+        job_confirmed=journal.job_confirmed,
     )
 
 

@@ -13,6 +13,7 @@ from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
 from controller.decide.following import Swing
+from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
 from controller.decide.plan import (
     REASONS,
@@ -84,7 +85,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         least=Power(int(lowest_w[0])),
         commands=(*orders.lowers.set_points(fleet), *orders.raises.set_points(fleet)),
         raised=tuple(fleet.specs[row].id for row in made.raised.tolist()),
-        job_commands=made.job_commands,
+        job_commands=reasoned(made.job_commands, made.after, made.chosen, made.limits, grants),
         alarms=tuple(_alarms(site, inputs, made)),
         standings=_declined(made.grid, stands) if site.policy.observes else stands,
         value_per_hour=made.chosen.earns,

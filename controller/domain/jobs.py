@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 
@@ -79,10 +79,12 @@ class JobAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCommand:
-    """Do `action` to `job`; `gpus` are the device ids to start it on."""
+    """Do `action` to `job`; `gpus` are the device ids to start it on. `why` is for people: commands that
+    differ in nothing else are the same."""
 
     queue: str
     job: str
     action: JobAction
     gpus: tuple[str, ...] = ()
     deadline_s: float = 10.0
+    why: str = field(default="", compare=False)

@@ -31,6 +31,7 @@ from controller.domain.gpus import GpuDetail
 from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.clock import Clock
 from controller.run.devicetask import DeviceTask, Polling
+from controller.run.jobtalk import Unshown
 from controller.run.turns import Lane
 from controller.run.voice import Voice
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
@@ -74,6 +75,7 @@ class Machines:
         reads: Counter[str],
         answered: Callable[[SetPoint, Outcome], None],
         job_answered: Callable[[JobCommand, Outcome], None],
+        job_confirmed: Callable[[JobCommand], None],
     ) -> None:
         self.clock = clock
         self.heard = Heard()
@@ -86,6 +88,7 @@ class Machines:
         self._awaits_more = False
         self._has_unsent = asyncio.Event()
         self._job_answered = job_answered
+        self._job_confirmed = job_confirmed
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
         self._queue_heard_s: dict[str, float] = {}
@@ -209,27 +212,31 @@ class Machines:
 
     async def _serve(self, queue: JobQueue) -> None:
         voice = Voice(queue.id)
-        waiting = self._job_commands[queue.id]
+        waiting, unshown = self._job_commands[queue.id], Unshown()
         while True:
             obey_cancellation()
             while waiting:
-                await self._tell(queue, waiting.pop(next(iter(waiting))))
+                await self._tell(queue, waiting.pop(next(iter(waiting))), unshown)
             try:
                 async with asyncio.timeout(QUEUE_DEADLINE_S):
-                    self.heard.queues[queue.id] = await queue.read()
+                    reading = self.heard.queues[queue.id] = await queue.read()
             except (TimeoutError, DriverError) as error:
                 voice.silent(error)
             else:
                 self._queue_heard_s[queue.id] = self.clock.now_s()
                 voice.heard()
+                for command in unshown.shown(reading):
+                    self._job_confirmed(command)
             await asyncio.sleep(QUEUE_POLL_S)
 
-    async def _tell(self, queue: JobQueue, command: JobCommand) -> None:
+    async def _tell(self, queue: JobQueue, command: JobCommand, unshown: Unshown) -> None:
         try:
             async with asyncio.timeout(command.deadline_s):
                 outcome = await queue.apply(command)
         except (TimeoutError, DriverError) as error:
             outcome = Failed(repr(error))
+        if isinstance(outcome, Acknowledged):
+            unshown.acknowledged(command)
         self._job_answered(command, outcome)
 
     async def _close(self) -> None:

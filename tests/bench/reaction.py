@@ -185,6 +185,7 @@ async def _site(directory: Path, port: int, devices: int, lines: Any) -> None:
         reads=Counter(),
         answered=journal.answered,
         job_answered=journal.job_answered,
+        job_confirmed=journal.job_confirmed,
     )
 
     machines.stamps = stamps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.gpus import GpuDetail, GpuHealth, GpuIdentity
-from controller.domain.jobs import JobAction, JobCommand
+from controller.domain.jobs import Job, JobAction, JobCommand, JobState, JobStatus
 from controller.domain.power import Power
 from controller.run.devices import AT_ONCE, Machines
 from controller.run.devicetask import SPREAD_S
@@ -629,6 +629,25 @@ async def test_job_commands_reach_their_queue_in_order_and_none_is_lost() -> Non
     assert floor.job_answers == [(command, Acknowledged()) for command in commands]
     assert set(machines.heard.queues) == {"local"}
     assert not machines.silent_queues
+
+
+@in_virtual_time
+async def test_a_command_to_a_job_is_confirmed_once_by_what_its_queue_shows_and_not_by_its_answer() -> None:
+    waiting = JobStatus(job=Job(id="job-1", gpus=1, usd_per_gpu_hour=1.0), state=JobState.QUEUED)
+    queue = Jobs("local", jobs=(waiting,))
+    floor = Floor(queues=[queue])
+    first, short = (
+        JobCommand(queue="local", job=job, action=JobAction.START, gpus=("g0",)) for job in ("job-1", "job-2")
+    )
+
+    async with floor.open() as machines:
+        machines.post_jobs([first, short])
+        await asyncio.sleep(5)
+        assert (len(floor.job_answers), floor.job_confirmed) == (2, [])
+        queue.jobs = (replace(waiting, state=JobState.RUNNING, gpus=("g0",)),)
+        await asyncio.sleep(5)
+
+    assert floor.job_confirmed == [first], "the other one is over, and shows nothing"
 
 
 @in_virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from controller.domain.power import Limit, Power
 from controller.run.journal.audit import audit
 from controller.run.journal.file import EVENTS_AT_ONCE, EVENTS_PER_S
 from controller.run.journal.happenings import Happening
+from controller.run.journal.history import opened as reading
 from controller.run.journal.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
 from controller.run.journal.retention import PRUNED_AT_ONCE, QUIET_US
 from controller.run.journal.schema import SCHEMA_VERSION, microseconds
@@ -357,6 +359,26 @@ async def test_history_is_written_behind_within_a_second(tmp_path: Path) -> None
         (2, utc_us, "q/j", "start", 0, "acknowledged", ""),
     ]
     assert alarms == [(1, utc_us, "cooling", "hall", 1, "not proven")]
+
+
+async def test_what_a_job_was_told_and_why_is_read_back_with_what_came_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    suspend = JobCommand(queue="q", job="job-1", action=JobAction.SUSPEND, why="limited site event dr-7")
+    async with opened(path) as keeping:
+        keeping.planned(replace(plan("site"), job_commands=(suspend,)))
+        keeping.job_answered(suspend, Acknowledged())
+        keeping.job_confirmed(suspend)
+        keeping.answered(told("asic-0", LOW), Acknowledged())
+
+    with reading(path) as history:
+        rows = list(history.commands(0, math.inf))
+
+    assert [(row.device, row.point, row.kind, row.detail) for row in rows if row.is_of_job] == [
+        ("q/job-1", "suspend", "commanded", "limited site event dr-7"),
+        ("q/job-1", "suspend", "acknowledged", ""),
+        ("q/job-1", "suspend", "confirmed", ""),
+    ]
+    assert [row.device for row in rows if not row.is_of_job] == ["asic-0"]
 
 
 async def test_closing_writes_what_was_not_yet_written(tmp_path: Path) -> None:

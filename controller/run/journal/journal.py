@@ -30,7 +30,7 @@ from controller.run.journal.excerpt import Excerpt, ExcerptError
 from controller.run.journal.file import JournalFile
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.retention import Keep
-from controller.run.journal.schema import OPERATOR_LINK_LOST, microseconds
+from controller.run.journal.schema import COMMANDED, CONFIRMED, OPERATOR_LINK_LOST, microseconds
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import LONGEST_S, MinuteMeter
@@ -148,20 +148,24 @@ class Journal:
         self._waiting.add("commands", (*row, outcome_name(outcome), detail))
 
     def job_answered(self, command: JobCommand, outcome: Outcome) -> None:
-        detail = getattr(outcome, "why", "")
-        row = (microseconds(self._utc()), f"{command.queue}/{command.job}", command.action.value, 0)
-        self._waiting.add("commands", (*row, outcome_name(outcome), detail))
+        self._of_job(command, outcome_name(outcome), getattr(outcome, "why", ""))
+
+    def job_confirmed(self, command: JobCommand) -> None:
+        """Note that a queue shows what it was told."""
+        self._of_job(command, CONFIRMED, "")
 
     def commanded(self, commands: Iterable[SetPoint], why: Callable[[str], str]) -> None:
         """Note what devices are told; `why` gives the reason by device."""
         utc_us = microseconds(self._utc())
         for command in commands:
             what = (command.device, command.point.name, command.point.power.watts)
-            self._waiting.add("commands", (utc_us, *what, "commanded", why(command.device)))
+            self._waiting.add("commands", (utc_us, *what, COMMANDED, why(command.device)))
 
     def planned(self, plan: Plan) -> None:
         """Note a plan: its commands with their reasons, and what the site and its nodes draw."""
         self.commanded(plan.commands, plan.grants.why)
+        for command in plan.job_commands:
+            self._of_job(command, COMMANDED, command.why)
         utc_s = self._utc()
         utc_us = microseconds(utc_s)
         before, self._nodes_period = self._nodes_period, int(utc_s // NODES_EVERY_S)
@@ -172,6 +176,10 @@ class Journal:
             self._waiting.add("samples", (utc_us, node.node, *watts))
         for row in self._minutes.tick(plan.now_s, utc_s, plan.nodes):
             self._waiting.add("usage", row)
+
+    def _of_job(self, command: JobCommand, kind: str, detail: str) -> None:
+        what = (f"{command.queue}/{command.job}", command.action.value, 0, kind, detail)
+        self._waiting.add("commands", (microseconds(self._utc()), *what))
 
     def alarm(self, alarm: Alarm, *, raised: bool) -> None:
         what = (alarm.kind.value, alarm.subject, int(raised), alarm.detail)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from controller.domain.eventnames import named
 from controller.domain.grid import GridEvent
-from controller.domain.power import Bound, Power
+from controller.domain.jobs import JobAction
+from controller.domain.power import ZERO, Bound, Power
+
+_JOB_ACTIONS = frozenset(action.value for action in JobAction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,8 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRow:
-    """`kind` is "commanded", or the outcome: "acknowledged", "refused", "failed"."""
+    """`kind` is "commanded", or the outcome: "acknowledged", "refused", "failed", and of a job "confirmed".
+    A job is named by its queue and its id, with a slash; what it was told is the `point`, without watts."""
 
     utc_s: float
     device: str
@@ -97,6 +101,10 @@ class CommandRow:
     power: Power
     kind: str
     detail: str
+
+    @property
+    def is_of_job(self) -> bool:
+        return self.power == ZERO and "/" in self.device and self.point in _JOB_ACTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,10 @@ CREATE INDEX IF NOT EXISTS alarms_in_time ON alarms (utc_us);
 OPERATOR_LINK_LOST = "operator_link_lost"
 """The kind of an alarm that the link to one operator is lost; its subject is the operator's name, or `FIRST`.
 """
+COMMANDED = "commanded"
+"""The kind of a command that was given. What else `commands.kind` says is an answer to one."""
+CONFIRMED = "confirmed"
+"""Of a job only: its queue shows what it was told."""
 OLD_TABLES = ("commands", "samples", "alarms")
 """What schema 1 called by these names has no ids; it is moved into the new tables a bite at a time."""
 

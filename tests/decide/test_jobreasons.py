@@ -1,0 +1,77 @@
+"""Why a job is told to begin, to stop or to go: what its owner reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from controller.decide.plan import Plan
+from controller.domain.jobs import FlexTier, JobAction, JobStatus, OnShortage
+from controller.domain.site import Node, Service
+from tests.decide.builders import (
+    GPU_POINTS,
+    at_point,
+    device,
+    event,
+    gpu,
+    inputs,
+    job,
+    node,
+    queue,
+    running,
+    site,
+    waiting,
+    working,
+)
+from tests.decide.steps import decide
+
+FULL = GPU_POINTS[-1]
+MAY_STOP = job("a", on_shortage=OnShortage.SUSPEND, flex=FlexTier.RIGID)
+
+
+def told_why(plan: Plan) -> list[tuple[JobAction, str]]:
+    return [(command.action, command.why) for command in plan.job_commands]
+
+
+def plan_of(*below: Node, status: JobStatus, margin_c: float | None = None, **rest: Any) -> Plan:
+    events = rest.pop("events", ())
+    spec = gpu("g0", "row" if below else "site")
+    said = replace(at_point(spec, FULL), margin_c=margin_c)
+    now = inputs(spec, readings=[said], queues=(queue(status, gpus=["g0"]),), events=events)
+    return decide(site(*below, **rest), running({"g0": device(FULL)}), now)[1]
+
+
+def test_a_job_that_an_event_leaves_no_watts_is_told_which_event() -> None:
+    plan = plan_of(status=working(MAY_STOP, "g0"), events=(event("dr-7", limit_w=210),), limit_w=20_000)
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "limited site event dr-7")]
+
+
+def test_a_job_below_a_node_that_is_full_is_told_which_node() -> None:
+    plan = plan_of(node("row", limit_w=210), status=working(MAY_STOP, "g0"))
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "limited row")]
+
+
+def test_a_job_on_what_is_to_be_switched_off_is_told_so() -> None:
+    plan = plan_of(node("row", service=Service.DRAINING), status=working(MAY_STOP, "g0"))
+
+    assert told_why(plan) == [(JobAction.REQUEUE, "draining")]
+
+
+def test_a_job_whose_gpu_is_too_hot_for_it_is_told_so() -> None:
+    plan = plan_of(status=working(MAY_STOP, "g0"), margin_c=-10.0)
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "thermal")]
+
+
+def test_a_job_whose_watts_cost_more_than_it_earns_is_told_so() -> None:
+    plan = plan_of(status=working(MAY_STOP, "g0"), events=(event(usd_per_kwh=1_000.0),))
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "unprofitable")]
+
+
+def test_a_job_that_begins_is_told_where_its_gpu_stands() -> None:
+    plan = plan_of(status=waiting(job("a")))
+
+    assert told_why(plan) == [(JobAction.START, "full")]
