@@ -14,6 +14,9 @@ from controller.settlement.metering import Metering, Quality
 from controller.settlement.methods import Baseline, NoBaseline
 from controller.settlement.performance import Compliance, Judged, Terms
 
+COMMANDED = "commanded"
+"""What the journal calls a command. Everything else that it says of one is an answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
@@ -28,6 +31,18 @@ class Commands:
     unanswered: int = 0
     lying: int = 0
     first_utc_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTold:
+    """One word to a GPU job, or of its queue: `job` is the queue's name and the job's own, `what` is that it
+    was `commanded`, or what came of that; `why` its reason, or the queue's."""
+
+    utc_s: float
+    job: str
+    action: str
+    what: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +97,7 @@ class Evidence:
     dynamics: Dynamics
     commands: Commands
     meter: Metering
+    jobs: tuple[JobTold, ...] = ()
     part: int = 1
     parts: int = 1
     audit: Audit = NOT_CHECKED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -9,7 +10,7 @@ from datetime import datetime, tzinfo
 from controller.domain.power import Bound, Limit, Power
 from controller.settlement.course import Told
 from controller.settlement.dynamics import Dynamics, Ramp
-from controller.settlement.evidence import Audit, Evidence, Summary
+from controller.settlement.evidence import COMMANDED, Audit, Evidence, JobTold, Summary
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Compliance
 
@@ -69,8 +70,25 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     answers = f"{commands.acknowledged} acknowledged, {commands.refused} refused, {commands.failed} failed"
     answers += f", {commands.unanswered} unanswered"
     yield "commands", f"{commands.sent} sent: {answers}; {commands.lying} machines found lying"
+    yield from _jobs(evidence.jobs)
     yield "data quality", told.quality.value
     yield "journal", verified(evidence.audit)
+
+
+def _jobs(told: Iterable[JobTold]) -> Iterator[tuple[str, str]]:
+    """How often jobs were told what, and what came of it; nothing where none was told anything."""
+    actions, outcomes = Counter[str](), Counter[str]()
+    for row in told:
+        (actions if row.what == COMMANDED else outcomes).update([_word(row)])
+    if actions or outcomes:
+        parts = [
+            ", ".join(f"{count} {word}" for word, count in sorted(of.items())) for of in (actions, outcomes)
+        ]
+        yield "jobs", f"told {parts[0] or 'nothing'}: {parts[1] or 'no answer'}"
+
+
+def _word(row: JobTold) -> str:
+    return row.action if row.what == COMMANDED else row.what
 
 
 def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from controller.domain.power import Bound, Limit, Power
 from controller.grid.isotime import stamp
 from controller.settlement.course import Told
 from controller.settlement.dynamics import Ramp
-from controller.settlement.evidence import Audit, Evidence
+from controller.settlement.evidence import Audit, Evidence, JobTold
 from controller.settlement.metering import Span
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Judged
@@ -67,6 +67,7 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         "terms": _terms(evidence),
         "summary": _summary(evidence),
         "intervals": [interval_record(item) for item in evidence.intervals],
+        "jobs": [job_record(row) for row in evidence.jobs],
         "history": [told_record(row) for row in course.history],
         "audit": audit_record(evidence.audit),
         "notes": list(evidence.notes),
@@ -82,6 +83,10 @@ def told_record(row: Told) -> dict[str, Any]:
         "possible_kw": _power_kw(row.possible),
         "drawn_before_kw": _power_kw(row.drawn_before),
     }
+
+
+def job_record(row: JobTold) -> dict[str, Any]:
+    return {"utc": stamp(row.utc_s), "job": row.job, "action": row.action, "what": row.what, "why": row.why}
 
 
 def audit_record(audit: Audit) -> dict[str, Any]:

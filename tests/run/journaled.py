@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from controller.decide.plan import Alarm, AlarmKind, Reason
 from controller.domain.devices import Acknowledged, SetPoint
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power
 from controller.grid import advancing, ledger
 from controller.grid.isotime import stamp
@@ -59,6 +60,12 @@ class Site:
             plan = replace(quiet, now_s=self.now_utc_s, nodes=nodes_of(node, *row))
             self.journal.planned(plan)
             self.now_utc_s += step_s
+
+    def tells_jobs(self, *commands: JobCommand) -> None:
+        """A tick that tells job queues something, and measures nothing."""
+        node = boards.node("site", metered_w=None)
+        plan = replace(boards.tick().plan, now_s=self.now_utc_s, nodes=nodes_of(node), job_commands=commands)
+        self.journal.planned(plan)
 
     async def hears(self, *results: MessageResult, operator: str = "") -> None:
         """Messages of an operator, through a ledger whose store is the journal."""

@@ -25,7 +25,7 @@ from controller.grid.site import Progress
 from controller.run.journal.history import opened
 from controller.run.journal.schema import Bookkeeping, microseconds
 from controller.run.settling.baselines import Agreement
-from controller.run.settling.gathering import Question, gather, known_events
+from controller.run.settling.gathering import MOST_JOBS, Question, gather, known_events
 from controller.run.settling.streams import StreamQuestion, gather_stream
 from controller.settlement.course import CourseError, Ending
 from controller.settlement.days import Calendar
@@ -770,20 +770,44 @@ async def test_a_command_that_a_newer_one_replaced_is_unanswered(tmp_path: Path)
     assert (found.sent, found.acknowledged, found.unanswered) == (2, 1, 1)
 
 
-async def test_what_a_job_queue_answers_is_no_answer_of_a_machine(tmp_path: Path) -> None:
+SUSPEND = JobCommand(queue="local", job="j1", action=JobAction.SUSPEND, why="limited site event dr-7")
+
+
+async def test_what_jobs_were_told_is_beside_what_machines_were_told_and_not_among_it(tmp_path: Path) -> None:
     async with living(tmp_path, from_utc_s=START_UTC_S) as site:
         await site.hears(accepted("dr-7"))
         tells(site, "gpu-1")
-        suspend = JobCommand(queue="local", job="j1", action=JobAction.SUSPEND, deadline_s=10.0)
-        site.journal.job_answered(suspend, ACKNOWLEDGED)
+        site.tells_jobs(SUSPEND)
+        site.journal.job_answered(SUSPEND, ACKNOWLEDGED)
+        site.journal.job_confirmed(SUSPEND)
         hears(site, "gpu-1")
         site.draws([50.0] * 10)
 
     found = evidence_of(site)
 
     assert (found.commands.sent, found.commands.acknowledged) == (1, 1)
-    said = {figure.name: figure.value for figure in figures_of(found)}["commands"]
-    assert said.startswith("1 sent: 1 acknowledged, 0 refused, 0 failed, 0 unanswered;")
+    said = {figure.name: figure.value for figure in figures_of(found)}
+    assert said["commands"].startswith("1 sent: 1 acknowledged, 0 refused, 0 failed, 0 unanswered;")
+    assert said["jobs"] == "told 1 suspend: 1 acknowledged, 1 confirmed"
+    at = stamp(START_UTC_S)
+    told = {"utc": at, "job": "local/j1", "action": "suspend"}
+    assert record_of(found)["jobs"] == [
+        told | {"what": "commanded", "why": "limited site event dr-7"},
+        told | {"what": "acknowledged", "why": ""},
+        told | {"what": "confirmed", "why": ""},
+    ]
+
+
+async def test_of_very_many_words_to_jobs_the_first_are_listed_and_the_rest_is_told(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.hears(accepted("dr-7"))
+        site.tells_jobs(*[SUSPEND] * (MOST_JOBS + 1))
+        site.draws([50.0] * 10)
+
+    found = evidence_of(site)
+
+    assert len(found.jobs) == MOST_JOBS
+    assert "only the first 1000 words to jobs and of their queues are listed" in found.notes
 
 
 async def test_a_controller_that_started_in_the_event_is_told(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
-"""What machines were told in the time of an event, and what they answered, from the journal."""
+"""What machines and jobs were told in the time of an event, and what they answered, from the journal."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from controller.decide.plan import AlarmKind, Reason
 from controller.run.journal.history import History
 from controller.run.journal.rows import CommandRow
 from controller.settlement.course import Course
-from controller.settlement.evidence import Commands
+from controller.settlement.evidence import COMMANDED, Commands, JobTold
 from controller.settlement.metering import Span
 
 AROUND_S = 3600.0
@@ -18,21 +19,20 @@ EARLY_S = 5.0
 """A command is written down after the plan that it is part of is on its way: an answer may come before."""
 OUR_REASONS = frozenset({Reason.LIMITED.value, Reason.FOLLOWING.value})
 """Reasons of commands that follow from a limit or a set-point."""
-COMMANDED = "commanded"
 ANSWERS = ("acknowledged", "refused", "failed")
 
 
 def commands_in(history: History, course: Course, lead_s: float) -> Commands:
-    """To a limit a site goes `lead_s` before its time."""
+    """What machines were told: jobs are told besides. To a limit a site goes `lead_s` before its time."""
     if not course.phases:
         return Commands()
-    follows = any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
-    early_s = 0.0 if follows else lead_s
-    start_utc_s = max(course.span.start_utc_s - early_s, min(course.received_utc_s, course.span.start_utc_s))
-    span = Span(start_utc_s, course.span.end_utc_s)
+    follows = _follows(course)
+    span = _told_in(course, lead_s)
     talks: dict[str, _Talk] = {}
     first_utc_s: float | None = None
     for row in history.commands(span.start_utc_s - AROUND_S, span.end_utc_s + AROUND_S):
+        if row.is_of_job:
+            continue
         talk = talks.setdefault(row.device, _Talk())
         is_in = span.start_utc_s <= row.utc_s < span.end_utc_s
         if is_in and first_utc_s is None and _is_ours(row, talk.told_w, follows=follows):
@@ -55,11 +55,30 @@ def commands_in(history: History, course: Course, lead_s: float) -> Commands:
     )
 
 
+def jobs_in(history: History, course: Course, lead_s: float) -> Iterator[JobTold]:
+    """What jobs were told in the time of the event, why, and what came of it; in the order of time."""
+    if not course.phases:
+        return
+    span = _told_in(course, lead_s)
+    for row in history.commands(span.start_utc_s, span.end_utc_s):
+        if row.is_of_job:
+            yield JobTold(utc_s=row.utc_s, job=row.device, action=row.point, what=row.kind, why=row.detail)
+
+
+def _told_in(course: Course, lead_s: float) -> Span:
+    start_utc_s = course.span.start_utc_s
+    early_s = 0.0 if _follows(course) else lead_s
+    return Span(max(start_utc_s - early_s, min(course.received_utc_s, start_utc_s)), course.span.end_utc_s)
+
+
+def _follows(course: Course) -> bool:
+    return any(phase.ask.target is not None or phase.ask.relative is not None for phase in course.phases)
+
+
 @dataclass(slots=True)
 class _Talk:
     """With one machine: what it was told in the event, and the answers to that. `open` are the commands that
-    it may yet answer, `early` the answers to those that may not be written down yet. Job queues answer as
-    well, and their commands are not written down."""
+    it may yet answer, `early` the answers to those that may not be written down yet."""
 
     counts: Counter[str] = field(default_factory=Counter)
     told_w: int | None = None

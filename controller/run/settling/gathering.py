@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from itertools import islice
 
 from controller.decide.plan import AlarmKind
 from controller.domain.eventnames import FIRST
@@ -18,7 +19,7 @@ from controller.run.journal.history import History
 from controller.run.journal.rows import EventRow
 from controller.run.journal.schema import OPERATOR_LINK_LOST, Bookkeeping
 from controller.run.settling.baselines import DAY_S, OWN, Agreement, baseline_for, disturbances, metered, told
-from controller.run.settling.commands import commands_in
+from controller.run.settling.commands import commands_in, jobs_in
 from controller.run.settling.setpoints import grounded_course, overruled, ranked
 from controller.settlement.course import Course, CourseError, Told
 from controller.settlement.days import Calendar
@@ -31,6 +32,8 @@ from controller.settlement.performance import Excuse, Terms, judged
 
 AROUND_S = 3600.0
 """How long before and after an event its meter is shown, and its return looked for."""
+MOST_JOBS = 1_000
+"""Words to jobs, and of their queues, that a report lists."""
 LINK_LOST = AlarmKind.LINK_LOST.value
 STARTED = Bookkeeping.STARTED
 LONGEST_LOSS_S = 7 * DAY_S
@@ -74,6 +77,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     meter = metered(history, node, around, question.agreement.meter_holds_s)
     others = tuple(disturbances(history, course.span.start_utc_s, question.now_utc_s))
     baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
+    jobs = tuple(islice(jobs_in(history, course, question.lead_s), MOST_JOBS + 1))
     free_until_utc_s = min(around.end_utc_s, _held_utc_s(course, others), question.now_utc_s)
     return Evidence(
         site=question.site,
@@ -105,6 +109,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             restore_until_utc_s=free_until_utc_s,
         ),
         commands=commands_in(history, course, question.lead_s),
+        jobs=jobs[:MOST_JOBS],
         meter=meter,
         audit=audit,
         notes=(
@@ -112,8 +117,14 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
             *_starts(history, course.span, question.calendar.zone),
             *_uses(number, len(parts)),
             *_notes(course, meter),
+            *_left_out(len(jobs)),
         ),
     )
+
+
+def _left_out(jobs: int) -> Iterator[str]:
+    if jobs > MOST_JOBS:
+        yield f"only the first {MOST_JOBS} words to jobs and of their queues are listed"
 
 
 def _held_utc_s(course: Course, others: Sequence[Span]) -> float:
