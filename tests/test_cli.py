@@ -9,6 +9,7 @@ import re
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,10 +22,12 @@ from controller.__main__ import app
 from controller.cli import terminal
 from controller.cli.terminal import EXIT_CONFIG
 from controller.decide.plan import Reason, Truth
-from controller.domain.devices import OperatingPoint
+from controller.domain.devices import Acknowledged, OperatingPoint
+from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
 from controller.run.api import Api
 from controller.run.board import Board
+from controller.run.journal.journal import Journal
 from tests.run import boards
 
 EXAMPLE = Path(__file__).parents[1] / "configs" / "site.example.toml"
@@ -458,6 +461,31 @@ def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:
     submitted(site, "--", "echo", "[/x]", "[red]", ":smile:")
 
     assert "echo [/x] [red] :smile:" in wattshift("job", "list", "--config", site).stdout
+
+
+def test_a_jobs_owner_reads_who_suspended_it_and_why(site: Path) -> None:
+    suspend = JobCommand(queue="local", job="job-1", action=JobAction.SUSPEND, why="limited site event dr-7")
+
+    path = site.parent / "journal.db"
+    site.write_text(f'{site.read_text()}[journal]\npath = "{path}"\n')
+
+    async def told() -> None:
+        journal = Journal(path, 400.0, time.time)
+        await journal.open()
+        journal.planned(replace(boards.tick().plan, job_commands=(suspend,)))
+        journal.job_answered(suspend, Acknowledged())
+        journal.job_answered(replace(suspend, job="job-2"), Acknowledged())
+        await journal.close()
+
+    asyncio.run(told())
+
+    said = wattshift("job", "history", "job-1", "--config", site).stdout
+    assert re.search(
+        r"Z +suspend +commanded +limited site event dr-7 *\n.*Z +suspend +acknowledged *\n$", said
+    )
+    assert "nothing was told to local/job-3" in complaint(
+        wattshift("job", "history", "job-3", "--config", site)
+    )
 
 
 @pytest.mark.parametrize("arguments", ["cancel job-4711", "cancel nonsense"])

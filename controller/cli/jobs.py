@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, load_site, out
+from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, load_site, out, wide
+from controller.grid.isotime import stamp
 
 app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
 
@@ -74,6 +76,35 @@ def job_cancel(job: str, queue: str | None = None, config: Config = DEFAULT_CONF
         localqueue.cancel(_queue_directory(config, load_site(config), queue), job)
     except localqueue.QueueError as error:
         fail(str(error))
+
+
+@app.command("history")
+def job_history(
+    job: Annotated[str, typer.Argument(help="the job's id, as the queue lists it")],
+    days: Annotated[float, typer.Option(min=0, max=36_500, help="how far back")] = 30.0,
+    queue: str | None = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """What the controller told a job, when and why, and what its queue answered: from the journal."""
+    from controller.run.journal.history import HistoryError, opened
+
+    settings = load_site(config)
+    names = sorted(one.id for one in settings.queues)
+    if queue is None and len(names) != 1:
+        fail(f"--queue is needed: {config} has {', '.join(names) or 'no queue'}")
+    subject = f"{queue or names[0]}/{job}"
+    now_utc_s = time.time()
+    table = Table("utc", "told", "what came of it", "why", box=None)
+    try:
+        with opened(settings.journal.path) as history:
+            for row in history.commands(now_utc_s - days * 86_400, now_utc_s):
+                if row.is_of_job and row.device == subject:
+                    table.add_row(stamp(row.utc_s), row.point, row.kind, row.detail)
+    except HistoryError as error:
+        fail(str(error))
+    if not table.row_count:
+        fail(f"nothing was told to {subject} in {days:g} days")
+    wide.print(table)
 
 
 def _queue_directory(config: Path, settings: Any, name: str | None) -> Path:
