@@ -21,6 +21,7 @@ from drivers.base import DriverError
 from drivers.gpu_learning import Learner, Working
 from drivers.localqueue_curves import KeptLearner
 from drivers.localqueue_jobs import JobRecord, JobRequest, JobView
+from drivers.localqueue_logs import Logs
 from drivers.localqueue_progress import progress
 from drivers.localqueue_running import Runner
 from drivers.localqueue_store import (
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 READ_DEADLINE_S = 4.0
+MEGABYTE = 1_000_000
 
 T = TypeVar("T")
 Status = Callable[[Store, JobRecord], tuple[JobStatus, ...]]
@@ -54,7 +56,8 @@ Status = Callable[[Store, JobRecord], tuple[JobStatus, ...]]
 
 
 class LocalQueueConfig(BaseModel):
-    """`grace_s` is what a job that asks for no other time gets between SIGTERM and SIGKILL.
+    """`grace_s` is what a job that asks for no other time gets between SIGTERM and SIGKILL. Of what a job
+    prints `max_log_mb` are kept, of all jobs together `max_logs_mb`.
 
     Jobs run as the daemon's user: whoever may write to `directory` may do whatever that user may.
     """
@@ -65,6 +68,8 @@ class LocalQueueConfig(BaseModel):
     directory: Path
     grace_s: float = Field(default=30.0, ge=0, le=86_400)
     max_jobs: int = Field(default=1_000, ge=1, le=10_000)
+    max_log_mb: float = Field(default=64.0, ge=0.1, le=100_000)
+    max_logs_mb: float = Field(default=2_000.0, ge=128, le=10_000_000)
 
     @property
     def curves_file(self) -> Path:
@@ -102,7 +107,9 @@ class LocalQueue:
         self._takes_jobs = takes_jobs
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"queue-{config.id}")
         self._held_open: sqlite3.Connection | None = None
-        self._runner = Runner(config.directory, self._visible, config.grace_s)
+        each_bytes, sum_bytes = round(config.max_log_mb * MEGABYTE), round(config.max_logs_mb * MEGABYTE)
+        logs = Logs(config.directory / "logs", each_bytes, sum_bytes)
+        self._runner = Runner(config.directory, self._visible, config.grace_s, logs)
         self._learner = (
             KeptLearner(learner, config.curves_file, self._thread) if learner is not None else None
         )
@@ -153,6 +160,7 @@ class LocalQueue:
             self._held_open = self._held_open or held_open(self._config.directory)
             records = store.not_over(self._config.max_jobs)
             found = [(record, status) for record in records for status in status_of(store, record)]
+        self._runner.bound_logs([status.job.id for _, status in found if status.gpus])
         gpus = tuple(gpu for gpu in sorted(self._visible) if self._takes_jobs(gpu))
         working = tuple(
             Working(

@@ -132,7 +132,8 @@ class JobRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A job as a submitter sees it. `held` are the device ids it runs on, `why` says how it failed."""
+    """A job as a submitter sees it. `held` are the device ids it runs on, `why` says how it failed, or
+    why it stands or waits again though it ran."""
 
     id: str
     state: JobState

@@ -9,8 +9,9 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import assert_never
@@ -20,6 +21,7 @@ import structlog
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused
 from controller.domain.jobs import JobAction, JobCommand, JobState, JobStatus
 from drivers.localqueue_jobs import Ending, JobRecord, verdict
+from drivers.localqueue_logs import Logs
 from drivers.localqueue_process import (
     Life,
     ProcessId,
@@ -47,11 +49,14 @@ class Runner:
     """The jobs of the queue in `directory`. `visible` names the UUID of each GPU by device id; `grace_s` is
     what a job that asks for no other time gets between SIGTERM and SIGKILL. For one thread."""
 
-    def __init__(self, directory: Path, visible: Mapping[str, str], grace_s: float) -> None:
+    def __init__(self, directory: Path, visible: Mapping[str, str], grace_s: float, logs: Logs) -> None:
         self._directory = directory
         self._visible = visible
         self._grace_s = grace_s
+        self._logs = logs
         self._not_written: set[str] = set()
+        self._kill_at_s: dict[str, float] = {}
+        """Of runs that were told to end, until that is written down."""
 
     def noted(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
         """The job as it is now. Where its end cannot be written down, it holds its GPUs until it can."""
@@ -64,6 +69,9 @@ class Runner:
             return (JobStatus(job=record.job, state=record.state, gpus=record.held),)
         self._not_written.discard(record.id)
         return found
+
+    def bound_logs(self, running: Collection[str]) -> None:
+        self._logs.bound(running, _boot_s())
 
     def _status(self, store: Store, record: JobRecord) -> tuple[JobStatus, ...]:
         """The job as it is now, after whatever is due was done; nothing if it is over."""
@@ -88,26 +96,32 @@ class Runner:
         """Tell a job that is to end to do so, and kill it when its grace is over."""
         if record.ending is None:
             return
+        run, kill_at_s = record.run or "", record.kill_at_s
         with suppress(ProcessLookupError):  # gone meanwhile: the next read settles it
-            if record.kill_at_s is None:
+            if kill_at_s is None and run not in self._kill_at_s:
                 asked_s = record.request.grace_s
                 signal_all(process, self.progress_file(record.id), SIGCONT)
                 signal_group(process, SIGTERM)
-                store.kill_at(record, _boot_s() + (self._grace_s if asked_s is None else asked_s))
-            elif _boot_s() >= record.kill_at_s:
+                self._kill_at_s[run] = _boot_s() + (self._grace_s if asked_s is None else asked_s)
+            elif _boot_s() >= (self._kill_at_s[run] if kill_at_s is None else kill_at_s):
                 signal_all(process, self.progress_file(record.id), SIGKILL)
+            if kill_at_s is None:
+                store.kill_at(record, self._kill_at_s[run])
 
     def _settle(self, store: Store, record: JobRecord, process: ProcessId) -> JobState:
         bury(process)
         signal_strays(process, self.progress_file(record.id), SIGKILL)
         exit_record = self._exit_record(record.run or "")
         end = verdict(record.ending, read_exit(exit_record), boot=record.boot, boot_now=boot_id())
+        if end.state is JobState.QUEUED and record.ending is Ending.REQUEUE:
+            end = replace(end, why=record.why)
         store.settle(record, end)
+        self._kill_at_s.pop(record.run or "", None)
         exit_record.unlink(missing_ok=True)
         if end.state is not JobState.QUEUED:
             self.progress_file(record.id).unlink(missing_ok=True)
         for job in store.forget():
-            self._log_file(job).unlink(missing_ok=True)
+            self._logs.of(job).unlink(missing_ok=True)
         return end.state
 
     def apply(self, command: JobCommand) -> Outcome:
@@ -117,11 +131,13 @@ class Runner:
                 case JobAction.START:
                     return self._start(store, record, command.gpus)
                 case JobAction.SUSPEND:
-                    return _switch(record, self.progress_file(record.id), SIGSTOP, Life.STOPPED)
+                    return self._suspend(store, record, command.why)
                 case JobAction.RESUME:
-                    return _switch(record, self.progress_file(record.id), SIGCONT, Life.RUNNING)
+                    outcome = _switch(record, self.progress_file(record.id), SIGCONT, Life.RUNNING)
+                    _keep_why(store, record, "", outcome)
+                    return outcome
                 case JobAction.REQUEUE:
-                    return self._requeue(store, record)
+                    return self._requeue(store, record, command.why)
                 case _:
                     assert_never(command.action)
 
@@ -135,7 +151,7 @@ class Runner:
         if unknown := sorted(set(gpus) - self._visible.keys()):
             return Refused(f"{record.id}: {', '.join(unknown)} not of this queue")
         run = f"{record.id}-{secrets.token_hex(4)}"
-        log_file, exit_record = self._log_file(record.id), self._exit_record(run)
+        log_file, exit_record = self._logs.of(record.id), self._exit_record(run)
         log_file.parent.mkdir(exist_ok=True)
         exit_record.parent.mkdir(exist_ok=True)
         self.progress_file(record.id).parent.mkdir(exist_ok=True)
@@ -150,12 +166,25 @@ class Runner:
             store.claim(record, run, process, gpus)
         return Acknowledged()
 
-    def _requeue(self, store: Store, record: JobRecord) -> Outcome:
+    def _suspend(self, store: Store, record: JobRecord, why: str) -> Outcome:
+        """First the job stands, then it is written down why: no limit waits for a disk."""
+        outcome = _switch(record, self.progress_file(record.id), SIGSTOP, Life.STOPPED)
+        _keep_why(store, record, f"suspended: {why}" if why else "", outcome)
+        return outcome
+
+    def _requeue(self, store: Store, record: JobRecord, why: str) -> Outcome:
+        """A job whose end cannot be written down would count as one that failed: it is stopped instead."""
         if record.process is None:
             return Refused(f"{record.id} is {record.state}")
-        if record.ending is None:
-            store.begin_ending(record, Ending.REQUEUE)
-            self._press(store, record.model_copy(update={"ending": Ending.REQUEUE}), record.process)
+        if record.ending is not None:
+            return Acknowledged()
+        try:
+            store.begin_ending(record, Ending.REQUEUE, f"requeued: {why}" if why else "")
+        except sqlite3.OperationalError as error:
+            stopped = _switch(record, self.progress_file(record.id), SIGSTOP, Life.STOPPED)
+            is_stopped = "stopped instead" if isinstance(stopped, Acknowledged) else "not stopped either"
+            return Failed(f"{record.id}: its end cannot be written down ({error}), {is_stopped}")
+        self._press(store, record.model_copy(update={"ending": Ending.REQUEUE}), record.process)
         return Acknowledged()
 
     def _environment(self, record: JobRecord, gpus: tuple[str, ...]) -> dict[str, str]:
@@ -163,9 +192,6 @@ class Runner:
         devices = ",".join(self._visible[gpu] for gpu in gpus)
         given = {"CUDA_VISIBLE_DEVICES": devices, PROGRESS: str(self.progress_file(record.id))}
         return inherited | record.request.env | given
-
-    def _log_file(self, job: str) -> Path:
-        return self._directory / "logs" / f"{job}.log"
 
     def progress_file(self, job: str) -> Path:
         return (self._directory / "progress" / job).absolute()
@@ -193,6 +219,13 @@ def _switch(record: JobRecord, mark: Path, number: Signals, wanted: Life) -> Out
             return Failed(f"{record.id}: not {wanted.value} {SWITCH_DEADLINE_S} s after {number.name}")
         time.sleep(SWITCH_POLL_S)
     return Acknowledged()
+
+
+def _keep_why(store: Store, record: JobRecord, why: str, outcome: Outcome) -> None:
+    """For who asks the queue. The journal has it as well, so a disk that takes nothing is no trouble here."""
+    if isinstance(outcome, Acknowledged) and why != record.why:
+        with suppress(sqlite3.Error):
+            store.keep_why(record, why)
 
 
 def _boot_s() -> float:

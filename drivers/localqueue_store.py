@@ -24,6 +24,7 @@ BUSY_TIMEOUT_S = 2.0
 OPEN_JOBS_MAX = 10_000
 FINISHED_JOBS_KEPT = 1_000
 
+_NO_WORD = "stopped, and no word was kept of who did it"
 _SCHEMA = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -85,7 +86,7 @@ def _view(record: JobRecord) -> JobView:
         usd_per_gpu_hour=record.request.usd_per_gpu_hour,
         held=record.held,
         exit_code=record.exit_code,
-        why=record.why,
+        why=_NO_WORD if stopped and not record.why else record.why,
         submitted_utc_s=record.submitted_utc_s,
         over_utc_s=record.over_utc_s,
     )
@@ -177,19 +178,23 @@ class Store:
             if taken := sorted(set(other.held) & set(gpus)):
                 raise JobRefusedError(f"{record.id}: {', '.join(taken)} held by {other.id}")
         changed = self._db.execute(
-            "UPDATE jobs SET state = 'running', run = ?, boot = ?, pid = ?, start_ticks = ?, held = ?"
-            " WHERE seq = ? AND state = 'queued'",
+            "UPDATE jobs SET state = 'running', run = ?, boot = ?, pid = ?, start_ticks = ?, held = ?,"
+            " why = '' WHERE seq = ? AND state = 'queued'",
             (run, process.boot, process.pid, process.start_ticks, json.dumps(list(gpus)), record.seq),
         )
         if changed.rowcount != 1:
             raise JobRefusedError(f"{record.id}: not queued any more")
 
-    def begin_ending(self, record: JobRecord, ending: Ending) -> None:
+    def begin_ending(self, record: JobRecord, ending: Ending, why: str = "") -> None:
         """A cancellation stands, whatever comes after it."""
         self._db.execute(
-            "UPDATE jobs SET ending = ? WHERE seq = ? AND run = ? AND ending IS NOT 'cancel'",
-            (ending, record.seq, record.run),
+            "UPDATE jobs SET ending = ?, why = ? WHERE seq = ? AND run = ? AND ending IS NOT 'cancel'",
+            (ending, why, record.seq, record.run),
         )
+
+    def keep_why(self, record: JobRecord, why: str) -> None:
+        """Of a run that goes on: why it stands, or nothing."""
+        self._db.execute("UPDATE jobs SET why = ? WHERE seq = ? AND run = ?", (why, record.seq, record.run))
 
     def kill_at(self, record: JobRecord, boot_s: float) -> None:
         self._db.execute(

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,50 @@ async def test_a_requeued_job_saves_its_work_waits_in_its_old_place_and_starts_a
     again = await status(queue, job)
     assert again is not None
     assert (again.state, again.gpus) == (JobState.RUNNING, ("gpu1",))
+
+
+@pytest.mark.socket
+async def test_a_job_that_stands_or_waits_again_says_why_until_it_goes_on(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, FOREVER, "gpu0")
+
+    async def said(action: JobAction, *gpus: str) -> str:
+        why = "limited site event dr-7"
+        assert await queue.apply(replace(order(job, action, *gpus), why=why)) == Acknowledged()
+        if action is JobAction.REQUEUE:
+            await until(queue, directory, job, JobState.QUEUED)
+        (view,) = list_jobs(directory)
+        return view.why
+
+    assert await said(JobAction.SUSPEND) == "suspended: limited site event dr-7"
+    assert await said(JobAction.RESUME) == ""
+    assert await said(JobAction.REQUEUE) == "requeued: limited site event dr-7"
+    assert await said(JobAction.START, "gpu1") == ""
+
+
+@pytest.mark.socket
+async def test_of_a_job_that_somebody_else_stopped_it_is_said_that_nobody_knows_why(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, FOREVER, "gpu0")
+
+    signal_group(process_of(directory, job), signal.SIGSTOP)
+
+    view = await until(queue, directory, job, JobState.SUSPENDED)
+    assert view.why == "stopped, and no word was kept of who did it"
+
+
+@pytest.mark.socket
+async def test_a_job_that_prints_without_end_fills_no_disk(directory: Path) -> None:
+    queue = queue_of(directory, max_log_mb=0.1)
+    job = await start(queue, directory, "echo begin; while :; do echo more and more and more; done", "gpu0")
+    log_file = directory / "logs" / f"{job}.log"
+
+    async with asyncio.timeout(PATIENCE_S):
+        while b"bytes are left out here]" not in log_file.read_bytes():
+            await queue.read()
+            await asyncio.sleep(0.01)
+
+    assert log_file.read_bytes().startswith(b"begin\n")
 
 
 @pytest.mark.socket
@@ -946,6 +991,49 @@ async def test_a_full_disk_neither_hides_the_jobs_nor_keeps_them_from_being_stop
 
     assert found is not None
     assert found.state is JobState.SUSPENDED
+
+
+@pytest.mark.socket
+async def test_a_job_that_cannot_be_requeued_as_the_disk_is_full_is_stopped_and_goes_on_later(
+    directory: Path,
+) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, COUNT, "gpu0")
+    await queue.read()
+
+    with full_disk():
+        outcome = await queue.apply(order(job, JobAction.REQUEUE))
+        found = await status(queue, job)
+
+    assert isinstance(outcome, Failed)
+    assert "stopped instead" in outcome.why
+    assert found is not None
+    assert found.state is JobState.SUSPENDED
+    assert await queue.apply(order(job, JobAction.RESUME)) == Acknowledged()
+
+
+@pytest.mark.socket
+async def test_a_job_is_told_once_to_end_and_killed_in_time_though_its_grace_cannot_be_written_down(
+    directory: Path,
+) -> None:
+    queue = queue_of(directory, grace_s=0.3)
+    deaf = f"trap 'echo told >>told' TERM; echo up >>up; {FOREVER}"
+    job = await start(queue, directory, deaf, "gpu0")
+    await content(directory / "up")
+    await queue.read()
+    process = process_of(directory, job)
+    cancel(directory, job)
+
+    with full_disk(), capture_logs() as logs:
+        await queue.read()
+        await eventually((directory / "told").exists)
+        for _ in range(5):
+            await queue.read()
+            await asyncio.sleep(0.1)
+
+    await eventually(lambda: look(process) is Life.GONE)
+    assert read(directory / "told") == "told\n"
+    assert [line["event"] for line in logs] == ["not_written_down"]
 
 
 async def test_a_job_whose_end_cannot_be_written_down_hides_no_other(directory: Path) -> None:
