@@ -21,12 +21,19 @@ from controller.domain.devices import Acknowledged, Failed
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
 from controller.run.journal.audit import audit
-from controller.run.journal.file import EVENTS_AT_ONCE, EVENTS_PER_S
+from controller.run.journal.flood import EVENTS_AT_ONCE, EVENTS_PER_S, REFUSALS_AT_ONCE, ROW_BYTES
 from controller.run.journal.happenings import Happening
 from controller.run.journal.history import opened as reading
-from controller.run.journal.journal import BUFFERED_ROWS, NODES_EVERY_S, Journal, JournalError, rows_of
+from controller.run.journal.journal import (
+    BUFFERED_ROWS,
+    FLUSH_EVERY_S,
+    NODES_EVERY_S,
+    Journal,
+    JournalError,
+    rows_of,
+)
 from controller.run.journal.retention import PRUNED_AT_ONCE, QUIET_US
-from controller.run.journal.schema import SCHEMA_VERSION, microseconds
+from controller.run.journal.schema import SCHEMA_VERSION, Bookkeeping, microseconds
 from controller.run.journal.store import Record, StoreError
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
@@ -240,24 +247,99 @@ async def test_a_disk_that_does_not_answer_in_time_is_a_refusal_that_says_so(tmp
     assert [row[0] for row in rows_of(path, "SELECT key FROM grid")] == ["event/a"], "it came through late"
 
 
+def happened(status: str, event: str = "x", operator: str = "", text: str = "") -> Happening:
+    return Happening(
+        utc_s=UTC_S, event=event, version_utc_s=None, status=status, operator=operator, text=text
+    )
+
+
+REFUSED = happened("REJECTED", operator="hostile")
+
+
+def kept_of(path: Path, status: str) -> int:
+    return len(rows_of(path, "SELECT id FROM events WHERE status = ?", (status,)))
+
+
 async def test_a_flood_of_events_costs_their_history_and_says_so_but_never_the_events(tmp_path: Path) -> None:
     path, wall = tmp_path / "journal.db", Wall()
-    rows = EVENTS_AT_ONCE // 4
-    flood = [Happening(utc_s=UTC_S, event="x", version_utc_s=None, status="REJECTED")] * rows
-    own = (Happening(utc_s=UTC_S, event="dr-7", version_utc_s=UTC_S, status="RECEIVED", text="{}"),)
+    rows = EVENTS_AT_ONCE // 2
     async with opened(path, wall=wall) as keeping:
-        for number in range(4):
-            await keeping.record((record(f"event/{number}"),), (), tuple(flood))
-        await keeping.record((record("event/dr-7"),), (), own)
+        for number in range(3):
+            await keeping.record((record(f"event/{number}"),), (), (happened("RECEIVED"),) * rows)
         wall.utc_s += EVENTS_AT_ONCE / EVENTS_PER_S
-        await keeping.record((), (), tuple(flood))
+        await keeping.record((), (), (happened("RECEIVED"),) * rows)
         kept = await keeping.load()
 
     found = audit(path)
-    assert len(kept) == 5
-    assert found.rows["events"] == 3 * rows + 1, "refusals use up half of what there is"
-    assert [(loss.table, loss.rows) for loss in found.losses] == [("events", 2 * rows)]
+    assert len(kept) == 3
+    assert found.rows["events"] == 3 * rows
+    assert [(loss.table, loss.rows) for loss in found.losses] == [("events", rows)]
     assert found.is_verified
+
+
+async def test_what_an_operator_is_refused_costs_no_row_of_what_was_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    snapshot = (happened("RECEIVED", "dr-7", "hostile"), REFUSED, happened("STARTED", "dr-7", "hostile"))
+    async with opened(path) as keeping:
+        for _ in range(REFUSALS_AT_ONCE + 10):
+            await keeping.record((), (), snapshot)
+
+    assert kept_of(path, "REJECTED") == REFUSALS_AT_ONCE
+    assert kept_of(path, "RECEIVED") == kept_of(path, "STARTED") == REFUSALS_AT_ONCE + 10
+
+
+async def test_the_flood_of_one_operator_costs_no_row_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as keeping:
+        await keeping.record((), (), (REFUSED,) * (REFUSALS_AT_ONCE + 1))
+        await keeping.record((), (), (happened("RECEIVED", operator="hostile"),) * (EVENTS_AT_ONCE + 1))
+        await keeping.record((), (), (happened("REJECTED", "dr-8"), happened("RECEIVED", "dr-7")))
+
+    assert rows_of(path, "SELECT event FROM events WHERE operator = '' ORDER BY id") == [("dr-8",), ("dr-7",)]
+
+
+@in_virtual_time
+async def test_a_year_of_refusals_is_a_few_rows_a_day_and_told_once_each(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    async with opened(path, wall=wall) as keeping, written_behind(keeping):
+        for _ in range(365):
+            await keeping.record((), (), (REFUSED,) * 2_000)
+            await asyncio.sleep(2 * FLUSH_EVERY_S)
+            wall.utc_s += DAY_S
+
+    with reading(path) as history:
+        losses = [row for row in history.bookkeeping() if row.what == Bookkeeping.LOST]
+    kept = kept_of(path, "REJECTED")
+    assert kept <= REFUSALS_AT_ONCE * 365
+    assert kept + sum(row.rows or 0 for row in losses) == 730_000
+    assert len(losses) == 365
+
+
+@in_virtual_time
+async def test_what_is_left_out_in_an_hour_is_told_once_with_its_operator(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    async with opened(path, wall=wall) as keeping, written_behind(keeping):
+        await keeping.record((), (), (REFUSED,) * (REFUSALS_AT_ONCE + 1))
+        for _ in range(60):
+            await asyncio.sleep(2 * FLUSH_EVERY_S)
+            wall.utc_s += 30
+            await keeping.record((), (), (REFUSED,) * 100)
+        assert keeping.stats.lost_rows > 5_900
+
+    with reading(path) as history:
+        losses = [row for row in history.bookkeeping() if row.what == Bookkeeping.LOST]
+    assert losses[0].rows == 1, "at once"
+    assert len(losses) == 2, "and at the end the rest of it"
+    assert losses[0].detail.startswith("too many at once from hostile of what was refused, 20")
+
+
+async def test_a_row_with_a_long_text_counts_as_several(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    long = happened("RECEIVED", text="x" * 10 * ROW_BYTES)
+    async with opened(path) as keeping:
+        await keeping.record((), (), (long,) * EVENTS_AT_ONCE)
+
+    assert kept_of(path, "RECEIVED") == EVENTS_AT_ONCE // 11
 
 
 async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:

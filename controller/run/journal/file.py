@@ -12,22 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.domain.grid import EventStatus
 from controller.run.journal.chain import Chain
 from controller.run.journal.excerpt import Excerpt
+from controller.run.journal.flood import Flood, left_out_rows
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.moving import Moving
 from controller.run.journal.retention import Keep, Retention
 from controller.run.journal.schema import NOT_CLOSED, Bookkeeping, microseconds, prepare
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record
-from controller.run.journal.waiting import Budget, Named, Waiting, lost_rows
-
-EVENTS_AT_ONCE = 20_000
-EVENTS_PER_S = 2.0
-"""Rows of event history that a flood of messages may write: at most some 200,000 a day."""
-UNREADABLE_SHARE = 0.5
-"""The part of it that refusals cannot use up."""
+from controller.run.journal.waiting import Named, Waiting, lost_rows
 
 
 @dataclass(slots=True)
@@ -53,7 +47,7 @@ class JournalFile:
         self._busy_s = busy_s
         self._db: sqlite3.Connection | None = None
         self._known: _Known | None = None
-        self._budget = Budget(most=EVENTS_AT_ONCE, per_s=EVENTS_PER_S, left=EVENTS_AT_ONCE, at_us=0)
+        self._flood = Flood()
 
     def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,17 +65,20 @@ class JournalFile:
     def finish(self) -> None:
         """Write what is left and that this is the end, then close; the file is closed in any case."""
         try:
-            self.flush(("bookkeeping", self._note(Bookkeeping.STOPPED, "")))
+            self.flush(("bookkeeping", self._note(Bookkeeping.STOPPED, "")), is_last=True)
         finally:
             self._connection().close()
             self._db = None
 
-    def flush(self, *last: Named) -> None:
+    def flush(self, *last: Named, is_last: bool = False) -> None:
         """Write what waits, and `last`; drop a bite of what is too old, move one of what is to be moved."""
         rows, lost = self._waiting.take()
+        at_us = microseconds(self._utc())
+        left_out = self._flood.due(at_us, is_last=is_last)
 
         def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
-            known.chain.append(db, [*rows, *lost_rows(lost, now_us), *last], now_us)
+            said = (*lost_rows(lost, now_us), *left_out_rows(left_out, now_us))
+            known.chain.append(db, [*rows, *said, *last], now_us)
             known.moving.bite(db, known.chain, now_us)
             known.retention.bite(db, known.chain, now_us)
 
@@ -90,6 +87,7 @@ class JournalFile:
         except sqlite3.Error:
             self._waiting.put_back(rows, lost)
             raise
+        self._flood.told(left_out, at_us)
 
     def record(
         self,
@@ -97,11 +95,8 @@ class JournalFile:
         forget: Sequence[str],
         history: Sequence[Happening | StreamedPoint],
     ) -> None:
-        """What a restart must know, and what happened: durable on return."""
-        rows = [_row(happening) for happening in history]
-        budget = self._budget.spent(len(rows), microseconds(self._utc()))
-        refusals = sum(isinstance(one, Happening) and one.status == EventStatus.REJECTED for one in history)
-        is_flood = budget.left < (budget.most * UNREADABLE_SHARE if refusals else 0)
+        """What a restart must know, and what happened: durable on return. Of a flood only the first is."""
+        admitted = self._flood.admitted(history, microseconds(self._utc()))
 
         def write(db: sqlite3.Connection, known: _Known, now_us: int) -> None:
             db.executemany(
@@ -109,15 +104,11 @@ class JournalFile:
                 [(record.key, record.version_utc_s, record.status, record.text) for record in records],
             )
             db.executemany("DELETE FROM grid WHERE key = ?", [(key,) for key in forget])
-            if not is_flood:
-                known.chain.append(db, rows, now_us)
+            known.chain.append(db, map(_row, admitted.rows), now_us)
 
         self._write(write)
-        if not is_flood:
-            self._budget = budget
-            return
-        for name, row in rows:
-            self._waiting.lose(name, row)
+        self._flood.wrote(admitted)
+        self._waiting.lost_beside(len(history) - len(admitted.rows))
 
     def archived(self, excerpt: Excerpt) -> None:
         """Write down that there is such a file; retention may drop what is in it."""

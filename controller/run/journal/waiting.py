@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from controller.grid.isotime import stamp
@@ -24,6 +24,10 @@ class Lost:
     rows: int
     first_us: int
     last_us: int
+
+    @property
+    def window(self) -> str:
+        return f"{stamp(seconds(self.first_us))} to {stamp(seconds(self.last_us))}"
 
     def __add__(self, other: Lost) -> Lost:
         return Lost(
@@ -61,6 +65,11 @@ class Waiting:
         with self._lock:
             self._lose(name, row)
 
+    def lost_beside(self, rows: int) -> None:
+        """Count rows that somebody else writes down as lost."""
+        with self._lock:
+            self._lost_rows += rows
+
     def take(self) -> tuple[list[Named], Mapping[str, Lost]]:
         """All that waits, and what was lost and is not yet written down as lost."""
         with self._lock:
@@ -94,20 +103,4 @@ def lost_rows(lost: Mapping[str, Lost], now_us: int) -> list[Named]:
 
 
 def _lost_row(name: str, one: Lost, now_us: int) -> Row:
-    window = f"{stamp(seconds(one.first_us))} to {stamp(seconds(one.last_us))}"
-    return (now_us, Bookkeeping.LOST, name, None, None, one.rows, f"too many at once, {window}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How many more rows a flood of messages may write: `left` of at most `most`, `per_s` more a second."""
-
-    most: float
-    per_s: float
-    left: float
-    at_us: int
-
-    def spent(self, rows: int, now_us: int) -> Budget:
-        """After `rows` more at `now_us`; below 0 they are too many, and none of them may be written."""
-        earned = self.per_s * max(0, now_us - self.at_us) / 1e6
-        return replace(self, left=min(self.most, self.left + earned) - rows, at_us=now_us)
+    return (now_us, Bookkeeping.LOST, name, None, None, one.rows, f"too many at once, {one.window}")
