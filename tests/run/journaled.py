@@ -16,11 +16,13 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Relati
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power
 from controller.grid import advancing, ledger
+from controller.grid.entries import Ledger
 from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
 from controller.grid.site import UNMEASURED, Progress
 from controller.run.journal.journal import Journal
 from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
+from controller.run.operators.watching import Watched
 from tests.decide.builders import nodes_of
 from tests.run import boards
 
@@ -81,15 +83,39 @@ class Site:
         changes = (partial(ledger.receive, result=point) for point in points)
         await self._changes(operator, *changes, quiet=True)
 
-    async def _changes(self, operator: str, *changes: Change, quiet: bool = False) -> None:
+    async def restarts(self) -> None:
+        """The controller is stopped in order, and begins anew."""
+        await self.journal.close()
+        self.journal = Journal(self.path, 400.0, lambda: self.now_utc_s)
+        await self.journal.open()
+
+    async def observes(self, *results: MessageResult, operator: str = "") -> None:
+        """Messages, a second apart, to a site that is only observed, and whose process began just now."""
         settled = asyncio.Event()
-        book = GridBook(
+        book = self._book(operator, settled)
+        watched = Watched.by(book, of_stream=False)
+        watched.begin(Ledger(), self.now_utc_s)
+        task = asyncio.create_task(book.run())
+        for result in results:
+            settled.clear()
+            watched.hear(result, self.now_utc_s)
+            await asyncio.wait_for(settled.wait(), 5)
+            self.now_utc_s += 1.0
+        task.cancel()
+        await asyncio.wait([task])
+
+    def _book(self, operator: str, settled: asyncio.Event, *, quiet: bool = False) -> GridBook:
+        return GridBook(
             Shelf(self.journal, operator),
             utc=lambda: self.now_utc_s,
             measured=lambda: UNMEASURED,
             settled=lambda _: settled.set(),
             quiet=quiet,
         )
+
+    async def _changes(self, operator: str, *changes: Change, quiet: bool = False) -> None:
+        settled = asyncio.Event()
+        book = self._book(operator, settled, quiet=quiet)
         await book.restore()
         task = asyncio.create_task(book.run())
         for turn, change in enumerate(changes):

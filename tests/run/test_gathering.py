@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import stamp
 from controller.grid.reports import Sender
-from controller.grid.results import Cancelled
+from controller.grid.results import Accepted, Cancelled, MessageResult
 from controller.grid.site import Progress
 from controller.run.journal.history import opened
 from controller.run.journal.schema import Bookkeeping, microseconds
@@ -618,6 +619,51 @@ async def test_days_with_events_of_operators_are_no_like_days_and_the_sites_own_
     assert found.steps[0].power.in_kw == 100.0
     assert DAY - timedelta(days=1) not in found.days
     assert DAY - timedelta(days=2) in found.days
+
+
+def open_ended(event_id: str, start_utc_s: float) -> Accepted:
+    content = accepted(event_id, start_utc_s=start_utc_s)
+    interval = replace(content.event.intervals[0], end_utc_s=math.inf)
+    return replace(content, event=replace(content.event, intervals=(interval,)))
+
+
+async def test_days_with_events_that_somebody_else_may_have_followed_are_no_like_days(tmp_path: Path) -> None:
+    first, days = DAY - timedelta(days=25), {n: DAY - timedelta(days=n) for n in range(26)}
+    withdrawn = Cancelled(id="e-2", version_utc_s=2.0, stamp="2")
+    asked: dict[date, tuple[MessageResult, ...]] = {
+        days[1]: (accepted("e-1", start_utc_s=utc_s(days[1], 15, 58)),),
+        days[2]: (accepted("e-2", start_utc_s=utc_s(days[2], 15, 58)), withdrawn),
+        days[9]: (open_ended("e-9", utc_s(days[9], 15, 58)),),
+    }
+    async with living(tmp_path, from_utc_s=utc_s(first, 15)) as site:
+        for n in range(25):
+            day = first + timedelta(days=n)
+            site.now_utc_s = utc_s(day, 15, 55)
+            await site.observes(*asked.get(day, ()), operator="iso")
+            site.draws([500.0 if day in (days[1], days[9]) else 100.0] * 260, step_s=5.0)
+            if day == days[9]:
+                await site.restarts()
+        site.now_utc_s = START_UTC_S - 60
+        await site.hears(accepted("dr-7"))
+        site.draws([50.0] * 400)
+
+    found = evidence_of(site, method="10-of-10").baseline
+
+    assert isinstance(found, Baseline)
+    assert found.steps[0].power.in_kw == 100.0
+    assert {days[1], days[9]}.isdisjoint(found.days)
+    assert days[2] in found.days, "it was withdrawn before it began"
+    assert days[8] in found.days, "of one without an end nobody knew after the next start"
+
+
+async def test_what_was_only_observed_is_no_event_of_the_site(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.observes(accepted("dr-7"))
+        site.draws([100.0] * 400)
+
+    with opened(site.path) as history:
+        assert (known_events(history), history.event("dr-7")) == ([], ())
+        assert [row.id for row in history.observed(0, math.inf)] == ["dr-7"]
 
 
 async def test_an_event_that_goes_on_has_the_baseline_of_its_scheduled_hours(tmp_path: Path) -> None:

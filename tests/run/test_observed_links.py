@@ -14,7 +14,7 @@ from controller.domain.grid import EventStatus, LimitSignal, Link, TargetSignal
 from controller.domain.power import NO_LIMIT, Power
 from controller.grid.isotime import stamp
 from controller.grid.site import OperatingState, Place, Progress, SiteReport
-from controller.run.journal.happenings import Happening
+from controller.run.journal.happenings import OBSERVED, OBSERVED_OVER, Happening
 from controller.run.operators.gridconfig import OperatorConfig
 from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridside import LinkedGrid, only_observed
@@ -48,7 +48,15 @@ def make(bus: Broker, disk: Disk, *, observes: bool = True, **settings: Any) -> 
 
 
 def statuses(disk: Disk, event: str) -> list[str]:
-    return [row.status for row in disk.history if isinstance(row, Happening) and row.event == event]
+    """What the sender was told of it, as it was written down."""
+    rows = [row for row in disk.history if isinstance(row, Happening) and row.event == event]
+    return [row.status for row in rows if row.status not in (OBSERVED, OBSERVED_OVER)]
+
+
+def seen(disk: Disk) -> list[tuple[str, str]]:
+    """What the site would have followed, as it was written down: the event, and whether it came or went."""
+    rows = [row for row in disk.history if isinstance(row, Happening)]
+    return [(row.event, row.status) for row in rows if row.status in (OBSERVED, OBSERVED_OVER)]
 
 
 def words(acks: Sequence[Ack], event: str) -> list[str]:
@@ -82,6 +90,18 @@ async def test_an_event_is_refused_and_shown_to_the_plan(bus: Broker) -> None:
         assert link.state is Link.UP
         assert link.stats.refused == 0, "it could have been used"
     assert statuses(disk, event) == ["REJECTED"]
+    assert seen(disk) == [(event, OBSERVED), (later, OBSERVED)]
+
+
+async def test_an_event_that_its_operator_takes_back_is_written_down_as_over(bus: Broker) -> None:
+    disk = Disk()
+    async with GridOperator(bus.host, bus.port, VEN, heartbeat_s=0.1) as operator, running(make(bus, disk)):
+        event = await operator.limit(100, start_in_s=60, duration_s=600)
+        await operator.acked(event, "REJECTED")
+        await operator.delete(event)
+        await until(lambda: (event, OBSERVED_OVER) in seen(disk))
+
+    assert seen(disk) == [(event, OBSERVED), (event, OBSERVED_OVER)]
 
 
 async def test_what_only_informs_or_asks_for_reports_is_accepted_and_reported_on(bus: Broker) -> None:
@@ -168,7 +188,8 @@ async def test_a_load_target_of_dsx_is_not_listed_and_no_feed_can_be_lowered(bus
         assert feed["targets"] == []
         assert (feed["in_flight"], feed["event"]) == (False, "periodic")
         assert feed["metadata"]["power_minimum"] == feed["metadata"]["power_maximum"]
-    assert {row.status for row in disk.history if isinstance(row, Happening)} == {"REJECTED"}
+    (target,) = {row.event for row in disk.history if isinstance(row, Happening)}
+    assert (statuses(disk, target), seen(disk)) == (["REJECTED"], [(target, OBSERVED)])
 
 
 async def test_a_base_point_is_said_to_be_followed_by_nobody(bus: Broker) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controller.domain.grid import EventStatus, TargetSignal
+from controller.domain.grid import EventStatus, GridEvent, TargetSignal
 from controller.domain.power import Power
 from controller.grid.entries import Ack, Entry, Ledger, Shortfall, version_of
 from controller.grid.ledger import Verdict
@@ -16,6 +16,11 @@ AMENDED = "AMENDED"
 """The same version came again with another content, which counts now. Its sender is told nothing new."""
 DRAWN_BEFORE = "DRAWN_BEFORE"
 """What the event's relative set-points are relative to was frozen. Its sender is told nothing of it."""
+
+OBSERVED = "OBSERVED"
+"""Where the site is only observed: a version that its sender was refused, and somebody else may follow."""
+OBSERVED_OVER = "OBSERVED_OVER"
+"""The same is withdrawn, or replaced by what asks for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,24 @@ def streamed(
         if happening.status in (EventStatus.REJECTED, EventStatus.INFEASIBLE)
     ]
     return (*points, *refused)
+
+
+def watched(
+    before: Mapping[str, GridEvent], after: Mapping[str, GridEvent], now_utc_s: float
+) -> Iterator[Happening]:
+    """What changed of the events that a site which is only observed would follow. That one is over when it
+    was to be needs no word."""
+    for event in sorted(before.keys() | after.keys()):
+        was, now = before.get(event), after.get(event)
+        if now is not None and now != was:
+            text = to_text(Entry(id=event, content=Accepted(event=now, stamp="")))
+            yield Happening(
+                utc_s=now_utc_s, event=event, version_utc_s=now.version_utc_s, status=OBSERVED, text=text
+            )
+        elif now is None and was is not None and was.end_utc_s > now_utc_s:
+            yield Happening(
+                utc_s=now_utc_s, event=event, version_utc_s=was.version_utc_s, status=OBSERVED_OVER
+            )
 
 
 def _frozen(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float) -> Iterator[Happening]:

@@ -19,6 +19,7 @@ from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.entries import Entry
 from controller.grid.results import Accepted
 from controller.grid.stored import from_text
+from controller.run.journal.happenings import OBSERVED, OBSERVED_OVER
 from controller.run.journal.readonly import HistoryError as HistoryError
 from controller.run.journal.readonly import connection
 from controller.run.journal.rows import (
@@ -33,6 +34,7 @@ from controller.run.journal.rows import (
 )
 from controller.run.journal.schema import Bookkeeping, microseconds, seconds
 
+_WATCHED = (OBSERVED, OBSERVED_OVER)
 MOST_MS = 61_000
 """Of a minute so much was measured at most: it is a tick over where the clock is adjusted."""
 
@@ -50,7 +52,15 @@ class History:
         """What happened to events of every operator and of the site's own, streams left out."""
         columns = "operator, event, version_us, status, why, text"
         for row in self._window(columns, "events", from_utc_s, to_utc_s, order="id"):
-            yield self._event(row)
+            if row[4] not in _WATCHED:
+                yield self._event(row)
+
+    def observed(self, from_utc_s: float, to_utc_s: float) -> Iterator[EventRow]:
+        """What operators asked for while the site was only observed, and somebody else may have followed."""
+        columns = "operator, event, version_us, status, why, text"
+        for row in self._window(columns, "events", from_utc_s, to_utc_s, order="id"):
+            if row[4] in _WATCHED:
+                yield self._event(row)
 
     def event(self, event_id: str) -> tuple[EventRow, ...]:
         """All that happened to one event, by the id that plans and metrics name it by."""
@@ -59,7 +69,7 @@ class History:
             " WHERE operator = ? AND event = ? ORDER BY id",
             parted(event_id),
         )
-        return tuple(self._event(row) for row in rows)
+        return tuple(self._event(row) for row in rows if row[4] not in _WATCHED)
 
     def set_points(self, from_utc_s: float = -math.inf, to_utc_s: float = math.inf) -> Iterator[SetPointRow]:
         """The set-points of streams that came in the window."""

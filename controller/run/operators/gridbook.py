@@ -34,7 +34,7 @@ SHORT_EVERY_S = 60.0
 _SNAPSHOT_KEY = "snapshot"
 _EVENT_KEY = "event/"
 _NO_CHANGE = Verdict(effect=Effect.STATUS)
-_MESSAGES = (Accepted, Cancelled, Rejected, Snapshot, LoadTargets)
+_MESSAGES = Accepted | Cancelled | Rejected | Snapshot | LoadTargets
 
 
 class Shelf:
@@ -79,10 +79,19 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A change that waits for its turn, and what to do once it is durable."""
+    """A change that waits for its turn, and what to do once it is durable. `history` is what happened beside
+    what the change says of itself."""
 
     change: Change
     then: Callable[[], None] = _nothing
+    history: tuple[Happening, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """The key of a change that is only history, of what was heard."""
+
+    about: Hashable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +171,7 @@ class GridBook:
         self._queue.pop(key, None)
         self._queue[key] = pending
         if len(self._queue) > MAX_QUEUED:
-            messages = (key for key in self._queue if isinstance(key, _MESSAGES))
+            messages = (key for key in self._queue if isinstance(key, _MESSAGES | Noted))
             oldest = next(messages, None)
             if oldest is not None:
                 del self._queue[oldest]
@@ -190,7 +199,8 @@ class GridBook:
     async def _is_made(self, pending: Pending) -> bool:
         before, now_utc_s = self.ledger, self._utc()
         ledger, verdict = pending.change(before, now_utc_s=now_utc_s, measured=self._measured())
-        owed = self._owed.and_then(verdict, self._happened(ledger, verdict, now_utc_s), pending.then)
+        happened = (*self._happened(ledger, verdict, now_utc_s), *pending.history)
+        owed = self._owed.and_then(verdict, happened, pending.then)
         if self._at_once:
             self._hold(ledger, verdict)
             self._owed = owed
@@ -213,7 +223,7 @@ class GridBook:
         if ledger.mark is not None and ledger.mark != before.mark:
             records.append(_mark_record(ledger.mark))
         forget = tuple(_key(event_id) for event_id in sorted(owed.verdict.forgotten))
-        if not records and not forget:
+        if not records and not forget and not owed.history:
             return True
         try:
             async with asyncio.timeout(self._timeout_s):

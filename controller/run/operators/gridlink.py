@@ -24,7 +24,7 @@ from controller.grid.dsxenforcement import Enforcement
 from controller.grid.ledger import Effect, Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
-from controller.grid.observing import Said, Shadow
+from controller.grid.observing import Said
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Reason, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
@@ -36,6 +36,7 @@ from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
 from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
+from controller.run.operators.watching import Watched
 
 WATCH_PERIOD_S = 0.5
 COUNTED = ("received", "refused", "enforcements")
@@ -61,7 +62,6 @@ class GridLink:
         self._config = config
         self._utc = utc
         self._wake = wake
-        self._shadow = Shadow() if observes else None
         self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc(), observes=observes)
         self._log = structlog.get_logger("grid").bind(ven=config.ven, **self._named())
         shelf = Shelf(store, self.name)
@@ -74,6 +74,7 @@ class GridLink:
             quiet=quiet,
             operator=self.name,
         )
+        self._watched = Watched.by(self._book, of_stream=quiet) if observes else None
         backlog = config.telemetry_backlog
         self._speaking = Speaking(self._dialect, self._book, backlog=backlog, utc=utc, log=self._log)
         self._sessions = tuple(
@@ -113,7 +114,7 @@ class GridLink:
         """The events in force or to come: accepted, durable, not cancelled, not over; where the site is only
         observed, those that would be. They have the names that the site has for them, and times of our own
         clock, as far as it is known how it differs from the operator's."""
-        held = self._own_events() if self._shadow is None else self._shadow.events(self._book_utc())
+        held = self._own_events() if self._watched is None else self._watched.events(self._book_utc())
         return tuple(self._marked(skews.moved(event, self._skew)) for event in held)
 
     @property
@@ -144,8 +145,8 @@ class GridLink:
             await self._book.restore()
             self._restored = True
             self._dialect.restored(self._book.ledger, self._utc())
-            if self._shadow is not None:
-                self._shadow.begin(self._book.ledger)
+            if self._watched is not None:
+                self._watched.begin(self._book.ledger, self._book_utc())
                 self._book.put("withdraw", Pending(change=observing.withdrawn))
             self._in_force = self._own_events()
             self._log.info("grid_restored", in_force=len(self._in_force))
@@ -195,11 +196,11 @@ class GridLink:
             self._take(heard, now_utc_s)
 
     def _take(self, heard: Heard, now_utc_s: float) -> None:
-        if self._shadow is None:
+        if self._watched is None:
             self._put(heard.kind, heard.result, now_utc_s)
             return
         before = self.events
-        self._shadow.hear(heard.result, now_utc_s)
+        self._watched.hear(heard.result, now_utc_s)
         if self.events != before:
             self._wake()
         is_stream = self._config.dialect is DialectName.BASE_POINT
@@ -282,7 +283,7 @@ class GridLink:
     def _own_events(self) -> tuple[GridEvent, ...]:
         """Those that were accepted, and are told of. A site that is only observed does nothing for any."""
         held = ledger.events(self._book.ledger, self._book_utc())
-        return held if self._shadow is None else tuple(event for event in held if not event.asks)
+        return held if self._watched is None else tuple(event for event in held if not event.asks)
 
     def _marked(self, event: GridEvent) -> GridEvent:
         name = named(self.name, event.id)

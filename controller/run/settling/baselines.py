@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 
+from controller.domain.grid import EventStatus, GridEvent
+from controller.run.journal.happenings import OBSERVED
 from controller.run.journal.history import History
 from controller.run.journal.rows import EventRow
+from controller.run.journal.schema import Bookkeeping
 from controller.settlement.baseline import baseline_of
 from controller.settlement.course import Told, asking, course_of, in_force
 from controller.settlement.days import Calendar
@@ -29,6 +32,7 @@ from controller.settlement.methods import (
     XOfY,
 )
 
+STARTED = Bookkeeping.STARTED
 OWN = "own"
 """What the journal calls the site's own rules and people: their events disturb no operator's like days."""
 MINUTE_S = 60.0
@@ -124,15 +128,39 @@ def _step_s(times: Sequence[float]) -> float | None:
 
 
 def disturbances(history: History, start_utc_s: float, now_utc_s: float) -> Iterator[Span]:
-    """When events of grid operators moved the site until now, whatever their end was. Of those that became
-    known more than `KNOWN_FOR_S` before `start_utc_s` nothing is read."""
+    """When events of grid operators moved the site until now, whatever their end was, or may have where the
+    site was only observed. Of those that became known more than `KNOWN_FOR_S` before `start_utc_s` nothing is
+    read."""
     by_event: dict[str, list[Told]] = {}
     for row in history.events(start_utc_s - KNOWN_FOR_S, now_utc_s):
         if row.operator != OWN:
             by_event.setdefault(row.id, []).append(told(row))
-    for rows in by_event.values():
+    for rows in (*by_event.values(), *_watched(history, start_utc_s - KNOWN_FOR_S, now_utc_s)):
         found = ((event, span) for span, event in in_force(rows, now_utc_s))
         yield from (span for _, span in asking(found))
+
+
+def _watched(history: History, from_utc_s: float, to_utc_s: float) -> Iterator[list[Told]]:
+    """The events that were refused while the site was only observed, as if they had been accepted. Of one
+    without an end the next controller knows whether it goes on."""
+    by_event: dict[str, list[Told]] = {}
+    for row in history.observed(from_utc_s, to_utc_s):
+        status = EventStatus.RECEIVED if row.status == OBSERVED else EventStatus.CANCELLED
+        by_event.setdefault(row.id, []).append(replace(told(row), status=status))
+    if not by_event:
+        return
+    rows = history.bookkeeping(from_utc_s, to_utc_s)
+    starts = [Told(utc_s=row.utc_s, status=EventStatus.CANCELLED) for row in rows if row.what == STARTED]
+    for rows_of_one in by_event.values():
+        yield list(_until_started(sorted((*rows_of_one, *starts), key=lambda row: row.utc_s)))
+
+
+def _until_started(rows: Sequence[Told]) -> Iterator[Told]:
+    newest: GridEvent | None = None
+    for row in rows:
+        newest = row.event or newest
+        if row.version_utc_s is not None or (newest is not None and newest.end_utc_s == math.inf):
+            yield row
 
 
 def wanted(method: Method, calendar: Calendar, event: Span) -> list[Span]:
