@@ -53,11 +53,18 @@ class Wakes:
         self.count += 1
 
 
-def make(bus: Broker, disk: Disk, wakes: Wakes | None = None, **settings: Any) -> GridLink:
+def make(
+    bus: Broker,
+    disk: Disk,
+    wakes: Wakes | None = None,
+    *,
+    utc: Callable[[], float] = time.time,
+    **settings: Any,
+) -> GridLink:
     config = GridConfig(
         **{"host": bus.host, "port": bus.port, "ven": VEN, "client_id": "ctl", "prefix": PREFIX} | settings
     )
-    return GridLink(config, disk, nameplate=Power.kw(1000), utc=time.time, wake=wakes or Wakes())
+    return GridLink(config, disk, nameplate=Power.kw(1000), utc=utc, wake=wakes or Wakes())
 
 
 @asynccontextmanager
@@ -396,6 +403,26 @@ async def test_the_will_speaks_for_a_site_that_fell_silent_and_the_next_birth_ou
         await operator.online()
 
         assert operator.site["bdSeq"] > first
+
+
+async def test_a_birth_outranks_those_before_it_though_the_clock_was_set_back(bus: Broker) -> None:
+    disk = Disk()
+    async with operating(bus) as operator:
+        async with running(make(bus, disk, utc=lambda: time.time() + 10 * 365 * 86_400.0)):
+            await operator.online()
+            first = operator.site["bdSeq"]
+        await operator.online(False)
+
+        async with running(make(bus, disk)):
+            await operator.online()
+            assert operator.site["bdSeq"] > first
+
+
+async def test_a_site_whose_disk_takes_nothing_is_born_all_the_same(bus: Broker) -> None:
+    disk = Disk()
+    disk.trouble = "disk full"
+    async with operating(bus) as operator, running(make(bus, disk)):
+        await operator.online()
 
 
 async def test_a_site_that_stops_says_goodbye(bus: Broker) -> None:

@@ -30,6 +30,7 @@ from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
 from controller.run.journal.store import EventStore
+from controller.run.operators.births import first_birth
 from controller.run.operators.gridbook import GridBook, Pending, Shelf
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridsession import GridSession, Publish
@@ -60,6 +61,7 @@ class GridLink:
         self.name = config.name
         self.rights = config.rights
         self._config = config
+        self._store = store
         self._utc = utc
         self._wake = wake
         self._dialect = dialect_of(config, nameplate=nameplate, nodes=nodes, utc_s=utc(), observes=observes)
@@ -143,6 +145,10 @@ class GridLink:
         """Take up what the store holds: what was accepted before a crash still holds after it."""
         if not self._restored:
             await self._book.restore()
+            if self._dialect.standing(online=False, birth=0, at_utc_s=self._utc()) is not None:
+                birth = await first_birth(self._store, self.name, self._utc())
+                for session in self._sessions:
+                    session.begin_at(birth)
             self._restored = True
             self._dialect.restored(self._book.ledger, self._utc())
             if self._watched is not None:

@@ -65,12 +65,16 @@ class GridSession:
         self._read = read
         self._write = write
         self._utc = utc
-        self._birth = int(utc() * 1000)  # rises with every connection, also from one process to the next
+        self._birth = round(utc() * 1000)
         self._last_trouble = ""
         self._last_word = _LastWord()
         self._library_log = logging.Logger("mqtt", level=logging.ERROR)
         self._library_log.addHandler(self._last_word)
         self._log = structlog.get_logger("grid").bind(broker=f"{config.host}:{config.port}", ven=config.ven)
+
+    def begin_at(self, birth: int) -> None:
+        """The numbers of its connections are beyond this one."""
+        self._birth = birth
 
     async def run(self) -> None:
         """Stay connected. Ends only by cancellation, and then says goodbye."""
