@@ -282,7 +282,7 @@ def _put(
         over = [other for other in ledger.entries.values() if not lives(other, ledger.mark, now_utc_s)]
         if not over:
             return ledger, Verdict(effect=Effect.FULL)
-        oldest = min(over, key=lambda other: (bool(other.unsent), other.keep_until_utc_s, other.id))
+        oldest = min(over, key=lambda other: _stays(other, ledger.mark))
         ledger = _without(ledger, oldest.id)
         forgotten = frozenset({oldest.id})
     again = {ack.id for ack in acks}
@@ -294,6 +294,13 @@ def _put(
     )
     verdict = Verdict(effect=effect, acks=acks, touched=frozenset({entry.id}), forgotten=forgotten)
     return with_entry(ledger, entry), verdict
+
+
+def _stays(entry: Entry, mark: Mark | None) -> tuple[bool, bool, bool, float, str]:
+    """What is over in the order in which it makes room: refusals first, and last what was cancelled, but by a
+    snapshot: it would hold again, were it heard again, and a signature is good for a day."""
+    may_return = isinstance(entry.content, Cancelled) and not left_out(entry, mark)
+    return may_return, bool(entry.unsent), entry.content is not None, entry.keep_until_utc_s, entry.id
 
 
 def _keep_until(entry: Entry, now_utc_s: float) -> float:

@@ -35,6 +35,7 @@ from controller.grid.ledger import (
     receive,
     receive_snapshot,
     settle,
+    unsent,
 )
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected, Snapshot
 from controller.grid.site import DataQuality, Measured, Progress
@@ -487,6 +488,33 @@ def test_a_full_ledger_forgets_what_is_over_to_make_room() -> None:
 
     assert verdict.forgotten == {"gone0"}
     assert len(ledger.entries) == MAX_ENTRIES
+
+
+def test_no_flood_of_refusals_makes_a_full_ledger_forget_a_cancellation_that_may_be_replayed() -> None:
+    signed = limit("a", 1, end_s=NOW_S + 86_400)
+    ledger = after(signed, cancel("a", 2))
+    for ack in unsent(ledger):
+        ledger, _ = confirm(ledger, ack, NOW_S)
+
+    for i in range(MAX_ENTRIES):
+        refused = Rejected(reason=Reason.UNSUPPORTED, detail="", id=f"bad{i}", version_utc_s=1.0)
+        ledger, _ = take(ledger, refused)
+    ledger, verdict = take(ledger, signed)
+
+    assert verdict.effect is Effect.OLDER
+    assert events(ledger, NOW_S) == ()
+
+
+def test_what_is_over_makes_room_before_what_is_cancelled() -> None:
+    past = limit("past", 1, start_s=NOW_S - 20, end_s=NOW_S - 10)
+    gone = MAX_ENTRIES - MAX_LIVE + 1
+    ledger = after(
+        *(cancel(f"gone{i}") for i in range(gone - 1)), past, *(limit(f"e{i}") for i in range(MAX_LIVE - 1))
+    )
+
+    _, verdict = take(ledger, limit("new"))
+
+    assert verdict.forgotten == {"past"}
 
 
 def test_of_more_events_than_an_operator_may_have_each_is_refused_and_told_so_once() -> None:
