@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from controller.domain.grid import EventStatus
 from controller.grid.entries import FINAL, Entry, Ledger, Shortfall
-from controller.grid.ledger import Effect, Verdict, combined, tell, with_entry
+from controller.grid.keeping import Effect, Verdict, combined, tell, with_entry
 from controller.grid.results import Accepted
 from controller.grid.site import UNMEASURED, Measured, Progress
 

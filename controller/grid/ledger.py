@@ -6,12 +6,9 @@ messages ends in the same events. It never sends: it says what must be stored an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from types import MappingProxyType
+from dataclasses import replace
 
 from controller.domain.grid import PAUSE_S, EventStatus, GridEvent
-from controller.domain.power import Power
 from controller.grid.entries import (
     FINAL,
     Ack,
@@ -25,6 +22,7 @@ from controller.grid.entries import (
     refusal_rank,
     version_of,
 )
+from controller.grid.keeping import Effect, Verdict, ack_of, combined, put, tell, with_entry, without
 from controller.grid.results import (
     MAX_INTERVALS,
     Accepted,
@@ -36,43 +34,12 @@ from controller.grid.results import (
 )
 from controller.grid.site import UNMEASURED, Measured
 
-MAX_ENTRIES = 1024
 MAX_LIVE = 896
 """Of these so many may be in force or to come: there is always room to say no, and to know what is over."""
 MAX_LIVE_INTERVALS = 4 * MAX_INTERVALS
 """All of them together: each tick looks at every event."""
-MAX_UNSENT = 16
-KEEP_S = 7 * 86_400.0
-KEEP_AT_MOST_S = 366 * 86_400.0
 COMPLETION_GRACE_S = 2.0
 """How long after an event's end the loop may report it COMPLETED before the ledger closes it."""
-
-
-class Effect(StrEnum):
-    """What a message did."""
-
-    NEW = "new"
-    UPDATED = "updated"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    REPEATED = "repeated"
-    OLDER = "older"
-    REJECTED = "rejected"
-    UNREADABLE = "unreadable"
-    FULL = "full"
-    SNAPSHOT = "snapshot"
-    STATUS = "status"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """`acks` are new; the entries in `touched` must be stored, and those in `forgotten` deleted, before
-    anything is sent."""
-
-    effect: Effect
-    acks: tuple[Ack, ...] = ()
-    touched: frozenset[str] = frozenset()
-    forgotten: frozenset[str] = frozenset()
 
 
 def events(ledger: Ledger, now_utc_s: float) -> tuple[GridEvent, ...]:
@@ -108,9 +75,9 @@ def receive(
         return ledger, replace(verdict, effect=Effect.FULL)
     acks: tuple[Ack, ...] = ()
     if isinstance(known, Accepted) and FINAL.isdisjoint(entry.told):
-        acks = (_ack(known, EventStatus.SUPERSEDED, now_utc_s, measured),)
+        acks = (ack_of(known, EventStatus.SUPERSEDED, now_utc_s, measured),)
     status = _first_status(result, ledger.mark, now_utc_s)
-    acks = (*acks, _ack(result, status, now_utc_s, measured))
+    acks = (*acks, ack_of(result, status, now_utc_s, measured))
     refused = entry.refused
     if refused is not None and (refused.version_utc_s or 0.0) <= version_utc_s:
         refused = None
@@ -121,7 +88,7 @@ def receive(
     )
     effects = {EventStatus.CANCELLED: Effect.CANCELLED, EventStatus.EXPIRED: Effect.EXPIRED}
     effect = effects.get(status, Effect.NEW if known is None else Effect.UPDATED)
-    return _put(ledger, entry, effect, acks, now_utc_s)
+    return put(ledger, entry, effect, acks, now_utc_s)
 
 
 def receive_snapshot(
@@ -166,7 +133,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
             ledger, part = tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
             verdict = combined(verdict, part)
         elif entry.keep_until_utc_s <= now_utc_s:
-            ledger = _without(ledger, entry.id)
+            ledger = without(ledger, entry.id)
             verdict = replace(verdict, forgotten=verdict.forgotten | {entry.id})
     return ledger, verdict
 
@@ -197,7 +164,7 @@ def _repeat(
     entry = replace(entry, content=result)
     if isinstance(result, Cancelled) and FINAL.isdisjoint(entry.told):
         return tell(ledger, entry, EventStatus.CANCELLED, now_utc_s, measured, Effect.CANCELLED)
-    return _put(ledger, entry, Effect.REPEATED, (), now_utc_s)
+    return put(ledger, entry, Effect.REPEATED, (), now_utc_s)
 
 
 def _no_room(ledger: Ledger, result: Accepted, now_utc_s: float) -> Rejected | None:
@@ -254,72 +221,7 @@ def _refuse(
         why=(refused.reason, refused.detail),
     )
     entry = replace(entry, unversioned=refused) if version_utc_s is None else replace(entry, refused=refused)
-    return _put(ledger, entry, Effect.REJECTED, (ack,), now_utc_s)
-
-
-def tell(
-    ledger: Ledger,
-    entry: Entry,
-    status: EventStatus,
-    now_utc_s: float,
-    measured: Measured,
-    effect: Effect = Effect.STATUS,
-    possible: Power | None = None,
-) -> tuple[Ledger, Verdict]:
-    """One more word to the sender of `entry`."""
-    assert entry.content is not None, f"nothing to tell about {entry.id}"
-    ack = replace(_ack(entry.content, status, now_utc_s, measured), possible=possible)
-    told = (*(one for one in entry.told if one is not status), status)
-    return _put(ledger, replace(entry, told=told, told_utc_s=now_utc_s), effect, (ack,), now_utc_s)
-
-
-def _put(
-    ledger: Ledger, entry: Entry, effect: Effect, acks: tuple[Ack, ...], now_utc_s: float
-) -> tuple[Ledger, Verdict]:
-    """Store `entry` with its new acks; make room for it if it is a new one."""
-    forgotten: frozenset[str] = frozenset()
-    if entry.id not in ledger.entries and len(ledger.entries) >= MAX_ENTRIES:
-        over = [other for other in ledger.entries.values() if not lives(other, ledger.mark, now_utc_s)]
-        if not over:
-            return ledger, Verdict(effect=Effect.FULL)
-        oldest = min(over, key=lambda other: _stays(other, ledger.mark))
-        ledger = _without(ledger, oldest.id)
-        forgotten = frozenset({oldest.id})
-    again = {ack.id for ack in acks}
-    kept = tuple(ack for ack in entry.unsent if ack.id not in again)
-    entry = replace(
-        entry,
-        unsent=(*kept, *acks)[-MAX_UNSENT:],
-        keep_until_utc_s=max(entry.keep_until_utc_s, _keep_until(entry, now_utc_s)),
-    )
-    verdict = Verdict(effect=effect, acks=acks, touched=frozenset({entry.id}), forgotten=forgotten)
-    return with_entry(ledger, entry), verdict
-
-
-def _stays(entry: Entry, mark: Mark | None) -> tuple[bool, bool, bool, float, str]:
-    """What is over in the order in which it makes room: refusals first, and last what was cancelled, but by a
-    snapshot: it would hold again, were it heard again, and a signature is good for a day."""
-    may_return = isinstance(entry.content, Cancelled) and not left_out(entry, mark)
-    return may_return, bool(entry.unsent), entry.content is not None, entry.keep_until_utc_s, entry.id
-
-
-def _keep_until(entry: Entry, now_utc_s: float) -> float:
-    """Remember an event past its end, so that a late copy of it stays known for what it is."""
-    end_utc_s = entry.content.event.end_utc_s if isinstance(entry.content, Accepted) else 0.0
-    return min(max(now_utc_s, end_utc_s) + KEEP_S, now_utc_s + KEEP_AT_MOST_S)
-
-
-def _ack(content: Accepted | Cancelled, status: EventStatus, now_utc_s: float, measured: Measured) -> Ack:
-    tells_ignored = isinstance(content, Accepted) and status is EventStatus.RECEIVED
-    return Ack(
-        event=id_of(content),
-        status=status,
-        at_utc_s=now_utc_s,
-        version_utc_s=version_of(content),
-        stamp=content.stamp,
-        measured=measured,
-        ignored=content.ignored if isinstance(content, Accepted) and tells_ignored else (),
-    )
+    return put(ledger, entry, Effect.REJECTED, (ack,), now_utc_s)
 
 
 def _first_status(content: Accepted | Cancelled, mark: Mark | None, now_utc_s: float) -> EventStatus:
@@ -337,21 +239,3 @@ def _steers(content: Accepted | Cancelled, now_utc_s: float) -> bool:
 def _runs(entry: Entry, now_utc_s: float) -> bool:
     """Whether the event is not over yet. Leaving out one that is over is tidying up, not cancelling."""
     return isinstance(entry.content, Accepted) and entry.content.event.end_utc_s > now_utc_s
-
-
-def with_entry(ledger: Ledger, entry: Entry) -> Ledger:
-    return replace(ledger, entries=MappingProxyType({**ledger.entries, entry.id: entry}))
-
-
-def _without(ledger: Ledger, event_id: str) -> Ledger:
-    entries = {other: entry for other, entry in ledger.entries.items() if other != event_id}
-    return replace(ledger, entries=MappingProxyType(entries))
-
-
-def combined(verdict: Verdict, part: Verdict) -> Verdict:
-    return replace(
-        verdict,
-        acks=verdict.acks + part.acks,
-        touched=(verdict.touched | part.touched) - part.forgotten,
-        forgotten=(verdict.forgotten | part.forgotten) - part.touched,
-    )

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal
 from controller.domain.power import Bound, Limit
 from controller.grid.entries import Asked, Entry, Ledger, lives
-from controller.grid.ledger import Effect, Verdict, combined, receive, with_entry
+from controller.grid.keeping import Effect, Verdict, combined, with_entry
+from controller.grid.ledger import receive
 from controller.grid.results import Accepted, Cancelled
 from controller.grid.site import UNMEASURED, Measured
 

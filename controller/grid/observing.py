@@ -14,7 +14,8 @@ from controller.domain.power import Limit
 from controller.grid import ledger as ledgers
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.entries import Ledger, lives
-from controller.grid.ledger import Effect, Verdict, combined, receive, receive_snapshot, with_entry
+from controller.grid.keeping import Effect, Verdict, combined, with_entry
+from controller.grid.ledger import receive, receive_snapshot
 from controller.grid.loadtargets import LoadTargets, event_id_of, receive_targets
 from controller.grid.results import Accepted, Cancelled, Heartbeat, MessageResult, Reason, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured

@@ -17,7 +17,8 @@ from controller.domain.grid import EventInterval, GridEvent, LimitSignal
 from controller.domain.power import Power
 from controller.grid.entries import Ledger, lives
 from controller.grid.isotime import stamp
-from controller.grid.ledger import Effect, Verdict, combined, events, receive
+from controller.grid.keeping import Effect, Verdict, combined
+from controller.grid.ledger import events, receive
 from controller.grid.results import Accepted, Cancelled
 from controller.grid.site import UNMEASURED, Measured
 

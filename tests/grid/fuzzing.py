@@ -33,7 +33,7 @@ from controller.grid.dsx import Agreement, Feed
 from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxlink import DsxFlex
 from controller.grid.entries import Ledger
-from controller.grid.ledger import MAX_ENTRIES
+from controller.grid.keeping import MAX_ENTRIES
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender

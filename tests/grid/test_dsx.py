@@ -25,7 +25,8 @@ from controller.grid.dsxlink import DsxFlex
 from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.entries import Ledger
 from controller.grid.isotime import instant, stamp
-from controller.grid.ledger import MAX_LIVE, Effect, Verdict
+from controller.grid.keeping import Effect, Verdict
+from controller.grid.ledger import MAX_LIVE
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.results import MAX_PAYLOAD_BYTES, Reason, Rejected
 from controller.grid.signatures import Signer, Trust, opened

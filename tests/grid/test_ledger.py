@@ -22,14 +22,10 @@ from controller.domain.grid import (
 from controller.domain.power import Power
 from controller.grid.advancing import advance, keep_drawn
 from controller.grid.entries import Ack, Entry, Ledger
+from controller.grid.keeping import KEEP_S, MAX_ENTRIES, MAX_UNSENT, Effect, Verdict
 from controller.grid.ledger import (
     COMPLETION_GRACE_S,
-    KEEP_S,
-    MAX_ENTRIES,
     MAX_LIVE,
-    MAX_UNSENT,
-    Effect,
-    Verdict,
     confirm,
     events,
     receive,

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from controller.domain.grid import EventStatus
 from controller.domain.power import Power
-from controller.grid import advancing, ledger
+from controller.grid import advancing, keeping, ledger
 from controller.grid.entries import Ledger
 from controller.grid.isotime import stamp
-from controller.grid.ledger import Verdict
+from controller.grid.keeping import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.site import UNMEASURED, Measured, Progress
 from controller.run.journal.happenings import Happening
@@ -244,7 +244,7 @@ async def test_what_is_forgotten_is_deleted_from_the_store() -> None:
         await until(lambda: len(settled) == 1)
 
         book.put("close", Pending(change=partial(_settle_at, NOW_S + 10_000)))
-        book.put("forget", Pending(change=partial(_settle_at, NOW_S + 20_000 + ledger.KEEP_S)))
+        book.put("forget", Pending(change=partial(_settle_at, NOW_S + 20_000 + keeping.KEEP_S)))
         await until(lambda: len(settled) == 3)
 
     assert disk.rows == {}

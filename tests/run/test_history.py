@@ -24,6 +24,7 @@ from controller.domain.grid import (
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
+from controller.grid.keeping import Verdict
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected
 from controller.grid.site import Progress
 from controller.run.journal.happenings import AMENDED, DRAWN_BEFORE, happenings, streamed
@@ -71,7 +72,7 @@ class Operator:
     async def waits(self, at_s: float) -> None:
         await self._kept(*ledger.settle(self.book, UTC_S + at_s), at_s)
 
-    async def _kept(self, after: Ledger, verdict: ledger.Verdict, at_s: float) -> None:
+    async def _kept(self, after: Ledger, verdict: Verdict, at_s: float) -> None:
         await self._shelf.record((), (), self._tell(self.book, after, verdict, UTC_S + at_s))
         self.book = after
 

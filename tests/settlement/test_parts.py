@@ -11,7 +11,8 @@ from functools import partial
 from controller.domain.grid import EventStatus, GridEvent, PriceSignal, RelativeTargetSignal
 from controller.domain.power import Power
 from controller.grid.entries import Entry, Ledger
-from controller.grid.ledger import Verdict, receive, receive_snapshot, settle
+from controller.grid.keeping import Verdict
+from controller.grid.ledger import receive, receive_snapshot, settle
 from controller.grid.results import Accepted, Cancelled, Snapshot
 from controller.grid.stored import from_text
 from controller.run.journal.happenings import Happening, happenings

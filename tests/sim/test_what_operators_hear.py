@@ -23,6 +23,7 @@ from controller.grid.dsxbreach import BreachRule
 from controller.grid.dsxlink import DsxFlex
 from controller.grid.entries import Entry, Ledger
 from controller.grid.isotime import stamp
+from controller.grid.keeping import Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.openadrlink import OpenAdr
 from controller.grid.reports import Sender
@@ -83,7 +84,7 @@ class Conversation:
                 if advancing.is_news(entry, progress, self.utc_s):
                     self._told(advancing.advance(self.ledger, progress, self.utc_s, report.measured))
 
-    def _told(self, step: tuple[Ledger, ledger.Verdict]) -> None:
+    def _told(self, step: tuple[Ledger, Verdict]) -> None:
         self.ledger, verdict = step
         for ack in verdict.acks:
             letter = self.dialect.acknowledgement(ack, self.utc_s)

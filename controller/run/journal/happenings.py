@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controller.domain.grid import EventStatus, GridEvent, TargetSignal
 from controller.domain.power import Power
 from controller.grid.entries import Ack, Entry, Ledger, Shortfall, version_of
-from controller.grid.ledger import Verdict
+from controller.grid.keeping import Verdict
 from controller.grid.results import Accepted
 from controller.grid.stored import to_text
 

@@ -17,7 +17,7 @@ import structlog
 
 from controller.domain.grid import EventStatus
 from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
-from controller.grid.ledger import Effect, Verdict, combined
+from controller.grid.keeping import Effect, Verdict, combined
 from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured

@@ -21,7 +21,7 @@ from controller.grid import advancing, ledger, liveness, observing
 from controller.grid import skew as skews
 from controller.grid.dialects import DialectName, Heard
 from controller.grid.dsxenforcement import Enforcement
-from controller.grid.ledger import Effect, Verdict
+from controller.grid.keeping import Effect, Verdict
 from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.observing import Said

@@ -17,7 +17,7 @@ from controller.decide.plan import Inputs
 from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, PriceSignal
 from controller.grid import advancing, ledger, triggers
-from controller.grid.ledger import Verdict
+from controller.grid.keeping import Verdict
 from controller.grid.site import UNMEASURED, Measured, SiteReport
 from controller.grid.triggers import Cut, PeakHour, Standing, Threshold
 from controller.run.journal.store import EventStore, StoreError

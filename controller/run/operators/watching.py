@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from controller.domain.grid import GridEvent
 from controller.grid.entries import Ledger
-from controller.grid.ledger import Effect, Verdict
+from controller.grid.keeping import Effect, Verdict
 from controller.grid.observing import Said, Shadow
 from controller.grid.site import Measured
 from controller.run.journal.happenings import watched
