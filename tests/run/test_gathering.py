@@ -728,6 +728,27 @@ async def test_a_report_says_what_retention_has_dropped_of_its_time(tmp_path: Pa
     assert found.notes == ("retention may have dropped alarms of that time: what they would say is missing",)
 
 
+async def test_a_report_says_that_retention_may_have_dropped_how_its_event_began(tmp_path: Path) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        await site.follows(Progress(event="dr-7", version_utc_s=1.0, status=EventStatus.STARTED))
+        site.draws([90.0] * 400)
+    with sqlite3.connect(site.path) as db:
+        db.execute("DELETE FROM events WHERE status = 'RECEIVED'")
+        row = (microseconds(START_UTC_S + 86_400), Bookkeeping.PRUNED, "events", 1, "kept for 1 days")
+        db.execute(
+            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
+        )
+    db.close()
+
+    found = evidence_of(site)
+
+    assert found.notes == (
+        "what was told of this event before is dropped, if there was anything",
+        "the event never asked the site for a limit or a set-point that the journal still has",
+    )
+
+
 async def test_a_version_that_never_was_in_force_has_a_report_without_intervals(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7"), accepted("dr-7", kw=50, version_utc_s=2.0))
@@ -903,6 +924,17 @@ async def test_an_id_that_is_used_again_has_a_baseline_for_each_use(tmp_path: Pa
     assert [found.dynamics.before_w for found in (first, last)] == [300_000.0, 100_000.0]
     assert [len(found.course.versions) for found in (first, last)] == [1, 1]
     assert last.notes == ("the id was used 2 times, and this is part 2: --part says which",)
+
+    with sqlite3.connect(site.path) as db:
+        row = (0, Bookkeeping.PRUNED, "events", 1, "kept for 1 days")
+        db.execute(
+            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
+        )
+    db.close()
+    said = (
+        "the id was used 2 times, as far as the journal reaches back, and this is part 2: --part says which"
+    )
+    assert said in evidence_of(site).notes
 
 
 async def test_a_version_is_looked_for_in_the_use_that_it_was_of(tmp_path: Path) -> None:

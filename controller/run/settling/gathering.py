@@ -34,6 +34,7 @@ AROUND_S = 3600.0
 """How long before and after an event its meter is shown, and its return looked for."""
 MOST_JOBS = 1_000
 """Words to jobs, and of their queues, that a report lists."""
+DROPPED = "what was told of this event before is dropped, if there was anything"
 LINK_LOST = AlarmKind.LINK_LOST.value
 STARTED = Bookkeeping.STARTED
 LONGEST_LOSS_S = 7 * DAY_S
@@ -77,6 +78,7 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
     meter = metered(history, node, around, question.agreement.meter_holds_s)
     others = tuple(disturbances(history, course.span.start_utc_s, question.now_utc_s))
     baseline = baseline_for(history, question.agreement, question.event, known, question.now_utc_s)
+    is_whole = history.is_whole("events", rows[0].utc_s)
     jobs = tuple(islice(jobs_in(history, course, question.lead_s), MOST_JOBS + 1))
     free_until_utc_s = min(around.end_utc_s, _held_utc_s(course, others), question.now_utc_s)
     return Evidence(
@@ -114,9 +116,10 @@ def gather(history: History, question: Question, audit: Audit = NOT_CHECKED) -> 
         audit=audit,
         notes=(
             *losses(history, around),
+            *(() if is_whole else (DROPPED,)),
             *_starts(history, course.span, question.calendar.zone),
-            *_uses(number, len(parts)),
-            *_notes(course, meter),
+            *_uses(number, len(parts), is_all=history.is_whole("events", -math.inf)),
+            *_notes(course, meter, is_whole=is_whole),
             *_left_out(len(jobs)),
         ),
     )
@@ -150,9 +153,11 @@ def _is_wanted(question: Question, part: Part) -> bool:
     return any(version.version_utc_s == question.version_utc_s for version in versions)
 
 
-def _uses(number: int, parts: int) -> Iterator[str]:
+def _uses(number: int, parts: int, *, is_all: bool) -> Iterator[str]:
+    """A version names a part for good; its number counts what retention has left."""
     if parts > 1:
-        yield f"the id was used {parts} times, and this is part {number}: --part says which"
+        known = "" if is_all else ", as far as the journal reaches back"
+        yield f"the id was used {parts} times{known}, and this is part {number}: --part says which"
 
 
 def _course(history: History, question: Question, operator: str, known: Sequence[Told]) -> Course:
@@ -209,10 +214,11 @@ def _link_changes(
     yield from ((utc_s, row.is_raised) for utc_s, row in zip(times, meant, strict=True))
 
 
-def _notes(course: Course, meter: Metering) -> tuple[str, ...]:
+def _notes(course: Course, meter: Metering, *, is_whole: bool) -> tuple[str, ...]:
     notes = []
     if not course.phases:
-        notes.append("the event never asked the site for a limit or a set-point while it was in force")
+        known = "while it was in force" if is_whole else "that the journal still has"
+        notes.append(f"the event never asked the site for a limit or a set-point {known}")
     elif not meter.within(course.span):
         notes.append("the meter was not read in the event, or the journal does not reach back so far")
     if any(phase.ask.relative is not None and phase.ask.ground is None for phase in course.phases):
