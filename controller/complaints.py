@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller import credentials
 
@@ -18,9 +20,16 @@ IN_PLAIN_WORDS = {
 """What pydantic says in the words of a programmer, for whoever writes a site file."""
 
 
-def complaints(error: ValidationError, table: object, secret: Collection[str]) -> Iterator[str]:
+FEW = 8
+"""Keys of a table that are told all, where a key that is none of them is like none of them."""
+
+
+def complaints(
+    error: ValidationError, table: object, secret: Collection[str], settings: type[BaseModel]
+) -> Iterator[str]:
     """One line per problem: the key, what is wrong, and what was given, unless that may be a secret. Keys
-    count the entries of a list from 0, so the line also says which entry that is."""
+    count the entries of a list from 0, so the line also says which entry that is. `settings` is what knows
+    the keys that there are."""
     problems = error.errors(include_url=False)
     places = Counter(problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"])))
     for problem in problems:
@@ -33,8 +42,37 @@ def complaints(error: ValidationError, table: object, secret: Collection[str]) -
         entry = _entry(table, problem["loc"])
         named = f" (in {entry!r})" if entry is not None else ""
         said = IN_PLAIN_WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        if problem["type"] == "extra_forbidden":
+            said += _meant(problem["loc"], settings)
         for line in said.splitlines():
             yield f"{key}: {line}{shown}{named}" if key else line
+
+
+def _meant(place: tuple[int | str, ...], settings: type[BaseModel]) -> str:
+    """Which key of the same table that may have been, or all that there are where they are few."""
+    known = sorted(_keys_beside(place, settings))
+    close = get_close_matches(str(place[-1]), known, n=1)
+    if close:
+        return f": did you mean {close[0]}?"
+    return f": there are {', '.join(known)}" if 0 < len(known) <= FEW else ""
+
+
+def _keys_beside(place: tuple[int | str, ...], settings: type[BaseModel]) -> set[str]:
+    """The keys of the table in which `place` is. What is no key on the way there (a place in a list, the
+    kind of an entry) leads no deeper."""
+    tables = [settings]
+    for part in place[:-1]:
+        fields = [table.model_fields[part] for table in tables if part in table.model_fields]
+        if fields:
+            tables = [inner for field in fields for inner in _tables_in(field.annotation)]
+    return {field.alias or name for table in tables for name, field in table.model_fields.items()}
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _tables_in(part)
 
 
 def _entry(table: object, place: Iterable[int | str]) -> str | None:

@@ -270,7 +270,7 @@ def load(path: Path) -> Settings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a mark in front
     except OSError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not saved as UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -283,7 +283,7 @@ def load(path: Path) -> Settings:
     try:
         return Settings(**table)
     except ValidationError as error:
-        lines = complaints(error, table, _secret_places())
+        lines = complaints(error, table, _secret_places(), Settings)
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         secrets = os.environ.get(CREDENTIALS_DIRECTORY)

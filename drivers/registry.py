@@ -6,7 +6,7 @@ A new family adds a table here and nothing anywhere else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -176,9 +176,12 @@ def rungs(tables: DeviceTables, prefer: tuple[str, ...]) -> dict[PriceKey, tuple
 
 def problems(tables: DeviceTables, prefer: tuple[str, ...] = ()) -> Iterator[str]:
     """What no table is wrong about alone; `prefer` is the order of the price sources."""
-    for name, count in Counter(_declared(tables)).items():
-        if count > 1:
-            yield f"{name} is declared {count} times"
+    counts = Counter(_declared(tables))
+    if repeated := {name for name, count in counts.items() if count > 1}:
+        where = _homes(tables, repeated)
+        yield from (
+            f"{name} is declared {counts[name]} times{where.get(name, '')}" for name in sorted(repeated)
+        )
     yield from _outlet_problems(tables)
     models = frozenset(host.model for host in tables.gpu_hosts)
     yield from price_problems(_price_sources(tables), prefer, models)
@@ -206,6 +209,18 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
     yield from (f"outlet of {outlet.device!r}" for outlet in tables.outlets)
     yield from (f"queue {queue.id!r}" for queue in tables.queues)
+
+
+def _homes(tables: DeviceTables, names: Collection[str]) -> Mapping[str, str]:
+    """In which groups the machines of these names are."""
+    homes: dict[str, list[str]] = {}
+    for group in tables.miners:
+        for address in group.addresses():
+            homes.setdefault(f"miner address {address}", []).append(group.id)
+    for host in tables.gpu_hosts:
+        for uuid in host.uuids:
+            homes.setdefault(f"GPU {uuid}", []).append(host.id)
+    return {name: f": {', '.join(homes[name])}" for name in names if name in homes}
 
 
 def _pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
