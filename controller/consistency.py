@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from controller.domain.power import NO_LIMIT, Bound, Limit, tightest
+from controller.domain.power import Limit
 from controller.settlement.methods import MatchDay, MeterBefore, XOfY
 from drivers import registry
 
@@ -35,21 +35,19 @@ def _tree(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
         if node.id in known:
             yield f"nodes.{at}.id {node.id!r} is declared twice"
         if (at == 0) != (node.parent is None):
-            yield f"nodes.{at}.parent {node.parent!r}: only the first node, the site, has no parent"
+            if node.parent is None:
+                yield f"nodes.{at}.parent: {node.id!r} has none, as only the first node, the site, may"
+            else:
+                yield f"nodes.{at}.parent {node.parent!r}: the first node, {node.id!r}, is the site, without one"
         elif node.parent is not None and node.parent not in known:
             yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}"
         known.add(node.id)
 
 
 def _ratings(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
-    """In a tree that is one: no node may be rated above one over it, nor below the fixed load under it."""
-    rated: dict[str, Bound] = {}
+    """In a tree that is one: no node may be rated below the fixed load under it. One that is rated above
+    what is over it is everyday: a transformer behind a smaller contract."""
     fixed = {node.id: node.fixed for node in nodes}
-    for at, node in enumerate(nodes):
-        above = rated[node.parent] if node.parent is not None else NO_LIMIT
-        rated[node.id] = tightest(node.limit, above)
-        if isinstance(node.limit, Limit) and rated[node.id] != node.limit and isinstance(above, Limit):
-            yield f"nodes.{at}: limit {node.limit.power} of {node.id!r} is above the {above.power} over it"
     for node in reversed(nodes):
         if node.parent is not None:
             fixed[node.parent] += fixed[node.id]
@@ -75,11 +73,16 @@ def _sensors(settings: Settings) -> Iterator[str]:
     """Meters and zones are each named once, told of by one sensor, and often enough."""
     sensors = list(registry.sensed(settings))
     meters = {meter for sensor in sensors for meter in sensor.meters}
-    on_nodes = Counter(node.meter for node in settings.nodes if node.meter is not None)
+    on_nodes: dict[str, list[str]] = {}
     for at, node in enumerate(settings.nodes):
-        if node.meter is not None and node.meter not in meters:
-            yield f"nodes.{at}.meter {node.meter!r} is not declared"
-    yield from (f"meter {meter!r} is named by {n} nodes" for meter, n in on_nodes.items() if n > 1)
+        if node.meter is None:
+            continue
+        on_nodes.setdefault(node.meter, []).append(node.id)
+        if node.meter not in meters:
+            yield f"nodes.{at}.meter {node.meter!r} of {node.id!r} is not declared"
+    for meter, named in on_nodes.items():
+        if len(named) > 1:
+            yield f"meter {meter!r} is named by {len(named)} nodes: {', '.join(named)}"
     zones = Counter(zone.id for zone in settings.zones)
     with_sensor = {zone for sensor in sensors for zone in sensor.zones}
     yield from (f"zones: {zone!r} is declared {n} times" for zone, n in zones.items() if n > 1)
