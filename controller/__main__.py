@@ -52,13 +52,17 @@ def run(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="the site file")] = DEFAULT_CONFIG) -> None:
+def check(
+    file: Annotated[Path | None, typer.Argument(help="the site file, as --config")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
     """Read a site file, check it whole, and print what was understood."""
     from controller.cli.check import report
     from controller.config import ConfigError
 
+    chosen = file or config
     try:
-        report(load_site(file), out)
+        report(load_site(chosen), chosen, out)
     except ConfigError as error:
         fail_config(str(error))
 
@@ -117,8 +121,9 @@ def replay(
 @app.command()
 def audit(
     file: Annotated[
-        Path, typer.Argument(help="the site file that says where the journal is")
-    ] = DEFAULT_CONFIG,
+        Path | None, typer.Argument(help="the site file that says where the journal is, as --config")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
     journal: Annotated[Path | None, typer.Option(help="verify this file; no site file is needed")] = None,
     anchor: Annotated[list[str] | None, typer.Option(help="SEQ:HASH of a seal noted elsewhere")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the finding as JSON")] = False,
@@ -131,7 +136,7 @@ def audit(
     from controller.cli import audit as auditing
 
     request = auditing.Request(
-        site_file=file, journal=journal, anchors=anchor or (), as_json=as_json, cut=export
+        site_file=file or config, journal=journal, anchors=anchor or (), as_json=as_json, cut=export
     )
     raise typer.Exit(auditing.run(request, out, err))
 

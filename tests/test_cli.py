@@ -84,7 +84,7 @@ def test_check_prints_what_it_understood() -> None:
     result = wattshift("check", EXAMPLE)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "site, limit 1300.0 kW, fixed 25.0 kW, meter main-meter" in result.stdout
+    assert "site, limit 1300.0 kW, fixed 13.0 kW, meter main-meter" in result.stdout
     assert "pdu-1, limit 138.6 kW, 40 devices up to 147.0 kW" in result.stdout
     assert re.search(r"row-a +40 +25 +3500 +pdu-1 +no", result.stdout)
     rtm_then_dam = r"ercot-rtm \(up to 900 s old\), ercot-dam \(up to 3900 s old\)"
@@ -114,6 +114,29 @@ def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_pat
 
     assert result.exit_code == 0
     assert "DOUBTFUL: nodes.0.limit_kw 1300000 of 'site' is 1300000.0 kW" in result.stdout
+
+
+def test_check_names_a_password_in_a_file_that_everybody_may_read_and_does_not_show_it(
+    tmp_path: Path,
+) -> None:
+    site = tmp_path / "site.toml"
+    grid = "host = 'mqtt.example', ven = 'v', client_id = 'c', username = 'v', password = 'hunter2'"
+    site.write_text(f"name = 'plant'\nnodes = [{{ id = 'site' }}]\ngrid = {{ {grid} }}", encoding="utf-8")
+    site.chmod(0o644)
+
+    told = wattshift("check", site).stdout
+
+    assert f"DOUBTFUL: grid.password in {site}, which everybody on this host may read: chmod 640" in told
+    assert "hunter2" not in told
+    site.chmod(0o640)
+    assert "DOUBTFUL" not in wattshift("check", site).stdout
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_a_site_file_may_be_named_by_an_option_as_everywhere_else(tmp_path: Path, command: str) -> None:
+    result = wattshift(command, "--config", tmp_path / "none.toml")
+
+    assert result.stderr == f"{tmp_path / 'none.toml'}: No such file or directory\n"
 
 
 def test_check_names_the_keys_of_an_operator_that_are_not_on_this_host(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import stat
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from controller import credentials
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import Right
@@ -17,9 +21,11 @@ from controller.domain.site import Site
 from controller.plausibility import doubts
 from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
 
+SECRETS = credentials.KEYS - {"username"}
 
-def report(settings: Settings, out: Console) -> None:
-    """Print what a site file means."""
+
+def report(settings: Settings, path: Path, out: Console) -> None:
+    """Print what the site file at `path` means."""
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
     site = settings.site()
     mode = "ONLY OBSERVED: nothing is commanded" if site.policy.observes else "commanded"
@@ -57,6 +63,31 @@ def report(settings: Settings, out: Console) -> None:
         out.print(line)
     for doubt in doubts(settings, specs):
         out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
+    for doubt in _open_secrets(path):
+        out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
+
+
+def _open_secrets(path: Path) -> Iterator[str]:
+    """Passwords in a file that everybody on its host may read."""
+    if not path.stat().st_mode & stat.S_IROTH:
+        return
+    held = sorted(_secrets(tomllib.loads(path.read_text(encoding="utf-8-sig"))))
+    if held:
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        told = f"{held[0]}{more} in {path}, which everybody on this host may read"
+        yield f"{told}: chmod 640, or put it into the credentials directory"
+
+
+def _secrets(table: object, at: str = "") -> Iterator[str]:
+    """The keys of passwords, by their places in the file."""
+    entries = (
+        enumerate(table) if isinstance(table, list) else table.items() if isinstance(table, dict) else ()
+    )
+    for key, value in entries:
+        place = f"{at}.{key}".removeprefix(".")
+        if key in SECRETS and not isinstance(value, dict | list):
+            yield place
+        yield from _secrets(value, place)
 
 
 def _unusable_files(link: GridConfig) -> Iterator[str]:
