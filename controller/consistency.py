@@ -38,7 +38,8 @@ def _tree(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
             if node.parent is None:
                 yield f"nodes.{at}.parent: {node.id!r} has none, as only the first node, the site, may"
             else:
-                yield f"nodes.{at}.parent {node.parent!r}: the first node, {node.id!r}, is the site, without one"
+                first = f"{node.id!r} is the first node, which is the site and has none"
+                yield f"nodes.{at}.parent {node.parent!r}: {first}"
         elif node.parent is not None and node.parent not in known:
             yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}"
         known.add(node.id)

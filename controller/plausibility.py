@@ -1,4 +1,5 @@
-"""What a site file may well mean, and most likely does not: ratings in another unit than the key asks for.
+"""What a site file may well mean, and most likely does not: ratings in another unit than the key asks for, a
+meter at no node, hours of another clock.
 
 A doubt refuses nothing, for a build that has just begun has a large transformer and few machines. Each is one
 line that names a key, its value and what it does not go with.
@@ -41,7 +42,8 @@ class Rating:
 
 def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
     """`specs` are the devices of the site, as its file has them."""
-    below = _below(settings.nodes, specs)
+    specs = tuple(specs)
+    below, largest = _below(settings.nodes, specs), _largest(specs)
     for at, node in enumerate(settings.nodes):
         ratings = list(_ratings(at, node))
         if not ratings:
@@ -49,9 +51,15 @@ def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
         lowest = min(ratings, key=lambda rating: rating.power.watts)
         yield from _apart(node, lowest, ratings)
         yield from _too_high(node, lowest, below[node.id])
-        yield from _too_low(node, lowest, below[node.id])
+        yield from (
+            list(_too_low(node, lowest, below[node.id]))
+            or _too_small_for_one(node, lowest, largest.get(node.id))
+        )
+    yield from _above_their_feed(settings.nodes)
     yield from _never_lower(settings)
     yield from _faulty_meters(settings, below)
+    yield from _idle_meters(settings)
+    yield from _unsaid_time_zone(settings)
 
 
 def _ratings(at: int, node: NodeTable) -> Iterator[Rating]:
@@ -106,6 +114,37 @@ def _said(node: NodeTable, rating: Rating) -> str:
     return f"{rating.key} {rating.value} of {node.id!r} is {rating.power}"
 
 
+def _above_their_feed(nodes: Sequence[NodeTable]) -> Iterator[str]:
+    """Plates shrink from the grid to the machines. A contract over them (`limit_kw`) may be any size."""
+    plates: dict[str, Rating | None] = {}
+    told: set[str] = set()
+    for at, node in enumerate(nodes):
+        own = [rating for rating in _ratings(at, node) if not rating.key.endswith(".limit_kw")]
+        mine = min(own, key=lambda rating: rating.power.watts, default=None)
+        over = plates[node.parent] if node.parent is not None else None
+        plates[node.id] = mine or over
+        if mine is not None and over is not None and mine.power > over.power and over.key not in told:
+            told.add(over.key)
+            feed = f"{over.key} {over.value} over it is {over.power}"
+            yield f"{_said(node, mine)}, and {feed}: is one of them in another unit?"
+
+
+def _largest(specs: Iterable[DeviceSpec]) -> Mapping[str, DeviceSpec]:
+    """Of each node that has machines."""
+    largest: dict[str, DeviceSpec] = {}
+    for spec in specs:
+        if spec.node not in largest or spec.points[-1].power > largest[spec.node].points[-1].power:
+            largest[spec.node] = spec
+    return largest
+
+
+def _too_small_for_one(node: NodeTable, lowest: Rating, largest: DeviceSpec | None) -> Iterator[str]:
+    """Machines may be more than their breaker carries, but hardly one of them alone."""
+    if largest is not None and lowest.power < largest.points[-1].power:
+        alone = f"less than the {largest.points[-1].power} of {largest.id!r} alone"
+        yield f"{_said(node, lowest)}, {alone}: in another unit?"
+
+
 def _never_lower(settings: Settings) -> Iterator[str]:
     """The limit of a lost link is there to be lower than the site's own."""
     limit_kw, root = settings.policy.link_lost_limit_kw, settings.nodes[0].limit
@@ -130,6 +169,27 @@ def _faulty_meters(settings: Settings, below: Mapping[str, Below]) -> Iterator[s
         if watts < may_draw.watts:
             told = f"{key}: max_w {watts:.12g} of meter {node.meter!r}"
             yield f"{told} is less than the {may_draw} that {node.id!r} may draw: above it a value is a fault"
+
+
+def _idle_meters(settings: Settings) -> Iterator[str]:
+    """A meter that is at no node is read for nothing, and its node is taken to draw what its machines say."""
+    triggers = settings.triggers
+    used = {node.meter for node in settings.nodes}
+    used |= {rule.meter for rule in (triggers.frequencies if triggers is not None else ())}
+    for sensor in registry.sensed(settings):
+        for meter in sorted(sensor.meters - used):
+            yield f"{sensor.key}: meter {meter!r} is named by no node: what it shows is not used"
+
+
+def _unsaid_time_zone(settings: Settings) -> Iterator[str]:
+    """The hours of a schedule are UTC where nothing else is said, and people write those of their clock."""
+    triggers, zone = settings.triggers, settings.settlement.time_zone
+    if triggers is None or not triggers.schedules or "timezone" in triggers.model_fields_set:
+        return
+    if zone and zone != triggers.timezone:
+        first = triggers.schedules[0]
+        hours = f"{first.start} of schedule {first.id!r} is {triggers.timezone}"
+        yield f"triggers.timezone is not said, so {hours}, and settlement.time_zone is {zone}"
 
 
 def _times(power: Power, of: Power) -> float:

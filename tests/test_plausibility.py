@@ -130,3 +130,68 @@ def test_a_meter_that_would_be_taken_for_faulty_at_full_load_is_doubted() -> Non
         "modbus.0: max_w 200 of meter 'main' is less than the 157.0 kW that 'site' may draw"
     )
     assert doubted(site(meter="main"), pdu(), modbus=meter(200_000)) == []
+
+
+def test_a_breaker_below_a_smaller_one_is_doubted_once_for_all_that_hang_on_it() -> None:
+    feeder = pdu(id="feeder", limit_kw=None, breaker={"amps": 69, "volts": 400})
+    rows = [
+        pdu(id=name, parent="feeder", limit_kw=None, breaker={"amps": 160, "volts": 400})
+        for name in ("pdu", "spare")
+    ]
+
+    [said] = doubted(site(), feeder, *rows)
+
+    assert said.startswith(
+        "nodes.2.breaker 160 A at 400 V of 'pdu' is 88.7 kW, and nodes.1.breaker 69 A at 400 V"
+    )
+
+
+def test_a_transformer_behind_a_smaller_contract_is_not_doubted() -> None:
+    assert doubted(site(), pdu(limit_kw=None, transformer={"kva": 1000})) == []
+
+
+def test_a_breaker_that_carries_not_one_of_its_machines_is_doubted() -> None:
+    [said] = doubted(
+        site(),
+        pdu(limit_kw=None, breaker={"amps": 16, "volts": 230, "phases": 1}),
+        miners={"hosts": ["10.0.1.1-7"]},
+    )
+
+    assert said == (
+        "nodes.1.breaker 16 A at 230 V of 'pdu' is 2944 W, less than the 3500 W of 'row-000' alone:"
+        " in another unit?"
+    )
+
+
+def test_a_meter_that_no_node_names_is_doubted() -> None:
+    [said] = doubted(site(), pdu(), modbus=meter(200_000))
+
+    assert said == "modbus.0: meter 'main' is named by no node: what it shows is not used"
+
+
+def test_the_meter_of_a_frequency_is_used() -> None:
+    point = meter(200_000)[0]["points"][0] | {"frequency": {"address": 2, "type": "float32"}}
+    rule = {"id": "under", "meter": "main", "below_hz": 59.8, "restore_above_hz": 59.9, "limit_kw": 50}
+
+    said = doubted(
+        site(),
+        pdu(),
+        modbus=[{"id": "board", "host": "10.0.0.9", "points": [point]}],
+        triggers={"frequencies": [rule]},
+    )
+
+    assert said == []
+
+
+def test_hours_of_a_schedule_whose_clock_is_not_said_are_doubted_where_the_site_has_another() -> None:
+    schedule = {"id": "evening", "start": "16:00", "end": "20:00", "days": ["mon"], "limit_kw": 100}
+    own = {"settlement": {"time_zone": "America/Chicago"}}
+
+    [said] = doubted(site(), pdu(), triggers={"schedules": [schedule]}, **own)
+
+    assert said == (
+        "triggers.timezone is not said, so 16:00 of schedule 'evening' is UTC,"
+        " and settlement.time_zone is America/Chicago"
+    )
+    assert doubted(site(), pdu(), triggers={"schedules": [schedule], "timezone": "UTC"}, **own) == []
+    assert doubted(site(), pdu(), triggers={"schedules": [schedule]}) == []
