@@ -68,11 +68,15 @@ def check(
 
 
 @app.command()
-def status(url: Url = None, config: SiteFile = None) -> None:
+def status(
+    url: Url = None,
+    config: SiteFile = None,
+    every_node: Annotated[bool, typer.Option("--all", help="every node, also of a large site")] = False,
+) -> None:
     """The site at a glance: power against limits, events, alarms, and devices by reason."""
     from controller.cli.sitetables import status_tables
 
-    for part in status_tables(get("/status", url, config)):
+    for part in status_tables(get("/status", url, config), every_node=every_node):
         out.print(part)
 
 
@@ -221,7 +225,7 @@ def report(
         base_kw=base,
     )
     try:
-        reporting.run(wish, out)
+        reporting.run(wish, wide if event is None else out)
     except ReportError as error:
         fail(str(error))
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from controller.__main__ import app
 from controller.cli import terminal
-from controller.cli.terminal import EXIT_CONFIG
+from controller.cli.terminal import EXIT_CONFIG, folded
 from controller.decide.plan import Reason, Truth
 from controller.domain.devices import Acknowledged, OperatingPoint
 from controller.domain.jobs import JobAction, JobCommand
@@ -236,9 +236,47 @@ def test_status_shows_the_site_at_a_glance() -> None:
     assert "job local/b: queued on no GPU" in result.stdout
     assert "ALARM device_silent s19-2: silent for 90 s" in result.stdout
     assert re.search(r"energy +0\.041 +USD/kWh +dam +1200 s +rtm is 1201 s old, at most 900 s", result.stdout)
-    assert "by the events in force a kWh counts for -0.0001 USD" in result.stdout
+    assert "a set-point is in force: it is drawn whatever energy costs" in result.stdout
     assert re.search(r"gpu_hour H100 +2\.4 +USD/GPU/h +constant +-", result.stdout)
     assert "price source rtm: market (10.0.0.7:1883): no connection" in result.stdout
+
+
+def large_board() -> Board:
+    """A site of sixty breakers, of which one is nearly full and one cannot be kept."""
+    breakers = [boards.node(f"brk-{at}", limit=Limit(Power(60_000))) for at in range(58)]
+    full = boards.node("full", limit=Limit(Power(46_000)))
+    lost = boards.node("lost", limit=Limit(Power(60_000)), feasible=False)
+    holds = boards.node("pdu-1", limit=Limit(Power(60_000)))
+    top = boards.node("grid-connection", limit=Limit(Power(60_000)), metered_w=52_000)
+    held = boards.device("s19-1", limited_by="pdu-1", reason=Reason.LIMITED)
+    return boards.board(boards.tick(held, nodes=(top, *breakers, holds, full, lost)))
+
+
+@pytest.mark.socket
+def test_of_a_large_site_status_shows_the_nodes_that_have_something_to_tell() -> None:
+    with api(large_board()) as url:
+        told, whole = (
+            wattshift("status", "--url", url).stdout,
+            wattshift("status", "--all", "--url", url).stdout,
+        )
+
+    assert re.findall(r"^ (grid-connection|brk-\d+|pdu-1|full|lost) ", told, re.M) == [
+        "grid-connection",
+        "pdu-1",
+        "full",
+        "lost",
+    ]
+    assert "58 more nodes, without a meter and with room to spare: --all shows them" in told
+    assert len(re.findall(r"^ brk-", whole, re.M)) == 58
+    assert "more nodes" not in whole
+
+
+def test_names_that_count_on_are_told_as_one() -> None:
+    gpus = [f"gpu-{host}-gpu{at}" for host in range(2) for at in range(8)]
+
+    assert folded(gpus) == "gpu-0-gpu0-7, gpu-1-gpu0-7"
+    assert folded(["a-1", "a-3", "a-4", "b", "c-09", "c-010"]) == "a-1, a-3-4, b, c-09, c-010"
+    assert folded([]) == ""
 
 
 @pytest.mark.socket
@@ -469,7 +507,7 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
     cancelled = wattshift("job", "cancel", job, "--config", site)
     after = wattshift("job", "list", "--config", site)
 
-    assert re.search(rf"{job} +queued +2 +2\.5 +python train\.py --epochs 3", listed.stdout)
+    assert re.search(rf"{job} +queued +2 +2\.5 +waits for watts +python train\.py --epochs 3", listed.stdout)
     assert (cancelled.exit_code, cancelled.stderr) == (0, "")
     assert re.search(rf"{job} +failed +2 +2\.5 +cancelled +python", after.stdout)
 
@@ -477,7 +515,20 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
 def test_a_job_without_a_price_is_listed_with_the_sites(site: Path) -> None:
     job = submitted(site, "--", "true")
 
-    assert re.search(rf"{job} +queued +1 +site +true", wattshift("job", "list", "--config", site).stdout)
+    assert re.search(
+        rf"{job} +queued +1 +site +waits for watts +true", wattshift("job", "list", "--config", site).stdout
+    )
+
+
+def test_a_job_that_waits_says_for_what_and_one_that_failed_where_its_output_is(site: Path) -> None:
+    waits = submitted(site, "--gpus", "2", "--", "true")
+    cancelled = submitted(site, "--", "true")
+    wattshift("job", "cancel", cancelled, "--config", site)
+
+    listed = wattshift("job", "list", "--config", site).stdout
+
+    assert re.search(rf"{waits} +queued +2 +site +waits for watts +true", listed)
+    assert f"what they printed: {site.parent / 'queue' / 'logs'}" in listed
 
 
 def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, load_site, out, wide
+from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, folded, load_site, out, wide
+from controller.domain.jobs import JobState
+from controller.domain.site import Mode
 from controller.grid.isotime import stamp
 
 app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
@@ -53,18 +55,28 @@ def job_submit(
 
 @app.command("list")
 def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
-    """Every job of the queue, oldest first."""
+    """Every job of the queue, oldest first: where it runs, what it waits for, or why it failed."""
     from drivers import localqueue
 
-    table = Table("job", "state", "GPUs", "USD/GPU-h", "on, or why", "command", box=None)
+    settings = load_site(config)
+    directory = _queue_directory(config, settings, queue)
     try:
-        for job in localqueue.list_jobs(_queue_directory(config, load_site(config), queue)):
-            argv = " ".join(job.argv)
-            usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
-            table.add_row(job.id, job.state, str(job.gpus), usd, job.why or ", ".join(job.held), argv)
+        jobs = localqueue.list_jobs(directory)
     except localqueue.QueueError as error:
         fail(str(error))
+    all_gpus = sum(len(host.uuids) for host in settings.gpu_hosts)
+    free = all_gpus - sum(len(job.held) for job in jobs)
+    table = Table("job", "state", "GPUs", "USD/GPU-h", "on, or why", "command", box=None)
+    for job in jobs:
+        usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
+        where = folded(job.held)
+        if job.state is JobState.QUEUED:
+            observed = settings.controller.mode is Mode.OBSERVE
+            where = "the site is only observed" if observed else _waits_for(job.gpus, free, all_gpus)
+        table.add_row(job.id, job.state, str(job.gpus), usd, job.why or where, " ".join(job.argv))
     out.print(table)
+    if any(job.state is JobState.FAILED for job in jobs):
+        out.print(f"what they printed: {directory / 'logs'}", soft_wrap=True)
 
 
 @app.command("cancel")
@@ -105,6 +117,12 @@ def job_history(
     if not table.row_count:
         fail(f"nothing was told to {subject} in {days:g} days")
     wide.print(table)
+
+
+def _waits_for(wanted: int, free: int, of: int) -> str:
+    if wanted > free:
+        return f"waits for GPUs: {free} of {of} are free"
+    return "waits for watts"
 
 
 def _queue_directory(config: Path, settings: Any, name: str | None) -> Path:

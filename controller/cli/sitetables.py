@@ -12,6 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from controller.cli.terminal import folded
+from controller.decide.economics import SOAK_USD_PER_KWH
 from controller.decide.plan import Reason
 from controller.domain.grid import EventStatus
 from controller.domain.prices import Price
@@ -20,14 +22,24 @@ from controller.domain.site import Mode
 Json = dict[str, Any]
 
 
-def status_tables(status: Json) -> Iterator[RenderableType]:
+FEW_NODES = 20
+NEAR = 0.95
+"""Of its limit: a node that may draw more of it than this is one to look at."""
+
+
+def status_tables(status: Json, *, every_node: bool = False) -> Iterator[RenderableType]:
+    """Of a large site only the nodes that have something to tell, unless `every_node` is asked for."""
     cap = status["cap"]
     shown = f"{_kw(cap['watts'])} ({cap['reason']} {cap['event']})".replace(" )", ")")
     state = "" if status["ready"] else " [starting: nothing is changed yet]"
     yield Text(f"{status['site']}  cap {shown}  grid link {status['link']}{state}", style="bold")
     if observed := status["mode"] == Mode.OBSERVE:
         yield Text("ONLY OBSERVED: nothing is commanded", "yellow")
-    yield _node_table(status["nodes"], observed=observed)
+    nodes = status["nodes"]
+    telling = nodes if every_node or len(nodes) <= FEW_NODES else _telling(status)
+    yield _node_table(telling, observed=observed)
+    if left := len(nodes) - len(telling):
+        yield Text(f"{left} more nodes, without a meter and with room to spare: --all shows them")
     reasons = Counter(
         (device["kind"], device["reason"], device["limited_by"]) for device in status["devices"]
     )
@@ -39,7 +51,9 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
     yield devices
     yield _price_table(status["prices"])
     energy = {price["value"] for price in status["prices"] if price["price"] == Price.ENERGY}
-    if energy and energy != {status["usd_per_kwh"]}:
+    if status["usd_per_kwh"] == SOAK_USD_PER_KWH:
+        yield Text("a set-point is in force: it is drawn whatever energy costs")
+    elif energy and energy != {status["usd_per_kwh"]}:
         yield Text(f"by the events in force a kWh counts for {status['usd_per_kwh']:g} USD")
     for source, why in status["price_troubles"].items():
         yield Text(f"price source {source}: {why}", style="yellow")
@@ -50,9 +64,24 @@ def status_tables(status: Json) -> Iterator[RenderableType]:
         number = "possible" if event["status"] == EventStatus.INFEASIBLE else "least possible"
         yield Text(f"event {event['event']}: {event['status']}, {number} {_kw(event['possible_w'])}")
     for job in status["jobs"]:
-        yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {', '.join(job['gpus']) or 'no GPU'}")
+        yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {folded(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:
         yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def _telling(status: Json) -> list[Json]:
+    """The site, what is metered, what is near its limit, and what holds machines back or is alarmed."""
+    named = {device["limited_by"] for device in status["devices"]}
+    named |= {alarm["subject"] for alarm in status["alarms"]}
+    return [
+        node
+        for at, node in enumerate(status["nodes"])
+        if at == 0
+        or node["metered_w"] is not None
+        or not node["feasible"]
+        or node["node"] in named
+        or (node["limit_w"] is not None and node["worst_w"] > NEAR * node["limit_w"])
+    ]
 
 
 def _node_table(nodes: list[Json], *, observed: bool) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -38,3 +40,22 @@ def fail(message: str) -> NoReturn:
 def fail_config(message: str) -> NoReturn:
     err.print(message, style="red", soft_wrap=True)
     raise typer.Exit(EXIT_CONFIG)
+
+
+def folded(names: Iterable[str]) -> str:
+    """Names that count on are told as one: `gpu-0-gpu0-7` is eight, as `hosts` of a site file are written."""
+    runs: list[tuple[str, int, int]] = []
+    for name in names:
+        match = re.fullmatch(r"(|.*[^0-9])(0|[1-9][0-9]*)", name)
+        stem, number = (match[1], int(match[2])) if match else (name, -1)
+        if runs and number > 0 and runs[-1][0] == stem and runs[-1][2] == number - 1:
+            runs[-1] = (stem, runs[-1][1], number)
+        else:
+            runs.append((stem, number, number))
+    return ", ".join(_run(*run) for run in runs)
+
+
+def _run(stem: str, first: int, last: int) -> str:
+    if first < 0:
+        return stem
+    return f"{stem}{first}" if first == last else f"{stem}{first}-{last}"
