@@ -113,7 +113,7 @@ class Api:
                 "value_usd_per_hour": rounded(plan.value_per_hour, 4),
                 "usd_per_kwh": rounded(tick.valuation.usd_per_kwh, 6),
                 "gap": rounded(plan.gap, 6),
-                "nodes": [_node(node) for node in plan.nodes],
+                "nodes": [_node(node) for node in self._board.nodes(plan)],
                 "devices": [_device(specs[grant.device], grant) for grant in plan.grants],
                 "prices": self._prices(tick),
                 "jobs": _jobs(tick),
@@ -197,7 +197,7 @@ class Api:
         return web.json_response(merits(tick))
 
     def _way_up(self, tick: Tick, node: str | None) -> list[Json]:
-        nodes = {node.node: node for node in tick.plan.nodes}
+        nodes = {node.node: node for node in self._board.nodes(tick.plan)}
         parents = {node.id: node.parent for node in self._board.site.nodes}
         way: list[Json] = []
         while node is not None:

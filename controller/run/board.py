@@ -6,16 +6,17 @@ The loop writes it; metrics, the HTTP API and reports read it. No logic lives he
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import Inputs, NodeState, Plan
 from controller.decide.snapshot import State
 from controller.decide.value import Valuation
 from controller.domain.gpus import GpuDetail
 from controller.domain.grid import Link
-from controller.domain.site import Site
+from controller.domain.power import ZERO, Power
+from controller.domain.site import Service, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,22 @@ class Board:
     details: Callable[[], Mapping[str, GpuDetail]] = dict
     operators: tuple[Operator, ...] = ()
     journal: Callable[[], JournalStats] = JournalStats
+
+    def fixed(self) -> Mapping[str, Power]:
+        """What each node carries besides devices, by the site file; nothing where there is no voltage."""
+        dead: set[str] = set()
+        for node in self.site.nodes:
+            if node.service is Service.ISOLATED or node.parent in dead:
+                dead.add(node.id)
+        return {node.id: ZERO if node.id in dead else node.fixed for node in self.site.nodes}
+
+    def nodes(self, plan: Plan) -> Iterator[NodeState]:
+        """The nodes of a plan for whoever looks on: unexplained is what neither a device nor the site file's
+        fixed load accounts for."""
+        fixed = self.fixed()
+        for node in plan.nodes:
+            known = min(node.unexplained, fixed.get(node.node, ZERO))
+            yield replace(node, unexplained=node.unexplained - known)
 
     def finished(self, tick: Tick) -> None:
         self.last = tick

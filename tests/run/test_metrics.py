@@ -16,7 +16,7 @@ from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import QueueReading
 from controller.domain.power import NO_LIMIT, Limit, Power
-from controller.domain.site import Mode, Policy
+from controller.domain.site import Mode, Policy, Service
 from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics.devices import group_of
@@ -137,6 +137,26 @@ def test_a_node_without_a_limit_has_no_limit_series_and_a_limit_of_zero_has_one(
 
     assert value(nodes, "node_limit_watts", node="free") is None
     assert value(nodes, "node_limit_watts", node="closed") == 0
+
+
+def test_fixed_load_that_the_site_file_names_is_not_unexplained() -> None:
+    at_rest = board(tick(nodes=(node("grid-connection"), node("pdu-1"))))
+    here = at_rest.site.nodes[0]
+    at_rest.site = replace(at_rest.site, nodes=(replace(here, fixed=Power(400)), at_rest.site.nodes[1]))
+
+    assert value(at_rest, "node_fixed_watts", node="grid-connection") == 400
+    assert value(at_rest, "node_unexplained_watts", node="grid-connection") == 100
+    assert value(at_rest, "node_unexplained_watts", node="pdu-1") == 500
+
+
+def test_fixed_load_where_there_is_no_voltage_explains_nothing() -> None:
+    at_rest = board(tick(nodes=(node("grid-connection"), node("pdu-1"))))
+    above, below = at_rest.site.nodes
+    dead = replace(above, service=Service.ISOLATED), replace(below, fixed=Power(700))
+    at_rest.site = replace(at_rest.site, nodes=dead)
+
+    assert value(at_rest, "node_fixed_watts", node="pdu-1") == 0
+    assert value(at_rest, "node_unexplained_watts", node="pdu-1") == 500
 
 
 def test_an_infeasible_node_is_told() -> None:

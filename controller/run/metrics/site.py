@@ -94,7 +94,9 @@ class BoardCollector(Collector):
         rows = tuple(device_rows(tick))
         yield from _pace(tick, self._clock.utc_s())
         yield from _site(tick.plan)
-        yield from table("node", NODE, ((node.node, node) for node in tick.plan.nodes))
+        yield from table("node", NODE, ((node.node, node) for node in self._board.nodes(tick.plan)))
+        fixed = {name: power.watts for name, power in self._board.fixed().items()}
+        yield gauge("node_fixed_watts", "Load of no device, as the site file has it", keyed(fixed), "node")
         yield from _zones(self._board.site, tick)
         yield from fleet_metrics(rows)
         yield from event_metrics(tick)
@@ -124,7 +126,7 @@ NODE: Columns[NodeState] = (
     ("granted_watts", "All grants below the node, and its other load", lambda n: n.granted.watts),
     ("wanted_watts", "What would be drawn, were all at once where they should be", lambda n: n.wanted.watts),
     ("worst_case_watts", "The most that may be drawn below the node now", lambda n: n.worst.watts),
-    ("unexplained_watts", "Metered load that no device accounts for", lambda n: n.unexplained.watts),
+    ("unexplained_watts", "Metered load of no device, beyond the fixed one", lambda n: n.unexplained.watts),
     ("feasible", "0 when all at their lowest is still too much", lambda n: n.feasible),
 )
 
