@@ -16,6 +16,7 @@ FEWEST = 3
 STEP_S = 0.5
 """A smaller difference, or change of it, is none: events stay where they are."""
 WORTH_TELLING_S = 1.0
+WHOLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Skew:
 
     lately_s: tuple[float, ...] = ()
     ahead_s: float = 0.0
+    whole: int = 0
+    """So many of the latest heartbeats in a row had a stamp in whole seconds."""
 
     @property
     def late_s(self) -> float:
@@ -35,17 +38,22 @@ class Skew:
 NO_SKEW = Skew()
 
 
-def heard(skew: Skew, behind_s: float) -> Skew:
-    """One more heartbeat, which was `behind_s` old by the site's clock when it came."""
+def heard(skew: Skew, behind_s: float, *, is_whole: bool = False) -> Skew:
+    """One more heartbeat, which was `behind_s` old by the site's clock when it came. Of a stamp that `is_whole`
+    up to a second may have been cut off: where an operator sends no others, a second says nothing."""
     lately_s = (*skew.lately_s, behind_s)[-LATELY:]
+    whole = min(skew.whole + 1, LATELY) if is_whole else 0
     if len(lately_s) < FEWEST:
-        return replace(skew, lately_s=lately_s)
-    ahead_s = min(max(min(lately_s), -MAX_AHEAD_S), MAX_AHEAD_S)
+        return replace(skew, lately_s=lately_s, whole=whole)
+    least_s = min(lately_s)
+    if whole >= len(lately_s):
+        least_s = max(least_s - WHOLE_S, min(least_s, 0.0))
+    ahead_s = min(max(least_s, -MAX_AHEAD_S), MAX_AHEAD_S)
     if abs(ahead_s) < STEP_S:
         ahead_s = 0.0
     if 0.0 < abs(ahead_s - skew.ahead_s) < STEP_S:
         ahead_s = skew.ahead_s
-    return Skew(lately_s=lately_s, ahead_s=ahead_s)
+    return Skew(lately_s=lately_s, ahead_s=ahead_s, whole=whole)
 
 
 def moved(event: GridEvent, skew: Skew) -> GridEvent:

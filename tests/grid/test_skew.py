@@ -21,6 +21,15 @@ def after(*behind_s: float) -> Skew:
     return skew
 
 
+def after_whole(*behind_s: float) -> list[float]:
+    """How far ahead the clock was taken to be after each heartbeat, of stamps in whole seconds."""
+    skew, ahead_s = NO_SKEW, []
+    for one in behind_s:
+        skew = heard(skew, one, is_whole=True)
+        ahead_s.append(skew.ahead_s)
+    return ahead_s
+
+
 def event(*edges: float) -> GridEvent:
     pieces = tuple(
         EventInterval(start_utc_s=start, end_utc_s=end, signals=(LimitSignal(Power(5)),))
@@ -52,6 +61,24 @@ def test_a_clock_that_was_put_right_is_believed_at_once() -> None:
 
 def test_small_changes_do_not_move_events_to_and_fro() -> None:
     assert after(*[1.6] * 8, 1.3, 1.9).ahead_s == 1.6
+
+
+def test_an_operator_that_stamps_whole_seconds_moves_no_event_to_and_fro() -> None:
+    """Its heartbeats come 1.05 s apart: what is cut off of their stamps goes from nothing to a second."""
+    cut_off = [round(1.05 * at % 1, 2) for at in range(80)]
+
+    assert set(after_whole(*cut_off)) == {0.0}
+    assert all(0.5 <= one <= 1.8 for one in after_whole(*(1.8 + cut for cut in cut_off))[FEWEST:])
+
+
+def test_a_clock_that_is_behind_is_so_by_whole_seconds_too() -> None:
+    assert after_whole(*[-2.0] * 8)[-1] == -2.0
+
+
+def test_one_stamp_with_a_fraction_makes_them_all_count_as_they_are() -> None:
+    skew = heard(after(*[1.6] * 7), 1.6, is_whole=True)
+
+    assert skew.ahead_s == 1.6
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=30))

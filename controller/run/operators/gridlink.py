@@ -232,12 +232,12 @@ class GridLink:
                 self._enforced(result)
             case Heartbeat():
                 if liveness.is_news(self._liveness, result):
-                    self._timed(now_utc_s - result.utc_s)
+                    self._timed(now_utc_s - result.utc_s, is_whole=result.utc_s.is_integer())
                 self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
 
-    def _timed(self, behind_s: float) -> None:
+    def _timed(self, behind_s: float, *, is_whole: bool) -> None:
         self._behind_s = behind_s
-        before, self._skew = self._skew, skews.heard(self._skew, behind_s)
+        before, self._skew = self._skew, skews.heard(self._skew, behind_s, is_whole=is_whole)
         if self._skew.ahead_s != before.ahead_s:
             far = abs(self._skew.ahead_s) >= skews.WORTH_TELLING_S
             log = self._log.warning if far else self._log.info
