@@ -39,8 +39,8 @@ NO_SKEW = Skew()
 
 
 def heard(skew: Skew, behind_s: float, *, is_whole: bool = False) -> Skew:
-    """One more heartbeat, which was `behind_s` old by the site's clock when it came. Of a stamp that `is_whole`
-    up to a second may have been cut off: where an operator sends no others, a second says nothing."""
+    """One more heartbeat, which was `behind_s` old by the site's clock when it came. From a stamp that
+    `is_whole` up to a second may be cut off: where an operator sends no others, a second says nothing."""
     lately_s = (*skew.lately_s, behind_s)[-LATELY:]
     whole = min(skew.whole + 1, LATELY) if is_whole else 0
     if len(lately_s) < FEWEST:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
-from controller.decide.plan import AlarmKind
+from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.run.metrics.site import render
 from tests.run.boards import busy_board
 
@@ -90,6 +91,13 @@ def test_the_runbook_explains_no_alert_that_does_not_exist(alerts: str, runbook:
 
 def test_the_runbook_says_what_every_kind_of_alarm_means(runbook: str) -> None:
     assert [kind for kind in AlarmKind if f"`{kind}`" not in runbook] == []
+
+
+@pytest.mark.parametrize("words", [Reason, Truth])
+def test_the_runbook_says_what_status_and_why_say_of_a_machine(runbook: str, words: type[StrEnum]) -> None:
+    [said] = re.findall(r"^## What status says$(.*?)^## ", runbook, re.MULTILINE | re.DOTALL)
+
+    assert [word for word in words if f"`{word}`" not in said] == []
 
 
 def test_every_metric_of_the_alerts_is_one_that_the_controller_exports(alerts: str) -> None:
