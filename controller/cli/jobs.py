@@ -70,7 +70,9 @@ def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
     for job in jobs:
         usd = "site" if job.usd_per_gpu_hour is None else f"{job.usd_per_gpu_hour:g}"
         where = folded(job.held)
-        if job.state is JobState.QUEUED:
+        if job.state is JobState.SUSPENDED:
+            where = f"waits for watts on {where}"
+        elif job.state is JobState.QUEUED:
             observed = settings.controller.mode is Mode.OBSERVE
             where = "the site is only observed" if observed else _waits_for(job.gpus, free, all_gpus)
         table.add_row(job.id, job.state, str(job.gpus), usd, job.why or where, " ".join(job.argv))

@@ -92,6 +92,7 @@ class Machines:
         self._sensors = sensors
         self._queues = {queue.id: queue for queue in queues}
         self._queue_heard_s: dict[str, float] = {}
+        self._job_trouble: dict[str, str] = {}
         self._job_commands: dict[str, dict[str, JobCommand]] = {queue.id: {} for queue in queues}
         self._tasks = {
             driver.spec.id: DeviceTask(driver, polling, self, at / max(1, len(drivers)))
@@ -237,7 +238,20 @@ class Machines:
             outcome = Failed(repr(error))
         if isinstance(outcome, Acknowledged):
             unshown.acknowledged(command)
+        self._noted(command, outcome)
         self._job_answered(command, outcome)
+
+    def _noted(self, command: JobCommand, outcome: Outcome) -> None:
+        """Of what fails again and again for the same reason the first is in the log."""
+        name, action = f"{command.queue}/{command.job}", command.action.value
+        match outcome:
+            case Acknowledged():
+                self._job_trouble.pop(command.queue, None)
+                log.info("job", subject=name, action=action)
+            case Refused(why) | Failed(why):
+                if self._job_trouble.get(command.queue) != why:
+                    log.warning("job_not_told", subject=name, action=action, why=why)
+                self._job_trouble[command.queue] = why
 
     async def _close(self) -> None:
         async with asyncio.TaskGroup() as group:

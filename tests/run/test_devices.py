@@ -651,6 +651,30 @@ async def test_a_command_to_a_job_is_confirmed_once_by_what_its_queue_shows_and_
 
 
 @in_virtual_time
+async def test_what_is_done_to_a_job_is_in_the_log_and_so_is_what_could_not_be_done() -> None:
+    """Whoever asks why a job stood still has no other place to look at."""
+    queue = Jobs("local")
+    floor = Floor(queues=[queue])
+
+    with capture_logs() as logs:
+        async with floor.open() as machines:
+            machines.post_jobs([JobCommand(queue="local", job="job-1", action=JobAction.SUSPEND)])
+            await asyncio.sleep(5)
+            queue.trouble = DriverError("the disk is full")
+            machines.post_jobs([JobCommand(queue="local", job="job-2", action=JobAction.REQUEUE)])
+            await asyncio.sleep(5)
+            machines.post_jobs([JobCommand(queue="local", job="job-2", action=JobAction.REQUEUE)])
+            await asyncio.sleep(5)
+
+    told = [entry for entry in logs if entry["event"].startswith("job")]
+    assert [(entry["event"], entry["subject"], entry["action"], entry["log_level"]) for entry in told] == [
+        ("job", "local/job-1", "suspend", "info"),
+        ("job_not_told", "local/job-2", "requeue", "warning"),
+    ]
+    assert "the disk is full" in told[1]["why"]
+
+
+@in_virtual_time
 async def test_of_the_commands_that_wait_for_one_job_the_newest_counts() -> None:
     queue = Jobs("local", hangs=True)
     floor = Floor(queues=[queue])
@@ -694,7 +718,8 @@ async def test_a_queue_that_hangs_or_fails_answers_with_a_failure_and_is_asked_a
         (command, Failed("TimeoutError()")),
         (command, Failed("DriverError('disk full')")),
     ]
-    assert [entry["event"] for entry in logs] == ["silent", "answers_again"]
+    troubles = [entry["event"] for entry in logs if not entry["event"].startswith("job")]
+    assert troubles == ["silent", "answers_again"]
     assert set(machines.heard.queues) == {"local"}
 
 
