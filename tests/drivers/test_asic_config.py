@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +13,11 @@ from pydantic import ValidationError
 from controller.domain.devices import DeviceKind, ThermalLimits
 from controller.domain.power import Power
 from drivers.asic.asicrs import RS_ADAPTERS
+from drivers.asic.build import ADAPTERS
 from drivers.asic.config import RS_FAMILIES, Family, MinerGroupConfig, build, expand
+from tests.drivers.asic_site import BACKENDS, NATIVE
+
+EXAMPLE = Path(__file__).parents[2] / "configs" / "site.example.toml"
 
 
 def group(**changes: Any) -> MinerGroupConfig:
@@ -25,6 +30,20 @@ def group(**changes: Any) -> MinerGroupConfig:
         "rated_ths": 120,
     }
     return MinerGroupConfig.model_validate(table | changes)
+
+
+def test_every_family_of_a_site_file_is_built_faces_the_contract_and_is_explained() -> None:
+    """A driver that no test holds against a machine looks finished to whoever writes a site file."""
+    families = set(get_args(Family))
+    faced = {family.driver for family in NATIVE.values()}
+    explained = EXAMPLE.read_text(encoding="utf-8").partition("\nfamily =")[2].partition("backend =")[0]
+
+    assert families - set(ADAPTERS) == set(), "no adapter in drivers/asic/build.py"
+    assert families - faced == set(), (
+        "no line in FAMILIES of tests/drivers/asic_site.py: no contract test asks it"
+    )
+    assert families - set(BACKENDS) == set(), "no line in BACKENDS of tests/drivers/asic_site.py"
+    assert {name for name in families if name not in explained} == set(), f"not explained in {EXAMPLE}"
 
 
 def test_hosts_may_be_addresses_and_ranges_and_keep_their_order() -> None:
