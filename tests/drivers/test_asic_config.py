@@ -15,6 +15,7 @@ from controller.domain.power import Power
 from drivers.asic.asicrs import RS_ADAPTERS
 from drivers.asic.build import ADAPTERS
 from drivers.asic.config import RS_FAMILIES, Family, MinerGroupConfig, build, expand
+from simulators.fromsite import MODELS
 from tests.drivers.asic_site import BACKENDS, NATIVE
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "site.example.toml"
@@ -44,6 +45,8 @@ def test_every_family_of_a_site_file_is_built_faces_the_contract_and_is_explaine
     )
     assert families - set(BACKENDS) == set(), "no line in BACKENDS of tests/drivers/asic_site.py"
     assert {name for name in families if name not in explained} == set(), f"not explained in {EXAMPLE}"
+    simulated = {family.value for family in MODELS} | {"generic"}
+    assert families - simulated == set(), "no model in simulators/fromsite.py"
 
 
 def test_hosts_may_be_addresses_and_ranges_and_keep_their_order() -> None:

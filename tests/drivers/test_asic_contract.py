@@ -455,6 +455,23 @@ async def test_the_configured_password_is_used(site: Site, family: Family) -> No
     assert await order(driver, "sleep") == Acknowledged()
 
 
+@pytest.mark.parametrize("fault", ["refuses", "garbage"])
+@pytest.mark.parametrize("family", WITH_PASSWORD.values(), ids=WITH_PASSWORD)
+@on_site
+async def test_no_trouble_shows_the_password(site: Site, family: Family, fault: str) -> None:
+    site.plant.miners[family.device].group.__dict__["password"] = "hall-7"
+    driver = site.driver(family, password="hall-7")
+    await driver.read()
+    await site.fault(family, fault)
+
+    try:
+        said = repr(await driver.apply(SetPoint(device=driver.spec.id, point=driver.spec.floor)))
+    except DriverError as error:
+        said = repr(error)
+
+    assert "hall-7" not in said
+
+
 ASKS_FOR_IT = {name: it for name, it in WITH_PASSWORD.items() if name in NATIVE and name not in BARE}
 
 
