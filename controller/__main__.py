@@ -14,7 +14,7 @@ import typer
 
 from controller.cli import jobs
 from controller.cli.api import SiteFile, Url, get
-from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out, wide
+from controller.cli.terminal import DEFAULT_CONFIG, Config, err, fail, fail_config, load_site, out, show
 from controller.run import logs
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def status(
     from controller.cli.sitetables import status_tables
 
     for part in status_tables(get("/status", url, config), every_node=every_node):
-        out.print(part)
+        show(part)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def why(device: str, url: Url = None, config: SiteFile = None) -> None:
 
     path = f"/why/{urllib.parse.quote(device, safe='')}"
     for part in why_tables(get(path, url, config)):
-        out.print(part)
+        show(part)
 
 
 @app.command()
@@ -164,7 +164,7 @@ def merit(
         typer.echo(merit_csv(told), nl=False)
     else:
         for part in merit_tables(told):
-            wide.print(part)
+            show(part)
 
 
 @app.command()
@@ -225,7 +225,7 @@ def report(
         base_kw=base,
     )
     try:
-        reporting.run(wish, wide if event is None else out)
+        reporting.run(wish, out)
     except ReportError as error:
         fail(str(error))
 

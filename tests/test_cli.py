@@ -366,6 +366,18 @@ def test_merit_cuts_nothing_short_where_there_is_no_screen_or_a_narrow_one(
 
 
 @pytest.mark.socket
+def test_status_and_why_cut_no_name_short_on_a_narrow_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.out, "width", 80)
+    name = "transformer-west-1-feeder-2-pdu-12-phase-3"
+    named = boards.node(name, limit=Limit(Power(60_000)), metered_w=52_000)
+    with api(boards.board(boards.tick(boards.device("s19-1"), nodes=(named,)))) as url:
+        said = wattshift("status", "--api", url).stdout
+
+    assert name in said
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+
+
+@pytest.mark.socket
 def test_merit_may_be_had_for_programs() -> None:
     with api(ranked_board()) as url:
         as_json = wattshift("merit", "--url", url, "--json")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from controller import credentials
+from controller.cli.terminal import show
 from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import Right
@@ -36,13 +37,13 @@ def report(settings: Settings, path: Path, out: Console) -> None:
         first = members[0]
         ends = str(first.floor.power.watts), str(first.points[-1].power.watts)
         table.add_row(group, str(len(members)), *ends, first.node, "yes" if first.keeps_limit else "no")
-    out.print(table)
+    show(table)
     prices = Table("price", "from", "else", "unit", box=None)
     for ladder in settings.ladders():
         sources = ", ".join(f"{rung.source} (up to {rung.stale_after_s:g} s old)" for rung in ladder.rungs)
         unit = MARKETS[ladder.key.price].unit
         prices.add_row(str(ladder.key), sources or "-", f"{ladder.constant:g}", unit)
-    out.print(prices)
+    show(prices)
     operators = [("grid operator", settings.grid)] if settings.grid is not None else []
     operators += [(f"operator {operator.id}", operator) for operator in settings.operators]
     for name, link in operators:

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from controller.cli.terminal import show
 from controller.run.operators.triggerconfig import ControlTable
 
 DEADLINE_S = 10.0
@@ -53,7 +54,7 @@ def run(wish: Wish, control: ControlTable | None, out: Console) -> None:
             place = f"node {node}" if node else "the site"
             out.print(f"{place} is held to {kw:g} kW until {_local(until_utc_s)}")
         case {"events": list(events)}:
-            _print_events(events, out)
+            _print_events(events)
         case _:
             raise CurtailError(f"{control.socket}: an answer that means nothing: {str(answer)[:200]}")
 
@@ -124,12 +125,12 @@ def _asked(path: Path, request: dict[str, Any]) -> Any:
         raise CurtailError(f"{path}: {error}; is the controller running?") from None
 
 
-def _print_events(events: list[dict[str, Any]], out: Console) -> None:
+def _print_events(events: list[dict[str, Any]]) -> None:
     table = Table("event", "limit kW", "node", "from", "until", "by", box=None)
     for event in events:
         times = _local(event["start_utc_s"]), _local(event["end_utc_s"])
         table.add_row(event["id"], f"{event['limit_kw']:g}", event["node"] or "site", *times, event["by"])
-    out.print(table if events else "no event of the site's own")
+    show(table if events else "no event of the site's own")
 
 
 def _local(utc_s: float | None) -> str:

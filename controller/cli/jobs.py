@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, folded, load_site, out, wide
+from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, folded, load_site, out, show
 from controller.domain.jobs import JobState
 from controller.domain.site import Mode
 from controller.grid.isotime import stamp
@@ -76,7 +76,7 @@ def job_list(queue: str | None = None, config: Config = DEFAULT_CONFIG) -> None:
             observed = settings.controller.mode is Mode.OBSERVE
             where = "the site is only observed" if observed else _waits_for(job.gpus, free, all_gpus)
         table.add_row(job.id, job.state, str(job.gpus), usd, job.why or where, " ".join(job.argv))
-    out.print(table)
+    show(table)
     if any(job.state is JobState.FAILED for job in jobs):
         out.print(f"what they printed: {directory / 'logs'}", soft_wrap=True)
 
@@ -118,7 +118,7 @@ def job_history(
         fail(str(error))
     if not table.row_count:
         fail(f"nothing was told to {subject} in {days:g} days")
-    wide.print(table)
+    show(table)
 
 
 def _waits_for(wanted: int, free: int, of: int) -> str:

@@ -21,6 +21,7 @@ from controller.cli.reportquestion import (
     stream_question_of,
 )
 from controller.cli.reporttable import listing, stream_tables, tables
+from controller.cli.terminal import show
 from controller.domain.eventnames import parted
 from controller.grid.reports import Sender
 from controller.run.journal import history as reading
@@ -48,7 +49,7 @@ def run(wish: Wish, console: Console) -> None:
     try:
         with reading.opened(journal_of(wish)) as history:
             if wish.event is None:
-                console.print(listing(known_events(history), history.streams()))
+                show(listing(known_events(history), history.streams()))
                 return
             evidence: Evidence | StreamEvidence
             if wish.since is None:
@@ -60,7 +61,7 @@ def run(wish: Wish, console: Console) -> None:
         raise ReportError(str(error)) from error
     if wish.format is Format.TABLE and wish.out is None:
         for part in _tables(evidence):
-            console.print(part)
+            show(part)
         return
     text = _text(wish, evidence) if isinstance(evidence, Evidence) else _stream_text(wish, evidence)
     if wish.out is None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 
 DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
 Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG", help="the site file")]
@@ -21,6 +22,11 @@ out = Console(markup=False, emoji=False, highlight=False)
 wide = Console(markup=False, emoji=False, highlight=False, width=1000)
 """For tables of many columns: a file has no width, a terminal folds, and names cut short name nothing."""
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+def show(part: RenderableType) -> None:
+    """A table as wide as it is, and anything else as wide as the terminal."""
+    (wide if isinstance(part, Table) and part.show_header else out).print(part)
 
 
 def load_site(path: Path) -> Any:
