@@ -157,7 +157,8 @@ class MinerGroupConfig(Table):
         least_w = self.min_w if self.min_w is not None else self.rated_w // 2
         if not self.sleep_w < least_w < self.rated_w <= self.ceiling:
             powers = f"{self.sleep_w} < {least_w} < {self.rated_w} <= {self.ceiling}"
-            raise ValueError(f"sleep_w < min_w < rated_w <= ceiling_w does not hold: {powers}")
+            only_on = ": one that is only on or off has `points`" if least_w == self.rated_w else ""
+            raise ValueError(f"sleep_w < min_w < rated_w <= ceiling_w does not hold: {powers}{only_on}")
         _check_heat("", self.derate_c, self.trip_c)
         _check_heat("board_", self.board_derate_c, self.board_trip_c)
         if self.warn_c is not None and (self.trip_c is None or self.warn_c >= self.trip_c):

@@ -49,6 +49,18 @@ def test_every_family_of_a_site_file_is_built_faces_the_contract_and_is_explaine
     assert families - simulated == set(), "no model in simulators/fromsite.py"
 
 
+def test_a_machine_that_is_only_on_or_off_is_shown_the_way() -> None:
+    with pytest.raises(ValidationError, match="3300 < 3300 <= 3465: one that is only on or off has `points`"):
+        group(min_w=3300)
+
+    points = [
+        {"name": "sleep", "power_w": 20, "rate_ths": 0},
+        {"name": "normal", "power_w": 3300, "rate_ths": 120},
+    ]
+    (driver,) = build(group(family="antminer", points=points, sleep_w=20))
+    assert [point.name for point in driver.spec.points] == ["sleep", "normal"]
+
+
 def test_hosts_may_be_addresses_and_ranges_and_keep_their_order() -> None:
     config = group(hosts=["10.0.0.9", "10.0.0.5-7"])
 
