@@ -90,10 +90,8 @@ async def play(directory: Path, out: Console) -> int:
         rows = verdict(site, sight, story, operator)
     out.print(as_table("judged from the plant's physical truth", rows))
     out.print("what the controller's own journal says of the event, for the grid operator:")
-    typed = sys.argv[0] if Path(sys.argv[0]).name == "wattshift" else "wattshift"  # it need not be on the PATH
-    out.print(
-        f"  {typed} report {EVENT_ID} {stage.site_file}", soft_wrap=True, markup=False, highlight=False
-    )
+    typed = sys.argv[0] if Path(sys.argv[0]).name == "wattshift" else "wattshift"  # maybe not on the PATH
+    out.print(f"  {typed} report {EVENT_ID} {stage.site_file}", soft_wrap=True, markup=False, highlight=False)
     return 0 if all(row.passed is not False for row in rows) else 1
 
 
