@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from controller.grid.isotime import instant
 from controller.grid.openadr import parse_notification
 from controller.grid.reports import Sender, ack_report
 from controller.grid.results import Accepted, Contract
+from controller.grid.signatures import Trust, opened, public_key
 from tests.grid.test_reports import ACK
 
 SITE = Contract(ven="container-7", nameplate=Power.kw(1300))
@@ -43,6 +47,24 @@ def test_the_answer_that_the_page_shows_has_the_shape_of_ours(shown: list[dict[s
     told = json.loads(ack_report(Sender(client_id="c", ven="container-7"), ACK).payload)
 
     assert missing(shown[1], told) == []
+
+
+def test_a_message_signed_as_the_page_shows_is_opened(
+    deploy: Path, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    require_tool("openssl")
+    page = (deploy / "GRID.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    [making] = re.findall(r"^(openssl genpkey.*?)^```", page, re.MULTILINE | re.DOTALL)
+    subprocess.run(["sh", "-e", "-c", making], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    public = public_key((tmp_path / "utility-2026.pub.pem").read_bytes())
+    trust = Trust(keys={"utility-2026": public}, max_age_s=600, reader="container-7")
+    names: dict[str, Any] = {}
+    exec(program, names)
+
+    token = names["signed"](b'{"kw": 5}', (tmp_path / "utility-2026.key").read_bytes())
+
+    assert opened(token, trust, now_utc_s=time.time()) == b'{"kw": 5}'
 
 
 def missing(shown: Any, told: Any, at: str = "") -> list[str]:
