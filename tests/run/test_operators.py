@@ -16,6 +16,7 @@ from typing import Any
 import aiomqtt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from structlog.testing import capture_logs
 
 from controller.decide.timeline import grid_now, lost_operators
 from controller.domain.grid import EventStatus, LimitSignal, Link, TargetSignal
@@ -458,3 +459,13 @@ async def test_a_connection_that_was_never_answered_is_closed_when_the_site_stop
             await closed.wait()
 
     assert task.cancelled()
+
+
+async def test_the_log_says_whose_broker_was_reached() -> None:
+    async with broker() as bus:
+        with capture_logs() as logs:
+            async with running(make(bus, Disk(), "iso", dialect="base-point", topic_in="iso/basepoint")):
+                pass  # it is connected by then
+
+    told = [entry for entry in logs if entry["event"] == "grid_broker_connected"]
+    assert [entry["operator"] for entry in told] == ["iso"]

@@ -70,7 +70,9 @@ class GridSession:
         self._last_word = _LastWord()
         self._library_log = logging.Logger("mqtt", level=logging.ERROR)
         self._library_log.addHandler(self._last_word)
-        self._log = structlog.get_logger("grid").bind(broker=f"{config.host}:{config.port}", ven=config.ven)
+        whose = {"operator": config.name} if config.name else {}
+        where = f"{config.host}:{config.port}"
+        self._log = structlog.get_logger("grid").bind(broker=where, ven=config.ven, **whose)
 
     def begin_at(self, birth: int) -> None:
         """The numbers of its connections are beyond this one."""
