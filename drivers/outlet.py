@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Protocol
+from dataclasses import replace
 
 import structlog
 
@@ -24,9 +22,11 @@ from controller.domain.devices import (
     Refused,
     SetPoint,
 )
-from controller.domain.power import ZERO, Limit, Power
+from controller.domain.power import ZERO, Limit
 from drivers.asic.adapter import RefusedError
 from drivers.base import Driver, DriverError
+from drivers.feed import Feed, has_other_feed
+from drivers.outletstate import Outlet, OutletState, Relay
 
 LOOK_S = 30.0
 """For this long after it was switched, an outlet is asked by each read, not by the poll of its PDU alone."""
@@ -35,46 +35,8 @@ READ_SHARE = 0.9
 """A machine has so much of the time for a read to answer while its outlet is off: then the outlet speaks."""
 FIRST_REST_S = 5.0
 """So long a machine is not asked again that did not answer while its outlet was off, then twice as long."""
-STAYS_S = 5.0
-"""A machine that answered for so long while its outlet was off has another feed: its silence is silence."""
-
-CARRIES_NONE = 0.5
-"""An outlet with no more than this share of what its machine draws asleep carries nothing of it."""
-CARRIES_PART = 1.5
-"""Nor all of it, where a machine that hashes measures more than so many times that."""
-APART_W, APART_S = 100, 30.0
-"""So many watts apart for so long is worth a warning: a PDU tells little as nothing, and tells it late."""
 
 log = structlog.get_logger()
-
-
-class Relay(StrEnum):
-    ON = "on"
-    OFF = "off"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutletState:
-    """What is known of an outlet now. `power` is None where it is not metered; at `asked_s` of the loop's
-    time it was asked, which is before it answered."""
-
-    relay: Relay
-    power: Power | None = None
-    asked_s: float = field(default=-math.inf, compare=False)
-
-
-class Outlet(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    def known(self) -> OutletState:
-        """What was last heard of it, if that is fresh; else `Relay.UNKNOWN`."""
-
-    async def look(self) -> OutletState:
-        """Ask it now; `DriverError` if it does not answer."""
-
-    async def switch(self, to: Relay) -> Outcome: ...
 
 
 class OutletDriver:
@@ -198,82 +160,6 @@ class OutletDriver:
         outcome = await self._outlet.switch(to)
         log.warning("outlet_switched", device=self._machine.spec.id, to=to.value, outcome=repr(outcome))
         return outcome
-
-
-class Feed:
-    """Whether an outlet feeds the machine that it is configured for, as far as that shows.
-
-    `elsewhere` says that the machine answers while its outlet is off. Changes are told once each.
-    """
-
-    def __init__(self, device: str, outlet: str) -> None:
-        self._device = device
-        self._outlet = outlet
-        self._first_s: float | None = None
-        self._last_s = -math.inf
-        self._apart_s: float | None = None
-        self._warned = False
-
-    @property
-    def elsewhere(self) -> bool:
-        return self._first_s is not None
-
-    def answered_unfed(self, reading: Reading | None, outlet: OutletState, now_s: float) -> None:
-        self._first_s = now_s if self._first_s is None else self._first_s
-        self._last_s = now_s
-        self._warn(reading, outlet)
-
-    def stays_elsewhere(self) -> bool:
-        """After it missed an answer while its outlet is off: whether that says nothing of its power. It was
-        off indeed where it was heard for a moment only."""
-        if self._first_s is not None and self._last_s - self._first_s >= STAYS_S:
-            return True
-        if self.elsewhere:
-            self.switched_on()
-            self._clear()
-        return False
-
-    def switched_on(self) -> None:
-        self._first_s = None
-
-    def shows(self, spec: DeviceSpec, reading: Reading, outlet: OutletState, carried: Power) -> None:
-        """What a machine says whose outlet is on. Asleep it draws too little to show anything."""
-        apart = has_other_feed(spec, reading, carried)
-        if not apart or reading.draw.watts - carried.watts < APART_W:
-            self._apart_s = None
-            if not apart and reading.rate > 0:
-                self._clear()
-            return
-        if self._apart_s is None:
-            self._apart_s = asyncio.get_running_loop().time()
-        if outlet.asked_s - self._apart_s >= APART_S:
-            self._warn(reading, outlet)
-
-    def _warn(self, reading: Reading | None, outlet: OutletState) -> None:
-        if not self._warned:
-            log.warning(
-                "outlet_does_not_feed",
-                device=self._device,
-                outlet=self._outlet,
-                relay=outlet.relay.value,
-                outlet_w=None if outlet.power is None else outlet.power.watts,
-                device_w=None if reading is None else reading.draw.watts,
-            )
-        self._warned = True
-
-    def _clear(self) -> None:
-        if self._warned:
-            log.info("outlet_feeds", device=self._device, outlet=self._outlet)
-        self._warned = False
-
-
-def has_other_feed(spec: DeviceSpec, reading: Reading, carried: Power) -> bool:
-    """Whether a machine that answers draws more than what its outlet carries: all of it, or a part."""
-    asleep_w = spec.floor.power.watts if spec.floor.rate == 0 else 0
-    if carried.watts <= CARRIES_NONE * asleep_w:
-        return True
-    measures = reading.quality is Quality.MEASURED and reading.rate > 0
-    return measures and reading.draw.watts > CARRIES_PART * carried.watts
 
 
 def _specs(machine: DeviceSpec) -> tuple[DeviceSpec, DeviceSpec]:

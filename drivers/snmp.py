@@ -15,7 +15,7 @@ import structlog
 from controller.domain.devices import Acknowledged, Failed, MeterReading, Outcome, Refused
 from controller.domain.power import Power
 from drivers.base import DriverError
-from drivers.outlet import OutletState, Relay
+from drivers.outletstate import OutletState, Relay
 from drivers.pdumodels import MODELS, OutletConfig, PduConfig, PduModel
 from drivers.snmplink import Agent, SnmpLink, SnmpRefusedError
 

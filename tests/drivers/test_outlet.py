@@ -29,7 +29,8 @@ from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from drivers import registry
 from drivers.asic.adapter import RefusedError
 from drivers.base import DriverError
-from drivers.outlet import OutletDriver, OutletState, Relay
+from drivers.outlet import OutletDriver
+from drivers.outletstate import OutletState, Relay
 from simulators.plant import Plant
 from simulators.ports import remap
 from simulators.serve import SimulatedSite

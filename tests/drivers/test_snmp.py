@@ -26,7 +26,8 @@ from controller.domain.power import Power
 from drivers import registry
 from drivers.asic.config import MinerGroupConfig
 from drivers.base import DriverError
-from drivers.outlet import OutletDriver, OutletState, Relay
+from drivers.outlet import OutletDriver
+from drivers.outletstate import OutletState, Relay
 from drivers.pdumodels import MODELS, Make, OutletConfig, PduConfig
 from drivers.snmp import SnmpPdu, relay, watts
 from drivers.snmplink import Agent, SnmpLink

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from controller.domain.devices import DeviceSpec, Means, Quality, Reading, SetPoint
 from controller.domain.power import ZERO, Limit, Power
-from drivers.outlet import STAYS_S, has_other_feed
+from drivers.feed import STAYS_S, has_other_feed
 from simulators.config import PduConfig, PlantConfig
 from simulators.plant import Plant
 
