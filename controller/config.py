@@ -38,6 +38,7 @@ from controller.servicetable import ApiTable, JournalTable, LogTable, Simulation
 from controller.settlementtable import SettlementTable
 from drivers import registry
 from drivers.registry import DeviceTables, Fleet
+from drivers.switching import Cuts
 
 PREFIX = "WATTSHIFT_"
 """What the names of variables that set a value begin with."""
@@ -290,10 +291,10 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"environment, or secrets in {secrets}: {error}") from error
 
 
-def fleet(settings: Settings) -> Fleet:
-    """Everything the site file names, ready to be driven."""
+def fleet(settings: Settings, cuts: Cuts | None = None) -> Fleet:
+    """Everything the site file names, ready to be driven; `cuts` is who switched its outlets off."""
     try:
-        return registry.build(settings)
+        return registry.build(settings, cuts)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

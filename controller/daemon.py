@@ -26,6 +26,7 @@ from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage, leave_it
 from controller.run.journal.journal import Journal, JournalError
 from controller.run.journal.store import NotKept, StoreError
+from controller.run.keptcuts import KeptCuts
 from controller.run.loop import GridSide, Islanded, Loop
 from controller.run.metrics.site import render
 from controller.run.notify import Notifier
@@ -102,10 +103,11 @@ async def serve(
     port = await api.start()
     try:
         with site_lock(settings.journal.path):  # a second controller by mistake has told and written nothing
-            floor = floor or fleet(settings)
+            cuts = KeptCuts(clock.utc_s)
+            floor = floor or fleet(settings, cuts)
             if settings.controller.mode is Mode.OBSERVE:
                 floor = observed(floor)
-            await _operate(settings, board, clock, floor, session, tidy, port)
+            await _operate(settings, board, clock, floor, cuts, session, tidy, port)
     finally:
         await api.stop()
 
@@ -115,6 +117,7 @@ async def _operate(
     board: Board,
     clock: Clock,
     floor: Fleet,
+    cuts: KeptCuts,
     session: type[GridSession],
     tidy: Callable[[], None],
     api_port: int,
@@ -152,6 +155,7 @@ async def _operate(
             await link.restore()
         if own is not None:
             await own.restore()
+        await cuts.restore(NotKept() if board.site.policy.observes else journal)
         baselines = _baselines(settings, clock)
         control = _control(settings, own, board.site, machines, clock)
         loop = Loop(
@@ -182,6 +186,7 @@ async def _operate(
                 if recording is not None:
                     group.create_task(recording.run())
                 group.create_task(machines.run())
+                group.create_task(cuts.run())
                 group.create_task(prices.run())
                 group.create_task(loop.run())
                 for link in links:
@@ -198,7 +203,10 @@ async def _operate(
             if control is not None:
                 await control.stop()
     finally:
-        await put_away(journal, recording)
+        try:
+            await cuts.close()
+        finally:
+            await put_away(journal, recording)
 
 
 async def put_away(journal: Closing, recording: Closing | None) -> None:

@@ -15,6 +15,7 @@ import structlog
 from controller.domain.devices import (
     Acknowledged,
     DeviceSpec,
+    Failed,
     Means,
     Outcome,
     Quality,
@@ -27,10 +28,13 @@ from drivers.asic.adapter import RefusedError
 from drivers.base import Driver, DriverError
 from drivers.feed import Feed, has_other_feed
 from drivers.outletstate import Outlet, OutletState, Relay
+from drivers.switching import Cuts, NoCuts, Switching
 
 LOOK_S = 30.0
 """For this long after it was switched, an outlet is asked by each read, not by the poll of its PDU alone."""
 
+LOOK_SHARE = 0.3
+"""It has so much of the time of a read to answer: a dead PDU must not make a machine seem silent."""
 READ_SHARE = 0.9
 """A machine has so much of the time for a read to answer while its outlet is off: then the outlet speaks."""
 FIRST_REST_S = 5.0
@@ -47,14 +51,16 @@ class OutletDriver:
     `read_s` is the time that a whole read has.
     """
 
-    def __init__(self, machine: Driver, outlet: Outlet, read_s: float = 5.0) -> None:
+    def __init__(
+        self, machine: Driver, outlet: Outlet, read_s: float = 5.0, cuts: Cuts | None = None
+    ) -> None:
         self._machine = machine
         self._outlet = outlet
         self._read_s = read_s
         self._feed = Feed(machine.spec.id, outlet.name)
         self._rest_s, self._ask_from_s = 0.0, -math.inf
-        self._cut_here = False
-        self._ordered = Relay.UNKNOWN
+        self._cuts = NoCuts() if cuts is None else cuts
+        self._switching = Switching(machine.spec.id, outlet.name, self._cuts)
         self._look_until_s = self._told_s = -math.inf
         self._based_on = machine.spec
         self._fed, self._unfed = _specs(machine.spec)
@@ -66,19 +72,19 @@ class OutletDriver:
             self._fed, self._unfed = _specs(self._based_on)
         if self._feed.elsewhere:
             return self._based_on
-        return self._unfed if self._outlet.known().relay is Relay.OFF else self._fed
+        if self._outlet.known().relay is Relay.OFF:
+            return self._unfed
+        return self._fed if self._switching.obeys(self._now_s) else self._based_on
 
     async def read(self) -> Reading:
         """The machine's own words, and the outlet's watts. Without power the outlet speaks for it."""
-        began_s = asyncio.get_running_loop().time()
+        began_s = self._now_s()
         outlet = await self._state()
         if outlet.relay is Relay.OFF:
             return await self._read_unfed(outlet, began_s)
         self._rest_s, self._ask_from_s = 0.0, -math.inf
         if outlet.relay is Relay.ON:
             self._feed.switched_on()
-        if outlet.relay is Relay.ON and self._ordered is Relay.ON:
-            self._cut_here = False  # done: whoever switches it off next is not us
         reading = await self._machine.read()
         if outlet.relay is not Relay.ON or outlet.power is None:
             return reading
@@ -119,47 +125,75 @@ class OutletDriver:
     async def apply(self, command: SetPoint) -> Outcome:
         if command.means is Means.OUTLET:
             return await self._cut()
-        if self._outlet.known().relay is not Relay.OFF or self._feed.elsewhere:
+        outlet = self._known()
+        if outlet.relay is not Relay.OFF or self._feed.elsewhere:
             return await self._tell(command)
         if command.point.power <= self._machine.spec.floor.power:
             return Acknowledged()
-        if not self._cut_here:
-            return Refused("its outlet is off and was not switched off from here: switch it on by hand")
-        return await self._switch(Relay.ON)
+        return await self._give_back()
 
     async def _tell(self, command: SetPoint) -> Outcome:
         """Whatever came of it, and whenever: only then may its outlet show that."""
         try:
             return await self._machine.apply(command)
         finally:
-            self._told_s = asyncio.get_running_loop().time()
+            self._told_s = self._now_s()
 
     async def _cut(self) -> Outcome:
         """Take the power from the machine, whatever it says."""
-        if self._outlet.known().relay is Relay.OFF:
+        outlet = self._known()
+        if outlet.relay is Relay.UNKNOWN:
+            outlet = await self._look()
+        if outlet.relay is Relay.OFF:
             if self._feed.elsewhere:
                 return Refused("its outlet is off already, and does not feed it")
             return Acknowledged()
-        self._cut_here = True  # also if no answer comes: it may have been done
-        return await self._switch(Relay.OFF)
+        return await self._switch(Relay.OFF, was_on=outlet.relay is Relay.ON)
+
+    async def _give_back(self) -> Outcome:
+        """First it is forgotten that it was cut: whoever switches it off after that is somebody else, also if
+        this process does not live to see it on."""
+        if not self._switching.ours:
+            return Refused(f"its outlet is off and {self._switching.why_not}: switch it on by hand")
+        try:
+            await self._cuts.forget(self._outlet.name)
+        except DriverError as error:
+            return Failed(f"its outlet stays off while that cannot be written down: {error}")
+        return await self._switch(Relay.ON)
 
     async def close(self) -> None:
         await self._machine.close()
 
     async def _state(self) -> OutletState:
-        if asyncio.get_running_loop().time() < self._look_until_s:
-            try:
-                return await self._outlet.look()
-            except DriverError:
-                pass  # the poll of its PDU tells of that
-        return self._outlet.known()
+        return await self._look() if self._now_s() < self._look_until_s else self._known()
 
-    async def _switch(self, to: Relay) -> Outcome:
-        self._ordered = to
-        self._look_until_s = asyncio.get_running_loop().time() + LOOK_S
-        outcome = await self._outlet.switch(to)
-        log.warning("outlet_switched", device=self._machine.spec.id, to=to.value, outcome=repr(outcome))
+    async def _look(self) -> OutletState:
+        try:
+            async with asyncio.timeout(LOOK_SHARE * self._read_s):
+                outlet = await self._outlet.look()
+        except (TimeoutError, DriverError):
+            return self._known()  # the poll of its PDU tells of that
+        self._switching.seen(outlet)
+        return outlet
+
+    def _known(self) -> OutletState:
+        outlet = self._outlet.known()
+        self._switching.seen(outlet)
+        return outlet
+
+    async def _switch(self, to: Relay, *, was_on: bool = False) -> Outcome:
+        sent_s = self._now_s()
+        self._look_until_s = sent_s + LOOK_S
+        outcome: Outcome = Failed("it was given up before its PDU answered")
+        try:
+            outcome = await self._outlet.switch(to)
+        finally:
+            self._switching.told(to, outcome, was_on=was_on, sent_s=sent_s, now_s=self._now_s())
         return outcome
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
 
 
 def _specs(machine: DeviceSpec) -> tuple[DeviceSpec, DeviceSpec]:

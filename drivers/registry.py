@@ -26,6 +26,7 @@ from drivers.outlet import OutletDriver
 from drivers.pdumodels import OutletConfig, PduConfig
 from drivers.pricefile import PriceFile
 from drivers.pricetables import PriceBrokerConfig, PriceFileConfig, PriceSourceTable, price_problems
+from drivers.switching import Cuts
 
 if TYPE_CHECKING:
     from drivers.snmp import SnmpPdu
@@ -71,13 +72,14 @@ class Fleet:
     prices: tuple[tuple[PriceSource, Polled], ...] = ()
 
 
-def build(tables: DeviceTables) -> Fleet:
+def build(tables: DeviceTables, cuts: Cuts | None = None) -> Fleet:
+    """`cuts` is which outlets were switched off from here; without it only this process knows."""
     gpus = {
         f"{host.id}-gpu{index}": uuid for host in tables.gpu_hosts for index, uuid in enumerate(host.uuids)
     }
     pdus = _pdus(tables)
     learner = _learner(tables.queues)
-    drivers = tuple(_plugged(tables, pdus, learner))
+    drivers = tuple(_plugged(tables, pdus, learner, cuts))
     boards = {driver.spec.id: driver for driver, _ in drivers if isinstance(driver, gpu.GpuDriver)}
     return Fleet(
         drivers=drivers,
@@ -267,7 +269,10 @@ def _pdus(tables: DeviceTables) -> dict[str, tuple[SnmpPdu, Polled]]:
 
 
 def _plugged(
-    tables: DeviceTables, pdus: Mapping[str, tuple[SnmpPdu, Polled]], learner: Learner | None
+    tables: DeviceTables,
+    pdus: Mapping[str, tuple[SnmpPdu, Polled]],
+    learner: Learner | None,
+    cuts: Cuts | None,
 ) -> Iterator[tuple[Driver, Polled]]:
     """Each driver, with the outlet that feeds its machine around it where there is one."""
     outlets = {outlet.device: outlet for outlet in tables.outlets}
@@ -275,7 +280,7 @@ def _plugged(
         plug = outlets.get(driver.spec.id)
         if plug is not None:
             pdu, _ = pdus[plug.pdu]
-            driver = OutletDriver(driver, pdu.outlet(plug.outlet), polled.deadline_s)
+            driver = OutletDriver(driver, pdu.outlet(plug.outlet), polled.deadline_s, cuts)
         yield driver, polled
 
 

@@ -14,12 +14,7 @@ from controller.decide.device import DeviceState
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
     Acknowledged,
-    DeviceKind,
-    DeviceSpec,
     Failed,
-    Means,
-    OperatingPoint,
-    Outcome,
     Quality,
     Reading,
     Refused,
@@ -27,133 +22,26 @@ from controller.domain.devices import (
 )
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
 from drivers import registry
-from drivers.asic.adapter import RefusedError
 from drivers.base import DriverError
 from drivers.outlet import OutletDriver
-from drivers.outletstate import OutletState, Relay
+from drivers.outletstate import Relay
 from simulators.plant import Plant
 from simulators.ports import remap
 from simulators.serve import SimulatedSite
 from tests.drivers.asic_fakes import free_port
+from tests.drivers.outlet_fakes import (
+    CUT,
+    ECO,
+    FULL,
+    METERED,
+    SLEEP,
+    SPEC,
+    Plugged,
+    plugged,
+    to,
+)
 from tests.simulators.plants import HOME, config, miners
 from tests.virtualtime import in_virtual_time, now_s
-
-SLEEP, ECO, FULL = (
-    OperatingPoint(name=name, power=Power(power_w), rate=rate)
-    for name, power_w, rate in (("sleep", 25, 0.0), ("eco", 2_000, 80.0), ("full", 3_000, 110.0))
-)
-SPEC = DeviceSpec(
-    id="m", kind=DeviceKind.ASIC, node="n", points=(SLEEP, ECO, FULL), ceiling=Power(3_150), keeps_limit=True
-)
-CUT = SetPoint(device="m", point=SLEEP, means=Means.OUTLET)
-
-
-class Machine:
-    """A machine that claims 2,900 W and obeys, as long as it has power."""
-
-    spec = SPEC
-
-    def __init__(self) -> None:
-        self.says = Reading(device="m", draw=Power(2_900), quality=Quality.ESTIMATED, rate=105.0)
-        self.powered = True
-        self.reachable = True
-        self.refuses = False
-        self.hangs = False
-        self.asked = 0
-        self.told: list[str] = []
-        self.closed = False
-
-    async def read(self) -> Reading:
-        self.asked += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        if not (self.powered and self.reachable):
-            raise DriverError("no route to host")
-        if self.refuses:
-            raise RefusedError("the password is not accepted")
-        return self.says
-
-    async def apply(self, command: SetPoint) -> Outcome:
-        self.told.append(command.point.name)
-        if self.hangs:
-            await asyncio.Event().wait()
-        return Acknowledged() if self.powered else Failed("no route to host")
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class Plug:
-    """An outlet that feeds `machine`, unless it is `miswired`. It is known only while its PDU `answers`, and
-    obeys only if it `works`.
-
-    A `welded` one says that it is off, and is not. It was last polled at `polled_s`, else just now.
-    """
-
-    def __init__(self, machine: Machine, power: Power | None) -> None:
-        self.machine = machine
-        self.power = power
-        self.answers = True
-        self.works = True
-        self.welded = False
-        self.miswired = False
-        self.is_on = True
-        self.polled_s: float | None = None
-        self.orders: list[Relay] = []
-        self.looks = 0
-
-    @property
-    def name(self) -> str:
-        return "pdu:4"
-
-    def known(self) -> OutletState:
-        if not self.answers:
-            return OutletState(relay=Relay.UNKNOWN)
-        asked_s = asyncio.get_running_loop().time() if self.polled_s is None else self.polled_s
-        if self.miswired:
-            return OutletState(relay=Relay.ON if self.is_on else Relay.OFF, power=self.power, asked_s=asked_s)
-        if self.welded:
-            return OutletState(relay=Relay.OFF, power=self.power, asked_s=asked_s)
-        if self.machine.powered:
-            return OutletState(relay=Relay.ON, power=self.power, asked_s=asked_s)
-        power = None if self.power is None else ZERO
-        return OutletState(relay=Relay.OFF, power=power, asked_s=asked_s)
-
-    async def look(self) -> OutletState:
-        self.looks += 1
-        if not self.answers:
-            raise DriverError("no answer")
-        return self.known()
-
-    async def switch(self, to: Relay) -> Outcome:
-        self.orders.append(to)
-        if not self.answers:
-            return Failed("no answer")
-        self.is_on = to is Relay.ON
-        if self.works and not self.miswired:
-            self.machine.powered = to is Relay.ON
-        return Acknowledged()
-
-    def switch_by_hand(self, to: Relay) -> None:
-        self.is_on = to is Relay.ON
-        self.machine.powered = to is Relay.ON
-
-
-METERED = Power(3_010)
-
-
-Plugged = tuple[OutletDriver, Plug, Machine]
-
-
-def plugged(power: Power | None = METERED) -> Plugged:
-    machine = Machine()
-    plug = Plug(machine, power)
-    return OutletDriver(machine, plug), plug, machine
-
-
-def to(point: OperatingPoint) -> SetPoint:
-    return SetPoint(device="m", point=point)
-
 
 DARK = Reading(device="m", draw=ZERO, quality=Quality.MEASURED, setting=Limit(SLEEP.power))
 
@@ -334,9 +222,10 @@ async def test_a_relay_seen_on_just_after_the_cut_was_cut_from_here_all_the_same
 
 async def test_a_cut_without_an_answer_may_have_been_done_and_can_be_taken_back() -> None:
     driver, plug, machine = plugged()
-    plug.answers = False
+    await driver.read()
+    plug.fails = True
     outcome = await driver.apply(CUT)
-    machine.powered, plug.answers = False, True
+    machine.powered, plug.fails = False, False
 
     assert isinstance(outcome, Failed)
     assert await driver.apply(to(FULL)) == Acknowledged()

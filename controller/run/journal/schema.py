@@ -74,7 +74,8 @@ CREATE INDEX IF NOT EXISTS setpoints_in_time ON setpoints (utc_us);
 CREATE INDEX IF NOT EXISTS commands_in_time ON commands (utc_us);
 CREATE INDEX IF NOT EXISTS alarms_in_time ON alarms (utc_us);
 """
-"""`grid` is what a restart takes up: the newest state of each event, rewritten in place, and no evidence."""
+"""`grid` is what a restart takes up: the newest state of each event, and which outlets were switched off from
+here; rewritten in place, and no evidence."""
 
 OPERATOR_LINK_LOST = "operator_link_lost"
 """The kind of an alarm that the link to one operator is lost; its subject is the operator's name, or `FIRST`.
