@@ -199,7 +199,8 @@ class Court:
         elif now_s >= self._calm_s and self._plan is not None:
             curtailed = cap_w < self.usable.limits_w[self._floor.site.root.id]
             could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
-            self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
+            usable_w = self.use.now_w - self.cuts.held_w()
+            self.recovery.look(self._plant, usable_w, self._plan, could_run, self.cuts.boots)
 
     def _prices_now(self) -> Prices:
         prices = self._process.prices

@@ -92,7 +92,7 @@ class Lane:
         self._last: Reading | None = None
         self._quality = shell.quality.get(spec.id, Quality.MEASURED)
         outlet = shell.outlets.get(spec.id)
-        self.plug = None if outlet is None else Plug(shell.plant, outlet, spec)
+        self.plug = None if outlet is None else Plug(shell.plant, outlet, spec, shell.cuts)
 
     def start(self, delay_s: float) -> None:
         self._shell.clock.after(delay_s, self._poll, every=PHASE)
@@ -231,16 +231,20 @@ class Lane:
         shell, rnd = self._shell, self._shell.random
 
         def done() -> None:
-            if not plug.obey(command):
-                self._done(Refused("not switched off from here"))
-                return
-            self._note(command)
-            self._done(Acknowledged())
+            outcome = plug.obey(command, shell.clock.now_s)
+            if isinstance(outcome, Acknowledged):
+                self._note(command)
+            self._done(outcome)
+
+        def failed() -> None:
+            outcome = Failed("no answer")
+            plug.unanswered(command, outcome, shell.clock.now_s)
+            self._done(outcome)
 
         if plug.answers:
             shell.clock.after(rnd.uniform(0.3, 1.5), done)
         else:
-            shell.clock.after(rnd.uniform(3, command.deadline_s), lambda: self._done(Failed("no answer")))
+            shell.clock.after(rnd.uniform(3, command.deadline_s), failed)
 
     def _note(self, command: SetPoint) -> None:
         """An order is carried out at this moment."""

@@ -12,9 +12,21 @@ import random
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from controller.domain.devices import DeviceSpec, Means, Quality, Reading, SetPoint
+from controller.domain.devices import (
+    Acknowledged,
+    DeviceSpec,
+    Failed,
+    Means,
+    Outcome,
+    Quality,
+    Reading,
+    Refused,
+    SetPoint,
+)
 from controller.domain.power import ZERO, Limit, Power
 from drivers.feed import STAYS_S, has_other_feed
+from drivers.outletstate import OutletState, Relay
+from drivers.switching import Switching
 from simulators.config import PduConfig, PlantConfig
 from simulators.plant import Plant
 
@@ -55,18 +67,41 @@ def plugged(
     return plant.model_copy(update={"pdus": found}), known
 
 
+class Remembered:
+    """Which outlets were switched off from here, as it outlives a process of the controller."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._seen_s: dict[str, float] = {}
+
+    def unseen_s(self, outlet: str, _device: str) -> float | None:
+        seen_s = self._seen_s.get(outlet)
+        return None if seen_s is None else self._plant.now_s - seen_s
+
+    def keep(self, outlet: str, _device: str) -> None:
+        self._seen_s[outlet] = self._plant.now_s
+
+    def drop(self, outlet: str) -> None:
+        self._seen_s.pop(outlet, None)
+
+    async def forget(self, outlet: str) -> None:
+        self.drop(outlet)
+
+
 class Plug:
     """One machine's outlet, as one process of the controller knows it.
 
     While it is off its machine is at its floor, unless that answers all the same: then it has another feed,
-    and no outlet. Power is never given back to an outlet that this process did not switch off.
+    and no outlet. Who switched it off, and whether it obeys, is reckoned as the driver does.
     """
 
-    def __init__(self, plant: Plant, outlet: Outlet, spec: DeviceSpec) -> None:
-        self.cut_here = False
+    def __init__(self, plant: Plant, outlet: Outlet, spec: DeviceSpec, cuts: Remembered) -> None:
         self._plant = plant
         self._outlet = outlet
         self._pdu = plant.pdus[outlet.pdu]
+        self._name = f"{outlet.pdu}:{outlet.number}"
+        self._cuts = cuts
+        self._switching = Switching(spec.id, self._name, cuts)
         self._fed = replace(spec, has_outlet=True)
         self._unfed = replace(self._fed, points=(spec.floor, spec.points[-1]))
         self._bare = spec
@@ -85,10 +120,13 @@ class Plug:
     def spec(self) -> DeviceSpec:
         if self._first_s is not None:
             return self._bare
-        return self._unfed if self.is_off else self._fed
+        if self.is_off:
+            return self._unfed
+        return self._fed if self._switching.obeys(lambda: self._plant.now_s) else self._bare
 
     def read(self, said: Reading | None, now_s: float) -> Reading | None:
         """What is known of the machine that `said` that, or did not answer."""
+        self._look(now_s)
         if not self.is_off:
             if self.answers:
                 self._first_s = None
@@ -115,25 +153,42 @@ class Plug:
             return replace(said, draw=max(said.draw, carries))
         return replace(said, draw=carries, quality=Quality.MEASURED)
 
+    def _look(self, now_s: float) -> None:
+        relay = Relay.UNKNOWN if not self.answers else Relay.OFF if self.is_off else Relay.ON
+        self._switching.seen(OutletState(relay=relay, asked_s=now_s))
+
     def takes(self, command: SetPoint) -> bool:
         """Whether a command is one for the outlet, and not for the machine."""
         return command.means is Means.OUTLET or (self.is_off and self._first_s is None)
 
-    def obey(self, command: SetPoint) -> bool:
-        """Whether what it is told is done; if not, the outlet was not switched off from here."""
+    def obey(self, command: SetPoint, now_s: float) -> Outcome:
+        """What comes of what it is told, if its PDU answers."""
+        self._look(now_s)
         if command.means is Means.OUTLET:
             if self.is_off:
-                return self._first_s is None
-            self.cut_here = True
-            self._plant.switch_outlet(self._outlet.pdu, self._outlet.number, closed=False)
-        elif command.point.power > self._bare.floor.power:
-            if not self.cut_here:
-                return False
-            self.cut_here = False
-            self._plant.switch_outlet(self._outlet.pdu, self._outlet.number, closed=True)
-        return True
+                return Acknowledged() if self._first_s is None else Refused("does not feed it")
+            return self._switch(Relay.OFF, now_s)
+        if command.point.power <= self._bare.floor.power or not self.is_off:
+            return Acknowledged()
+        if not self._switching.ours:
+            return Refused(self._switching.why_not)
+        self._cuts.drop(self._name)
+        return self._switch(Relay.ON, now_s)
+
+    def unanswered(self, command: SetPoint, outcome: Failed, now_s: float) -> None:
+        """Its PDU did not answer."""
+        if command.means is Means.OUTLET:
+            self._switching.told(Relay.OFF, outcome, was_on=False, sent_s=now_s, now_s=now_s)
+
+    def _switch(self, to: Relay, now_s: float) -> Outcome:
+        said, was_on = Acknowledged(), not self.is_off
+        self._plant.switch_outlet(self._outlet.pdu, self._outlet.number, closed=to is Relay.ON)
+        self._switching.told(to, said, was_on=was_on, sent_s=now_s, now_s=now_s)
+        return said
 
     @property
     def will_be_closed(self) -> bool:
-        """Whether its machine is the one that this process took the power from, and will give it back to."""
-        return self.cut_here and self._pdu.machines[self._outlet.number].id == self._bare.id
+        """Whether its machine is the one that this process took the power from, or the one before, and that
+        will be given it back."""
+        ours = self._switching.ours and self.is_off
+        return ours and self._pdu.machines[self._outlet.number].id == self._bare.id

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from controller.decide.plan import TRUTHS, Plan, Truth
+from controller.decide.plan import TRUTHS, AlarmKind, Plan, Truth
 from controller.domain.power import Bound, Limit
 from simulators.physics.miner import MinerState
 from simulators.plant import Plant
@@ -38,6 +38,10 @@ PROVEN_WITHIN_S = 180.0
 """A machine may take two minutes to start."""
 POINT_SLACK = 0.06
 POINT_SLACK_W = 60.0
+
+
+def nobody(_name: str) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -95,9 +99,17 @@ class Recovery:
     def took_s(self) -> float:
         return max(0.0, self.over_s - self.calm_s)
 
-    def look(self, plant: Plant, usable_w: float, plan: Plan, could_run: Collection[str] = ()) -> None:
-        """`could_run` are the jobs that do not run although GPUs with room for them are free."""
-        found = [*_amiss(plant, plan), *self._unproven(plant.now_s, plan)]
+    def look(
+        self,
+        plant: Plant,
+        usable_w: float,
+        plan: Plan,
+        could_run: Collection[str] = (),
+        boots: Callable[[str], bool] = nobody,
+    ) -> None:
+        """`could_run` are the jobs that do not run although GPUs with room for them are free. Who `boots` as
+        its power was given back, which may be long after the faults, is silent by nobody's fault."""
+        found = [*_amiss(plant, plan, boots), *self._unproven(plant.now_s, plan)]
         found += self._kept_waiting(plant.now_s, could_run)
         self.lacking_w.append(ENOUGH * usable_w - ONE_STEP_W - plant.site_power_w)
         if min(self.lacking_w[-1], fmean(self.lacking_w)) > 0:
@@ -124,14 +136,19 @@ class Recovery:
                 yield f"truth {truth.value} {name}"
 
 
-def _amiss(plant: Plant, plan: Plan) -> list[str]:
+def _amiss(plant: Plant, plan: Plan, boots: Callable[[str], bool]) -> list[str]:
     """Alarms that stand, machines that do not answer or obey, machines that are not where they should be."""
-    found = [f"alarm {alarm.kind.value} {alarm.subject}: {alarm.detail}" for alarm in plan.alarms]
+    found = [
+        f"alarm {alarm.kind.value} {alarm.subject}: {alarm.detail}"
+        for alarm in plan.alarms
+        if alarm.kind is not AlarmKind.DEVICE_SILENT or not boots(alarm.subject)
+    ]
     for (name, truth), spec, at in zip(
         _truths(plan), plan.grants.specs, plan.grants.at.tolist(), strict=True
     ):
         if truth is not Truth.CONFIRMED:
-            if truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED):
+            is_silent = truth in (Truth.STALE, Truth.UNREACHABLE)
+            if truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED) and not (is_silent and boots(name)):
                 found.append(f"truth {truth.value} {name}")
             continue
         miner = plant.miners.get(name)

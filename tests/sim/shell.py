@@ -22,6 +22,7 @@ from simulators.plant import Plant
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import SLEEP_W, Floor
 from tests.sim.lane import Heard, Lane, Lost, Told
+from tests.sim.outlets import Remembered
 from tests.sim.swarm import Rates
 
 SPREAD_S = 2.0
@@ -42,6 +43,7 @@ class Shell:
         self.random = random.Random(f"{seed}/shell")
         self.quality = floor.quality
         self.outlets = floor.outlets
+        self.cuts = Remembered(plant)
         self.rates = Rates()
         self.silenced: set[str] = set()
         self.told: dict[str, Told] = {}
@@ -113,7 +115,7 @@ class Shell:
                 self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
 
     def gives_back(self, name: str) -> bool:
-        """Whether this process took the power of a machine, and has yet to give it back."""
+        """Whether the controller took the power of a machine, and has yet to give it back."""
         lane = self._lanes.get(name)
         return lane is not None and lane.plug is not None and lane.plug.will_be_closed
 

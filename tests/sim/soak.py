@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import multiprocessing
 import statistics
 import sys
@@ -17,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from tests.sim import recovery, story
 from tests.sim.careless import careless
@@ -71,9 +74,15 @@ def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
 
 
 def _begin() -> None:
-    """A process that only plays seeds: what it starts with is not looked through for garbage again."""
+    """A process that only plays seeds: what it starts with is not looked through for garbage again, and what
+    a driver would log is not told."""
+    _hush()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _hush() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -196,6 +205,7 @@ def _at(ordered: Sequence[float], share: float) -> float:
 
 
 def _trace(asked: argparse.Namespace) -> int:
+    _hush()
     """Play a seed, and again up to the end of what is of interest, telling all that happens there."""
     result = play(asked.seed, **_terms(asked))
     print(f"seed {asked.seed}: {', '.join(result.on)}")

@@ -259,6 +259,22 @@ def test_a_dip_of_a_moment_is_not_amiss_and_one_of_a_minute_is() -> None:
     assert looks(1, plant.site_power_w) == [False]
 
 
+def test_a_silent_machine_is_amiss_unless_it_boots_as_its_power_was_given_back() -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    name = min(world.plant.miners)
+    world.clock.at(320.0, partial(world.plant.set_fault, name, "hangs", True))
+    world.run()
+    plan, recovery = world.plan, Recovery(0.0)
+    assert plan is not None
+
+    def amiss(*boots: str) -> str:
+        recovery.look(world.plant, 0.0, plan, boots=boots.__contains__)
+        return recovery.amiss if recovery.is_amiss else ""
+
+    assert f"device_silent {name}" in amiss()
+    assert not amiss(name)
+
+
 def test_a_gpu_whose_limit_is_not_the_one_that_it_is_taken_to_have_is_amiss() -> None:
     world = World(SEED, 400.0, devices=24, only=())
     world.run()

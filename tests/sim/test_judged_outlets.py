@@ -73,6 +73,22 @@ def test_power_that_is_taken_from_who_refuses_is_nobodys_fault_and_comes_back() 
     assert not kinds_of(made)
 
 
+def test_power_that_an_earlier_process_took_comes_back() -> None:
+    made = world(checked, *behind_outlets(4))
+    cut: set[str] = set()
+
+    def restart() -> None:
+        cut.update(name for name, miner in made.plant.miners.items() if not miner.fed)
+        made.process.restart(made.process.site, 5.0)
+
+    made.clock.at(LIMIT_S + 200.0, restart)
+    made.run()
+
+    assert cut
+    assert all(miner.fed for miner in made.plant.miners.values())
+    assert not kinds_of(made)
+
+
 def test_a_controller_that_never_gives_power_back_is_found_out() -> None:
     cut: set[str] = set()
 
