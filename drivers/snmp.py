@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -37,6 +38,7 @@ class SnmpPdu:
         self._link = link
         self._agent = Agent(config.host, config.port, config.timeout_s)
         self._states: dict[int, tuple[float, OutletState]] = {}
+        self._ordered_s: dict[int, float] = {}
         self._faults: dict[str, str] = {}
 
     @property
@@ -51,12 +53,13 @@ class SnmpPdu:
         faults: dict[str, str] = {}
         for outlet, meter in self._meters.items():
             try:
-                state = self._keep(outlet, values, asked_s)
+                self._keep(outlet, values, asked_s)
+                power = self._power(outlet, values) if self._config.metered else None
             except DriverError as error:
                 faults[f"outlet {outlet}"] = unanswered or str(error)
             else:
-                if meter is not None and state.power is not None:
-                    readings.append(MeterReading(meter=meter, power=state.power))
+                if meter is not None and power is not None:
+                    readings.append(MeterReading(meter=meter, power=power))
         if self._config.meter is not None:
             try:
                 readings.append(MeterReading(meter=self._config.meter, power=self._total(values)))
@@ -82,6 +85,7 @@ class SnmpPdu:
     async def switch(self, outlet: int, to: Relay) -> Outcome:
         """What was known of the outlet is forgotten: the order may have been carried out or not."""
         self._states.pop(outlet, None)
+        self._ordered_s[outlet] = asyncio.get_running_loop().time()
         value = self._model.switch_on if to is Relay.ON else self._model.switch_off
         try:
             await self._link.set(self._agent, self._model.switch.format(n=outlet), value)
@@ -124,18 +128,23 @@ class SnmpPdu:
         return [oid for oid in (self._model.total, self._model.total_digits) if oid is not None]
 
     def _keep(self, outlet: int, values: Mapping[str, int], asked_s: float) -> OutletState:
+        """Watts that cannot be believed do not hide whether it is on. Nor does a poll that took its time hide
+        what was asked, or ordered, after it."""
+        is_on = relay(self._model, values, self._model.state.format(n=outlet))
         power = None
         if self._config.metered:
-            oid, digits = (
-                None if name is None else name.format(n=outlet)
-                for name in (self._model.power, self._model.power_digits)
-            )
-            assert oid is not None
-            power = watts(values, oid, digits, 1, self._config.outlet_max_w)
-        is_on = relay(self._model, values, self._model.state.format(n=outlet))
+            with suppress(DriverError):
+                power = self._power(outlet, values)
         state = OutletState(relay=is_on, power=power, asked_s=asked_s)
-        self._states[outlet] = asyncio.get_running_loop().time(), state
+        _, newest = self._states.get(outlet, (0.0, UNKNOWN))
+        if asked_s >= max(newest.asked_s, self._ordered_s.get(outlet, asked_s)):
+            self._states[outlet] = asyncio.get_running_loop().time(), state
         return state
+
+    def _power(self, outlet: int, values: Mapping[str, int]) -> Power:
+        model = self._model
+        digits = None if model.power_digits is None else model.power_digits.format(n=outlet)
+        return watts(values, model.power.format(n=outlet), digits, 1, self._config.outlet_max_w)
 
     def _total(self, values: Mapping[str, int]) -> Power:
         assert self._config.max_w is not None

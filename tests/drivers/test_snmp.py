@@ -192,6 +192,49 @@ async def test_a_machine_that_was_woken_after_the_last_poll_of_its_pdu_does_not_
     assert (before, after) == (Power(2_400), Power(2_380))
 
 
+class Slow(Told):
+    """An agent that answers a poll once it `may`, and a look at once, with what was so when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(3_000)
+        self.may = asyncio.Event()
+        self.state = 2
+
+    async def get(self, _agent: object, oids: Sequence[str]) -> dict[str, int]:
+        values = {oid: self.watts if ".9.4.3.1.7." in oid else self.state for oid in oids}
+        if len(oids) > 2:
+            await self.may.wait()
+        return values
+
+    async def set(self, _agent: object, _oid: str, value: int) -> None:
+        self.state = 1 if value == 2 else 2
+
+
+async def test_a_poll_that_took_its_time_does_not_hide_what_was_switched_after_it() -> None:
+    agent = Slow()
+    pdu = SnmpPdu(pdu_config(timeout_s=2.0), outlets(4, 5), cast(SnmpLink, agent))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pdu.read())
+        await asyncio.sleep(0)
+        await pdu.switch(4, Relay.OFF)
+        unseen = pdu.known(4).relay
+        looked = (await pdu.look(4)).relay
+        agent.may.set()
+
+    assert (unseen, looked) == (Relay.UNKNOWN, Relay.OFF)
+    assert (pdu.known(4).relay, pdu.known(5).relay) == (Relay.OFF, Relay.ON)
+
+
+async def test_watts_that_cannot_be_believed_do_not_hide_whether_an_outlet_is_on() -> None:
+    agent = Told(-1)
+    pdu = SnmpPdu(pdu_config(), [*outlets(4), *outlets(5, meter=None)], cast(SnmpLink, agent))
+
+    with pytest.raises(DriverError, match=r"-1 W is outside 0\.\.4000 W"):
+        await pdu.read()
+
+    assert [(pdu.known(n).relay, pdu.known(n).power) for n in (4, 5)] == [(Relay.ON, None)] * 2
+
+
 # Configuration
 
 
