@@ -60,6 +60,7 @@ def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
     yield from _faulty_meters(settings, below)
     yield from _idle_meters(settings)
     yield from _unsaid_time_zone(settings)
+    yield from _odd_outlets(settings, {spec.id: spec for spec in specs})
 
 
 def _ratings(at: int, node: NodeTable) -> Iterator[Rating]:
@@ -190,6 +191,32 @@ def _unsaid_time_zone(settings: Settings) -> Iterator[str]:
         first = triggers.schedules[0]
         hours = f"{first.start} of schedule {first.id!r} is {triggers.timezone}"
         yield f"triggers.timezone is not said, so {hours}, and settlement.time_zone is {zone}"
+
+
+def _odd_outlets(settings: Settings, specs: Mapping[str, DeviceSpec]) -> Iterator[str]:
+    """Watts of a machine that would be taken for a fault, and a cord that is not where the file has it."""
+    pdus = {pdu.id: pdu for pdu in settings.pdus}
+    parents = {node.id: node.parent for node in settings.nodes}
+    metered = {node.meter: node.id for node in settings.nodes if node.meter is not None}
+    for at, pdu in enumerate(settings.pdus):
+        fed = [specs[outlet.device] for outlet in settings.outlets if outlet.pdu == pdu.id]
+        most = max(fed, key=lambda spec: spec.ceiling.watts, default=None)
+        if pdu.metered and most is not None and pdu.outlet_max_w < most.ceiling.watts:
+            told = f"pdus.{at}: outlet_max_w {pdu.outlet_max_w:.12g} is less than the {most.ceiling}"
+            yield f"{told} that {most.id!r} may draw: above it a value is a fault"
+    for at, outlet in enumerate(settings.outlets):
+        spec, pdu = specs[outlet.device], pdus[outlet.pdu]
+        for meter, of in ((pdu.meter, f"pdu {pdu.id!r}"), (outlet.meter, f"outlet {outlet.outlet}")):
+            node = None if meter is None else metered.get(meter)
+            if node is not None and node not in _way_up(spec.node, parents):
+                told = f"outlets.{at}: {spec.id!r} stands at {spec.node!r}"
+                yield f"{told}, and meter {meter!r} of {of} is that of {node!r}, which does not feed it"
+
+
+def _way_up(node: str | None, parents: Mapping[str, str | None]) -> Iterator[str]:
+    while node is not None:
+        yield node
+        node = parents[node]
 
 
 def _times(power: Power, of: Power) -> float:

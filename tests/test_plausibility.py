@@ -195,3 +195,56 @@ def test_hours_of_a_schedule_whose_clock_is_not_said_are_doubted_where_the_site_
     )
     assert doubted(site(), pdu(), triggers={"schedules": [schedule], "timezone": "UTC"}, **own) == []
     assert doubted(site(), pdu(), triggers={"schedules": [schedule]}) == []
+
+
+# Outlets
+
+
+STRIP = {
+    "id": "strip",
+    "host": "10.0.2.1",
+    "model": "apc-rpdu2",
+    "version": "2c",
+    "community": "c",
+    "poll_s": 1,
+    "timeout_s": 1,
+}
+
+
+def _of_outlets(*nodes: dict[str, Any], **tables: Any) -> list[str]:
+    return [said for said in doubted(*nodes, **tables) if said.startswith(("outlets", "pdus"))]
+
+
+def at(number: int, **keys: Any) -> dict[str, Any]:
+    return {"device": f"row-{number - 1:03d}", "pdu": "strip", "outlet": number} | keys
+
+
+def test_a_strip_whose_meter_is_that_of_what_its_machines_hang_at_is_not_doubted() -> None:
+    nodes = (site(), pdu(meter="whole"))
+    strip = STRIP | {"outlet_max_w": 4_000, "meter": "whole", "max_w": 160_000}
+
+    assert not _of_outlets(*nodes, pdus=[strip], outlets=[at(1), at(2)])
+
+
+def test_a_machine_that_stands_elsewhere_than_the_meter_of_its_strip_or_outlet_is_named() -> None:
+    nodes = (site(), pdu(), {"id": "other", "parent": "site", "meter": "whole"})
+    more = ({"id": "lone", "parent": "site", "meter": "one"},)
+    strip = STRIP | {"outlet_max_w": 4_000, "meter": "whole", "max_w": 160_000}
+
+    [of_the_strip, of_the_outlet] = _of_outlets(*nodes, *more, pdus=[strip], outlets=[at(7, meter="one")])
+
+    where = "outlets.0: 'row-006' stands at 'pdu', and "
+    assert of_the_strip == f"{where}meter 'whole' of pdu 'strip' is that of 'other', which does not feed it"
+    assert of_the_outlet == f"{where}meter 'one' of outlet 7 is that of 'lone', which does not feed it"
+
+
+@pytest.mark.parametrize(("keys", "doubts"), [({}, 1), ({"metered": False}, 0)])
+def test_a_machine_that_may_draw_more_than_its_outlet_is_believed_to_carry_is_named(
+    keys: dict[str, Any], doubts: int
+) -> None:
+    """Kilowatts in the place of watts; and watts that would be a fault when they matter."""
+    found = doubted(site(), pdu(), pdus=[STRIP | {"outlet_max_w": 4} | keys], outlets=[at(1), at(2)])
+
+    assert len(found) == doubts
+    for said in found:
+        assert said.startswith("pdus.0: outlet_max_w 4 is less than the 3675 W that 'row-000' may draw")
