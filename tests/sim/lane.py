@@ -123,6 +123,8 @@ class Lane:
         shell = self._shell
         rnd, rates, now_s = shell.random, shell.rates, shell.clock.now_s
         every_s = QUICK_POLL_S if now_s < self._quick_until_s else self._poll_s
+        if self.plug is not None:
+            self.plug.look(now_s)
         if not self._busy:
             if not self._tells or (rates.lost_reads and rnd.random() < rates.lost_reads):
                 every_s = max(every_s, READ_DEADLINE_S)

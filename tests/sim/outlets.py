@@ -126,7 +126,7 @@ class Plug:
 
     def read(self, said: Reading | None, now_s: float) -> Reading | None:
         """What is known of the machine that `said` that, or did not answer."""
-        self._look(now_s)
+        self.look(now_s)
         if not self.is_off:
             if self.answers:
                 self._first_s = None
@@ -153,7 +153,8 @@ class Plug:
             return replace(said, draw=max(said.draw, carries))
         return replace(said, draw=carries, quality=Quality.MEASURED)
 
-    def _look(self, now_s: float) -> None:
+    def look(self, now_s: float) -> None:
+        """Whether or not its machine answers."""
         relay = Relay.UNKNOWN if not self.answers else Relay.OFF if self.is_off else Relay.ON
         self._switching.seen(OutletState(relay=relay, asked_s=now_s))
 
@@ -163,7 +164,7 @@ class Plug:
 
     def obey(self, command: SetPoint, now_s: float) -> Outcome:
         """What comes of what it is told, if its PDU answers."""
-        self._look(now_s)
+        self.look(now_s)
         if command.means is Means.OUTLET:
             if self.is_off:
                 return Acknowledged() if self._first_s is None else Refused("does not feed it")
