@@ -72,7 +72,8 @@ class Cut:
 
 class Switching:
     """Told of each order, and of each state of the outlet, it says whether the outlet is `ours`: off, seen on
-    just before it was told to be, and not out of sight for `UNSEEN_S` since. Times are the loop's."""
+    just before it was told to be, and not out of sight for `UNSEEN_S` since; where no answer came, seen off
+    within `ACTS_S`, for then a person is sent there. Times are the loop's."""
 
     def __init__(self, device: str, outlet: str, cuts: Cuts) -> None:
         self.ours = False
@@ -86,7 +87,7 @@ class Switching:
         self._given_back_s = -math.inf
         self._ignores = False
         self._vain, self._rests_until_s = 0, -math.inf
-        self._unanswered_s = math.inf
+        self._unanswered_s, self._heard = math.inf, False
         self._said: tuple[Relay, str] | None = None
 
     def obeys(self, now_s: Callable[[], float]) -> bool:
@@ -102,7 +103,7 @@ class Switching:
             return
         if not isinstance(outcome, Acknowledged):
             self._in_vain(now_s)
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, Failed) and not self._heard:  # else it answers, and only no orders
             self._unanswered_s = now_s
         if isinstance(outcome, Refused):
             return
@@ -120,7 +121,7 @@ class Switching:
         if self._relay is None:
             self._recall(at_s)
         if at_s > self._unanswered_s:  # it is there again
-            self._unanswered_s, self._rests_until_s = math.inf, -math.inf
+            self._unanswered_s, self._rests_until_s, self._heard = math.inf, -math.inf, True
         if self._relay is not None and at_s - self._seen_s > UNSEEN_S:
             self._cut = None
             if self.ours:
@@ -140,8 +141,8 @@ class Switching:
     def _seen_off(self, before: Relay | None, at_s: float) -> None:
         cut, self._cut = self._cut, None
         if cut is not None and at_s >= cut.sent_s and before is not Relay.OFF:
-            self.ours = cut.was_on
-            self._vain, self._rests_until_s = 0, -math.inf
+            self.ours = cut.was_on and (cut.said_yes or at_s - cut.sent_s <= ACTS_S)
+            self._vain, self._rests_until_s, self._heard = 0, -math.inf, False
         if not self.ours:
             self._cuts.drop(self._outlet)
             if before is not Relay.OFF:

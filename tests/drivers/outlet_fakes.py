@@ -84,6 +84,7 @@ class Plug:
         self.power = power
         self.answers = True
         self.fails = False
+        self.loses_answers = False
         self.hangs = False
         self.refuses = False
         self.forgotten = False
@@ -132,7 +133,7 @@ class Plug:
         self.is_on = to is Relay.ON
         if self.works and not self.miswired:
             self.machine.powered = to is Relay.ON
-        return Acknowledged()
+        return Failed("no answer") if self.loses_answers else Acknowledged()
 
     def switch_by_hand(self, to: Relay) -> None:
         self.is_on = to is Relay.ON

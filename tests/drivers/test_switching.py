@@ -240,6 +240,32 @@ async def test_an_outlet_that_ignored_its_order_was_switched_off_by_a_person() -
 
 
 @in_virtual_time
+async def test_what_a_dead_pdu_was_told_was_done_by_the_person_who_came() -> None:
+    floor = Floor()
+    await floor.driver.read()
+    floor.plug.fails = True
+    await floor.driver.apply(CUT)
+    floor.plug.answers = False
+    await asyncio.sleep(300.0)
+    floor.plug.switch_by_hand(Relay.OFF)
+    floor.plug.answers, floor.plug.fails = True, False
+
+    assert not await floor.is_given_back()
+
+
+@in_virtual_time
+async def test_an_order_whose_answer_was_lost_was_done_by_nobody_else() -> None:
+    floor = Floor()
+    await floor.driver.read()
+    floor.plug.loses_answers = True
+    said = await floor.driver.apply(CUT)
+    floor.plug.loses_answers = False
+
+    assert isinstance(said, Failed)
+    assert await floor.is_given_back()
+
+
+@in_virtual_time
 async def test_an_order_that_was_refused_switched_nothing_off() -> None:
     floor = Floor()
     floor.plug.refuses = True
@@ -321,6 +347,17 @@ async def test_a_dead_pdu_is_not_told_for_ever_at_the_same_rate() -> None:
 
     assert len(ordered_s) <= 8
     assert [one["event"] for one in logs] == ["outlet_switched"]
+
+
+@in_virtual_time
+async def test_a_pdu_that_answers_polls_and_no_orders_is_told_ever_less_often() -> None:
+    driver, plug, _ = plugged()
+    await driver.read()
+    plug.fails = True
+
+    ordered_s = await _cuts_for(3_600.0, driver)
+
+    assert len(ordered_s) <= 9
 
 
 @in_virtual_time
