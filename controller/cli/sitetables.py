@@ -187,6 +187,9 @@ def why_tables(why: Json) -> Iterator[RenderableType]:
     facts.add_row("draws", f"{why['draw_w']} W ({age})")
     place = "is at" if why["mode"] == Mode.OBSERVE else "told to be at"
     facts.add_row(place, f"{why['point']} ({why['truth']})")
+    if (answered := why.get("answered")) is not None:  # a daemon of before does not tell
+        said = ": ".join(filter(None, (answered["outcome"], answered["why"])))
+        facts.add_row("answered", f"{said} ({answered['age_s']} s ago)")
     facts.add_row("would be at", why["wanted"])
     facts.add_row("counts for", f"{why['grant_w']} W, at worst {why['worst_w']} W")
     facts.add_row("hottest", "no sensor" if why["hottest_c"] is None else f"{why['hottest_c']} °C")

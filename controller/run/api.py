@@ -13,6 +13,7 @@ from controller.decide.plan import Grant, NodeState, Plan
 from controller.domain.devices import DeviceSpec
 from controller.domain.prices import MARKETS
 from controller.run.board import Board, Tick
+from controller.run.devices import outcome_name
 from controller.run.doorkeeper import Doorkeeper
 from controller.run.meritanswer import merits
 from controller.run.plainjson import Json, plain, rounded, watts
@@ -182,6 +183,7 @@ class Api:
                 "derate": rounded(state.derate, 3),
                 "lies": state.lies,
                 "reasserts": state.reasserts,
+                "answered": _answered(tick, device),
                 **self._gpu(device),
                 "above": self._way_up(tick, spec.node),
                 "cap": _cap(tick.plan),
@@ -219,6 +221,18 @@ def _device(spec: DeviceSpec, grant: Grant) -> Json:
         "reason": grant.reason.value,
         "limited_by": grant.limited_by,
         "truth": grant.truth.value,
+    }
+
+
+def _answered(tick: Tick, device: str) -> Json | None:
+    """What it said to the newest command, once it has: in its own words, or its outlet's."""
+    sample = tick.inputs.outcomes.get(device)
+    if sample is None:
+        return None
+    return {
+        "outcome": outcome_name(sample.value),
+        "why": getattr(sample.value, "why", ""),
+        "age_s": rounded(tick.inputs.now_s - sample.at_s, 2),
     }
 
 

@@ -18,8 +18,8 @@ import pytest
 
 from controller.cli.sitetables import status_tables, why_tables
 from controller.cli.terminal import wide
-from controller.decide.plan import Reason, Truth
-from controller.domain.devices import DeviceSpec
+from controller.decide.plan import Reason, Sample, Truth
+from controller.domain.devices import DeviceSpec, Outcome, Refused
 from controller.domain.power import Limit, Power
 from controller.domain.site import Mode, Policy
 from controller.run.api import Api, ApiError
@@ -213,10 +213,34 @@ async def test_the_shape_of_the_reasons_is_stable() -> None:
         "derate": float,
         "lies": int,
         "reasserts": int,
+        "answered": type(None),
         "above": [NODE_SHAPE],
         "cap": {"watts": int, "reason": str, "event": str},
     }
     assert [node["node"] for node in why["above"]] == ["pdu-1", "grid-connection"]
+
+
+async def test_what_a_device_answered_to_its_newest_command_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Why a machine stays dark whose outlet somebody switched off, for one."""
+    busy = boards.busy_board()
+    tick = busy.last
+    assert tick is not None
+    said: Outcome = Refused("its outlet is off: switch it on by hand")
+    left_off = Sample(boards.NOW_S - 12.0, said)
+    inputs = replace(tick.inputs, outcomes={"s19-1": left_off})
+    busy.finished(replace(tick, inputs=inputs))
+
+    async with serving(busy) as client:
+        _, why = await client.json("/why/s19-1")
+
+    for part in why_tables(why):
+        wide.print(part)
+    shown = " ".join(capsys.readouterr().out.split())
+    expected = {"outcome": "refused", "why": "its outlet is off: switch it on by hand", "age_s": 12.0}
+    assert why["answered"] == expected
+    assert "answered refused: its outlet is off: switch it on by hand (12.0 s ago)" in shown
 
 
 async def test_the_shape_of_the_merit_order_is_stable() -> None:
