@@ -104,7 +104,7 @@ class Court:
         self.ends_the_same = True
         """P5: whether the same messages in another order left the same events."""
         self.work.is_closed = self.drain.is_closed
-        self.drain.is_isolated = possible.is_isolated = process.is_isolated
+        self.drain.isolated = possible.isolated = process.isolated
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
         usable.rests = self.starts.rests
         queue.obeyed = self.work.carried_out

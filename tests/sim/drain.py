@@ -4,7 +4,7 @@ that one has voltage which should have none."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 
 from controller.decide.plan import AlarmKind, Plan
 from controller.domain.devices import DeviceSpec
@@ -34,8 +34,8 @@ class Drain:
         self._since_s: dict[str, float] = {}
         self._dark_s: dict[str, float] = {}
         self._told_s = 0.0
-        self.is_isolated: Callable[[str], bool] = lambda _: False
-        """Whether a node is declared to have no voltage."""
+        self.isolated: Callable[[], Set[str]] = frozenset
+        """The nodes declared to have no voltage."""
 
     @property
     def closed(self) -> Collection[str]:
@@ -54,15 +54,19 @@ class Drain:
     def told(self, plan: Plan) -> None:
         """It tells of what has voltage and should have none, or there is nothing of that kind to be told."""
         energised = [alarm.subject for alarm in plan.alarms if alarm.kind is AlarmKind.ENERGISED]
-        if energised or not any(self._answers(spec) for spec in self._specs):
+        if energised or not any(map(self._answers, self._dark())):
             self._told_s = self._plant.now_s
 
+    def _dark(self) -> list[DeviceSpec]:
+        """The machines that should have no voltage."""
+        isolated = self.isolated()
+        if not isolated:
+            return []
+        return [spec for spec in self._specs if not isolated.isdisjoint(self._ways[spec.node])]
+
     def _answers(self, spec: DeviceSpec) -> bool:
-        """A machine that should have no voltage."""
         machine = self._plant.miners.get(spec.id)
-        if machine is None or not machine.reachable or self._doubts.within(spec.id, DOUBTED_S):
-            return False
-        return any(self.is_isolated(node) for node in self._ways[spec.node])
+        return machine is not None and machine.reachable and not self._doubts.within(spec.id, DOUBTED_S)
 
     def look(self, *, in_charge: bool) -> None:
         self._dark_s |= {

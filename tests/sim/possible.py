@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from controller.domain.devices import Quality
@@ -53,8 +53,8 @@ class Possible:
         self._silent_s: dict[str, float] = {}
         self._quality = floor.quality
         self._ways = ways_up(floor.site)
-        self.is_isolated: Callable[[str], bool] = lambda _: False
-        """Whether a node is declared to have no voltage: nobody can know that it comes up all the same."""
+        self.isolated: Callable[[], Set[str]] = frozenset
+        """The nodes declared to have no voltage: nobody can know that one comes up all the same."""
         self._below = _machines_below(floor, self._machines)
 
     def look(self) -> None:
@@ -161,7 +161,8 @@ class Possible:
         self._surplus[name] = now_s if hidden else since_s, min(least_w, machine.watts)
 
     def _should_be_dark(self, name: str) -> bool:
-        return any(self.is_isolated(node) for node in self._ways[self._specs[name].node])
+        isolated = self.isolated()
+        return bool(isolated) and not isolated.isdisjoint(self._ways[self._specs[name].node])
 
     def _stands_still(self, name: str, machine: Miner | Gpu) -> bool:
         """Whether its reading does, at no more than it was told: nobody sees what it takes beyond that. The

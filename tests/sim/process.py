@@ -4,7 +4,7 @@ forward, a kill between any two commands, and a new process that knows nothing."
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from controller.decide.economics import prices_of
@@ -103,9 +103,9 @@ class Process:
         if self.is_up:
             self._die(Kill(at_s=self._clock.now_s, sent=0, down_s=down_s))
 
-    def is_isolated(self, node: str) -> bool:
-        """Whether the site's file says so now."""
-        return node in self._isolated
+    def isolated(self) -> Set[str]:
+        """The nodes of which the site's file says so now."""
+        return self._isolated
 
     def wake(self) -> None:
         """A message may bring the next tick forward, where there is a controller to hear it."""

@@ -64,7 +64,7 @@ def test_what_comes_up_where_there_should_be_no_voltage_is_unforeseen() -> None:
     miner = min(world.plant.miners.values(), key=lambda one: one.id)
 
     declared = world.court.possible.unforeseen_w(miner.node, within_s=17.0)
-    world.court.possible.is_isolated = lambda node: node == miner.node
+    world.court.possible.isolated = lambda: {miner.node}
 
     assert declared == 0
     assert world.court.possible.unforeseen_w(miner.node, within_s=17.0) >= miner.watts
