@@ -27,13 +27,20 @@ class Losses:
         self._verdict = verdict
         self._specs = [spec for spec in floor.specs if spec.id in plant.miners and len(spec.points) > 1]
         self._pays_s: dict[str, float] = {}
+        self._losing: set[str] = set()
+        """Who loses at the prices that follow."""
+        self._losing_at: tuple[Prices, float] | None = None
 
     def look(self, prices: Prices, usd_per_kwh: float, *, excused: bool) -> None:
         """`excused` while a set-point asks for watts, or nobody is in charge."""
         now_s = self._plant.now_s
+        if self._losing_at != (prices, usd_per_kwh):
+            self._losing_at = prices, usd_per_kwh
+            self._losing = {spec.id for spec in self._specs if _loses(spec, prices, usd_per_kwh)}
         for spec in self._specs:
-            if excused or not _loses(spec, prices, usd_per_kwh):
+            if excused or spec.id not in self._losing:
                 self._pays_s[spec.id] = now_s
+                continue
             late = now_s - self._pays_s.setdefault(spec.id, now_s) > STOPS_S
             most_w = spec.floor.power.watts * SLACK + SLACK_W
             runs = self._plant.miners[spec.id].watts > most_w

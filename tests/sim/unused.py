@@ -76,6 +76,7 @@ class Unused:
         self._usable = usable
         self._verdict = verdict
         self._specs = {spec.id: spec for spec in floor.specs}
+        self._hot_c = {spec.id: _hot_c(spec) for spec in floor.specs}
         self._root = floor.site.root.id
         self._suspect = NETWORK_SHARE * floor.site.policy.network_fault_share * len(floor.specs)
         self._until_s: dict[str, float] = {}
@@ -99,15 +100,15 @@ class Unused:
             self._prices = usd_per_kwh, prices
             self._sure_w.clear()
 
-    def look(self, prices: Prices, usd_per_kwh: float, demand: Demand, *, in_charge: bool) -> None:
-        """`usd_per_kwh` is what energy costs now."""
+    def look(self, demand: Demand, *, in_charge: bool) -> None:
+        """Right after `Usable.look`."""
         now_s, draw_w = self._plant.now_s, self._plant.site_power_w
         silent = self._note_troubles()
         if not in_charge or silent >= self._suspect:
             self._sure_w.clear()
             self._draws_w.clear()
             return
-        self._sure_w.append(self._surely_w(prices, usd_per_kwh, demand))
+        self._sure_w.append(self._surely_w(demand))
         self._draws_w.append(draw_w)
         if len(self._sure_w) < (self._sure_w.maxlen or 0):
             return
@@ -115,14 +116,14 @@ class Unused:
         if lacking_w > 0:
             self._verdict.note(now_s, "unused", self._root, lacking_w, dt_s=LOOK_EVERY_S)
 
-    def _surely_w(self, prices: Prices, usd_per_kwh: float, demand: Demand) -> float:
+    def _surely_w(self, demand: Demand) -> float:
         at_w = {node: SURE * watts for node, watts in self._usable.limits_w.items()}
         for node, watts in demand.at_w.items():
             at_w[node] = min(at_w[node], SURE * watts)
         for node in at_w:
             if self._doubts.within(node, DOUBTED_S):
                 at_w[node] *= SURE
-        hard_w = self._usable.most_w(prices, usd_per_kwh, SURE * demand.limit_w, at_w, self._kept_w())
+        hard_w = self._usable.most_w(SURE * demand.limit_w, at_w, self._kept_w())
         return min(ENOUGH * hard_w, MET * demand.target_w)
 
     def _kept_w(self) -> dict[str, float]:
@@ -145,20 +146,20 @@ class Unused:
         """How many machines are silent now."""
         now_s, silent = self._plant.now_s, 0
         for name, machine in self._plant.machines.items():
-            lasts_s = self._lasts_s(name, machine)
+            held_by = self._possible.held_by(name, within_s=LOOKED_S)
+            lasts_s = self._lasts_s(name, machine, held_by)
             if lasts_s:
                 self._until_s[name] = max(self._until_s.get(name, 0.0), now_s + lasts_s)
             if lasts_s and lasts_s != HOT_S:
                 self._kept_s[name] = now_s + SPARE_S
-            silent += self._possible.held_by(name, within_s=LOOKED_S) == "silent"
+            silent += held_by == "silent"
         return silent
 
-    def _lasts_s(self, name: str, machine: Miner | Gpu) -> float:
-        """How long from now on it is not to be counted on that a machine goes up."""
-        held_by = self._possible.held_by(name, within_s=LOOKED_S)
+    def _lasts_s(self, name: str, machine: Miner | Gpu, held_by: str) -> float:
+        """How long from now on it is not to be counted on that a machine goes up, which is `held_by` that."""
         if held_by and held_by != "silent":
             return GIVEN_UP_S + SPARE_S
-        if self._is_hot(self._specs[name], machine):
+        if self._is_hot(machine):
             return HOT_S
         if isinstance(machine, Miner):
             if machine.state is MinerState.TRIPPED or machine.faults.lies_about_resume:
@@ -167,13 +168,16 @@ class Unused:
                 return IDLE_REST_S + SPARE_S
         return SILENT_S if held_by or self._doubts.within(name, LOOKED_S) else 0.0
 
-    def _is_hot(self, spec: DeviceSpec, machine: Miner | Gpu) -> bool:
-        derate_c = spec.thermal.derate_c if spec.thermal is not None else DERATE_C
-        if spec.kind is DeviceKind.ASIC and machine.temperature_c >= derate_c - WARM_C:
-            return True
-        if machine.temperature_c >= derate_c:
+    def _is_hot(self, machine: Miner | Gpu) -> bool:
+        if machine.temperature_c >= self._hot_c[machine.id]:
             return True
         zone = machine.zone
         if zone is None:
             return False
         return machine.inlet_c >= ZONE_DERATE_C - WARM_C or not self._possible.is_cooled(zone)
+
+
+def _hot_c(spec: DeviceSpec) -> float:
+    """From which temperature on it is not to be counted on that a machine goes up."""
+    derate_c = spec.thermal.derate_c if spec.thermal is not None else DERATE_C
+    return derate_c - WARM_C if spec.kind is DeviceKind.ASIC else derate_c

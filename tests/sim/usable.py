@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
 from controller.domain.devices import DeviceSpec, ThermalLimits
@@ -39,6 +40,9 @@ class Usable:
         self._possible = possible
         self._site = floor.site
         self._specs = {spec.id: spec for spec in floor.specs}
+        self._above_floor_w = {
+            spec.id: [point.power.watts for point in spec.points[1:]] for spec in floor.specs
+        }
         self._zones = {
             zone.id: ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c) for zone in floor.site.zones
         }
@@ -47,34 +51,42 @@ class Usable:
         best of these."""
         self._best_at: tuple[Prices, float] | None = None
         """The prices for which that is so."""
+        self._gpus_w: list[tuple[Gpu, float]] = []
+        self._miners_w: list[tuple[Miner, list[float]]] = []
         self.limits_w = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
 
+    def look(self, prices: Prices, usd_per_kwh: float) -> None:
+        """What each machine could draw at this moment and these prices."""
+        if self._best_at != (prices, usd_per_kwh):
+            self._best, self._best_at = {}, (prices, usd_per_kwh)
+        self._gpus_w = [(gpu, self._gpu_w(gpu)) for gpu in self._plant.gpus.values()]
+        self._miners_w = [
+            (miner, self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh))
+            for miner in self._plant.miners.values()
+        ]
+
     def most_w(
         self,
-        prices: Prices,
-        usd_per_kwh: float,
         cap_w: float,
         asked_w: Mapping[str, float] = NOTHING,
         kept_w: Mapping[str, float] = NOTHING,
     ) -> float:
-        """`asked_w` is what operators limit places within the site to. Machines that have watts `kept_w` for
-        what they may yet do draw on as they do, and nobody is given these watts; nodes keep theirs too."""
+        """What the site could when it was looked at. `asked_w` is what operators limit places within it to.
+        Machines that have watts `kept_w` for what they may yet do draw on as they do, and nobody is given
+        these watts; nodes keep theirs too."""
         limits_w = self.limits_w | {at: min(watts, self.limits_w[at]) for at, watts in asked_w.items()}
-        if self._best_at != (prices, usd_per_kwh):
-            self._best, self._best_at = {}, (prices, usd_per_kwh)
         carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
         kept = {name: kept_w.get(name, 0.0) for name in carried}
         for name, watts in kept_w.items():
             if name in self._specs:
                 kept[self._specs[name].node] += watts
         free: dict[str, list[list[float]]] = {}
-        for gpu in self._plant.gpus.values():
-            carried[gpu.node] += gpu.watts if gpu.id in kept_w else self._gpu_w(gpu)
-        for miner in self._plant.miners.values():
-            points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
+        for gpu, gpu_w in self._gpus_w:
+            carried[gpu.node] += gpu.watts if gpu.id in kept_w else gpu_w
+        for miner, points_w in self._miners_w:
             if points_w and miner.id not in kept_w:
                 free.setdefault(miner.node, []).append(points_w)
             else:
@@ -119,7 +131,7 @@ class Usable:
         if state in STUCK or without_work or cannot_start or self._is_fixed(miner):
             return []
         allowed_w = self._cool_enough_w(spec, miner)
-        count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
+        count = 1 + bisect_right(self._above_floor_w[spec.id], allowed_w)
         key = spec.id, count, starts
         if key not in self._best:
             self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)
