@@ -107,6 +107,10 @@ class Plug:
         self._bare = spec
         self._first_s: float | None = None
         self._last_s = -math.inf
+        self._said: Reading | None = None
+        self._carried_w = math.nan
+        self._told: Reading
+        """What came of what the machine and its outlet said last."""
 
     @property
     def answers(self) -> bool:
@@ -146,12 +150,18 @@ class Plug:
         )
 
     def _metered(self, said: Reading) -> Reading:
+        """With the watts of the outlet. A machine at rest says the same thing again."""
         if not (self._outlet.metered and self.answers):
             return said
-        carries = Power.up(self._pdu.watts(self._outlet.number))
-        if has_other_feed(self._bare, said, carries):
-            return replace(said, draw=max(said.draw, carries))
-        return replace(said, draw=carries, quality=Quality.MEASURED)
+        carries_w = self._pdu.watts(self._outlet.number)
+        if said is not self._said or carries_w != self._carried_w:
+            self._said, self._carried_w = said, carries_w
+            carries = Power.up(carries_w)
+            if has_other_feed(self._bare, said, carries):
+                self._told = replace(said, draw=max(said.draw, carries))
+            else:
+                self._told = replace(said, draw=carries, quality=Quality.MEASURED)
+        return self._told
 
     def look(self, now_s: float) -> None:
         """Whether or not its machine answers."""
