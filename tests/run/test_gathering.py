@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -707,19 +707,23 @@ async def test_an_event_whose_first_ticks_are_dropped_is_judged_by_its_minutes_t
     assert found.dynamics.grain_s == 1.0
 
 
+def drops(site: Site, table: str, which: str = "id > 0") -> None:
+    """Retention, a day after the event."""
+    with closing(sqlite3.connect(site.path)) as db, db:
+        db.execute(f"DELETE FROM {table} WHERE {which}")  # noqa: S608 our own words
+        row = (microseconds(START_UTC_S + 86_400), Bookkeeping.PRUNED, table, 1, "kept for 1 days")
+        db.execute(
+            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
+        )
+
+
 async def test_a_report_says_what_retention_has_dropped_of_its_time(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.hears(accepted("dr-7"))
         site.journal.alarm(LOST, raised=True)
         site.draws([90.0] * 400)
     whole = evidence_of(site)
-    with sqlite3.connect(site.path) as db:
-        db.execute("DELETE FROM alarms")
-        row = (microseconds(START_UTC_S + 86_400), Bookkeeping.PRUNED, "alarms", 1, "kept for 1 days")
-        db.execute(
-            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
-        )
-    db.close()
+    drops(site, "alarms")
 
     found = evidence_of(site)
 
@@ -733,13 +737,7 @@ async def test_a_report_says_that_retention_may_have_dropped_how_its_event_began
         await site.hears(accepted("dr-7"))
         await site.follows(Progress(event="dr-7", version_utc_s=1.0, status=EventStatus.STARTED))
         site.draws([90.0] * 400)
-    with sqlite3.connect(site.path) as db:
-        db.execute("DELETE FROM events WHERE status = 'RECEIVED'")
-        row = (microseconds(START_UTC_S + 86_400), Bookkeeping.PRUNED, "events", 1, "kept for 1 days")
-        db.execute(
-            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
-        )
-    db.close()
+    drops(site, "events", "status = 'RECEIVED'")
 
     found = evidence_of(site)
 
@@ -925,12 +923,7 @@ async def test_an_id_that_is_used_again_has_a_baseline_for_each_use(tmp_path: Pa
     assert [len(found.course.versions) for found in (first, last)] == [1, 1]
     assert last.notes == ("the id was used 2 times, and this is part 2: --part says which",)
 
-    with sqlite3.connect(site.path) as db:
-        row = (0, Bookkeeping.PRUNED, "events", 1, "kept for 1 days")
-        db.execute(
-            "INSERT INTO bookkeeping (utc_us, what, subject, last_id, detail) VALUES (?, ?, ?, ?, ?)", row
-        )
-    db.close()
+    drops(site, "events", "id < 0")
     said = (
         "the id was used 2 times, as far as the journal reaches back, and this is part 2: --part says which"
     )

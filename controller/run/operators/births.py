@@ -6,12 +6,16 @@ remembers how far they went.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from controller.run.journal.store import EventStore, Record, StoreError
 
 RESERVED = 1_000_000
 """More connections than a process makes. None of them is given again, whatever became of the process."""
+PATIENCE_S = 2.0
+"""A disk that hangs keeps no site from being taken over."""
 _KEY = "snapshot/birth"  # no operator is called snapshot
 
 
@@ -23,9 +27,10 @@ async def first_birth(store: EventStore, operator: str, utc_s: float) -> int:
     first = max(round(utc_s * 1000), *spent, 0)
     kept = Record(key=key, version_utc_s=utc_s, status="", text=str(first + RESERVED))
     try:
-        await store.record((kept,))
-    except StoreError as error:
-        structlog.get_logger("grid").warning("grid_birth_not_kept", operator=operator, why=str(error))
+        async with asyncio.timeout(PATIENCE_S):
+            await store.record((kept,))
+    except (StoreError, TimeoutError) as error:
+        structlog.get_logger("grid").warning("grid_birth_not_kept", operator=operator, why=repr(error))
     return first
 
 
