@@ -43,6 +43,7 @@ SENSOR_PAUSE_S = 0.05
 """The least between two polls of a meter that uses up its time."""
 QUEUE_POLL_S = 0.5
 QUEUE_DEADLINE_S = 5.0
+FOUND = "found so when the controller began"
 QUEUE_SILENT_S = 30.0
 """A queue that is restarted is not yet silent."""
 CLOSE_DEADLINE_S = 1.0
@@ -75,7 +76,7 @@ class Machines:
         reads: Counter[str],
         answered: Callable[[SetPoint, Outcome], None],
         job_answered: Callable[[JobCommand, Outcome], None],
-        job_confirmed: Callable[[JobCommand], None],
+        job_confirmed: Callable[[JobCommand, str], None],
     ) -> None:
         self.clock = clock
         self.heard = Heard()
@@ -226,8 +227,10 @@ class Machines:
             else:
                 self._queue_heard_s[queue.id] = self.clock.now_s()
                 voice.heard()
+                for command in unshown.found(reading):
+                    self._job_confirmed(command, FOUND)
                 for command in unshown.shown(reading):
-                    self._job_confirmed(command)
+                    self._job_confirmed(command, "")
             await asyncio.sleep(QUEUE_POLL_S)
 
     async def _tell(self, queue: JobQueue, command: JobCommand, unshown: Unshown) -> None:

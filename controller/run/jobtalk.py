@@ -19,9 +19,19 @@ class Unshown:
 
     def __init__(self) -> None:
         self._open: dict[str, JobCommand] = {}
+        self._is_known = False
 
     def acknowledged(self, command: JobCommand) -> None:
         self._open[command.job] = command
+
+    def found(self, reading: QueueReading) -> Iterator[JobCommand]:
+        """Of the first reading the jobs that stand already, as if they had been told: a controller that was
+        killed may have told them, and had no time to write it down."""
+        if not self._is_known:
+            self._is_known = True
+            for status in reading.jobs:
+                if status.state is JobState.SUSPENDED:
+                    yield JobCommand(queue=reading.queue, job=status.job.id, action=JobAction.SUSPEND)
 
     def shown(self, reading: QueueReading) -> Iterator[JobCommand]:
         """Those that the jobs show now, once each. A job that is over shows nothing any more."""

@@ -74,7 +74,7 @@ async def test_what_gpus_tell_beyond_their_readings_can_be_asked_for_from_any_th
         reads=Counter(),
         answered=lambda command, outcome: None,
         job_answered=lambda command, outcome: None,
-        job_confirmed=lambda command: None,
+        job_confirmed=lambda command, why: None,
     )
 
     assert await asyncio.to_thread(machines.details) == {}

@@ -203,7 +203,7 @@ class Floor:
         polling = Polling(every_s=every_s, deadline_s=deadline_s)
         self.answers: list[tuple[float, SetPoint, Outcome]] = []
         self.job_answers: list[tuple[JobCommand, Outcome]] = []
-        self.job_confirmed: list[JobCommand] = []
+        self.job_confirmed: list[tuple[JobCommand, str]] = []
         self.reads: Counter[str] = Counter()
         self.machines = Machines(
             drivers=[(driver, polling) for driver in drivers],
@@ -213,7 +213,7 @@ class Floor:
             reads=self.reads,
             answered=lambda command, outcome: self.answers.append((now_s(), command, outcome)),
             job_answered=lambda command, outcome: self.job_answers.append((command, outcome)),
-            job_confirmed=self.job_confirmed.append,
+            job_confirmed=lambda command, why: self.job_confirmed.append((command, why)),
         )
 
     @asynccontextmanager

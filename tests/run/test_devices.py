@@ -647,7 +647,20 @@ async def test_a_command_to_a_job_is_confirmed_once_by_what_its_queue_shows_and_
         queue.jobs = (replace(waiting, state=JobState.RUNNING, gpus=("g0",)),)
         await asyncio.sleep(5)
 
-    assert floor.job_confirmed == [first], "the other one is over, and shows nothing"
+    assert floor.job_confirmed == [(first, "")], "the other one is over, and shows nothing"
+
+
+@in_virtual_time
+async def test_a_job_that_stands_when_the_controller_begins_is_noted_once() -> None:
+    work = Job(id="job-1", gpus=1, usd_per_gpu_hour=1.0)
+    standing = JobStatus(job=work, state=JobState.SUSPENDED, gpus=("g0",))
+    floor = Floor(queues=[Jobs("local", jobs=(standing,))])
+
+    async with floor.open():
+        await asyncio.sleep(5)
+
+    suspend = JobCommand(queue="local", job="job-1", action=JobAction.SUSPEND)
+    assert floor.job_confirmed == [(suspend, "found so when the controller began")]
 
 
 @in_virtual_time

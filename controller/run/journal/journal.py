@@ -150,9 +150,9 @@ class Journal:
     def job_answered(self, command: JobCommand, outcome: Outcome) -> None:
         self._of_job(command, outcome_name(outcome), getattr(outcome, "why", ""))
 
-    def job_confirmed(self, command: JobCommand) -> None:
-        """Note that a queue shows what it was told."""
-        self._of_job(command, CONFIRMED, "")
+    def job_confirmed(self, command: JobCommand, detail: str = "") -> None:
+        """Note that a queue shows what it was told, or may have been told by a controller before this one."""
+        self._of_job(command, CONFIRMED, detail)
 
     def commanded(self, commands: Iterable[SetPoint], why: Callable[[str], str]) -> None:
         """Note what devices are told; `why` gives the reason by device."""
