@@ -21,6 +21,7 @@ from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
 from tests.sim.losses import Losses
 from tests.sim.market import Market
+from tests.sim.paced import Paced
 from tests.sim.possible import Possible
 from tests.sim.process import Process
 from tests.sim.ramps import Pressing, Ramps
@@ -84,6 +85,7 @@ class Court:
         )
         self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
         self.usable = usable = Usable(floor, plant, possible)
+        self.paced = Paced(floor, plant, usable, recovery.LOOK_EVERY_S)
         self.starts = Starts(floor, plant, verdict, self._ordered_s)
         self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
         self.cuts = Cuts(
@@ -104,7 +106,7 @@ class Court:
         self.ends_the_same = True
         """P5: whether the same messages in another order left the same events."""
         self.work.is_closed = self.drain.is_closed
-        self.drain.isolated = possible.isolated = process.isolated
+        self.drain.is_isolated = possible.is_isolated = process.is_isolated
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
         usable.rests = self.starts.rests
         queue.obeyed = self.work.carried_out
@@ -186,22 +188,20 @@ class Court:
         cap_w = min(limit_w, ask.target_w, ask.efforts.get("", math.inf))
         within_w = {node: watts for node, watts in {**ask.efforts, **ask.at_nodes}.items() if node}
         within_w |= dict.fromkeys(self.drain.closed, 0.0)
-        self.usable.look(prices, usd)
-        self.use.look(self.usable.most_w(cap_w, within_w), self.usable.held_w())
+        self.use.look(self.paced.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
         now_s = self._clock.now_s
         in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
         demand = self._grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
         self.cuts.look(prices, usd, steered=ask.target_w < math.inf)
         self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
-        self.unused.look(demand, in_charge=in_charge)
+        self.unused.look(prices, usd, demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self._calm_s:
             self.use.count(self._plant.site_power_w)
         elif now_s >= self._calm_s and self._plan is not None:
             curtailed = cap_w < self.usable.limits_w[self._floor.site.root.id]
             could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
-            usable_w = self.use.now_w - self.cuts.held_w()
-            self.recovery.look(self._plant, usable_w, self._plan, could_run, self.cuts.boots)
+            self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
 
     def _prices_now(self) -> Prices:
         prices = self._process.prices

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.power import Limit
-from controller.domain.site import Prices
+from controller.domain.site import Prices, Site
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
@@ -26,6 +26,28 @@ GRAIN_W = 5
 NOTHING: Mapping[str, float] = {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loads:
+    """What could be drawn at each node itself, what each may carry with all below it, and what is kept free
+    of that at each alone."""
+
+    site: Site
+    own_w: Mapping[str, float]
+    limits_w: Mapping[str, float]
+    kept_w: Mapping[str, float]
+
+    def summed(self, reach_w: Mapping[str, float] = NOTHING) -> dict[str, float]:
+        """What each node carries then, all below it included, and no more than it could reach."""
+        carried, kept = dict(self.own_w), dict(self.kept_w)
+        for node in reversed(self.site.nodes):
+            room_w = max(0.0, self.limits_w[node.id] - kept[node.id])
+            carried[node.id] = min(carried[node.id], room_w, reach_w.get(node.id, math.inf))
+            if node.parent is not None:
+                carried[node.parent] += carried[node.id]
+                kept[node.parent] += kept[node.id]
+        return carried
+
+
 class Usable:
     """Machines that nobody could raise count at what they draw, all others at the point that earns most at
     the present prices, a start paid for within the site's horizon, and that their heat allows; where a
@@ -40,9 +62,6 @@ class Usable:
         self._possible = possible
         self._site = floor.site
         self._specs = {spec.id: spec for spec in floor.specs}
-        self._above_floor_w = {
-            spec.id: [point.power.watts for point in spec.points[1:]] for spec in floor.specs
-        }
         self._zones = {
             zone.id: ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c) for zone in floor.site.zones
         }
@@ -51,54 +70,63 @@ class Usable:
         best of these."""
         self._best_at: tuple[Prices, float] | None = None
         """The prices for which that is so."""
-        self._gpus_w: list[tuple[Gpu, float]] = []
-        self._miners_w: list[tuple[Miner, list[float]]] = []
         self.limits_w = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
 
-    def look(self, prices: Prices, usd_per_kwh: float) -> None:
-        """What each machine could draw at this moment and these prices."""
-        if self._best_at != (prices, usd_per_kwh):
-            self._best, self._best_at = {}, (prices, usd_per_kwh)
-        self._gpus_w = [(gpu, self._gpu_w(gpu)) for gpu in self._plant.gpus.values()]
-        self._miners_w = [
-            (miner, self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh))
-            for miner in self._plant.miners.values()
-        ]
-
     def most_w(
         self,
+        prices: Prices,
+        usd_per_kwh: float,
         cap_w: float,
         asked_w: Mapping[str, float] = NOTHING,
         kept_w: Mapping[str, float] = NOTHING,
     ) -> float:
-        """What the site could when it was looked at. `asked_w` is what operators limit places within it to.
-        Machines that have watts `kept_w` for what they may yet do draw on as they do, and nobody is given
-        these watts; nodes keep theirs too."""
+        """What the site could draw, as `loads` has it, within its cap."""
+        loads, root = self.loads(prices, usd_per_kwh, asked_w, kept_w), self._site.root.id
+        return min(loads.summed()[root], max(0.0, cap_w - sum(loads.kept_w.values())))
+
+    def loads(
+        self,
+        prices: Prices,
+        usd_per_kwh: float,
+        asked_w: Mapping[str, float] = NOTHING,
+        kept_w: Mapping[str, float] = NOTHING,
+        starts: int | None = None,
+    ) -> Loads:
+        """`asked_w` is what operators limit places within the site to. Machines that have watts `kept_w` for
+        what they may yet do draw on as they do, and nobody is given these watts; nodes keep theirs too. Of
+        the miners that sleep only so many are started, those with the most to gain."""
         limits_w = self.limits_w | {at: min(watts, self.limits_w[at]) for at, watts in asked_w.items()}
-        carried = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
-        kept = {name: kept_w.get(name, 0.0) for name in carried}
+        if self._best_at != (prices, usd_per_kwh):
+            self._best, self._best_at = {}, (prices, usd_per_kwh)
+        own = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
+        kept = {name: kept_w.get(name, 0.0) for name in own}
         for name, watts in kept_w.items():
             if name in self._specs:
                 kept[self._specs[name].node] += watts
+        for gpu in self._plant.gpus.values():
+            own[gpu.node] += gpu.watts if gpu.id in kept_w else self._gpu_w(gpu)
         free: dict[str, list[list[float]]] = {}
-        for gpu, gpu_w in self._gpus_w:
-            carried[gpu.node] += gpu.watts if gpu.id in kept_w else gpu_w
-        for miner, points_w in self._miners_w:
-            if points_w and miner.id not in kept_w:
-                free.setdefault(miner.node, []).append(points_w)
+        asleep: list[tuple[float, str, list[float]]] = []
+        for miner in self._plant.miners.values():
+            points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
+            if not points_w or miner.id in kept_w:
+                own[miner.node] += miner.watts
+            elif starts is not None and miner.state is MinerState.ASLEEP:
+                asleep.append((miner.watts - points_w[-1], miner.id, points_w))
             else:
-                carried[miner.node] += miner.watts
-        for name, machines in free.items():
-            carried[name] += best_sum(machines, limits_w[name] - kept[name] - carried[name])
-        for node in reversed(self._site.nodes):
-            carried[node.id] = min(carried[node.id], max(0.0, limits_w[node.id] - kept[node.id]))
-            if node.parent is not None:
-                carried[node.parent] += carried[node.id]
-                kept[node.parent] += kept[node.id]
-        return min(carried[self._site.root.id], max(0.0, cap_w - kept[self._site.root.id]))
+                free.setdefault(miner.node, []).append(points_w)
+        for at, (_, name, points_w) in enumerate(sorted(asleep)):
+            node = self._specs[name].node
+            if starts is not None and at >= starts:
+                own[node] += self._plant.miners[name].watts
+            else:
+                free.setdefault(node, []).append(points_w)
+        for node, machines in free.items():
+            own[node] += best_sum(machines, limits_w[node] - kept[node] - own[node])
+        return Loads(site=self._site, own_w=own, limits_w=limits_w, kept_w=kept)
 
     def held_w(self) -> float:
         """What miners that are starting were given and do not draw yet: to promise it to others would be to
@@ -131,7 +159,7 @@ class Usable:
         if state in STUCK or without_work or cannot_start or self._is_fixed(miner):
             return []
         allowed_w = self._cool_enough_w(spec, miner)
-        count = 1 + bisect_right(self._above_floor_w[spec.id], allowed_w)
+        count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
         key = spec.id, count, starts
         if key not in self._best:
             self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)

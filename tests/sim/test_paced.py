@@ -1,0 +1,107 @@
+"""Whether what a site could use is held back by its own rules, and by nothing that its controller does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from controller.domain.power import Limit, Power
+from controller.domain.site import Prices
+from tests.sim.floor import Floor
+from tests.sim.paced import Paced
+from tests.sim.world import World
+
+SEED, EVERY_S = 8, 5.0
+PRICES = Prices()
+RAMP_W = 50
+
+
+def settled() -> World:
+    world = World(SEED, 200.0, devices=24, only=())
+    world.run()
+    return world
+
+
+def with_ramp(floor: Floor, node: str) -> Floor:
+    nodes = tuple(
+        replace(at, ramp_up_per_s=Limit(Power(RAMP_W))) if at.id == node else at for at in floor.site.nodes
+    )
+    return replace(floor, site=replace(floor.site, nodes=nodes))
+
+
+def with_starts(floor: Floor, per_tick: int) -> Floor:
+    return replace(
+        floor, site=replace(floor.site, policy=replace(floor.site.policy, starts_per_tick=per_tick))
+    )
+
+
+def looks(paced: Paced, count: int, cap_w: float = math.inf) -> list[float]:
+    return [paced.most_w(PRICES, PRICES.usd_per_kwh, cap_w) for _ in range(count)]
+
+
+def test_a_place_with_a_ramp_could_draw_more_only_as_that_allows_whatever_its_controller_does() -> None:
+    world = settled()
+    plant, usable = world.plant, world.court.usable
+    node = next(miner.node for miner in plant.miners.values())
+    paced = Paced(with_ramp(world.floor, node), plant, usable, EVERY_S)
+    (before_w,) = looks(paced, 1)
+    for miner in plant.miners.values():
+        if miner.node == node:
+            miner.sleep()
+    plant.advance(world.clock.now_s + 60.0)
+
+    looks(paced, 60, cap_w=1.0)
+    first_w, second_w, third_w = looks(paced, 3)
+
+    assert [second_w - first_w, third_w - second_w] == pytest.approx([RAMP_W * EVERY_S] * 2)
+    assert looks(paced, 1_000)[-1] == pytest.approx(before_w, rel=0.01)
+
+
+def test_a_limit_that_takes_half_leaves_a_place_its_half_to_rise_from() -> None:
+    world = settled()
+    plant, usable = world.plant, world.court.usable
+    node = next(miner.node for miner in plant.miners.values())
+    paced = Paced(with_ramp(world.floor, node), plant, usable, EVERY_S)
+    whole_w = usable.loads(PRICES, PRICES.usd_per_kwh).summed()[node]
+    for miner in plant.miners.values():
+        if miner.node == node:
+            miner.sleep()
+    plant.advance(world.clock.now_s + 60.0)
+    (before_w,) = looks(paced, 1)
+
+    looks(paced, 60, cap_w=before_w / 2)
+    (after_w,) = looks(paced, 1)
+
+    assert 0.4 < (before_w - after_w) / whole_w < 0.5
+
+
+def test_no_more_miners_could_be_started_at_once_than_the_site_says() -> None:
+    world = settled()
+    plant, usable = world.plant, world.court.usable
+    paced = Paced(with_starts(world.floor, 1), plant, usable, EVERY_S)
+    per_look = EVERY_S / world.floor.site.policy.tick_s
+    for miner in plant.miners.values():
+        miner.sleep()
+    plant.advance(world.clock.now_s + 60.0)
+    largest_w = max(miner.rated_w for miner in plant.miners.values()) * 1.1
+
+    looks(paced, 1, cap_w=1.0)
+    found = looks(paced, 60)
+
+    assert 0 < found[0] - plant.site_power_w <= per_look * largest_w
+    assert found[-1] == usable.most_w(PRICES, PRICES.usd_per_kwh, math.inf)
+
+
+def test_without_such_rules_all_could_be_used_at_once() -> None:
+    world = settled()
+    plant, usable = world.plant, world.court.usable
+    paced = Paced(with_starts(world.floor, 1_000), plant, usable, EVERY_S)
+    for miner in plant.miners.values():
+        miner.sleep()
+    plant.advance(world.clock.now_s + 60.0)
+
+    looks(paced, 1, cap_w=1.0)
+
+    assert looks(paced, 1) == [usable.most_w(PRICES, PRICES.usd_per_kwh, math.inf)]
