@@ -102,8 +102,8 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
             yield f"I2: {command.device} has no point {command.point.name}"
         if command.device not in raised:
             continue
-        zone = after.zones.get(spec.zone or "", thermal.Warmth())
-        share = max(after.devices[spec.id].derate, zone.share)
+        zone = after.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
+        share = max(after.devices[spec.id].derate, zone)
         if command.point.power > thermal.allowed(spec, share):
             yield f"I2: {command.device} raised to {command.point.name} against a derate of {share:.2f}"
 

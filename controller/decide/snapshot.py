@@ -22,7 +22,6 @@ from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
-from controller.decide.thermal import Warmth
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import DeviceSpec, Outcome, Reading
 from controller.domain.power import Power
@@ -44,7 +43,7 @@ class State:
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
     nodes: Mapping[str, NodeMemory] = field(default_factory=dict)
-    zones: Mapping[str, Warmth] = field(default_factory=dict)
+    zones: Mapping[str, float] = field(default_factory=dict)
     jobs: Mapping[str, Sent] = field(default_factory=dict)
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first_s: float | None = None
@@ -84,7 +83,7 @@ class Snapshot:
     other_w: Ints
     beside_w: Ints
     worst_w: Ints
-    zones: Mapping[str, Warmth]
+    zones: Mapping[str, float]
     derate: Floats
     uncooled: Flags
     uncooled_zones: frozenset[str]
@@ -162,7 +161,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     beside_w = silence.beside_w(tree, fleet, known, uncertain, changed, heard, other_w, site.policy.margin)
     zones = {
         zone.id: thermal.zone_derate(
-            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, Warmth()), inputs.now_s
+            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
         )
         for zone in site.zones
     }
@@ -172,7 +171,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     began_s = inputs.now_s if state.first_s is None else state.first_s
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
     # The last one is for devices in no zone.
-    share = np.array([*(warmth.share for warmth in zones.values()), 0.0])[fleet.zone]
+    share = np.array([*zones.values(), 0.0])[fleet.zone]
     return Snapshot(
         ground=seen.ground,
         fleet=fleet,

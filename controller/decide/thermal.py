@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,27 +17,15 @@ HYSTERESIS_C = 3.0
 SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
 ZONE_STALE_AFTER_S = 60.0
-KEPT_S = 600.0
-"""A zone that cooled, but by less than the hysteresis, has back after so long what its heat asks for no more.
-It may stay that warm all day; sooner, what it takes back would make it warmer again and again."""
 COOLS_S = 600.0
 """A machine that was told to sleep for its heat, and tells no temperature there, is taken to be as hot for so
 long: one without a lower point would be stopped and started all day."""
 
 
-class Warmth(NamedTuple):
-    """The share of its range that each device gives up for its zone, and when heat last asked for as much."""
-
-    share: float = 0.0
-    at_s: float = -math.inf
-
-
-def derate(
-    value_c: float, start_c: float, trip_c: float, before: float, hysteresis_c: float = HYSTERESIS_C
-) -> float:
+def derate(value_c: float, start_c: float, trip_c: float, before: float) -> float:
     """The share 0..1 of its range that a device must give up at `value_c`, when it gave up `before`."""
     share = _share(value_c, start_c, trip_c)
-    return share if share >= before else min(before, _share(value_c + hysteresis_c, start_c, trip_c))
+    return share if share >= before else min(before, _share(value_c + HYSTERESIS_C, start_c, trip_c))
 
 
 def device_derates(
@@ -68,15 +55,17 @@ def warned(spec: DeviceSpec, reading: Reading) -> bool:
     return True in found
 
 
-def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: Warmth, now_s: float) -> Warmth:
-    """As for a device, but not kept for ever. A zone that is not heard, or does not tell its coolant, keeps
-    what it had."""
+def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, now_s: float) -> float:
+    """As for a device. A zone that is not heard, or does not tell its coolant, keeps what it had."""
     if sample is None or now_s - sample.at_s > ZONE_STALE_AFTER_S:
         return before
-    asked, kept = _of_zone(zone, sample.value, before.share, 0.0), _of_zone(zone, sample.value, before.share)
-    if asked >= before.share or now_s - before.at_s > KEPT_S:
-        return Warmth(asked, now_s)
-    return before._replace(share=kept)
+    said = sample.value
+    share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before)
+    if zone.coolant is None:
+        return share
+    if said.coolant_c is None:
+        return max(share, before)
+    return max(share, derate(said.coolant_c, zone.coolant.derate_c, zone.coolant.trip_c, before))
 
 
 def cooling_proven(sample: Sample[ZoneReading] | None, now_s: float) -> bool:
@@ -95,16 +84,6 @@ def allowed(spec: DeviceSpec, share: float) -> Power:
 def allowed_w(floor_w: Ints, top_w: Ints, share: Floats) -> Ints:
     """`allowed` of many devices at once."""
     return floor_w + np.floor((top_w - floor_w) * (1 - share)).astype(np.int64)
-
-
-def _of_zone(zone: Zone, said: ZoneReading, before: float, hysteresis_c: float = HYSTERESIS_C) -> float:
-    share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before, hysteresis_c)
-    if zone.coolant is None:
-        return share
-    if said.coolant_c is None:
-        return max(share, before)
-    coolant = zone.coolant
-    return max(share, derate(said.coolant_c, coolant.derate_c, coolant.trip_c, before, hysteresis_c))
 
 
 def _temperatures(

@@ -12,7 +12,6 @@ from controller.decide.invariants import BrokenInvariantError, check, check_lowe
 from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import draft, step
-from controller.decide.thermal import Warmth
 from controller.domain.devices import DeviceSpec, OperatingPoint, SetPoint, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Node, Site, Zone
@@ -122,7 +121,7 @@ def test_i2_a_hot_device_is_not_raised_above_its_derate() -> None:
 def test_i2_a_device_in_a_hot_zone_is_not_raised_above_the_derate_of_the_zone() -> None:
     made = passed()
     specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
-    hot = replace(made.after, zones={"hall": Warmth(1.0, NOW_S)})
+    hot = replace(made.after, zones={"hall": 1.0})
     spoilt = replace(made, after=hot, inputs=replace(made.inputs, specs=specs))
 
     with breaks("I2: a raised"):

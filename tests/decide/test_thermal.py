@@ -11,7 +11,6 @@ import pytest
 from controller.decide.device import COOL
 from controller.decide.plan import Sample
 from controller.decide.thermal import (
-    Warmth,
     allowed,
     allowed_w,
     cooling_proven,
@@ -20,7 +19,7 @@ from controller.decide.thermal import (
     warned,
     zone_derate,
 )
-from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
+from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Zone
 from tests.decide.builders import FULL, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
@@ -119,53 +118,19 @@ def test_a_gpu_that_tells_no_temperature_keeps_its_derate_however_little_it_draw
     assert share_of(gpu(thermal=HOT), reading("g", draw_w=60), HOT_CHIP) == 0.7
 
 
-def zone_share(
-    zone: Zone, sample: Sample[ZoneReading] | None, before: float = 0.0, asked_s: float = NOW_S
-) -> float:
-    return zone_derate(zone, sample, Warmth(before, asked_s), NOW_S).share
-
-
 def test_a_zone_that_is_not_heard_keeps_what_it_had() -> None:
     late = Sample(NOW_S - 61, zone_reading("hall", inlet_c=20.0))
     just_in_time = Sample(NOW_S - 60, zone_reading("hall", inlet_c=20.0))
 
-    assert zone_share(HALL, None, 0.4, NOW_S - 3_600) == 0.4
-    assert zone_share(HALL, late, 0.4, NOW_S - 3_600) == 0.4
-    assert zone_share(HALL, just_in_time, 0.4) == 0.0
+    assert zone_derate(HALL, None, 0.4, NOW_S) == 0.4
+    assert zone_derate(HALL, late, 0.4, NOW_S) == 0.4
+    assert zone_derate(HALL, just_in_time, 0.4, NOW_S) == 0.0
 
 
 def test_a_warm_zone_derates() -> None:
-    assert zone_share(HALL, Sample(NOW_S, zone_reading("hall", inlet_c=35.0))) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("asked_s", "share"), [(NOW_S - 600.0, 0.5), (NOW_S - 600.1, 0.3)])
-def test_a_zone_that_stays_warm_gives_up_after_ten_minutes_no_more_than_its_heat_asks_for(
-    asked_s: float, share: float
-) -> None:
-    said = Sample(NOW_S, zone_reading("hall", inlet_c=33.0))
-
-    assert zone_share(HALL, said, 0.5, asked_s) == pytest.approx(share)
-
-
-def test_the_ten_minutes_begin_anew_whenever_heat_asks_for_as_much_again() -> None:
-    again = zone_derate(HALL, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), Warmth(0.5, 0.0), NOW_S)
-    cooler = zone_derate(HALL, Sample(NOW_S, zone_reading("hall", inlet_c=31.0)), again, NOW_S + 60.0)
-
-    assert (cooler.share, cooler.at_s) == (pytest.approx(0.4), NOW_S)
-
-
-def test_a_hall_that_its_own_machines_make_too_warm_is_not_stopped_and_started_all_day() -> None:
-    """With them it comes to 31 C and derates from 30 C, without them to 28.5 C: the hysteresis is 3 C."""
-    specs = [miner(f"m{at}", zone="hall", points=(SLEEP, FULL), dwell_s=60.0) for at in range(4)]
-    world, inlet_c = World(site(zones=[HALL]), [awake(spec) for spec in specs]), 29.0
-    for _ in range(3_600):
-        heat = world.watts() / (4 * FULL.power.watts)
-        inlet_c += (28.5 + 2.5 * heat - inlet_c) / 180.0
-        world.zones = {"hall": Sample(world.now_s, zone_reading("hall", inlet_c=inlet_c))}
-        world.tick()
-
-    starts = sum(told.device == "m0" and told.point == FULL for plan in world.plans for told in plan.commands)
-    assert 1 < starts <= 5
+    assert zone_derate(HALL, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), 0.0, NOW_S) == pytest.approx(
+        0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,21 +239,22 @@ def test_hot_coolant_derates_a_zone_whose_air_is_cool() -> None:
     wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
     said = replace(zone_reading("hall", inlet_c=20.0), coolant_c=50.0)
 
-    assert zone_share(wet, Sample(NOW_S, said)) == pytest.approx(0.5)
-    assert zone_share(HALL, Sample(NOW_S, said)) == 0.0
+    assert zone_derate(wet, Sample(NOW_S, said), 0.0, NOW_S) == pytest.approx(0.5)
+    assert zone_derate(HALL, Sample(NOW_S, said), 0.0, NOW_S) == 0.0
 
 
 def test_a_zone_that_does_not_tell_its_coolant_derates_by_its_air() -> None:
     wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
 
-    assert zone_share(wet, Sample(NOW_S, zone_reading("hall", inlet_c=35.0))) == pytest.approx(0.5)
+    assert zone_derate(wet, Sample(NOW_S, zone_reading("hall", inlet_c=35.0)), 0.0, NOW_S) == pytest.approx(
+        0.5
+    )
 
 
 def test_a_zone_whose_coolant_was_hot_and_is_not_told_keeps_its_derate_beside_cool_air() -> None:
     wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
 
-    assert zone_share(wet, Sample(NOW_S, zone_reading("hall", inlet_c=20.0)), 0.6) == 0.6
-    assert zone_share(wet, Sample(NOW_S, zone_reading("hall", inlet_c=20.0)), 0.6, NOW_S - 3_600) == 0.6
+    assert zone_derate(wet, Sample(NOW_S, zone_reading("hall", inlet_c=20.0)), 0.6, NOW_S) == 0.6
 
 
 def test_limits_whose_derating_begins_at_the_trip_are_refused() -> None:
