@@ -35,8 +35,8 @@ class Paced:
         self, prices: Prices, usd_per_kwh: float, cap_w: float, asked_w: Mapping[str, float] = NOTHING
     ) -> float:
         """What the site could draw now, as `Usable.most_w`."""
-        self._may_start += self._starts
         awake = self._usable.loads(prices, usd_per_kwh, asked_w, starts=0)
+        self._may_start = min(self._may_start, awake.to_start) + self._starts
         if self._sum_w(awake.summed()) >= cap_w:
             self._may_start = 0.0
         loads = self._usable.loads(prices, usd_per_kwh, asked_w, starts=int(self._may_start))

@@ -1,4 +1,5 @@
-"""Whether what a site could use is held back by its own rules, and by nothing that its controller does."""
+"""Whether what a site could use is held back by its own rules and by heat, and by nothing that its controller
+does."""
 
 from __future__ import annotations
 
@@ -105,3 +106,30 @@ def test_without_such_rules_all_could_be_used_at_once() -> None:
     looks(paced, 1, cap_w=1.0)
 
     assert looks(paced, 1) == [usable.most_w(PRICES, PRICES.usd_per_kwh, math.inf)]
+
+
+def in_a_zone_of_38_c(world: World, supply_c: float) -> float:
+    """What could be used there where so warm air is supplied; 36 C begin to take of the machines' range."""
+    for zone in world.plant.zones.values():
+        zone.faults.supply_offset_c = supply_c - zone.config.supply_c
+        zone.inlet_c = 38.0
+    for miner in world.plant.miners.values():
+        miner.inlet_c = 38.0
+    return looks(Paced(with_starts(world.floor, 1_000), world.plant, world.court.usable, EVERY_S), 1)[0]
+
+
+@pytest.mark.parametrize(("supply_c", "is_less"), [(24.0, False), (34.0, False), (37.0, True)])
+def test_what_a_warm_zone_allows_only_until_machines_run_there_is_of_no_use(
+    supply_c: float, is_less: bool
+) -> None:
+    cools, warms = settled(), settled()
+    for world in (cools, warms):
+        for miner in world.plant.miners.values():
+            miner.sleep()
+        world.plant.advance(world.clock.now_s + 60.0)
+
+    assert (in_a_zone_of_38_c(warms, supply_c) < in_a_zone_of_38_c(cools, 24.0)) == is_less
+
+
+def test_machines_that_run_in_a_zone_that_grows_warm_are_usable_until_they_must_come_down() -> None:
+    assert in_a_zone_of_38_c(settled(), 37.0) == in_a_zone_of_38_c(settled(), 24.0)

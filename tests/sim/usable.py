@@ -23,6 +23,8 @@ SURE = 0.95
 """Of a node's limit so much is never kept free by a margin, nor taken by what its meter shows too much."""
 GRAIN_W = 5
 """Sums of operating points are reckoned in such steps, rounded up."""
+SETTLED = 0.01
+"""The share that a zone comes to take is found to so much."""
 NOTHING: Mapping[str, float] = {}
 
 
@@ -35,6 +37,8 @@ class Loads:
     own_w: Mapping[str, float]
     limits_w: Mapping[str, float]
     kept_w: Mapping[str, float]
+    to_start: int
+    """How many miners sleep that could be started."""
 
     def summed(self, reach_w: Mapping[str, float] = NOTHING) -> dict[str, float]:
         """What each node carries then, all below it included, and no more than it could reach."""
@@ -50,9 +54,9 @@ class Loads:
 
 class Usable:
     """Machines that nobody could raise count at what they draw, all others at the point that earns most at
-    the present prices, a start paid for within the site's horizon, and that their heat allows; where a
-    breaker has no room for that, at the best sum of points that it has room for. Every node further up is
-    within its limit, the site within its cap.
+    the present prices, a start paid for within the site's horizon, and that their heat allows, also with the
+    heat that raising them brings; where a breaker has no room for that, at the best sum of points that it has
+    room for. Every node further up is within its limit, the site within its cap.
     """
 
     def __init__(self, floor: Floor, plant: Plant, possible: Possible) -> None:
@@ -68,6 +72,9 @@ class Usable:
         self._best: dict[tuple[str, int, bool], list[float]] = {}
         """Of each miner, how many points its heat allows, and whether it must be started: the watts up to the
         best of these."""
+        self._settled: dict[str, tuple[float, float]] = {}
+        self._settled_s = -math.inf
+        """Of each zone how warm it comes to be, and when that was so."""
         self._best_at: tuple[Prices, float] | None = None
         """The prices for which that is so."""
         self.limits_w = {
@@ -114,7 +121,7 @@ class Usable:
             points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
             if not points_w or miner.id in kept_w:
                 own[miner.node] += miner.watts
-            elif starts is not None and miner.state is MinerState.ASLEEP:
+            elif miner.state is MinerState.ASLEEP and len(points_w) > 1:
                 asleep.append((miner.watts - points_w[-1], miner.id, points_w))
             else:
                 free.setdefault(miner.node, []).append(points_w)
@@ -126,7 +133,7 @@ class Usable:
                 free.setdefault(node, []).append(points_w)
         for node, machines in free.items():
             own[node] += best_sum(machines, limits_w[node] - kept[node] - own[node])
-        return Loads(site=self._site, own_w=own, limits_w=limits_w, kept_w=kept)
+        return Loads(site=self._site, own_w=own, limits_w=limits_w, kept_w=kept, to_start=len(asleep))
 
     def held_w(self) -> float:
         """What miners that are starting were given and do not draw yet: to promise it to others would be to
@@ -153,17 +160,29 @@ class Usable:
 
     def _points_w(self, spec: DeviceSpec, miner: Miner, prices: Prices, usd_per_kwh: float) -> list[float]:
         """What a miner could truly draw, up to the best point; nothing if it stays where it is."""
-        state, without_work = miner.state, miner.faults.pool_loss or miner.without_pools
-        starts = state is MinerState.ASLEEP
-        cannot_start = starts and (miner.faults.lies_about_resume or self.rests(miner.id))
-        if state in STUCK or without_work or cannot_start or self._is_fixed(miner):
+        if self._stays(miner):
             return []
+        starts = miner.state is MinerState.ASLEEP
         allowed_w = self._cool_enough_w(spec, miner)
-        count = 1 + sum([point.power.watts <= allowed_w for point in spec.points[1:]])
+        told_w = 0.0 if starts else miner.said_setting_w
+        count = 1 + sum(
+            [
+                point.power.watts <= allowed_w
+                and (point.power.watts <= told_w or self._lasts(spec, miner, point.power.watts))
+                for point in spec.points[1:]
+            ]
+        )
         key = spec.id, count, starts
         if key not in self._best:
             self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)
         return self._best[key]
+
+    def _stays(self, miner: Miner) -> bool:
+        """Whether nobody could raise it."""
+        state, without_work = miner.state, miner.faults.pool_loss or miner.without_pools
+        starts = state is MinerState.ASLEEP
+        cannot_start = starts and (miner.faults.lies_about_resume or self.rests(miner.id))
+        return state in STUCK or without_work or cannot_start or self._is_fixed(miner)
 
     def _up_to_best(
         self, spec: DeviceSpec, count: int, miner: Miner, prices: Prices, usd_per_kwh: float
@@ -184,8 +203,42 @@ class Usable:
         share = _share(miner.temperature_c, spec.thermal)
         if miner.zone is not None:
             share = max(share, _share(miner.inlet_c, self._zones[miner.zone]))
-        lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
-        return lowest_w + (highest_w - lowest_w) * (1 - share)
+        return _allowed_w(spec, share)
+
+    def _lasts(self, spec: DeviceSpec, miner: Miner, watts: float) -> bool:
+        """Whether its heat still allows a miner so much once it has drawn that for long, and all others in
+        its zone what they are allowed: what has to be given back in a minute is of no use."""
+        inlet_c, share = (miner.inlet_c, 0.0) if miner.zone is None else self._settles(miner.zone)
+        share = max(share, _share(inlet_c + miner.rise_c * watts / miner.rated_w, spec.thermal))
+        return watts <= _allowed_w(spec, share)
+
+    def _settles(self, name: str) -> tuple[float, float]:
+        """How warm a zone comes to be if its machines draw all that they are allowed there, and the share
+        that this takes of their range: the warmer it is the less they are allowed, and the cooler it is."""
+        if self._settled_s != self._plant.now_s:
+            self._settled, self._settled_s = {}, self._plant.now_s
+        if name not in self._settled:
+            low, high = 0.0, 1.0
+            while high - low > SETTLED and self._asks(name, low) > low:
+                middle = (low + high) / 2
+                low, high = (middle, high) if self._asks(name, middle) > middle else (low, middle)
+            share = low if self._asks(name, low) <= low else high
+            self._settled[name] = self._settles_c(name, share), share
+        return self._settled[name]
+
+    def _asks(self, name: str, share: float) -> float:
+        return _share(self._settles_c(name, share), self._zones[name])
+
+    def _settles_c(self, name: str, share: float) -> float:
+        zone, watts = self._plant.zones[name], 0.0
+        for machine in zone.machines:
+            points = self._specs[machine.id].points
+            if isinstance(machine, Gpu) or len(points) == 1 or self._stays(machine):
+                watts += machine.watts
+            else:
+                allowed_w = _allowed_w(self._specs[machine.id], share)
+                watts += max(point.power.watts for point in points if point.power.watts <= allowed_w)
+        return zone.coolant_c + zone.config.rise_c * watts / zone.rated_w
 
 
 def best_sum(machines: Sequence[Sequence[float]], room_w: float) -> float:
@@ -205,6 +258,11 @@ def best_sum(machines: Sequence[Sequence[float]], room_w: float) -> float:
         sums = reached
     fitting = sums & ((1 << (int(room_w / GRAIN_W) + 1)) - 1)
     return max(least_w, float((fitting.bit_length() - 1) * GRAIN_W))
+
+
+def _allowed_w(spec: DeviceSpec, share: float) -> float:
+    lowest_w, highest_w = spec.floor.power.watts, spec.points[-1].power.watts
+    return lowest_w + (highest_w - lowest_w) * (1 - share)
 
 
 def _share(value_c: float, limits: ThermalLimits | None) -> float:
