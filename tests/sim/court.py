@@ -108,7 +108,7 @@ class Court:
         self.work.is_closed = self.drain.is_closed
         self.drain.is_isolated = possible.is_isolated = process.is_isolated
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
-        usable.rests = self.starts.rests
+        usable.rests = self.recovery.rests = self.starts.rests
         queue.obeyed = self.work.carried_out
         self._plan: Plan | None = None
         self._began_s = -math.inf

@@ -20,7 +20,7 @@ from statistics import fmean
 
 from controller.decide.plan import TRUTHS, AlarmKind, Plan, Truth
 from controller.domain.power import Bound, Limit
-from simulators.physics.miner import MinerState
+from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
 from tests.sim.floor import SLEEP
 
@@ -38,10 +38,6 @@ PROVEN_WITHIN_S = 180.0
 """A machine may take two minutes to start."""
 POINT_SLACK = 0.06
 POINT_SLACK_W = 60.0
-
-
-def nobody(_name: str) -> bool:
-    return False
 
 
 @dataclass(slots=True)
@@ -94,24 +90,22 @@ class Recovery:
     waits_s: dict[str, float] = field(default_factory=dict)
     waited_for: dict[str, float] = field(default_factory=dict)
     lacking_w: deque[float] = field(default_factory=lambda: deque(maxlen=round(LASTS_S / LOOK_EVERY_S)))
+    rests: Callable[[str], bool] = lambda _: False
+    """Whether a miner was started as often as it may be."""
+    rested_s: dict[str, float] = field(default_factory=dict)
+    """When each miner last had to rest, or had no power by its outlet."""
 
     @property
     def took_s(self) -> float:
         return max(0.0, self.over_s - self.calm_s)
 
-    def look(
-        self,
-        plant: Plant,
-        usable_w: float,
-        plan: Plan,
-        could_run: Collection[str] = (),
-        boots: Callable[[str], bool] = nobody,
-    ) -> None:
-        """`could_run` are the jobs that do not run although GPUs with room for them are free. Who `boots` as
-        its power was given back, which may be long after the faults, is silent by nobody's fault."""
-        found = [*_amiss(plant, plan, boots), *self._unproven(plant.now_s, plan)]
+    def look(self, plant: Plant, usable_w: float, plan: Plan, could_run: Collection[str] = ()) -> None:
+        """`could_run` are the jobs that do not run although GPUs with room for them are free."""
+        comes = self._comes(plant)
+        found = [*_amiss(plant, plan, comes), *self._unproven(plant.now_s, plan)]
         found += self._kept_waiting(plant.now_s, could_run)
-        self.lacking_w.append(ENOUGH * usable_w - ONE_STEP_W - plant.site_power_w)
+        coming_w = sum(max(0.0, miner.rated_w * miner.bias - miner.watts) for miner in comes.values())
+        self.lacking_w.append(ENOUGH * (usable_w - coming_w) - ONE_STEP_W - plant.site_power_w)
         if min(self.lacking_w[-1], fmean(self.lacking_w)) > 0:
             found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")
         for what in found:
@@ -119,6 +113,19 @@ class Recovery:
         self.is_amiss = bool(found)
         if found:
             self.over_s, self.amiss = plant.now_s, "; ".join(found[:4])
+
+    def _comes(self, plant: Plant) -> dict[str, Miner]:
+        """The miners that had to rest, or were without power, until a moment ago. They boot and start, and
+        nobody else can be given their watts meanwhile; how long they rest is not a question of recovery."""
+        now_s = plant.now_s
+        for miner in plant.miners.values():
+            if self.rests(miner.id) or not miner.fed:
+                self.rested_s[miner.id] = now_s
+        return {
+            miner.id: miner
+            for miner in plant.miners.values()
+            if 0 < now_s - self.rested_s.get(miner.id, -math.inf) <= PROVEN_WITHIN_S
+        }
 
     def _kept_waiting(self, now_s: float, could_run: Collection[str]) -> Iterator[str]:
         """A job begins once GPUs were raised for it, one after the other."""
@@ -136,19 +143,20 @@ class Recovery:
                 yield f"truth {truth.value} {name}"
 
 
-def _amiss(plant: Plant, plan: Plan, boots: Callable[[str], bool]) -> list[str]:
-    """Alarms that stand, machines that do not answer or obey, machines that are not where they should be."""
+def _amiss(plant: Plant, plan: Plan, comes: Collection[str]) -> list[str]:
+    """Alarms that stand, machines that do not answer or obey, machines that are not where they should be. Who
+    `comes`, with its power back, boots and says nothing yet."""
     found = [
         f"alarm {alarm.kind.value} {alarm.subject}: {alarm.detail}"
         for alarm in plan.alarms
-        if alarm.kind is not AlarmKind.DEVICE_SILENT or not boots(alarm.subject)
+        if alarm.kind is not AlarmKind.DEVICE_SILENT or alarm.subject not in comes
     ]
     for (name, truth), spec, at in zip(
         _truths(plan), plan.grants.specs, plan.grants.at.tolist(), strict=True
     ):
         if truth is not Truth.CONFIRMED:
-            is_silent = truth in (Truth.STALE, Truth.UNREACHABLE)
-            if truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED) and not (is_silent and boots(name)):
+            boots = truth is Truth.STALE and name in comes
+            if not boots and truth not in (Truth.COMMANDED, Truth.ACKNOWLEDGED):
                 found.append(f"truth {truth.value} {name}")
             continue
         miner = plant.miners.get(name)

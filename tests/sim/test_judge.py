@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from controller.decide.plan import Inputs, Plan, Sample
+from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan, Sample
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import DeviceKind, Quality, Reading
@@ -25,7 +25,7 @@ from tests.sim.lane import Lost, Told
 from tests.sim.played import Result, play
 from tests.sim.possible import LOST_KNOWN_S, Possible
 from tests.sim.process import Decide, checked
-from tests.sim.recovery import WITHIN_S, Recovery
+from tests.sim.recovery import ENOUGH, PROVEN_WITHIN_S, WITHIN_S, Recovery
 from tests.sim.usable import best_sum
 from tests.sim.world import CALM_SHARE, World
 
@@ -486,3 +486,25 @@ def test_actions_come_in_the_order_of_their_moments_and_of_their_asking() -> Non
 
 def test_a_seed_plays_the_same_way_twice() -> None:
     assert play(3, 300.0, devices=24) == play(3, 300.0, devices=24)
+
+
+def test_a_machine_that_has_its_power_back_is_given_its_time_to_boot_and_start_and_no_more() -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plant, plan, recovery = world.plant, world.plan, Recovery(0.0)
+    assert plan is not None
+    (name, miner), usable_w = min(plant.miners.items()), plant.site_power_w / ENOUGH
+    silent = Alarm(kind=AlarmKind.DEVICE_SILENT, subject=name, detail="")
+
+    def amiss(after_s: float) -> str:
+        plant.advance(plant.now_s + after_s)
+        for _ in range(12):
+            recovery.look(plant, usable_w, replace(plan, alarms=(silent,)))
+        return recovery.amiss if recovery.is_amiss else ""
+
+    miner.fed = False
+    assert amiss(1.0).startswith("alarm")
+    miner.fed = True
+    miner.reboot(plant.now_s)
+    assert not amiss(5.0)
+    assert "alarm" in amiss(PROVEN_WITHIN_S)
