@@ -127,6 +127,17 @@ def asleep_at(spec: DeviceSpec, told: OperatingPoint, draw: Power) -> bool:
     return above and draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)
 
 
+def sleeps_on(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a silent machine is still asleep, even if it restarted: its firmware keeps that, and measured
+    watts proved it. Not one that ever lied, nor one that had no work when it was told to sleep: it may have
+    looked the same awake.
+    """
+    if not spec.keeps_sleep or state.point != spec.floor or state.keeps is None:
+        return False
+    proven = state.quality is Quality.MEASURED and not state.lies and state.rests_s < state.since_s
+    return proven and state.keeps.watts <= with_slack_w(spec.floor.power, TOLERANCE)
+
+
 def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
     """Nobody needs its watts any more: a doubtful device is taken to be at the highest point it may be at, a
     miner at the lowest that covers its draw: to have it be where it was would start one that stopped late.

@@ -10,7 +10,7 @@ from controller.decide import thermal, truth
 from controller.decide.arrays import Flags
 from controller.decide.columns import CODE, SEEN
 from controller.decide.device import DeviceState
-from controller.decide.doubt import GIVEN_UP_S, may_start_s
+from controller.decide.doubt import GIVEN_UP_S, may_start_s, sleeps_on
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.ground import Ground, ground_of
 from controller.decide.limits import limits_now
@@ -109,17 +109,18 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
 
 
 def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
-    """I3: the unseen counts at its ceiling, or at its last confirmed limit if the firmware keeps that, or
-    where it was while it cannot have restarted yet."""
+    """I3: the unseen counts at its ceiling, or at its last confirmed limit, or sleep, if the firmware keeps
+    that, or where it was while it cannot have restarted yet."""
     stale, grants, seen = CODE[Truth.STALE], plan.grants, SEEN[plan.grants.truth]
     for row in np.flatnonzero(seen & (grants.age_s > fleet.stale_after_s)).tolist():
         yield f"I3: {fleet.specs[row].id} was last heard {grants.age_s[row]:.1f} s ago and counts as seen"
     for row in np.flatnonzero(~seen & ~fleet.isolated & (grants.power_w < fleet.ceiling_w)).tolist():
         spec = fleet.specs[row]
-        may_keep = spec.keeps_limit and grants.truth[row] == stale
-        keeps = after.devices[spec.id].keeps if may_keep else None
+        state = after.devices[spec.id]
+        may_keep = (spec.keeps_limit or sleeps_on(spec, state)) and grants.truth[row] == stale
+        keeps = state.keeps if may_keep else None
         if grants.truth[row] == stale and not may_keep and grants.age_s[row] < spec.boots_s:
-            keeps = after.devices[spec.id].last
+            keeps = state.last
         least_w = fleet.ceiling_w[row] if keeps is None else keeps.watts
         if grants.power_w[row] < least_w:
             yield f"I3: {spec.id} is unseen and counts {grants.power_w[row]} W, not {least_w} W"

@@ -19,6 +19,7 @@ from controller.decide.doubt import (
     forgiven,
     idle,
     may_rise,
+    sleeps_on,
 )
 from controller.decide.plan import Sample, Truth
 from controller.domain.devices import (
@@ -97,8 +98,9 @@ def observe(
 
 
 def _silent_worst(spec: DeviceSpec, state: DeviceState, now_s: float) -> Power:
-    """Its ceiling, for it may have restarted and have forgotten its limit, once it had the time for that."""
-    if spec.keeps_limit and state.keeps is not None:
+    """Its ceiling, for it may have restarted and have forgotten its limit, once it had the time for that; but
+    what it keeps through a restart it keeps."""
+    if state.keeps is not None and (spec.keeps_limit or sleeps_on(spec, state)):
         # What was confirmed, or what it may have been raised to since: the answer to that is not known.
         return max(state.keeps, state.worst)
     if state.point is not None and now_s - state.at_s < spec.boots_s:

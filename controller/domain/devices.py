@@ -75,8 +75,9 @@ class DeviceSpec:
     the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
     `has_outlet` says that its power can be taken from it at a switched outlet. `model` is a GPU's, where the
     site prices it by its model. `keeps_limit` says that the firmware keeps a confirmed limit through a
-    reboot, so that the device may be counted at that limit while it is silent. `boots_s` is the least time
-    from a restart to a watt more than before: a device that restarted unseen cannot have risen sooner.
+    reboot, so that the device may be counted at that limit while it is silent; `keeps_sleep` says the same of
+    being at its floor only. `boots_s` is the least time from a restart to a watt more than before: a device
+    that restarted unseen cannot have risen sooner.
     """
 
     id: str
@@ -90,6 +91,7 @@ class DeviceSpec:
     board_thermal: ThermalLimits | None = None
     memory_thermal: ThermalLimits | None = None
     keeps_limit: bool = False
+    keeps_sleep: bool = False
     boots_s: float = 0.0
     stale_after_s: float = 15.0
     dwell_s: float = 60.0

@@ -101,6 +101,7 @@ class MinerGroupConfig(Table):
     sleep_w: Watts = 25
     ceiling_w: Watts | None = None
     keeps_limit: bool = False
+    keeps_sleep: bool = False
     boots_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     poll_s: Seconds = 5.0
     stale_after_s: Seconds = 15.0

@@ -75,6 +75,7 @@ def _spec(draw: random.Random, at: int, where: str) -> DeviceSpec:
         boots_s=draw.choice([0.0, 30.0]),
         zone=zone,
         keeps_limit=draw.random() < 0.3,
+        keeps_sleep=at % 3 == 0,
         settle_down_s=draw.choice([5.0, 10.0]),
         stale_after_s=draw.choice([6.0, 15.0]),
         thermal=draw.choice([None, ThermalLimits(derate_c=80.0, trip_c=90.0)]),

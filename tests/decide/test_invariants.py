@@ -12,7 +12,7 @@ from controller.decide.invariants import BrokenInvariantError, check, check_lowe
 from controller.decide.plan import Inputs, Plan, Reason, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import draft, step
-from controller.domain.devices import DeviceSpec, OperatingPoint, SetPoint, ThermalLimits
+from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, SetPoint, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Node, Site, Zone
 from tests.decide.builders import (
@@ -193,6 +193,25 @@ def test_i3_what_keeps_its_limit_and_never_confirmed_one_counts_at_its_ceiling()
 
     with breaks("I3: a is unseen and counts 3699 W, not 3700 W"):
         replace(silent, after=unproven).with_grant("a", truth=Truth.STALE, power=Power(3_699)).check()
+
+
+def test_i3_what_stays_asleep_through_a_restart_counts_as_asleep() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], keeps_sleep=True), made.inputs.specs[1])
+    slept = device(
+        SLEEP, Truth.STALE, keeps=Power(40), since_s=NOW_S - 600, quality=Quality.MEASURED, at_s=NOW_S - 60
+    )
+    silent = replace(
+        made,
+        inputs=replace(made.inputs, specs=specs),
+        after=replace(made.after, devices={**made.after.devices, "a": slept}),
+    )
+
+    silent.with_grant("a", truth=Truth.STALE, power=Power(40)).check()
+    with breaks("I3"):
+        silent.with_grant("a", truth=Truth.STALE, power=Power(39)).check()
+    with breaks("I3"):
+        replace(silent, inputs=made.inputs).with_grant("a", truth=Truth.STALE, power=Power(40)).check()
 
 
 def test_i3_what_cannot_have_restarted_yet_counts_where_it_was() -> None:

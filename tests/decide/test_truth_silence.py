@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controller.decide.device import DeviceState
 from controller.decide.plan import Truth
-from controller.domain.devices import OperatingPoint
+from controller.domain.devices import DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner
 from tests.decide.observing import see, told
@@ -72,6 +74,44 @@ def test_a_device_that_keeps_limits_but_never_confirmed_one_counts_at_its_ceilin
     state = see(device(LOW, at_s=NOW_S - 16), at_point(spec, LOW), spec=spec, heard_s=NOW_S - 16)
 
     assert state.worst == Power(3_700)
+
+
+SLEEPER = miner(keeps_sleep=True)
+SLEPT = device(SLEEP, keeps=Power(40), since_s=NOW_S - 600, at_s=NOW_S - 16, quality=Quality.MEASURED)
+
+
+def unheard(state: DeviceState, at: OperatingPoint = SLEEP, spec: DeviceSpec = SLEEPER) -> Power:
+    """What it counts for, an hour after it was heard for the last time."""
+    return see(state, at_point(spec, at), spec=spec, heard_s=NOW_S - 16, now_s=NOW_S + 3_600).worst
+
+
+def test_a_silent_miner_whose_firmware_keeps_it_asleep_counts_as_asleep_whenever_it_restarted() -> None:
+    assert unheard(SLEPT) == Power(40)
+    assert unheard(SLEPT, spec=miner()) == Power(3_700)
+
+
+@pytest.mark.parametrize(
+    "doubted",
+    [
+        SLEPT._replace(point=LOW),
+        SLEPT._replace(keeps=None),
+        SLEPT._replace(keeps=Power(2_400)),
+        SLEPT._replace(quality=Quality.ESTIMATED),
+        SLEPT._replace(lies=1),
+        SLEPT._replace(rests_s=NOW_S - 300),
+    ],
+    ids=["hashes", "never heard", "told to sleep and not seen to", "tells no watts", "lied", "had no work"],
+)
+def test_a_silent_miner_that_may_not_have_slept_counts_at_its_ceiling_whatever_its_firmware_keeps(
+    doubted: DeviceState,
+) -> None:
+    assert unheard(doubted) == Power(3_700)
+
+
+def test_a_start_in_flight_when_a_miner_that_stays_asleep_fell_silent_still_counts() -> None:
+    started = told(FULL, SLEEP, keeps=Power(40), quality=Quality.MEASURED)
+
+    assert unheard(started) == Power(3_700)
 
 
 def test_a_raise_in_flight_when_a_device_that_keeps_limits_fell_silent_still_counts() -> None:

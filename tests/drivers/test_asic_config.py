@@ -172,6 +172,7 @@ def test_everything_the_controller_must_know_reaches_the_spec() -> None:
         group(
             zone="aisle-2",
             keeps_limit=True,
+            keeps_sleep=True,
             derate_c=75,
             trip_c=90,
             stale_after_s=21,
@@ -186,6 +187,7 @@ def test_everything_the_controller_must_know_reaches_the_spec() -> None:
     assert (spec.kind, spec.node, spec.zone) == (DeviceKind.ASIC, "pdu-1", "aisle-2")
     assert spec.thermal == ThermalLimits(derate_c=75, trip_c=90)
     assert spec.keeps_limit
+    assert spec.keeps_sleep
     assert (spec.stale_after_s, spec.boots_s, spec.dwell_s) == (21, 33, 22)
     assert (spec.settle_down_s, spec.settle_up_s, spec.restart_s) == (23, 24, 25)
 

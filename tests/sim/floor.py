@@ -40,7 +40,8 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Make:
-    """One kind of ASIC. `watched` ones can be told nothing; `quality` is what their claimed watts are."""
+    """One kind of ASIC. `watched` ones can be told nothing; `quality` is what their claimed watts are;
+    `keeps_sleep` is said where it is so: of firmware that does not wake with a boot."""
 
     family: Family
     rated_w: int
@@ -48,6 +49,7 @@ class Make:
     wake_s: float
     reboot_s: float
     keeps_limit: bool = False
+    keeps_sleep: bool = False
     quality: Quality = Quality.MEASURED
     watched: bool = False
 
@@ -57,7 +59,7 @@ MAKES = (
     Make(family=Family.WHATSMINER, rated_w=3400, ths=140, wake_s=45, reboot_s=60),
     Make(family=Family.ANTMINER, rated_w=3050, ths=110, wake_s=60, reboot_s=50, quality=Quality.ESTIMATED),
     Make(family=Family.AVALON, rated_w=3300, ths=130, wake_s=30, reboot_s=40),
-    Make(family=Family.LUXOS, rated_w=5400, ths=310, wake_s=20, reboot_s=35),
+    Make(family=Family.LUXOS, rated_w=5400, ths=310, wake_s=20, reboot_s=35, keeps_sleep=True),
     Make(family=Family.ANTMINER, rated_w=3500, ths=95, wake_s=40, reboot_s=40, watched=True),
 )
 
@@ -276,6 +278,7 @@ def _miner_specs(group: MinerGroup, make: Make) -> Iterator[DeviceSpec]:
             ceiling=ceiling,
             thermal=ThermalLimits(derate_c=DERATE_C, trip_c=TRIP_C),
             keeps_limit=make.keeps_limit,
+            keeps_sleep=make.keeps_sleep,
             boots_s=0.8 * make.reboot_s,
             stale_after_s=15.0,
             dwell_s=45.0,
