@@ -52,7 +52,7 @@ class Cuts:
         self._plant = plant
         self._possible = possible
         self._doubts = doubts
-        self._rests = usable.rests
+        self._usable = usable
         self._verdict = verdict
         self._limit_w = limit_w
         self._told_w = told_w
@@ -137,7 +137,7 @@ class Cuts:
     def _has_room(self, name: str) -> bool:
         """For all that it may draw: it boots as it likes."""
         spec = self._specs[name]
-        if self._rests(name) or (spec.zone is not None and not self._possible.is_cooled(spec.zone)):
+        if self._usable.rests(name) or (spec.zone is not None and not self._possible.is_cooled(spec.zone)):
             return False
         return all(self._room_w(node) > BEYOND * spec.ceiling.watts for node in self._ways[spec.node])
 

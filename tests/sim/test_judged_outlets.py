@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
@@ -89,7 +91,10 @@ def test_power_that_an_earlier_process_took_comes_back() -> None:
     assert not kinds_of(made)
 
 
-def test_a_controller_that_never_gives_power_back_is_found_out() -> None:
+@pytest.mark.parametrize("rests", [False, True])
+def test_a_controller_that_never_gives_power_back_is_found_out_where_machines_need_not_rest(
+    rests: bool,
+) -> None:
     cut: set[str] = set()
 
     def grim(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
@@ -99,8 +104,9 @@ def test_a_controller_that_never_gives_power_back_is_found_out() -> None:
         return after, replace(plan, commands=tuple(commands))
 
     made = world(grim, *behind_outlets(12))
+    made.court.usable.rests = lambda _: rests
     made.run()
 
     assert cut
     assert kinds_of(made).get("dark", set()) <= cut
-    assert "dark" in kinds_of(made)
+    assert ("dark" in kinds_of(made)) is not rests
