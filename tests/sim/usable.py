@@ -233,7 +233,7 @@ class Usable:
         zone, watts = self._plant.zones[name], 0.0
         for machine in zone.machines:
             points = self._specs[machine.id].points
-            if isinstance(machine, Gpu) or len(points) == 1 or self._stays(machine):
+            if not isinstance(machine, Miner) or len(points) == 1 or self._stays(machine):
                 watts += machine.watts
             else:
                 allowed_w = _allowed_w(self._specs[machine.id], share)
