@@ -119,7 +119,7 @@ class Recovery:
         nobody else can be given their watts meanwhile; how long they rest is not a question of recovery."""
         now_s = plant.now_s
         for miner in plant.miners.values():
-            if self.rests(miner.id) or not miner.fed:
+            if not miner.fed or (miner.state is MinerState.ASLEEP and self.rests(miner.id)):
                 self.rested_s[miner.id] = now_s
         return {
             miner.id: miner

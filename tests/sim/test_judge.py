@@ -25,7 +25,7 @@ from tests.sim.lane import Lost, Told
 from tests.sim.played import Result, play
 from tests.sim.possible import LOST_KNOWN_S, Possible
 from tests.sim.process import Decide, checked
-from tests.sim.recovery import ENOUGH, PROVEN_WITHIN_S, WITHIN_S, Recovery
+from tests.sim.recovery import ENOUGH, ONE_STEP_W, PROVEN_WITHIN_S, WITHIN_S, Recovery
 from tests.sim.usable import best_sum
 from tests.sim.world import CALM_SHARE, World
 
@@ -508,3 +508,23 @@ def test_a_machine_that_has_its_power_back_is_given_its_time_to_boot_and_start_a
     miner.reboot(plant.now_s)
     assert not amiss(5.0)
     assert "alarm" in amiss(PROVEN_WITHIN_S)
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_watts_of_a_machine_that_had_to_rest_are_wanted_of_nobody_while_it_starts(rests: bool) -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plant, plan, miner = world.plant, world.plan, min(world.plant.miners.values(), key=lambda one: one.id)
+    recovery = Recovery(0.0, rests=lambda name: rests and name == miner.id)
+    assert plan is not None
+    most_w = plant.site_power_w
+
+    miner.sleep()
+    plant.advance(plant.now_s + 60.0)
+    recovery.look(plant, most_w, plan)
+    miner.wake()
+    plant.advance(plant.now_s + 5.0)
+    for _ in range(12):
+        recovery.look(plant, (most_w + ONE_STEP_W) / ENOUGH, plan)
+
+    assert ("used" in recovery.amiss) is not rests
