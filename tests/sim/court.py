@@ -106,7 +106,7 @@ class Court:
         self.ends_the_same = True
         """P5: whether the same messages in another order left the same events."""
         self.work.is_closed = self.drain.is_closed
-        self.drain.is_isolated = possible.is_isolated = process.is_isolated
+        self.drain.isolated = possible.isolated = process.isolated
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
         usable.rests = self.recovery.rests = self.starts.rests
         queue.obeyed = self.work.carried_out
@@ -188,14 +188,15 @@ class Court:
         cap_w = min(limit_w, ask.target_w, ask.efforts.get("", math.inf))
         within_w = {node: watts for node, watts in {**ask.efforts, **ask.at_nodes}.items() if node}
         within_w |= dict.fromkeys(self.drain.closed, 0.0)
-        self.use.look(self.paced.most_w(prices, usd, cap_w, within_w), self.usable.held_w())
+        self.usable.look(prices, usd)
+        self.use.look(self.paced.most_w(cap_w, within_w), self.usable.held_w())
         now_s = self._clock.now_s
         in_charge = self.judge.nodes_from_s <= now_s and now_s - self.judge.away_s > PRESSING_S
         demand = self._grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
         self.cuts.look(prices, usd, steered=ask.target_w < math.inf)
         self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
-        self.unused.look(prices, usd, demand, in_charge=in_charge)
+        self.unused.look(demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self._calm_s:
             self.use.count(self._plant.site_power_w)
         elif now_s >= self._calm_s and self._plan is not None:

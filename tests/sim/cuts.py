@@ -24,8 +24,6 @@ SURE, SURE_W = 0.9, 200.0
 BEYOND = 1.1
 BACK_S = GIVEN_UP_S + 240.0
 """A machine rests after its power was taken, waits for its turn, and for a dwell of others."""
-BOOTS_S, RISES_S = 120.0, 240.0
-"""So long a machine that got its power back cannot be heard, and does not draw what is kept for it."""
 EARNS = 1.3
 ROOM_S = 240.0
 """So long there has to be room for it without a break."""
@@ -68,8 +66,6 @@ class Cuts:
         self._cut_s: dict[str, float] = {}
         self._room_s: dict[str, float] = {}
         """Since when there has been room for each machine that is without power."""
-        self._back_s: dict[str, float] = {}
-        """When each got its power back."""
 
     def told(self, commands: Iterable[SetPoint]) -> None:
         for command in commands:
@@ -81,8 +77,7 @@ class Cuts:
         now_s = self._plant.now_s
         for name in self._outlets:
             if self._plant.machines[name].fed or not self._gives_back(name):
-                if self._cut_s.pop(name, None) is not None and self._plant.machines[name].fed:
-                    self._back_s[name] = now_s
+                self._cut_s.pop(name, None)
                 continue
             since_s = self._cut_s.setdefault(name, now_s)
             if steered or not _pays(self._specs[name], prices, usd_per_kwh) or not self._has_room(name):
@@ -90,17 +85,6 @@ class Cuts:
             roomy_s = now_s - self._room_s.setdefault(name, now_s)
             if now_s - since_s > BACK_S and roomy_s > ROOM_S:
                 self._verdict.note(now_s, "dark", name, dt_s=LOOK_EVERY_S)
-
-    def boots(self, name: str) -> bool:
-        """Whether a machine was given its power back just now, and cannot be heard yet."""
-        return self._plant.now_s - self._back_s.get(name, -math.inf) <= BOOTS_S
-
-    def held_w(self) -> float:
-        """What is kept for those that were given their power back, and that they do not draw yet."""
-        rising = (name for name, at_s in self._back_s.items() if self._plant.now_s - at_s <= RISES_S)
-        return sum(
-            max(0.0, self._specs[name].ceiling.watts - self._plant.machines[name].watts) for name in rising
-        )
 
     def _is_needed(self, name: str) -> bool:
         """Whether a machine has not obeyed, or was not heard, and a limit above it might be passed: of one

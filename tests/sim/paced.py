@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 
 from controller.domain.power import Limit
-from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.usable import NOTHING, Usable
@@ -31,15 +30,13 @@ class Paced:
         self._reach_w: dict[str, float] = dict.fromkeys(self._rise_w, math.inf)
         self._may_start = 0.0
 
-    def most_w(
-        self, prices: Prices, usd_per_kwh: float, cap_w: float, asked_w: Mapping[str, float] = NOTHING
-    ) -> float:
-        """What the site could draw now, as `Usable.most_w`."""
-        awake = self._usable.loads(prices, usd_per_kwh, asked_w, starts=0)
+    def most_w(self, cap_w: float, asked_w: Mapping[str, float] = NOTHING) -> float:
+        """What the site could draw when it was looked at, as `Usable.most_w`."""
+        awake = self._usable.loads(asked_w, starts=0)
         self._may_start = min(self._may_start, awake.to_start) + self._starts
         if self._sum_w(awake.summed()) >= cap_w:
             self._may_start = 0.0
-        loads = self._usable.loads(prices, usd_per_kwh, asked_w, starts=int(self._may_start))
+        loads = self._usable.loads(asked_w, starts=int(self._may_start))
         paced_w, whole_w = loads.summed(self._reach_w), loads.summed()
         share = min(1.0, cap_w / max(1.0, self._sum_w(whole_w)))
         for node, rise_w in self._rise_w.items():

@@ -267,12 +267,13 @@ def test_a_silent_machine_is_amiss_unless_it_boots_as_its_power_was_given_back()
     plan, recovery = world.plan, Recovery(0.0)
     assert plan is not None
 
-    def amiss(*boots: str) -> str:
-        recovery.look(world.plant, 0.0, plan, boots=boots.__contains__)
+    def amiss() -> str:
+        recovery.look(world.plant, 0.0, plan)
         return recovery.amiss if recovery.is_amiss else ""
 
     assert f"device_silent {name}" in amiss()
-    assert not amiss(name)
+    recovery.rested_s[name] = world.clock.now_s - 1.0
+    assert not amiss()
 
 
 def test_a_gpu_whose_limit_is_not_the_one_that_it_is_taken_to_have_is_amiss() -> None:

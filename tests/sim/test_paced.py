@@ -12,6 +12,7 @@ from controller.domain.power import Limit, Power
 from controller.domain.site import Prices
 from tests.sim.floor import Floor
 from tests.sim.paced import Paced
+from tests.sim.usable import Usable
 from tests.sim.world import World
 
 SEED, EVERY_S = 8, 5.0
@@ -38,8 +39,9 @@ def with_starts(floor: Floor, per_tick: int) -> Floor:
     )
 
 
-def looks(paced: Paced, count: int, cap_w: float = math.inf) -> list[float]:
-    return [paced.most_w(PRICES, PRICES.usd_per_kwh, cap_w) for _ in range(count)]
+def looks(usable: Usable, paced: Paced, count: int, cap_w: float = math.inf) -> list[float]:
+    usable.look(PRICES, PRICES.usd_per_kwh)
+    return [paced.most_w(cap_w) for _ in range(count)]
 
 
 def test_a_place_with_a_ramp_could_draw_more_only_as_that_allows_whatever_its_controller_does() -> None:
@@ -47,17 +49,17 @@ def test_a_place_with_a_ramp_could_draw_more_only_as_that_allows_whatever_its_co
     plant, usable = world.plant, world.court.usable
     node = next(miner.node for miner in plant.miners.values())
     paced = Paced(with_ramp(world.floor, node), plant, usable, EVERY_S)
-    (before_w,) = looks(paced, 1)
+    (before_w,) = looks(usable, paced, 1)
     for miner in plant.miners.values():
         if miner.node == node:
             miner.sleep()
     plant.advance(world.clock.now_s + 60.0)
 
-    looks(paced, 60, cap_w=1.0)
-    first_w, second_w, third_w = looks(paced, 3)
+    looks(usable, paced, 60, cap_w=1.0)
+    first_w, second_w, third_w = looks(usable, paced, 3)
 
     assert [second_w - first_w, third_w - second_w] == pytest.approx([RAMP_W * EVERY_S] * 2)
-    assert looks(paced, 1_000)[-1] == pytest.approx(before_w, rel=0.01)
+    assert looks(usable, paced, 1_000)[-1] == pytest.approx(before_w, rel=0.01)
 
 
 def test_a_limit_that_takes_half_leaves_a_place_its_half_to_rise_from() -> None:
@@ -65,15 +67,16 @@ def test_a_limit_that_takes_half_leaves_a_place_its_half_to_rise_from() -> None:
     plant, usable = world.plant, world.court.usable
     node = next(miner.node for miner in plant.miners.values())
     paced = Paced(with_ramp(world.floor, node), plant, usable, EVERY_S)
-    whole_w = usable.loads(PRICES, PRICES.usd_per_kwh).summed()[node]
+    usable.look(PRICES, PRICES.usd_per_kwh)
+    whole_w = usable.loads().summed()[node]
     for miner in plant.miners.values():
         if miner.node == node:
             miner.sleep()
     plant.advance(world.clock.now_s + 60.0)
-    (before_w,) = looks(paced, 1)
+    (before_w,) = looks(usable, paced, 1)
 
-    looks(paced, 60, cap_w=before_w / 2)
-    (after_w,) = looks(paced, 1)
+    looks(usable, paced, 60, cap_w=before_w / 2)
+    (after_w,) = looks(usable, paced, 1)
 
     assert 0.4 < (before_w - after_w) / whole_w < 0.5
 
@@ -88,11 +91,11 @@ def test_no_more_miners_could_be_started_at_once_than_the_site_says() -> None:
     plant.advance(world.clock.now_s + 60.0)
     largest_w = max(miner.rated_w for miner in plant.miners.values()) * 1.1
 
-    looks(paced, 1, cap_w=1.0)
-    found = looks(paced, 60)
+    looks(usable, paced, 1, cap_w=1.0)
+    found = looks(usable, paced, 60)
 
     assert 0 < found[0] - plant.site_power_w <= per_look * largest_w
-    assert found[-1] == usable.most_w(PRICES, PRICES.usd_per_kwh, math.inf)
+    assert found[-1] == usable.most_w(math.inf)
 
 
 def test_without_such_rules_all_could_be_used_at_once() -> None:
@@ -103,9 +106,9 @@ def test_without_such_rules_all_could_be_used_at_once() -> None:
         miner.sleep()
     plant.advance(world.clock.now_s + 60.0)
 
-    looks(paced, 1, cap_w=1.0)
+    looks(usable, paced, 1, cap_w=1.0)
 
-    assert looks(paced, 1) == [usable.most_w(PRICES, PRICES.usd_per_kwh, math.inf)]
+    assert looks(usable, paced, 1) == [usable.most_w(math.inf)]
 
 
 def in_a_zone_of_38_c(world: World, supply_c: float) -> float:
@@ -115,7 +118,8 @@ def in_a_zone_of_38_c(world: World, supply_c: float) -> float:
         zone.inlet_c = 38.0
     for miner in world.plant.miners.values():
         miner.inlet_c = 38.0
-    return looks(Paced(with_starts(world.floor, 1_000), world.plant, world.court.usable, EVERY_S), 1)[0]
+    usable = world.court.usable
+    return looks(usable, Paced(with_starts(world.floor, 1_000), world.plant, usable, EVERY_S), 1)[0]
 
 
 @pytest.mark.parametrize(("supply_c", "is_less"), [(24.0, False), (34.0, False), (37.0, True)])

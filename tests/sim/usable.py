@@ -77,27 +77,35 @@ class Usable:
         """Of each zone how warm it comes to be, and when that was so."""
         self._best_at: tuple[Prices, float] | None = None
         """The prices for which that is so."""
+        self._gpus_w: list[tuple[Gpu, float]] = []
+        self._miners_w: list[tuple[Miner, list[float]]] = []
         self.limits_w = {
             node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
             for node in floor.site.nodes
         }
 
+    def look(self, prices: Prices, usd_per_kwh: float) -> None:
+        """What each machine could draw at this moment and these prices."""
+        if self._best_at != (prices, usd_per_kwh):
+            self._best, self._best_at = {}, (prices, usd_per_kwh)
+        self._gpus_w = [(gpu, self._gpu_w(gpu)) for gpu in self._plant.gpus.values()]
+        self._miners_w = [
+            (miner, self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh))
+            for miner in self._plant.miners.values()
+        ]
+
     def most_w(
         self,
-        prices: Prices,
-        usd_per_kwh: float,
         cap_w: float,
         asked_w: Mapping[str, float] = NOTHING,
         kept_w: Mapping[str, float] = NOTHING,
     ) -> float:
-        """What the site could draw, as `loads` has it, within its cap."""
-        loads, root = self.loads(prices, usd_per_kwh, asked_w, kept_w), self._site.root.id
+        """What the site could draw when it was looked at, as `loads` has it, within its cap."""
+        loads, root = self.loads(asked_w, kept_w), self._site.root.id
         return min(loads.summed()[root], max(0.0, cap_w - sum(loads.kept_w.values())))
 
     def loads(
         self,
-        prices: Prices,
-        usd_per_kwh: float,
         asked_w: Mapping[str, float] = NOTHING,
         kept_w: Mapping[str, float] = NOTHING,
         starts: int | None = None,
@@ -106,19 +114,16 @@ class Usable:
         what they may yet do draw on as they do, and nobody is given these watts; nodes keep theirs too. Of
         the miners that sleep only so many are started, those with the most to gain."""
         limits_w = self.limits_w | {at: min(watts, self.limits_w[at]) for at, watts in asked_w.items()}
-        if self._best_at != (prices, usd_per_kwh):
-            self._best, self._best_at = {}, (prices, usd_per_kwh)
         own = {name: node.load_w if node.live else 0.0 for name, node in self._plant.nodes.items()}
         kept = {name: kept_w.get(name, 0.0) for name in own}
         for name, watts in kept_w.items():
             if name in self._specs:
                 kept[self._specs[name].node] += watts
-        for gpu in self._plant.gpus.values():
-            own[gpu.node] += gpu.watts if gpu.id in kept_w else self._gpu_w(gpu)
+        for gpu, gpu_w in self._gpus_w:
+            own[gpu.node] += gpu.watts if gpu.id in kept_w else gpu_w
         free: dict[str, list[list[float]]] = {}
         asleep: list[tuple[float, str, list[float]]] = []
-        for miner in self._plant.miners.values():
-            points_w = self._points_w(self._specs[miner.id], miner, prices, usd_per_kwh)
+        for miner, points_w in self._miners_w:
             if not points_w or miner.id in kept_w:
                 own[miner.node] += miner.watts
             elif miner.state is MinerState.ASLEEP and len(points_w) > 1:
