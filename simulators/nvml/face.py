@@ -148,8 +148,9 @@ class _Joint:
             self._energy.popleft()
         since_s, energy_j = self._energy[0]
         average_w = (gpu.energy_j - energy_j) / (now_s - since_s) if now_s > since_s else gpu.watts
-        record.tell(Word.POWER_MW, round(gpu.watts * 1000))
-        record.tell(Word.AVERAGE_POWER_MW, round(average_w * 1000))
+        record.tell(Word.POWER_MW, round(gpu.says_w(now_s) * 1000))
+        if not gpu.faults.frozen_reads:
+            record.tell(Word.AVERAGE_POWER_MW, round(average_w * gpu.faults.reported_power_factor * 1000))
         record.tell(Word.ENERGY_MJ, round((gpu.energy_j - self._energy_from_j) * 1000))
         record.tell(Word.ENERGY_AT_NS, now_ns)
 

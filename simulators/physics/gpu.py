@@ -5,6 +5,8 @@ The NVML face writes `limit_w` (through `set_limit`) and `demand_w` (through `wo
 
 from __future__ import annotations
 
+from math import exp
+
 from simulators.config import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
@@ -15,6 +17,8 @@ DOWN_TAU_S = 0.017
 UP_TAU_S = 0.125
 HEAT_TAU_S = 25.0
 HYSTERESIS_C = 5.0
+MEAN_TAU_S = 0.5
+"""A mean over one second (nvml.h) is as late as a first-order filter of this time constant."""
 BRAKED = 0.5
 """A power brake and a hardware slowdown halve the clocks at once."""
 
@@ -24,6 +28,7 @@ class Gpu(Machine):
 
     __slots__ = (
         "_curve",
+        "_frozen_w",
         "_hot",
         "_set_s",
         "cap_w",
@@ -32,6 +37,7 @@ class Gpu(Machine):
         "group",
         "inlet_c",
         "limit_w",
+        "mean_w",
         "uuid",
     )
 
@@ -41,7 +47,8 @@ class Gpu(Machine):
         self.uuid = group.uuids[index]
         self.faults = GpuFaults()
         self.limit_w = self.cap_w = group.default_limit_w
-        self.demand_w = self.watts = group.idle_w
+        self.demand_w = self.watts = self.mean_w = group.idle_w
+        self._frozen_w: float | None = None
         self.inlet_c = 24.0
         self._curve = Curve(group.performance)
         self._hot = False
@@ -68,6 +75,22 @@ class Gpu(Machine):
     @property
     def working(self) -> bool:
         return self.asked_w > self.group.idle_w
+
+    def says_w(self, now_s: float) -> float:
+        """What NVML says that it draws."""
+        if self._frozen_w is None or not self.faults.frozen_reads:
+            watts = self.watts
+            if self.faults.mean_reads:
+                self.account(now_s)
+                watts = self.mean_w
+            self._frozen_w = watts * self.faults.reported_power_factor
+        return self._frozen_w
+
+    def account(self, now_s: float) -> None:
+        span_s = now_s - self._accounted_s
+        if span_s > 0:
+            self.mean_w = self.watts + (self.mean_w - self.watts) * exp(-span_s / MEAN_TAU_S)
+        super().account(now_s)
 
     def set_limit(self, watts: float) -> None:
         """As the driver does, keeps a limit inside the board's range; the caller reports errors."""

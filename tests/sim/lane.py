@@ -158,9 +158,10 @@ class Lane:
         tells them, so that a machine at rest says the same thing again."""
         machine = self._machine
         if isinstance(machine, Gpu):
-            said = (machine.watts, machine.limit_w, round(machine.temperature_c), machine.rate)
+            says_w = machine.says_w(now_s)
+            said = (says_w, machine.limit_w, round(machine.temperature_c), machine.rate)
             if said != self._said:
-                self._said, self._last = said, self._gpu_reading(machine)
+                self._said, self._last = said, self._gpu_reading(machine, says_w)
         else:
             state = (machine.watts, machine.said_setting_w, round(machine.temperature_c), machine.rate)
             told = (*state, machine.said_asleep, machine.faults.reported_power_factor)
@@ -168,8 +169,8 @@ class Lane:
                 self._said, self._last = told, self._miner_reading(machine.report(now_s))
         return self._last
 
-    def _gpu_reading(self, gpu: Gpu) -> Reading | None:
-        draw = Power.up(gpu.watts)
+    def _gpu_reading(self, gpu: Gpu, says_w: float) -> Reading | None:
+        draw = Power.up(says_w)
         if draw > self.spec.ceiling + self.spec.ceiling:
             return None
         hottest_c = float(round(gpu.temperature_c))

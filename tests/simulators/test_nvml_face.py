@@ -265,3 +265,18 @@ def test_a_withheld_value_stays_withheld_while_the_plant_runs(bench: Bench) -> N
     bench.run(1)
 
     assert bench.record[Word.MARGIN_C] == withheld
+
+
+def test_a_board_that_stands_still_shows_the_watts_that_it_had_in_both_fields(bench: Bench) -> None:
+    bench.start_job(600)
+    bench.run(5)
+    bench.plant.set_fault(bench.gpu.id, "frozen_reads", True)
+    bench.record[Word.REQUESTED_LIMIT_MW] = 300_000
+    bench.run(5)
+
+    assert bench.gpu.watts == 300
+    assert (bench.record[Word.POWER_MW], bench.record[Word.AVERAGE_POWER_MW]) == (600_000, 600_000)
+    bench.plant.set_fault(bench.gpu.id, "frozen_reads", False)
+    bench.plant.set_fault(bench.gpu.id, "reported_power_factor", 0.5)
+    bench.run(5)
+    assert (bench.record[Word.POWER_MW], bench.record[Word.AVERAGE_POWER_MW]) == (150_000, 150_000)

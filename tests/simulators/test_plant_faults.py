@@ -397,3 +397,34 @@ def test_every_knob_is_in_the_table_that_people_read(part: str, kind: type[Any])
     (row,) = [line for line in table.splitlines() if line.startswith(f"| {part} |")]
 
     assert [knob.strip(" `") for knob in row.split("|")[2].split(",")] == [knob.name for knob in fields(kind)]
+
+
+def test_what_a_gpu_says_of_its_watts_stands_still_or_is_in_another_unit_and_its_limit_is_told() -> None:
+    site = plant(gpus=[gpus()])
+    gpu = only_gpu(site)
+    gpu.work(650)
+    site.advance(10)
+    site.set_fault("gpu-000", "frozen_reads")
+    assert gpu.says_w(site.now_s) == 650
+    gpu.set_limit(300)
+    site.advance(20)
+
+    assert (gpu.watts, gpu.limit_w, gpu.says_w(site.now_s)) == (300, 300, 650)
+    site.set_fault("gpu-000", "frozen_reads", False)
+    site.set_fault("gpu-000", "reported_power_factor", 0.001)
+    assert gpu.says_w(site.now_s) == pytest.approx(0.3)
+
+
+def test_a_gpu_that_tells_means_of_a_second_shows_a_step_late_and_in_the_end_whole() -> None:
+    site = plant(gpus=[gpus()])
+    gpu = only_gpu(site)
+    gpu.work(650)
+    site.set_fault("gpu-000", "mean_reads")
+    site.advance(10)
+    gpu.set_limit(300)
+    site.advance(10.5)
+
+    assert gpu.watts < 310
+    assert 350 < gpu.says_w(site.now_s) < 550
+    site.advance(15)
+    assert gpu.says_w(site.now_s) == pytest.approx(300, abs=0.1)
