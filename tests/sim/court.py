@@ -10,6 +10,7 @@ from controller.decide.plan import Plan
 from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim import recovery
+from tests.sim.accused import Accused
 from tests.sim.clockwork import Clockwork
 from tests.sim.cuts import Cuts
 from tests.sim.doubts import Doubts
@@ -19,6 +20,7 @@ from tests.sim.gridside import GridSide
 from tests.sim.heat import OBEYS_S, Heat
 from tests.sim.jobs import Queue
 from tests.sim.judge import Judge
+from tests.sim.left import Left
 from tests.sim.losses import Losses
 from tests.sim.market import Market
 from tests.sim.paced import Paced
@@ -28,8 +30,10 @@ from tests.sim.ramps import Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
 from tests.sim.starts import Starts
-from tests.sim.unused import Unused
+from tests.sim.trailing import Trailing
+from tests.sim.unused import DOUBTED_S, Demand, Unused
 from tests.sim.usable import Usable
+from tests.sim.wear import Wear
 from tests.sim.work import Work
 
 LIMIT_JUDGED_EVERY_S = 0.5
@@ -101,6 +105,19 @@ class Court:
             gives_back=shell.gives_back,
         )
         self.losses = Losses(floor, plant, possible, verdict)
+        self.wear = Wear(
+            floor,
+            plant,
+            possible,
+            doubts,
+            verdict,
+            ordered_s=self._ordered_s,
+            room=self.cuts.has_room,
+        )
+        self.left = Left(plant, verdict)
+        root = floor.site.root.id
+        self.trailing = Trailing(plant, root, usable.limits_w[root], verdict)
+        self.accused = Accused(plant, possible, doubts, shell, verdict)
         self.use = Use(floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.ends_the_same = True
@@ -108,7 +125,8 @@ class Court:
         self.work.is_closed = self.drain.is_closed
         self.drain.isolated = possible.isolated = process.isolated
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
-        usable.rests = self.recovery.rests = self.starts.rests
+        usable.rests = lambda name: self.starts.rests(name) or self.wear.rests(name)
+        self.recovery.rests = usable.rests
         queue.obeyed = self.work.carried_out
         self._plan: Plan | None = None
         self._began_s = -math.inf
@@ -120,6 +138,7 @@ class Court:
         if self.ramps:
             every(1.0, self._look_at_ramps)
         every(1.0, self.starts.second)
+        every(1.0, self.wear.second)
         every(JUDGE_LOOKS_EVERY_S, self._look_at_work)
         every(recovery.LOOK_EVERY_S, self._look_at_use)
         every(LIMIT_JUDGED_EVERY_S, self._look_at_limits)
@@ -130,15 +149,24 @@ class Court:
         if began_s != self._began_s or not plan.ready:
             self._began_s = began_s
             self.starts.begins()
+            self.wear.begins()
         if plan.ready:
             self.judge.nodes_from_s = min(self.judge.nodes_from_s, now_s + self._response_s)
         else:
             self.judge.awaits(now_s - began_s)
         self._plan = plan
         self.starts.told(plan)
+        self._tell_wear(plan)
         self.cuts.told(plan.commands)
         self.drain.told(plan)
         self._look_at_limits()
+
+    def _tell_wear(self, plan: Plan) -> None:
+        if self.wear.is_on:
+            ask, prices = self._grid.asked, self._prices_now()
+            usd = prices.usd_per_kwh if ask.usd_per_kwh is None else ask.usd_per_kwh
+            limited = min(ask.limit_w, ask.efforts.get("", math.inf)) < math.inf
+            self.wear.told(plan, prices, usd, steered=ask.target_w < math.inf, limited=limited)
 
     def look_at_order(self) -> None:
         """P5, while there is something to be told apart; in the end most events are over."""
@@ -160,6 +188,8 @@ class Court:
         in_charge = self._clock.now_s - self.judge.away_s > OBEYS_S
         self.heat.look(in_charge=in_charge)
         self.drain.look(in_charge=in_charge)
+        if self._plan is not None:
+            self.accused.look(self._plan, in_charge=in_charge)
         now_s, lost_s = self._clock.now_s, self._queue.lost_s
         statuses = self._queue.statuses
         unheard = [
@@ -195,14 +225,43 @@ class Court:
         demand = self._grid.demand(self.unused.soon_s)
         demand = replace(demand, at_w={**demand.at_w, **dict.fromkeys(self.drain.closed, 0.0)})
         self.cuts.look(prices, usd, steered=ask.target_w < math.inf)
-        self.losses.look(prices, usd, excused=not in_charge or ask.target_w < math.inf)
+        excused = not in_charge or ask.target_w < math.inf or self.wear.is_on
+        self.losses.look(prices, usd, excused=excused)
         self.unused.look(demand, in_charge=in_charge)
+        self._look_at_works(demand, in_charge=in_charge)
         if self.judge.nodes_from_s <= now_s < self._calm_s:
             self.use.count(self._plant.site_power_w)
         elif now_s >= self._calm_s and self._plan is not None:
             curtailed = cap_w < self.usable.limits_w[self._floor.site.root.id]
             could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
             self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
+
+    def _look_at_works(self, demand: Demand, *, in_charge: bool) -> None:
+        """Jobs that wait, and set-points that move."""
+        root, queue = self._floor.site.root.id, self._queue
+        suspect = not in_charge or self.unused.is_network_suspect
+        free = replace(demand, target_w=math.inf)
+        asked = min(demand.limit_w, demand.target_w) < self.usable.limits_w[root] or bool(demand.at_w)
+        names = (*queue.gpus, *self._plant.nodes)
+        doubted = any(self.doubts.within(name, DOUBTED_S) for name in names) or self.work.were_warm(
+            queue.gpus
+        )
+        lost = {name for name, at_s in queue.lost_s.items() if self._clock.now_s - at_s < LOST_S}
+        deaf = queue.name in self._shell.silenced
+        self.left.look(
+            [job for job in queue.could_run(self.usable.feeds) if job not in lost],
+            excused=suspect or asked or doubted or deaf,
+        )
+        target_w = self._grid.asked.target_w
+        if target_w < math.inf:
+            self.trailing.look(
+                target_w,
+                self.judge.works_w(root),
+                self.unused.surely_w(free),
+                excused=suspect or demand.limit_w < target_w or bool(demand.at_w),
+            )
+        else:
+            self.trailing.look(target_w, 0.0, 0.0, excused=True)
 
     def _prices_now(self) -> Prices:
         prices = self._process.prices

@@ -80,7 +80,8 @@ class Cuts:
                 self._cut_s.pop(name, None)
                 continue
             since_s = self._cut_s.setdefault(name, now_s)
-            if steered or not _pays(self._specs[name], prices, usd_per_kwh) or not self._has_room(name):
+            pays = _pays(self._specs[name], prices, usd_per_kwh)
+            if steered or not pays or not self._may_run(name) or not self.has_room(name):
                 self._room_s.pop(name, None)
             roomy_s = now_s - self._room_s.setdefault(name, now_s)
             if now_s - since_s > BACK_S and roomy_s > ROOM_S:
@@ -118,11 +119,13 @@ class Cuts:
             return BEYOND * max(watts, spec.ceiling.watts)
         return spec.floor.power.watts if others_lowest else max(watts, self._told_w(spec.id))
 
-    def _has_room(self, name: str) -> bool:
+    def _may_run(self, name: str) -> bool:
+        zone = self._specs[name].zone
+        return not self._usable.rests(name) and (zone is None or self._possible.is_cooled(zone))
+
+    def has_room(self, name: str) -> bool:
         """For all that it may draw: it boots as it likes."""
         spec = self._specs[name]
-        if self._usable.rests(name) or (spec.zone is not None and not self._possible.is_cooled(spec.zone)):
-            return False
         return all(self._room_w(node) > BEYOND * spec.ceiling.watts for node in self._ways[spec.node])
 
     def _room_w(self, node: str) -> float:

@@ -1,5 +1,6 @@
 """What only some sites have: ramp limits down, and at places within them; machines that may not be started as
-often as one likes; switched outlets. Each kind is drawn by itself, so that other seeds stay as they are."""
+often as one likes; switched outlets; thresholds of profit. Each kind is drawn by itself, so that other seeds
+stay as they are."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from dataclasses import replace
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Site
-from tests.sim import outlets
+from tests.sim import operators, outlets, thresholds
 from tests.sim.floor import Floor
 
-KINDS = ("ramps", "starts_per_hour", outlets.KIND)
+KINDS = ("ramps", "starts_per_hour", outlets.KIND, thresholds.KIND)
 RAMPED, RAMPED_DOWN = 0.25, 0.7
 """How likely a place within a site has each ramp limit, and the site itself one down."""
 SLOWEST, FASTEST = 0.006, 0.05
@@ -23,6 +24,11 @@ SLOWEST, FASTEST = 0.006, 0.05
 def fitted(seed: int, floor: Floor, on: Collection[str]) -> Floor:
     if "ramps" in on:
         floor = replace(floor, site=_ramped(random.Random(f"{seed}/ramps"), floor.site))
+    if thresholds.KIND in on:
+        policy = replace(floor.site.policy, profit=thresholds.draw_thresholds(seed))
+        floor = replace(floor, site=replace(floor.site, policy=policy))
+    if operators.MORE in on:
+        floor = replace(floor, site=operators.contracted(seed, floor.site, on))
     if "starts_per_hour" in on:
         floor = replace(floor, specs=tuple(_limited(random.Random(f"{seed}/starts_per_hour"), floor.specs)))
     if outlets.KIND in on:

@@ -94,6 +94,9 @@ class GridSide:
         self._truly_before: dict[str, Power] = {}
         self._drawn_before: dict[str, Power] = {}
         self._started_s = 0.0
+        self._contracts = site.policy.link_lost
+        self._common = {*messages} - {contract.operator for contract in self._contracts}
+        """Whose silence leaves the site the policy's common limit."""
 
     @property
     def utc_s(self) -> float:
@@ -137,7 +140,15 @@ class GridSide:
         if known is not self._known or at_utc_s != self.utc_s:
             found = asked(self._known.events, self.utc_s)
             self._asked = self._known, self.utc_s, found
-        return found
+        return self._in_silence(found)
+
+    def _in_silence(self, asked_now: Asked) -> Asked:
+        """Beside that, what the contracts of operators that are not heard limit places within the site to."""
+        at_nodes = dict(asked_now.at_nodes)
+        for contract in self._contracts:
+            if contract.node and self._is_missed(contract.operator, contract.node):
+                at_nodes[contract.node] = min(contract.limit.watts, at_nodes.get(contract.node, math.inf))
+        return replace(asked_now, at_nodes=at_nodes) if len(self._contracts) else asked_now
 
     def note_draw(self, watts: float) -> None:
         """Twice a second, what the site truly draws: relative set-points are relative to a minute of that.
@@ -170,17 +181,22 @@ class GridSide:
         ask = self.asked
         contract, lost = self._site.root.limit, self._site.policy.link_lost_limit
         limit_w = min(ask.limit_w, contract.power.watts if isinstance(contract, Limit) else float("inf"))
-        had_time = self._clock.now_s - self._started_s >= self._site.policy.start_grace_s
-        if had_time and isinstance(lost, Limit) and any(map(self._is_missed, self._lines)):
+        if isinstance(lost, Limit) and any(map(self._is_missed, self._common)):
             limit_w = min(limit_w, lost.power.watts)
+        for one in self._contracts:
+            if not one.node and self._is_missed(one.operator):
+                limit_w = min(limit_w, one.limit.watts)
         return limit_w
 
-    def _is_missed(self, name: str) -> bool:
-        """Whether an operator is not heard, and nothing that it asked for goes on."""
-        if self._lines[name].link is not Link.LOST:
+    def _is_missed(self, name: str, node: str = "") -> bool:
+        """Whether an operator is not heard, after the time to hear it first, and nothing that it asked for of
+        a place goes on there."""
+        had_time = self._clock.now_s - self._started_s >= self._site.policy.start_grace_s
+        if not had_time or self._lines[name].link is not Link.LOST:
             return False
         theirs = [event for event in self._known.events if event.operator == name]
-        return not asked(theirs, self.utc_s).is_there
+        ask = asked(theirs, self.utc_s)
+        return not (node in ask.at_nodes or node in ask.efforts if node else ask.is_there)
 
     def soonest_w(self, node: str = "") -> float:
         """The lowest limit of now, and of all events that are known: a place goes down for those in time."""
@@ -192,7 +208,8 @@ class GridSide:
             for signal in interval.signals
             if isinstance(signal, LimitSignal)
         )
-        return min([math.inf if node else self.limit_w(), *limits])
+        now_w = self.asked.at_nodes.get(node, math.inf) if node else self.limit_w()
+        return min([now_w, *limits])
 
     def demand(self, within_s: float) -> Demand:
         """The lowest of what may be drawn now, and of what is known to come in so long."""

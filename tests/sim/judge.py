@@ -161,12 +161,16 @@ class Judge:
     def _works(self, what: str, node: str, limit_w: float) -> str:
         """The same by best effort: every job that runs keeps its least."""
         obeys_after_s = RETOLD_S if what == "target" else OBEYS_AFTER_S
-        works_w = self._possible.least(node, within_s=obeys_after_s).watts + self.spared_w(node)
+        works_w = self.works_w(node, obeys_after_s)
         if what == "target":
             works_w += self._possible.dwelling_w(node, DWELL_S)
         allowed_w = max(limit_w, works_w * (1 + EFFORT_SLACK) + NOTHING_LEFT_W)
         is_work = self._plant.nodes[node].power_w <= allowed_w
         return "work" if is_work else self._why(node, allowed_w, obeys_after_s)
+
+    def works_w(self, node: str, obeys_after_s: float = RETOLD_S) -> float:
+        """The least that a node may be brought to where every job that runs keeps its own."""
+        return self._possible.least(node, within_s=obeys_after_s).watts + self.spared_w(node)
 
     def _was_excused(self, node: str) -> str:
         """The same of what opened its breaker a moment ago: by now it carries nothing."""

@@ -6,7 +6,7 @@ Kinds that last leave each other's machines alone, where they can.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.domain.devices import DeviceKind
@@ -58,9 +58,12 @@ class Draw:
 
 
 def draw_knobs(seed: int, draw: Draw) -> tuple[Knob, ...]:
-    """All of them, by time. Those of later kinds have generators of their own."""
-    found = (*_of_machines(draw), *_hot_zones(seed, draw), *_at_outlets(seed, draw))
-    return tuple(sorted(found, key=lambda knob: (knob.at_s, knob.part, knob.fault)))
+    """Those of later kinds have generators of their own."""
+    return (*_of_machines(draw), *_hot_zones(seed, draw), *_at_outlets(seed, draw))
+
+
+def by_time(knobs: Iterable[Knob]) -> tuple[Knob, ...]:
+    return tuple(sorted(knobs, key=lambda knob: (knob.at_s, knob.part, knob.fault)))
 
 
 def _of_machines(draw: Draw) -> Iterator[Knob]:

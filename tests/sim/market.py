@@ -3,13 +3,17 @@ new process, which waits for its first word. It has a generator of its own: othe
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from controller.decide.economics import prices_now
 from controller.decide.plan import PriceNow
+from controller.domain.devices import DeviceSpec
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
+from controller.domain.site import Site
+from tests.sim import thresholds
 from tests.sim.operator import UTC_S
 
 KIND = "price_feed"
@@ -26,10 +30,21 @@ class Feed:
     silent: tuple[tuple[float, float], ...]
 
 
-def draw_feed(seed: int, calm_s: float, usual: float, on: Collection[str]) -> Feed | None:
-    """From the end of faults on it tells the usual price."""
-    if KIND not in on:
-        return None
+def draw_feed(
+    seed: int, calm_s: float, site: Site, specs: Collection[DeviceSpec], on: Collection[str]
+) -> Feed | None:
+    """From the end of faults on it tells the usual price. Where thresholds are set the price hovers."""
+    usual = site.prices.usd_per_kwh
+    feed = _jumping(seed, calm_s, usual) if KIND in on else None
+    if thresholds.KIND not in on:
+        return feed
+    prices = thresholds.hovering(seed, site, specs, EVERY_S)
+    calm = math.ceil(calm_s / EVERY_S)
+    quotes = ((EVERY_S * at, next(prices) if at < calm else usual) for at in range(calm + 200))
+    return Feed(quotes=tuple(quotes), silent=() if feed is None else feed.silent)
+
+
+def _jumping(seed: int, calm_s: float, usual: float) -> Feed:
     rnd = random.Random(f"{seed}/{KIND}")
     quotes, silent = [], []
     at_s, usd = 0.0, usual

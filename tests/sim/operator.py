@@ -34,6 +34,8 @@ UTC_S = 1_790_000_000.0
 SNAPSHOT_EVERY_S = 60.0
 FIRST, SECOND = "", "second"
 """Names of operators: most sites have one."""
+EVERY_S = 400.0
+"""How often each asks for something new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ def draw_messages(
     response_s: float,
     on: Collection[str],
     operator: str = "",
+    every_s: float = EVERY_S,
 ) -> tuple[Message, ...]:
     """Everything is said before faults end, and over when they do; one limit may go on."""
     messages: list[Message] = []
@@ -62,7 +65,7 @@ def draw_messages(
             arrives_s = tuple(arrivals(rnd, said_s, on))
             messages.append(Message(said_s=said_s, arrives_s=arrives_s, result=result, operator=operator))
         serial += 1
-        at_s += rnd.expovariate(1 / 400)
+        at_s += rnd.expovariate(1 / every_s)
     return tuple(messages)
 
 

@@ -4,7 +4,7 @@ forward, a kill between any two commands, and a new process that knows nothing."
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
 from controller.decide.economics import prices_of
@@ -12,6 +12,8 @@ from controller.decide.invariants import check
 from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.domain.devices import SetPoint
+from controller.domain.jobs import JobCommand
 from controller.domain.site import Prices, Service, Site
 from tests.sim.clockwork import Clockwork
 from tests.sim.floor import Floor
@@ -73,7 +75,8 @@ class Process:
         self._say = say
         self._cpu = cpu
         self._random = random.Random(f"{seed}/process")
-        self._kills = list(swarm.kills)
+        self._kills = [kill for kill in swarm.kills if not kill.among_jobs]
+        self._job_kills = [kill for kill in swarm.kills if kill.among_jobs]
         self._overruns = list(swarm.overruns)
         self._state = State()
         self._isolated: set[str] = set()
@@ -150,16 +153,28 @@ class Process:
         if self._random.random() < SHUFFLED:
             self._decide_in_another_order(before, inputs, plan)
         self._decided(plan)
-        if self._kills and self._kills[0].at_s <= now_s and plan.commands:
-            kill = self._kills.pop(0)
-            for command in plan.commands[: kill.sent]:
-                self._shell.post(command)
-            self._die(kill)
-            return
-        for command in plan.commands:
+        for_queue = () if self._is_deaf(self._queue) else plan.job_commands
+        kill = self._killed_by(plan.commands, for_queue)
+        for command in plan.commands if kill is None else plan.commands[: kill.sent]:
             self._shell.post(command)
-        for job_command in () if self._is_deaf(self._queue) else plan.job_commands:
+        for job_command in for_queue if kill is None else for_queue[: kill.jobs]:
             self._queue.tell(job_command)
+        if kill is not None:
+            self._die_later(kill)
+
+    def _killed_by(self, commands: Sequence[SetPoint], for_queue: Sequence[JobCommand]) -> Kill | None:
+        now_s = self._clock.now_s
+        for kills, told in ((self._kills, commands), (self._job_kills, for_queue)):
+            if kills and kills[0].at_s <= now_s and told:
+                return kills.pop(0)
+        return None
+
+    def _die_later(self, kill: Kill) -> None:
+        life = self._life
+        if kill.later_s:
+            self._clock.after(kill.later_s, lambda: self._die(kill) if life == self._life else None)
+        else:
+            self._die(kill)
 
     def _die(self, kill: Kill) -> None:
         self._say(f"the controller is killed after {kill.sent} commands")

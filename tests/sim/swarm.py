@@ -10,20 +10,20 @@ ever know. Firmware that the operator declared to keep limits is not made to for
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from controller.domain.jobs import FlexTier, Job, OnShortage
 from controller.domain.power import Limit
 from controller.domain.site import Prices
-from tests.sim import asks, fittings, maintenance, market
+from tests.sim import asks, boards, fittings, maintenance, market, operators, regulation, trips
 from tests.sim.floor import QUEUE, Floor
-from tests.sim.knobs import Draw, Knob, draw_knobs
+from tests.sim.knobs import Draw, Knob, by_time, draw_knobs
 from tests.sim.maintenance import Maintenance, draw_commissioning, draw_maintenance
 from tests.sim.market import Feed, draw_feed
-from tests.sim.operator import SECOND, Message, draw_messages
+from tests.sim.operator import FIRST, SECOND, Message, draw_messages
 
-OPERATORS = "operators"
+JOB_KILLS = "job_kills"
 SILENCES = ("zone_silence", "queue_silence")
 FAULTS = (
     *("lost_reads", "late_reads", "frozen", "unit_reads", "unit_reads_up"),
@@ -35,7 +35,10 @@ FAULTS = (
     *("utc_jumps", "overruns", "kills", "prices"),
     *SILENCES,
 )
-APART = (*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS, market.KIND, OPERATORS)
+APART = (
+    *(*asks.KINDS, *fittings.KINDS, "hot_zones", *maintenance.KINDS, market.KIND, *operators.KINDS),
+    *(trips.KIND, *boards.KINDS, JOB_KILLS, regulation.KIND),
+)
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
 ON = 0.3
@@ -68,11 +71,16 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """At the first tick from `at_s` on, after `sent` of its commands; a new process starts `down_s` later."""
+    """At the first tick from `at_s` on that commands machines, after `sent` of its commands; `among_jobs`, at
+    the first that tells its queue something, after `jobs` of that, and `later_s` on. A new process starts
+    `down_s` later."""
 
     at_s: float
     sent: int
     down_s: float
+    among_jobs: bool = False
+    jobs: int = 0
+    later_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,7 @@ class Swarm:
     response_s: float
     maintenance: tuple[Maintenance, ...] = ()
     feed: Feed | None = None
+    operators: tuple[str, ...] = (FIRST,)
 
 
 def draw_swarm(
@@ -120,31 +129,35 @@ def draw_swarm(
     response_s = rnd.choice([30.0, 45.0, 60.0])
     contract = floor.site.root.limit
     assert isinstance(contract, Limit)
-    second: Sequence[Message] = ()
-    if OPERATORS in on:
-        second = draw_messages(
-            random.Random(f"{seed}/{OPERATORS}"), contract.power.watts, calm_s, response_s, on, SECOND
-        )
+    theirs = operators.draw_theirs(seed, contract.power.watts, calm_s, response_s, on)
     messages = draw_messages(random.Random(f"{seed}/grid"), contract.power.watts, calm_s, response_s, on)
     return Swarm(
         on=on,
         calm_s=calm_s,
-        knobs=draw_knobs(seed, draw),
+        knobs=by_time(
+            [*draw_knobs(seed, draw), *trips.draw_trips(seed, draw), *boards.draw_boards(seed, draw)]
+        ),
         silences=(*_switch_failures(draw), *_silences(replace(draw, random=quiet))),
-        operator_silences=(*_operator_silences(draw), *_second_silences(seed, draw)),
+        operator_silences=(*_operator_silences(draw), *_other_silences(seed, draw)),
         rates=_rates(draw),
-        kills=tuple(_kills(draw)),
+        kills=(*_kills(draw), *_job_kills(seed, draw)),
         overruns=tuple((at_s, rnd.uniform(1, 8)) for at_s in draw.times(15)) if "overruns" in on else (),
         jumps=tuple(_jumps(draw)),
         prices=tuple(_prices(draw)),
         jobs=tuple(_jobs(random.Random(f"{seed}/jobs"), floor, calm_s)),
-        messages=(*messages, *second, *asks.draw_asks(seed, floor, calm_s, response_s, on)),
+        messages=(
+            *messages,
+            *theirs,
+            *asks.draw_asks(seed, floor, calm_s, response_s, on),
+            *regulation.draw_regulation(seed, floor, calm_s, response_s, on),
+        ),
         response_s=response_s,
         maintenance=(
             *draw_maintenance(seed, floor, calm_s, on),
             *draw_commissioning(seed, floor, calm_s, on),
         ),
-        feed=draw_feed(seed, calm_s, floor.site.prices.usd_per_kwh, on),
+        feed=draw_feed(seed, calm_s, floor.site, floor.specs, on),
+        operators=operators.operators(seed, on),
     )
 
 
@@ -205,13 +218,14 @@ def _operator_silences(draw: Draw) -> Iterator[Silence]:
         yield Silence(at_s=begin_s, until_s=end_s)
 
 
-def _second_silences(seed: int, draw: Draw) -> Iterator[Silence]:
+def _other_silences(seed: int, draw: Draw) -> Iterator[Silence]:
     """Each operator has a broker of its own."""
-    if OPERATORS in draw.on:
-        draw = replace(draw, random=random.Random(f"{seed}/{OPERATORS}/silences"))
+    for name in operators.operators(seed, draw.on)[1:]:
+        whose = operators.TWO if name == SECOND else f"{operators.MORE}/{name}"
+        draw = replace(draw, random=random.Random(f"{seed}/{whose}/silences"))
         for at_s in draw.times(4):
             begin_s, end_s = draw.span(at_s, 5, 400)
-            yield Silence(at_s=begin_s, until_s=end_s, operator=SECOND)
+            yield Silence(at_s=begin_s, until_s=end_s, operator=name)
 
 
 def _kills(draw: Draw) -> Iterator[Kill]:
@@ -223,6 +237,25 @@ def _kills(draw: Draw) -> Iterator[Kill]:
         if at_s - last_s > 150 and at_s < draw.calm_s - 60:
             last_s = at_s
             yield Kill(at_s=at_s, sent=draw.random.randint(0, 6), down_s=draw.random.uniform(1, 12))
+
+
+def _job_kills(seed: int, draw: Draw) -> Iterator[Kill]:
+    """Between what a queue is told and what follows from it."""
+    if JOB_KILLS not in draw.on:
+        return
+    rnd = random.Random(f"{seed}/{JOB_KILLS}")
+    last_s = 0.0
+    for at_s in replace(draw, random=rnd).times(8):
+        if at_s - last_s > 150 and at_s < draw.calm_s - 60:
+            last_s = at_s
+            yield Kill(
+                at_s=at_s,
+                sent=rnd.choice([0, 1, 3, 1000]),
+                down_s=rnd.uniform(1, 12),
+                among_jobs=True,
+                jobs=rnd.randint(0, 3),
+                later_s=rnd.choice([0.0, rnd.uniform(0.1, 4)]),
+            )
 
 
 def _jumps(draw: Draw) -> Iterator[tuple[float, float]]:

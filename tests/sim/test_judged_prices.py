@@ -8,6 +8,7 @@ from controller.decide.plan import Inputs, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.site import Site
+from tests.sim.floor import draw_floor
 from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.market import Feed, draw_feed
 from tests.sim.process import Decide, checked
@@ -52,7 +53,9 @@ def test_a_controller_that_waits_for_a_price_that_nobody_tells_is_found_out() ->
 
 
 def test_a_feed_tells_the_usual_price_again_when_faults_end() -> None:
-    feed = draw_feed(SEED, 600.0, 0.05, ["price_feed"])
+    floor = draw_floor(SEED, DEVICES)
+
+    feed = draw_feed(SEED, 600.0, floor.site, floor.specs, ["price_feed"])
 
     assert feed is not None
     assert {usd for at_s, usd in feed.quotes if at_s >= 600.0} == {0.05}

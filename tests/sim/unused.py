@@ -92,6 +92,8 @@ class Unused:
         )
         self._prices: tuple[float | None, Prices] | None = None
         self.soon_s = RAMPED_SOON_S if ramped else SOON_S
+        self.is_network_suspect = False
+        """Whether so many machines are silent that nothing may be raised at all."""
 
     def hears(self, usd_per_kwh: float | None, prices: Prices, limit_w: float) -> None:
         """What events ask for energy, the prices in force, and what the site may draw, twice a second: what
@@ -103,12 +105,12 @@ class Unused:
     def look(self, demand: Demand, *, in_charge: bool) -> None:
         """Right after `Usable.look`."""
         now_s, draw_w = self._plant.now_s, self._plant.site_power_w
-        silent = self._note_troubles()
-        if not in_charge or silent >= self._suspect:
+        self.is_network_suspect = self._note_troubles() >= self._suspect
+        if not in_charge or self.is_network_suspect:
             self._sure_w.clear()
             self._draws_w.clear()
             return
-        self._sure_w.append(self._surely_w(demand))
+        self._sure_w.append(self.surely_w(demand))
         self._draws_w.append(draw_w)
         if len(self._sure_w) < (self._sure_w.maxlen or 0):
             return
@@ -116,7 +118,8 @@ class Unused:
         if lacking_w > 0:
             self._verdict.note(now_s, "unused", self._root, lacking_w, dt_s=LOOK_EVERY_S)
 
-    def _surely_w(self, demand: Demand) -> float:
+    def surely_w(self, demand: Demand) -> float:
+        """What the site surely can draw, as its machines were when they were looked at."""
         at_w = {node: SURE * watts for node, watts in self._usable.limits_w.items()}
         for node, watts in demand.at_w.items():
             at_w[node] = min(at_w[node], SURE * watts)

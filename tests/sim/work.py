@@ -83,7 +83,11 @@ class Work:
             return
         if action is JobAction.REQUEUE and job.on_shortage is not OnShortage.REQUEUE:
             self._verdict.note(now_s, "requeued", job.id)
-        if now_s - self._away_s > DOUBTED_S and not self._was_warm(status) and self._has_room(status, jobs):
+        if (
+            now_s - self._away_s > DOUBTED_S
+            and not self.were_warm(status.gpus)
+            and self._has_room(status, jobs)
+        ):
             self._verdict.note(now_s, "needless", job.id)
 
     def spared_w(self, jobs: Iterable[JobStatus], node: str) -> float:
@@ -95,6 +99,11 @@ class Work:
             for gpu in status.gpus
             if node in self._ways[self._specs[gpu].node]
         )
+
+    def were_warm(self, gpus: Iterable[str]) -> bool:
+        """Whether heat may have forbidden any of them what its work needs, now or a moment ago."""
+        now_s = self._plant.now_s
+        return any(now_s - self._warm_s.get(gpu, -math.inf) <= DOUBTED_S for gpu in gpus)
 
     def _starves(self, status: JobStatus) -> bool:
         gpus = [self._plant.gpus[gpu] for gpu in status.gpus]
@@ -156,7 +165,3 @@ class Work:
         zone = gpu.zone
         inlet_c = -math.inf if zone is None else self._plant.zones[zone].inlet_c
         return zone is not None and (inlet_c >= ZONE_DERATE_C - WARM_C or not self._possible.is_cooled(zone))
-
-    def _was_warm(self, status: JobStatus) -> bool:
-        now_s = self._plant.now_s
-        return any(now_s - self._warm_s.get(gpu, -math.inf) <= DOUBTED_S for gpu in status.gpus)

@@ -23,10 +23,10 @@ from tests.sim.jobs import Queue
 from tests.sim.knobs import Knob
 from tests.sim.maintenance import RESTART_S, Maintenance, in_service
 from tests.sim.market import EVERY_S, Feed, Market
-from tests.sim.operator import FIRST, SECOND, Message
+from tests.sim.operator import Message
 from tests.sim.process import Decide, Process, checked
 from tests.sim.shell import Shell
-from tests.sim.swarm import OPERATORS, Rates, Silence, draw_swarm, drawn_apart
+from tests.sim.swarm import Rates, Silence, draw_swarm, drawn_apart
 
 CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
 """Faults last until so long before the end of a run, and at least for this share of it."""
@@ -80,9 +80,9 @@ class World:
             cpu=cpu,
             decide=decide,
         )
-        names = [FIRST, SECOND] if OPERATORS in self.swarm.on else [FIRST]
         theirs = {
-            name: [message for message in self.swarm.messages if message.operator == name] for name in names
+            name: [message for message in self.swarm.messages if message.operator == name]
+            for name in self.swarm.operators
         }
         self.grid = GridSide(self.floor.site, theirs, self.clock, self.process.wake, say)
         self.process.grid = self.grid
