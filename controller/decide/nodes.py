@@ -38,13 +38,15 @@ class Below(NamedTuple):
 
     A device that is silent or changing draws something between nothing and its worst: `settled_w` has it at
     nothing, `busy_w` at its worst; both have all others at what they claim. `worst_w` has all at their worst.
-    `guessed_w` of what is settled is no more than an estimate of machines that still start.
+    `guessed_w` of what is settled is no more than an estimate of machines that still start, `other_w` of it
+    is no device's.
     """
 
     worst_w: int = 0
     busy_w: int = 0
     settled_w: int = 0
     guessed_w: int = 0
+    other_w: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +65,7 @@ class Sums:
             busy_w=int(self.busy_w[node]) + other_w,
             settled_w=int(self.settled_w[node]) + other_w,
             guessed_w=int(self.guessed_w[node]),
+            other_w=other_w,
         )
 
 
@@ -188,7 +191,8 @@ def _watched(
     stuck: bool,
 ) -> NodeMemory:
     """With what was seen of late, the newest last, and what the meter has `shown` then. One that is `stuck`
-    taught nothing since it last moved."""
+    taught nothing since it last moved. One that shows too little while no device claims anything shows that
+    there is no voltage: what is no device's is off, too, and comes back with it."""
     if sample is None:
         return replace(known, recent=recent)
     metered_w = shown[-1]
@@ -196,10 +200,12 @@ def _watched(
     busy_w = max([seen.below.busy_w for seen in recent])
     begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=surely_w, most_w=busy_w)
     standing = begun.on(known.standing)
+    below, too_little = recent[-1].below, metered_w < LEAST_SHARE * surely_w
+    dark = too_little and below.settled_w == below.other_w
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
-    doubted = stuck or metered_w < LEAST_SHARE * surely_w or standing.slept(surely_w, sample.at_s)
+    doubted = stuck or (too_little and not dark) or standing.slept(surely_w, sample.at_s)
     learned_w = known.moved_w if stuck else known.unexplained_w
-    if not doubted:
+    if not doubted and not dark:
         learned_w = _learned_w(known, recent, sample, shown, standing.claimed_w, busy_w)
     return NodeMemory(
         unexplained_w=learned_w,

@@ -24,6 +24,8 @@ from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
 
 NEVER = CODE[Truth.UNREACHABLE]
+WITHOUT_POWER = 0.5
+"""Miners that have power draw more than this share of what they draw asleep, whatever else they do."""
 RISING = 1 / 8
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
 have come down; one at least. A machine takes longer to start than others take to stop."""
@@ -97,6 +99,21 @@ def _spared_w(
     # Part of the margin is for the meter's own error; the rest is for what it will show next.
     in_margin_w = min(risers_w, max(0.0, margin - METER_ERROR) * metered_w[-1])
     return math.floor(int(may_rise_w.sum()) - risers_w + in_margin_w - beyond_w)
+
+
+def without_power(tree: Tree, fleet: Fleet, known: Columns, metered_w: Mapping[int, int]) -> Flags:
+    """The silent devices below a node whose own meter, by its index, shows less than its miners would draw
+    asleep, and where nobody answers: its breaker is open. They count at their worst all the same, for it may
+    be closed at any moment."""
+    silent = ~known.seen & ~fleet.isolated
+    if not silent.any() or not metered_w:
+        return np.zeros_like(silent)
+    asleep_w = load(tree, fleet.node, np.where(fleet.gpu | fleet.isolated, 0, fleet.floor_w))
+    answering = load(tree, fleet.node, known.seen.astype(np.int64))
+    dark = np.zeros(len(tree.ids), np.bool_)
+    for node, watts in metered_w.items():
+        dark[node] = not answering[node] and watts < WITHOUT_POWER * asleep_w[node]
+    return silent & tree.under(dark, fleet.node)
 
 
 def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:

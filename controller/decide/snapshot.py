@@ -69,7 +69,7 @@ class Snapshot:
     silent count too much together; `worst_w` is the most that a node may carry, that included. `derate` is
     the share of its range that each device must give up for its own heat or its zone's; `uncooled` are the
     devices in zones whose cooling is not proven, `uncooled_zones` those zones that are not without voltage.
-    `fell_silent` is how many answered not long ago.
+    `fell_silent` is how many answered not long ago, beside those whose meter shows that they have no power.
     """
 
     ground: Ground
@@ -170,6 +170,12 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     dark = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
     began_s = inputs.now_s if state.first_s is None else state.first_s
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
+    metered = {
+        name: sample.value.power if sample and not memory[name].doubted else None
+        for name, sample in meters.items()
+    }
+    shown_w = {tree.index[name]: watts.watts for name, watts in metered.items() if watts is not None}
+    dead = silence.without_power(tree, fleet, known, shown_w)
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
     return Snapshot(
@@ -180,10 +186,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         readings=inputs.readings,
         outcomes=inputs.outcomes,
         memory=memory,
-        metered={
-            name: sample.value.power if sample and not memory[name].doubted else None
-            for name, sample in meters.items()
-        },
+        metered=metered,
         other_w=other_w,
         beside_w=beside_w,
         worst_w=sums.worst_w + beside_w,
@@ -193,5 +196,5 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         uncooled_zones=frozenset(
             zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in dark
         ),
-        fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately)),
+        fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately & ~dead)),
     )

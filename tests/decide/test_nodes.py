@@ -619,3 +619,24 @@ def test_a_frozen_meter_that_cannot_be_read_for_a_while_is_frozen_still() -> Non
     tree.see({"site": steady(23_000)}, {"site": 23_000}, seconds=300)
 
     assert (tree.memory["site"].doubted, tree.unexplained_w()) == (True, learned_w)
+
+
+def test_a_meter_that_shows_nothing_while_nobody_below_answers_is_believed_and_teaches_nothing() -> None:
+    """Its breaker opened: what no device accounts for is off with the devices, and comes back with them."""
+    tree = Tree(site(node("hall", meter="hall"), node("pdu", "hall", fixed_w=900)))
+    tree.see({"hall": steady(5_000)}, {"hall": 7_000}, seconds=120)
+    learned_w = tree.unexplained_w("hall")
+
+    tree.see({}, {"hall": 0}, seconds=60)
+
+    assert learned_w > 1_000
+    assert not tree.memory["hall"].doubted
+    assert tree.unexplained_w("hall") == learned_w
+
+
+def test_a_meter_that_shows_nothing_while_somebody_below_answers_is_doubted() -> None:
+    tree = Tree(site(node("hall", meter="hall"), node("pdu", "hall", fixed_w=900)))
+
+    tree.see({"hall": steady(5_000)}, {"hall": 0}, seconds=60)
+
+    assert tree.memory["hall"].contradicts

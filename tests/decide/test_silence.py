@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Plan, Truth
+from controller.decide.plan import AlarmKind, Plan, Truth
 from controller.decide.silence import in_the_way
 from controller.decide.snapshot import State
 from controller.domain.devices import DeviceSpec
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 from tests.decide.builders import (
     FULL,
@@ -29,6 +29,7 @@ from tests.decide.builders import (
     site,
 )
 from tests.decide.steps import decide
+from tests.decide.world import World, asleep, awake
 
 SPECS = tuple(miner(f"m{at:02}") for at in range(30))
 HERE = site(limit_w=40_000, meter="m")
@@ -228,3 +229,28 @@ def test_a_silent_machine_is_in_the_way_only_of_a_limit_that_cannot_be_kept(
     assert known is not None
     found = in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("meter", "shares", "raised"), [("b", 0.0, True), ("b", 1.0, False), (None, 0.0, False)]
+)
+def test_machines_that_their_own_meter_shows_to_be_without_power_are_no_network_fault(
+    meter: str | None, shares: float, raised: bool
+) -> None:
+    """A breaker opens by itself; others may rise meanwhile, and what is dark still counts at its worst."""
+    here = site(node("pdu", limit_w=40_000, meter=meter), limit_w=24_000, meter="m", start_grace_s=5.0)
+    dark = [awake(miner(f"d{at}", node="pdu")) for at in range(4)]
+    world = World(here, [*dark, asleep(miner("a")), asleep(miner("b"))])
+    world.site = replace(here, nodes=(replace(here.root, limit=Limit(Power(15_000))), *here.nodes[1:]))
+    world.run(20)
+    for machine in dark:
+        machine.silent, machine.share = True, shares
+    world.run(30)
+
+    world.site = here
+    plan = world.run(20)
+
+    assert all(grant_of(plan, machine.spec.id).truth is Truth.STALE for machine in dark)
+    assert node_of(plan, "pdu").worst.watts == 4 * CEILING_W
+    assert (AlarmKind.NETWORK_FAULT in {alarm.kind for alarm in plan.alarms}) is not raised
+    assert (world.machines["a"].at == FULL) is raised

@@ -11,9 +11,10 @@ import numpy as np
 from controller.decide.plan import TRUTHS, Inputs, Plan, Truth
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 from tests.sim.floor import draw_floor
-from tests.sim.judged import DEVICES, kinds_of
+from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.knobs import Draw
 from tests.sim.process import Decide, checked
 from tests.sim.trips import KIND, draw_trips
@@ -21,6 +22,8 @@ from tests.sim.world import World
 
 SEED, DURATION_S = 14, 700.0
 OPENS_S, CLOSES_S = 200.0, 400.0
+HALF_SEED, HALF = 28, ("pdu-0-0", 40)
+"""A site with a meter at the node that feeds about half of its machines."""
 LYING = TRUTHS.index(Truth.LYING)
 
 
@@ -71,6 +74,29 @@ def test_a_breaker_that_opens_and_is_closed_again_is_nobodys_fault_and_all_comes
     assert not kinds_of(good)
     assert all(machine.powered for machine in good.plant.machines.values())
     assert not good.court.recovery.is_amiss
+
+
+def hesitant(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that sees no dark place, and takes its machines for a fault of the network."""
+    lit = {name: sample for name, sample in inputs.meters.items() if sample.value.power > ZERO}
+    return step(site, state, replace(inputs, meters=lit))
+
+
+def half_dark(decide: Decide) -> set[str]:
+    """Half of a site goes dark while a limit holds, and that is over long before the breaker is closed."""
+    node, devices = HALF
+    limit = said(Power.kw(12), from_s=150.0, until_s=300.0)
+    made = World(HALF_SEED, 900.0, devices, only=(), decide=decide, messages=[limit])
+    made.clock.at(250.0, partial(made.plant.set_fault, node, "breaker_open", True))
+    made.end_s = 880.0
+    made.swarm = replace(made.swarm, calm_s=890.0)
+    made.run()
+    return set(kinds_of(made))
+
+
+def test_a_controller_that_takes_a_dark_half_for_a_fault_of_the_network_is_found_out() -> None:
+    assert "unused" in half_dark(hesitant)
+    assert not half_dark(checked)
 
 
 def test_a_breaker_opens_at_any_level_and_is_closed_when_faults_end() -> None:

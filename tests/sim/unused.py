@@ -20,7 +20,7 @@ from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor, ways_up
 from tests.sim.possible import Possible
 from tests.sim.recovery import LOOK_EVERY_S, ONE_STEP_W
 from tests.sim.usable import LOOKED_S, Usable
@@ -78,6 +78,11 @@ class Unused:
         self._specs = {spec.id: spec for spec in floor.specs}
         self._hot_c = {spec.id: _hot_c(spec) for spec in floor.specs}
         self._root = floor.site.root.id
+        self._ways = ways_up(floor.site)
+        with_miners = {
+            node for spec in floor.specs if spec.id in plant.miners for node in self._ways[spec.node]
+        }
+        self._metered = {node.id for node in floor.site.nodes if node.meter is not None} & with_miners
         self._suspect = NETWORK_SHARE * floor.site.policy.network_fault_share * len(floor.specs)
         self._until_s: dict[str, float] = {}
         """Until when each machine is not counted on."""
@@ -155,8 +160,17 @@ class Unused:
                 self._until_s[name] = max(self._until_s.get(name, 0.0), now_s + lasts_s)
             if lasts_s and lasts_s != HOT_S:
                 self._kept_s[name] = now_s + SPARE_S
-            silent += held_by == "silent"
+            silent += held_by == "silent" and not self._is_shown_dark(machine)
         return silent
+
+    def _is_shown_dark(self, machine: Miner | Gpu) -> bool:
+        """Whether a working meter of a place above it shows that there is no voltage."""
+        return any(
+            not self._plant.nodes[node].live
+            and node in self._metered
+            and not self._doubts.within(node, LOOKED_S)
+            for node in self._ways[machine.node]
+        )
 
     def _lasts_s(self, name: str, machine: Miner | Gpu, held_by: str) -> float:
         """How long from now on it is not to be counted on that a machine goes up, which is `held_by` that."""
