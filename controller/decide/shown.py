@@ -26,17 +26,23 @@ ASLEEP = 0.5
 """A miner asleep draws no less than this share of its sleep point."""
 HASHES = 0.5
 """At so much of what its lowest working point makes, a miner's rate is no remainder of an average."""
+AT_REST = 0.01
+"""A board that does nothing at all draws more than this share of its most: an H100 a tenth, a T4 half."""
 AWAKE = 0.08
 """A miner that says it sleeps and draws this share of its most runs, and has lost its work."""
 
 
 def believable(spec: DeviceSpec, sample: Sample[Reading]) -> Sample[Reading]:
     """A draw that no such device can have is one in another unit, and an estimate: by its hash where it is
-    too little for that. Where a thousandth is less than it can draw, another machine may be in its place:
-    then it counts at its ceiling."""
+    too little for that, by its limit if it is a GPU. Where a thousandth is less than it can draw, another
+    machine may be in its place: then it counts at its ceiling."""
     reading = sample.value
     if _works_on_nothing(spec, reading):
         draw = draw_by_hash(reading.rate, found_at(spec, reading), spec.points)
+    elif _computes_on_nothing(spec, reading):
+        draw = (
+            min(reading.setting.power, spec.ceiling) if isinstance(reading.setting, Limit) else spec.ceiling
+        )
     elif reading.draw.watts <= ABSURD * spec.ceiling.watts:
         return sample
     else:
@@ -53,6 +59,13 @@ def _works_on_nothing(spec: DeviceSpec, reading: Reading) -> bool:
         return False
     little = reading.draw.watts < ASLEEP * spec.floor.power.watts
     return little and reading.rate >= HASHES * spec.points[1].rate
+
+
+def _computes_on_nothing(spec: DeviceSpec, reading: Reading) -> bool:
+    """Whether a GPU at work says that it draws less than any board does at rest; what is less than a watt is
+    told as one."""
+    works = spec.kind is DeviceKind.GPU and reading.rate > 0
+    return works and reading.draw.watts <= max(1.0, AT_REST * spec.ceiling.watts)
 
 
 def _least_possible_w(spec: DeviceSpec, reading: Reading) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -192,6 +193,27 @@ def test_a_miner_that_tells_kilowatts_counts_by_its_hash_unless_it_says_that_it_
     assert see(device(FULL), absurd).draw == Power(drawn_w)
     assert see(device(FULL), replace(absurd, rate=70.0)).draw == Power(4)
     assert see(device(FULL), replace(absurd, draw=Power(15))).draw == Power(15)
+
+
+@pytest.mark.parametrize(("setting_w", "drawn_w"), [(500, 500), (None, 700), (900, 700)])
+def test_a_gpu_that_works_on_next_to_nothing_tells_kilowatts_and_counts_at_its_limit(
+    setting_w: int | None, drawn_w: int
+) -> None:
+    absurd = replace(reading("g", draw_w=1, setting_w=setting_w), rate=0.8)
+
+    state = see(device(GPU_POINTS[-1]), absurd, spec=gpu())
+
+    assert (state.draw, state.quality) == (Power(drawn_w), Quality.ESTIMATED)
+    assert see(device(GPU_POINTS[-1]), replace(absurd, rate=0.0), spec=gpu()).draw == Power(1)
+    assert see(device(GPU_POINTS[-1]), replace(absurd, draw=Power(12)), spec=gpu()).draw == Power(12)
+
+
+def test_what_a_job_wants_is_not_learned_from_a_gpu_that_tells_kilowatts() -> None:
+    absurd = replace(reading("g", draw_w=1, setting_w=700), rate=1.0)
+
+    state = see(device(GPU_POINTS[-1], draw_w=550)._replace(demand_w=550.0), absurd, spec=gpu())
+
+    assert state.demand_w == math.inf
 
 
 def test_a_start_that_shows_in_kilowatts_is_not_given_up_as_one_in_vain() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.floor import Floor
 from tests.sim.possible import Possible
 from tests.sim.shell import Shell
 
+KILOWATTS = 0.001
 FAILED_S = 30.0
 """An order that failed, or came late, leaves so long in doubt what a machine does."""
 
@@ -46,7 +46,7 @@ class Doubts:
                 yield meter.node.id
 
     def _misreports(self, name: str) -> bool:
-        machine = self._plant.miners.get(name)
-        return isinstance(machine, Miner) and (
-            machine.faults.frozen_reads or machine.faults.reported_power_factor != 1
-        )
+        """A board that tells kilowatts for watts says what cannot be: that is known."""
+        faults = self._plant.machines[name].faults
+        known = () if name in self._plant.miners else (KILOWATTS,)
+        return faults.frozen_reads or faults.reported_power_factor not in (1.0, *known)
