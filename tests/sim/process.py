@@ -4,7 +4,7 @@ forward, a kill between any two commands, and a new process that knows nothing."
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
 from controller.decide.economics import prices_of
@@ -75,8 +75,7 @@ class Process:
         self._say = say
         self._cpu = cpu
         self._random = random.Random(f"{seed}/process")
-        self._kills = [kill for kill in swarm.kills if not kill.among_jobs]
-        self._job_kills = [kill for kill in swarm.kills if kill.among_jobs]
+        self.kill_at(swarm.kills)
         self._overruns = list(swarm.overruns)
         self._state = State()
         self._isolated: set[str] = set()
@@ -84,6 +83,11 @@ class Process:
         self.is_up = False
         self._due_s = 0.0
         self._ticked_s = -1.0
+
+    def kill_at(self, kills: Iterable[Kill]) -> None:
+        kills = tuple(kills)
+        self._kills = [kill for kill in kills if not kill.among_jobs]
+        self._job_kills = [kill for kill in kills if kill.among_jobs]
 
     def start(self) -> None:
         """A new process knows nothing but the events that were stored."""

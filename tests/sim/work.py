@@ -27,6 +27,8 @@ DOUBTED_S = 300.0
 """What a machine or a meter was thought to carry while it could not be trusted is forgotten slowly."""
 SURE, SURE_W = 0.95, 100.0
 """Of a limit so much is left by the margins that are kept of it."""
+TAKEN_OVER_S = 60.0
+"""So long after a new process took the site over, what it does to jobs is its taking over."""
 BEYOND = 1.1
 """Times its ceiling that a machine may count at of which nothing is known, and other load at its mean."""
 WARM_C = 4.0
@@ -83,12 +85,30 @@ class Work:
             return
         if action is JobAction.REQUEUE and job.on_shortage is not OnShortage.REQUEUE:
             self._verdict.note(now_s, "requeued", job.id)
+        if now_s - self._away_s <= TAKEN_OVER_S and self._was_well(status, jobs):
+            self._verdict.note(now_s, "dropped", job.id)
         if (
             now_s - self._away_s > DOUBTED_S
             and not self.were_warm(status.gpus)
             and self._has_room(status, jobs)
         ):
             self._verdict.note(now_s, "needless", job.id)
+
+    def _was_well(self, status: JobStatus, jobs: Iterable[JobStatus]) -> bool:
+        """Whether a new process had only to leave a job as it found it: with that every place above it is
+        within its limits, nothing below them is or was amiss, and no dearer job waits."""
+        usd = status.job.usd_per_gpu_hour
+        waits = (one.job for one in jobs if one.state is not JobState.RUNNING)
+        if self.were_warm(status.gpus) or any(job.usd_per_gpu_hour > usd for job in waits):
+            return False
+        ways = {node for gpu in status.gpus for node in self._ways[self._specs[gpu].node]}
+        below = [name for name, spec in self._specs.items() if not ways.isdisjoint(self._ways[spec.node])]
+        if any(map(self._is_doubted, ways)) or any(self._possible.held_by(name, DOUBTED_S) for name in below):
+            return False
+        return all(
+            self._plant.nodes[node].power_w <= min(self._rated_w[node], self._allowed_w(node))
+            for node in ways
+        )
 
     def spared_w(self, jobs: Iterable[JobStatus], node: str) -> float:
         """What the jobs that run at a place need above the lowest of their GPUs."""
