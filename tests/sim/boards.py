@@ -16,6 +16,8 @@ KINDS = (FROZEN, MISREAD, MEAN)
 FACTORS = (0.001, 1000.0, 0.7, 1.25)
 """Milliwatts and watts mistaken for each other; a sensor that sees a quarter of the time errs by tens of
 percent (arXiv 2312.02741)."""
+TOGETHER = 0.2
+"""How often all boards are: their driver is stuck, or its reader is another one since an update."""
 OLD = 0.5
 """Share of the boards of which only a mean is told."""
 
@@ -34,7 +36,7 @@ def _of_kind(kind: str, draw: Draw, gpus: list[str]) -> Iterator[Knob]:
         return
     for at_s in draw.times(15 if kind == FROZEN else 8):
         begin_s, end_s = draw.span(at_s, 60, 900)
-        name, factor = draw.random.choice(gpus), draw.random.choice(FACTORS)
         fault = "frozen_reads" if kind == FROZEN else "reported_power_factor"
-        value = True if kind == FROZEN else factor
-        yield Knob(at_s=begin_s, until_s=end_s, part=name, fault=fault, value=value)
+        value = True if kind == FROZEN else draw.random.choice(FACTORS)
+        names = gpus if draw.random.random() < TOGETHER else [draw.random.choice(gpus)]
+        yield from (Knob(at_s=begin_s, until_s=end_s, part=name, fault=fault, value=value) for name in names)
