@@ -228,7 +228,9 @@ class Court:
         excused = not in_charge or ask.target_w < math.inf or self.wear.is_on
         self.losses.look(prices, usd, excused=excused)
         self.unused.look(demand, in_charge=in_charge)
-        self._look_at_works(demand, in_charge=in_charge)
+        suspect = not in_charge or self.unused.is_network_suspect
+        self._look_at_jobs(demand, excused=suspect)
+        self._look_at_target(demand, excused=suspect)
         if self.judge.nodes_from_s <= now_s < self._calm_s:
             self.use.count(self._plant.site_power_w)
         elif now_s >= self._calm_s and self._plan is not None:
@@ -236,32 +238,24 @@ class Court:
             could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
             self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
 
-    def _look_at_works(self, demand: Demand, *, in_charge: bool) -> None:
-        """Jobs that wait, and set-points that move."""
-        root, queue = self._floor.site.root.id, self._queue
-        suspect = not in_charge or self.unused.is_network_suspect
-        free = replace(demand, target_w=math.inf)
-        asked = min(demand.limit_w, demand.target_w) < self.usable.limits_w[root] or bool(demand.at_w)
+    def _look_at_jobs(self, demand: Demand, *, excused: bool) -> None:
+        """Jobs that wait, while operators ask for nothing and all GPUs and meters are in order."""
+        queue, now_s = self._queue, self._clock.now_s
         names = (*queue.gpus, *self._plant.nodes)
-        doubted = any(self.doubts.within(name, DOUBTED_S) for name in names) or self.work.were_warm(
-            queue.gpus
-        )
-        lost = {name for name, at_s in queue.lost_s.items() if self._clock.now_s - at_s < LOST_S}
-        deaf = queue.name in self._shell.silenced
-        self.left.look(
-            [job for job in queue.could_run(self.usable.feeds) if job not in lost],
-            excused=suspect or asked or doubted or deaf,
-        )
-        target_w = self._grid.asked.target_w
-        if target_w < math.inf:
-            self.trailing.look(
-                target_w,
-                self.judge.works_w(root),
-                self.unused.surely_w(free),
-                excused=suspect or demand.limit_w < target_w or bool(demand.at_w),
-            )
-        else:
+        excused |= min(demand.limit_w, demand.target_w) < self.usable.limits_w[self._floor.site.root.id]
+        excused |= bool(demand.at_w) or queue.name in self._shell.silenced
+        excused |= any(self.doubts.within(name, DOUBTED_S) for name in names)
+        excused |= self.work.were_warm(queue.gpus)
+        lost = {name for name, at_s in queue.lost_s.items() if now_s - at_s < LOST_S}
+        self.left.look(set(queue.could_run(self.usable.feeds)) - lost, excused=excused)
+
+    def _look_at_target(self, demand: Demand, *, excused: bool) -> None:
+        target_w, root = self._grid.asked.target_w, self._floor.site.root.id
+        if target_w == math.inf or excused or demand.at_w or demand.limit_w < target_w:
             self.trailing.look(target_w, 0.0, 0.0, excused=True)
+            return
+        most_w = self.unused.surely_w(replace(demand, target_w=math.inf))
+        self.trailing.look(target_w, self.judge.works_w(root), most_w, excused=False)
 
     def _prices_now(self) -> Prices:
         prices = self._process.prices

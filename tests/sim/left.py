@@ -24,7 +24,7 @@ class Left:
     def look(self, could_run: Collection[str], *, excused: bool) -> None:
         """`could_run` are the jobs that do not, although GPUs with room for them are free."""
         now_s = self._plant.now_s
-        self._since_s = {job: self._since_s.get(job, now_s) for job in could_run if not excused}
+        self._since_s = {job: self._since_s.get(job, now_s) for job in sorted(could_run) if not excused}
         for job, since_s in self._since_s.items():
             if now_s - since_s > WAITS_S:
                 self._verdict.note(now_s, "left", job, dt_s=LOOK_EVERY_S)
