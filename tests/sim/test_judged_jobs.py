@@ -16,7 +16,7 @@ from tests.sim.process import Decide, checked
 from tests.sim.swarm import Kill
 from tests.sim.world import World
 
-SEED, DURATION_S, LONG_S = 14, 800.0, 1_500.0
+SEED, DURATION_S, LONG_S = 14, 1_100.0, 1_500.0
 """Jobs come for a share of a long run."""
 BEGINS = (JobAction.START, JobAction.RESUME)
 
