@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.beyond import Room
 from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.device import DeviceState
 from controller.decide.doubt import draws_on
@@ -156,14 +157,14 @@ def _on_the_ramp(
 
 
 def order(
-    known: Mirror, before: Lowered, room_w: Ints, pace: Pace, staged: Collection[int], now_s: float
+    known: Mirror, before: Lowered, room: Room, pace: Pace, staged: Collection[int], now_s: float
 ) -> Orders:
     """All orders: what was lowered, and what may be raised beside it: none of the GPUs that are `staged`, by
     row, before they have work."""
     rise, waiting = Purse(pace.rise_w), dict(before.waiting)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
-    room, started = room_w.tolist(), 0
+    started = 0
     raised: list[int] = []
     for place, (row, step_w) in enumerate(zip(up.row.tolist(), steps_w, strict=True)):
         way, spec = known.way(row), known.fleet.specs[row]
@@ -172,15 +173,14 @@ def order(
             waiting[row] = Reason.HELD
         elif row in pace.uncooled:  # it was told before, and has not come up yet
             waiting[row] = Reason.THERMAL
-        elif any(room[node] < step_w for node in way):
+        elif not room.has(way, step_w):
             waiting[row] = Reason.WAITING
         elif row in staged or (starting and started >= round(pace.starts)) or not rise.pays(way, step_w):
             waiting[row] = Reason.RAMPING
         else:
             raised.append(place)
             started += starting
-            for node in way:
-                room[node] -= step_w
+            room.take(way, step_w)
     saved = Saved(at_s=now_s, starts=pace.starts - started, rise_w=rise.left_w, fall_w=before.fall_w)
     raises = up.of(np.array(raised, dtype=np.intp))
     return Orders(lowers=before.lowers, raises=raises, waiting=waiting, saved=saved)

@@ -2,7 +2,8 @@
 
 A meter is trusted, claims divide it. What a meter shows beyond the worst case of everything below it is
 certain to be unexplained and counts at once; what it shows beyond the claimed draws is learned slowly, and
-only so far as what is changing below cannot explain it.
+only so far as what is changing below cannot explain it. It is learned twice: in watts, as they are now, and
+as `Beyond`, for the claims that may come.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from controller.decide.arrays import Flags, Ints
+from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.plan import Sample
 from controller.decide.stuck import Standing, contradicted, stands_still
 from controller.decide.tree import Tree, load, sum_up
@@ -29,6 +31,8 @@ METER_ERROR = 0.005
 """A meter may be wrong by this share: following that would have machines going up and down with noise."""
 LEAST_SHARE = 0.5
 """A meter that shows less than this share of what devices below it claim for sure does not measure them."""
+KNOWN = 0.9
+"""What is claimed for sure is all that may be drawn, or nearly."""
 LEARN_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
@@ -51,12 +55,13 @@ class Below(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sums:
-    """`Below` of every node, as arrays over the tree."""
+    """`Below` of every node, as arrays over the tree. `top_w` has all devices at their highest points."""
 
     worst_w: Ints
     busy_w: Ints
     settled_w: Ints
     guessed_w: Ints
+    top_w: Ints
 
     def below(self, node: int, other_w: int = 0) -> Below:
         """`other_w` is load that is no device's."""
@@ -67,6 +72,43 @@ class Sums:
             guessed_w=int(self.guessed_w[node]),
             other_w=other_w,
         )
+
+
+class Claims(NamedTuple):
+    """Of what is below a meter, `beside_w` is no machine's claim; `fixed_w` is the node's own fixed load, and
+    `top_w` the most that machines can claim."""
+
+    beside_w: int
+    fixed_w: int
+    top_w: int
+
+
+class Shows(NamedTuple):
+    """What a meter leaves room for: `least_w` are unexplained if `busy_w` is drawn below it, and no more than
+    `most_w` if that is `claimed_w`."""
+
+    least_w: float
+    most_w: float
+    claimed_w: int
+    busy_w: int
+
+    def learned_w(self, watts: float, elapsed_s: float) -> float:
+        """What was unexplained, moved to where there is room for it."""
+        gain = 1 - math.exp(-elapsed_s / LEARN_S)
+        return watts + gain * (min(max(watts, self.least_w), self.most_w) - watts)
+
+    def taught(self, beyond: Beyond, learned_w: float, claims: Claims, elapsed_s: float) -> Beyond:
+        """What is unexplained at other claims, beside the fixed load, so that it holds for all that may be
+        drawn now. Where that is known it is what was `learned_w`."""
+        busy_w, claimed_w = self.busy_w - claims.beside_w, max(0, self.claimed_w - claims.beside_w)
+        beyond = beyond._replace(most_w=max(beyond.most_w, claimed_w))
+        more_w = self.least_w - claims.fixed_w - beyond.at(busy_w)
+        if more_w > 0:
+            return beyond.taught(more_w, busy_w, claims.top_w, elapsed_s)
+        known = claimed_w >= KNOWN * busy_w
+        at_w, most_w = (busy_w, max(learned_w, self.least_w)) if known else (claimed_w, self.most_w)
+        less_w = beyond.at(at_w) - max(0.0, most_w - claims.fixed_w)
+        return beyond.taught(-max(0.0, less_w), at_w, claims.top_w, elapsed_s)
 
 
 class Seen(NamedTuple):
@@ -80,12 +122,15 @@ class Seen(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
-    seen of late. The meter is `doubted` while it shows what cannot be, for `doubted_s` by now. `moved_w` is
-    what was unexplained when it last showed something new, `standing` what it shows since then.
+    seen of late; `beyond` is what they are at other claims. The meter is `doubted` while it shows what cannot
+    be, for `doubted_s` by now. `moved_w` and `moved` are what was unexplained when it last showed something
+    new, `standing` what it shows since then.
     """
 
     unexplained_w: float = 0.0
+    beyond: Beyond = NOTHING
     moved_w: float = 0.0
+    moved: Beyond = NOTHING
     at_s: float = float("-inf")
     recent: tuple[Seen, ...] = ()
     standing: Standing | None = None
@@ -107,9 +152,11 @@ def fresh(
     return None if sample is None or now_s - sample.at_s > stale_after_s else sample
 
 
-def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags, guessed: Flags) -> Sums:
-    """Sums per node over devices, given by row: their node, worst case, claim, whether they change, and
-    whether the claim is a guess."""
+def sums_of(
+    tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, top_w: Ints, changing: Flags, guessed: Flags
+) -> Sums:
+    """Sums per node over devices, given by row: their node, worst case, claim, highest point, whether they
+    change, and whether the claim is a guess."""
     claims_w, changes_w = np.where(changing, 0, draw_w), np.where(changing, worst_w, 0)
     settled_w = load(tree, node, claims_w)
     return Sums(
@@ -117,6 +164,7 @@ def sums_of(tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, changing: Flags
         busy_w=settled_w + load(tree, node, changes_w),
         settled_w=settled_w,
         guessed_w=load(tree, node, np.where(guessed, claims_w, 0)),
+        top_w=load(tree, node, top_w),
     )
 
 
@@ -127,7 +175,7 @@ def reconcile(
     memory: Mapping[str, NodeMemory],
     meters: Mapping[str, Sample[MeterReading] | None],
     now_s: float,
-) -> tuple[dict[str, NodeMemory], Ints]:
+) -> tuple[dict[str, NodeMemory], OtherLoad]:
     """Update what is unexplained at every metered node; return it with each node's own other load.
 
     Leaves first, so that what a lower meter explains is not unexplained again above it.
@@ -153,13 +201,19 @@ def reconcile(
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree)
         recent = (*lately[node.id], Seen(now_s, below, here[-1] if here else None))
-        known = _watched(known, recent, news.get(node.id), here, stuck=stuck)
+        claims = Claims(int(carried_w[at]), int(fixed_w[at]), int(sums.top_w[at]))
+        known = _watched(known, recent, news.get(node.id), here, claims, stuck=stuck)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - int(fixed_w[at])
         if beyond_fixed_w > 0:
             other_w[at] += beyond_fixed_w
             carried_w[list(tree.paths[at][1:])] += beyond_fixed_w
-    return remembered, other_w
+    learned = [remembered[node.id].beyond if node.id in remembered else NOTHING for node in site.nodes]
+    return remembered, OtherLoad(
+        now_w=other_w,
+        fixed_w=fixed_w + np.array([beyond.fixed_w for beyond in learned]),
+        share=np.array([beyond.share for beyond in learned]),
+    )
 
 
 def _news(
@@ -187,6 +241,7 @@ def _watched(
     recent: tuple[Seen, ...],
     sample: Sample[MeterReading] | None,
     shown: Sequence[int],
+    claims: Claims,
     *,
     stuck: bool,
 ) -> NodeMemory:
@@ -204,12 +259,19 @@ def _watched(
     dark = too_little and below.settled_w == below.other_w
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
     doubted = stuck or (too_little and not dark) or standing.slept(surely_w, sample.at_s)
-    learned_w = known.moved_w if stuck else known.unexplained_w
+    learned_w, beyond = (known.moved_w, known.moved) if stuck else (known.unexplained_w, known.beyond)
     if not doubted and not dark:
-        learned_w = _learned_w(known, recent, sample, shown, standing.claimed_w, busy_w)
+        elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
+        shows = _shows(shown, standing.claimed_w, busy_w)
+        certain_w = _certain_w(recent, sample)
+        learned_w = max(shows.learned_w(learned_w, elapsed_s), certain_w)
+        beyond = shows.taught(beyond, learned_w, claims, elapsed_s)
+    moved = standing.since_s == sample.at_s
     return NodeMemory(
         unexplained_w=learned_w,
-        moved_w=learned_w if standing.since_s == sample.at_s else known.moved_w,
+        beyond=beyond,
+        moved_w=learned_w if moved else known.moved_w,
+        moved=beyond if moved else known.moved,
         at_s=sample.at_s,
         recent=recent,
         standing=standing,
@@ -218,28 +280,23 @@ def _watched(
     )
 
 
-def _learned_w(
-    known: NodeMemory,
-    recent: Sequence[Seen],
-    sample: Sample[MeterReading],
-    shown: Sequence[int],
-    claimed_w: int,
-    busy_w: int,
-) -> float:
-    """Move what is unexplained to where the meter, and all that was below it of late, leave room for it.
+def _certain_w(recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:
+    """What the meter shows beyond the worst that was below it since it can have been drawn."""
+    now_w = sample.value.power.watts
+    beyond_w = now_w - max([seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S])
+    return beyond_w if beyond_w > now_w * METER_ERROR else 0.0
+
+
+def _shows(shown: Sequence[int], claimed_w: int, busy_w: int) -> Shows:
+    """What the meter, and all that was below it of late, leave room for.
 
     A device may start to draw, or stop, between two of its readings: only what lasts is learned. `claimed_w`
     is the least that was claimed, and not guessed, since the meter last moved: claims that rise while it
     stands still explain nothing of what it shows. `busy_w` is the most that was drawn of late.
     """
-    least_w = min(shown) * (1 - METER_ERROR) - busy_w
-    most_w = max(shown) * (1 + METER_ERROR) - claimed_w
-    elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
-    gain = 1 - math.exp(-elapsed_s / LEARN_S)
-    learned_w = known.unexplained_w
-    learned_w += gain * (min(max(learned_w, least_w), most_w) - learned_w)
-    now_w = sample.value.power.watts
-    certain_w = now_w - max([seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S])
-    if certain_w > now_w * METER_ERROR:
-        learned_w = max(learned_w, certain_w)
-    return max(learned_w, 0.0)
+    return Shows(
+        least_w=min(shown) * (1 - METER_ERROR) - busy_w,
+        most_w=max(0.0, max(shown) * (1 + METER_ERROR) - claimed_w),
+        claimed_w=claimed_w,
+        busy_w=busy_w,
+    )

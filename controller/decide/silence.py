@@ -31,7 +31,7 @@ RISING = 1 / 8
 have come down; one at least. A machine takes longer to start than others take to stop."""
 
 
-def beside_w(
+def spared_w(
     tree: Tree,
     fleet: Fleet,
     known: Columns,
@@ -41,14 +41,14 @@ def beside_w(
     other_w: Ints,
     margin: float,
 ) -> Ints:
-    """`other_w` of each node less what the silent below it count too much together, by the best of the meters
-    at it and below it. `uncertain` may draw their worst, `changed` are those that may still rise to where
+    """What the silent below each node count too much together, by the best of the meters at it and below it,
+    beside `other_w`. `uncertain` may draw their worst, `changed` are those that may still rise to where
     they were told to be. `meters` are those that were heard just now, by their node; `margin` is the share of
     its limit that every node keeps free.
     """
     silent = ~known.seen & ~fleet.isolated
     if not silent.any():
-        return other_w
+        return np.zeros_like(other_w)
     count = load(tree, fleet.node, silent.astype(np.int64))
     may_rise_w = np.where(silent, np.maximum(known.worst_w - known.last_w, 0), 0)
     dark = count == load(tree, fleet.node, (~fleet.isolated).astype(np.int64))
@@ -73,7 +73,7 @@ def beside_w(
         spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), hidden, meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
-    return other_w - sum_up(tree, relief_w)
+    return sum_up(tree, relief_w)
 
 
 def _spared_w(

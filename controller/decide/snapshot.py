@@ -9,6 +9,7 @@ import numpy as np
 
 from controller.decide import nodes, silence, thermal
 from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.beyond import OtherLoad
 from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet
@@ -65,11 +66,12 @@ class State:
 class Snapshot:
     """Every device, node and zone at one moment.
 
-    `other_w` is load that is no device's, of a node and all below it; `beside_w` the same less what the
-    silent count too much together; `worst_w` is the most that a node may carry, that included. `derate` is
-    the share of its range that each device must give up for its own heat or its zone's; `uncooled` are the
-    devices in zones whose cooling is not proven, `uncooled_zones` those zones that are not without voltage.
-    `fell_silent` is how many answered not long ago, beside those whose meter shows that they have no power.
+    `other_w` is load that is no device's now, of a node and all below it; `spared_w` what the silent count
+    too much together; `beside_w` is the `other` load where all devices draw their worst, less that, and
+    `worst_w` the most that a node may carry, that included. `derate` is the share of its range that each
+    device must give up for its own heat or its zone's; `uncooled` are the devices in zones whose cooling is
+    not proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many answered
+    not long ago, beside those whose meter shows that they have no power.
     """
 
     ground: Ground
@@ -80,7 +82,9 @@ class Snapshot:
     outcomes: Mapping[str, Sample[Outcome]]
     memory: Mapping[str, NodeMemory]
     metered: Mapping[str, Power | None]
+    other: OtherLoad
     other_w: Ints
+    spared_w: Ints
     beside_w: Ints
     worst_w: Ints
     zones: Mapping[str, float]
@@ -100,8 +104,9 @@ class Snapshot:
         return load(self.tree, self.fleet.node, claims_w)
 
     def carried_w(self, device_w: Ints) -> Ints:
-        """What each node carries when devices draw `device_w`, by row, beside all else that is there."""
-        return self.beside_w + load(self.tree, self.fleet.node, device_w)
+        """What each node carries when devices draw `device_w`, by row, beside all else that is there then."""
+        load_w = load(self.tree, self.fleet.node, device_w)
+        return load_w + sum_up(self.tree, self.other.at_w(load_w)) - self.spared_w
 
     @property
     def silent(self) -> int:
@@ -154,11 +159,13 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     uncertain |= ~fleet.gpu & (known.draw_w < nodes.LEAST_SHARE * known.worst_w)
     changed = inputs.now_s - known.since_s <= fleet.settle_up_s
     guessed = ~known.measured & changed
-    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, uncertain, guessed)
-    memory, own_w = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
-    other_w = sum_up(tree, own_w)
+    top_w = np.where(fleet.isolated, 0, fleet.top_w)
+    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, top_w, uncertain, guessed)
+    memory, other = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
+    other_w = sum_up(tree, other.now_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
-    beside_w = silence.beside_w(tree, fleet, known, uncertain, changed, heard, other_w, site.policy.margin)
+    spared_w = silence.spared_w(tree, fleet, known, uncertain, changed, heard, other_w, site.policy.margin)
+    beside_w = sum_up(tree, other.at_w(sums.worst_w)) - spared_w
     zones = {
         zone.id: thermal.zone_derate(
             zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
@@ -187,7 +194,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         outcomes=inputs.outcomes,
         memory=memory,
         metered=metered,
+        other=other,
         other_w=other_w,
+        spared_w=spared_w,
         beside_w=beside_w,
         worst_w=sums.worst_w + beside_w,
         zones=zones,

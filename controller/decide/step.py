@@ -12,6 +12,7 @@ import numpy as np
 
 from controller.decide import commands, economics, jobs, profit, relative, telling, value
 from controller.decide.arrays import Flags, Ints
+from controller.decide.beyond import Room
 from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders
@@ -32,6 +33,7 @@ from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.staging import Staging
 from controller.decide.timeline import GridNow, grid_now, lost_operators
+from controller.decide.tree import load
 from controller.decide.value import Valuation
 from controller.domain.devices import SetPoint
 from controller.domain.grid import Link
@@ -117,7 +119,8 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     orders = Orders()
     staging = Staging(seen, aim.chosen, made.pace, made.room_w)
     if commands_now:
-        orders = commands.order(seen.mirror(), made.lowered, made.room_w, made.pace, staging.rows, now_s)
+        room = Room(made.room_w, seen.other, load(seen.tree, seen.fleet.node, seen.columns.worst_w))
+        orders = commands.order(seen.mirror(), made.lowered, room, made.pace, staging.rows, now_s)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from controller.decide import columns
+from controller.decide.beyond import OtherLoad, Room
 from controller.decide.commands import Wishes, lowered, order
 from controller.decide.device import DeviceState, Stuck
 from controller.decide.fleet import fleet_of
@@ -17,12 +18,14 @@ from controller.decide.mirror import Mirror
 from controller.decide.pace import Pace, Saved
 from controller.decide.plan import Reason, Truth
 from controller.decide.telling import commanded
+from controller.decide.tree import load
 from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner, node, site
 
 SITE, PDU = 0, 1
 ROOMY = (10**9, 10**9)
+NOTHING_ELSE = OtherLoad(now_w=np.array([0, 0]), fixed_w=np.array([0.0, 0.0]), share=np.array([0.0, 0.0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,11 @@ def again(name: str, state: DeviceState, goal: OperatingPoint = SLEEP) -> Wish:
 
 
 def say(
-    *wishes: Wish, room_w: tuple[int, int] = ROOMY, pace: Pace | None = None, retry_s: float = 20.0
+    *wishes: Wish,
+    room_w: tuple[int, int] = ROOMY,
+    other: OtherLoad = NOTHING_ELSE,
+    pace: Pace | None = None,
+    retry_s: float = 20.0,
 ) -> Said:
     """The orders for a PDU with these devices on it."""
     known, pace, room = _known(wishes), pace or Pace(), np.array(room_w)
@@ -69,7 +76,8 @@ def say(
     )
     obeys = np.array([known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs])
     before = lowered(known, wanted, room, obeys, pace, NOW_S, retry_s)
-    orders = order(known, before, room, pace, (), NOW_S)
+    worst_w = load(known.ground.tree, known.fleet.node, known.columns.worst_w)
+    orders = order(known, before, Room(room, other, worst_w), pace, (), NOW_S)
     specs = known.fleet.specs
     return Said(
         lowers=tuple(one.device for one in orders.lowers.set_points(known.fleet)),

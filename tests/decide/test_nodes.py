@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from controller.decide.beyond import OtherLoad
 from controller.decide.nodes import (
     LEARN_S,
     METER_LAG_S,
@@ -39,13 +40,15 @@ def steady(watts: int) -> Below:
 
 
 class Tree:
-    """A site whose meters and devices the test sets, second by second."""
+    """A site whose meters and devices the test sets, second by second. Its machines can draw `top_w`."""
 
-    def __init__(self, of: Site) -> None:
+    def __init__(self, of: Site, top_w: int = 100_000) -> None:
         self.site = of
+        self.top_w = top_w
         self.tree = tree_of(of)
         self.memory: dict[str, NodeMemory] = {}
         self.own: dict[str, Power] = {}
+        self.other: OtherLoad
         self.now_s = NOW_S
 
     def see(
@@ -63,9 +66,10 @@ class Tree:
                 busy_w=np.array([one.busy_w for one in known]),
                 settled_w=np.array([one.settled_w for one in known]),
                 guessed_w=np.array([one.guessed_w for one in known]),
+                top_w=np.array([self.top_w for _ in known]),
             )
-            self.memory, own_w = reconcile(self.site, self.tree, sums, self.memory, meters, self.now_s)
-            self.own = dict(zip(self.tree.ids, map(Power, own_w.tolist()), strict=True))
+            self.memory, self.other = reconcile(self.site, self.tree, sums, self.memory, meters, self.now_s)
+            self.own = dict(zip(self.tree.ids, map(Power, self.other.now_w.tolist()), strict=True))
 
     def unexplained_w(self, place: str = "site") -> int:
         return round(self.memory[place].unexplained_w)
@@ -95,6 +99,7 @@ def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anythin
         np.array([pdu, hall]),
         worst_w=np.array([300, 70]),
         draw_w=np.array([200, 50]),
+        top_w=np.array([700, 3_500]),
         changing=np.array([False, True]),
         guessed=np.array([True, True]),
     )
@@ -103,6 +108,7 @@ def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anythin
     assert (
         sums.below(hall) == sums.below(site) == Below(worst_w=370, busy_w=270, settled_w=200, guessed_w=200)
     )
+    assert sums.top_w.tolist() == [4_200, 4_200, 700]
 
 
 # What nobody accounts for

@@ -41,11 +41,13 @@ METER_MEMORY_S = 30.0
 
 @dataclass(slots=True, kw_only=True)
 class Machine:
-    """One device as it really is: `at` is where it is, `share` how much of a point's power it draws."""
+    """One device as it really is: `at` is where it is, `share` how much of a point's power it draws, `tells`
+    how much of that it claims. A miner `without_work` draws what it does idle, and is back at once."""
 
     spec: DeviceSpec
     at: OperatingPoint
     share: float = 1.0
+    tells: float = 1.0
     delay_s: float = 0.4
     rise_s: float = 0.0
     idle_w: int = 60
@@ -58,6 +60,7 @@ class Machine:
     claims_w: int | None = None
     hottest_c: float | None = None
     working: bool = False
+    without_work: bool = False
     changed_s: float = float("-inf")
     from_w: float = 0.0
 
@@ -72,7 +75,8 @@ class Machine:
 
     def _goal_w(self, point: OperatingPoint) -> float:
         watts = point.power.watts * self.share
-        return min(watts, self.idle_w) if self.spec.kind is DeviceKind.GPU and not self.working else watts
+        idles = self.without_work or (self.spec.kind is DeviceKind.GPU and not self.working)
+        return min(watts, self.idle_w) if idles else watts
 
 
 @dataclass(slots=True)
@@ -276,13 +280,13 @@ class World:
                 self.meters[node.meter] = Sample(self.now_s, MeterReading(meter=node.meter, power=power))
 
     def _reading(self, machine: Machine) -> Reading:
-        watts = machine.watts(self.now_s) if machine.claims_w is None else machine.claims_w
+        watts = machine.tells * machine.watts(self.now_s) if machine.claims_w is None else machine.claims_w
         return Reading(
             device=machine.spec.id,
             draw=Power(round(watts * self._noise())),
             quality=Quality.MEASURED,
             setting=Limit(machine.at.power) if machine.tells_setting else NO_LIMIT,
-            rate=machine.at.rate,
+            rate=0.0 if machine.without_work else machine.at.rate,
             hottest_c=machine.hottest_c,
         )
 

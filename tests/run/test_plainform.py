@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.decide.nodes import NodeMemory
 from controller.decide.plan import Inputs, Sample
 from controller.decide.snapshot import State
 from controller.decide.step import step
@@ -132,6 +133,13 @@ def test_a_field_that_was_not_yet_known_has_its_default() -> None:
     reader.learn([10, "Node", ["parent", "id"]])
 
     assert reader.whole([10, None, "site"]) == Node(id="site")
+
+
+def test_what_was_recorded_of_a_meter_by_watts_alone_is_read_without_a_share() -> None:
+    reader = Reader()
+    reader.learn([10, "controller.decide.nodes.NodeMemory", ["unexplained_w", "moved_w"]])
+
+    assert reader.whole([10, 700.0, 650.0]) == NodeMemory(unexplained_w=700.0, moved_w=650.0)
 
 
 @pytest.mark.parametrize(
