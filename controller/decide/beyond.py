@@ -16,7 +16,7 @@ import numpy as np
 
 from controller.decide.arrays import Floats, Ints
 
-MOST_SHARE = 0.15
+MOST_SHARE = 0.1
 """Claims are wrong by no more than this share, either way. What is more belongs to single machines, to load
 of its own or to a meter in trouble: it does not rise with claims."""
 LITTLE = 0.25

@@ -31,8 +31,8 @@ METER_ERROR = 0.005
 """A meter may be wrong by this share: following that would have machines going up and down with noise."""
 LEAST_SHARE = 0.5
 """A meter that shows less than this share of what devices below it claim for sure does not measure them."""
-KNOWN = 0.9
-"""What is claimed for sure is all that may be drawn, or nearly."""
+KNOWN = 0.75
+"""With so much of all that may be drawn it is known what is claimed: a machine or two may be without work."""
 LEARN_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
