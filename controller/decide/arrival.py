@@ -1,5 +1,6 @@
 """What devices that are on their way will draw in the next seconds, and how long changes take on this site.
 
+Also who comes back without being told is on its way: its breaker was closed, or it booted after a hang.
 How long they may take at most is configured; how long they do take is learned from what is measured. A draw
 that is only estimated from a setting shows a change before it has happened, and is not believed then.
 """
@@ -40,7 +41,7 @@ def drawn_w(seen: Snapshot, may: Freedom, follow: Follow, at_s: float, *, landed
     """What each device is expected to draw at a time; `landed` takes every stop to be over."""
     fleet, known = seen.fleet, seen.columns
     end_w, rise_s = settled_w(seen, may), _rise_s(seen, follow)
-    since_s = np.maximum(known.since_s, at_s - 1e6)
+    since_s = np.maximum(known.asked_s, at_s - 1e6)
     late_s = np.where(known.measured, LATE_SHARE * rise_s, fleet.settle_up_s)
     window_s = np.where(end_w > known.began_w, late_s, fleet.settle_down_s)
     moving = at_s - since_s < window_s
@@ -66,6 +67,7 @@ def learned(before: Follow, seen: Snapshot, may: Freedom, now_s: float) -> Follo
     way_w = end_w - known.began_w
     since_s = np.maximum(known.since_s, now_s - 1e6)
     new = known.measured & (known.heard_s > np.maximum(before.at_s, since_s)) & ~fleet.gpu & may.obeys
+    new &= ~_came_back(seen)
     new &= (way_w > NEAR_SHARE * end_w) & (now_s - since_s < LATE_SHARE * fleet.settle_up_s)
     rows = np.flatnonzero(new)
     if not len(rows):
@@ -113,6 +115,12 @@ def _rise_s(seen: Snapshot, follow: Follow) -> Floats:
 
 
 def _starts(seen: Snapshot, follow: Follow) -> Flags:
-    """Whose last raise was a start, or came before a start was over."""
+    """Whose last raise was a start, or came before a start was over; and who boots."""
     under_way_s = LATE_SHARE * follow.starts * seen.fleet.settle_up_s
-    return seen.columns.started_s > seen.columns.since_s - under_way_s
+    return (seen.columns.started_s > seen.columns.since_s - under_way_s) | _came_back(seen)
+
+
+def _came_back(seen: Snapshot) -> Flags:
+    """Who has yet to show what it was told before it was last silent, or did not show any more."""
+    found: Flags = seen.columns.asked_s > seen.columns.since_s
+    return found

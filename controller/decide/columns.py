@@ -38,6 +38,7 @@ class Columns:
     measured: Flags
     heard_s: Floats
     since_s: Floats
+    asked_s: Floats
     sent_s: Floats
     failures: Ints
     began_w: Ints
@@ -82,6 +83,7 @@ class Columns:
         self.measured[rows] = [it.quality is Quality.MEASURED for it in known]
         self.heard_s[rows] = [it.at_s for it in known]
         self.since_s[rows] = [it.since_s for it in known]
+        self.asked_s[rows] = [it.asked_s for it in known]
         self.sent_s[rows] = [it.sent_s for it in known]
         self.failures[rows] = [it.failures for it in known]
         self.began_w[rows] = [it.began.watts for it in known]
@@ -120,6 +122,7 @@ def empty(rows: int) -> Columns:
         measured=np.zeros(rows, dtype=np.bool_),
         heard_s=np.full(rows, -np.inf),
         since_s=np.full(rows, -np.inf),
+        asked_s=np.full(rows, -np.inf),
         sent_s=np.full(rows, -np.inf),
         failures=np.zeros(rows, dtype=np.int64),
         began_w=np.zeros(rows, dtype=np.int64),

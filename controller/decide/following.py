@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide import arrival
-from controller.decide.arrays import Flags, Ints
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import counted_w
 from controller.decide.feeding import running_w
 from controller.decide.freedom import Freedom
@@ -33,7 +33,8 @@ METER_LATE_S = 2.0
 GAIN = 0.05
 """Share of a meter reading's difference from the model that is believed at once."""
 OFF_SHARE = 0.1
-"""The meter corrects the model by no more than this share of the set-point."""
+"""The meter corrects the model by no more than this share of the set-point, and takes off what the silent are
+taken to draw: they may be without voltage."""
 SHORT_SHARE, OVER_SHARE = 0.001, 0.001
 """So little off a set-point, miners are left alone: the meter's noise is about as much."""
 SWING_SHARE = 0.25
@@ -97,8 +98,9 @@ def set_course(
     if root is not None and root.doubted:
         before, meter = replace(before, off_w=0.0), None
     known = arrival.learned(before, seen, may, now_s)
-    modelled_w = other_w + float(arrival.drawn_w(seen, may, known, now_s).sum())
-    follow = _watched(known, limits.goal_w, modelled_w, meter, now_s)
+    drawn_w = arrival.drawn_w(seen, may, known, now_s)
+    known = _given_back(known, seen, drawn_w)
+    follow = _watched(known, limits.goal_w, other_w + float(drawn_w.sum()), meter, now_s)
     wanted_w = limits.goal_w - follow.off_w - other_w - swing.middle_w
     slow = ~swing.gpus
     soon_w = float(arrival.drawn_w(seen, may, follow, now_s + AHEAD_S, landed=True)[slow].sum())
@@ -249,6 +251,23 @@ def _aimed(
     return limits.aimed_at(max(aim_w, least_w(kept))), replace(may, dwells=kept)
 
 
+def _given_back(before: Follow, seen: Snapshot, drawn_w: Floats) -> Follow:
+    """`before`, with the silent of now. What the meter took off for those that are heard again is explained
+    by what they say: it is given back, as far as it was taken, or others would be raised for it once more.
+    """
+    row, known = seen.fleet.row, seen.columns
+    silent = [(seen.fleet.specs[at].id, float(drawn_w[at])) for at in np.flatnonzero(~known.seen).tolist()]
+    heard = [(row[name], watts) for name, watts in before.silent if name in row and known.seen[row[name]]]
+    less_w = sum(watts - float(drawn_w[at]) for at, watts in heard)
+    given_w = min(max(less_w, min(0.0, -before.off_w)), max(0.0, -before.off_w))
+    return replace(
+        before,
+        off_w=before.off_w + given_w,
+        modelled=tuple((at_s, watts - given_w) for at_s, watts in before.modelled),
+        silent=tuple(silent),
+    )
+
+
 def _watched(
     before: Follow, goal_w: int, modelled_w: float, meter: Sample[MeterReading] | None, now_s: float
 ) -> Follow:
@@ -262,7 +281,8 @@ def _watched(
         then_s = np.array([past[0] for past in lately])
         then_w = float(np.interp(meter_s - METER_LATE_S, then_s, [past[1] for past in lately]))
         off_w += GAIN * (meter.value.power.watts - then_w - off_w)
-        off_w = min(max(off_w, -OFF_SHARE * goal_w), OFF_SHARE * goal_w)
+        gone_w = sum(watts for _, watts in before.silent)
+        off_w = min(max(off_w, -OFF_SHARE * goal_w - gone_w), OFF_SHARE * goal_w)
     return replace(
         before, at_s=now_s, goal_w=goal_w, off_w=off_w, meter_s=meter_s, modelled=lately, moves=moves
     )

@@ -32,7 +32,8 @@ class StepMargin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
     """What following a set-point remembers. `off_w` is what the meter shows beyond the model; `modelled` has
-    when and what the model said of late; `moves` counts the set-point's changes, old ones for less. `starts`
+    when and what the model said of late; `silent` who is not heard, and the watts that each is taken to draw
+    on; `moves` counts the set-point's changes, old ones for less. `starts`
     and `retunes` are how long starts, and raises of machines that hash, take here, as shares of the time in
     which they must show: learned, and kept when the set-point ends.
     """
@@ -42,6 +43,7 @@ class Follow:
     off_w: float = 0.0
     meter_s: float = float("-inf")
     modelled: tuple[tuple[float, float], ...] = ()
+    silent: tuple[tuple[str, float], ...] = ()
     moves: float = 0.0
     starts: float = RISE_SHARE
     retunes: float = RISE_SHARE

@@ -87,7 +87,7 @@ def observe(
     if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
         state = state._replace(idle_s=now_s if state.idle_s is None else None)
     if not state.seen:
-        return _returned(spec, state, reading, now_s)
+        return _returned(spec, state._replace(began=reading.draw), reading, now_s)
     if state.truth is Truth.CONFIRMED:
         after = _settled(spec, state, reading, now_s, rises=rises)
         stays = after.truth is Truth.CONFIRMED and after.point == state.point

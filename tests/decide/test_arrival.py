@@ -34,9 +34,15 @@ def on_its_way(since_s: float, began_w: int, *, started: bool = False) -> Device
         draw_w=began_w,
         began=Power(began_w),
         since_s=NOW_S - since_s,
+        asked_s=NOW_S - since_s,
         sent_s=NOW_S - since_s,
         started_s=(NOW_S - since_s,) if started else (),
     )
+
+
+def back(since_s: float, found_w: int) -> DeviceState:
+    """At full for long, silent for a while, and heard again `since_s` ago, when it drew `found_w`."""
+    return device(FULL, draw_w=found_w, began=Power(found_w), since_s=0.0, asked_s=NOW_S - since_s)
 
 
 def expected_w(
@@ -75,6 +81,22 @@ def test_a_machine_that_had_its_time_is_expected_to_stay_where_it_is() -> None:
     without_work = on_its_way(200.0, 30, started=True)
 
     assert expected_w(without_work, reading("m", 400), 30.0) == pytest.approx(400)
+
+
+def test_a_machine_that_is_back_from_silence_is_expected_to_climb_to_where_it_was_told_to_be() -> None:
+    """Its breaker was closed: it boots, and nobody tells it anything."""
+    boots = back(10.0, 30)
+
+    assert expected_w(boots, reading("m", 1_030, 3_500), 5.0) == pytest.approx(1_530)
+    assert expected_w(boots, reading("m", 1_030, 3_500), 60.0) == pytest.approx(3_500)
+
+
+def test_a_machine_that_is_back_and_does_not_climb_in_its_time_is_expected_to_stay_where_it_is() -> None:
+    assert expected_w(back(200.0, 400), reading("m", 400, 3_500), 30.0) == pytest.approx(400)
+
+
+def test_a_machine_that_is_back_teaches_nothing_of_how_long_orders_take() -> None:
+    assert after_reading(back(10.0, 30), reading("m", 1_765, 3_500)) == Follow(at_s=NOW_S - 1)
 
 
 def test_a_stop_is_mostly_over_in_a_few_seconds() -> None:

@@ -75,6 +75,11 @@ def all_full(*specs: DeviceSpec) -> tuple[State, Inputs]:
     return state, inputs(*specs, readings=[at_point(spec, spec.points[-1]) for spec in specs])
 
 
+def asked_ago(seconds: float) -> dict[str, float]:
+    """When a device was told to go where it is."""
+    return dict.fromkeys(("since_s", "asked_s", "sent_s"), NOW_S - seconds)
+
+
 def moving(target_w: int) -> Follow:
     """What is remembered of a set-point that has long been moving."""
     return Follow(at_s=NOW_S - 1, goal_w=target_w, moves=50.0)
@@ -88,7 +93,7 @@ def test_without_a_set_point_nothing_is_remembered_and_the_aim_is_the_limit() ->
 
 def test_a_machine_on_its_way_up_counts_as_what_it_will_draw_so_that_no_other_is_started_for_it() -> None:
     state, _ = all_full(*MINERS)
-    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=30, since_s=NOW_S - 5, sent_s=NOW_S - 5)
+    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=30, **asked_ago(5))
     state = replace(state, devices={**state.devices, "m3": climbing})
     said = [at_point(spec, FULL) for spec in MINERS[:3]] + [reading("m3", 30)]
 
@@ -109,7 +114,7 @@ def test_while_a_set_point_keeps_moving_more_is_started_than_is_short() -> None:
 
 def test_what_is_too_much_now_is_stopped_though_a_machine_that_is_starting_is_left_to_arrive() -> None:
     state, _ = all_full(*MINERS)
-    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=1_500, since_s=NOW_S - 90, sent_s=NOW_S - 90)
+    climbing = device(FULL, Truth.ACKNOWLEDGED, draw_w=1_500, **asked_ago(90))
     state = replace(state, devices={**state.devices, "m3": climbing})
     said = [at_point(spec, FULL) for spec in MINERS[:3]] + [reading("m3", 1_500)]
 
@@ -141,8 +146,7 @@ def test_machines_that_hash_fill_in_for_those_that_are_starting_where_that_is_qu
         Truth.ACKNOWLEDGED,
         draw_w=30,
         began=Power(30),
-        since_s=NOW_S - 5,
-        sent_s=NOW_S - 5,
+        **asked_ago(5),
         started_s=(NOW_S - 5,),
     )
     state = running({"m0": device(LOW), "m1": device(LOW), "m2": device(SLEEP), "m3": climbing})
@@ -178,6 +182,51 @@ def test_what_the_meter_shows_beyond_the_model_is_taken_off_the_aim_a_little_at_
     assert once.follow.off_w == pytest.approx(20.0)
     assert again.follow.off_w == once.follow.off_w  # the same reading teaches nothing twice
     assert wild.follow.off_w == 2_000.0
+
+
+def two_silent() -> tuple[State, Inputs]:
+    """Of four machines at full two have not been heard for a minute."""
+    state, asked = all_full(*MINERS)
+    gone = {name: device(FULL, at_s=NOW_S - 60) for name in ("m2", "m3")}
+    heard = {name: sample for name, sample in asked.readings.items() if name not in gone}
+    return replace(state, devices={**state.devices, **gone}), replace(asked, readings=heard)
+
+
+def test_a_meter_may_take_off_all_that_silent_machines_are_taken_to_draw() -> None:
+    """Their breaker is open, and others are wanted in their place."""
+    state, asked = two_silent()
+
+    found = course(state, asked, 14_000, metered_w=7_000)
+    for meter_s in range(1, 200):
+        found = course(state, asked, 14_000, metered_w=7_000, before=replace(found.follow, meter_s=-meter_s))
+
+    assert found.follow.off_w == pytest.approx(-7_000, abs=10)
+
+
+def test_what_a_meter_took_off_for_silent_machines_is_given_back_when_they_are_heard_again() -> None:
+    """Else they would seem to lack all that they draw less than before, and others would be raised for it."""
+    state, asked = two_silent()
+    gone = course(state, asked, 14_000, before=Follow(at_s=NOW_S - 1, goal_w=14_000, off_w=-6_500)).follow
+    state, asked = all_full(*MINERS)
+    boots = {name: device(FULL, **asked_ago(0), draw_w=1_000, began=Power(1_000)) for name in ("m2", "m3")}
+    said = [reading("m2", 1_000, 3_500), reading("m3", 1_000, 3_500)]
+    asked = replace(asked, readings={**asked.readings, **inputs(*MINERS, readings=said).readings})
+
+    found = course(replace(state, devices={**state.devices, **boots}), asked, 14_000, before=gone)
+
+    assert found.follow.off_w == -1_500.0
+    assert found.limits.aim_w <= 14_000 + 1_500
+
+
+def test_nothing_is_given_back_that_no_meter_took_off() -> None:
+    """Two lost polls: they drew on."""
+    state, asked = two_silent()
+    gone = course(state, asked, 14_000, before=Follow(at_s=NOW_S - 1, goal_w=14_000, off_w=300.0)).follow
+
+    found = course(*all_full(*MINERS), 14_000, before=gone)
+
+    assert found.follow.off_w == 300.0
+    assert found.follow.silent == ()
 
 
 def test_a_meter_that_shows_what_cannot_be_does_not_correct_the_model() -> None:
