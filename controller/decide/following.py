@@ -30,8 +30,9 @@ AHEAD_S = 4.0
 SWING_AHEAD_S = 1.5
 """GPUs are set for the time until they can be set again."""
 METER_LATE_S = 2.0
-GAIN = 0.05
-"""Share of a meter reading's difference from the model that is believed at once."""
+GAIN, AT_ONCE_S = 0.05, 5.0
+"""Share of a meter reading's difference from the model that is believed for each second since the last one,
+and for how many seconds at most."""
 OFF_SHARE = 0.1
 """The meter corrects the model by no more than this share of the set-point, and takes off what the silent are
 taken to draw: they may be without voltage."""
@@ -277,10 +278,11 @@ def _watched(
     lately = (*(past for past in before.modelled if now_s - past[0] <= KEPT_S), (now_s, modelled_w))
     off_w, meter_s = before.off_w, before.meter_s
     if meter is not None and meter.at_s > meter_s:
+        lasted_s = 1.0 if meter_s == -math.inf else min(meter.at_s - meter_s, AT_ONCE_S)
         meter_s = meter.at_s
         then_s = np.array([past[0] for past in lately])
         then_w = float(np.interp(meter_s - METER_LATE_S, then_s, [past[1] for past in lately]))
-        off_w += GAIN * (meter.value.power.watts - then_w - off_w)
+        off_w += (1 - (1 - GAIN) ** lasted_s) * (meter.value.power.watts - then_w - off_w)
         gone_w = sum(watts for _, watts in before.silent)
         off_w = min(max(off_w, -OFF_SHARE * goal_w - gone_w), OFF_SHARE * goal_w)
     return replace(

@@ -184,6 +184,19 @@ def test_what_the_meter_shows_beyond_the_model_is_taken_off_the_aim_a_little_at_
     assert wild.follow.off_w == 2_000.0
 
 
+def test_a_site_that_looks_less_often_learns_as_fast_from_its_meter() -> None:
+    state, asked = all_full(*MINERS)
+    often = once = Follow(at_s=NOW_S - 1, goal_w=20_000)
+    for _ in range(5):
+        often = course(state, asked, 20_000, metered_w=14_400, before=replace(often, meter_s=NOW_S - 1)).follow
+
+    once = course(state, asked, 20_000, metered_w=14_400, before=replace(once, meter_s=NOW_S - 5)).follow
+    long_after = course(state, asked, 20_000, metered_w=14_400, before=replace(once, meter_s=0.0)).follow
+
+    assert once.off_w == pytest.approx(often.off_w)
+    assert long_after.off_w < 2 * once.off_w  # one reading alone is not believed whole
+
+
 def two_silent() -> tuple[State, Inputs]:
     """Of four machines at full two have not been heard for a minute."""
     state, asked = all_full(*MINERS)
@@ -197,8 +210,8 @@ def test_a_meter_may_take_off_all_that_silent_machines_are_taken_to_draw() -> No
     state, asked = two_silent()
 
     found = course(state, asked, 14_000, metered_w=7_000)
-    for meter_s in range(1, 200):
-        found = course(state, asked, 14_000, metered_w=7_000, before=replace(found.follow, meter_s=-meter_s))
+    for _ in range(200):
+        found = course(state, asked, 14_000, metered_w=7_000, before=replace(found.follow, meter_s=NOW_S - 1))
 
     assert found.follow.off_w == pytest.approx(-7_000, abs=10)
 
