@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,10 +16,13 @@ from controller.domain.site import Site
 from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.operator import Message
 from tests.sim.process import Decide, checked
+from tests.sim.recovery import LOOK_EVERY_S
+from tests.sim.unused import REACHED_S
 from tests.sim.world import World
 
 SEED, DURATION_S = 8, 420.0
 """What a machine was given a few minutes ago must show by the end."""
+LOST_S = 210.0
 TARGET = said(TargetSignal(Power.kw(45)), from_s=110.0, until_s=1000.0)
 
 
@@ -59,6 +63,21 @@ def test_a_controller_that_leaves_a_tenth_unused_is_found_out_whatever_goes_wron
 def test_a_controller_that_does_not_reach_a_set_point_is_found_out() -> None:
     assert "unused" in found(short, TARGET)
     assert not found(checked, TARGET)
+
+
+def test_others_have_their_time_to_come_up_for_machines_that_lost_their_work() -> None:
+    def only_until_then(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        """Once the set-point is met nobody is told anything more."""
+        after, plan = checked(site, state, inputs)
+        return after, plan if inputs.now_s < 140.0 else replace(plan, commands=())
+
+    world = World(SEED, DURATION_S, DEVICES, exactly=(), decide=only_until_then, messages=(TARGET,))
+    for name in [name for name, miner in world.plant.miners.items() if miner.node == "brk-1"][:3]:
+        world.clock.at(LOST_S, partial(world.plant.set_fault, name, "pool_loss", True))
+    world.run()
+
+    charged_s = min(breach.at_s for breach in world.court.verdict.unexcused)
+    assert LOST_S + REACHED_S <= charged_s + LOOK_EVERY_S <= LOST_S + REACHED_S + 2 * LOOK_EVERY_S
 
 
 def test_a_limit_that_was_over_before_anybody_looked_again_is_no_want_of_use() -> None:

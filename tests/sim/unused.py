@@ -23,7 +23,7 @@ from tests.sim.doubts import Doubts
 from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor, ways_up
 from tests.sim.possible import Possible
 from tests.sim.recovery import LOOK_EVERY_S, ONE_STEP_W
-from tests.sim.usable import LOOKED_S, Usable
+from tests.sim.usable import LOOKED_S, STUCK, Usable
 from tests.sim.verdict import Verdict
 
 ENOUGH, MET = 0.96, 0.95
@@ -32,7 +32,7 @@ a way, and a set-point has none."""
 SURE = 0.97
 """Of a limit so much is left by margins, and by what a meter shows too much."""
 REACHED_S = 240.0
-"""A machine dwells, is told, told again, and starts in so long."""
+"""A machine dwells, is told, told again, and starts in so long; also for what others lost by themselves."""
 LASTS_S = 60.0
 """Low for a moment is a site in which one machine is exchanged for a better one."""
 DOUBTED_S = 300.0
@@ -88,6 +88,9 @@ class Unused:
         """Until when each machine is not counted on."""
         self._kept_s: dict[str, float] = {}
         """Until when watts are kept free for it."""
+        self._drew_w: dict[str, float] = {}
+        self._lost: dict[str, tuple[float, float]] = {}
+        """Since when each miner is without voltage or work, and what it drew before."""
         self._sure_w: deque[float] = deque(maxlen=round(REACHED_S / LOOK_EVERY_S))
         self._draws_w: deque[float] = deque(maxlen=round(LASTS_S / LOOK_EVERY_S))
         ramped = any(
@@ -111,6 +114,7 @@ class Unused:
         """Right after `Usable.look`."""
         now_s, draw_w = self._plant.now_s, self._plant.site_power_w
         self.is_network_suspect = self._note_troubles() >= self._suspect
+        self._note_losses()
         if not in_charge or self.is_network_suspect:
             self._sure_w.clear()
             self._draws_w.clear()
@@ -119,7 +123,8 @@ class Unused:
         self._draws_w.append(draw_w)
         if len(self._sure_w) < (self._sure_w.maxlen or 0):
             return
-        lacking_w = min(self._sure_w) - ONE_STEP_W - max(draw_w, fmean(self._draws_w))
+        had_w = max(draw_w, fmean(self._draws_w)) + self._lost_w()
+        lacking_w = min(self._sure_w) - ONE_STEP_W - had_w
         if lacking_w > 0:
             self._verdict.note(now_s, "unused", self._root, lacking_w, dt_s=LOOK_EVERY_S)
 
@@ -146,6 +151,20 @@ class Unused:
                 limit_w = machine.limit_w if machine.working else machine.group.min_w
                 kept[machine.node] += max(0.0, limit_w - machine.watts)
         return kept
+
+    def _note_losses(self) -> None:
+        for name, miner in self._plant.miners.items():
+            if miner.state not in STUCK:
+                self._lost.pop(name, None)
+            elif name not in self._lost:
+                self._lost[name] = self._plant.now_s, self._drew_w.get(name, 0.0)
+            self._drew_w[name] = miner.watts
+
+    def _lost_w(self) -> float:
+        """What others have not had the time yet to draw in the place of miners that stopped by themselves."""
+        last_s = self._plant.now_s - REACHED_S
+        lost = ((name, drew_w) for name, (at_s, drew_w) in self._lost.items() if at_s > last_s)
+        return sum(max(0.0, drew_w - self._drew_w[name]) for name, drew_w in lost)
 
     def _worst_w(self, name: str) -> float:
         return BEYOND * max(self._specs[name].ceiling.watts, self._plant.machines[name].watts)
