@@ -165,8 +165,13 @@ class Judge:
         if what == "target":
             works_w += self._possible.dwelling_w(node, DWELL_S)
         allowed_w = max(limit_w, works_w * (1 + EFFORT_SLACK) + NOTHING_LEFT_W)
-        is_work = self._plant.nodes[node].power_w <= allowed_w
-        return "work" if is_work else self._why(node, allowed_w, obeys_after_s)
+        power_w = self._plant.nodes[node].power_w
+        if power_w <= allowed_w:
+            return "work"
+        # Below a set-point nothing is kept free: what pools that are back take in one step has to be seen.
+        if what == "target" and power_w - self._possible.found_work_w(node, self._react_s) <= allowed_w:
+            return "unforeseen"
+        return self._why(node, allowed_w, obeys_after_s)
 
     def works_w(self, node: str, obeys_after_s: float = RETOLD_S) -> float:
         """The least that a node may be brought to where every job that runs keeps its own."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from controller.domain.devices import Quality
 from simulators.physics.electrical import Node as PlantNode
 from simulators.physics.gpu import Gpu
-from simulators.physics.miner import Miner
+from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
 from tests.sim.floor import Floor, ways_up
 from tests.sim.shell import Shell
@@ -50,6 +50,8 @@ class Possible:
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
         self._surplus: dict[str, tuple[float, float]] = {}
         """Since when each machine draws more than it was told, and the least that it drew since."""
+        self._without_work: dict[str, tuple[float, float]] = {}
+        """When each miner was last without work, and what it drew."""
         self._silent_s: dict[str, float] = {}
         self._quality = floor.quality
         self._ways = ways_up(floor.site)
@@ -61,6 +63,8 @@ class Possible:
         now_s = self._plant.now_s
         self._note_surplus()
         for name, machine in self._machines.items():
+            if isinstance(machine, Miner) and machine.state is MinerState.IDLE:
+                self._without_work[name] = now_s, machine.watts
             held_by = self._held_by(name, machine)
             if held_by:
                 self._held_s[name] = now_s, held_by
@@ -127,6 +131,12 @@ class Possible:
             if now_s - since_s <= within_s + hidden_s:
                 watts += machine.watts - self._told_w(name)
         return watts
+
+    def found_work_w(self, node: str, within_s: float) -> float:
+        """Watts that miners below a node took in one step, no longer ago than that, as they had work again."""
+        now_s, last = self._plant.now_s, self._without_work
+        found = ((machine, *last[machine.id]) for machine in self._below[node] if machine.id in last)
+        return sum(max(0.0, machine.watts - idle_w) for machine, at_s, idle_w in found if now_s - at_s <= within_s)
 
     def _told_w(self, name: str) -> float:
         if self._should_be_dark(name):

@@ -391,6 +391,23 @@ def test_what_a_liar_takes_is_unforeseen_while_its_reading_stays_where_it_was_to
     assert [unforeseen_at(second) for second in range(looked_s + 1)][-1] is unforeseen
 
 
+def test_what_a_miner_takes_as_its_pool_is_back_has_to_be_seen_before_others_can_come_down() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    plant, possible = world.plant, world.court.possible
+    name, miner = min(plant.miners.items())
+    plant.set_fault(name, "pool_loss", True)
+    plant.advance(30.0)
+    possible.look()
+    idle_w = miner.watts
+    plant.set_fault(name, "pool_loss", False)
+
+    def taken_at(second: float) -> float:
+        plant.advance(second)
+        return possible.found_work_w(miner.node, within_s=17.0)
+
+    assert [taken_at(second) for second in (32.0, 50.0)] == [miner.watts - idle_w, 0.0]
+
+
 def test_a_new_process_cannot_know_of_an_order_that_its_machine_does_not_show() -> None:
     world = World(SEED, 60.0, devices=24, only=())
     (still, miner), (other, _), *_ = sorted(world.plant.miners.items())
