@@ -133,10 +133,13 @@ class Possible:
         return watts
 
     def found_work_w(self, node: str, within_s: float) -> float:
-        """Watts that miners below a node took in one step, no longer ago than that, as they had work again."""
-        now_s, last = self._plant.now_s, self._without_work
-        found = ((machine, *last[machine.id]) for machine in self._below[node] if machine.id in last)
-        return sum(max(0.0, machine.watts - idle_w) for machine, at_s, idle_w in found if now_s - at_s <= within_s)
+        """Watts that miners below a node took in one step as they had work again, no longer ago than that."""
+        taken_w = 0.0
+        for machine in self._below[node]:
+            at_s, idle_w = self._without_work.get(machine.id, (-math.inf, 0.0))
+            if self._plant.now_s - at_s <= within_s:
+                taken_w += max(0.0, machine.watts - idle_w)
+        return taken_w
 
     def _told_w(self, name: str) -> float:
         if self._should_be_dark(name):
