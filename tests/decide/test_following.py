@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def all_full(*specs: DeviceSpec) -> tuple[State, Inputs]:
     return state, inputs(*specs, readings=[at_point(spec, spec.points[-1]) for spec in specs])
 
 
-def asked_ago(seconds: float) -> dict[str, float]:
+def asked_ago(seconds: float) -> dict[str, Any]:
     """When a device was told to go where it is."""
     return dict.fromkeys(("since_s", "asked_s", "sent_s"), NOW_S - seconds)
 
