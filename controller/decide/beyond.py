@@ -17,8 +17,8 @@ import numpy as np
 from controller.decide.arrays import Floats, Ints
 
 MOST_SHARE = 0.06
-"""Claims of many machines are rarely wrong by more than this share, either way. What is more belongs to single
-machines, to load of its own or to a meter in trouble: it does not rise with claims."""
+"""Claims of many machines are rarely wrong by more than this share, either way. What is more belongs to
+single machines, to load of its own or to a meter in trouble: it does not rise with claims."""
 LITTLE = 0.25
 """Claims below this share of all that could be claimed say nothing of what a site comes to."""
 LEARN_S = 60.0
