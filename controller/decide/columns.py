@@ -25,8 +25,7 @@ ON_ITS_WAY = np.array([truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED) for truth 
 class Columns:
     """`at` is the index of a device's point (-1: none that it has), `now_w` that point's power (-1: none).
 
-    A `steady` device, saying once more the very same, is as it was, whatever the time, but for what is
-    learned by that.
+    A `steady` device, saying once more the very same, is as it was, whatever the time.
     """
 
     at: Ints
@@ -98,14 +97,6 @@ class Columns:
         self.warned[rows] = [it.warned for it in known]
         self.idle[rows] = [without_work(it) for it in known]
         self.steady[rows] = False
-
-    def put_learned(self, states: Mapping[int, DeviceState]) -> None:
-        """The same, by row, of steady devices that said the same again."""
-        rows, known = list(states), states.values()
-        self.heard_s[rows] = [it.at_s for it in known]
-        self.worst_w[rows] = [it.worst.watts for it in known]
-        self.bias[rows] = [it.bias for it in known]
-        self.demand_w[rows] = [it.demand_w for it in known]
 
 
 NAMES = tuple(field.name for field in fields(Columns))

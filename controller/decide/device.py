@@ -87,10 +87,8 @@ class DeviceState(NamedTuple):
         return DeviceState._make((*self[:DRAW], draw, quality, at_s, *self[DRAW + 3 :]))
 
     def said_again(self, other: DeviceState) -> bool:
-        """Whether the other differs in no more than when it was last heard, and what was learned by that."""
-        return other == self._replace(
-            at_s=other.at_s, bias=other.bias, demand_w=other.demand_w, worst=other.worst, keeps=other.keeps
-        )
+        """Whether the other differs in no more than when it was last heard."""
+        return self[: DRAW + 2] == other[: DRAW + 2] and self[DRAW + 3 :] == other[DRAW + 3 :]
 
     @property
     def in_flight(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from controller.decide.device import DeviceState
+from controller.decide.plan import Sample
 from controller.domain.devices import DeviceKind, DeviceSpec, Quality, Reading
 from controller.domain.power import ZERO
 
@@ -21,15 +22,15 @@ BIAS_FORGOTTEN = 0.02
 """Asleep, a machine shows nothing of it: with each reading that much of what was learned is forgotten."""
 
 
-def demand_w(state: DeviceState, draw_w: int, at_s: float) -> float:
-    """What the work on a GPU wants that draws so much now: the most that it drew, which is slowly forgotten.
-    One at its limit may want anything."""
+def with_demand(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
+    """What the work on a GPU wants: the most that it drew, which is slowly forgotten. One at its limit may
+    want anything."""
     assert state.point is not None
-    limit_w = state.point.power.watts
+    draw_w, limit_w = sample.value.draw.watts, state.point.power.watts
     if draw_w >= AT_LIMIT * limit_w:
-        return math.inf
+        return state if state.demand_w == math.inf else state._replace(demand_w=math.inf)
     beyond_w = max(0.0, min(state.demand_w, limit_w) - draw_w)
-    return draw_w + beyond_w * math.exp((state.at_s - at_s) / DEMAND_S)
+    return state._replace(demand_w=draw_w + beyond_w * math.exp((state.at_s - sample.at_s) / DEMAND_S))
 
 
 def rises(before: DeviceState, reading: Reading) -> bool:
@@ -37,22 +38,26 @@ def rises(before: DeviceState, reading: Reading) -> bool:
     return reading.draw.watts > RISING * before.draw.watts
 
 
-def bias(spec: DeviceSpec, state: DeviceState, *, is_early: bool) -> float:
-    """Points are nominal; this very device, by what it said last, draws a few percent more or less.
+def learned(
+    spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float, *, rises: bool
+) -> DeviceState:
+    """Points are nominal; this very device draws a few percent more or less.
 
-    More counts at once. Less counts only for a miner whose draw is measured, and for which it is not too
-    early: it had its time to rise, and rises no more, as an order may be carried out late. To a GPU its limit
-    is no demand.
+    More counts at once. Less counts only for a miner whose draw is measured, had its time to rise, and rises
+    no more: an order may be carried out late. To a GPU its limit is no demand.
     """
     point = state.point
     assert point is not None
     if point.power == ZERO or (spec.kind is DeviceKind.ASIC and point == spec.floor):
-        return state.bias + BIAS_FORGOTTEN * (1.0 - state.bias)
-    ratio = state.draw.watts / point.power.watts
-    if spec.kind is DeviceKind.GPU or state.quality is Quality.ESTIMATED:
+        forgotten = state.bias + BIAS_FORGOTTEN * (1.0 - state.bias)
+        return state if state.bias == 1.0 else state._replace(bias=forgotten)
+    ratio = reading.draw.watts / point.power.watts
+    is_early = rises or now_s - state.asked_s <= spec.settle_up_s
+    if spec.kind is DeviceKind.GPU or reading.quality is Quality.ESTIMATED:
         ratio = max(1.0, ratio)
     elif ratio < BIAS_RANGE[0] or (ratio < state.bias and is_early):
-        return state.bias
+        return state
     elif state.lies:
         ratio = max(1.0, ratio)
-    return state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias)
+    bias = state.bias + BIAS_GAIN * (min(ratio, BIAS_RANGE[1]) - state.bias)
+    return state if bias == state.bias else state._replace(bias=bias)

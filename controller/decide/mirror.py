@@ -65,11 +65,8 @@ def observed(site: Site, mirror: Mirror | None, devices: Mapping[str, DeviceStat
         spec = fleet.specs[row]
         was, last = states[spec.id], mirror.readings.get(spec.id)
         after = changed[spec.id] = _device(site, fleet, row, was, inputs)
-        if last is None or was.at_s >= after.at_s:
-            continue
-        reading = inputs.readings[spec.id].value
-        same = last.value is reading and was.said_again(after)
-        if same and truth.lasts(spec, after, reading, inputs.now_s):
+        again = last is not None and last.value is inputs.readings[spec.id].value and was.at_s < after.at_s
+        if again and was.said_again(after) and truth.lasts(spec, after, inputs.now_s):
             steady.append(row)
     states.update(changed)
     known.put(fleet, changed)
@@ -97,22 +94,18 @@ def _said_again(
     devices: dict[str, DeviceState],
     known: Columns,
 ) -> set[int]:
-    """The steady ones of those that were heard: only what is learned of them goes on."""
+    """The steady ones of those that were heard, of which only is noted when that was."""
     fleet, steady = mirror.fleet, known.steady.tolist()
-    again: dict[int, DeviceState] = {}
-    ends: list[int] = []
+    again: dict[int, float] = {}
     for name, sample in news.items():
         row = fleet.row[name]
         if not steady[row] or mirror.readings[name].value is not sample.value:
             continue
         was = devices[name]
-        spec = fleet.specs[row]
-        if was.at_s < sample.at_s and now_s - sample.at_s <= spec.stale_after_s:
-            devices[name] = again[row] = after = truth.again(spec, was, sample.at_s)
-            if after.bias != was.bias and not truth.lasts(spec, after, sample.value, now_s):
-                ends.append(row)
-    known.put_learned(again)
-    known.steady[ends] = False
+        if was.at_s < sample.at_s and now_s - sample.at_s <= fleet.specs[row].stale_after_s:
+            devices[name] = was.heard(was.draw, was.quality, sample.at_s)
+            again[row] = sample.at_s
+    known.heard_s[list(again)] = list(again.values())
     return set(again)
 
 

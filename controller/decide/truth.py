@@ -78,7 +78,7 @@ def observe(
     if sample.at_s <= state.at_s and state.seen:
         return _overdue(spec, state, now_s)
     if spec.kind is DeviceKind.GPU:
-        state = _with_demand(state, learning.demand_w(state, reading.draw.watts, sample.at_s))
+        state = learning.with_demand(state, sample)
     rises = learning.rises(state, reading)
     state = _heard(state, sample)
     if _to_be_tried(state, now_s):
@@ -108,38 +108,13 @@ def _silent_worst(spec: DeviceSpec, state: DeviceState, now_s: float) -> Power:
     return spec.ceiling
 
 
-def lasts(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
-    """Whether the same reading, whenever it comes again, makes of a device what `again` does: it is where it
-    was told to be, and was long enough for all that is to be judged of it."""
-    point = state.point
+def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
+    """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
+    to be, and was long enough for all that is to be learned of it."""
     told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
-    if point is None or not told_all or (state.derate > 0.0 and point == spec.floor):  # asleep it cools
+    if not told_all or (state.derate > 0.0 and state.point == spec.floor):  # asleep it cools
         return False
-    if state.idle_s is not None or state.stuck is not None or shown.lags(spec, state):
-        return False
-    return shown.agrees(spec, state, point, reading)
-
-
-def again(spec: DeviceSpec, state: DeviceState, at_s: float) -> DeviceState:
-    """A device that `lasts` said the very same once more: only what is learned of it goes on."""
-    point = state.point
-    assert point is not None
-    if spec.kind is DeviceKind.GPU:
-        state = _with_demand(state, learning.demand_w(state, state.draw.watts, at_s))
-    state = state.heard(state.draw, state.quality, at_s)
-    return _with_bias(state, point, learning.bias(spec, state, is_early=False))
-
-
-def _with_demand(state: DeviceState, demand_w: float) -> DeviceState:
-    return state if demand_w == state.demand_w else state._replace(demand_w=demand_w)
-
-
-def _with_bias(state: DeviceState, point: OperatingPoint, bias: float) -> DeviceState:
-    """Confirmed at a point that counts for so much on this very device."""
-    if bias != state.bias:
-        state = state._replace(bias=bias)
-    worst = max(state.draw, state.counted(point))
-    return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
+    return state.idle_s is None and state.stuck is None and not shown.lags(spec, state)
 
 
 def _heard(state: DeviceState, sample: Sample[Reading]) -> DeviceState:
@@ -209,8 +184,9 @@ def _settled(
             return _asked_again(state, max(reading.draw, state.counted(point)), now_s)._replace(
                 retold=state.retold + 1
             )
-        is_early = rises or now_s - state.asked_s <= spec.settle_up_s
-        return _with_bias(state, point, learning.bias(spec, state, is_early=is_early))
+        state = learning.learned(spec, state, reading, now_s, rises=rises)
+        worst = max(reading.draw, state.counted(point))
+        return state if worst == state.worst == state.keeps else state._replace(worst=worst, keeps=worst)
     at = shown.found_at(spec, reading)
     worst = shown.most(spec, state, at, reading)
     if reading.draw > state.counted(point) and _took(spec, state, point, reading):
