@@ -37,6 +37,11 @@ class Beyond(NamedTuple):
         """What is reckoned with where so much is claimed: never less than nothing."""
         return max(0.0, self.fixed_w + self.share * claims_w)
 
+    def planned(self) -> Beyond:
+        """What plans reckon with: never more the less is claimed, or a plan that lowers machines would grant
+        more than it counted on. What those hide that claim more than they draw is met as it shows."""
+        return self if self.share >= 0 else Beyond(fixed_w=self.at(self.most_w))
+
     def taught(self, more_w: float, claims_w: int, top_w: int, elapsed_s: float) -> Beyond:
         """After `elapsed_s` in which there was `more_w` than is reckoned with where machines claim `claims_w`
         of `top_w` that they could. At the most that they came to, all of it is put down to the share; where

@@ -208,7 +208,9 @@ def reconcile(
         if beyond_fixed_w > 0:
             other_w[at] += beyond_fixed_w
             carried_w[list(tree.paths[at][1:])] += beyond_fixed_w
-    learned = [remembered[node.id].beyond if node.id in remembered else NOTHING for node in site.nodes]
+    learned = [
+        remembered[node.id].beyond.planned() if node.id in remembered else NOTHING for node in site.nodes
+    ]
     return remembered, OtherLoad(
         now_w=other_w,
         fixed_w=fixed_w + np.array([beyond.fixed_w for beyond in learned]),

@@ -74,6 +74,15 @@ def test_machines_that_claim_more_than_they_draw_hide_the_fixed_load_and_no_more
     assert known.at(10 * FULL_W) == 0.0
 
 
+def test_what_machines_hide_that_claim_too_much_is_not_more_to_plan_with_the_lower_they_are() -> None:
+    """A plan that lowers them would grant more than it counted on: a watt was enough to refuse it."""
+    known = taught((5 * LEARN_S, 1_000, 360), (5 * LEARN_S, 0, FULL_W))
+
+    assert known.share < 0
+    assert known.planned() == Beyond(fixed_w=known.at(FULL_W))
+    assert taught((5 * LEARN_S, 1_650, FULL_W)).planned().share > 0
+
+
 def test_a_meter_that_shows_twice_too_much_for_a_minute_leaves_a_bounded_share() -> None:
     known = taught((5 * LEARN_S, 660, FULL_W), (60, 33_660, FULL_W))
     wrong = known.at(FULL_W) - known.at(0)
