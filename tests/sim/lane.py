@@ -72,6 +72,11 @@ class Lost:
     at_s: float
 
 
+def is_believed(spec: DeviceSpec, says_w: float) -> bool:
+    """Whether a driver would: from twice its ceiling on, a board is taken to be silent."""
+    return says_w <= 2 * spec.ceiling.watts
+
+
 class Lane:
     """The way to one device. Once stopped, what it had sent still happens, and nobody is told."""
 
@@ -170,9 +175,9 @@ class Lane:
         return self._last
 
     def _gpu_reading(self, gpu: Gpu, says_w: float) -> Reading | None:
-        draw = Power.up(says_w)
-        if draw > self.spec.ceiling + self.spec.ceiling:
+        if not is_believed(self.spec, says_w):
             return None
+        draw = Power.up(says_w)
         hottest_c = float(round(gpu.temperature_c))
         return Reading(
             device=self.spec.id,

@@ -16,6 +16,7 @@ from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
 from tests.sim.floor import Floor, ways_up
+from tests.sim.lane import is_believed
 from tests.sim.shell import Shell
 
 OBEYS_AFTER_S = 30.0
@@ -235,7 +236,9 @@ class Possible:
 
     def _is_silent(self, name: str, machine: Miner | Gpu) -> bool:
         if isinstance(machine, Gpu):
-            return name in self._shell.silenced or machine.faults.lost
+            says_w = machine.watts * machine.faults.reported_power_factor
+            is_heard = is_believed(self._specs[name], says_w) and not machine.faults.lost
+            return name in self._shell.silenced or not is_heard
         faults = machine.faults
         return name in self._shell.silenced or faults.hangs or faults.dead or not machine.reachable
 

@@ -319,6 +319,18 @@ def test_a_machine_that_three_orders_in_a_row_did_not_reach_cannot_be_moved(
     assert world.court.possible.held_by(name) == excused
 
 
+@pytest.mark.parametrize(("factor", "excused"), [(1_000.0, "silent"), (1.25, ""), (0.001, "")])
+def test_a_board_whose_watts_nobody_believes_is_as_good_as_silent(factor: float, excused: str) -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    world.run()
+    name = min(world.plant.gpus)
+    world.plant.set_fault(name, "reported_power_factor", factor)
+
+    world.court.possible.look()
+
+    assert world.court.possible.held_by(name) == excused
+
+
 def test_a_miner_that_lies_about_limits_can_be_brought_down_but_not_while_it_was_just_silent() -> None:
     world = World(SEED, 60.0, devices=24, only=())
     name = min(world.plant.miners)
