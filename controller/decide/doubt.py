@@ -31,12 +31,17 @@ GIVEN_UP_S = 900.0
 
 
 def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
-    """Asked to draw less, and it refused, or twice gave no answer, or had its time and did not come down."""
+    """Asked to draw less, and it refused, or twice gave no answer, or had its time and did not come down, or
+    was told again and goes on up."""
     if state.point is None or state.truth is Truth.CONFIRMED or not state.seen:
         return False
     if state.worst <= state.counted(state.point):
         return False
     if state.truth in (Truth.LYING, Truth.REFUSED) or state.failures > 1:
+        return True
+    # It was where it had been told to be, drew more, was told again and said yes: and draws yet more.
+    told_again = state.truth is Truth.ACKNOWLEDGED and state.at_s > state.asked_s > state.since_s
+    if told_again and UNMOVED * state.draw.watts > state.began.watts:
         return True
     # Half of its time is over and not a watt is gone: waiting for the rest would cost others their time.
     unmoved = state.draw.watts >= UNMOVED * max(state.began.watts, state.counted(state.point).watts)

@@ -65,6 +65,27 @@ def test_who_has_not_lost_a_watt_in_half_of_its_time_is_doubted(ago_s: float, ex
     assert not doubtful(miner(), asked._replace(draw=Power(3_394)), NOW_S)
 
 
+@pytest.mark.parametrize(
+    ("since_s", "draw_w", "expected"), [(0.0, 2_800, True), (0.0, 2_750, False), (NOW_S - 3, 2_800, False)]
+)
+def test_who_draws_yet_more_after_it_was_told_again_and_said_yes_is_doubted_at_once(
+    since_s: float, draw_w: int, expected: bool
+) -> None:
+    """One that was just told another point may still have been rising when it heard."""
+    asked = device(
+        LOW,
+        Truth.ACKNOWLEDGED,
+        worst_w=draw_w,
+        draw_w=draw_w,
+        began=Power(2_700),
+        at_s=NOW_S,
+        since_s=since_s,
+        asked_s=NOW_S - 3,
+    )
+
+    assert doubtful(miner(), asked, NOW_S) is expected
+
+
 def test_who_falls_and_counts_at_no_more_than_it_draws_has_all_of_its_time() -> None:
     falling = device(
         SLEEP, Truth.ACKNOWLEDGED, worst_w=205, draw_w=205, began=Power(3_500), at_s=NOW_S, asked_s=NOW_S - 9

@@ -216,7 +216,13 @@ def test_a_device_that_a_node_stops_names_it() -> None:
 def test_a_device_that_waits_for_watts_names_no_node() -> None:
     specs = (miner("falling"), miner("waiting"))
     falling = device(
-        SLEEP, Truth.ACKNOWLEDGED, worst_w=3_500, draw_w=3_500, sent_s=NOW_S - 1, asked_s=NOW_S - 1
+        SLEEP,
+        Truth.ACKNOWLEDGED,
+        worst_w=3_500,
+        draw_w=3_500,
+        began=Power(3_500),
+        sent_s=NOW_S - 1,
+        asked_s=NOW_S - 1,
     )
     said = inputs(*specs, readings=[at_point(specs[0], FULL), at_point(specs[1], SLEEP)])
     cheap = replace(specs[0], points=(SLEEP, replace(FULL, rate=1.0)))
