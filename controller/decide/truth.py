@@ -111,7 +111,8 @@ def _silent_worst(spec: DeviceSpec, state: DeviceState, now_s: float) -> Power:
 def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     """Whether time alone changes nothing of what the same reading makes of a device: it is where it was told
     to be, and was long enough for all that is to be learned of it."""
-    told_all = state.truth is Truth.CONFIRMED and now_s - state.asked_s > spec.settle_up_s
+    begun_s = max((state.asked_s, *state.started_s[-1:]))
+    told_all = state.truth is Truth.CONFIRMED and now_s - begun_s > spec.settle_up_s
     if not told_all or (state.derate > 0.0 and state.point == spec.floor):  # asleep it cools
         return False
     return state.idle_s is None and state.stuck is None and not shown.lags(spec, state)

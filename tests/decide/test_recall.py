@@ -19,8 +19,8 @@ from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.decide.tree import load
-from controller.domain.devices import Reading
-from tests.decide.builders import FULL, NOW_S, device, inputs, miner, reading, running, site
+from controller.domain.devices import Quality, Reading
+from tests.decide.builders import FULL, NOW_S, at_point, device, inputs, miner, reading, running, site
 from tests.decide.sites import Chaos
 from tests.decide.strategies import bounded
 from tests.decide.test_allocate import TREE, drawn, menu
@@ -116,3 +116,21 @@ def test_a_machine_that_says_the_same_for_long_is_learned_of_as_if_every_word_we
         bare, again = step(here, replace(bare, mirror=None, recall=None), now)
 
         assert (state, plan) == (bare, again)
+
+
+def test_a_machine_without_work_from_its_start_on_is_found_though_it_says_the_same_all_the_time() -> None:
+    """It was told twice to start: its time to start counts from the second order, that to settle from the
+    first."""
+    spec, here = miner(), site()
+    said = replace(at_point(spec, FULL), rate=0.0, quality=Quality.ESTIMATED)
+    started = device(FULL, quality=Quality.ESTIMATED, asked_s=NOW_S, started_s=(NOW_S + 30.0,))
+    state = bare = running({spec.id: started})
+
+    for poll in range(1, 60):
+        heard = {spec.id: Sample(NOW_S + 5.0 * poll, said)}
+        now = replace(inputs(spec), now_s=NOW_S + 5.0 * poll, readings=heard)
+        state, plan = step(here, state, now)
+        bare, again = step(here, replace(bare, mirror=None, recall=None), now)
+
+        assert (state, plan) == (bare, again), poll
+    assert state.devices[spec.id].idle_s is not None
