@@ -45,6 +45,8 @@ class Accused:
                 self._dark.setdefault(name, name in liars)
         for name in liars if in_charge else ():
             is_dark = name in self._dark
+            if is_dark and not self._plant.machines[name].fed:
+                continue  # its outlet may have said yes, and nothing came of it
             if (is_dark and not self._dark[name]) or (not is_dark and self._obeys(name)):
                 self._verdict.note(self._plant.now_s, "accused", name)
 

@@ -38,15 +38,16 @@ class Doubts:
             sample = heard.get(name)
             is_stale = sample is None or now_s - sample.at_s > stale_s
             is_unsure = any(now_s - at_s.get(name, -math.inf) <= FAILED_S for at_s in unsure_s)
-            if is_stale or is_unsure or self._possible.held_by(name) or self._misreports(name):
+            if is_stale or is_unsure or self._possible.held_by(name) or self.misreports(name):
                 yield name
         for meter in self._plant.meters.values():
             faults = meter.faults
             if faults.dead or faults.frozen_reads or faults.reported_power_factor != 1:
                 yield meter.node.id
 
-    def _misreports(self, name: str) -> bool:
-        """A board that tells kilowatts for watts says what cannot be: that is known."""
+    def misreports(self, name: str) -> bool:
+        """Whether what it says is not so. A board that tells kilowatts for watts says what cannot be: that is
+        known."""
         faults = self._plant.machines[name].faults
         known = () if name in self._plant.miners else (KILOWATTS,)
         return faults.frozen_reads or faults.reported_power_factor not in (1.0, *known)

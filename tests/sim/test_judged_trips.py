@@ -59,6 +59,19 @@ def test_a_controller_that_calls_machines_liars_that_have_no_voltage_is_found_ou
     assert all(careless.plant.machines[name].powered for name in dark)
 
 
+def test_nobody_is_blamed_for_doubting_a_machine_whose_outlet_is_off() -> None:
+    """It may have been told to be on, and said yes."""
+    doubting = world(suspicious)
+    name, miner = min(doubting.plant.miners.items())
+    miner.fed = False
+    doubting.clock.at(OPENS_S - 100.0, lambda: miner.power_off(OPENS_S - 100.0))
+    doubting.end_s = OPENS_S
+    doubting.run()
+
+    assert not miner.powered
+    assert name not in kinds_of(doubting).get("accused", set())
+
+
 def test_a_controller_that_calls_machines_liars_that_do_what_they_were_told_is_found_out() -> None:
     careless = world(distrustful)
     careless.end_s = OPENS_S

@@ -137,6 +137,26 @@ def test_nobody_is_blamed_for_a_gpu_that_shows_another_limit_than_the_one_that_i
     assert kinds_of(world).keys() == found
 
 
+@pytest.mark.parametrize("stand_still", [True, False])
+def test_nobody_is_blamed_for_jobs_that_starve_beside_boards_whose_watts_stand_still(
+    stand_still: bool,
+) -> None:
+    world = World(SEED, 200.0, DEVICES, only=(), messages=[])
+    world.run()
+    works = next(
+        world.plant.gpus[one.gpus[0]] for one in world.queue.statuses if one.state is JobState.RUNNING
+    )
+    other = next(gpu for gpu in world.plant.gpus.values() if gpu.node == works.node and gpu is not works)
+    works.set_limit(works.group.min_w)
+    other.faults.frozen_reads = stand_still
+
+    for at_s in (210.0, 280.0):
+        world.plant.advance(at_s)
+        world.court.work.look(world.queue.statuses, is_away=False)
+
+    assert kinds_of(world).keys() == (set() if stand_still else {"starved"})
+
+
 @pytest.mark.parametrize(("usd_per_gpu_hour", "found"), [(0.4, {"needless"}), (4.0, set())])
 def test_a_job_may_give_way_to_a_dearer_one_that_runs_and_could_use_more(
     usd_per_gpu_hour: float, found: set[str]

@@ -132,9 +132,12 @@ class Work:
         return min(gpu.rate for gpu in gpus) < 1 - status.job.flex.allowed_loss - LESS
 
     def _cannot_help(self, gpu: Gpu) -> bool:
-        """One that once lied shows a limit that it does not obey, until it is told the next one."""
+        """One that once lied shows a limit that it does not obey, until it is told the next one. Boards whose
+        watts stand still seem not to come down, and are paid for by those beside them."""
         lies = gpu.limit_w != gpu.cap_w
-        return gpu.throttled or not gpu.powered or lies or bool(self._possible.held_by(gpu.id))
+        beside = (other for other in self._plant.gpus.values() if other.node == gpu.node)
+        misread = any(self._doubts.misreports(other.id) for other in beside)
+        return gpu.throttled or not gpu.powered or lies or misread or bool(self._possible.held_by(gpu.id))
 
     def _has_room(self, status: JobStatus, jobs: Collection[JobStatus]) -> bool:
         """Whether its least fits beside that of other jobs: of the protected ones if it is one, of all others
