@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from controller.__main__ import app
 from controller.cli import terminal
 from controller.cli.terminal import EXIT_CONFIG, folded
-from controller.decide.plan import Reason, Truth
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import Acknowledged, OperatingPoint
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power

@@ -10,8 +10,9 @@ from math import inf
 from pathlib import Path
 
 from controller.decide.economics import CONSTANT, priced, prices_of
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import SetPoint

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from controller.cli.terminal import folded
 from controller.decide.economics import SOAK_USD_PER_KWH
-from controller.decide.plan import Reason
+from controller.decide.words import Reason
 from controller.domain.grid import EventStatus
 from controller.domain.prices import Price
 from controller.domain.site import Mode

@@ -12,7 +12,7 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.device import DeviceState
 from controller.decide.doubt import may_start_s, without_work
 from controller.decide.fleet import Fleet
-from controller.decide.plan import TRUTHS, Truth
+from controller.decide.words import TRUTHS, Truth
 from controller.domain.devices import Quality
 
 CODE = {truth: code for code, truth in enumerate(TRUTHS)}

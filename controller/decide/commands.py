@@ -20,8 +20,8 @@ from controller.decide.doubt import draws_on
 from controller.decide.fleet import Fleet
 from controller.decide.mirror import Mirror
 from controller.decide.pace import Pace, Purse, Saved
-from controller.decide.plan import Reason, Truth
 from controller.decide.tree import load
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import Means, SetPoint
 
 MAX_BACKOFF = 3

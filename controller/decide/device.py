@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import OperatingPoint, Quality
 from controller.domain.power import ZERO, Power
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
-from controller.decide.plan import Truth
 from controller.decide.shown import covers, least_w
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 

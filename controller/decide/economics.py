@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from controller.decide.plan import Alarm, AlarmKind, Inputs, PriceNow
+from controller.decide.inputs import Inputs, PriceNow
+from controller.decide.plan import Alarm
 from controller.decide.timeline import GridNow
 from controller.decide.value import Valuation
+from controller.decide.words import AlarmKind
 from controller.domain.jobs import Job, JobStatus, PricedBy, QueueReading
 from controller.domain.power import Limit
 from controller.domain.prices import ANY_MODEL, MARKETS, NO_SERIES, Ladder, Price, PriceKey, Rung, Series

@@ -16,9 +16,10 @@ from controller.decide.arrays import Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
-from controller.decide.plan import UNLIMITED_W, Truth
+from controller.decide.plan import UNLIMITED_W
 from controller.decide.snapshot import Snapshot
 from controller.decide.tree import load
+from controller.decide.words import Truth
 from controller.domain.jobs import Job, JobState, QueueReading
 from controller.domain.power import Power
 

@@ -19,8 +19,8 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import counted_w
 from controller.decide.feeding import running_w
 from controller.decide.freedom import Freedom
+from controller.decide.inputs import Sample
 from controller.decide.limits import Follow, Limits
-from controller.decide.plan import Sample
 from controller.decide.snapshot import Snapshot
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import QueueReading

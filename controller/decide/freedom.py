@@ -10,8 +10,9 @@ from controller.decide import doubt, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
-from controller.decide.plan import UNLIMITED_W, Truth
+from controller.decide.plan import UNLIMITED_W
 from controller.decide.snapshot import Snapshot
+from controller.decide.words import Truth
 from controller.domain.power import Limit
 
 

@@ -13,12 +13,14 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, may_start_s, sleeps_on
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.ground import Ground, ground_of
+from controller.decide.inputs import Inputs
 from controller.decide.limits import limits_now
-from controller.decide.plan import REASONS, UNLIMITED_W, Inputs, Plan, Reason, Truth
+from controller.decide.plan import UNLIMITED_W, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import Draft
 from controller.decide.timeline import grid_now, lost_operators
 from controller.decide.tree import Tree, load, sum_up
+from controller.decide.words import REASONS, Reason, Truth
 from controller.domain.devices import SetPoint
 from controller.domain.site import Site
 

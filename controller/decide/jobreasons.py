@@ -12,8 +12,9 @@ from controller.decide.choose import Chosen
 from controller.decide.feeding import least
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
-from controller.decide.plan import Grants, Reason
+from controller.decide.plan import Grants
 from controller.decide.snapshot import Snapshot
+from controller.decide.words import Reason
 from controller.domain.jobs import JobCommand
 
 ROOT = 0

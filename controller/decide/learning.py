@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import DeviceKind, DeviceSpec, Quality, Reading
 from controller.domain.power import ZERO
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from controller.decide.arrays import Ints
 from controller.decide.ground import Ground, watts_of
-from controller.decide.plan import UNLIMITED_W, CapReason
+from controller.decide.plan import UNLIMITED_W
 from controller.decide.timeline import GridNow
+from controller.decide.words import CapReason
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.site import Node, Site
 

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from controller.decide.inputs import Inputs
 from controller.decide.limits import Limits, StepMargin
-from controller.decide.plan import Inputs
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow
 from controller.domain.power import Bound, NoLimit, tightest

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from controller.decide.device import DeviceState
 from controller.decide.doubt import without_work
 from controller.decide.jobs import Placement, work_of
-from controller.decide.plan import Grant, Plan, Reason
+from controller.decide.plan import Grant, Plan
 from controller.decide.value import (
     IDLE_WORTH,
     RETUNE_ASIC_S,
@@ -26,6 +26,7 @@ from controller.decide.value import (
     pool_is_gone,
 )
 from controller.decide.value import leaving as leaving_of
+from controller.decide.words import Reason
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.jobs import Job, JobState, OnShortage, QueueReading
 from controller.domain.power import Power

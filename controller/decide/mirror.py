@@ -13,7 +13,8 @@ from controller.decide.columns import CODE, Columns, overdue
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.ground import Ground, ground_of
-from controller.decide.plan import Inputs, Sample, Truth
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.words import Truth
 from controller.domain.devices import Outcome, Reading
 from controller.domain.power import ZERO
 from controller.domain.site import Site

@@ -17,7 +17,7 @@ import numpy as np
 
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.decide.stuck import Standing, contradicted, stands_still
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import MeterReading

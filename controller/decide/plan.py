@@ -1,122 +1,22 @@
-"""What goes into a decision and what comes out of it."""
+"""What comes out of a decision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Generic, TypeVar, overload
+from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.domain.devices import (
-    DeviceSpec,
-    MeterReading,
-    OperatingPoint,
-    Outcome,
-    Reading,
-    SetPoint,
-    ZoneReading,
-)
-from controller.domain.grid import EventStatus, GridEvent, Link
-from controller.domain.jobs import JobCommand, QueueReading
+from controller.decide.words import REASONS, TRUTHS, AlarmKind, CapReason, Reason, Truth
+from controller.domain.devices import DeviceSpec, OperatingPoint, SetPoint
+from controller.domain.grid import EventStatus
+from controller.domain.jobs import JobCommand
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
-from controller.domain.prices import PriceKey
-from controller.domain.site import Prices
-
-T = TypeVar("T")
 
 UNLIMITED_W = 10**12
 """No limit, in an array of watts: a terawatt, which no node has."""
-
-
-class Reason(StrEnum):
-    """Why a device has its grant. A public contract: dashboards and tests read these strings."""
-
-    FULL = "full"
-    """at the point that earns most"""
-    LIMITED = "limited"
-    """a node above it has no room for more"""
-    WAITING = "waiting"
-    """may have more, once the watts for it are measured to be free"""
-    RAMPING = "ramping"
-    """may have more or less, and waits for its turn in the ramp"""
-    THERMAL = "thermal"
-    """too warm, or in a zone that is, or whose cooling is not proven"""
-    DWELLING = "dwelling"
-    """changed a moment ago, and is left alone until its dwell is over"""
-    RESTING = "resting"
-    """was started as often as it may be in an hour, or told in vain to go up"""
-    FOLLOWING = "following"
-    """a GPU that moves with the set-point, for what slower machines do not meet"""
-    DRAINING = "draining"
-    """below a node that is to be switched off"""
-    ISOLATED = "isolated"
-    """below a node that is declared to have no voltage"""
-    UNPROFITABLE = "unprofitable"
-    """more would cost more than it earns"""
-    IDLE = "idle"
-    """a GPU without a job"""
-    HELD = "held"
-    """nothing is raised now: starting up, or too many devices silent at once"""
-    STALE = "stale"
-    """it answered once and is silent now: counted at its worst"""
-    UNREACHABLE = "unreachable"
-    """it has not answered yet: counted at its worst"""
-    LYING = "lying"
-    """it said yes and its watts did not move: its watts are taken from others"""
-    OBSERVED = "observed"
-    """would be told something else, and the site is only observed"""
-    REFUSING = "refusing"
-    """asked for less, it said no or did not answer: its watts are taken from others"""
-
-
-class Truth(StrEnum):
-    """How far the last command to a device is proven."""
-
-    COMMANDED = "commanded"
-    ACKNOWLEDGED = "acknowledged"
-    REFUSED = "refused"
-    CONFIRMED = "confirmed"
-    LYING = "lying"
-    UNREACHABLE = "unreachable"
-    STALE = "stale"
-
-
-TRUTHS = tuple(Truth)
-REASONS = tuple(Reason)
-"""In arrays, a truth or a reason is its place here."""
-
-
-class CapReason(StrEnum):
-    """What sets the site's cap now. A public contract, like `Reason`."""
-
-    NONE = "none"
-    RATING = "rating"
-    EVENT = "event"
-    TARGET = "target"
-    LINK_LOST = "link_lost"
-
-
-class AlarmKind(StrEnum):
-    """A public contract, like `Reason`."""
-
-    INFEASIBLE = "infeasible"
-    CAP_PASSED = "cap_passed"
-    METER_STALE = "meter_stale"
-    DEVICE_SILENT = "device_silent"
-    DEVICE_LYING = "device_lying"
-    LINK_LOST = "link_lost"
-    NETWORK_FAULT = "network_fault"
-    COOLING = "cooling"
-    UNEXPLAINED = "unexplained"
-    ENERGISED = "energised"
-    HOT = "hot"
-    PRICE_STALE = "price_stale"
-    PRICE_UNUSUAL = "price_unusual"
-    QUEUE_SILENT = "queue_silent"
-    OBSERVED = "observed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,65 +24,6 @@ class Alarm:
     kind: AlarmKind
     subject: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sample(Generic[T]):
-    """A value and the moment it arrived, in seconds of the monotonic clock."""
-
-    at_s: float
-    value: T
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceNow:
-    """A price in force, in the first unit of its market, and where it is from.
-
-    `age_s` is None for a constant; `passed` says of each source that should have come first why it did not.
-    It is `awaited` while one of these had no time yet to be heard.
-    """
-
-    key: PriceKey
-    value: float
-    source: str
-    age_s: float | None
-    passed: tuple[str, ...] = ()
-    awaited: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
-
-    `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last.
-    `prices` is what points are valued with; `prices_now` says where each of them is from. `links` has the
-    operators whose commands count, by name.
-    """
-
-    now_s: float
-    utc_s: float
-    specs: tuple[DeviceSpec, ...]
-    readings: Mapping[str, Sample[Reading]] = field(default_factory=dict)
-    meters: Mapping[str, Sample[MeterReading]] = field(default_factory=dict)
-    zones: Mapping[str, Sample[ZoneReading]] = field(default_factory=dict)
-    outcomes: Mapping[str, Sample[Outcome]] = field(default_factory=dict)
-    queues: tuple[QueueReading, ...] = ()
-    silent_queues: tuple[str, ...] = ()
-    events: tuple[GridEvent, ...] = ()
-    links: Mapping[str, Link] = field(default_factory=dict)
-    prices: Prices = field(default_factory=Prices)
-    prices_now: tuple[PriceNow, ...] = ()
-
-    @property
-    def link(self) -> Link:
-        """Lost as soon as one operator's is: what that one may want now is not known."""
-        states = self.links.values()
-        return next((state for state in (Link.LOST, Link.UP) if state in states), Link.NONE)
-
-    @property
-    def unheard_queues(self) -> frozenset[str]:
-        """Those that have never said what their GPUs work on."""
-        return frozenset(self.silent_queues) - {queue.queue for queue in self.queues}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,24 +13,14 @@ from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
 from controller.decide.following import Swing
+from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
-from controller.decide.plan import (
-    REASONS,
-    UNLIMITED_W,
-    Alarm,
-    AlarmKind,
-    Grants,
-    Inputs,
-    NodeStates,
-    Plan,
-    Reason,
-    Standing,
-    Truth,
-)
+from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
 from controller.decide.timeline import GridNow
+from controller.decide.words import REASONS, AlarmKind, Reason, Truth
 from controller.domain.grid import EventStatus, Link
 from controller.domain.jobs import JobCommand
 from controller.domain.power import NO_LIMIT, Limit, Power, tightest

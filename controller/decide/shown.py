@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,

@@ -19,9 +19,9 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, Columns
 from controller.decide.fleet import Fleet
 from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
-from controller.decide.plan import Truth
 from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
+from controller.decide.words import Truth
 
 NEVER = CODE[Truth.UNREACHABLE]
 WITHOUT_POWER = 0.5

@@ -14,12 +14,12 @@ from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet
 from controller.decide.ground import Ground
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin
 from controller.decide.mirror import Mirror, observed
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
-from controller.decide.plan import Inputs, Sample
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before

@@ -18,8 +18,8 @@ from controller.decide.columns import counted_w
 from controller.decide.feeding import least
 from controller.decide.jobs import Placement
 from controller.decide.pace import Pace, Purse
-from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot
+from controller.decide.words import Truth
 
 
 class Staging:

@@ -21,11 +21,12 @@ from controller.decide.doubt import IDLE_REST_S
 from controller.decide.feeding import works_w
 from controller.decide.following import Swing, set_course, swung
 from controller.decide.freedom import freedom, too_hot
+from controller.decide.inputs import Inputs
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, Purse, pace_now
-from controller.decide.plan import Inputs, Plan, Truth
+from controller.decide.plan import Plan
 from controller.decide.profit import Verdicts
 from controller.decide.rehearsal import Rehearsal
 from controller.decide.relative import Before, Drawn
@@ -35,6 +36,7 @@ from controller.decide.staging import Staging
 from controller.decide.timeline import GridNow, grid_now, lost_operators
 from controller.decide.tree import load
 from controller.decide.value import Valuation
+from controller.decide.words import Truth
 from controller.domain.devices import SetPoint
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading

@@ -7,7 +7,7 @@ import math
 
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S, asleep_at, draws_on, stays_at, without_work
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint
 
 

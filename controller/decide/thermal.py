@@ -8,7 +8,7 @@ import numpy as np
 
 from controller.decide.arrays import Floats, Ints
 from controller.decide.device import COOL
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone

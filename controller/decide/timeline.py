@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
-from controller.decide.plan import CapReason
+from controller.decide.words import CapReason
 from controller.domain.grid import (
     EventInterval,
     GridEvent,

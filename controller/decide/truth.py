@@ -21,7 +21,8 @@ from controller.decide.doubt import (
     may_rise,
     sleeps_on,
 )
-from controller.decide.plan import Sample, Truth
+from controller.decide.inputs import Sample
+from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
     DeviceKind,

@@ -14,7 +14,7 @@ import numpy as np
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, Columns, counted_w
 from controller.decide.fleet import Fleet
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import Job, JobState, OnShortage
 from controller.domain.site import Prices

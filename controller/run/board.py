@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from controller.decide.plan import Inputs, NodeState, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import NodeState, Plan
 from controller.decide.snapshot import State
 from controller.decide.value import Valuation
 from controller.domain.gpus import GpuDetail

@@ -15,7 +15,7 @@ from itertools import islice
 
 import structlog
 
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import (
     Acknowledged,
     DeviceSpec,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.decide.device import TOLERANCE, TOLERANCE_W, with_slack_w
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.decide.shown import found_at
 from controller.domain.devices import DeviceSpec, Failed, OperatingPoint, Outcome, Reading, SetPoint
 from controller.domain.power import Limit

@@ -11,10 +11,12 @@ import structlog
 
 from controller.decide import silence
 from controller.decide.economics import priced, prices_of
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import check, check_lowers
-from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan
+from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import Draft, conclude, draft
+from controller.decide.words import AlarmKind
 from controller.domain.devices import SetPoint
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Limit

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from controller.decide.economics import prices_now
-from controller.decide.plan import PriceNow
+from controller.decide.inputs import PriceNow
 from controller.domain.prices import Ladder, PriceKey, PriceReading
 from controller.run.clock import Clock
 from controller.run.devicetask import Polling

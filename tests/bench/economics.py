@@ -14,9 +14,10 @@ import numpy as np
 
 from controller.decide.economics import prices_now
 from controller.decide.merit import merit_order
-from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
+from controller.decide.plan import Grant, Plan
 from controller.decide.profit import best_ths_per_kw, judge
 from controller.decide.value import Valuation
+from controller.decide.words import CapReason, Reason, Truth
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
 from controller.domain.power import NO_LIMIT, ZERO, Power
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series

@@ -26,7 +26,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.domain.devices import (
     Acknowledged,

@@ -13,7 +13,8 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from controller.decide.plan import Inputs, Plan, Sample
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import (

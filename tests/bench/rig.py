@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import MeterReading, Outcome, Reading

@@ -11,8 +11,8 @@ import statistics
 import sys
 import time
 
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Sample
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import (

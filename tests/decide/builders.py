@@ -10,21 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import (
-    REASONS,
-    TRUTHS,
-    UNLIMITED_W,
-    Grant,
-    Grants,
-    Inputs,
-    NodeState,
-    NodeStates,
-    Plan,
-    Reason,
-    Sample,
-    Truth,
-)
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import UNLIMITED_W, Grant, Grants, NodeState, NodeStates, Plan
 from controller.decide.snapshot import State
+from controller.decide.words import REASONS, TRUTHS, Reason, Truth
 from controller.domain.devices import (
     Cooling,
     DeviceKind,

@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.decide import telling
 from controller.decide.device import DeviceState
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.decide.truth import observe
 from controller.domain.devices import (
     DeviceSpec,

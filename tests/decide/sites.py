@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass, replace
 
-from controller.decide.plan import Inputs, Sample
+from controller.decide.inputs import Inputs, Sample
 from controller.domain.devices import (
     Acknowledged,
     Cooling,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.site import Site

@@ -11,9 +11,9 @@ from controller.decide.arrival import drawn_w, learned
 from controller.decide.device import DeviceState
 from controller.decide.freedom import freedom
 from controller.decide.limits import Follow, Limits, limits_now
-from controller.decide.plan import Truth
 from controller.decide.snapshot import Snapshot, look
 from controller.decide.timeline import GridNow
+from controller.decide.words import Truth
 from controller.domain.devices import Quality, Reading
 from controller.domain.power import Power
 from tests.decide.builders import FULL, NOW_S, SLEEP, device, inputs, miner, reading, running, site

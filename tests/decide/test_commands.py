@@ -16,9 +16,9 @@ from controller.decide.fleet import fleet_of
 from controller.decide.ground import ground_of
 from controller.decide.mirror import Mirror
 from controller.decide.pace import Pace, Saved
-from controller.decide.plan import Reason, Truth
 from controller.decide.telling import commanded
 from controller.decide.tree import load
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, Means, OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner, node, site

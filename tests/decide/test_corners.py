@@ -8,9 +8,10 @@ import pytest
 
 from controller.decide.merit import merit_order
 from controller.decide.pace import RAMP_WINDOW_S
-from controller.decide.plan import AlarmKind, Plan
+from controller.decide.plan import Plan
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
+from controller.decide.words import AlarmKind
 from controller.domain.grid import EventStatus, GridEvent, LimitSignal
 from controller.domain.jobs import FlexTier, Job, JobAction, JobState, JobStatus, OnShortage
 from controller.domain.power import Power

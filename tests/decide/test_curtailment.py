@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from controller.decide.plan import Reason
+from controller.decide.words import Reason
 from controller.domain.site import Prices, Site, Thresholds
 from tests.decide.builders import event, miner, reasons, site
 from tests.decide.world import World, asleep, awake, prices

@@ -21,7 +21,7 @@ from controller.decide.doubt import (
     stays_at,
     unanswered,
 )
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, GPU_POINTS, LOW, NOW_S, SLEEP, device, gpu, miner

@@ -15,7 +15,8 @@ from controller.decide.economics import (
     prices_now,
     prices_of,
 )
-from controller.decide.plan import AlarmKind, PriceNow
+from controller.decide.inputs import PriceNow
+from controller.decide.words import AlarmKind
 from controller.domain.jobs import Job, JobState, JobStatus, PricedBy
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Prices

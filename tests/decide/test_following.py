@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from controller.decide.following import Course, set_course
 from controller.decide.freedom import freedom
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.limits import Follow, limits_now
-from controller.decide.plan import Inputs, Plan, Reason, Sample, Truth
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State, look
 from controller.decide.timeline import GridNow
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.freedom import obeying
+from controller.decide.inputs import Sample
 from controller.decide.limits import Limits, limits_now
-from controller.decide.plan import CapReason, Sample, Truth
 from controller.decide.snapshot import Snapshot, look
 from controller.decide.timeline import GridNow
+from controller.decide.words import CapReason, Truth
 from controller.domain.devices import OperatingPoint
 from controller.domain.power import Power
 from tests.decide.builders import (

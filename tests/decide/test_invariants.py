@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.decide.device import DeviceState
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import BrokenInvariantError, check, check_lowers
-from controller.decide.plan import Inputs, Plan, Reason, Truth
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import draft, step
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, SetPoint, ThermalLimits
 from controller.domain.power import Power
 from controller.domain.site import Node, Site, Zone

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import Cooling, ThermalLimits
 from controller.domain.jobs import (
     FlexTier,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from controller.decide.economics import SOAK_USD_PER_KWH, valuation_now
 from controller.decide.merit import Merit, merit_order
-from controller.decide.plan import CapReason, Grant, Plan, Reason, Truth
+from controller.decide.plan import Grant, Plan
 from controller.decide.timeline import grid_now
 from controller.decide.value import Valuation
+from controller.decide.words import CapReason, Reason, Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Reading
 from controller.domain.jobs import FlexTier, OnShortage, QueueReading
 from controller.domain.power import NO_LIMIT, Power

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from controller.decide.beyond import OtherLoad
+from controller.decide.inputs import Sample
 from controller.decide.nodes import (
     LEARN_S,
     METER_LAG_S,
@@ -18,7 +19,6 @@ from controller.decide.nodes import (
     reconcile,
     sums_of,
 )
-from controller.decide.plan import Sample
 from controller.decide.tree import tree_of
 from controller.domain.devices import MeterReading
 from controller.domain.power import Power

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.invariants import BrokenInvariantError, check
-from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.decide.step import step
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.grid import Alert, AlertSignal, EventStatus, RelativeTargetSignal
 from controller.domain.power import Limit, Power
 from controller.domain.site import Mode

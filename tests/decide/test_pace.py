@@ -8,8 +8,8 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.pace import Pace, Purse, Saved, pace_now
-from controller.decide.plan import AlarmKind, Reason, Truth
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus
 from controller.domain.power import Power

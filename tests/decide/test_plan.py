@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import Grant, Grants, NodeState, NodeStates, Reason, Truth
+from controller.decide.plan import Grant, Grants, NodeState, NodeStates
+from controller.decide.words import Reason, Truth
 from controller.domain.power import NO_LIMIT, Power
 from tests.decide.builders import FULL, LOW, SLEEP, bound, grants_of, miner, nodes_of
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from controller.decide.doubt import doubtful, unanswered
 from controller.decide.freedom import obeying, passed_now
 from controller.decide.ground import ground_of
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import check_lowers
 from controller.decide.limits import limits_now
-from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Truth
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State, look
 from controller.decide.step import conclude, draft, step
 from controller.decide.timeline import grid_now, lost_operators
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.power import Limit, Power, tightest
 from controller.domain.site import Site
 from tests.decide.builders import UTC_S, event, reasons

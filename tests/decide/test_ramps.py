@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import Reason
+from controller.decide.words import Reason
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.jobs import Job, JobAction, JobState, JobStatus
 from controller.domain.site import Node

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from controller.decide import recall
 from controller.decide.allocate import Menu, allocate
-from controller.decide.plan import Inputs, Sample
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import State
 from controller.decide.step import step

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.decide.plan import CapReason
 from controller.decide.relative import HISTORY_S, LEAST_S, Before, Drawn, begun, drawn, steered
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
+from controller.decide.words import CapReason
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import GridEvent, RelativeTargetSignal, Signal, TargetSignal
 from controller.domain.power import Limit, Power

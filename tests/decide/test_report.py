@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Sample, Truth
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import MeterReading, Quality, ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent
 from controller.domain.jobs import FlexTier

@@ -9,9 +9,10 @@ import pytest
 
 from controller.decide import telling
 from controller.decide.device import DeviceState, Stuck
+from controller.decide.inputs import Sample
 from controller.decide.invariants import BrokenInvariantError, check
-from controller.decide.plan import AlarmKind, Reason, Sample, Truth
 from controller.decide.step import step
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import Acknowledged, Failed, MeterReading, OperatingPoint, SetPoint
 from controller.domain.power import Power
 from tests.decide.builders import (

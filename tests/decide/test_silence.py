@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import AlarmKind, Plan, Truth
+from controller.decide.plan import Plan
 from controller.decide.silence import in_the_way
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind, Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, Power
 from controller.domain.site import Site

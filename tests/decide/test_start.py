@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import AlarmKind, Plan, PriceNow
+from controller.decide.inputs import PriceNow
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.timeline import lost_operators
+from controller.decide.words import AlarmKind
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.prices import Price, PriceKey

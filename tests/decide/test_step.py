@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.decide.plan import AlarmKind, Inputs, Plan, Reason, Sample, Truth
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import Cooling, DeviceSpec, OperatingPoint, ThermalLimits
 from controller.domain.grid import Link
 from controller.domain.jobs import FlexTier, OnShortage

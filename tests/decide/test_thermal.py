@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.decide.device import COOL
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.decide.thermal import (
     allowed,
     allowed_w,

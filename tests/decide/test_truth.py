@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Truth
 from controller.decide.shown import found_at
+from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
     OperatingPoint,

@@ -6,7 +6,7 @@ import pytest
 
 from controller.decide import telling
 from controller.decide.device import Stuck
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
     Failed,

@@ -9,7 +9,7 @@ import pytest
 
 from controller.decide import learning, telling
 from controller.decide.device import DeviceState
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import (
     DeviceSpec,
     OperatingPoint,

@@ -10,7 +10,7 @@ import pytest
 from controller.decide import telling
 from controller.decide.device import DeviceState
 from controller.decide.doubt import doubtful, forgiven, may_start_s, without_work
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import (
     Quality,
 )

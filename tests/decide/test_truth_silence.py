@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Truth
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner

@@ -10,8 +10,9 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import (

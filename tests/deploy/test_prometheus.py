@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.decide.plan import AlarmKind, Reason, Truth
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.run.metrics.site import render
 from tests.run.boards import busy_board
 

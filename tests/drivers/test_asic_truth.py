@@ -10,9 +10,11 @@ import pytest
 
 from controller.decide import telling, truth
 from controller.decide.device import DeviceState
-from controller.decide.plan import Inputs, Plan, Sample, Truth
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.decide.words import Truth
 from controller.domain.devices import Acknowledged, DeviceKind, DeviceSpec, Outcome, Reading
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy

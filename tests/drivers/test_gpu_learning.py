@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Sample, Truth
+from controller.decide.inputs import Sample
 from controller.decide.truth import observe
+from controller.decide.words import Truth
 from controller.domain.devices import Quality, Reading
 from controller.domain.power import Limit, Power
 from drivers.gpu_config import GpuHostConfig

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from controller.decide import telling, truth
 from controller.decide.device import DeviceState
-from controller.decide.plan import Sample, Truth
+from controller.decide.inputs import Sample
+from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
     Failed,

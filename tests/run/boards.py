@@ -6,22 +6,11 @@ from dataclasses import dataclass
 
 from controller.decide.device import DeviceState
 from controller.decide.economics import prices_of, valuation_now
-from controller.decide.plan import (
-    Alarm,
-    AlarmKind,
-    CapReason,
-    Grant,
-    Inputs,
-    NodeState,
-    Plan,
-    PriceNow,
-    Reason,
-    Sample,
-    Standing,
-    Truth,
-)
+from controller.decide.inputs import Inputs, PriceNow, Sample
+from controller.decide.plan import Alarm, Grant, NodeState, Plan, Standing
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
+from controller.decide.words import AlarmKind, CapReason, Reason, Truth
 from controller.domain.devices import (
     DeviceKind,
     DeviceSpec,

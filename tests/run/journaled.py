@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from controller.decide.plan import Alarm, AlarmKind, Reason
+from controller.decide.plan import Alarm
+from controller.decide.words import AlarmKind, Reason
 from controller.domain.devices import Acknowledged, SetPoint
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.jobs import JobCommand

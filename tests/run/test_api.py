@@ -18,7 +18,8 @@ import pytest
 
 from controller.cli.sitetables import status_tables, why_tables
 from controller.cli.terminal import wide
-from controller.decide.plan import Reason, Sample, Truth
+from controller.decide.inputs import Sample
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, Outcome, Refused
 from controller.domain.power import Limit, Power
 from controller.domain.site import Mode, Policy

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from controller.decide.plan import Alarm, AlarmKind
+from controller.decide.plan import Alarm
+from controller.decide.words import AlarmKind
 from controller.domain.devices import Acknowledged, OperatingPoint, Outcome, Refused, SetPoint
 from controller.domain.grid import EventStatus
 from controller.domain.jobs import JobAction, JobCommand

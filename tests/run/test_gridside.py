@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.decide.plan import CapReason, NodeState, Reason, Truth
+from controller.decide.plan import NodeState
+from controller.decide.words import CapReason, Reason, Truth
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventStatus, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power

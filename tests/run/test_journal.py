@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from controller.decide.plan import Alarm, AlarmKind, Plan
+from controller.decide.plan import Alarm, Plan
+from controller.decide.words import AlarmKind
 from controller.domain.devices import Acknowledged, Failed
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
@@ -115,7 +116,8 @@ async def test_records_are_read_back_as_they_were_the_newest_of_each_key(tmp_pat
 WRITER = """
 import asyncio, sys, time
 from pathlib import Path
-from controller.decide.plan import Alarm, AlarmKind
+from controller.decide.plan import Alarm
+from controller.decide.words import AlarmKind
 from controller.run.journal.store import Record
 from controller.run.journal.happenings import Happening
 from controller.run.journal.journal import Journal

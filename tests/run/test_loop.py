@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from controller.decide.inputs import Inputs, PriceNow
 from controller.decide.invariants import BrokenInvariantError
-from controller.decide.plan import AlarmKind, CapReason, Inputs, Plan, PriceNow, Reason
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind, CapReason, Reason
 from controller.domain.devices import DeviceSpec, Outcome, SetPoint
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, Link
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controller.decide.plan import Alarm, AlarmKind, CapReason, Inputs, Reason, Sample, Truth
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Alarm
 from controller.decide.snapshot import State
 from controller.decide.step import conclude, draft
+from controller.decide.words import AlarmKind, CapReason, Reason, Truth
 from controller.domain.devices import Cooling, DeviceKind, ZoneReading
 from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import QueueReading

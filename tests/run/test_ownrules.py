@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.cli.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
-from controller.decide.plan import Inputs, Sample
+from controller.decide.inputs import Inputs, Sample
 from controller.domain.devices import MeterReading
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, PriceSignal
 from controller.domain.power import Power

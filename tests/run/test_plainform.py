@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.decide.inputs import Inputs, Sample
 from controller.decide.nodes import NodeMemory
-from controller.decide.plan import Inputs, Sample
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import Acknowledged, Failed, Outcome, Quality, Reading

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.decide.economics import alarms
-from controller.decide.plan import PriceNow
+from controller.decide.inputs import PriceNow
 from controller.domain.prices import NO_SERIES, Ladder, Price, PriceKey, PriceReading, Rung, Series
 from controller.run.clock import Clock
 from controller.run.devicetask import Polling

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from controller.__main__ import app
 from controller.cli.replay import WARM_UP_S, Request, lines, moment, replay
 from controller.decide.economics import CONSTANT
-from controller.decide.plan import CapReason, PriceNow
+from controller.decide.inputs import PriceNow
+from controller.decide.words import CapReason
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
 from controller.domain.jobs import Job, JobState, JobStatus, PricedBy

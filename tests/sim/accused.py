@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.decide.plan import TRUTHS, Plan, Truth
+from controller.decide.plan import Plan
+from controller.decide.words import TRUTHS, Truth
 from controller.domain.power import Limit
 from simulators.physics.miner import Miner
 from simulators.plant import Plant

@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Set
 
-from controller.decide.plan import AlarmKind, Plan
+from controller.decide.plan import Plan
+from controller.decide.words import AlarmKind
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit
 from simulators.plant import Plant

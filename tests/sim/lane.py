@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import (
     Acknowledged,
     DeviceKind,

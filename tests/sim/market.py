@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from controller.decide.economics import prices_now
-from controller.decide.plan import PriceNow
+from controller.decide.inputs import PriceNow
 from controller.domain.devices import DeviceSpec
 from controller.domain.prices import Ladder, Price, PriceKey, Rung, Series
 from controller.domain.site import Site

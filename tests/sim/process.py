@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
 from controller.decide.economics import prices_of
+from controller.decide.inputs import Inputs
 from controller.decide.invariants import check
-from controller.decide.plan import Inputs, Plan
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import SetPoint

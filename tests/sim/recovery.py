@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from controller.decide.plan import TRUTHS, AlarmKind, Plan, Truth
+from controller.decide.plan import Plan
+from controller.decide.words import TRUTHS, AlarmKind, Truth
 from controller.domain.power import Bound, Limit
 from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller.decide.plan import Sample
+from controller.decide.inputs import Sample
 from controller.domain.devices import (
     Cooling,
     DeviceSpec,

@@ -8,9 +8,11 @@ from functools import partial
 
 import pytest
 
-from controller.decide.plan import Alarm, AlarmKind, Inputs, Plan, Sample
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.decide.words import AlarmKind
 from controller.domain.devices import DeviceKind, Quality, Reading
 from controller.domain.grid import GridEvent, LimitSignal
 from controller.domain.jobs import JobAction

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.grid import GridEvent, LimitSignal, RelativeTargetSignal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from controller.decide.plan import Inputs, Plan, Sample
+from controller.decide.inputs import Inputs, Sample
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import DeviceKind

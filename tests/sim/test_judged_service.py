@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.decide.plan import AlarmKind, Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.decide.words import AlarmKind
 from controller.domain.site import Service, Site
 from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.process import Decide, checked

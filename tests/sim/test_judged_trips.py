@@ -8,9 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from controller.decide.plan import TRUTHS, Inputs, Plan, Truth
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.decide.words import TRUTHS, Truth
 from controller.domain.power import ZERO, Power
 from controller.domain.site import Site
 from tests.sim.floor import draw_floor

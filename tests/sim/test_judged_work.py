@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.jobs import FlexTier, Job, JobAction, JobCommand, JobState, JobStatus, OnShortage

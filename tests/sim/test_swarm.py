@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from controller.decide.plan import AlarmKind, Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
+from controller.decide.words import AlarmKind
 from controller.domain.site import Site
 from tests.sim.floor import draw_floor
 from tests.sim.process import checked

@@ -11,7 +11,8 @@ from math import isfinite
 from prometheus_client.metrics_core import Metric
 
 from controller.decide.device import DeviceState
-from controller.decide.plan import Grant, Reason, Truth
+from controller.decide.plan import Grant
+from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceKind, DeviceSpec, Reading
 from controller.domain.gpus import GpuDetail
 from controller.domain.power import Limit

@@ -27,7 +27,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from controller.decide import thermal
-from controller.decide.plan import AlarmKind, NodeState, Plan, PriceNow
+from controller.decide.inputs import PriceNow
+from controller.decide.plan import NodeState, Plan
+from controller.decide.words import AlarmKind
 from controller.domain.jobs import JobState
 from controller.domain.power import Limit, NoLimit, Power
 from controller.domain.prices import Price

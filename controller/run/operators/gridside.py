@@ -9,16 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide.plan import (
-    REASONS,
-    TRUTHS,
-    UNLIMITED_W,
-    CapReason,
-    Inputs,
-    Plan,
-    Reason,
-    Truth,
-)
+from controller.decide.inputs import Inputs
+from controller.decide.plan import UNLIMITED_W, Plan
+from controller.decide.words import REASONS, TRUTHS, CapReason, Reason, Truth
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.grid import COMMANDS, EventStatus, GridEvent, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, total

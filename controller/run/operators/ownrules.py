@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from controller.decide.plan import Inputs
+from controller.decide.inputs import Inputs
 from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, PriceSignal
 from controller.grid import advancing, ledger, triggers

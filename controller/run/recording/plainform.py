@@ -29,6 +29,8 @@ FIRST_CLASS = 10
 """What an array's first number says: a container, a class of this stream, or (below zero) a difference."""
 FIELDS_CHANGED, KEYS_CHANGED, ITEMS_CHANGED = -1, -2, -3
 TOLD = "controller.run.recording.told"
+VOCABULARY = tuple(f"{decide.__name__}.{name}" for name in ("inputs", "plan", "words"))
+"""The modules of `decide` whose classes others speak in."""
 PLAIN = (type(None), bool, int, float, str)
 
 
@@ -236,7 +238,7 @@ def _is_named_tuple(kind: type) -> bool:
 
 def _name(kind: type) -> str:
     """The vocabulary goes by its bare name, wherever it is kept; what is internal to deciding does not."""
-    is_word = kind.__module__.startswith(domain.__name__) or kind.__module__ == "controller.decide.plan"
+    is_word = kind.__module__.startswith(domain.__name__) or kind.__module__ in VOCABULARY
     return kind.__qualname__ if is_word else f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -19,7 +19,8 @@ from typing import Protocol
 
 import structlog
 
-from controller.decide.plan import Inputs, Plan
+from controller.decide.inputs import Inputs
+from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.domain.site import Site
 from controller.run.giveway import GiveWay

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from controller.decide.plan import Inputs
+from controller.decide.inputs import Inputs
 from controller.decide.snapshot import State
 from controller.domain.site import Site
 from controller.run.giveway import keep_going

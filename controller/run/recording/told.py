@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from controller.decide.plan import REASONS, AlarmKind, CapReason, Grants, Plan, Reason
+from controller.decide.plan import Grants, Plan
+from controller.decide.words import REASONS, AlarmKind, CapReason, Reason
 from controller.domain.devices import SetPoint
 from controller.domain.grid import EventStatus
 from controller.domain.jobs import JobCommand

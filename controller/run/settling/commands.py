@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.decide.plan import AlarmKind, Reason
+from controller.decide.words import AlarmKind, Reason
 from controller.run.journal.history import History
 from controller.run.journal.rows import CommandRow
 from controller.settlement.course import Course

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from itertools import islice
 
-from controller.decide.plan import AlarmKind
+from controller.decide.words import AlarmKind
 from controller.domain.eventnames import FIRST
 from controller.domain.grid import GridEvent
 from controller.domain.power import NO_LIMIT
