@@ -4,46 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Protocol
 
 import structlog
 
-from controller.config import ConfigError, Settings, fleet
-from controller.domain.devices import DeviceSpec, Outcome, SetPoint
-from controller.domain.jobs import JobCommand
-from controller.domain.power import Limit, Power, total
-from controller.domain.site import Mode, Site
-from controller.grid.dialects import DialectName
+from controller.assembly import (
+    control_socket,
+    grid_side,
+    journal_of,
+    live_baselines,
+    machines_of,
+    nameplate,
+    operator_links,
+    own_rules,
+    price_book,
+    recording_of,
+)
+from controller.config import Settings, fleet
+from controller.domain.devices import DeviceSpec
+from controller.domain.site import Mode
 from controller.plausibility import doubts
 from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
-from controller.run.devices import Machines, outcome_name
-from controller.run.devicetask import Polling
 from controller.run.garbage import Garbage, leave_it
-from controller.run.journal.journal import Journal, JournalError
+from controller.run.journal.journal import JournalError
 from controller.run.journal.store import NotKept, StoreError
 from controller.run.keptcuts import KeptCuts
-from controller.run.loop import GridSide, Islanded, Loop
+from controller.run.loop import Loop
 from controller.run.metrics.site import render
 from controller.run.notify import Notifier
-from controller.run.operators.control import Control, ControlError
-from controller.run.operators.gridconfig import GridConfig, OperatorConfig
-from controller.run.operators.gridlink import GridLink
+from controller.run.operators.control import ControlError
 from controller.run.operators.gridsession import GridSession
-from controller.run.operators.gridside import LinkedGrid
-from controller.run.operators.ownrules import OwnRules
-from controller.run.operators.triggerconfig import TriggersTable
-from controller.run.prices import PriceBook
 from controller.run.privilege import keep_from_children
-from controller.run.recording.recording import NotRecorded, Recording, recording_path
-from controller.run.settling.baselines import Agreement
-from controller.run.settling.livebaseline import LiveBaselines
+from controller.run.recording.recording import NotRecorded
 from controller.run.sitelock import LockedError, site_lock
-from drivers import registry
 from drivers.observed import observed
 from drivers.registry import Fleet
 
@@ -53,6 +51,12 @@ log = structlog.get_logger()
 OUTSIDE_THREADS = 64
 """For what blocks and belongs to nobody: looking up names, connecting to brokers, files, what is told over
 HTTP. asyncio has six on a small machine, and a share that hangs under six files had all of them."""
+
+
+class Running(Protocol):
+    """What has a life of its own, as long as the controller's."""
+
+    async def run(self) -> None: ...
 
 
 class Closing(Protocol):
@@ -124,45 +128,29 @@ async def _operate(
 ) -> None:
     """The life of a controller whose face to the outside is there already."""
     notifier = Notifier.from_environment()
-    journal = Journal(
-        settings.journal.path,
-        settings.journal.keep_days,
-        clock.utc_s,
-        usage_keep_days=settings.journal.usage_keep_days,
-        events_keep_days=settings.journal.events_keep_days,
-        archive=settings.journal.archive,
-        reading_holds_s=settings.policy.meter_stale_after_s,
-    )
+    journal = journal_of(settings, clock)
     await journal.open()
-    recording = _recording(settings, board) if settings.journal.record else None
+    recording = recording_of(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
-        machines = _machines(floor, clock, board, journal)
-        board.details = machines.details
-        prices = PriceBook(
-            ladders=settings.ladders(),
-            sources=[(source, _polling(polled)) for source, polled in floor.prices],
-            clock=clock,
-            troubles=board.price_troubles,
-        )
-        links = _links(
-            settings, clock, journal, board.site, nameplate(board.site, machines.specs), wake, session
-        )
-        board.operators = tuple(links)
+        machines = machines_of(floor, clock, board, journal)
+        most = nameplate(board.site, machines.specs)
+        prices = price_book(settings, floor, clock, board)
+        links = operator_links(settings, clock, journal, board.site, most, wake, session)
+        own = own_rules(settings, clock, journal, wake)
+        board.details, board.operators = machines.details, tuple(links)
         board.journal = lambda: journal.stats
-        own = _own(settings, clock, journal, wake)
-        for link in links:
-            await link.restore()
-        if own is not None:
-            await own.restore()
+        for operator in (*links, own):
+            if operator is not None:
+                await operator.restore()
         await cuts.restore(NotKept() if board.site.policy.observes else journal)
-        baselines = _baselines(settings, clock)
-        control = _control(settings, own, board.site, machines, clock)
+        baselines = live_baselines(settings, clock)
+        control = control_socket(settings, own, board.site, machines, clock)
         loop = Loop(
             site=board.site,
             clock=clock,
             machines=machines,
-            grid=_grid(settings, links, own, journal, baselines),
+            grid=grid_side(settings, links, own, journal, baselines),
             journal=journal,
             recorder=recording or NotRecorded(),
             board=board,
@@ -173,31 +161,10 @@ async def _operate(
         )
         if control is not None:
             await control.start()
-        for doubt in doubts(settings, machines.specs):
-            log.warning("site_file_doubtful", doubt=doubt)
-        mode = board.site.policy.mode
-        log.info(
-            "started", site=settings.name, devices=len(machines.specs), api_port=api_port, mode=mode.value
-        )
+        _say_started(settings, board, machines.specs, api_port)
+        parts = (journal, recording, machines, cuts, prices, loop, *links, own, baselines)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_until_signal())
-                group.create_task(journal.run())
-                if recording is not None:
-                    group.create_task(recording.run())
-                group.create_task(machines.run())
-                group.create_task(cuts.run())
-                group.create_task(prices.run())
-                group.create_task(loop.run())
-                for link in links:
-                    group.create_task(link.run())
-                if own is not None:
-                    group.create_task(own.run())
-                if baselines is not None:
-                    group.create_task(baselines.run())
-                notifier.ready()
-        except* _StopRequestedError:
-            log.info("stopping", site=settings.name)
+            await _live([part for part in parts if part is not None], notifier, settings.name)
         finally:
             notifier.stopping()
             if control is not None:
@@ -207,6 +174,25 @@ async def _operate(
             await cuts.close()
         finally:
             await put_away(journal, recording)
+
+
+def _say_started(settings: Settings, board: Board, specs: Sequence[DeviceSpec], api_port: int) -> None:
+    for doubt in doubts(settings, specs):
+        log.warning("site_file_doubtful", doubt=doubt)
+    mode = board.site.policy.mode.value
+    log.info("started", site=settings.name, devices=len(specs), api_port=api_port, mode=mode)
+
+
+async def _live(parts: Iterable[Running], notifier: Notifier, site: str) -> None:
+    """Until a signal ends them all, or one fails and takes the others with it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_until_signal())
+            for part in parts:
+                group.create_task(part.run())
+            notifier.ready()
+    except* _StopRequestedError:
+        log.info("stopping", site=site)
 
 
 async def put_away(journal: Closing, recording: Closing | None) -> None:
@@ -219,16 +205,6 @@ async def put_away(journal: Closing, recording: Closing | None) -> None:
             await recording.close()
 
 
-def _recording(settings: Settings, board: Board) -> Recording:
-    return Recording(
-        recording_path(settings.journal.path),
-        site=board.site,
-        program=board.version,
-        keep_days=settings.journal.record_keep_days,
-        max_mb=settings.journal.record_max_mb,
-    )
-
-
 def _make_queue_directories(settings: Settings) -> None:
     """A submitter may come before the first job: whoever asks finds the queue, and it is the daemon's."""
     for queue in settings.queues:
@@ -236,139 +212,6 @@ def _make_queue_directories(settings: Settings) -> None:
             queue.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartError(f"queue {queue.id!r}: {error}") from error
-
-
-def _grid(
-    settings: Settings,
-    links: list[GridLink],
-    own: OwnRules | None,
-    journal: Journal,
-    baselines: LiveBaselines | None,
-) -> GridSide:
-    if not links and own is None:
-        return Islanded()
-    return LinkedGrid(
-        *links,
-        own=own,
-        anchor=lambda: journal.anchor,
-        baselines=baselines,
-        link_changed=lambda operator, lost: journal.operator_link(operator, lost=lost),
-        start_grace_s=settings.policy.start_grace_s,
-        observes=settings.controller.mode is Mode.OBSERVE,
-    )
-
-
-def _links(
-    settings: Settings,
-    clock: Clock,
-    journal: Journal,
-    site: Site,
-    most: Power,
-    wake: asyncio.Event,
-    session: type[GridSession],
-) -> list[GridLink]:
-    """One link for each operator; `[grid]` is the first."""
-    tables: list[GridConfig] = [settings.grid] if settings.grid is not None else []
-    nodes = [node.id for node in site.nodes[1:]]
-    links = []
-    for table in (*tables, *settings.operators):
-        name = f"operator {table.id}" if isinstance(table, OperatorConfig) else "grid"
-        try:
-            link = GridLink(
-                table,
-                journal,
-                nameplate=most,
-                utc=clock.utc_s,
-                wake=wake.set,
-                nodes=nodes,
-                session=session,
-                observes=site.policy.observes,
-            )
-        except ValueError as error:  # a certificate or a key that cannot be used
-            raise ConfigError(f"{name}: {error}") from error
-        links.append(link)
-    return links
-
-
-def _own(settings: Settings, clock: Clock, journal: Journal, wake: asyncio.Event) -> OwnRules | None:
-    """The site's own rules and people, where it has any. What trips in a site that is only observed is shown,
-    and was no event."""
-    if settings.control is None and settings.triggers is None:
-        return None
-    table = settings.triggers or TriggersTable()
-    store = NotKept() if settings.controller.mode is Mode.OBSERVE else journal
-    return OwnRules(table, store, utc=clock.utc_s, wake=wake.set)
-
-
-def _baselines(settings: Settings, clock: Clock) -> LiveBaselines | None:
-    agreements = baselines_told(settings)
-    return LiveBaselines(settings.journal.path, agreements, clock.utc_s) if agreements else None
-
-
-def baselines_told(settings: Settings) -> Mapping[str, Agreement]:
-    """How the baseline is made for each operator whose contract names one, and whose dialect has a word for
-    it: a stream of set-points would ask for one with every set-point."""
-    table = settings.settlement
-    tables = {"": settings.grid, **{operator.id: operator for operator in settings.operators}}
-    return {
-        name: Agreement(
-            method=table.methods()[operator.baseline],
-            calendar=table.calendar(table.baseline_interval_s),
-            node=settings.nodes[0].id,
-            meter_holds_s=settings.policy.meter_stale_after_s,
-        )
-        for name, operator in tables.items()
-        if operator is not None and operator.baseline is not None and operator.dialect is DialectName.OPENADR
-    }
-
-
-def _control(
-    settings: Settings, own: OwnRules | None, site: Site, machines: Machines, clock: Clock
-) -> Control | None:
-    if settings.control is None or own is None:
-        return None
-    most = nameplate(site, machines.specs)
-    nodes = [node.id for node in site.nodes[1:]]
-    return Control(
-        settings.control.socket,
-        own,
-        nodes=nodes,
-        most=most,
-        utc=clock.utc_s,
-        observes=site.policy.observes,
-    )
-
-
-def nameplate(site: Site, specs: Iterable[DeviceSpec]) -> Power:
-    """The most a sane limit can name: the site's rating, or without one what all that is on it can draw."""
-    if isinstance(site.root.limit, Limit):
-        return site.root.limit.power
-    return total(spec.ceiling for spec in specs) + total(node.fixed for node in site.nodes)
-
-
-def _machines(floor: Fleet, clock: Clock, board: Board, journal: Journal) -> Machines:
-    def answered(command: SetPoint, outcome: Outcome) -> None:
-        board.commands[outcome_name(outcome)] += 1
-        journal.answered(command, outcome)
-
-    def job_answered(command: JobCommand, outcome: Outcome) -> None:
-        board.job_commands[outcome_name(outcome)] += 1
-        journal.job_answered(command, outcome)
-
-    return Machines(
-        drivers=[(driver, _polling(polled)) for driver, polled in floor.drivers],
-        sensors=[(sensor, _polling(polled)) for sensor, polled in floor.sensors],
-        queues=floor.queues,
-        clock=clock,
-        reads=board.reads,
-        answered=answered,
-        job_answered=job_answered,
-        job_confirmed=journal.job_confirmed,
-    )
-
-
-def _polling(polled: registry.Polled) -> Polling:
-    return Polling(every_s=polled.every_s, deadline_s=polled.deadline_s)
 
 
 async def _until_signal() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from controller import daemon
+from controller import assembly, daemon
 from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
@@ -457,7 +457,7 @@ rated_ths = 200
     settings = load(site)
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
 
-    assert daemon.nameplate(settings.site(), specs) == Power(nameplate_w)
+    assert assembly.nameplate(settings.site(), specs) == Power(nameplate_w)
 
 
 def test_a_baseline_is_computed_for_those_only_whose_dialect_has_a_word_for_it(tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ topic_in = "site/base"
 {who}
 """
 
-    assert set(daemon.baselines_told(load(site_file(tmp_path, operators)))) == {"iso"}
+    assert set(assembly.baselines_told(load(site_file(tmp_path, operators)))) == {"iso"}
 
 
 def test_a_person_curtails_the_running_site_from_the_command_line(tmp_path: Path) -> None:
