@@ -10,6 +10,7 @@ from controller.domain.power import Limit
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.doubts import Doubts
+from tests.sim.floor import Floor
 from tests.sim.lane import Told
 from tests.sim.possible import Possible, slack_w
 from tests.sim.shell import Shell
@@ -18,6 +19,8 @@ from tests.sim.verdict import Verdict
 DOUBTED_S = 300.0
 OBEYS_S = 60.0
 """So long after an order a machine is there, was read, and is known to be."""
+LOOKED_S = 5.0
+"""It is looked at once in so long, and read as seldom."""
 SHORT, SHORT_W = 0.1, 60.0
 """So much less than its order a machine may draw that is there."""
 
@@ -27,15 +30,22 @@ class Accused:
     before: a liar that goes dark may be called one still."""
 
     def __init__(
-        self, plant: Plant, possible: Possible, doubts: Doubts, shell: Shell, verdict: Verdict
+        self,
+        floor: Floor,
+        plant: Plant,
+        possible: Possible,
+        doubts: Doubts,
+        shell: Shell,
+        verdict: Verdict,
     ) -> None:
         self._plant = plant
         self._possible = possible
         self._doubts = doubts
         self._shell = shell
+        self._stale_s = {spec.id: spec.stale_after_s for spec in floor.specs}
         self._verdict = verdict
-        self._dark: dict[str, bool] = {}
-        """Of machines without voltage: whether they were called liars when they lost it."""
+        self._dark: dict[str, tuple[float, bool]] = {}
+        """When machines lost their voltage, and whether they were called liars then."""
 
     def look(self, plan: Plan, *, in_charge: bool) -> None:
         liars = frozenset(_liars(plan))
@@ -43,13 +53,18 @@ class Accused:
             if machine.powered:
                 self._dark.pop(name, None)
             else:
-                self._dark.setdefault(name, name in liars)
+                self._dark.setdefault(name, (self._plant.now_s, name in liars))
         for name in liars if in_charge else ():
-            is_dark = name in self._dark
-            if is_dark and not self._plant.machines[name].fed:
-                continue  # its outlet may have said yes, and nothing came of it
-            if (is_dark and not self._dark[name]) or (not is_dark and self._obeys(name)):
+            wronged = self._is_known_dark(name) if name in self._dark else self._obeys(name)
+            if wronged:
                 self._verdict.note(self._plant.now_s, "accused", name)
+
+    def _is_known_dark(self, name: str) -> bool:
+        """It was no liar when it lost its voltage, so long ago that its last reading is too old by now. Whose
+        outlet is off may have been told to be on, and its outlet said yes."""
+        since_s, lied = self._dark[name]
+        is_stale = self._plant.now_s - since_s > self._stale_s[name] + LOOKED_S
+        return is_stale and not lied and self._plant.machines[name].fed
 
     def _obeys(self, name: str) -> bool:
         """It does what it was last told, says so, and there was nothing wrong with it for long."""

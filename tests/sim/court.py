@@ -118,7 +118,7 @@ class Court:
         self.left = Left(plant, verdict)
         root = floor.site.root.id
         self.trailing = Trailing(plant, root, usable.limits_w[root], verdict)
-        self.accused = Accused(plant, possible, doubts, shell, verdict)
+        self.accused = Accused(floor, plant, possible, doubts, shell, verdict)
         self.use = Use(floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.ends_the_same = True
