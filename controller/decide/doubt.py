@@ -149,7 +149,7 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
 
     What it may draw stays what it was, so that no other plan was made with too little.
     """
-    most_w = with_slack_w(state.worst, LEARNED)
+    most_w = with_slack_w(state.worst, LEARNED) if spec.kind is DeviceKind.ASIC else state.worst.watts
     may_be = [point for point in spec.points if state.counted(point).watts <= most_w] or [spec.floor]
     at = may_be[-1]
     if spec.kind is DeviceKind.ASIC:

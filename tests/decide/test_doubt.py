@@ -270,6 +270,18 @@ def test_a_forgiven_miner_that_draws_more_than_any_point_it_may_be_at_is_at_the_
     assert (after.point, after.truth, after.attempts) == (LOW, Truth.CONFIRMED, 0)
 
 
+def test_a_gpu_is_taken_for_nowhere_where_it_counts_more_than_it_may_draw() -> None:
+    """Its watts stood still a percent below what its limit counts: its rack granted 4 W more than it had."""
+    spec = gpu()
+    limit_w = spec.points[1].power.watts
+    still = device(spec.floor, Truth.REFUSED, worst_w=limit_w - 1, draw_w=limit_w - 1, bias=1.002)
+
+    after = forgiven(spec, still)
+
+    assert after.point is not None
+    assert after.counted(after.point) <= after.worst
+
+
 def test_a_forgiven_device_that_counts_for_less_than_any_point_is_at_its_floor() -> None:
     assert forgiven(miner(), device(FULL, Truth.LYING, worst_w=10, draw_w=10)).point == SLEEP
 
