@@ -255,15 +255,17 @@ def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
 
 def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
     """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
-    of the silent, which may well draw nothing, only where all others at their lowest are still too much.
+    of the silent, which may well draw nothing, only where all others at their lowest are still too much. A
+    set-point is no such limit: nothing trips where it is passed.
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
-    spare_w = limits.held_room_w(seen.worst_w)
+    spare_w, left_w = limits.held_room_w(seen.worst_w), allocation.room_w.copy()
+    left_w[0] += limits.usable_w[0] - limits.aim_w
     found = set()
     for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys).tolist():
         spec = fleet.specs[row]
-        missing_w = spare_w if known.seen[row] else allocation.room_w
+        missing_w = spare_w if known.seen[row] else left_w
         pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
         if pressing and doubt.in_vain(spec, seen.devices[spec.id], now_s):
             found.add(spec.id)

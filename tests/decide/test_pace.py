@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
+from controller.decide.choose import choose
 from controller.decide.device import DeviceState
+from controller.decide.economics import valuation_now
+from controller.decide.freedom import freedom
+from controller.decide.limits import limits_now
 from controller.decide.pace import Pace, Purse, Saved, pace_now
-from controller.decide.snapshot import State
+from controller.decide.snapshot import State, look
+from controller.decide.timeline import grid_now
 from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus
@@ -444,6 +450,27 @@ def test_a_silent_machine_has_its_power_taken_only_where_all_others_at_their_low
 
     assert outlets_used(4_000) == set()
     assert outlets_used(3_500) == {"a"}
+
+
+@pytest.mark.parametrize(("due_w", "cut"), [(8_000, set()), (3_000, {"a"})])
+def test_a_silent_machine_keeps_its_power_below_a_set_point_that_is_too_low_for_the_others(
+    due_w: int, cut: set[str]
+) -> None:
+    """It may well draw nothing, and nothing trips where a set-point is passed."""
+    world = World(site(limit_w=8_000), [awake(miner("a", has_outlet=True)), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].silent = True
+    world.run(100)
+    heard = world.inputs()
+    seen = look(world.site, world.state, heard)
+    grid = grid_now((event(limit_w=due_w),), heard.utc_s, frozenset(), world.site)
+    limits = limits_now(seen.ground, grid)
+    all_of_them = np.ones(len(seen.fleet), dtype=np.bool_)
+    may = freedom(seen, limits, all_of_them, all_of_them, heard.now_s)
+
+    chosen = choose(seen, limits.aimed_at(3_000), (), {}, valuation_now(world.site, heard, grid), may)
+
+    assert chosen.cut == cut
 
 
 def test_a_machine_that_is_silent_for_long_is_still_silent_as_its_power_is_taken() -> None:
