@@ -91,7 +91,7 @@ class Court:
         self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
         self.usable = usable = Usable(floor, plant, possible)
         self.paced = Paced(floor, plant, usable, recovery.LOOK_EVERY_S)
-        self.starts = Starts(floor, plant, verdict, self._ordered_s)
+        self.starts = Starts(floor, plant, doubts.misreports, verdict, self._ordered_s)
         self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
         self.cuts = Cuts(
             floor,

@@ -46,8 +46,10 @@ class Doubts:
                 yield meter.node.id
 
     def misreports(self, name: str) -> bool:
-        """Whether what it says is not so. A board that tells kilowatts for watts says what cannot be: that is
-        known."""
+        """Whether what it says is not so, or what its outlet says of another machine. A board that tells
+        kilowatts for watts says what cannot be: that is known."""
         faults = self._plant.machines[name].faults
         known = () if name in self._plant.miners else (KILOWATTS,)
+        if self._shell.is_crossed(name):
+            return True
         return faults.frozen_reads or faults.reported_power_factor not in (1.0, *known)

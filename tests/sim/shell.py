@@ -98,11 +98,7 @@ class Shell:
     def put_right(self) -> None:
         """A person goes round the outlets, plugs cords in where they should be, and switches on what no
         controller will."""
-        crossed = {
-            name
-            for name, outlet in self.outlets.items()
-            if self.plant.pdus[outlet.pdu].machines[outlet.number].id != name
-        }
+        crossed = {name for name in self.outlets if self.is_crossed(name)}
         for name in crossed:
             outlet = self.outlets[name]
             self.plant.pdus[outlet.pdu].machines[outlet.number] = self.plant.machines[name]
@@ -113,6 +109,11 @@ class Shell:
             lane = self._lanes.get(name)
             if lane is None or lane.plug is None or not lane.plug.will_be_closed:
                 self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
+
+    def is_crossed(self, name: str) -> bool:
+        """Whether another machine's cord is in the outlet that is said to be this one's."""
+        outlet = self.outlets.get(name)
+        return outlet is not None and self.plant.pdus[outlet.pdu].machines[outlet.number].id != name
 
     def gives_back(self, name: str) -> bool:
         """Whether the controller took the power of a machine, and has yet to give it back."""

@@ -23,13 +23,19 @@ TOLD_S = 3.0
 class Starts:
     """`second` must be called once a second, `told` with every plan. A new process does not know what the
     last one started: what it may start is counted anew. A start counts from its first order on, also where
-    the machine had no voltage then and starts at a later one; not one of a machine whose reading stands
-    still, for whether that sleeps nobody knows."""
+    the machine had no voltage then and starts at a later one; not one of a machine that misreports, for
+    whether that sleeps nobody knows."""
 
     def __init__(
-        self, floor: Floor, plant: Plant, verdict: Verdict, ordered_s: Callable[[str], float]
+        self,
+        floor: Floor,
+        plant: Plant,
+        misreports: Callable[[str], bool],
+        verdict: Verdict,
+        ordered_s: Callable[[str], float],
     ) -> None:
         self._plant = plant
+        self._misreports = misreports
         self._verdict = verdict
         self._ordered_s = ordered_s
         self._limited = {
@@ -52,7 +58,7 @@ class Starts:
                 continue
             starts = self._at_floor[spec.id] and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
-            if starts and not self._plant.miners[spec.id].faults.frozen_reads:
+            if starts and not self._misreports(spec.id):
                 _note(self._told_s, spec.id, plan.now_s)
 
     def second(self) -> None:

@@ -117,3 +117,19 @@ def test_a_controller_that_never_gives_power_back_is_found_out_where_machines_ne
     assert cut
     assert kinds_of(made).get("dark", set()) <= cut
     assert ("dark" in kinds_of(made)) is not rests
+
+
+def test_machines_with_crossed_cords_are_doubted_and_no_others() -> None:
+    """Their outlets tell each other's watts: whether one sleeps, or obeys, is not to be known by them."""
+    made = world(checked, duration_s=30.0)
+    made.run()
+    one, other, third = behind_outlets(3)
+    (here, at), (there, to) = (
+        (made.plant.pdus[outlet.pdu].machines, outlet.number)
+        for outlet in (made.floor.outlets[name] for name in (one, other))
+    )
+    here[at], there[to] = there[to], here[at]
+
+    doubted = {name for name in (one, other, third) if made.court.doubts.misreports(name)}
+
+    assert doubted == {one, other}
