@@ -491,7 +491,7 @@ async def test_what_came_before_an_agent_fell_silent_is_kept() -> None:
         requests += 1
         return responded(request, lambda oid: 2 if ".9.2.3.1.5." in oid else 100) if requests == 1 else b""
 
-    async with agent(answer) as port, pdu_of(pdu_config(port, timeout_s=0.5), *outlets(*range(1, 41))) as pdu:
+    async with agent(answer) as port, pdu_of(pdu_config(port, timeout_s=2.0), *outlets(*range(1, 41))) as pdu:
         with capture_logs() as logs:
             some = await pdu.read()
 
