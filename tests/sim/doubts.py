@@ -31,14 +31,17 @@ class Doubts:
     def within(self, name: str, last_s: float) -> bool:
         return self._plant.now_s - self._at_s.get(name, -math.inf) <= last_s
 
+    def is_stale(self, name: str) -> bool:
+        """Whether nothing was heard of a machine for so long that it counts as silent."""
+        sample = self._shell.heard.readings.get(name)
+        return sample is None or self._plant.now_s - sample.at_s > self._stale_s[name]
+
     def _found(self) -> Iterable[str]:
-        now_s, heard = self._plant.now_s, self._shell.heard.readings
+        now_s = self._plant.now_s
         unsure_s = (self._shell.failed_s, self._shell.late_s)
-        for name, stale_s in self._stale_s.items():
-            sample = heard.get(name)
-            is_stale = sample is None or now_s - sample.at_s > stale_s
+        for name in self._stale_s:
             is_unsure = any(now_s - at_s.get(name, -math.inf) <= FAILED_S for at_s in unsure_s)
-            if is_stale or is_unsure or self._possible.held_by(name) or self.misreports(name):
+            if self.is_stale(name) or is_unsure or self._possible.held_by(name) or self.misreports(name):
                 yield name
         for meter in self._plant.meters.values():
             faults = meter.faults

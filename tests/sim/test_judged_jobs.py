@@ -14,7 +14,7 @@ from controller.domain.jobs import JobAction, JobCommand, JobState
 from controller.domain.site import Site
 from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.process import Decide, checked
-from tests.sim.swarm import Kill
+from tests.sim.swarm import Kill, Rates
 from tests.sim.world import World
 
 SEED, DURATION_S, LONG_S = 14, 1_100.0, 1_500.0
@@ -54,7 +54,7 @@ def begins_anew(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     return after, replace(plan, job_commands=(*plan.job_commands, *found))
 
 
-def killed(decide: Decide) -> World:
+def killed(decide: Decide, lost_reads: float = 0.0) -> World:
     """The first process is killed as it tells its queue something, before or after that is carried out."""
     kills = tuple(
         Kill(at_s=at_s, sent=1000, down_s=5.0, among_jobs=True, jobs=jobs, later_s=later_s)
@@ -62,6 +62,7 @@ def killed(decide: Decide) -> World:
     )
     made = world(decide, 900.0)
     made.process.kill_at(kills)
+    made.clock.at(50.0, lambda: setattr(made.shell, "rates", Rates(lost_reads=lost_reads)))
     made.run()
     return made
 
@@ -78,6 +79,10 @@ def test_a_process_that_sets_aside_what_it_finds_running_is_found_out() -> None:
     careless = killed(begins_anew)
 
     assert "dropped" in kinds_of(careless)
+
+
+def test_nobody_has_to_leave_jobs_as_they_were_found_while_machines_are_not_heard() -> None:
+    assert "dropped" not in kinds_of(killed(begins_anew, lost_reads=0.7))
 
 
 def credulous(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:

@@ -103,7 +103,9 @@ class Work:
             return False
         ways = {node for gpu in status.gpus for node in self._ways[self._specs[gpu].node]}
         below = [name for name, spec in self._specs.items() if not ways.isdisjoint(self._ways[spec.node])]
-        if any(map(self._is_doubted, ways)) or any(self._possible.held_by(name, DOUBTED_S) for name in below):
+        if any(map(self._is_doubted, ways)) or any(map(self._doubts.is_stale, below)):
+            return False
+        if any(self._possible.held_by(name, DOUBTED_S) for name in below):
             return False
         return all(
             self._plant.nodes[node].power_w <= min(self._rated_w[node], self._allowed_w(node))
