@@ -87,7 +87,7 @@ async def test_an_event_is_refused_and_shown_to_the_plan(bus: Broker) -> None:
         assert "only observed" in refusal.why[1]
         assert words(operator.acks, event) == ["REJECTED"]
         assert {found.id for found in link.events} == {f"iso:{event}", f"iso:{later}"}
-        assert link.state is Link.UP
+        await until(lambda: link.state is Link.UP)
         assert link.stats.refused == 0, "it could have been used"
     assert statuses(disk, event) == ["REJECTED"]
     assert seen(disk) == [(event, OBSERVED), (later, OBSERVED)]
