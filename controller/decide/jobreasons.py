@@ -5,7 +5,6 @@ by then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 
 from controller.decide.choose import Chosen
@@ -21,10 +20,12 @@ ROOT = 0
 
 
 def reasoned(
-    orders: Iterable[JobCommand], seen: Snapshot, chosen: Chosen, limits: Limits, grants: Grants
+    orders: tuple[JobCommand, ...], seen: Snapshot, chosen: Chosen, limits: Limits, grants: Grants
 ) -> tuple[JobCommand, ...]:
     """The same commands with their reasons: of who begins that of its first GPU, of who is set aside what it
     lacks there."""
+    if not orders:  # as at nearly every step
+        return ()
     aside = {(job.queue, job.status.job.id): job for job in chosen.aside}
     kept = {(job.queue, job.status.job.id): job for job in chosen.kept}
     return tuple(

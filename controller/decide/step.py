@@ -34,7 +34,6 @@ from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.staging import Staging
 from controller.decide.timeline import GridNow, grid_now, lost_operators
-from controller.decide.tree import load
 from controller.decide.value import Valuation
 from controller.decide.words import Truth
 from controller.domain.devices import SetPoint
@@ -121,7 +120,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     orders = Orders()
     staging = Staging(seen, aim.chosen, made.pace, made.room_w)
     if commands_now:
-        room = Room(made.room_w, seen.other, load(seen.tree, seen.fleet.node, seen.columns.worst_w))
+        room = Room(made.room_w, seen.other, seen.worst_w - seen.beside_w)
         orders = commands.order(seen.mirror(), made.lowered, room, made.pace, staging.rows, now_s)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     rise = Purse(orders.saved.rise_w)
