@@ -15,7 +15,7 @@ from controller.domain.grid import EventStatus
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.schema import Bookkeeping, microseconds
 from controller.run.journal.seals import Row
-from controller.run.journal.waiting import Lost, Named
+from controller.run.journal.waiting import Lost, Named, add_lost
 
 EVENTS_AT_ONCE = 20_000
 EVENTS_PER_S = 2.0
@@ -78,13 +78,12 @@ class Flood:
                 rows.append(one)
             else:
                 at_us = microseconds(one.utc_s)
-                lost = Lost(rows=1, first_us=at_us, last_us=at_us)
-                left_out[kind] = left_out[kind] + lost if kind in left_out else lost
+                add_lost(left_out, {kind: Lost(rows=1, first_us=at_us, last_us=at_us)})
         return Admitted(rows=tuple(rows), left_out=left_out, budgets=budgets)
 
     def wrote(self, admitted: Admitted) -> None:
         self._budgets.update(admitted.budgets)
-        self._add(admitted.left_out)
+        add_lost(self._untold, admitted.left_out)
 
     def due(self, now_us: int, *, is_last: bool = False) -> Mapping[Kind, Lost]:
         """What was left out and is to be told now: the first at once, then what came in an hour."""
@@ -98,10 +97,6 @@ class Flood:
         for kind in due:
             del self._untold[kind]
             self._told_us[kind] = now_us
-
-    def _add(self, left_out: Mapping[Kind, Lost]) -> None:
-        for kind, lost in left_out.items():
-            self._untold[kind] = self._untold[kind] + lost if kind in self._untold else lost
 
 
 def left_out_rows(due: Mapping[Kind, Lost], now_us: int) -> list[Named]:

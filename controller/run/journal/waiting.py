@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import TypeVar
 
 from controller.grid.isotime import stamp
 from controller.run.journal.schema import Bookkeeping, seconds
 from controller.run.journal.seals import Row
 
+Key = TypeVar("Key")
 Named = tuple[str, Row]
 """A row with the name of its table. Its first column is when it happened, in microseconds of Unix time."""
 
@@ -35,6 +37,11 @@ class Lost:
             first_us=min(self.first_us, other.first_us),
             last_us=max(self.last_us, other.last_us),
         )
+
+
+def add_lost(lost: dict[Key, Lost], more: Mapping[Key, Lost]) -> None:
+    for key, one in more.items():
+        lost[key] = lost[key] + one if key in lost else one
 
 
 class Waiting:
@@ -81,8 +88,7 @@ class Waiting:
         """It was not written after all. What came meanwhile is newer, and stays."""
         with self._lock:
             self._rows.extendleft(reversed(rows))
-            for name, again in lost.items():
-                self._lost[name] = self._lost[name] + again if name in self._lost else again
+            add_lost(self._lost, lost)
             self._trim()
 
     def _trim(self) -> None:
@@ -92,8 +98,7 @@ class Waiting:
     def _lose(self, name: str, row: Row) -> None:
         at_us = row[0]
         assert isinstance(at_us, int)
-        one = Lost(rows=1, first_us=at_us, last_us=at_us)
-        self._lost[name] = self._lost[name] + one if name in self._lost else one
+        add_lost(self._lost, {name: Lost(rows=1, first_us=at_us, last_us=at_us)})
         self._lost_rows += 1
 
 
