@@ -96,16 +96,15 @@ class Work:
 
     def _was_well(self, status: JobStatus, jobs: Iterable[JobStatus]) -> bool:
         """Whether a new process had only to leave a job as it found it: with that every place above it is
-        within its limits, nothing below them is or was amiss, and no dearer job waits."""
+        within its limits, no machine is or was amiss, and no dearer job waits."""
         usd = status.job.usd_per_gpu_hour
         waits = (one.job for one in jobs if one.state is not JobState.RUNNING)
         if self.were_warm(status.gpus) or any(job.usd_per_gpu_hour > usd for job in waits):
             return False
         ways = {node for gpu in status.gpus for node in self._ways[self._specs[gpu].node]}
-        below = [name for name, spec in self._specs.items() if not ways.isdisjoint(self._ways[spec.node])]
-        if any(map(self._is_doubted, ways)) or any(map(self._doubts.is_stale, below)):
+        if any(map(self._is_doubted, ways)) or any(map(self._doubts.is_stale, self._specs)):
             return False
-        if any(self._possible.held_by(name, DOUBTED_S) for name in below):
+        if any(self._possible.held_by(name, DOUBTED_S) for name in self._specs):
             return False
         return all(
             self._plant.nodes[node].power_w <= min(self._rated_w[node], self._allowed_w(node))
