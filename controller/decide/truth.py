@@ -273,7 +273,7 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
 
 
 def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """A liar. A miner that goes on drawing more than its point counts so, wherever it runs; one that never
+    """A liar. What goes on drawing more than its point counts so, wherever it runs; a miner that never
     slept may be back at all of its watts as soon as it has work.
     """
     assert state.point is not None
@@ -282,7 +282,7 @@ def _caught(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     if spec.kind is DeviceKind.ASIC and state.point == spec.floor:
         awake = shown.awake(spec, state.draw)
         return state._replace(worst=max(state.worst, spec.points[-1].power)) if awake else state
-    if lowering and spec.kind is DeviceKind.ASIC:
+    if lowering:
         return state._replace(stuck=Stuck(spec.floor.power, state.draw, now_s))
     return state
 
@@ -294,7 +294,7 @@ def _to_be_tried(state: DeviceState, now_s: float) -> bool:
 
 
 def _unstuck(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """A machine that went on as before is counted so, wherever it is told to be, until it shows otherwise
+    """A device that went on as before is counted so, wherever it is told to be, until it shows otherwise
     after its time to rise, or long after: it may have been restarted or mended.
     """
     stuck, point = state.stuck, state.point

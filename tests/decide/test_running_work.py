@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controller.decide.words import Reason
 from controller.domain.devices import OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobAction
 from controller.domain.power import Power
@@ -19,9 +20,12 @@ from tests.decide.builders import (
     inputs,
     job,
     miner,
+    node,
     queue,
+    reasons,
     running,
     site,
+    told,
     working,
 )
 from tests.decide.steps import decide
@@ -120,3 +124,23 @@ def test_no_job_is_set_aside_where_to_lower_a_gpu_that_dwells_would_do() -> None
     assert world.machines["g1"].at.name == "700w"
 
     assert set_aside(world, 1_200, best_effort=False) == []
+
+
+# Boards that say that they draw more than their limit
+
+
+def test_a_board_that_draws_more_than_its_limit_is_lowered_at_once_for_a_lower_limit_above_it() -> None:
+    gpus = Queue("q", ("g",))
+    gpus.submit(job())
+    world = World(site(node("rack")), [asleep(gpu("g", "rack"))], queues=[gpus])
+    world.run(60)
+    world.machines["g"].tells = 1.25
+    world.run(120)
+
+    world.site = site(node("rack", limit_w=500))
+    lowered = told(world.run(1))
+    world.run(30)
+
+    assert lowered == {"g": "200w"}
+    assert world.watts("rack") <= 500
+    assert reasons(world.plan)["g"] is not Reason.LYING
