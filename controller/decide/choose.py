@@ -14,7 +14,7 @@ from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
 from controller.decide.feeding import Feeding, least
-from controller.decide.freedom import Freedom
+from controller.decide.freedom import Freedom, pressing
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.recall import Recall, Recalling
@@ -216,13 +216,13 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
     doubtful = known.seen & (known.now_w >= 0) & ~choosing.may.obeys
-    spare_w = limits.room_w(seen.worst_w)
+    waits = (limits.room_w(seen.worst_w) < 0) | pressing(seen, limits)
     may_be_at = {
         row: doubt.forgiven(spec, seen.devices[spec.id]).point
         for row in np.flatnonzero(doubtful).tolist()
         for spec in (fleet.specs[row],)
         if doubt.may_be_forgiven(spec, seen.devices[spec.id])
-        and all(spare_w[node] >= 0 for node in seen.tree.paths[fleet.node[row]])
+        and not any(waits[node] for node in seen.tree.paths[fleet.node[row]])
     }
     if not may_be_at:
         return frozenset()

@@ -94,8 +94,18 @@ class Orders:
     saved: Saved = field(default_factory=Saved)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Retry:
+    """When a device that did not obey is told the same again: after `retry_s` the first time, and no later
+    than that below nodes that are `pressing`.
+    """
+
+    retry_s: float
+    pressing: Flags
+
+
 def lowered(
-    known: Mirror, wishes: Wishes, room_w: Ints, obeys: Flags, pace: Pace, now_s: float, retry_s: float
+    known: Mirror, wishes: Wishes, room_w: Ints, obeys: Flags, pace: Pace, now_s: float, retry: Retry
 ) -> Lowered:
     """What never adds a watt, and so may be sent whatever else is decided. `room_w` is what each node is held
     to at once less the worst case of everything below it, `obeys` says of each device whether it can be
@@ -105,8 +115,8 @@ def lowered(
         return Lowered(fall_w=dict(pace.fall_w))
     counts_w = _counts_w(known, wishes)
     lowers = _lowers(known, wishes, counts_w)
-    lacking = known.ground.tree.under(room_w < 0, known.fleet.node[wishes.row])
-    due = _due(known, wishes, lowers, lowers & lacking, now_s, retry_s)
+    urgent = lowers & known.ground.tree.under(retry.pressing, known.fleet.node[wishes.row])
+    due = _due(known, wishes, lowers, urgent, now_s, retry.retry_s)
     down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
     freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]
     order = np.lexsort((down.row, -freed_w))
@@ -208,7 +218,7 @@ def _lowers(known: Mirror, wishes: Wishes, counts_w: Ints) -> Flags:
 def _due(known: Mirror, wishes: Wishes, lowers: Flags, urgent: Flags, now_s: float, retry_s: float) -> Flags:
     """A new point is sent at once; the same one again only after a growing pause, and only while unproven:
     one that is there, or on its way and does not come, becomes a liar, and is asked again. The pause grows
-    no longer than `retry_s` where a limit lacks the watts.
+    no longer than `retry_s` where it is urgent.
     """
     columns, row = known.columns, wishes.row
     again = wishes.at == columns.at[row]

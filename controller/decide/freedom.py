@@ -15,6 +15,9 @@ from controller.decide.snapshot import Snapshot
 from controller.decide.words import Truth
 from controller.domain.power import Limit
 
+OVER_SHARE = 0.01
+"""A set-point is not passed by what is within its meter's error."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Freedom:
@@ -105,6 +108,16 @@ def passed_now(seen: Snapshot, limits: Limits) -> Flags:
             carried_w[at] = max(carried_w[at], metered.watts)
     passed: Flags = carried_w > held_w
     return passed
+
+
+def pressing(seen: Snapshot, limits: Limits) -> Flags:
+    """Which nodes lack watts: where a limit is to be held at once, with all below at their worst; the site
+    also where it draws more than its set-point.
+    """
+    found: Flags = limits.held_room_w(seen.worst_w) < 0
+    if limits.follows:
+        found[0] |= seen.claimed_w[0] + seen.other_w[0] > limits.goal_w * (1 + OVER_SHARE)
+    return found
 
 
 def _may_be_doubtful(seen: Snapshot, now_s: float) -> Flags:

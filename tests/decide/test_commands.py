@@ -10,7 +10,7 @@ import pytest
 
 from controller.decide import columns
 from controller.decide.beyond import OtherLoad, Room
-from controller.decide.commands import Wishes, lowered, order
+from controller.decide.commands import Retry, Wishes, lowered, order
 from controller.decide.device import DeviceState, Stuck
 from controller.decide.fleet import fleet_of
 from controller.decide.ground import ground_of
@@ -75,7 +75,7 @@ def say(
         outlet=np.array([one.means is Means.OUTLET for one in wishes]),
     )
     obeys = np.array([known.devices[spec.id].truth is not Truth.LYING for spec in known.fleet.specs])
-    before = lowered(known, wanted, room, obeys, pace, NOW_S, retry_s)
+    before = lowered(known, wanted, room, obeys, pace, NOW_S, Retry(retry_s=retry_s, pressing=room < 0))
     worst_w = load(known.ground.tree, known.fleet.node, known.columns.worst_w)
     orders = order(known, before, Room(room, other, worst_w), pace, (), NOW_S)
     specs = known.fleet.specs

@@ -266,6 +266,21 @@ def test_a_meter_that_shows_what_cannot_be_does_not_correct_the_model() -> None:
     assert 48_500 < world.watts() < 51_500
 
 
+def test_who_refused_for_long_is_asked_again_soon_while_the_site_draws_more_than_its_set_point() -> None:
+    """After minutes of no, the pause between two orders would be longer than most set-points."""
+    world = World(site(), [awake(miner(f"m{at}"), refuses=True) for at in range(3)])
+    world.events = (event(target_w=500, start_s=world.now_s),)
+    world.run(350)
+    asked = [plan.now_s for plan in world.plans[-60:] if plan.commands]
+    for machine in world.machines.values():
+        machine.refuses = False
+
+    world.run(25)
+
+    assert 2 <= len(asked) <= 4  # and not in every second tick either
+    assert world.watts() <= 500
+
+
 def test_an_aim_never_passes_what_a_limit_leaves() -> None:
     asleep_all = running({spec.id: device(SLEEP) for spec in MINERS})
     asked = inputs(*MINERS, readings=[at_point(spec, SLEEP) for spec in MINERS])
