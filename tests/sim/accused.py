@@ -8,13 +8,9 @@ from controller.decide.plan import Plan
 from controller.decide.words import TRUTHS, Truth
 from controller.domain.power import Limit
 from simulators.physics.miner import Miner
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import Floor
+from tests.sim.case import Case
 from tests.sim.lane import Told
-from tests.sim.possible import Possible, slack_w
-from tests.sim.shell import Shell
-from tests.sim.verdict import Verdict
+from tests.sim.possible import slack_w
 
 DOUBTED_S = 300.0
 OBEYS_S = 60.0
@@ -29,21 +25,13 @@ class Accused:
     """`look` must be called every few seconds. Of one that loses its voltage counts what was said of it
     before: a liar that goes dark may be called one still."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        shell: Shell,
-        verdict: Verdict,
-    ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._shell = shell
-        self._stale_s = {spec.id: spec.stale_after_s for spec in floor.specs}
-        self._verdict = verdict
+    def __init__(self, case: Case) -> None:
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._shell = case.shell
+        self._verdict = case.verdict
+        self._specs = case.specs
         self._dark: dict[str, tuple[float, bool]] = {}
         """When machines lost their voltage, and whether they were called liars then."""
 
@@ -63,7 +51,7 @@ class Accused:
         """It was no liar when it lost its voltage, so long ago that its last reading is too old by now. Whose
         outlet is off may have been told to be on, and its outlet said yes."""
         since_s, lied = self._dark[name]
-        is_stale = self._plant.now_s - since_s > self._stale_s[name] + LOOKED_S
+        is_stale = self._plant.now_s - since_s > self._specs[name].stale_after_s + LOOKED_S
         return is_stale and not lied and self._plant.machines[name].fed
 
     def _obeys(self, name: str) -> bool:

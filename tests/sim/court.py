@@ -12,9 +12,9 @@ from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim import recovery
 from tests.sim.accused import Accused
+from tests.sim.case import Case
 from tests.sim.clockwork import Clockwork
 from tests.sim.cuts import Cuts
-from tests.sim.doubts import Doubts
 from tests.sim.drain import Drain
 from tests.sim.floor import Floor
 from tests.sim.gridside import GridSide
@@ -25,7 +25,6 @@ from tests.sim.left import Left
 from tests.sim.losses import Losses
 from tests.sim.market import Market
 from tests.sim.paced import Paced
-from tests.sim.possible import Possible
 from tests.sim.process import Process
 from tests.sim.ramps import Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
@@ -33,7 +32,6 @@ from tests.sim.shell import Shell
 from tests.sim.starts import Starts
 from tests.sim.trailing import Trailing
 from tests.sim.unused import DOUBTED_S, Demand, Unused
-from tests.sim.usable import Usable
 from tests.sim.wear import Wear
 from tests.sim.work import Work
 
@@ -74,13 +72,15 @@ class Court:
         self._orders = orders
         self._response_s = response_s
         self._calm_s = calm_s
-        self.possible = possible = Possible(floor, plant, shell)
-        self.judge = Judge(floor, plant, possible, response_s)
-        self.verdict = verdict = self.judge.verdict
-        self.doubts = doubts = Doubts(floor, plant, possible, shell)
+        case = Case(floor, plant, shell)
+        self.verdict = verdict = case.verdict
+        self.possible = possible = case.possible
+        self.doubts = doubts = case.doubts
+        self.usable = usable = case.usable
+        self.judge = Judge(case, response_s)
         self.work = Work(floor, plant, possible, doubts, verdict, self._allowed_w)
         self.drain = Drain(floor, plant, doubts, verdict)
-        self.heat = Heat(floor, plant, possible, doubts, verdict, JUDGE_LOOKS_EVERY_S)
+        self.heat = Heat(case, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             floor,
             plant,
@@ -89,7 +89,6 @@ class Court:
             limit_w=self._limited_w,
         )
         self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
-        self.usable = usable = Usable(floor, plant, possible)
         self.paced = Paced(floor, plant, usable, recovery.LOOK_EVERY_S)
         self.starts = Starts(floor, plant, doubts.misreports, verdict, self._ordered_s)
         self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
@@ -118,7 +117,7 @@ class Court:
         self.left = Left(plant, verdict)
         root = floor.site.root.id
         self.trailing = Trailing(plant, root, usable.limits_w[root], verdict)
-        self.accused = Accused(floor, plant, possible, doubts, shell, verdict)
+        self.accused = Accused(case)
         self.use = Use(floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.ends_the_same = True

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from controller.domain.devices import DeviceSpec
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, TRIP_C, ZONE_DERATE_C, ZONE_TRIP_C, Floor
-from tests.sim.possible import Possible
-from tests.sim.verdict import Verdict
+from tests.sim.case import Case
+from tests.sim.floor import DERATE_C, TRIP_C, ZONE_DERATE_C, ZONE_TRIP_C
 
 GPU_DERATE_C = 8.0
 """A GPU derates from so far below its own slowdown on."""
@@ -25,23 +22,15 @@ class Heat:
     """`look` must be called every `every_s`. Of a machine that draws more than its heat allows although it
     could be told, nothing is excused: neither that it does so for long, nor that it trips."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        verdict: Verdict,
-        every_s: float,
-    ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._verdict = verdict
+    def __init__(self, case: Case, every_s: float) -> None:
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._verdict = case.verdict
         self._every_s = every_s
-        specs = {spec.id: spec for spec in floor.specs}
-        self._all = [_range_of(machine, specs[name]) for name, machine in plant.machines.items()]
-        self._trips = dict.fromkeys(plant.machines, 0)
+        machines = case.plant.machines
+        self._all = [_range_of(machine, case.specs[name]) for name, machine in machines.items()]
+        self._trips = dict.fromkeys(machines, 0)
         self._over_s: dict[str, float] = {}
         """For how long each machine that could be told has drawn more than its heat allows."""
 

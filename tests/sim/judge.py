@@ -13,11 +13,10 @@ from collections import deque
 from collections.abc import Callable
 
 from controller.domain.power import Limit
-from simulators.plant import Plant
-from tests.sim.floor import Floor
+from tests.sim.case import Case
 from tests.sim.operator import Asked
-from tests.sim.possible import OBEYS_AFTER_S, Possible
-from tests.sim.verdict import GAP_S, Verdict
+from tests.sim.possible import OBEYS_AFTER_S
+from tests.sim.verdict import GAP_S
 
 NOTICED_S = 15.0
 """Watts that a machine takes beyond what it was told are seen at its next reading, which may be lost once;
@@ -60,8 +59,7 @@ class Due:
 
 
 class Judge:
-    def __init__(self, floor: Floor, plant: Plant, possible: Possible, response_s: float) -> None:
-        self.verdict = Verdict()
+    def __init__(self, case: Case, response_s: float) -> None:
         self.due = Due(response_s)
         self.nodes_from_s = math.inf
         """From here on nodes are judged: the plant begins above its limits, with nobody in charge."""
@@ -69,14 +67,16 @@ class Judge:
         """What the jobs that run at a place need above the lowest of their GPUs."""
         self.away_s = -math.inf
         """When the controller was last away, or had not seen the site yet."""
-        self._plant = plant
-        self._possible = possible
-        self._react_s = NOTICED_S + 2 * floor.site.policy.tick_s
-        self._grace_s = floor.site.policy.start_grace_s + floor.site.policy.tick_s
-        self._root = plant.nodes[floor.site.root.id]
+        self._plant = plant = case.plant
+        self._possible = case.possible
+        self._verdict = case.verdict
+        site = case.floor.site
+        self._react_s = NOTICED_S + 2 * site.policy.tick_s
+        self._grace_s = site.policy.start_grace_s + site.policy.tick_s
+        self._root = plant.nodes[site.root.id]
         self._limited = [
             (plant.nodes[node.id], float(node.limit.power.watts))
-            for node in floor.site.nodes[1:]
+            for node in site.nodes[1:]
             if isinstance(node.limit, Limit)
         ]
         self._trips = dict.fromkeys(plant.nodes, 0)
@@ -117,7 +117,7 @@ class Judge:
         """A plan that is not ready, of a process that began `waited_s` ago: nothing is asked of it in its
         grace, and so that must end."""
         if waited_s > self._grace_s:
-            self.verdict.note(self._plant.now_s, "charge", self._root.id)
+            self._verdict.note(self._plant.now_s, "charge", self._root.id)
 
     def look(self) -> None:
         """Every few seconds: who cannot be moved, and what has tripped."""
@@ -127,14 +127,14 @@ class Judge:
             if node.trips > self._trips[node.id]:
                 self._trips[node.id] = node.trips
                 excuse = self._was_excused(node.id) if now_s >= self.nodes_from_s else "start"
-                self.verdict.note(now_s, "breaker", node.id, excuse=excuse)
+                self._verdict.note(now_s, "breaker", node.id, excuse=excuse)
 
     def _passed(self, what: str, where: str, power_w: float, limit_w: float, dt_s: float) -> None:
         excuse = self._excused(what, where, limit_w)
         new_s = self._react_s + (DWELL_S if what == "target" else 0.0)
         if what != "cap" and self._plant.now_s - self.away_s <= new_s:
             excuse = excuse or "nobody in charge"
-        self.verdict.note(self._plant.now_s, what, where, power_w - limit_w, excuse, dt_s)
+        self._verdict.note(self._plant.now_s, what, where, power_w - limit_w, excuse, dt_s)
 
     def _excused(self, what: str, node: str, limit_w: float) -> str:
         """Why the node could not have been within its limit; reckoned anew every half second, until it is
