@@ -78,7 +78,7 @@ class Court:
         self.doubts = doubts = case.doubts
         self.usable = usable = case.usable
         self.judge = Judge(case, response_s)
-        self.work = Work(floor, plant, possible, doubts, verdict, self._allowed_w)
+        self.work = Work(case, self._allowed_w)
         self.drain = Drain(floor, plant, doubts, verdict)
         self.heat = Heat(case, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
@@ -93,12 +93,7 @@ class Court:
         self.starts = Starts(floor, plant, doubts.misreports, verdict, self._ordered_s)
         self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
         self.cuts = Cuts(
-            floor,
-            plant,
-            possible,
-            doubts,
-            usable,
-            verdict,
+            case,
             limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
             told_w=self._most_told_w,
             shown_w=self._shown_w,

@@ -8,20 +8,15 @@ from collections.abc import Callable, Iterable
 from controller.decide.doubt import GIVEN_UP_S
 from controller.domain.devices import DeviceSpec, Means, SetPoint
 from controller.domain.site import Prices
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import MOST_LOAD, Floor, ways_up
-from tests.sim.possible import Possible, slack_w
+from tests.sim.case import BEYOND, Case
+from tests.sim.possible import slack_w
 from tests.sim.recovery import LOOK_EVERY_S
-from tests.sim.usable import Usable
-from tests.sim.verdict import Verdict
 
 DISOBEYED_S = 120.0
 """A machine that obeyed for so long has done nothing for which its power could be taken."""
 DOUBTED_S = 300.0
 SURE, SURE_W = 0.9, 200.0
 """Of a limit so much is left by margins, and by what is kept for those that are on their way."""
-BEYOND = 1.1
 BACK_S = GIVEN_UP_S + 240.0
 """A machine rests after its power was taken, waits for its turn, and for a dwell of others."""
 EARNS = 1.3
@@ -36,33 +31,25 @@ class Cuts:
 
     def __init__(
         self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        usable: Usable,
-        verdict: Verdict,
+        case: Case,
         limit_w: Callable[[str], float],
         told_w: Callable[[str], float],
         shown_w: Callable[[str], float],
         gives_back: Callable[[str], bool],
     ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._usable = usable
-        self._verdict = verdict
+        self._case = case
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._usable = case.usable
+        self._verdict = case.verdict
         self._limit_w = limit_w
         self._told_w = told_w
         self._shown_w = shown_w
         self._gives_back = gives_back
-        self._specs = {spec.id: spec for spec in floor.specs}
-        self._ways = ways_up(floor.site)
-        self._below: dict[str, list[str]] = {node: [] for node in self._ways}
-        for spec in floor.specs:
-            for node in self._ways[spec.node]:
-                self._below[node].append(spec.id)
-        self._outlets = floor.outlets
+        self._specs = case.specs
+        self._ways = case.ways
+        self._outlets = case.floor.outlets
         self._cut_s: dict[str, float] = {}
         self._room_s: dict[str, float] = {}
         """Since when there has been room for each machine that is without power."""
@@ -103,20 +90,17 @@ class Cuts:
 
     def _worst_w(self, node: str, *, others_lowest: bool) -> float:
         """What a place may carry by what is known of it."""
-        return self._load_w(node) + sum(
-            self._most_w(self._specs[name], others_lowest=others_lowest) for name in self._below[node]
+        return self._case.most_load_w(node) + sum(
+            self._most_w(self._specs[machine.id], others_lowest=others_lowest)
+            for machine in self._possible.machines_below[node]
         )
-
-    def _load_w(self, node: str) -> float:
-        below = (other for other, way in self._ways.items() if node in way)
-        return sum(self._plant.nodes[other].config.load_w for other in below) * MOST_LOAD * BEYOND
 
     def _most_w(self, spec: DeviceSpec, *, others_lowest: bool) -> float:
         watts = self._plant.machines[spec.id].watts
         if spec.id in self._cut_s:
             return 0.0  # it is dark, and that is known
         if self._doubts.within(spec.id, DOUBTED_S):
-            return BEYOND * max(watts, spec.ceiling.watts)
+            return self._case.worst_w(spec.id)
         return spec.floor.power.watts if others_lowest else max(watts, self._told_w(spec.id))
 
     def _may_run(self, name: str) -> bool:

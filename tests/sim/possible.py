@@ -58,7 +58,7 @@ class Possible:
         self._ways = ways_up(floor.site)
         self.isolated: Callable[[], Set[str]] = frozenset
         """The nodes declared to have no voltage: nobody can know that one comes up all the same."""
-        self._below = _machines_below(floor, self._machines)
+        self.machines_below = _machines_below(floor, self._machines)
 
     def look(self) -> None:
         now_s = self._plant.now_s
@@ -78,8 +78,8 @@ class Possible:
         not reach cannot be moved either.
         """
         because: Counter[str] = Counter()
-        watts = sum(at.load_w for at in self._nodes_below(node) if at.live)
-        for machine in self._below[node]:
+        watts = sum(at.load_w for at in self.nodes_below(node) if at.live)
+        for machine in self.machines_below[node]:
             floor_w = self._floor_w(machine)
             held_by = self.held_up_by(machine.id, within_s)
             if nobody_else and not held_by and self._plant.now_s - self._failed_s(machine) <= OBEYS_AFTER_S:
@@ -97,7 +97,7 @@ class Possible:
         told, now_s = self._shell.told, self._plant.now_s
         return sum(
             max(0.0, machine.watts - self._floor_w(machine))
-            for machine in self._below[node]
+            for machine in self.machines_below[node]
             if isinstance(machine, Miner)
             and (
                 (machine.id in told and now_s - told[machine.id].at_s <= dwell_s)
@@ -105,6 +105,13 @@ class Possible:
             )
             and not self.held_up_by(machine.id, OBEYS_AFTER_S + dwell_s)
         )
+
+    def nodes_below(self, node: str) -> list[PlantNode]:
+        """It, and all below it."""
+        found = [self._plant.nodes[node]]
+        for at in found:
+            found += at.children
+        return found
 
     def is_cooled(self, zone: str) -> bool:
         """Whether fans run there and that is told: nothing may be raised otherwise."""
@@ -124,7 +131,7 @@ class Possible:
         self._note_surplus()
         now_s = self._plant.now_s
         watts = 0.0
-        for machine in self._below[node]:
+        for machine in self.machines_below[node]:
             name = machine.id
             since_s, _ = self._surplus.get(name, (-math.inf, 0.0))
             silent_s = self._silent_s.get(name, math.inf)
@@ -136,7 +143,7 @@ class Possible:
     def found_work_w(self, node: str, within_s: float) -> float:
         """Watts that miners below a node took in one step as they had work again, no longer ago than that."""
         taken_w = 0.0
-        for machine in self._below[node]:
+        for machine in self.machines_below[node]:
             at_s, idle_w = self._without_work.get(machine.id, (-math.inf, 0.0))
             if self._plant.now_s - at_s <= within_s:
                 taken_w += max(0.0, machine.watts - idle_w)
@@ -204,9 +211,9 @@ class Possible:
             return math.inf
         claims = sum(
             machine.watts / machine.bias if isinstance(machine, Miner) else machine.watts
-            for machine in self._below[node]
+            for machine in self.machines_below[node]
         )
-        return claims + sum(at.load_w for at in self._nodes_below(node) if at.live)
+        return claims + sum(at.load_w for at in self.nodes_below(node) if at.live)
 
     def held_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
         """Why a machine cannot be moved, or could not be within the last seconds; empty if it can."""
@@ -246,12 +253,6 @@ class Possible:
         if isinstance(machine, Gpu):
             return min(machine.watts, machine.group.min_w)
         return min(machine.watts, machine.group.standby_w * machine.bias)
-
-    def _nodes_below(self, node: str) -> list[PlantNode]:
-        found = [self._plant.nodes[node]]
-        for at in found:
-            found += at.children
-        return found
 
 
 def slack_w(told_w: float) -> float:

@@ -10,15 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable
 
-from controller.domain.devices import DeviceKind, DeviceSpec
+from controller.domain.devices import DeviceKind
 from controller.domain.jobs import Job, JobAction, JobState, JobStatus, OnShortage
-from controller.domain.power import Limit
 from simulators.physics.gpu import Gpu
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, MOST_LOAD, ZONE_DERATE_C, Floor, ways_up
-from tests.sim.possible import Possible
-from tests.sim.verdict import Verdict
+from tests.sim.case import Case
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C
 
 STARVED_S = 60.0
 """So long a job may run with less than its tier: it is told to stop, and told again if that was lost."""
@@ -29,34 +25,22 @@ SURE, SURE_W = 0.95, 100.0
 """Of a limit so much is left by the margins that are kept of it."""
 TAKEN_OVER_S = 60.0
 """So long after a new process took the site over, what it does to jobs is its taking over."""
-BEYOND = 1.1
-"""Times its ceiling that a machine may count at of which nothing is known, and other load at its mean."""
 WARM_C = 4.0
 
 
 class Work:
     """`allowed_w` is what a node is limited to now or soon, beside what it is rated for."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        verdict: Verdict,
-        allowed_w: Callable[[str], float],
-    ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._verdict = verdict
+    def __init__(self, case: Case, allowed_w: Callable[[str], float]) -> None:
+        self._case = case
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._verdict = case.verdict
         self._allowed_w = allowed_w
-        self._specs = {spec.id: spec for spec in floor.specs}
-        self._ways = ways_up(floor.site)
-        self._rated_w = {
-            node.id: float(node.limit.power.watts) if isinstance(node.limit, Limit) else math.inf
-            for node in floor.site.nodes
-        }
+        self._specs = case.specs
+        self._ways = case.ways
+        self._rated_w = case.usable.limits_w
         self.is_closed: Callable[[str], bool] = lambda _: False
         """Whether a node is out of service."""
         self._warm_s: dict[str, float] = {}
@@ -158,26 +142,21 @@ class Work:
             )
             for name, spec in self._specs.items()
         }
-        most_w |= {name: self._worst_w(spec) for name, spec in self._specs.items() if self._is_doubted(name)}
+        most_w |= {name: self._case.worst_w(name) for name in self._specs if self._is_doubted(name)}
         ways = {node for gpu in status.gpus for node in self._ways[self._specs[gpu].node]}
         return all(self._fits(node, most_w) for node in ways)
 
     def _fits(self, node: str, most_w: dict[str, float]) -> bool:
-        below = {other for other, way in self._ways.items() if node in way}
-        if any(self._is_doubted(other) for other in below):
+        if any(self._is_doubted(at.id) for at in self._possible.nodes_below(node)):
             return False
-        load_w = sum(self._plant.nodes[other].config.load_w for other in below) * MOST_LOAD * BEYOND
         limit_w = min(self._rated_w[node], self._allowed_w(node))
-        machines_w = sum(watts for name, watts in most_w.items() if self._specs[name].node in below)
-        return load_w + machines_w <= SURE * limit_w - SURE_W
+        machines_w = sum(most_w[machine.id] for machine in self._possible.machines_below[node])
+        return self._case.most_load_w(node) + machines_w <= SURE * limit_w - SURE_W
 
     def _least_w(self, gpu: str, job: Job) -> float:
         points = self._specs[gpu].points
         least = points[-1].rate * (1 - job.flex.allowed_loss) - 1e-9
         return next(float(point.power.watts) for point in points if point.rate >= least)
-
-    def _worst_w(self, spec: DeviceSpec) -> float:
-        return BEYOND * max(spec.ceiling.watts, self._plant.machines[spec.id].watts)
 
     def _is_doubted(self, name: str) -> bool:
         return self._doubts.within(name, DOUBTED_S)
