@@ -79,7 +79,7 @@ class Court:
         self.usable = usable = case.usable
         self.judge = Judge(case, response_s)
         self.work = Work(case, self._allowed_w)
-        self.drain = Drain(floor, plant, doubts, verdict)
+        self.drain = Drain(case)
         self.heat = Heat(case, JUDGE_LOOKS_EVERY_S)
         pressing = Pressing(
             floor,
@@ -91,7 +91,7 @@ class Court:
         self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
         self.paced = Paced(floor, plant, usable, recovery.LOOK_EVERY_S)
         self.starts = Starts(floor, plant, doubts.misreports, verdict, self._ordered_s)
-        self.unused = Unused(floor, plant, possible, doubts, usable, verdict)
+        self.unused = Unused(case)
         self.cuts = Cuts(
             case,
             limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
@@ -99,7 +99,7 @@ class Court:
             shown_w=self._shown_w,
             gives_back=shell.gives_back,
         )
-        self.losses = Losses(floor, plant, possible, verdict)
+        self.losses = Losses(case)
         self.wear = Wear(
             floor,
             plant,

@@ -10,11 +10,8 @@ from controller.decide.plan import Plan
 from controller.decide.words import AlarmKind
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import Floor, ways_up
+from tests.sim.case import Case
 from tests.sim.maintenance import DRAINED_WITHIN_S
-from tests.sim.verdict import Verdict
 
 SLACK, SLACK_W = 1.1, 60.0
 DOUBTED_S = 60.0
@@ -25,13 +22,13 @@ TOLD_S = 60.0
 class Drain:
     """`look` must be called every few seconds."""
 
-    def __init__(self, floor: Floor, plant: Plant, doubts: Doubts, verdict: Verdict) -> None:
-        self._plant = plant
-        self._doubts = doubts
-        self._verdict = verdict
-        self._specs = floor.specs
-        self._ways = ways_up(floor.site)
-        self._slow = {node.id for node in floor.site.nodes if isinstance(node.ramp_down_per_s, Limit)}
+    def __init__(self, case: Case) -> None:
+        self._plant = case.plant
+        self._doubts = case.doubts
+        self._verdict = case.verdict
+        self._specs = case.floor.specs
+        self._ways = case.ways
+        self._slow = {node.id for node in case.floor.site.nodes if isinstance(node.ramp_down_per_s, Limit)}
         self._since_s: dict[str, float] = {}
         self._dark_s: dict[str, float] = {}
         self._told_s = 0.0

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from controller.domain.devices import DeviceSpec
 from controller.domain.site import Prices
-from simulators.plant import Plant
-from tests.sim.floor import Floor
-from tests.sim.possible import Possible
-from tests.sim.verdict import Verdict
+from tests.sim.case import Case
 
 COSTS = 1.3
 """Times what a point makes that its energy surely costs more than it."""
@@ -21,11 +18,12 @@ SLACK, SLACK_W = 1.1, 60.0
 class Losses:
     """`look` must be called every few seconds."""
 
-    def __init__(self, floor: Floor, plant: Plant, possible: Possible, verdict: Verdict) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._verdict = verdict
-        self._specs = [spec for spec in floor.specs if spec.id in plant.miners and len(spec.points) > 1]
+    def __init__(self, case: Case) -> None:
+        self._plant = case.plant
+        self._possible = case.possible
+        self._verdict = case.verdict
+        miners = [case.specs[name] for name in case.plant.miners]
+        self._specs = [spec for spec in miners if len(spec.points) > 1]
         self._pays_s: dict[str, float] = {}
         self._losing: set[str] = set()
         """Who loses at the prices that follow."""

@@ -18,13 +18,10 @@ from controller.domain.power import Limit
 from controller.domain.site import Prices
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner, MinerState
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor, ways_up
-from tests.sim.possible import Possible
+from tests.sim.case import Case
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C
 from tests.sim.recovery import LOOK_EVERY_S, ONE_STEP_W
-from tests.sim.usable import LOOKED_S, STUCK, Usable
-from tests.sim.verdict import Verdict
+from tests.sim.usable import LOOKED_S, STUCK
 
 ENOUGH, MET = 0.96, 0.95
 """Of what is surely to be had so much is used, of a set-point as much: margins take a percent at each node of
@@ -40,8 +37,8 @@ DOUBTED_S = 300.0
 SILENT_S, HOT_S, SPARE_S = 300.0, 660.0, 60.0
 """How long a machine that was silent, or hot, is not counted on; beyond all times so much for orders."""
 WARM_C = 4.0
-BEYOND, LOAD_WAVERS = 1.1, 0.15
-"""What nothing is known of may draw that much of its ceiling; other load, so much more than its mean."""
+LOAD_WAVERS = 0.15
+"""Other load may draw so much more than its mean."""
 NETWORK_SHARE = 0.7
 """Of the share of silent machines from which on nothing is raised at all."""
 SOON_S, RAMPED_SOON_S = 60.0, 300.0
@@ -61,27 +58,18 @@ class Demand:
 class Unused:
     """`look` must be called every `LOOK_EVERY_S`."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        usable: Usable,
-        verdict: Verdict,
-    ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._usable = usable
-        self._verdict = verdict
-        self._specs = {spec.id: spec for spec in floor.specs}
+    def __init__(self, case: Case) -> None:
+        floor = case.floor
+        self._case = case
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._usable = case.usable
+        self._verdict = case.verdict
         self._hot_c = {spec.id: _hot_c(spec) for spec in floor.specs}
         self._root = floor.site.root.id
-        self._ways = ways_up(floor.site)
-        with_miners = {
-            node for spec in floor.specs if spec.id in plant.miners for node in self._ways[spec.node]
-        }
+        self._ways = case.ways
+        with_miners = {node for miner in case.plant.miners.values() for node in self._ways[miner.node]}
         self._metered = {node.id for node in floor.site.nodes if node.meter is not None} & with_miners
         self._suspect = NETWORK_SHARE * floor.site.policy.network_fault_share * len(floor.specs)
         self._until_s: dict[str, float] = {}
@@ -146,7 +134,7 @@ class Unused:
         for name, machine in self._plant.machines.items():
             if now_s <= self._until_s.get(name, -math.inf):
                 is_kept = now_s <= self._kept_s.get(name, -math.inf)
-                kept[name] = max(0.0, self._worst_w(name) - machine.watts) if is_kept else 0.0
+                kept[name] = max(0.0, self._case.worst_w(name) - machine.watts) if is_kept else 0.0
             elif isinstance(machine, Gpu):
                 limit_w = machine.limit_w if machine.working else machine.group.min_w
                 kept[machine.node] += max(0.0, limit_w - machine.watts)
@@ -165,9 +153,6 @@ class Unused:
         last_s = self._plant.now_s - REACHED_S
         lost = ((name, drew_w) for name, (at_s, drew_w) in self._lost.items() if at_s > last_s)
         return sum(max(0.0, drew_w - self._drew_w[name]) for name, drew_w in lost)
-
-    def _worst_w(self, name: str) -> float:
-        return BEYOND * max(self._specs[name].ceiling.watts, self._plant.machines[name].watts)
 
     def _note_troubles(self) -> int:
         """How many machines are silent now."""
