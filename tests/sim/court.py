@@ -26,7 +26,7 @@ from tests.sim.losses import Losses
 from tests.sim.market import Market
 from tests.sim.paced import Paced
 from tests.sim.process import Process
-from tests.sim.ramps import Pressing, Ramps
+from tests.sim.ramps import PRESSING_S, Pressing, Ramps
 from tests.sim.recovery import Recovery, Use
 from tests.sim.shell import Shell
 from tests.sim.starts import Starts
@@ -37,8 +37,6 @@ from tests.sim.work import Work
 
 LIMIT_JUDGED_EVERY_S = 0.5
 JUDGE_LOOKS_EVERY_S = 2.0
-PRESSING_S = 60.0
-"""What was doubtful so short a time ago, others may still have to come down for."""
 LOST_S = 30.0
 """An order about a job that was lost is given again so much later, and may be lost again."""
 
@@ -75,40 +73,19 @@ class Court:
         case = Case(floor, plant, shell)
         self.verdict = verdict = case.verdict
         self.possible = possible = case.possible
-        self.doubts = doubts = case.doubts
+        self.doubts = case.doubts
         self.usable = usable = case.usable
         self.judge = Judge(case, response_s)
         self.work = Work(case, self._allowed_w)
         self.drain = Drain(case)
         self.heat = Heat(case, JUDGE_LOOKS_EVERY_S)
-        pressing = Pressing(
-            floor,
-            plant,
-            most_told_w=self._most_told_w,
-            doubted=lambda name: doubts.within(name, PRESSING_S),
-            limit_w=self._limited_w,
-        )
-        self.ramps = Ramps(floor, plant, verdict, pressing, self._was_lowered)
+        self.ramps = Ramps(case, Pressing(case, self._limited_w))
         self.paced = Paced(floor, plant, usable, recovery.LOOK_EVERY_S)
-        self.starts = Starts(floor, plant, doubts.misreports, verdict, self._ordered_s)
+        self.starts = Starts(case)
         self.unused = Unused(case)
-        self.cuts = Cuts(
-            case,
-            limit_w=lambda node: min(self._limited_w(node), self._allowed_w(node)),
-            told_w=self._most_told_w,
-            shown_w=self._shown_w,
-            gives_back=shell.gives_back,
-        )
+        self.cuts = Cuts(case, lambda node: min(self._limited_w(node), self._allowed_w(node)))
         self.losses = Losses(case)
-        self.wear = Wear(
-            floor,
-            plant,
-            possible,
-            doubts,
-            verdict,
-            ordered_s=self._ordered_s,
-            room=self.cuts.has_room,
-        )
+        self.wear = Wear(case, self.cuts.has_room)
         self.left = Left(plant, verdict)
         root = floor.site.root.id
         self.trailing = Trailing(plant, root, usable.limits_w[root], verdict)
@@ -272,19 +249,3 @@ class Court:
         ask = self._grid.asked
         asked_w = min(ask.at_nodes.get(node, math.inf), ask.efforts.get(node, math.inf))
         return min(self.usable.limits_w[node], asked_w)
-
-    def _most_told_w(self, name: str) -> float:
-        told = self._shell.told.get(name)
-        return 0.0 if told is None else float(told.most_w(self._clock.now_s))
-
-    def _shown_w(self, name: str) -> float:
-        heard = self._shell.heard.readings.get(name)
-        return 0.0 if heard is None else float(heard.value.draw.watts)
-
-    def _was_lowered(self, name: str) -> bool:
-        told = self._shell.told.get(name)
-        return told is not None and told.watts < told.before_w
-
-    def _ordered_s(self, name: str) -> float:
-        told = self._shell.told.get(name)
-        return -math.inf if told is None else told.at_s

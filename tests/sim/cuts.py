@@ -26,27 +26,17 @@ ROOM_S = 240.0
 
 class Cuts:
     """`told` with every plan's commands before they are sent; `look` every `LOOK_EVERY_S`. `limit_w` is what
-    a node may carry now or soon, `told_w` the most that a machine was told to draw, `shown_w` what it was
-    last heard to draw."""
+    a node may carry now or soon."""
 
-    def __init__(
-        self,
-        case: Case,
-        limit_w: Callable[[str], float],
-        told_w: Callable[[str], float],
-        shown_w: Callable[[str], float],
-        gives_back: Callable[[str], bool],
-    ) -> None:
+    def __init__(self, case: Case, limit_w: Callable[[str], float]) -> None:
         self._case = case
+        self._shell = case.shell
         self._plant = case.plant
         self._possible = case.possible
         self._doubts = case.doubts
         self._usable = case.usable
         self._verdict = case.verdict
         self._limit_w = limit_w
-        self._told_w = told_w
-        self._shown_w = shown_w
-        self._gives_back = gives_back
         self._specs = case.specs
         self._ways = case.ways
         self._outlets = case.floor.outlets
@@ -63,7 +53,7 @@ class Cuts:
         """While the site is `steered` by a set-point there is no room that is free for the taking."""
         now_s = self._plant.now_s
         for name in self._outlets:
-            if self._plant.machines[name].fed or not self._gives_back(name):
+            if self._plant.machines[name].fed or not self._shell.gives_back(name):
                 self._cut_s.pop(name, None)
                 continue
             since_s = self._cut_s.setdefault(name, now_s)
@@ -77,7 +67,7 @@ class Cuts:
     def _is_needed(self, name: str) -> bool:
         """Whether a machine has not obeyed, or was not heard, and a limit above it might be passed: of one
         that is silent, even with all others at their lowest."""
-        if self._shown_w(name) > slack_w(self._told_w(name)):
+        if self._shell.shown_w(name) > slack_w(self._shell.most_told_w(name)):
             return True  # by an outlet that another machine's cord is in, it does not obey
         held_by = self._possible.held_by(name, within_s=DISOBEYED_S)
         if not held_by and not self._doubts.within(name, DISOBEYED_S):
@@ -101,7 +91,7 @@ class Cuts:
             return 0.0  # it is dark, and that is known
         if self._doubts.within(spec.id, DOUBTED_S):
             return self._case.worst_w(spec.id)
-        return spec.floor.power.watts if others_lowest else max(watts, self._told_w(spec.id))
+        return spec.floor.power.watts if others_lowest else max(watts, self._shell.most_told_w(spec.id))
 
     def _may_run(self, name: str) -> bool:
         zone = self._specs[name].zone

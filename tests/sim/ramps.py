@@ -11,14 +11,15 @@ from controller.domain.power import Limit
 from controller.domain.site import Site
 from simulators.physics.gpu import Gpu
 from simulators.physics.miner import Miner
-from simulators.plant import Plant
-from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor, ways_up
-from tests.sim.verdict import Verdict
+from tests.sim.case import Case
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C
 
 RAMP_SLACK_S = 15.0
 """Orders travel for up to ten seconds, and ramp room may be saved for five: that much may come at once."""
 PRESSED_S = 25.0
 """An order that a limit asked for is sent within two ticks, and is carried out within so long."""
+PRESSING_S = 60.0
+"""What was doubtful so short a time ago, others may still have to come down for."""
 CAPPED_W = 1.0
 WARM_C = 2.0
 SURE, LOAD_WAVERS = 0.97, 1.1
@@ -26,20 +27,12 @@ SURE, LOAD_WAVERS = 0.97, 1.1
 
 
 class Ramps:
-    """All of them. Once a second, where there are any. `lowered` says of whom the newest order was to come
-    down."""
+    """All of them. Once a second, where there are any."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        verdict: Verdict,
-        pressing: Pressing,
-        lowered: Callable[[str], bool],
-    ) -> None:
-        self._plant = plant
-        self._verdict = verdict
-        self._all = [Ramp(floor, plant, limit, pressing.below, lowered) for limit in ramp_limits(floor.site)]
+    def __init__(self, case: Case, pressing: Pressing) -> None:
+        self._plant = case.plant
+        self._verdict = case.verdict
+        self._all = [Ramp(case, limit, pressing.below) for limit in ramp_limits(case.floor.site)]
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -65,24 +58,16 @@ class Ramp:
     `pressing_w` is what they ask for at once.
     """
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        limit: RampLimit,
-        pressing_w: Callable[[str], float],
-        lowered: Callable[[str], bool],
-    ) -> None:
+    def __init__(self, case: Case, limit: RampLimit, pressing_w: Callable[[str], float]) -> None:
         self.node = limit.node
         self.down = limit.down
         self._per_s_w = limit.per_s_w
         self._pressing_w = pressing_w
-        self._lowered = lowered
+        self._lowered = case.shell.was_lowered
         self._pressed: deque[float] = deque([0.0], maxlen=round(PRESSED_S))
-        largest_w = max(spec.points[-1].power.watts for spec in floor.specs) * 1.2
+        largest_w = max(spec.points[-1].power.watts for spec in case.floor.specs) * 1.2
         self._room_w = self._most_w = limit.per_s_w * RAMP_SLACK_S + largest_w
-        ways = ways_up(floor.site)
-        self._machines = [one for one in plant.machines.values() if limit.node in ways[one.node]]
+        self._machines = case.possible.machines_below[limit.node]
         self._before_w = {machine.id: machine.watts for machine in self._machines}
 
     def second(self, orders: Collection[str]) -> float:
@@ -140,23 +125,16 @@ class Pressing:
     """What heat and limits in force ask for at once below a node, at worst: whoever cannot be trusted draws
     its most.
 
-    `doubted` says of whom that is; `limit_w` what each node may carry at this moment.
+    `limit_w` is what each node may carry at this moment.
     """
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        most_told_w: Callable[[str], float],
-        doubted: Callable[[str], bool],
-        limit_w: Callable[[str], float],
-    ) -> None:
-        self._plant = plant
-        self._most_told_w = most_told_w
-        self._doubted = doubted
+    def __init__(self, case: Case, limit_w: Callable[[str], float]) -> None:
+        self._plant = case.plant
+        self._most_told_w = case.shell.most_told_w
+        self._doubts = case.doubts
         self._limit_w = limit_w
-        self._specs = {spec.id: spec for spec in floor.specs}
-        self._ways = ways_up(floor.site)
+        self._specs = case.specs
+        self._ways = case.ways
         self._at_s = -math.inf
         self._excess_w: dict[str, float] = {}
 
@@ -176,7 +154,7 @@ class Pressing:
         for name, spec in self._specs.items():
             machine = self._plant.machines[name]
             watts = max(machine.watts, self._most_told_w(name))
-            if self._doubted(name):
+            if self._doubts.within(name, PRESSING_S):
                 watts = max(watts, float(spec.ceiling.watts))
             if self._is_hot(machine):
                 hot_w[spec.node] += watts

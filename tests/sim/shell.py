@@ -6,6 +6,7 @@ refused here too: a meter beyond its range.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -114,6 +115,26 @@ class Shell:
         """Whether another machine's cord is in the outlet that is said to be this one's."""
         outlet = self.outlets.get(name)
         return outlet is not None and self.plant.pdus[outlet.pdu].machines[outlet.number].id != name
+
+    def most_told_w(self, name: str) -> float:
+        """The most that its newest order lets a machine draw; nothing before the first."""
+        told = self.told.get(name)
+        return 0.0 if told is None else float(told.most_w(self.clock.now_s))
+
+    def ordered_s(self, name: str) -> float:
+        """When the newest order reached it."""
+        told = self.told.get(name)
+        return -math.inf if told is None else told.at_s
+
+    def was_lowered(self, name: str) -> bool:
+        """Whether its newest order was to come down."""
+        told = self.told.get(name)
+        return told is not None and told.watts < told.before_w
+
+    def shown_w(self, name: str) -> float:
+        """What it was last heard to draw."""
+        heard = self.heard.readings.get(name)
+        return 0.0 if heard is None else float(heard.value.draw.watts)
 
     def gives_back(self, name: str) -> bool:
         """Whether the controller took the power of a machine, and has yet to give it back."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from controller.decide.plan import Plan
 from simulators.physics.miner import MinerState
-from simulators.plant import Plant
-from tests.sim.floor import Floor
-from tests.sim.verdict import Verdict
+from tests.sim.case import Case
 
 HOUR_S = 3600.0
 SURELY_S = HOUR_S - 90.0
@@ -26,20 +23,13 @@ class Starts:
     the machine had no voltage then and starts at a later one; not one of a machine that misreports, for
     whether that sleeps nobody knows."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        misreports: Callable[[str], bool],
-        verdict: Verdict,
-        ordered_s: Callable[[str], float],
-    ) -> None:
-        self._plant = plant
-        self._misreports = misreports
-        self._verdict = verdict
-        self._ordered_s = ordered_s
+    def __init__(self, case: Case) -> None:
+        self._plant = case.plant
+        self._doubts = case.doubts
+        self._shell = case.shell
+        self._verdict = case.verdict
         self._limited = {
-            spec.id: spec for spec in floor.specs if spec.starts_per_hour < MANY and spec.id in plant.miners
+            name: case.specs[name] for name in case.plant.miners if case.specs[name].starts_per_hour < MANY
         }
         self._asleep = dict.fromkeys(self._limited, False)
         self._started_s: dict[str, deque[float]] = {}
@@ -58,7 +48,7 @@ class Starts:
                 continue
             starts = self._at_floor[spec.id] and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
-            if starts and not self._misreports(spec.id):
+            if starts and not self._doubts.misreports(spec.id):
                 _note(self._told_s, spec.id, plan.now_s)
 
     def second(self) -> None:
@@ -66,7 +56,9 @@ class Starts:
         for name, spec in self._limited.items():
             state, was_asleep = self._plant.miners[name].state, self._asleep[name]
             self._asleep[name] = state is MinerState.ASLEEP
-            starts = was_asleep and state is MinerState.STARTING and now_s - self._ordered_s(name) <= TOLD_S
+            starts = (
+                was_asleep and state is MinerState.STARTING and now_s - self._shell.ordered_s(name) <= TOLD_S
+            )
             if not starts:
                 continue
             _note(self._started_s, name, now_s)

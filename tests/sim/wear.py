@@ -8,16 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.decide.plan import Plan
-from controller.domain.devices import DeviceSpec
 from controller.domain.site import Prices, Thresholds
 from simulators.physics.miner import MinerState
-from simulators.plant import Plant
-from tests.sim.doubts import Doubts
-from tests.sim.floor import DERATE_C, ZONE_DERATE_C, Floor
-from tests.sim.possible import Possible
+from tests.sim.case import Case
+from tests.sim.floor import DERATE_C, ZONE_DERATE_C
 from tests.sim.starts import TOLD_S
 from tests.sim.thresholds import best_earned, is_for_money
-from tests.sim.verdict import Verdict
 
 SLACK_S = 45.0
 """Orders are lost and sent again: between two changes may lie so much less than between the two decisions."""
@@ -48,29 +44,18 @@ class Wear:
     """`told` with every plan, before its orders are sent, `second` once a second. `room` says whether
     there is some for all that a machine may draw at every place above it: then no limit stops it."""
 
-    def __init__(
-        self,
-        floor: Floor,
-        plant: Plant,
-        possible: Possible,
-        doubts: Doubts,
-        verdict: Verdict,
-        ordered_s: Callable[[str], float],
-        room: Callable[[str], bool],
-    ) -> None:
-        self._plant = plant
-        self._possible = possible
-        self._doubts = doubts
-        self._verdict = verdict
-        self._ordered_s = ordered_s
+    def __init__(self, case: Case, room: Callable[[str], bool]) -> None:
+        self._plant = case.plant
+        self._possible = case.possible
+        self._doubts = case.doubts
+        self._verdict = case.verdict
+        self._ordered_s = case.shell.ordered_s
         self._room = room
-        self._limits: Thresholds = floor.site.policy.profit
+        self._limits: Thresholds = case.floor.site.policy.profit
         self.is_on = self._limits != Thresholds()
-        self._specs: dict[str, DeviceSpec] = {
-            spec.id: spec for spec in floor.specs if is_for_money(spec) and self.is_on
-        }
-        self._best = {name: best_earned(spec, 1.0) for name, spec in self._specs.items()}
-        self._lives = {name: _Life() for name in self._specs}
+        specs = [spec for spec in case.floor.specs if is_for_money(spec) and self.is_on]
+        self._best = {spec.id: best_earned(spec, 1.0) for spec in specs}
+        self._lives = {spec.id: _Life() for spec in specs}
         self._began_s = 0.0
         self._steered_s = -math.inf
 
