@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.domain.site import Service, Site
+from controller.domain.site import Site
 
 BOUNDLESS_W = 2**62
 """The room of the node that is none."""
@@ -26,8 +26,7 @@ class Tree:
     `way` has a row per node: itself first, the root last, then padding. `at_depth` has a row per depth, the
     root's first: each node's ancestor there (itself at its own depth), padding where it lies higher.
     Walking the tree depth first, `order` is the nodes' sequence, and those below a node, itself included,
-    are `first` up to but not including `end` in it. Those `isolated` have no voltage: they are declared so or
-    lie below one that is.
+    are `first` up to but not including `end` in it. Those `isolated` have no voltage.
     """
 
     ids: tuple[str, ...]
@@ -73,7 +72,7 @@ def tree_of(site: Site) -> Tree:
         way[node, : len(up)] = up
         at_depth[: len(up), node] = up[::-1]
     first, end = _spans(parents)
-    isolated = [node.service is Service.ISOLATED for node in site.nodes]
+    isolated = site.isolated()
     return Tree(
         ids=tuple(index),
         paths=tuple(ways),
@@ -84,7 +83,7 @@ def tree_of(site: Site) -> Tree:
         order=np.argsort(first),
         first=first,
         end=end,
-        isolated=np.array([any(isolated[above] for above in up) for up in ways], np.bool_),
+        isolated=np.array([node.id in isolated for node in site.nodes], np.bool_),
     )
 
 

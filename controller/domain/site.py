@@ -158,3 +158,11 @@ class Site:
     @property
     def root(self) -> Node:
         return self.nodes[0]
+
+    def isolated(self) -> frozenset[str]:
+        """The nodes that have no voltage: they are declared so, or lie below one that is."""
+        found: set[str] = set()
+        for node in self.nodes:
+            if node.service is Service.ISOLATED or node.parent in found:
+                found.add(node.id)
+        return frozenset(found)

@@ -17,7 +17,7 @@ from controller.decide.value import Valuation
 from controller.domain.gpus import GpuDetail
 from controller.domain.grid import Link
 from controller.domain.power import ZERO, Power
-from controller.domain.site import Service, Site
+from controller.domain.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +101,8 @@ class Board:
 
     def fixed(self) -> Mapping[str, Power]:
         """What each node carries besides devices, by the site file; nothing where there is no voltage."""
-        dead: set[str] = set()
-        for node in self.site.nodes:
-            if node.service is Service.ISOLATED or node.parent in dead:
-                dead.add(node.id)
-        return {node.id: ZERO if node.id in dead else node.fixed for node in self.site.nodes}
+        isolated = self.site.isolated()
+        return {node.id: ZERO if node.id in isolated else node.fixed for node in self.site.nodes}
 
     def nodes(self, plan: Plan) -> Iterator[NodeState]:
         """The nodes of a plan for whoever looks on: unexplained is what neither a device nor the site file's
