@@ -21,7 +21,7 @@ MOST_SHARE = 0.06
 single machines, to load of its own or to a meter in trouble: it does not rise with claims."""
 LITTLE = 0.25
 """Claims below this share of all that could be claimed say nothing of what a site comes to."""
-LEARN_S = 60.0
+BEYOND_TAU_S = 60.0
 """Time constant with which both parts are learned."""
 
 
@@ -46,7 +46,7 @@ class Beyond(NamedTuple):
         """After `elapsed_s` in which there was `more_w` than is reckoned with where machines claim `claims_w`
         of `top_w` that they could. At the most that they came to, all of it is put down to the share; where
         nothing is claimed, to the fixed part, so that what was seen at the most stays as it was."""
-        step_w = more_w * (1 - math.exp(-elapsed_s / LEARN_S))
+        step_w = more_w * (1 - math.exp(-elapsed_s / BEYOND_TAU_S))
         came_to_it = self.most_w >= LITTLE * top_w
         full_w = max(1.0, min(top_w, max(self.most_w, LITTLE * top_w)))
         level = min(1.0, claims_w / full_w)

@@ -33,7 +33,7 @@ LEAST_SHARE = 0.5
 """A meter that shows less than this share of what devices below it claim for sure does not measure them."""
 KNOWN = 0.75
 """With so much of all that may be drawn it is known what is claimed: a machine or two may be without work."""
-LEARN_S = 30.0
+UNEXPLAINED_TAU_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
 
 
@@ -94,7 +94,7 @@ class Shows(NamedTuple):
 
     def learned_w(self, watts: float, elapsed_s: float) -> float:
         """What was unexplained, moved to where there is room for it."""
-        gain = 1 - math.exp(-elapsed_s / LEARN_S)
+        gain = 1 - math.exp(-elapsed_s / UNEXPLAINED_TAU_S)
         return watts + gain * (min(max(watts, self.least_w), self.most_w) - watts)
 
     def taught(self, beyond: Beyond, learned_w: float, claims: Claims, elapsed_s: float) -> Beyond:
@@ -263,7 +263,7 @@ def _watched(
     doubted = stuck or (too_little and not dark) or standing.slept(surely_w, sample.at_s)
     learned_w, beyond = (known.moved_w, known.moved) if stuck else (known.unexplained_w, known.beyond)
     if not doubted and not dark:
-        elapsed_s = min(sample.at_s - known.at_s, LEARN_S)
+        elapsed_s = min(sample.at_s - known.at_s, UNEXPLAINED_TAU_S)
         shows = _shows(shown, standing.claimed_w, busy_w)
         certain_w = _certain_w(recent, sample)
         learned_w = max(shows.learned_w(learned_w, elapsed_s), certain_w)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.decide.beyond import LEARN_S, MOST_SHARE, NOTHING, Beyond, OtherLoad, Room
+from controller.decide.beyond import BEYOND_TAU_S, MOST_SHARE, NOTHING, Beyond, OtherLoad, Room
 from controller.decide.snapshot import State
 from tests.decide.builders import miner, node, site
 from tests.decide.world import Machine, World, awake
@@ -29,45 +29,45 @@ def taught(*seen: tuple[float, int, int], known: Beyond = NOTHING) -> Beyond:
 
 
 def test_what_is_seen_at_full_claims_is_put_down_to_a_share_of_them() -> None:
-    known = taught((5 * LEARN_S, 1_650, FULL_W))
+    known = taught((5 * BEYOND_TAU_S, 1_650, FULL_W))
 
     assert known.share == pytest.approx(0.05, rel=0.02)
     assert known.fixed_w == pytest.approx(0.0, abs=0.01)
 
 
 def test_what_was_seen_at_full_claims_is_kept_while_next_to_nothing_is_claimed() -> None:
-    known = taught((5 * LEARN_S, 1_650, FULL_W), (3_600, 5, 100))
+    known = taught((5 * BEYOND_TAU_S, 1_650, FULL_W), (3_600, 5, 100))
 
     assert known.at(FULL_W) == pytest.approx(1_650, rel=0.03)
 
 
 def test_what_is_gone_at_full_claims_is_unlearned() -> None:
-    known = taught((5 * LEARN_S, 1_650, FULL_W), (5 * LEARN_S, 0, FULL_W))
+    known = taught((5 * BEYOND_TAU_S, 1_650, FULL_W), (5 * BEYOND_TAU_S, 0, FULL_W))
 
     assert known.at(FULL_W) < 20
 
 
 def test_load_that_is_there_without_claims_does_not_rise_with_them() -> None:
-    known = taught((5 * LEARN_S, 1_000, 360))
+    known = taught((5 * BEYOND_TAU_S, 1_000, 360))
 
     assert known.at(FULL_W) == pytest.approx(1_000, rel=0.02)
 
 
 def test_load_that_was_taken_for_a_share_is_told_apart_once_claims_are_gone() -> None:
     """It is the same at full claims as before, and all of it is there without any."""
-    known = taught((5 * LEARN_S, 1_650, FULL_W), (5 * LEARN_S, 1_650, 360))
+    known = taught((5 * BEYOND_TAU_S, 1_650, FULL_W), (5 * BEYOND_TAU_S, 1_650, 360))
 
     assert (known.at(0), known.at(FULL_W)) == pytest.approx((1_650, 1_650), rel=0.03)
 
 
 def test_both_are_learned_at_a_site_that_may_draw_half_of_what_its_machines_could() -> None:
-    known = taught((5 * LEARN_S, 1_050, TOP_W // 2), (3_600, 0, 100))
+    known = taught((5 * BEYOND_TAU_S, 1_050, TOP_W // 2), (3_600, 0, 100))
 
     assert known.at(TOP_W // 2) == pytest.approx(1_050, rel=0.03)
 
 
 def test_machines_that_claim_more_than_they_draw_hide_the_fixed_load_and_no_more() -> None:
-    known = taught((5 * LEARN_S, 1_000, 360), (5 * LEARN_S, 0, FULL_W))
+    known = taught((5 * BEYOND_TAU_S, 1_000, 360), (5 * BEYOND_TAU_S, 0, FULL_W))
 
     assert known.at(360) == pytest.approx(1_000, rel=0.05)
     assert known.at(FULL_W) < 50
@@ -76,18 +76,18 @@ def test_machines_that_claim_more_than_they_draw_hide_the_fixed_load_and_no_more
 
 def test_what_machines_hide_that_claim_too_much_is_not_more_to_plan_with_the_lower_they_are() -> None:
     """A plan that lowers them would grant more than it counted on: a watt was enough to refuse it."""
-    known = taught((5 * LEARN_S, 1_000, 360), (5 * LEARN_S, 0, FULL_W))
+    known = taught((5 * BEYOND_TAU_S, 1_000, 360), (5 * BEYOND_TAU_S, 0, FULL_W))
 
     assert known.share < 0
     assert known.planned() == Beyond(fixed_w=known.at(FULL_W))
-    assert taught((5 * LEARN_S, 1_650, FULL_W)).planned().share > 0
+    assert taught((5 * BEYOND_TAU_S, 1_650, FULL_W)).planned().share > 0
 
 
 def test_a_meter_that_shows_twice_too_much_for_a_minute_leaves_a_bounded_share() -> None:
-    known = taught((5 * LEARN_S, 660, FULL_W), (60, 33_660, FULL_W))
+    known = taught((5 * BEYOND_TAU_S, 660, FULL_W), (60, 33_660, FULL_W))
     wrong = known.at(FULL_W) - known.at(0)
 
-    known = taught((5 * LEARN_S, 660, FULL_W), known=known)
+    known = taught((5 * BEYOND_TAU_S, 660, FULL_W), known=known)
 
     assert wrong <= MOST_SHARE * FULL_W
     assert known.at(FULL_W) == pytest.approx(660, rel=0.35)

@@ -10,8 +10,8 @@ import pytest
 from controller.decide.beyond import OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.nodes import (
-    LEARN_S,
     METER_LAG_S,
+    UNEXPLAINED_TAU_S,
     Below,
     NodeMemory,
     Sums,
@@ -151,7 +151,7 @@ def test_what_it_shows_beyond_the_claims_is_learned_while_nothing_changes() -> N
     claims_less = Below(worst_w=5_000, busy_w=4_000, settled_w=4_000)
     tree.see({"site": claims_less}, {"site": 4_000})
 
-    tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * LEARN_S))
+    tree.see({"site": claims_less}, {"site": 4_300}, seconds=int(4 * UNEXPLAINED_TAU_S))
 
     assert 260 <= tree.unexplained_w() <= 300
 
@@ -208,7 +208,7 @@ def test_unexplained_load_that_is_gone_is_unlearned() -> None:
     tree = Tree(METERED)
     tree.see({"site": steady(4_000)}, {"site": 4_900})
 
-    tree.see({"site": steady(4_000)}, {"site": 4_000}, seconds=int(4 * LEARN_S))
+    tree.see({"site": steady(4_000)}, {"site": 4_000}, seconds=int(4 * UNEXPLAINED_TAU_S))
 
     assert tree.unexplained_w() <= 50
 
@@ -303,7 +303,7 @@ def test_one_device_that_never_settles_does_not_keep_a_spike_for_ever() -> None:
     one_stuck = Below(worst_w=103_500, busy_w=103_500, settled_w=100_000)
     tree.see({"site": one_stuck}, {"site": 150_000})
 
-    tree.see({"site": one_stuck}, {"site": 101_000}, seconds=int(5 * LEARN_S))
+    tree.see({"site": one_stuck}, {"site": 101_000}, seconds=int(5 * UNEXPLAINED_TAU_S))
 
     assert tree.unexplained_w() <= 2_050
 
