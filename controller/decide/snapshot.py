@@ -10,11 +10,8 @@ import numpy as np
 from controller.decide import nodes, silence, thermal
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
-from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
-from controller.decide.fleet import Fleet
-from controller.decide.ground import Ground
-from controller.decide.inputs import Inputs, Sample
+from controller.decide.inputs import Inputs
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin
 from controller.decide.mirror import Mirror, observed
@@ -24,7 +21,7 @@ from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
 from controller.decide.tree import Tree, load, sum_up
-from controller.domain.devices import DeviceSpec, Outcome, Reading
+from controller.domain.devices import DeviceSpec
 from controller.domain.power import Power
 from controller.domain.site import Site
 
@@ -63,7 +60,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Snapshot:
+class Snapshot(Mirror):
     """Every device, node and zone at one moment.
 
     `other_w` is load that is no device's now, of a node and all below it; `spared_w` what the silent count
@@ -74,12 +71,6 @@ class Snapshot:
     not long ago, beside those whose meter shows that they have no power.
     """
 
-    ground: Ground
-    fleet: Fleet
-    devices: Mapping[str, DeviceState]
-    columns: Columns
-    readings: Mapping[str, Sample[Reading]]
-    outcomes: Mapping[str, Sample[Outcome]]
     memory: Mapping[str, NodeMemory]
     metered: Mapping[str, Power | None]
     other: OtherLoad
@@ -134,6 +125,7 @@ class Snapshot:
         return replace(self, devices={**self.devices, **changes}, columns=after)
 
     def mirror(self) -> Mirror:
+        """What the next tick needs of it."""
         return Mirror(
             ground=self.ground,
             fleet=self.fleet,

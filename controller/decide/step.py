@@ -98,7 +98,7 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
         wanted = wishes(seen, aim.chosen)
         held_w, obeys = aim.limits.held_room_w(seen.worst_w), aim.chosen.may.obeys
         retry = Retry(retry_s=site.policy.retry_s, pressing=pressing(seen, aim.limits))
-        lowered = commands.lowered(seen.mirror(), wanted, held_w, obeys, pace, inputs.now_s, retry)
+        lowered = commands.lowered(seen, wanted, held_w, obeys, pace, inputs.now_s, retry)
     return Draft(
         site=site,
         state=state,
@@ -121,7 +121,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     staging = Staging(seen, aim.chosen, made.pace, made.room_w)
     if commands_now:
         room = Room(made.room_w, seen.other, seen.worst_w - seen.beside_w)
-        orders = commands.order(seen.mirror(), made.lowered, room, made.pace, staging.rows, now_s)
+        orders = commands.order(seen, made.lowered, room, made.pace, staging.rows, now_s)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(
