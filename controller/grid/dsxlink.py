@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
-from controller.domain.grid import GridEvent, LimitSignal
-from controller.domain.power import NO_LIMIT, Bound, Limit, Power
+from controller.domain.grid import GridEvent
+from controller.domain.power import Limit
 from controller.grid import dsxstatus
 from controller.grid.dialects import Heard, Letter
 from controller.grid.dsx import (
@@ -24,40 +23,14 @@ from controller.grid.dsx import (
     parse_load_targets,
     power_unit,
 )
-from controller.grid.dsxbreach import NO_BREACH, Breach, BreachRule, Held, breach_data, watched
+from controller.grid.dsxbreach import BreachRule, Held, breach_data, watched
 from controller.grid.dsxenforcement import Enforcement, parse_enforcement
+from controller.grid.dsxfeed import Change, FeedNow, active_target, in_order, moved, target_data
 from controller.grid.entries import Ack, Ledger
 from controller.grid.isotime import stamp
 from controller.grid.loadtargets import feed_of
 from controller.grid.signatures import Signer
 from controller.grid.site import Place, SiteReport
-
-SETTLED_SHARE = 0.05
-"""A feed whose load is this close to what it may draw has finished its ramp upwards."""
-
-
-class Change(StrEnum):
-    """What a status message was sent for, in the words of DSX Flex."""
-
-    TARGET_SET = "target_set"
-    START_RAMP_DOWN = "start_ramp_down"
-    END_RAMP_DOWN = "end_ramp_down"
-    START_RAMP_UP = "start_ramp_up"
-    END_RAMP_UP = "end_ramp_up"
-    PERIODIC = "periodic"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedNow:
-    """A feed between two ticks: its targets by version, what binds it and since when, where it is going, and
-    whether what it will come to, or is at, is within its target."""
-
-    versions: frozenset[tuple[str, float]] = frozenset()
-    constraint: Bound = NO_LIMIT
-    since_utc_s: float = 0.0
-    ramp: Change | None = None
-    compliant: bool = True
-    breach: Breach = NO_BREACH
 
 
 class DsxFlex:
@@ -129,8 +102,8 @@ class DsxFlex:
             own = [event for event in events if feed_of(event.id) == feed.tag]
             place = place_of(feed, report)
             before = self._feeds[feed.tag]
-            after, changes[feed.tag] = _moved(before, own, place, now_utc_s)
-            active = _active(own, now_utc_s)
+            after, changes[feed.tag] = moved(before, own, place, now_utc_s)
+            active = active_target(own, now_utc_s)
             held = Held(
                 feed=feed.tag,
                 constraint=after.constraint,
@@ -160,7 +133,7 @@ class DsxFlex:
         self._told_utc_s = now_utc_s
         letters = []
         targets = {
-            feed.tag: [_target(event, now_utc_s) for event in _in_order(events, feed, now_utc_s)]
+            feed.tag: [target_data(event, now_utc_s) for event in in_order(events, feed, now_utc_s)]
             for feed in self._agreement.feeds
         }
         for turn in range(max(rounds, 1)):
@@ -226,85 +199,6 @@ def place_of(feed: Feed, report: SiteReport) -> Place:
         if place.node == feed.node:
             return place
     return Place(node=feed.node, demand=feed.maximum, granted=feed.maximum)
-
-
-def _moved(
-    before: FeedNow, own: Sequence[GridEvent], place: Place, now_utc_s: float
-) -> tuple[FeedNow, list[Change]]:
-    """The feed after this tick, and what happened to it, in order."""
-    changes: list[Change] = []
-    versions = frozenset((event.id, event.version_utc_s) for event in own)
-    if versions - before.versions:
-        changes.append(Change.TARGET_SET)
-    active = _active(own, now_utc_s)
-    constraint: Bound = NO_LIMIT if active is None else Limit(_limit_at(active, now_utc_s))
-    compliant = _is_within(min(place.granted, place.demand), constraint)
-    after = replace(before, versions=versions, constraint=constraint, compliant=compliant)
-    if constraint != before.constraint:
-        ramp = Change.START_RAMP_DOWN if _is_tighter(constraint, before.constraint) else Change.START_RAMP_UP
-        after = replace(after, ramp=ramp, since_utc_s=now_utc_s)
-        changes.append(ramp)
-    if after.ramp is Change.START_RAMP_DOWN and _is_within(place.demand, constraint):
-        after = replace(after, ramp=None)
-        changes.append(Change.END_RAMP_DOWN)
-    elif after.ramp is Change.START_RAMP_UP and place.demand.watts >= place.granted.watts * (
-        1 - SETTLED_SHARE
-    ):
-        after = replace(after, ramp=None)
-        changes.append(Change.END_RAMP_UP)
-    if not changes and compliant is not before.compliant:
-        changes.append(Change.PERIODIC)  # no word for it, and not to wait for the next heartbeat
-    return after, changes
-
-
-def _active(own: Sequence[GridEvent], now_utc_s: float) -> GridEvent | None:
-    """The target that binds now: the lowest of those in force."""
-    found = [event for event in own if event.start_utc_s <= now_utc_s < event.end_utc_s]
-    return min(found, key=lambda event: (_limit_at(event, now_utc_s).watts, event.id), default=None)
-
-
-def _in_order(events: Sequence[GridEvent], feed: Feed, now_utc_s: float) -> list[GridEvent]:
-    """The targets of a feed: what binds it now, then what begins first."""
-    own = [event for event in events if feed_of(event.id) == feed.tag]
-    active = _active(own, now_utc_s)
-    return sorted(own, key=lambda event: (event is not active, event.start_utc_s, event.end_utc_s, event.id))
-
-
-def _limit_at(event: GridEvent, now_utc_s: float) -> Power:
-    return min(
-        signal.power
-        for piece in event.intervals
-        if piece.end_utc_s > now_utc_s or piece is event.intervals[-1]
-        for signal in piece.signals
-        if isinstance(signal, LimitSignal)
-    )
-
-
-def _is_tighter(bound: Bound, than: Bound) -> bool:
-    match bound, than:
-        case Limit(power), Limit(other):
-            return power < other
-        case Limit(), _:
-            return True
-        case _:
-            return False
-
-
-def _is_within(demand: Power, bound: Bound) -> bool:
-    return not isinstance(bound, Limit) or demand <= bound.power
-
-
-def _target(event: GridEvent, now_utc_s: float) -> dict[str, Any]:
-    interval = {"start_time": stamp(event.start_utc_s)}
-    if event.end_utc_s != float("inf"):
-        interval["end_time"] = stamp(event.end_utc_s)
-    return {
-        "active": event.start_utc_s <= now_utc_s < event.end_utc_s,
-        "load_constraint": power_unit(_limit_at(event, now_utc_s)),
-        "interval": interval,
-        "strategy": {"best_effort": event.best_effort},
-        "correlation_id": event.name,
-    }
 
 
 def _at(changes: list[Change], turn: int) -> Change:
