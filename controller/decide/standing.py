@@ -18,8 +18,9 @@ from controller.decide.following import Swing
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Limits
 from controller.decide.plan import Standing
+from controller.decide.schedule import interval_at
 from controller.decide.snapshot import Snapshot
-from controller.decide.timeline import GridNow, interval_at
+from controller.decide.timeline import GridNow
 from controller.decide.tree import at_node
 from controller.domain.grid import (
     EventStatus,

@@ -8,15 +8,13 @@ order, or to what the site drew by itself where there is none.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import NamedTuple
 
+from controller.decide import schedule
+from controller.decide.schedule import AT_ONCE, Candidate, Coming, interval_at
 from controller.decide.words import CapReason
 from controller.domain.grid import (
-    EventInterval,
     GridEvent,
     LimitSignal,
     Link,
@@ -28,19 +26,8 @@ from controller.domain.grid import (
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Limit, Power
 from controller.domain.site import LinkLost, Policy, Site
 
-Candidate = tuple[Power, CapReason, str, float]
-"""A power, what set it, the id of the event where it was one, and from when on it is owed in full."""
-AT_ONCE = -math.inf
 Contracts = dict[str, list[Candidate]]
 """By node, what limits it because an operator is not heard."""
-
-
-class Coming(NamedTuple):
-    """A limit that is not planned with yet and will be owed in `ahead_s`, and the node that it is for."""
-
-    ahead_s: float
-    node: str
-    power: Power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +72,6 @@ def lost_operators(links: Mapping[str, Link], up_s: float, policy: Policy) -> fr
     return lost if up_s >= policy.start_grace_s else frozenset()
 
 
-def interval_at(event: GridEvent, utc_s: float) -> EventInterval | None:
-    for interval in _from(event, utc_s):
-        return interval if interval.start_utc_s <= utc_s else None
-    return None
-
-
-def _from(event: GridEvent, utc_s: float) -> Iterator[EventInterval]:
-    """The intervals that are not over. They ascend, and there may be thousands of them."""
-    pieces = event.intervals
-    first = bisect_right(pieces, utc_s, key=attrgetter("end_utc_s"))
-    return (pieces[at] for at in range(first, len(pieces)))
-
-
 def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Site) -> GridNow:
     """What holds at `utc_s`, while the `lost` operators are not heard. A limit holds `event_lead_s` early, so
     that the site is down in time."""
@@ -108,7 +82,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
     )
     active = tuple(event for event in ordered if interval_at(event, utc_s))
     whole = [event for event in ordered if event.node in ("", site.root.id)]
-    limits = list(_limits(whole, utc_s, site.policy))
+    limits = list(schedule.planned(whole, utc_s, site.policy))
     now = [
         (signal, event)
         for event in whole
@@ -119,7 +93,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
     prices = [signal.usd_per_kwh for signal, _ in now if isinstance(signal, PriceSignal)]
     contracts = _contracts(active, utc_s, made_by, lost, site)
     fallback = contracts.get(site.root.id, [])
-    due = list(_in_force(_must(whole), utc_s))
+    due = list(schedule.in_force(_must(whole), utc_s))
     limit, reason, name, due_by_utc_s = _lowest([*limits, *fallback])
     lower = _lowest([*limits, *targets, *fallback])[2]
     return GridNow(
@@ -127,7 +101,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         limit_reason=reason,
         limit_event=name,
         due=_lowest([*due, *fallback])[0],
-        owed=_lowest([*_owed(due, utc_s, site.policy), *fallback])[0],
+        owed=_lowest([*schedule.owed(due, utc_s, site.policy), *fallback])[0],
         due_by_utc_s=due_by_utc_s,
         over_utc_s=next((event.end_utc_s for event in whole if event.id == lower), math.inf),
         target=_lowest(targets)[0],
@@ -137,10 +111,10 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         nodes=_at_nodes(ordered, utc_s, site, contracts),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site, contracts),
         firm=_firm(ordered, utc_s, site, contracts),
-        coming=tuple(sorted(_coming(_must(ordered), utc_s, site))),
+        coming=tuple(sorted(schedule.coming(_must(ordered), utc_s, site))),
         owed_in_s=_owed_in_s(ordered, utc_s, site, contracts),
         active=active,
-        next_change_utc_s=_next_change(ordered, utc_s, site.policy),
+        next_change_utc_s=schedule.next_change(ordered, utc_s, site.policy),
     )
 
 
@@ -163,65 +137,23 @@ def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple
     return held, made_by
 
 
-def _limits(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> Iterator[Candidate]:
-    """Every limit that holds now, or whose lead time has begun."""
-    for event in events:
-        begins_s = lead_s(policy, event)
-        for interval in _from(event, utc_s):
-            if interval.start_utc_s - begins_s > utc_s:
-                break
-            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
-            for signal in interval.signals:
-                if isinstance(signal, LimitSignal):
-                    yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
-
-
-def _coming(events: Iterable[GridEvent], utc_s: float, site: Site) -> Iterator[Coming]:
-    """Only where something ramps down it matters what is coming."""
-    ramps = any(isinstance(node.ramp_down_per_s, Limit) for node in site.nodes)
-    for event in events if ramps else ():
-        for interval in _from(event, utc_s):
-            begins_utc_s = interval.start_utc_s - lead_s(site.policy, event)
-            owed_utc_s = _owed_utc_s(interval.start_utc_s + event.ramp_deadline_s, site.policy)
-            for signal in interval.signals if begins_utc_s > utc_s else ():
-                if isinstance(signal, LimitSignal):
-                    yield Coming(owed_utc_s - utc_s, event.node or site.root.id, signal.power)
-
-
 def _owed_in_s(events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts) -> dict[str, float]:
     asked: dict[str, list[tuple[Power, float]]] = {
         node: [(power, 0.0) for power, *_ in limits] for node, limits in contracts.items()
     }
     for event in events:
-        for power, _, _, due_by_utc_s in _limits([event], utc_s, site.policy):
-            left_s = max(0.0, _owed_utc_s(due_by_utc_s, site.policy) - utc_s)
+        for power, _, _, due_by_utc_s in schedule.planned([event], utc_s, site.policy):
+            left_s = max(0.0, schedule.owed_utc_s(due_by_utc_s, site.policy) - utc_s)
             limit = power, math.inf if event.best_effort else left_s
             asked.setdefault(event.node or site.root.id, []).append(limit)
     return {node: min(limits)[1] for node, limits in asked.items()}
-
-
-def _in_force(events: Iterable[GridEvent], utc_s: float) -> Iterator[Candidate]:
-    """Every limit whose interval has begun, without the time before it."""
-    for event in events:
-        if (interval := interval_at(event, utc_s)) is not None:
-            due_by_utc_s = interval.start_utc_s + event.ramp_deadline_s
-            for signal in interval.signals:
-                if isinstance(signal, LimitSignal):
-                    yield signal.power, CapReason.EVENT, event.id, due_by_utc_s
-
-
-def lead_s(policy: Policy, event: GridEvent) -> float:
-    """How long before its start a limit is planned with: less where it need not be met at once, for the
-    site has twice its lead from the first command to the deadline then.
-    """
-    return min(policy.event_lead_s, max(0.0, 2 * policy.event_lead_s - event.ramp_deadline_s))
 
 
 def _at_nodes(events: list[GridEvent], utc_s: float, site: Site, contracts: Contracts) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
     for node in sorted({*contracts, *(event.node for event in events)} - {"", site.root.id}):
         here = [event for event in events if event.node == node]
-        if limits := [*_limits(here, utc_s, site.policy), *contracts.get(node, ())]:
+        if limits := [*schedule.planned(here, utc_s, site.policy), *contracts.get(node, ())]:
             found[node] = _lowest(limits)[0]
     return found
 
@@ -232,7 +164,7 @@ def _firm(events: list[GridEvent], utc_s: float, site: Site, contracts: Contract
     must = _must(events)
     for node in sorted({event.node or site.root.id for event in events if event.best_effort}):
         here = [one for one in must if (one.node or site.root.id) == node]
-        limits = _limits(here, utc_s, site.policy)
+        limits = schedule.planned(here, utc_s, site.policy)
         found[node] = _lowest([*limits, *contracts.get(node, ())])[0]
     return found
 
@@ -249,8 +181,8 @@ def _owed_at_nodes(
     found: dict[str, Bound] = {}
     must = _must(events)
     for node in {*contracts, *(event.node for event in must)} - {"", site.root.id}:
-        here = _in_force([event for event in must if event.node == node], utc_s)
-        if owed := [*_owed(here, utc_s, site.policy), *contracts.get(node, ())]:
+        here = schedule.in_force([event for event in must if event.node == node], utc_s)
+        if owed := [*schedule.owed(here, utc_s, site.policy), *contracts.get(node, ())]:
             found[node] = _lowest(owed)[0]
     return found
 
@@ -261,17 +193,6 @@ def _asks(signal: Signal, event: GridEvent, made_by: tuple[str, ...]) -> bool:
     if isinstance(signal, RelativeTargetSignal):
         return event.drawn_before is not None or event.id in made_by
     return isinstance(signal, LimitSignal | TargetSignal)
-
-
-def _owed(due: Iterable[Candidate], utc_s: float, policy: Policy) -> list[Candidate]:
-    """The limits that no ramp may delay any more."""
-    return [one for one in due if _owed_utc_s(one[3], policy) <= utc_s]
-
-
-def _owed_utc_s(due_by_utc_s: float, policy: Policy) -> float:
-    """What a ramp leaves of a limit falls at once then, and has to be there by the deadline: a ramp ends as
-    long before that as a limit is planned with before its start."""
-    return due_by_utc_s - policy.event_lead_s
 
 
 def _contracts(
@@ -304,21 +225,3 @@ def _lowest(candidates: list[Candidate]) -> tuple[Bound, CapReason, str, float]:
         return NO_LIMIT, CapReason.NONE, "", AT_ONCE
     power, reason, name, due_by_utc_s = min(candidates)
     return Limit(power), reason, name, due_by_utc_s
-
-
-def _next_change(events: Iterable[GridEvent], utc_s: float, policy: Policy) -> float:
-    """Only a limit is planned with before it begins."""
-    found = math.inf
-    for event in events:
-        begins_s = lead_s(policy, event)
-        for interval in _from(event, utc_s):
-            if interval.start_utc_s - begins_s >= found:
-                break
-            led_s = begins_s if _limits_load(interval) else 0.0
-            edges = (interval.start_utc_s - led_s, interval.start_utc_s, interval.end_utc_s)
-            found = min([found, *(edge for edge in edges if edge > utc_s)])
-    return found
-
-
-def _limits_load(interval: EventInterval) -> bool:
-    return any(isinstance(signal, LimitSignal) for signal in interval.signals)

@@ -10,7 +10,8 @@ import pytest
 from controller.decide.ground import ground_of
 from controller.decide.limits import Limits, limits_now
 from controller.decide.plan import UNLIMITED_W
-from controller.decide.timeline import Coming, GridNow
+from controller.decide.schedule import Coming
+from controller.decide.timeline import GridNow
 from controller.decide.words import CapReason
 from controller.domain.power import NO_LIMIT, Power
 from tests.decide.builders import UTC_S, bound, node, site

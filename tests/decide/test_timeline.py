@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from controller.decide.timeline import Coming, GridNow, grid_now, interval_at
+from controller.decide.schedule import Coming, interval_at
+from controller.decide.timeline import GridNow, grid_now
 from controller.decide.words import CapReason
 from controller.domain.grid import GridEvent, LimitSignal, PriceSignal, RelativeTargetSignal, TargetSignal
 from controller.domain.power import NO_LIMIT, Power

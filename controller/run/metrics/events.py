@@ -7,7 +7,7 @@ from math import isfinite
 
 from prometheus_client.metrics_core import Metric
 
-from controller.decide.timeline import interval_at
+from controller.decide.schedule import interval_at
 from controller.domain.grid import (
     AlertSignal,
     CapacitySignal,
