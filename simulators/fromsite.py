@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from simulators.config import AVALON_LEVELS, LOOPBACK, Family, MeterMap, PlantConfig, PlantFileError
+from simulators.config import PlantConfig, PlantFileError
+from simulators.groups import AVALON_LEVELS, Family
 from simulators.readysite import SNMP_PASSWORD, Broker, Json, ReadySite
+from simulators.signals import MeterMap
 from simulators.sitefile import (
     POWER_WORDS,
     PlantNames,
@@ -27,6 +29,7 @@ from simulators.sitefile import (
     SiteTopic,
     sensed,
 )
+from simulators.tables import LOOPBACK
 
 PRIVILEGED = 1024
 STAND_IN = 18_000

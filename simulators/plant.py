@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from simulators.config import FaultConfig, PlantConfig
+from simulators.config import PlantConfig
+from simulators.groups import FaultConfig
 from simulators.physics.cooling import Zone
 from simulators.physics.electrical import Meter, Node
 from simulators.physics.faults import BadFaultError, Faults, set_fault

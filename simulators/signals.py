@@ -10,15 +10,12 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Port = Annotated[int, Field(ge=1, le=65_535)]
+from simulators.tables import Port, Table
+
 Topic = Annotated[str, Field(min_length=1, pattern=r"^[^+#\x00]+$")]
 WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2}
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class MeterMap(StrEnum):

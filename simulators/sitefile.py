@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulators.config import PlantFileError
-from simulators.signals import Port
+from simulators.tables import Port
 
 POWER_WORDS = {"W": 1.0, "kW": 1e3, "MW": 1e6}
 _HOSTS = re.compile(r"(\d+\.\d+\.\d+\.\d+)(?:-(\d+))?")

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from simulators.config import AVALON_LEVELS
 from simulators.faces.cgminer import EPOCH_S, JsonConnection, JsonObject, command_of, mac_of, pool, status
 from simulators.faces.connection import Listener
 from simulators.faces.particulars import AVALON_MODULE, DEVICE_SHARES
+from simulators.groups import AVALON_LEVELS
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 BOARDS = 3

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, log10
 
-from simulators.config import MeterMap
 from simulators.physics.electrical import Meter
+from simulators.signals import MeterMap
 
 SUNSPEC_BASE = 40_000
 MARKER = (0x5375, 0x6E53)

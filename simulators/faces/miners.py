@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from simulators.config import Family
 from simulators.faces.antminer import AntminerApi
 from simulators.faces.auradine import AuradineApi
 from simulators.faces.avalon import AvalonApi, TakingTurns, Turns
@@ -24,6 +23,7 @@ from simulators.faces.vnish import VnishApi
 from simulators.faces.vnish_rpc import VnishRpc
 from simulators.faces.whatsminer import WhatsminerApi
 from simulators.faces.whatsminer_v3 import FramedConnection, LegacyApi, WhatsminerV3Api
+from simulators.groups import Family
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
 

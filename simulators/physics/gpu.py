@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import exp
 
-from simulators.config import GpuGroup
+from simulators.groups import GpuGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import GpuFaults
 from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, Machine, approach, stride_s

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-from simulators.config import Family, MinerGroup
+from simulators.groups import Family, MinerGroup
 from simulators.physics.curve import Curve
 from simulators.physics.faults import MinerFaults
 from simulators.physics.machine import NEAR_TRIP_C, NEAR_W, STEP_S, Machine, approach, seeded, stride_s

@@ -20,7 +20,7 @@ from drivers.gpu_learning import KINDS, PER_POINT, RUNS_PER_KIND, Learner, Worki
 from drivers.gpu_reading import device_spec
 from drivers.gpu_sample import Limits
 from drivers.localqueue_progress import progress
-from simulators.config import GpuGroup
+from simulators.groups import GpuGroup
 from simulators.physics.gpu import Gpu
 
 MODEL = "NVIDIA H100 80GB HBM3"

@@ -17,8 +17,8 @@ from drivers import modbus_maps as maps
 from drivers.base import DriverError
 from drivers.modbus import ModbusConfig, ModbusSensor, build, power_reading
 from drivers.modbus_points import PowerPoint, SunSpecPoint, sunspec_reading
-from simulators.config import MeterMap
 from simulators.faces.meters import MeterFace
+from simulators.signals import MeterMap
 from tests.drivers.test_modbus import device, modbus_server, raw_server
 from tests.simulators.plants import miners, only_miner, plant
 

@@ -16,7 +16,8 @@ from typing import Any
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality, ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Policy, Prices, Site, Zone
-from simulators.config import Family, GpuGroup, MinerGroup, PlantConfig
+from simulators.config import PlantConfig
+from simulators.groups import Family, GpuGroup, MinerGroup
 from tests.sim.outlets import Outlet
 
 SPARE_W = 2000

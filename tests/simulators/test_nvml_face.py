@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulators.config import GpuGroup, NodeConfig, PlantConfig
+from simulators.config import NodeConfig, PlantConfig
+from simulators.groups import GpuGroup
 from simulators.nvml.face import BEAT_STALE_NS, NvmlFace, create_state
 from simulators.nvml.layout import Obedience, Word
 from simulators.nvml.state import NvmlGpu
