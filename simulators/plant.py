@@ -18,7 +18,7 @@ from simulators.physics.gpu import Gpu
 from simulators.physics.machine import Machine
 from simulators.physics.miner import Miner
 from simulators.physics.pdu import Pdu
-from simulators.physics.truth import GpuTruth, MinerTruth, NodeTruth, PlantTruth, ZoneTruth
+from simulators.physics.truth import J_PER_WH, GpuTruth, MinerTruth, NodeTruth, PlantTruth, ZoneTruth
 
 RESOLUTION_S = 0.001
 STEP_MS = 100
@@ -27,7 +27,6 @@ SLOW_MS = 1000
 """Heat, hash and other load change slowly: they are stepped once a second, watts that move ten times."""
 WARM_TURNS = 5
 """A machine far from its trip temperature has its heat followed every so many seconds, in turns."""
-J_PER_WH = 3600.0
 
 
 class Plant:
@@ -155,13 +154,10 @@ class Plant:
             breaker_trips=sum(node.trips for node in self.nodes.values()),
             orders=sum(machine.orders for machine in self._machines)
             + sum(pdu.orders for pdu in self.pdus.values()),
-            nodes={node.id: _node_truth(node) for node in self.nodes.values()},
-            miners={miner.id: _miner_truth(miner, self.now_s) for miner in miners},
-            gpus={gpu.id: _gpu_truth(gpu) for gpu in gpus},
-            zones={
-                zone.id: ZoneTruth(inlet_c=zone.inlet_c, fans_proven=zone.fans_proven)
-                for zone in self.zones.values()
-            },
+            nodes={node.id: NodeTruth.of(node) for node in self.nodes.values()},
+            miners={miner.id: MinerTruth.of(miner, self.now_s) for miner in miners},
+            gpus={gpu.id: GpuTruth.of(gpu) for gpu in gpus},
+            zones={zone.id: ZoneTruth.of(zone) for zone in self.zones.values()},
             meters={meter.id: meter.value_w for meter in self.meters.values()},
         )
 
@@ -330,36 +326,3 @@ class Plant:
         | dict[str, Node]
     ]:
         return (self.miners, self.gpus, self.meters, self.pdus, self.zones, self.nodes)
-
-
-def _node_truth(node: Node) -> NodeTruth:
-    return NodeTruth(
-        power_w=node.power_w, energy_wh=node.energy_j / J_PER_WH, breaker_trips=node.trips, live=node.live
-    )
-
-
-def _miner_truth(miner: Miner, now_s: float) -> MinerTruth:
-    return MinerTruth(
-        watts=miner.watts,
-        claimed_w=miner.report(now_s).watts,
-        rate_ths=miner.rate,
-        chip_c=miner.temperature_c,
-        state=miner.state,
-        terahashes=miner.output,
-        energy_wh=miner.energy_j / J_PER_WH,
-        trips=miner.trips,
-    )
-
-
-def _gpu_truth(gpu: Gpu) -> GpuTruth:
-    return GpuTruth(
-        watts=gpu.watts,
-        limit_w=gpu.limit_w,
-        cap_w=gpu.cap_w,
-        demand_w=gpu.demand_w,
-        throughput=gpu.rate,
-        temperature_c=gpu.temperature_c,
-        gpu_hours=gpu.output / 3600,
-        energy_wh=gpu.energy_j / J_PER_WH,
-        throttles=gpu.trips,
-    )

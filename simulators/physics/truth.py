@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from simulators.physics.miner import MinerState
+from simulators.physics.cooling import Zone
+from simulators.physics.electrical import Node
+from simulators.physics.gpu import Gpu
+from simulators.physics.miner import Miner, MinerState
+
+J_PER_WH = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +19,12 @@ class NodeTruth:
     energy_wh: float
     breaker_trips: int
     live: bool
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        return cls(
+            power_w=node.power_w, energy_wh=node.energy_j / J_PER_WH, breaker_trips=node.trips, live=node.live
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +39,19 @@ class MinerTruth:
     terahashes: float
     energy_wh: float
     trips: int
+
+    @classmethod
+    def of(cls, miner: Miner, now_s: float) -> Self:
+        return cls(
+            watts=miner.watts,
+            claimed_w=miner.report(now_s).watts,
+            rate_ths=miner.rate,
+            chip_c=miner.temperature_c,
+            state=miner.state,
+            terahashes=miner.output,
+            energy_wh=miner.energy_j / J_PER_WH,
+            trips=miner.trips,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +68,29 @@ class GpuTruth:
     energy_wh: float
     throttles: int
 
+    @classmethod
+    def of(cls, gpu: Gpu) -> Self:
+        return cls(
+            watts=gpu.watts,
+            limit_w=gpu.limit_w,
+            cap_w=gpu.cap_w,
+            demand_w=gpu.demand_w,
+            throughput=gpu.rate,
+            temperature_c=gpu.temperature_c,
+            gpu_hours=gpu.output / 3600,
+            energy_wh=gpu.energy_j / J_PER_WH,
+            throttles=gpu.trips,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneTruth:
     inlet_c: float
     fans_proven: bool
+
+    @classmethod
+    def of(cls, zone: Zone) -> Self:
+        return cls(inlet_c=zone.inlet_c, fans_proven=zone.fans_proven)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
