@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from controller.domain.power import Limit
 from controller.settlement.methods import MatchDay, MeterBefore, XOfY
-from drivers import registry
+from drivers import conflicts, registry
 
 if TYPE_CHECKING:
     from controller.config import NodeTable, Settings
@@ -25,7 +25,7 @@ def problems(settings: Settings) -> list[str]:
         *_sensors(settings),
         *_operators(settings),
         *_triggers(settings),
-        *registry.problems(settings, settings.prices.prefer),
+        *conflicts.problems(settings, settings.prices.prefer),
     ]
 
 

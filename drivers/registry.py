@@ -1,12 +1,11 @@
 """Every device family the controller can drive: the tables of a site file, and what is built from them.
 
-A new family adds a table here and nothing anywhere else.
+A new family adds a table here, and to `conflicts.py` what of it may be there only once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from drivers.mqttprice import MqttPrices
 from drivers.outlet import OutletDriver
 from drivers.pdumodels import OutletConfig, PduConfig
 from drivers.pricefile import PriceFile
-from drivers.pricetables import PriceBrokerConfig, PriceFileConfig, PriceSourceTable, price_problems
+from drivers.pricetables import PriceBrokerConfig, PriceFileConfig, PriceSourceTable
 from drivers.switching import Cuts
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
     for at, pdu in enumerate(tables.pdus):
         yield Sensed(
             key=f"pdus.{at}",
-            meters=frozenset(_pdu_meters(tables, pdu)),
+            meters=frozenset(pdu_meters(tables, pdu)),
             zones=frozenset(),
             poll_s=pdu.poll_s,
             most_w={pdu.meter: pdu.max_w} if pdu.meter is not None and pdu.max_w is not None else {},
@@ -170,86 +169,22 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
 def rungs(tables: DeviceTables, prefer: tuple[str, ...]) -> dict[PriceKey, tuple[Rung, ...]]:
     """The sources of each price, the preferred ones first."""
     found: dict[PriceKey, list[Rung]] = {}
-    sources = {source.id: source for source in _price_sources(tables)}
+    sources = {source.id: source for source in price_sources(tables)}
     for name in dict.fromkeys((*prefer, *sources)):
         found.setdefault(sources[name].key, []).append(sources[name].rung)
     return {key: tuple(of_key) for key, of_key in found.items()}
 
 
-def problems(tables: DeviceTables, prefer: tuple[str, ...] = ()) -> Iterator[str]:
-    """What no table is wrong about alone; `prefer` is the order of the price sources."""
-    counts = Counter(_declared(tables))
-    if repeated := {name for name, count in counts.items() if count > 1}:
-        where = _homes(tables, repeated)
-        yield from (
-            f"{name} is declared {counts[name]} times{where.get(name, '')}" for name in sorted(repeated)
-        )
-    yield from _outlet_problems(tables)
-    models = frozenset(host.model for host in tables.gpu_hosts)
-    yield from price_problems(_price_sources(tables), prefer, models)
-    libraries = {host.library for host in tables.gpu_hosts}
-    if len(libraries) > 1:
-        named = ", ".join(sorted(repr(library or "the system's") for library in libraries))
-        yield f"gpu_hosts: library {named}: one process has one NVML library"
+def price_sources(tables: DeviceTables) -> Iterator[PriceSourceTable]:
+    for broker in tables.price_brokers:
+        yield from broker.topics
+    yield from tables.price_files
 
 
-def _declared(tables: DeviceTables) -> Iterator[str]:
-    """Everything that may be there only once, repeats included."""
-    yield from (f"miner address {address}" for group in tables.miners for address in group.addresses())
-    yield from (f"GPU {uuid}" for host in tables.gpu_hosts for uuid in host.uuids)
-    yield from (f"device group {group.id!r}" for group in tables.miners)
-    yield from (f"device group {host.id!r}" for host in tables.gpu_hosts)
-    yield from (f"modbus endpoint {config.id!r}" for config in tables.modbus)
-    yield from (point.name for config in tables.modbus for point in config.points)
-    yield from (f"mqtt broker {broker.id!r}" for broker in tables.mqtt_meters)
-    yield from (point.name for broker in tables.mqtt_meters for point in broker.points)
-    yield from (f"price broker {broker.id!r}" for broker in tables.price_brokers)
-    clients = (broker.client_id for broker in (*tables.mqtt_meters, *tables.price_brokers))
-    yield from (f"mqtt client {client!r}" for client in clients if client)
-    yield from (f"pdu {pdu.id!r}" for pdu in tables.pdus)
-    yield from (f"meter {meter}" for pdu in tables.pdus for meter in _pdu_meters(tables, pdu))
-    yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
-    yield from (f"outlet of {outlet.device!r}" for outlet in tables.outlets)
-    yield from (f"queue {queue.id!r}" for queue in tables.queues)
-
-
-def _homes(tables: DeviceTables, names: Collection[str]) -> Mapping[str, str]:
-    """In which groups the machines of these names are."""
-    homes: dict[str, list[str]] = {}
-    for group in tables.miners:
-        for address in group.addresses():
-            homes.setdefault(f"miner address {address}", []).append(group.id)
-    for host in tables.gpu_hosts:
-        for uuid in host.uuids:
-            homes.setdefault(f"GPU {uuid}", []).append(host.id)
-    return {name: f": {', '.join(homes[name])}" for name in names if name in homes}
-
-
-def _pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
+def pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
     yield from (outlet.meter for outlet in tables.outlets if outlet.pdu == pdu.id and outlet.meter)
     if pdu.meter is not None:
         yield pdu.meter
-
-
-def _outlet_problems(tables: DeviceTables) -> Iterator[str]:
-    miners = {
-        f"{group.id}-{at:03d}": group for group in tables.miners for at in range(len(group.addresses()))
-    }
-    pdus = {pdu.id: pdu for pdu in tables.pdus}
-    for at, outlet in enumerate(tables.outlets):
-        if outlet.device not in miners:
-            yield f"outlets.{at}.device {outlet.device!r} is no miner"
-        elif outlet.pdu not in pdus:
-            yield f"outlets.{at}.pdu {outlet.pdu!r} is not declared"
-        elif pdus[outlet.pdu].metered and 2 * pdus[outlet.pdu].poll_s > miners[outlet.device].settle_down_s:
-            settle_s = miners[outlet.device].settle_down_s
-            told = f"settle_down_s {settle_s} of {outlet.device!r} is under 2 polls of its outlet"
-            yield f"outlets.{at}: {told}"
-    for at, pdu in enumerate(tables.pdus):
-        if pdu.meter is None and all(outlet.pdu != pdu.id for outlet in tables.outlets):
-            yield f"pdus.{at} {pdu.id!r} feeds no outlet and names no meter"
-        if not pdu.metered and any(outlet.pdu == pdu.id and outlet.meter for outlet in tables.outlets):
-            yield f"pdus.{at} {pdu.id!r} is not metered: none of its outlets can be a meter"
 
 
 def _pdus(tables: DeviceTables) -> dict[str, tuple[SnmpPdu, Polled]]:
@@ -289,12 +224,6 @@ def _sensors(tables: DeviceTables) -> Iterator[tuple[Sensor, Polled]]:
         yield modbus_tcp.build(config), Polled(every_s=config.poll_s, deadline_s=config.timeout_s * 2)
     for broker in tables.mqtt_meters:
         yield mqttmeter.build(broker), Polled(every_s=broker.poll_s, deadline_s=broker.timeout_s * 2)
-
-
-def _price_sources(tables: DeviceTables) -> Iterator[PriceSourceTable]:
-    for broker in tables.price_brokers:
-        yield from broker.topics
-    yield from tables.price_files
 
 
 def _prices(tables: DeviceTables) -> Iterator[tuple[PriceSource, Polled]]:

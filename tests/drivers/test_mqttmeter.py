@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
-from drivers import registry
+from drivers import conflicts, registry
 from drivers.base import DriverError
 from drivers.mqttmeter import MqttMeters
 from drivers.mqttpayload import MqttMetersConfig, MqttPoint, MqttZonePoint, meter_reading, parse
@@ -191,7 +191,7 @@ def test_a_zone_told_of_by_two_sensors_is_refused() -> None:
     }
     tables = registry.DeviceTables.model_validate({"mqtt_meters": [broker_table], "modbus": [endpoint]})
 
-    assert list(registry.problems(tables)) == ["zone hall is declared 2 times"]
+    assert list(conflicts.problems(tables)) == ["zone hall is declared 2 times"]
 
 
 # What a message means
@@ -331,7 +331,7 @@ def test_a_site_file_may_name_each_meter_and_client_once() -> None:
 
     assert [sensor.id for sensor, _ in fleet.sensors] == ["bms", "other"]
     assert [sensed.meters for sensed in registry.sensed(tables)] == [{"main"}, {"main"}]
-    assert set(registry.problems(tables)) == {
+    assert set(conflicts.problems(tables)) == {
         "meter main is declared 2 times",
         "mqtt client 'ctl' is declared 2 times",
     }

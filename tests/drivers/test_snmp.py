@@ -23,7 +23,7 @@ from controller.domain.devices import (
     SetPoint,
 )
 from controller.domain.power import Power
-from drivers import registry
+from drivers import conflicts, registry
 from drivers.asic.config import MinerGroupConfig
 from drivers.base import DriverError
 from drivers.outlet import OutletDriver
@@ -280,7 +280,7 @@ def test_a_miner_named_by_an_outlet_is_driven_through_it_and_the_others_are_not(
     assert [sensor.id for sensor, _ in fleet.sensors] == ["pdu"]
     assert [isinstance(driver, OutletDriver) for driver, _ in fleet.drivers] == [False, True, False]
     assert [driver.spec.id for driver, _ in fleet.drivers] == ["row-000", "row-001", "row-002"]
-    assert not list(registry.problems(site_tables()))
+    assert not list(conflicts.problems(site_tables()))
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_miner_named_by_an_outlet_is_driven_through_it_and_the_others_are_not(
     ],
 )
 def test_outlets_that_make_no_sense_together_are_told(changes: dict[str, Any], problems: set[str]) -> None:
-    assert set(registry.problems(site_tables(**changes))) == problems
+    assert set(conflicts.problems(site_tables(**changes))) == problems
 
 
 # The wire
