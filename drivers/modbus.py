@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from itertools import cycle
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
@@ -29,6 +28,7 @@ from drivers.modbus_points import (
     sunspec_reading,
     zone_reading,
 )
+from drivers.silentpoints import SilentPoints
 
 __all__ = [
     "ModbusConfig",
@@ -45,7 +45,6 @@ SHOWN_BYTES = 32
 READ_FUNCTIONS = (3, 4)
 MBAP_BYTES = 7
 
-log = structlog.get_logger()
 # What goes wrong on the wire is told once, by `read`; pymodbus would tell it again at every poll.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
@@ -90,7 +89,7 @@ class ModbusSensor:
         self._order = list(config.points)
         self._client: AsyncModbusTcpClient | None = None
         self._last_bytes = b""
-        self._faults: dict[str, str] = {}
+        self._silent = SilentPoints(self.id)
         self._proofs: dict[str, tuple[float, Sequence[int]]] = {}
         self._bases = cycle(maps.SUNSPEC_BASES)
         self._places: dict[str, maps.ModelHeader | maps.MeterFound] = {}
@@ -125,7 +124,7 @@ class ModbusSensor:
                 faults[point.name] = f"{point.name}, {point}: {unanswered}"
         if not readings:
             raise DriverError(f"{self._address}: {'; '.join(faults.values())}")
-        self._tell_changes(faults)
+        self._silent.now(faults)
         return tuple(readings[point.name] for point in self._config.points if point.name in readings)
 
     async def close(self) -> None:
@@ -240,13 +239,6 @@ class ModbusSensor:
         if self._client is not None and not self._client.connected:
             return ", connection closed by the other end"
         return f", got {self._last_bytes.hex(' ')}" if self._last_bytes else ""
-
-    def _tell_changes(self, faults: dict[str, str]) -> None:
-        for name in faults.keys() - self._faults.keys():
-            log.warning("point_silent", subject=self.id, point=name, why=faults[name])
-        for name in self._faults.keys() - faults.keys():
-            log.info("point_answers_again", subject=self.id, point=name)
-        self._faults = faults
 
     def _drop(self) -> None:
         if self._client is not None:

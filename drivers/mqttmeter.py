@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-import structlog
-
 from controller.domain.devices import MeterReading, ZoneReading
 from drivers.base import DriverError
 from drivers.mqttlink import MqttLink
@@ -27,11 +25,10 @@ from drivers.mqttpayload import (
     proof_of,
     zone_reading,
 )
+from drivers.silentpoints import SilentPoints
 
 AHEAD_S = 5.0
 """How far in the future a value may lie: clocks differ, but beyond that an old value would look new."""
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class MqttMeters:
         self._beat_s = float("-inf")
         self._news = asyncio.Event()
         self._link = MqttLink(config, config.topics, self._hear)
-        self._faults: dict[str, str] = {}
+        self._silent = SilentPoints(self.id)
 
     @property
     def id(self) -> str:
@@ -85,7 +82,7 @@ class MqttMeters:
             faults = self._stale(loop.time())
         if self._none_of(faults):
             raise DriverError(f"{self._link.address}: {'; '.join(faults.values())}")
-        self._tell_changes(faults)
+        self._silent.now(faults)
         return tuple(
             self._reading(point, faults) for point in self._config.points if point.name not in faults
         )
@@ -125,13 +122,6 @@ class MqttMeters:
             return ""
         last = "nothing came" if held is None else f"nothing newer than {held.age_at(now_s):.0f} s came"
         return self._link.trouble or self._refused.get(name) or f"{last} on {point.topic}"
-
-    def _tell_changes(self, faults: dict[str, str]) -> None:
-        for name in faults.keys() - self._faults.keys():
-            log.warning("point_silent", subject=self.id, point=name, why=faults[name])
-        for name in self._faults.keys() - faults.keys():
-            log.info("point_answers_again", subject=self.id, point=name)
-        self._faults = faults
 
     # -- what comes -------------------------------------------------------------------------------------
 

@@ -11,21 +11,18 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final
 
-import structlog
-
 from controller.domain.devices import Acknowledged, Failed, MeterReading, Outcome, Refused
 from controller.domain.power import Power
 from drivers.base import DriverError
 from drivers.outletstate import OutletState, Relay
 from drivers.pdumodels import MODELS, OutletConfig, PduConfig, PduModel
+from drivers.silentpoints import SilentPoints
 from drivers.snmplink import Agent, SnmpLink, SnmpRefusedError
 
 VALUES_PER_REQUEST = 24
 """So that the answer fits into one unfragmented datagram."""
 MOST_DIGITS = 6
 UNKNOWN: Final = OutletState(relay=Relay.UNKNOWN)
-
-log = structlog.get_logger()
 
 
 class SnmpPdu:
@@ -39,7 +36,7 @@ class SnmpPdu:
         self._agent = Agent(config.host, config.port, config.timeout_s)
         self._states: dict[int, tuple[float, OutletState]] = {}
         self._ordered_s: dict[int, float] = {}
-        self._faults: dict[str, str] = {}
+        self._silent = SilentPoints(self.id)
 
     @property
     def id(self) -> str:
@@ -67,7 +64,7 @@ class SnmpPdu:
                 faults[f"meter {self._config.meter}"] = unanswered or str(error)
         if len(faults) == len(self._meters) + (self._config.meter is not None):
             raise DriverError(f"{self.id}: {'; '.join(dict.fromkeys(faults.values()))}")
-        self._tell_changes(faults)
+        self._silent.now(faults)
         return tuple(readings)
 
     def known(self, outlet: int) -> OutletState:
@@ -150,13 +147,6 @@ class SnmpPdu:
         assert self._config.max_w is not None
         model = self._model
         return watts(values, model.total, model.total_digits, model.total_w, self._config.max_w)
-
-    def _tell_changes(self, faults: dict[str, str]) -> None:
-        for name in faults.keys() - self._faults.keys():
-            log.warning("point_silent", subject=self.id, point=name, why=faults[name])
-        for name in self._faults.keys() - faults.keys():
-            log.info("point_answers_again", subject=self.id, point=name)
-        self._faults = faults
 
 
 class SnmpOutlet:
