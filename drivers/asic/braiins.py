@@ -25,13 +25,12 @@ from drivers.asic.adapter import (
 )
 from drivers.asic.grpc import UNAUTHENTICATED, GrpcClient
 from drivers.asic.library import bos
+from drivers.asic.points import ladder
 from drivers.asic.protobuf import Field
 from drivers.base import DriverError
 
 PORT = 50_051
 DEFAULT_USERNAME = DEFAULT_PASSWORD = "root"
-
-STEPS = 6
 
 LOGIN = "AuthenticationService/Login"
 DETAILS = "MinerService/GetMinerDetails"
@@ -83,9 +82,7 @@ class Braiins:
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
         """Paused, and targets in equal steps from the lowest to the rating."""
-        least_w = plate.min_w or plate.rated_w // 2
-        ladder = {least_w + (plate.rated_w - least_w) * step // STEPS for step in range(STEPS + 1)}
-        return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
+        return ladder(plate, least_w=plate.rated_w // 2)
 
     async def hello(self) -> Hello:
         self.close()

@@ -26,13 +26,13 @@ from drivers.asic.adapter import (
 )
 from drivers.asic.digest import OK
 from drivers.asic.http1 import is_whole_response, parse_response
+from drivers.asic.points import ladder
 from drivers.asic.wire import exchange
 from drivers.base import DriverError, OtherMachineError
 
 PORT = 4028
 DEFAULT_PASSWORD = "letmein"
 
-STEPS = 6
 POWER_TUNE = "PowerTune"
 
 AT_REST = ("Idling", "Stopping")
@@ -76,9 +76,7 @@ class Epic:
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
         """Stopped, and targets in equal steps from the lowest to the rating."""
-        least_w = plate.min_w or plate.rated_w // 2
-        ladder = {least_w + (plate.rated_w - least_w) * step // STEPS for step in range(STEPS + 1)}
-        return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
+        return ladder(plate, least_w=plate.rated_w // 2)
 
     async def hello(self) -> Hello:
         self._stopped = False

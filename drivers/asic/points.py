@@ -10,14 +10,14 @@ from drivers.asic.adapter import SLEEP, Plate
 from drivers.base import DriverError
 
 LEAST_SHARE = 0.7
-"""The lowest limit offered of a machine whose `min_w` nobody gave, as a share of its rating."""
-
+"""The lowest limit offered of a machine of which nothing else is known, as a share of its rating."""
 STEPS = 6
 
 
-def ladder(plate: Plate) -> tuple[OperatingPoint, ...]:
-    """Sleep, and limits in equal steps from the lowest to the rating."""
-    least_w = plate.min_w or round(LEAST_SHARE * plate.rated_w)
+def ladder(plate: Plate, least_w: int | None = None) -> tuple[OperatingPoint, ...]:
+    """Sleep, and limits in equal steps from the lowest to the rating; `least_w` is that of a machine whose
+    `min_w` nobody gave."""
+    least_w = plate.min_w or least_w or round(LEAST_SHARE * plate.rated_w)
     rungs = {least_w + (plate.rated_w - least_w) * step // STEPS for step in range(STEPS + 1)}
     return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(rungs)))
 

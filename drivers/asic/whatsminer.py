@@ -30,13 +30,10 @@ from drivers.asic.library import (
     md5crypt,
     parse_btminer_priviledge_data,
 )
+from drivers.asic.points import ladder
 from drivers.base import DriverError
 
 DEFAULT_PASSWORD = "admin"
-LEAST_SHARE = 0.7
-"""The lowest limit offered of a machine whose `min_w` nobody gave, as a share of its rating."""
-
-STEPS = 6
 
 
 V3_SINCE = 20241100
@@ -87,9 +84,7 @@ class Whatsminer:
     @staticmethod
     def default_points(plate: Plate) -> tuple[OperatingPoint, ...]:
         """Off, and limits in equal steps from the lowest to the rating."""
-        least_w = plate.min_w or round(LEAST_SHARE * plate.rated_w)
-        ladder = {least_w + (plate.rated_w - least_w) * step // STEPS for step in range(STEPS + 1)}
-        return (plate.sleep, *(plate.point(f"{power_w}w", power_w) for power_w in sorted(ladder)))
+        return ladder(plate)
 
     async def hello(self) -> Hello:
         self._token = self._switch = None
