@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 
 from simulators.faces.cgminer import JsonObject, command_of, mac_of, pool, status
 from simulators.faces.http import HttpAnswer, HttpRequest
 from simulators.faces.particulars import SHARES
+from simulators.faces.tokens import Tokens
 from simulators.physics.miner import Miner, MinerReport, MinerState
 
 FIRMWARE = "FluxOS-2026-03.02-5c0ffee"
@@ -35,7 +35,7 @@ class AuradineApi:
     def __init__(self, miner: Miner, now_s: Callable[[], float]) -> None:
         self._miner = miner
         self._now_s = now_s
-        self._tokens: dict[str, float] = {}
+        self._tokens = Tokens(now_s, life_s=TOKEN_LIFE_S, most=MAX_TOKENS)
         self._boots = miner.boots
         self._mode = "custom"
 
@@ -49,25 +49,17 @@ class AuradineApi:
         posted = _object(request.body) if request.method == "POST" else {}
         if command == "token":
             return _json(self._token(posted))
-        if self._tokens.get(request.headers.get("token", ""), -1.0) <= self._now_s():
+        if not self._tokens.holds(request.headers.get("token", "")):
             return _json(self.failure(BAD_TOKEN, "Invalid or expired token"), status_code=401)
         if request.method == "POST":
             return _json(self._order(command, posted))
         return _json(self._read(command))
 
     def _token(self, posted: JsonObject) -> JsonObject:
-        password = self._miner.group.password or "admin"
-        if self._miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = self._miner.password("admin")
         if (posted.get("user"), posted.get("password")) != (USER, password):
             return self.failure(BAD_LOGIN, "Invalid user or password")
-        now_s = self._now_s()
-        self._tokens = {token: until_s for token, until_s in self._tokens.items() if until_s > now_s}
-        while len(self._tokens) >= MAX_TOKENS:
-            self._tokens.pop(next(iter(self._tokens)))
-        token = secrets.token_urlsafe(24)
-        self._tokens[token] = now_s + TOKEN_LIFE_S
-        return self._ok(700, "Token", Token=[{"Token": token}])
+        return self._ok(700, "Token", Token=[{"Token": self._tokens.issue()}])
 
     # -- orders -----------------------------------------------------------------------------------------
 

@@ -50,9 +50,7 @@ class BraiinsGrpc:
         request = await stream.recv_message()
         self._notice_boot()
         miner = self._firmware.miner
-        password = miner.group.password or "root"
-        if miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = miner.password("root")
         if (request.username, request.password) != ("root", password):
             raise GRPCError(Status.UNAUTHENTICATED, "Bad credentials")
         while len(self._tokens) >= MAX_TOKENS:

@@ -73,9 +73,7 @@ class EpicApi:
             return _no("MissingParam")
         if not isinstance(request, dict) or "param" not in request:
             return _no("MissingParam")
-        password = self._miner.group.password or "letmein"
-        if self._miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = self._miner.password("letmein")
         if request.get("password") != password:
             return _no("BadPassword")
         if self._miner.faults.refuses:

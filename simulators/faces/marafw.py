@@ -70,9 +70,7 @@ class MaraApi:
         return _json(pages[name]())
 
     def _proves(self, request: HttpRequest) -> bool:
-        password = self._miner.group.password or "root"
-        if self._miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = self._miner.password("root")
         return digest_proves(request, user="root", password=password, realm=REALM, nonce=self._miner.serial)
 
     # -- orders -----------------------------------------------------------------------------------------

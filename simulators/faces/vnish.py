@@ -6,11 +6,11 @@ A preset that the machine is not tuned for is accepted like any other, and chang
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 
 from simulators.faces.cgminer import JsonObject
 from simulators.faces.http import HttpAnswer, HttpRequest
+from simulators.faces.tokens import Tokens
 from simulators.faces.vnish_pages import VnishPages
 from simulators.physics.miner import Miner, MinerReport
 
@@ -26,7 +26,7 @@ class VnishApi:
     def __init__(self, miner: Miner, now_s: Callable[[], float]) -> None:
         self._miner = miner
         self._now_s = now_s
-        self._tokens: dict[str, float] = {}
+        self._tokens = Tokens(now_s, life_s=TOKEN_LIFE_S, most=MAX_TOKENS)
         self._boots = miner.boots
         self._pages = VnishPages(miner, now_s)
 
@@ -59,23 +59,15 @@ class VnishApi:
             self._tokens.clear()
 
     def _unlock(self, body: bytes) -> HttpAnswer:
-        password = self._miner.group.password or "admin"
-        if self._miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = self._miner.password("admin")
         if _object(body).get("pw") != password:
             return _refusal(403, "Wrong password")
-        now_s = self._now_s()
-        self._tokens = {token: until_s for token, until_s in self._tokens.items() if until_s > now_s}
-        while len(self._tokens) >= MAX_TOKENS:
-            self._tokens.pop(next(iter(self._tokens)))
-        token = secrets.token_urlsafe(24)
-        self._tokens[token] = now_s + TOKEN_LIFE_S
-        return _json({"token": token})
+        return _json({"token": self._tokens.issue()})
 
     def _unlocked(self, request: HttpRequest) -> bool:
         """Clients write the token bare, or as a bearer's."""
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return self._tokens.get(token, -1.0) > self._now_s()
+        return self._tokens.holds(token)
 
     def _read(self, name: str) -> HttpAnswer:
         pages: dict[str, Callable[[], object]] = {

@@ -69,14 +69,9 @@ class WhatsminerApi:
             self._keys.clear()
 
     @property
-    def _password(self) -> str:
-        password = self._miner.group.password or "admin"
-        return f"{password}-changed" if self._miner.faults.wrong_password else password
-
-    @property
     def _secret(self) -> tuple[str, bytes]:
         """The hashed password, and the AES key made from it."""
-        password = self._password
+        password = self._miner.password("admin")
         if password not in self._keys:
             hashed = md5crypt(password, self._salt)
             self._keys[password] = hashed, hashlib.sha256(hashed.encode()).digest()

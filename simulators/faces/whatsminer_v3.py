@@ -95,9 +95,7 @@ class WhatsminerV3Api:
         return hashlib.sha256(f"{self._miner.serial}/{self._miner.boots}".encode()).hexdigest()[:8]
 
     def _token(self, command: str, ts: object) -> str:
-        password = self._miner.group.password or "super"
-        if self._miner.faults.wrong_password:
-            password = f"{password}-changed"
+        password = self._miner.password("super")
         digest = hashlib.sha256(f"{command}{password}{self._salt}{ts}".encode()).digest()
         return base64.b64encode(digest).decode()[:TOKEN_LENGTH]
 

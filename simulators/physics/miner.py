@@ -166,6 +166,11 @@ class Miner(Machine):
 
     # -- what it says -----------------------------------------------------------------------------------
 
+    def password(self, of_factory: str) -> str:
+        """The one that it takes: its group's, or that `of_factory`, unless somebody changed it."""
+        password = self.group.password or of_factory
+        return f"{password}-changed" if self.faults.wrong_password else password
+
     @property
     def reachable(self) -> bool:
         return self.powered and not self._until_s and not self.faults.dead
