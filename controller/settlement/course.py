@@ -117,12 +117,6 @@ class Course:
             return Span(self.start_utc_s, self.start_utc_s)
         return Span(self.phases[0].span.start_utc_s, self.phases[-1].span.end_utc_s)
 
-    def phase_at(self, utc_s: float) -> Phase | None:
-        for phase in self.phases:
-            if phase.span.start_utc_s <= utc_s < phase.span.end_utc_s:
-                return phase
-        return None
-
 
 ENDS = {
     EventStatus.COMPLETED: Ending.COMPLETED,

@@ -119,7 +119,6 @@ class Obedience(IntEnum):
 
 DRIVER_VERSION_AT = 96
 NVML_VERSION_AT = 176
-VERSION_BYTES = 80
 RECORD_BYTES = len(Text) * TEXT_BYTES + RECORD_WORDS * 8
 MAGIC = int.from_bytes(b"NVMLSIM\0", "little")
 LAYOUT_ID = zlib.crc32("|".join([*Header, *Text, *Word, str(RECORD_BYTES)]).encode())
