@@ -27,12 +27,13 @@ from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
-from controller.run.journal.journal import Journal, rows_of
+from controller.run.journal.journal import Journal
 from controller.run.journal.schema import NOT_CLOSED
 from controller.run.journal.seals import Row
 from drivers.pricefile import Look, PriceFile
 from drivers.pricetables import PriceFileConfig
 from drivers.registry import Fleet, Polled
+from tests.run.journalrows import rows_of
 
 pytestmark = pytest.mark.socket
 

@@ -31,13 +31,13 @@ from controller.run.journal.journal import (
     NODES_EVERY_S,
     Journal,
     JournalError,
-    rows_of,
 )
 from controller.run.journal.retention import PRUNED_AT_ONCE, QUIET_US
 from controller.run.journal.schema import SCHEMA_VERSION, Bookkeeping, microseconds
 from controller.run.journal.store import Record, StoreError
 from tests.run import boards
 from tests.run.fleet import LOW, SLEEP, UTC_S, told
+from tests.run.journalrows import rows_of
 from tests.virtualtime import in_virtual_time
 
 DAY_S = 86_400.0
@@ -169,7 +169,8 @@ import asyncio, logging, resource, signal, sys, time
 from pathlib import Path
 from controller.domain.power import Power
 from controller.run.journal.store import Record, StoreError
-from controller.run.journal.journal import Journal, rows_of
+from controller.run.journal.journal import Journal
+from tests.run.journalrows import rows_of
 from tests.run.fleet import told
 from controller.domain.devices import Acknowledged
 

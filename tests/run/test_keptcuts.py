@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from controller.config import load
 from controller.daemon import serve
 from controller.run.clock import Clock
-from controller.run.journal.journal import Journal, rows_of
+from controller.run.journal.journal import Journal
 from controller.run.journal.store import EventStore, Record, StoreError
 from controller.run.keptcuts import KEY, KeptCuts
 from drivers.base import DriverError
@@ -21,6 +21,7 @@ from simulators.ports import remap
 from simulators.serve import SimulatedSite
 from tests.drivers.asic_fakes import free_port
 from tests.run.disks import Disk
+from tests.run.journalrows import rows_of
 from tests.simulators.plants import HOME, config, miners
 from tests.virtualtime import in_virtual_time, now_s
 

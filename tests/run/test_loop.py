@@ -24,7 +24,7 @@ from controller.domain.prices import Price
 from controller.domain.site import Node, Policy, Prices, Site
 from controller.run.board import Board
 from controller.run.clock import Clock
-from controller.run.journal.journal import Journal, rows_of
+from controller.run.journal.journal import Journal
 from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, SETTLES_S, Islanded, Loop, headline
 from controller.run.notify import Notifier
 from controller.run.prices import PriceSide
@@ -32,6 +32,7 @@ from controller.run.recording.recording import NotRecorded, Recorder
 from drivers.base import JobQueue
 from tests.run import boards
 from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
+from tests.run.journalrows import rows_of
 from tests.virtualtime import START_S, VirtualLoop, in_virtual_time, now_s
 
 

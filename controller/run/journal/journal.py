@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +30,7 @@ from controller.run.journal.file import JournalFile
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.retention import Keep
 from controller.run.journal.schema import COMMANDED, CONFIRMED, OPERATOR_LINK_LOST, microseconds
-from controller.run.journal.seals import Anchor, Row
+from controller.run.journal.seals import Anchor
 from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import LONGEST_S, MinuteMeter
 from controller.run.journal.waiting import Waiting
@@ -231,9 +230,3 @@ class Journal:
             raise JournalError(f"{self._path}: no answer within {self._deadline_s} s") from error
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{self._path}: {error}") from error
-
-
-def rows_of(path: Path, query: str, parameters: Sequence[object] = ()) -> list[Row]:
-    """Read a journal from outside, without disturbing its writer."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as db:
-        return db.execute(query, tuple(parameters)).fetchall()
