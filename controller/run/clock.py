@@ -12,6 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+def elapsed_s() -> float:
+    """Seconds of the event loop, since a moment of its own."""
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """`utc` is the wall clock, in Unix seconds."""
@@ -19,7 +24,7 @@ class Clock:
     utc: Callable[[], float] = time.time
 
     def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
+        return elapsed_s()
 
     def utc_s(self) -> float:
         return self.utc()

@@ -7,6 +7,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 
+from controller.run.clock import elapsed_s
+
 READS_AT_ONCE = 64
 COMMANDS_AT_ONCE = 100
 """Both of machines that answer; as many again of those that do not."""
@@ -125,7 +127,7 @@ class ReadTurn:
             self._held = self._silent
         elif self._deadline is not None and not self._deadline.expired():
             self.was_cut = True
-            self._deadline.reschedule(asyncio.get_running_loop().time())
+            self._deadline.reschedule(elapsed_s())
 
 
 def backoff_s(device: str, failures: int, every_s: float) -> float:

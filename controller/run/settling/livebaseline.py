@@ -15,6 +15,7 @@ import structlog
 
 from controller.domain.grid import PAUSE_S, GridEvent
 from controller.domain.power import Power
+from controller.run.clock import elapsed_s
 from controller.run.journal.history import HistoryError, opened
 from controller.run.settling.baselines import Agreement, baseline_for, told
 from controller.settlement.course import CourseError, ask_of
@@ -115,7 +116,7 @@ class LiveBaselines:
     def _keep(self, key: Key, found: Baseline | NoBaseline) -> None:
         before = self._answers.pop(key, None)
         tries = 1 if before is None or isinstance(before.found, Baseline) else before.tries + 1
-        self._answers[key] = _Answer(found, tries, asyncio.get_running_loop().time(), self._utc())
+        self._answers[key] = _Answer(found, tries, elapsed_s(), self._utc())
         while len(self._answers) > MOST_KEPT:
             del self._answers[next(iter(self._answers))]
         if isinstance(found, Baseline):
@@ -132,7 +133,7 @@ class LiveBaselines:
     def _is_worth_another(self, answer: _Answer, utc_s: float) -> bool:
         """Of an event without an end only the next day is computed."""
         found = answer.found
-        if asyncio.get_running_loop().time() - answer.at_s < RETRY_S:
+        if elapsed_s() - answer.at_s < RETRY_S:
             return False
         if isinstance(found, Baseline):
             return found.steps[-1].span.end_utc_s <= utc_s
