@@ -7,7 +7,6 @@ reads `events` and `state` and decides.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,24 +16,25 @@ import structlog
 from controller.domain.eventnames import named, parted
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
-from controller.grid import advancing, ledger, liveness, observing
+from controller.grid import advancing, ledger, observing
 from controller.grid import skew as skews
 from controller.grid.dialects import DialectName, Heard
 from controller.grid.dsxenforcement import Enforcement
 from controller.grid.keeping import Effect, Verdict
-from controller.grid.liveness import Liveness
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.observing import Said
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Reason, Rejected, Snapshot
 from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
+from controller.run.clock import elapsed_s
 from controller.run.journal.store import EventStore
 from controller.run.operators.births import first_birth
 from controller.run.operators.gridbook import GridBook, Pending, Shelf
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
+from controller.run.operators.hearing import Hearing
 from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
 from controller.run.operators.watching import Watched
@@ -91,13 +91,14 @@ class GridLink:
             for at, broker in enumerate(config.brokers())
         )
         self._in_force: tuple[GridEvent, ...] = ()
-        began_utc_s = utc() - config.snapshot_max_age_s
-        self._liveness = Liveness(timeout_s=config.heartbeat_timeout_s, began_utc_s=began_utc_s)
-        self._behind_s = 0.0
-        self._skew = skews.NO_SKEW
+        self._hearing = Hearing(
+            beats=self._dialect.beats,
+            timeout_s=config.heartbeat_timeout_s,
+            began_utc_s=utc() - config.snapshot_max_age_s,
+            wake=wake,
+            log=self._log,
+        )
         self._site: SiteReport | None = None
-        self._link = Link.LOST
-        self._alive_until_s = -math.inf
         self._counts = dict.fromkeys(COUNTED, 0)
         self._restored = False
         self._troubles = Troubles(self._log)
@@ -105,7 +106,7 @@ class GridLink:
 
     @property
     def state(self) -> Link:
-        return self._liveness.link if self._dialect.beats else self._link
+        return self._hearing.link
 
     @property
     def settling(self) -> bool:
@@ -117,7 +118,7 @@ class GridLink:
         observed, those that would be. They have the names that the site has for them, and times of our own
         clock, as far as it is known how it differs from the operator's."""
         held = self._own_events() if self._watched is None else self._watched.events(self._book_utc())
-        return tuple(self._marked(skews.moved(event, self._skew)) for event in held)
+        return tuple(self._marked(skews.moved(event, self._hearing.skew)) for event in held)
 
     @property
     def _is_connected(self) -> bool:
@@ -137,7 +138,7 @@ class GridLink:
             oversized=self._speaking.oversized,
             untold=self._speaking.untold,
             store_failures=self._book.store_failures,
-            operator_behind_s=self._behind_s,
+            operator_behind_s=self._hearing.behind_s,
             enforcements=self._counts["enforcements"],
         )
 
@@ -219,30 +220,19 @@ class GridLink:
             if result.id is not None:
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
             return
-        self._troubles.readable(kind, _elapsed_s())
+        self._troubles.readable(kind, elapsed_s())
         match result:
             case Accepted() | Cancelled():
                 self._book.put(result, Pending(change=partial(ledger.receive, result=result)))
             case Snapshot():
                 change = partial(ledger.receive_snapshot, snapshot=result)
-                self._book.put(result, Pending(change=change, then=partial(self._listed, result)))
+                self._book.put(result, Pending(change=change, then=partial(self._hearing.listed, result)))
             case LoadTargets():
                 self._book.put(result, Pending(change=partial(receive_targets, message=result)))
             case Enforcement():
                 self._enforced(result)
             case Heartbeat():
-                if liveness.is_news(self._liveness, result):
-                    self._timed(now_utc_s - result.utc_s, is_whole=result.utc_s.is_integer())
-                self._judged(liveness.heard(self._liveness, result, _elapsed_s()))
-
-    def _timed(self, behind_s: float, *, is_whole: bool) -> None:
-        self._behind_s = behind_s
-        before, self._skew = self._skew, skews.heard(self._skew, behind_s, is_whole=is_whole)
-        if self._skew.ahead_s != before.ahead_s:
-            far = abs(self._skew.ahead_s) >= skews.WORTH_TELLING_S
-            log = self._log.warning if far else self._log.info
-            log("grid_clock", ours_ahead_s=round(self._skew.ahead_s, 3))
-            self._wake()
+                self._hearing.beat(result, now_utc_s)
 
     def _enforced(self, done: Enforcement) -> None:
         """Somebody else moved our machines: people have to know, and why."""
@@ -259,32 +249,9 @@ class GridLink:
             detail=done.detail,
         )
 
-    def _listed(self, snapshot: Snapshot) -> None:
-        self._judged(liveness.listed(self._liveness, snapshot, _elapsed_s()))
-
-    def _judged(self, now: Liveness) -> None:
-        before, self._liveness = self._liveness, now
-        if now.link is not before.link:
-            log = self._log.warning if now.link is Link.LOST else self._log.info
-            log("grid_link", state=now.link.value)
-            self._wake()
-
-    def _look(self, now_utc_s: float) -> None:
-        """The state of a link whose dialect has no heartbeat: a connection that broke may come back within
-        the time that a heartbeat would have."""
-        if self._is_connected:
-            self._alive_until_s = _elapsed_s() + self._config.heartbeat_timeout_s
-        is_connected = _elapsed_s() < self._alive_until_s
-        before = self._link
-        self._link = Link.UP if self._dialect.is_alive(now_utc_s, is_connected) else Link.LOST
-        if self._link is not before:
-            log = self._log.warning if self._link is Link.LOST else self._log.info
-            log("grid_link", state=self._link.value)
-            self._wake()
-
     def _book_utc(self) -> float:
         """What is over, and was told so, is so by the operator's clock where ours is ahead."""
-        return self._utc() - self._skew.late_s
+        return self._utc() - self._hearing.skew.late_s
 
     def _own_events(self) -> tuple[GridEvent, ...]:
         """Those that were accepted, and are told of. A site that is only observed does nothing for any."""
@@ -318,10 +285,10 @@ class GridLink:
             now_utc_s = self._utc()
             for heard in self._dialect.passed(now_utc_s):
                 self._take(heard, now_utc_s)
-            began_utc_s = now_utc_s - self._config.snapshot_max_age_s
-            self._judged(liveness.at(self._liveness, _elapsed_s(), began_utc_s))
+            self._hearing.passes(now_utc_s - self._config.snapshot_max_age_s)
             if not self._dialect.beats:
-                self._look(now_utc_s)
+                is_alive = partial(self._dialect.is_alive, now_utc_s)
+                self._hearing.look(is_alive, is_connected=self._is_connected)
             self._book.put("settle", Pending(change=ledger.settle))
             await asyncio.sleep(WATCH_PERIOD_S)
 
@@ -335,13 +302,9 @@ class GridLink:
             return
         self._counts["refused"] += 1
         if rejected.id is None:
-            self._troubles.refused(kind, rejected, _elapsed_s())
+            self._troubles.refused(kind, rejected, elapsed_s())
 
 
 async def _only_listen(publish: Publish) -> None:
     """Everything is said on the first connection."""
     await asyncio.Event().wait()
-
-
-def _elapsed_s() -> float:
-    return asyncio.get_running_loop().time()
