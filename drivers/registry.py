@@ -236,12 +236,14 @@ def _prices(tables: DeviceTables) -> Iterator[tuple[PriceSource, Polled]]:
 
 def _drivers(tables: DeviceTables, learner: Learner | None) -> Iterator[tuple[Driver, Polled]]:
     if tables.miners:
-        from drivers.asic.identify import Identifier  # a site without miners need not pay for it
+        # A site without miners need not pay for pyasic: a second of CPU and 48 MB.
+        from drivers.asic.build import build as build_miners
+        from drivers.asic.identify import Identifier
 
         identifier = Identifier()
         for group in tables.miners:
             polled = Polled(every_s=group.poll_s, deadline_s=group.timeout_s)
-            yield from ((driver, polled) for driver in asic.build(group, identifier, tables.families))
+            yield from ((driver, polled) for driver in build_miners(group, identifier, tables.families))
     for host in tables.gpu_hosts:
         # A little longer than the thread's own deadline, which says more of what hangs.
         polled = Polled(every_s=host.poll_s, deadline_s=host.timeout_s + 0.5)

@@ -9,7 +9,7 @@ from drivers.asic.antminer import Antminer
 from drivers.asic.auradine import Auradine
 from drivers.asic.avalon import Avalon
 from drivers.asic.braiins import Braiins
-from drivers.asic.config import Family, Login, MinerGroupConfig
+from drivers.asic.config import Family, Login, Logins, MinerGroupConfig
 from drivers.asic.driver import AsicDriver, Patience
 from drivers.asic.epic import Epic
 from drivers.asic.generic import Generic, Recognised
@@ -33,12 +33,14 @@ ADAPTERS: dict[Family, type[Adapter]] = {
 }
 
 
-def drivers_of(
-    config: MinerGroupConfig, identifier: Identifier | None, family: Login
+def build(
+    config: MinerGroupConfig, identifier: Identifier | None = None, logins: Logins | None = None
 ) -> tuple[AsicDriver, ...]:
-    """`family` is the login of its machines where nothing closer says so. Raises `ValueError` where the
-    group's backend is not installed."""
+    """The drivers of a group. Groups of one process may share an `identifier`, and its limit with it;
+    `logins` are those of whole families, where nothing closer says so. Raises `ValueError` where the group's
+    backend is not installed."""
     adapter = _adapter(config)
+    family = (logins or {}).get(config.family, Login())
     recognises = config.family == "generic" or config.backend != "native"
     shared = Recognised() if recognises else identifier or Identifier()
     plates = (

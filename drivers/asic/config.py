@@ -8,13 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-
-if TYPE_CHECKING:
-    from drivers.asic.driver import AsicDriver
-    from drivers.asic.identify import Identifier
 
 Family = Literal[
     "luxos",
@@ -198,17 +194,6 @@ class MinerGroupConfig(Table):
             raise ValueError(f"points: an antminer has {', '.join(sorted(ANTMINER_POINTS))} and no other")
         if self.family == "avalon" and not set(names) <= AVALON_POINTS:
             raise ValueError(f"points: an avalon has {', '.join(sorted(AVALON_POINTS))} and no other")
-
-
-def build(
-    config: MinerGroupConfig, identifier: Identifier | None = None, logins: Logins | None = None
-) -> tuple[AsicDriver, ...]:
-    """The drivers of a group. Groups of one process may share an `identifier`, and its limit with it;
-    `logins` are those of whole families."""
-    # A site without miners need not pay for pyasic: a second of CPU and 48 MB.
-    from drivers.asic.build import drivers_of
-
-    return drivers_of(config, identifier, (logins or {}).get(config.family, Login()))
 
 
 def expand(host: str) -> tuple[str, ...]:

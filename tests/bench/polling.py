@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.devices import Reading
-from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.build import build
+from drivers.asic.config import MinerGroupConfig
 from drivers.asic.digest import DigestClient, parse_challenge
 from drivers.asic.driver import AsicDriver
 from simulators.config import PlantConfig

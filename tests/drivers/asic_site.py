@@ -20,7 +20,8 @@ from controller.domain.devices import (
     Quality,
     SetPoint,
 )
-from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.build import build
+from drivers.asic.config import MinerGroupConfig
 from drivers.asic.driver import AsicDriver
 from drivers.base import DriverError
 from simulators.config import PlantConfig

@@ -20,7 +20,8 @@ from controller.domain.power import NO_LIMIT, Limit, Power
 from drivers.asic import braiins
 from drivers.asic.adapter import RefusedError
 from drivers.asic.braiins import Braiins, Poll
-from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.build import build
+from drivers.asic.config import MinerGroupConfig
 from drivers.asic.grpc import GrpcClient
 from drivers.asic.library import bos
 from drivers.asic.protobuf import Field

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from controller.domain.devices import DeviceKind, ThermalLimits
 from controller.domain.power import Power
 from drivers.asic.asicrs import RS_ADAPTERS
-from drivers.asic.build import ADAPTERS
-from drivers.asic.config import RS_FAMILIES, Family, MinerGroupConfig, build, expand
+from drivers.asic.build import ADAPTERS, build
+from drivers.asic.config import RS_FAMILIES, Family, MinerGroupConfig, expand
 from simulators.fromsite import MODELS
 from tests.drivers.asic_site import BACKENDS, NATIVE
 

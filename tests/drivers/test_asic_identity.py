@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from controller.domain.devices import Acknowledged, Failed, Outcome, Refused, SetPoint
-from drivers.asic.config import MinerGroupConfig, build
+from drivers.asic.build import build
+from drivers.asic.config import MinerGroupConfig
 from drivers.asic.driver import AsicDriver
 from drivers.asic.identify import Identifier
 from drivers.base import DriverError, OtherMachineError
