@@ -20,6 +20,7 @@ from controller.settlement.evidence import Audit, Evidence, JobTold
 from controller.settlement.metering import Span
 from controller.settlement.methods import Baseline
 from controller.settlement.performance import Judged
+from controller.settlement.streamevidence import StreamEvidence
 
 FORMAT = "wattshift-event-report/1"
 COLUMNS = (
@@ -44,15 +45,22 @@ def as_json(evidence: Evidence) -> str:
     return json.dumps(record_of(evidence), allow_nan=False, indent=2) + "\n"
 
 
-def record_of(evidence: Evidence) -> dict[str, Any]:
-    course = evidence.course
+def origin_record(evidence: Evidence | StreamEvidence) -> dict[str, str]:
+    """When and by what a report was made, and of which place."""
     return {
-        "format": FORMAT,
         "made_utc": stamp(evidence.made_utc_s),
         "program": evidence.program,
         "site": evidence.site,
         "node": evidence.node,
         "time_zone": evidence.zone_name,
+    }
+
+
+def record_of(evidence: Evidence) -> dict[str, Any]:
+    course = evidence.course
+    return {
+        "format": FORMAT,
+        **origin_record(evidence),
         "event": course.event,
         "operator": course.operator,
         "part": evidence.part,

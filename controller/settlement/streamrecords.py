@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from controller.grid.isotime import stamp
-from controller.settlement.records import audit_record, csv_of, kilowatts, rounded, told_record
+from controller.settlement.records import audit_record, csv_of, kilowatts, origin_record, rounded, told_record
 from controller.settlement.regulation import Score
 from controller.settlement.scored import NoScore, Regulation
 from controller.settlement.stream import Followed
@@ -37,11 +37,7 @@ def stream_record(evidence: StreamEvidence) -> dict[str, Any]:
     terms = evidence.terms
     return {
         "format": FORMAT,
-        "made_utc": stamp(evidence.made_utc_s),
-        "program": evidence.program,
-        "site": evidence.site,
-        "node": evidence.node,
-        "time_zone": evidence.zone_name,
+        **origin_record(evidence),
         "stream": evidence.stream,
         "operator": evidence.operator,
         "start_utc": stamp(evidence.span.start_utc_s),
