@@ -63,7 +63,7 @@ Ramp = Annotated[Kilowatts, Field(gt=0)]
 
 
 class BreakerTable(Table):
-    """What is printed on a breaker. `volts` is line to line where there are three phases."""
+    """What is printed on a breaker. `volts` is line to line where there are three phases, or two of them."""
 
     amps: float = Field(gt=0, le=1_000_000)
     volts: float = Field(gt=0, le=1_000_000)

@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import ZERO, Limit, Power
+from controller.domain.rating import Phases
 from drivers import registry
 
 if TYPE_CHECKING:
-    from controller.config import NodeTable, Settings
+    from controller.config import BreakerTable, NodeTable, Settings
 
 FAR = 20.0
 """Two ratings further apart than so many times are hardly of one place. Units that are mixed up differ by a
 thousand, or by the volts of a breaker."""
+
+SAME_VOLTS = 0.1
+"""Between two lines there are 1.73 times the volts of one against neutral."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
             or _too_small_for_one(node, lowest, largest.get(node.id))
         )
     yield from _above_their_feed(settings.nodes)
+    yield from _unequal_lines(settings.nodes)
     yield from _never_lower(settings)
     yield from _faulty_meters(settings, below)
     yield from _idle_meters(settings)
@@ -68,8 +73,7 @@ def _ratings(at: int, node: NodeTable) -> Iterator[Rating]:
     if node.limit_kw is not None:
         yield Rating(key=f"{key}.limit_kw", value=f"{node.limit_kw:.12g}", power=Power.kw(node.limit_kw))
     if (breaker := node.breaker) is not None:
-        plate = f"{breaker.amps:.12g} A at {breaker.volts:.12g} V"
-        yield Rating(key=f"{key}.breaker", value=plate, power=breaker.power())
+        yield Rating(key=f"{key}.breaker", value=_plate(breaker), power=breaker.power())
     if (transformer := node.transformer) is not None:
         yield Rating(key=f"{key}.transformer", value=f"{transformer.kva:.12g} kVA", power=transformer.power())
 
@@ -128,6 +132,31 @@ def _above_their_feed(nodes: Sequence[NodeTable]) -> Iterator[str]:
             told.add(over.key)
             feed = f"{over.key} {over.value} over it is {over.power}"
             yield f"{_said(node, mine)}, and {feed}: is one of them in another unit?"
+
+
+def _unequal_lines(nodes: Sequence[NodeTable]) -> Iterator[str]:
+    """The watts of three phases are those of lines that carry the same. What hangs between two lines, at
+    their volts, may load one of them alone; said once of each feed."""
+    feeds: dict[str, tuple[str, str, BreakerTable] | None] = {}
+    told: set[str] = set()
+    for at, node in enumerate(nodes):
+        over, breaker, key = feeds.get(node.parent or ""), node.breaker, f"nodes.{at}.breaker"
+        feeds[node.id] = over
+        if breaker is not None:
+            feeds[node.id] = (key, node.id, breaker) if breaker.phases is Phases.THREE else None
+        if over is None or breaker is None or breaker.phases is not Phases.ONE or over[0] in told:
+            continue
+        feed_key, feed, plate = over
+        if abs(breaker.volts / plate.volts - 1) <= SAME_VOLTS:
+            told.add(feed_key)
+            lines = f"two lines of {feed!r} ({feed_key} {_plate(plate)})"
+            unequal = "one line may carry too much while all three together do not"
+            bounds = "A node with phases = 2 over all that hangs between the same two lines bounds it"
+            yield f"{key} {_plate(breaker)} of {node.id!r} hangs between {lines}: {unequal}. {bounds}"
+
+
+def _plate(breaker: BreakerTable) -> str:
+    return f"{breaker.amps:.12g} A at {breaker.volts:.12g} V"
 
 
 def _largest(specs: Iterable[DeviceSpec]) -> Mapping[str, DeviceSpec]:

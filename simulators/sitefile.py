@@ -29,12 +29,14 @@ class Part(BaseModel):
 class SiteBreaker(Part):
     amps: float
     volts: float
-    phases: Literal[1, 3] = 3
+    phases: Literal[1, 2, 3] = 3
     power_factor: float = 1.0
 
     @property
     def watts(self) -> float:
-        return self.amps * self.volts * self.power_factor * (math.sqrt(3) if self.phases == 3 else 1.0)
+        """Of two lines of a feed: what they may carry while the two other pairs carry as much."""
+        share = {1: 1.0, 2: 1 / math.sqrt(3), 3: math.sqrt(3)}[self.phases]
+        return self.amps * self.volts * self.power_factor * share
 
 
 class SiteNode(Part):

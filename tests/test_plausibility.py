@@ -150,6 +150,35 @@ def test_a_transformer_behind_a_smaller_contract_is_not_doubted() -> None:
     assert doubted(site(), pdu(limit_kw=None, transformer={"kva": 1000})) == []
 
 
+FEEDER = {"amps": 250, "volts": 208}
+
+
+def between_lines(name: str, over: str = "feeder", **keys: Any) -> dict[str, Any]:
+    breaker = {"amps": 100, "volts": 208, "phases": 1} | keys
+    return pdu(id=name, parent=over, limit_kw=None, breaker=breaker)
+
+
+def test_a_feed_whose_lines_may_carry_unequal_loads_is_doubted_once() -> None:
+    feeder = pdu(id="feeder", limit_kw=None, breaker=FEEDER)
+
+    [said] = doubted(site(), feeder, between_lines("pdu"), between_lines("other"), miners={"rated_w": 3400})
+
+    assert said == (
+        "nodes.2.breaker 100 A at 208 V of 'pdu' hangs between two lines of 'feeder' (nodes.1.breaker 250 A"
+        " at 208 V): one line may carry too much while all three together do not. A node with phases = 2 over"
+        " all that hangs between the same two lines bounds it"
+    )
+
+
+def test_loads_below_a_pair_of_lines_or_between_a_line_and_neutral_are_not_doubted() -> None:
+    feeder = pdu(id="feeder", limit_kw=None, breaker=FEEDER)
+    pair = between_lines("pair", amps=250, phases=2)
+    neutral = between_lines("pdu", volts=120)
+
+    assert doubted(site(), feeder, pair, between_lines("pdu", "pair")) == []
+    assert doubted(site(), feeder, neutral) == []
+
+
 def test_a_breaker_that_carries_not_one_of_its_machines_is_doubted() -> None:
     [said] = doubted(
         site(),

@@ -12,10 +12,18 @@ CONTINUOUS_SHARE = 0.8
 
 
 class Phases(IntEnum):
-    """One phase against neutral or line against line, or three phases."""
+    """One phase against neutral or line against line; all that hangs between the same two lines of a
+    three-phase feed; or three phases.
+    """
 
     ONE = 1
+    PAIR = 2
     THREE = 3
+
+
+SHARE = {Phases.ONE: 1.0, Phases.PAIR: 1 / math.sqrt(3), Phases.THREE: math.sqrt(3)}
+"""Of V x A. A line carries the loads of two pairs of lines, 120 degrees apart: sqrt(3) times the current of
+each where they are equal. With that share for each pair no line carries too much, however unequal they are."""
 
 
 def breaker_power(
@@ -28,11 +36,11 @@ def breaker_power(
 ) -> Power:
     """The real power that a breaker of `amps` may carry continuously, rounded down.
 
-    `volts` is line to line where there are three phases, else the voltage of the circuit. Apparent power
-    is sqrt(3) x V x A for three phases and V x A for one (IEC 60050-131-11-41, 141-02-01).
+    `volts` is line to line where there are three phases or two of their lines, else the voltage of the
+    circuit. Apparent power is sqrt(3) x V x A for three phases and V x A for one (IEC 60050-131-11-41,
+    141-02-01); for two lines of three `amps` are those of the feed.
     """
-    apparent_va = amps * volts * (math.sqrt(3) if phases is Phases.THREE else 1.0)
-    return Power.down(apparent_va * power_factor * continuous_share)
+    return Power.down(amps * volts * SHARE[phases] * power_factor * continuous_share)
 
 
 def apparent_power(kva: float, *, power_factor: float = 1.0) -> Power:

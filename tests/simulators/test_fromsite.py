@@ -31,6 +31,7 @@ from pysnmp.hlapi.v3arch.asyncio import (
 from pysnmp.proto.rfc1902 import Null, ObjectName
 
 from controller.config import load
+from controller.domain.power import Limit, Power
 from simulators.config import PlantFileError
 from simulators.faces.registers import told
 from simulators.fromsite import Simulated, simulated
@@ -224,6 +225,22 @@ def test_the_liquid_of_a_zone_is_told_where_the_file_says_that_its_sensor_is(tmp
 
     assert (register.unit, register.address, register.scale) == (10, 12, 0.1)
     assert told(plant, register) == plant.zones["hall"].coolant_c
+
+
+@pytest.mark.parametrize("phases", [1, 2, 3])
+def test_a_breaker_holds_in_the_plant_what_its_plate_says_and_the_controller_uses_four_fifths_of_that(
+    tmp_path: Path, phases: int
+) -> None:
+    breaker = {"amps": 100, "volts": 208, "phases": phases}
+    nodes = [{"id": "site", "meter": "main"}, {"id": "row", "parent": "site", "breaker": breaker}]
+    nodes.append({"id": "gpus", "parent": "site"})
+    file = written(tmp_path, nodes=nodes)
+
+    in_plant = made(file, tmp_path).plant.nodes[1].breaker_w
+    used = load(file).nodes[1].limit
+
+    assert in_plant is not None
+    assert used == Limit(Power.down(0.8 * in_plant))
 
 
 def test_a_meter_that_no_node_names_is_simulated_beside_nothing(tmp_path: Path) -> None:
