@@ -23,7 +23,7 @@ class Phases(IntEnum):
 
 SHARE = {Phases.ONE: 1.0, Phases.PAIR: 1 / math.sqrt(3), Phases.THREE: math.sqrt(3)}
 """Of V x A. A line carries the loads of two pairs of lines, 120 degrees apart: sqrt(3) times the current of
-each where they are equal. With that share for each pair no line carries too much, however unequal they are."""
+each where they are equal. With that share for each pair no line carries too much, be they ever so unequal."""
 
 
 def breaker_power(
