@@ -106,6 +106,23 @@ def test_check_says_of_a_site_without_a_meter_what_its_draw_is_taken_from(tmp_pa
     assert "site, limit 10.0 kW, no meter: its draw is what its devices say" in told
 
 
+def test_check_says_what_is_switched_off_or_to_be_and_how_fast_load_may_change(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("""name = "plant"
+nodes = [
+    { id = "site", limit_kw = 10, ramp_up_kw_per_s = 2.5, ramp_down_kw_per_s = 4 },
+    { id = "phase-2", parent = "site", service = "isolated" },
+    { id = "row", parent = "site", service = "draining" },
+]
+""")
+
+    told = " ".join(wattshift("check", site).stdout.split())
+
+    assert "up by 2500 W/s at most, down by 4000 W/s at most" in told
+    assert "phase-2, ISOLATED: without voltage, what is silent there counts nothing, no limit" in told
+    assert "row, DRAINING: all below it is brought to its lowest, no limit" in told
+
+
 def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(Path(EXAMPLE).read_text().replace("limit_kw = 1300", "limit_kw = 1_300_000", 1))

@@ -18,11 +18,16 @@ from controller.domain.devices import DeviceSpec
 from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
-from controller.domain.site import Site
+from controller.domain.site import Service, Site
 from controller.plausibility import doubts
 from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
 
 SECRETS = credentials.KEYS - {"username"}
+SERVICE = {
+    Service.IN_SERVICE: "",
+    Service.DRAINING: ", DRAINING: all below it is brought to its lowest",
+    Service.ISOLATED: ", ISOLATED: without voltage, what is silent there counts nothing",
+}
 
 
 def report(settings: Settings, path: Path, out: Console) -> None:
@@ -128,12 +133,15 @@ def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:
     branches: dict[str, Tree] = {}
     for node in site.nodes:
         here = [spec for spec in specs if spec.node == node.id]
-        parts = [node.id, f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
+        parts = [f"{node.id}{SERVICE[node.service]}"]
+        parts += [f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
         parts += [f"fixed {node.fixed}"] if node.fixed.watts else []
         parts += [f"meter {node.meter}"] if node.meter is not None else []
         parts += (
             ["no meter: its draw is what its devices say"] if node is site.root and node.meter is None else []
         )
+        for way, ramp in (("up", node.ramp_up_per_s), ("down", node.ramp_down_per_s)):
+            parts += [f"{way} by {ramp.power.watts} W/s at most"] if isinstance(ramp, Limit) else []
         parts += [f"{len(here)} devices up to {total(spec.ceiling for spec in here)}"] if here else []
         label = ", ".join(parts)
         branches[node.id] = Tree(label) if node.parent is None else branches[node.parent].add(label)
