@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator, model_validator
 
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage, PricedBy
+from controller.domain.prices import MARKETS, Price
 from drivers.localqueue_process import Exit, NoCode, ProcessId
 from drivers.localqueue_progress import VARIABLE as PROGRESS
 
@@ -119,7 +120,8 @@ class JobRecord(BaseModel):
     @property
     def job(self) -> Job:
         asked = self.request
-        usd = asked.usd_per_gpu_hour
+        # Above it a price would outweigh what keeps a protected job of another owner where it is.
+        usd = asked.usd_per_gpu_hour and min(asked.usd_per_gpu_hour, MARKETS[Price.GPU_HOUR].most)
         return Job(
             id=self.id,
             gpus=asked.gpus,

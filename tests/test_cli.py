@@ -541,6 +541,16 @@ def test_a_job_is_submitted_listed_and_cancelled(site: Path) -> None:
     assert re.search(rf"{job} +failed +2 +2\.5 +cancelled +python", after.stdout)
 
 
+@pytest.mark.parametrize("value", ["1000.5", "1e7", "inf", "nan", "-1"])
+def test_a_price_that_no_gpu_hour_ever_had_is_refused_before_it_outranks_protected_jobs(
+    site: Path, value: str
+) -> None:
+    result = wattshift("job", "submit", "--config", site, "--value", value, "--", "true")
+
+    assert result.exit_code != 0
+    assert wattshift("job", "list", "--config", site).stdout.count("queued") == 0
+
+
 def test_a_job_without_a_price_is_listed_with_the_sites(site: Path) -> None:
     job = submitted(site, "--", "true")
 

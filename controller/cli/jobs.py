@@ -11,6 +11,7 @@ from rich.table import Table
 
 from controller.cli.terminal import DEFAULT_CONFIG, Config, fail, folded, load_site, out, show
 from controller.domain.jobs import JobState
+from controller.domain.prices import MARKETS, Price
 from controller.domain.site import Mode
 from controller.grid.isotime import stamp
 
@@ -21,7 +22,10 @@ app = typer.Typer(help="The local queue of GPU jobs.", no_args_is_help=True)
 def job_submit(
     command: Annotated[list[str], typer.Argument(help="the program and its arguments, after --")],
     gpus: Annotated[int, typer.Option(min=1, help="how many GPUs")] = 1,
-    value: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour; else the site's")] = None,
+    value: Annotated[
+        float | None,
+        typer.Option(min=0, max=MARKETS[Price.GPU_HOUR].most, help="USD per GPU and hour; else the site's"),
+    ] = None,
     flex: Annotated[int, typer.Option(min=0, max=3, help="throughput it may lose: 0, 10, 25 or 50 %")] = 2,
     on_shortage: Annotated[str, typer.Option(help="suspend, requeue or protect")] = "requeue",
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeat as needed")] = None,

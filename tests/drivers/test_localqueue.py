@@ -168,6 +168,14 @@ async def test_a_job_without_a_price_leaves_it_to_the_site(directory: Path) -> N
     assert [job.usd_per_gpu_hour for job in list_jobs(directory)] == [None, 0.0]
 
 
+async def test_no_price_of_a_job_is_beyond_what_an_hour_of_a_gpu_ever_cost(directory: Path) -> None:
+    submit(directory, request(directory, usd_per_gpu_hour=1e7))
+
+    [status] = (await queue_of(directory).read()).jobs
+
+    assert status.job.usd_per_gpu_hour == 1_000.0
+
+
 @pytest.mark.socket
 async def test_a_started_job_sees_its_gpus_and_ends_as_done(directory: Path) -> None:
     queue = queue_of(directory)
