@@ -45,6 +45,11 @@ tools:  ## the Debian packages that tests use; installed where allowed, named wh
 bench-discovery: $(VENV)/.installed  ## find 2,000 simulated miners, all healthy and with dead and silent ones among them
 	$(BIN)/python -m tests.bench.discovery
 
+HIGHS ?= 0
+.PHONY: bench-allocation
+bench-allocation: $(VENV)/.installed  ## what an allocation costs, and how far from the best it may be; HIGHS=60: beside a solver given so long
+	$(BIN)/python -m tests.bench.allocation --highs $(HIGHS)
+
 .PHONY: bench-economics
 bench-economics: $(VENV)/.installed  ## which of 10,000 machines are worth their power, and in which order they are shed
 	$(BIN)/python -m tests.bench.economics
