@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,33 @@ def test_what_machines_hide_that_claim_too_much_is_not_more_to_plan_with_the_low
     assert known.share < 0
     assert known.planned() == Beyond(fixed_w=known.at(FULL_W))
     assert taught((5 * BEYOND_TAU_S, 1_650, FULL_W)).planned().share > 0
+
+
+@pytest.mark.parametrize(
+    ("claims_w", "fixed_w", "share"),
+    [(FULL_W, 0.0, 1.0), (FULL_W // 2, 1.0, 0.0), (0, 1.0, -1.0), (FULL_W * 3 // 4, 0.4, 0.8)],
+)
+def test_what_is_seen_at_less_than_full_claims_is_the_less_put_down_to_a_share_the_less_is_claimed(
+    claims_w: int, fixed_w: float, share: float
+) -> None:
+    """A time constant after 330 W more were seen, 63 % of them are learned: each part gets so much of that,
+    and what was known at full claims stays as it was where nothing is claimed."""
+    before = Beyond(fixed_w=500.0, share=0.02, most_w=FULL_W)
+    learned_w = 330 * (1 - math.exp(-1))
+
+    after = before.taught(330, claims_w, TOP_W, LEARN_S)
+
+    assert after.fixed_w - before.fixed_w == pytest.approx(fixed_w * learned_w)
+    assert after.share - before.share == pytest.approx(share * learned_w / FULL_W)
+    assert after.at(claims_w) - before.at(claims_w) == pytest.approx(learned_w)
+
+
+def test_what_no_machine_claims_is_what_is_there_now_or_what_was_learned_if_that_is_more() -> None:
+    other = OtherLoad(
+        now_w=np.array([700, 700, 0]), fixed_w=np.array([100.0, 100.0, 0.0]), share=np.array([0.05, 0.05, 0])
+    )
+
+    assert other.at_w(np.array([12_001, 11_000, 9_000])).tolist() == [701, 700, 0]
 
 
 def test_a_meter_that_shows_twice_too_much_for_a_minute_leaves_a_bounded_share() -> None:
