@@ -239,6 +239,16 @@ def test_only_a_miner_that_is_to_run_can_be_without_work() -> None:
     assert not idle(gpu(), device(GPU_POINTS[5], draw_w=60), 0.0, NOW_S)
 
 
+@pytest.mark.parametrize(
+    ("draw_w", "rate", "expected"),
+    [(1_750, 10.0, True), (1_751, 10.0, False), (1_750, 10.1, False), (64, 0.0, True), (63, 0.0, False)],
+)
+def test_without_work_is_who_draws_half_of_its_point_hashes_a_twentieth_of_it_and_is_not_asleep(
+    draw_w: int, rate: float, expected: bool
+) -> None:
+    assert idle(miner(), device(FULL, draw_w=draw_w), rate, NOW_S) is expected
+
+
 # Called back
 
 
