@@ -246,7 +246,9 @@ def test_only_a_miner_that_is_to_run_can_be_without_work() -> None:
 def test_without_work_is_who_draws_half_of_its_point_hashes_a_twentieth_of_it_and_is_not_asleep(
     draw_w: int, rate: float, expected: bool
 ) -> None:
-    assert idle(miner(), device(FULL, draw_w=draw_w), rate, NOW_S) is expected
+    measured = device(FULL, draw_w=draw_w, quality=Quality.MEASURED)
+
+    assert idle(miner(), measured, rate, NOW_S) is expected
 
 
 # Called back
