@@ -149,6 +149,15 @@ def test_a_raise_takes_no_more_than_itself_while_more_is_there_than_it_will_be()
     assert not left.has((1, 0), 1_001)
 
 
+def test_one_raise_after_the_other_takes_what_is_drawn_beyond_both_and_no_more() -> None:
+    left = room((2_100, 2_100), (0.0, 0.05))
+
+    left.take((1, 0), 1_000)
+
+    assert left.has((1, 0), 1_000)
+    assert not left.has((1, 0), 1_001)
+
+
 def test_machines_that_claim_too_much_give_no_room() -> None:
     left = room((1_000, 1_000), (-0.05, -0.05))
 
