@@ -7,13 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from controller.decide.beyond import OtherLoad
+from controller.decide.beyond import LEARN_S as BEYOND_S
+from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.nodes import (
     METER_LAG_S,
     UNEXPLAINED_TAU_S,
     Below,
+    Claims,
     NodeMemory,
+    Shows,
     Sums,
     fresh,
     reconcile,
@@ -646,3 +649,42 @@ def test_a_meter_that_shows_nothing_while_somebody_below_answers_is_doubted() ->
     tree.see({"hall": steady(5_000)}, {"hall": 0}, seconds=60)
 
     assert tree.memory["hall"].contradicts
+
+
+# What one reading teaches of load at other claims
+
+
+TAUGHT = 1 - math.exp(-1)
+"""... within the time constant with which shares are learned."""
+
+
+@pytest.mark.parametrize("fixed_w", [0, 300])
+def test_what_a_meter_shows_beyond_all_that_may_be_drawn_is_learned_beside_the_fixed_load(
+    fixed_w: int,
+) -> None:
+    shows = Shows(least_w=1_000.0 + fixed_w, most_w=5_000.0, claimed_w=30_000, busy_w=30_000)
+
+    after = shows.taught(NOTHING, 0.0, Claims(0, fixed_w, 40_000), BEYOND_S)
+
+    assert after.at(30_000) == pytest.approx(1_000 * TAUGHT)
+    assert after.most_w == 30_000
+
+
+def test_what_is_learned_at_most_claims_comes_down_to_the_watts_of_now() -> None:
+    before = Beyond(fixed_w=1_000.0, most_w=30_000)
+    shows = Shows(least_w=-9_000.0, most_w=5_000.0, claimed_w=22_500, busy_w=30_000)
+
+    after = shows.taught(before, 200.0, Claims(0, 0, 40_000), BEYOND_S)
+
+    assert after.at(30_000) == pytest.approx(1_000 - 800 * TAUGHT)
+
+
+def test_where_little_is_claimed_only_what_the_meter_leaves_no_room_for_is_unlearned() -> None:
+    before = Beyond(fixed_w=1_000.0, most_w=30_000)
+    some = Shows(least_w=-9_000.0, most_w=400.0, claimed_w=22_499, busy_w=30_000)
+    room = some._replace(most_w=1_000.0)
+
+    after = some.taught(before, 200.0, Claims(0, 0, 40_000), BEYOND_S)
+
+    assert after.at(22_499) == pytest.approx(1_000 - 600 * TAUGHT)
+    assert room.taught(before, 200.0, Claims(0, 0, 40_000), BEYOND_S) == before

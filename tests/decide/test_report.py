@@ -307,3 +307,22 @@ def test_a_meter_that_shows_the_end_of_a_job_first_is_not_gone_by_and_is_no_alar
     assert plans[4] == (False, False)
     assert plans[5:20] == [(True, False)] * 15
     assert plans[24] == (True, True)
+
+
+def test_the_least_of_a_plan_is_that_of_the_whole_site_and_not_of_a_part_of_it() -> None:
+    """An operator is told by it how much there is to shed."""
+    here = site(node("row", fixed_w=40), node("hall", fixed_w=7), limit_w=9_000, fixed_w=200)
+    specs = (miner("a", "row"), miner("b", "row"), miner("c", "hall"))
+
+    said = inputs(*specs, readings=[at_point(spec, LOW) for spec in specs])
+    _, plan = decide(here, running({spec.id: device(LOW) for spec in specs}), said)
+
+    assert plan.least == Power(200 + 40 + 7 + 3 * 30)
+
+
+@pytest.mark.parametrize(("limit_w", "feasible"), [(30, True), (29, False)])
+def test_a_limit_that_all_at_their_lowest_just_fit_is_feasible(limit_w: int, feasible: bool) -> None:
+    plan = one(30, here=site(limit_w=limit_w, meter="m"))
+
+    assert node_of(plan, "site").feasible is feasible
+    assert (AlarmKind.INFEASIBLE in {alarm.kind for alarm in plan.alarms}) is not feasible
