@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -114,9 +114,12 @@ bench-regulation: $(VENV)/.installed  ## following a regulation signal, with and
 bench-regulation-site: $(VENV)/.installed  ## the same by the whole daemon and its drivers on a container: about ten minutes
 	$(BIN)/python -m tests.bench.regulation_site $(SIGNAL)
 
-lock: $(VENV)/.installed  ## resolve the dependencies again
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header -q -o requirements.lock
+RESOLVE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --no-header -q
+# All at once first: what runs is locked in the versions that the tests ran with, whatever the test tools ask of them.
+lock: $(VENV)/.installed  ## resolve the dependencies again: all, and of those what a controller's host gets
+	$(RESOLVE) --extra dev --extra demo -o requirements-dev.lock
+	$(RESOLVE) --extra rs --extra build -c requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
