@@ -212,8 +212,10 @@ _DCGM: tuple[tuple[str, str, Callable[[GpuDetail], float | Power | None]], ...] 
 
 
 def _info(details: Details) -> Metric:
-    labels = ("device", "gpu", "UUID", "modelName", "pci_bus_id", "driver")
-    family = GaugeMetricFamily(PREFIX + "info", "Which board it is; always 1", labels=labels)
+    # `gpu`, `UUID` and `pci_bus_id` as dcgm-exporter has them: `on (UUID)` joins its series with ours.
+    labels = ("device", "gpu", "UUID", "model", "pci_bus_id", "driver")
+    says = "Which board it is; always 1. UUID is that of dcgm-exporter, to join by"
+    family = GaugeMetricFamily(PREFIX + "info", says, labels=labels)
     for device, detail in details.items():
         who = detail.identity
         index = "" if who.index is None else str(who.index)
