@@ -56,6 +56,14 @@ class Sensor(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A sensor, as a PDU, whose silence no missing reading shows: it is told by itself, after so long."""
+
+    @property
+    def silent_after_s(self) -> float: ...
+
+
 class PriceSource(Protocol):
     """Prices from one place: a file, or a broker with many topics.
 

@@ -22,6 +22,8 @@ from drivers.snmplink import Agent, SnmpLink, SnmpRefusedError
 VALUES_PER_REQUEST = 24
 """So that the answer fits into one unfragmented datagram."""
 MOST_DIGITS = 6
+SILENT_S = 30.0
+"""One that is restarted, or misses a few polls on a busy network, is not yet silent."""
 UNKNOWN: Final = OutletState(relay=Relay.UNKNOWN)
 
 
@@ -41,6 +43,10 @@ class SnmpPdu:
     @property
     def id(self) -> str:
         return self._config.id
+
+    @property
+    def silent_after_s(self) -> float:
+        return max(SILENT_S, self._config.stale_after_s)
 
     async def read(self) -> tuple[MeterReading, ...]:
         """The watts that could be read and believed; `DriverError` only when nothing could."""

@@ -50,6 +50,7 @@ class Inputs:
     """Everything one tick may know. Times in `_s` are monotonic; `utc_s` only orders events.
 
     `silent_queues` are the job queues that do not answer; what their GPUs work on is as they said last.
+    `silent_pdus` are the PDUs that do not answer: nothing is decided by it.
     `prices` is what points are valued with; `prices_now` says where each of them is from. `links` has the
     operators whose commands count, by name.
     """
@@ -63,6 +64,7 @@ class Inputs:
     outcomes: Mapping[str, Sample[Outcome]] = field(default_factory=dict)
     queues: tuple[QueueReading, ...] = ()
     silent_queues: tuple[str, ...] = ()
+    silent_pdus: tuple[str, ...] = ()
     events: tuple[GridEvent, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)

@@ -280,3 +280,6 @@ def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator
         known = "not known" if queue in inputs.unheard_queues else "as it said last"
         detail = f"does not answer; what its GPUs work on is {known}"
         yield Alarm(kind=AlarmKind.QUEUE_SILENT, subject=queue, detail=detail)
+    for pdu in inputs.silent_pdus:
+        detail = "does not answer: none of its outlets can be switched, or read"
+        yield Alarm(kind=AlarmKind.PDU_SILENT, subject=pdu, detail=detail)

@@ -90,4 +90,5 @@ class AlarmKind(StrEnum):
     PRICE_STALE = "price_stale"
     PRICE_UNUSUAL = "price_unusual"
     QUEUE_SILENT = "queue_silent"
+    PDU_SILENT = "pdu_silent"
     OBSERVED = "observed"

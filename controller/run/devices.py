@@ -34,7 +34,7 @@ from controller.run.devicetask import DeviceTask, Polling
 from controller.run.jobtalk import Unshown
 from controller.run.turns import Lane
 from controller.run.voice import Voice
-from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor
+from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor, Watched
 from drivers.cancellation import obey_cancellation
 
 log = structlog.get_logger()
@@ -91,6 +91,7 @@ class Machines:
         self._job_answered = job_answered
         self._job_confirmed = job_confirmed
         self._sensors = sensors
+        self._sensor_heard_s: dict[str, float] = {}
         self._queues = {queue.id: queue for queue in queues}
         self._queue_heard_s: dict[str, float] = {}
         self._job_trouble: dict[str, str] = {}
@@ -109,6 +110,15 @@ class Machines:
         """The job queues that do not answer, or have not yet."""
         least_s = self.clock.now_s() - QUEUE_SILENT_S
         return tuple(name for name in self._queues if self._queue_heard_s.get(name, -math.inf) < least_s)
+
+    @property
+    def silent_pdus(self) -> tuple[str, ...]:
+        """The PDUs that have not answered for their time."""
+        now_s = self.clock.now_s()
+        heard = ((sensor, self._sensor_heard_s.get(sensor.id, now_s)) for sensor, _ in self._sensors)
+        return tuple(
+            one.id for one, at_s in heard if isinstance(one, Watched) and now_s - at_s > one.silent_after_s
+        )
 
     def details(self) -> dict[str, GpuDetail]:
         """What the drivers know of their devices that deciding does not need. It is asked from any thread, so
@@ -188,6 +198,7 @@ class Machines:
 
     async def _watch(self, sensor: Sensor, polling: Polling) -> None:
         voice = Voice(sensor.id)
+        self._sensor_heard_s[sensor.id] = self.clock.now_s()  # until it could have answered it is not silent
         while True:
             obey_cancellation()
             began_s = self.clock.now_s()
@@ -200,6 +211,7 @@ class Machines:
             else:
                 self.counts["ok"] += 1
                 voice.heard()
+                self._sensor_heard_s[sensor.id] = self.clock.now_s()
                 self._sensed(readings)
             await asyncio.sleep(max(SENSOR_PAUSE_S, began_s + polling.every_s - self.clock.now_s()))
 

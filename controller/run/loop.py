@@ -232,6 +232,7 @@ class Loop:
             outcomes=dict(heard.outcomes),
             queues=priced(tuple(heard.queues.values()), prices, models),
             silent_queues=self._machines.silent_queues,
+            silent_pdus=self._machines.silent_pdus,
             events=self._grid.events,
             links=self._grid.states,
             prices=prices,

@@ -25,7 +25,7 @@ from controller.domain.devices import (
 from controller.domain.power import Power
 from drivers import conflicts, registry
 from drivers.asic.config import MinerGroupConfig
-from drivers.base import DriverError
+from drivers.base import DriverError, Watched
 from drivers.outlet import OutletDriver
 from drivers.outletstate import OutletState, Relay
 from drivers.pdumodels import MODELS, Make, OutletConfig, PduConfig
@@ -355,6 +355,17 @@ async def test_an_outlet_switched_off_loses_its_power_and_is_seen_off(model: str
 
 def outlet_off(watts_w: int = 0) -> OutletState:
     return OutletState(relay=Relay.OFF, power=Power(watts_w))
+
+
+@pytest.mark.parametrize(("stale_after_s", "silent_after_s"), [(11, 30), (60, 60)])
+def test_a_pdu_is_told_as_silent_by_itself_and_not_before_its_outlets_are_unknown(
+    stale_after_s: float, silent_after_s: float
+) -> None:
+    config = pdu_config(stale_after_s=stale_after_s)
+    pdu: object = SnmpPdu(config, [], SnmpLink(config))
+
+    assert isinstance(pdu, Watched)
+    assert pdu.silent_after_s == silent_after_s
 
 
 @pytest.mark.socket

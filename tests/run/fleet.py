@@ -156,6 +156,13 @@ class Meter:
 
 
 @dataclass(slots=True)
+class Pdu(Meter):
+    """Nothing but itself shows that it is silent."""
+
+    silent_after_s: float = 30.0
+
+
+@dataclass(slots=True)
 class Jobs:
     """A queue that keeps what it was told."""
 

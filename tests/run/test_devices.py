@@ -26,7 +26,7 @@ from controller.run.turns import (
     backoff_s,
 )
 from drivers.base import DriverError, OtherMachineError
-from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, miner, spec, told
+from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, Pdu, miner, spec, told
 from tests.virtualtime import START_S, in_virtual_time, now_s
 
 
@@ -610,6 +610,20 @@ async def test_a_meter_that_hangs_is_silent_alone_and_logged_once() -> None:
     ]
     assert set(machines.heard.meters) == {"fine", "hanging"}
     assert floor.reads["failed"] >= 25, "it is asked again and again"
+
+
+@in_virtual_time
+async def test_a_pdu_is_silent_once_it_has_not_answered_for_its_time_from_the_start_on() -> None:
+    never, falls, meter = Pdu("never", hangs=True), Pdu("falls"), Meter("meter", hangs=True)
+
+    async with Floor(sensors=[never, falls, meter]).open() as machines:
+        await asyncio.sleep(29)
+        assert list(machines.silent_pdus) == []
+        await asyncio.sleep(2)
+        assert list(machines.silent_pdus) == ["never"]
+        never.hangs, falls.hangs = False, True
+        await asyncio.sleep(32)
+        assert list(machines.silent_pdus) == ["falls"]
 
 
 @in_virtual_time

@@ -29,9 +29,9 @@ from controller.run.loop import LEAST_GAP_S, NOT_PLANNED, SETTLES_S, Islanded, L
 from controller.run.notify import Notifier
 from controller.run.prices import PriceSide
 from controller.run.recording.recording import NotRecorded, Recorder
-from drivers.base import JobQueue
+from drivers.base import DriverError, JobQueue
 from tests.run import boards
-from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, miner, spec
+from tests.run.fleet import SLEEP, UTC_S, Floor, Meter, Miner, Pdu, miner, spec
 from tests.run.journalrows import rows_of
 from tests.virtualtime import START_S, VirtualLoop, in_virtual_time, now_s
 
@@ -603,6 +603,26 @@ async def test_a_liars_watts_are_taken_from_the_others(tmp_path: Path) -> None:
     assert meter.draw_w <= 7000
     assert (AlarmKind.DEVICE_LYING, "liar") in alarms
     assert reasons["liar"] is Reason.LYING
+
+
+@in_virtual_time
+async def test_a_pdu_that_does_not_answer_is_an_alarm_until_it_does(tmp_path: Path) -> None:
+    pdu = Pdu("pdu-a1")
+    shell = Shell(tmp_path, meters=[Meter("main"), pdu])
+
+    async with shell.running():
+        await asyncio.sleep(10)
+        pdu.trouble = DriverError("no answer within 3 s")
+        await asyncio.sleep(29)
+        early = shell.plan.alarms
+        await asyncio.sleep(3)
+        late = shell.plan.alarms
+        pdu.trouble = None
+        await asyncio.sleep(3)
+
+    assert (early, shell.plan.alarms) == ((), ())
+    assert [(alarm.kind, alarm.subject) for alarm in late] == [(AlarmKind.PDU_SILENT, "pdu-a1")]
+    assert late[0].detail == "does not answer: none of its outlets can be switched, or read"
 
 
 def test_the_headline_says_draw_cap_and_alarms_on_one_line() -> None:
