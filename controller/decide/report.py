@@ -23,7 +23,7 @@ from controller.decide.timeline import GridNow
 from controller.decide.words import REASONS, AlarmKind, Reason, Truth
 from controller.domain.grid import EventStatus, Link
 from controller.domain.jobs import JobCommand
-from controller.domain.power import NO_LIMIT, Limit, Power, tightest
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
@@ -205,10 +205,11 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
         if metered > bound.power:
             detail = f"{metered} measured, {bound.power} allowed"
             yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
-        unexplained = Power.up(made.after.memory[node.id].unexplained_w)
+        declared = ZERO if made.after.tree.isolated[at] else node.fixed
+        unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
         rating = node.limit if isinstance(node.limit, Limit) else bound
-        if unexplained > node.fixed + rating.power.scaled(UNEXPLAINED_SHARE):
-            detail = f"{unexplained} that no device accounts for"
+        if unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
+            detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
 
 

@@ -15,7 +15,7 @@ from controller.domain.devices import MeterReading, Quality, ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
-from controller.domain.site import Site
+from controller.domain.site import Service, Site
 from tests.decide.builders import (
     FULL,
     GPU_POINTS,
@@ -133,7 +133,19 @@ def test_load_that_no_device_accounts_for_is_an_alarm_from_a_share_of_the_limit_
     fixed = site(limit_w=5_000, meter="m", fixed_w=100)
 
     assert AlarmKind.UNEXPLAINED not in kinds(one(2_400 + 350, here=fixed))
-    assert detail(one(2_400 + 351, here=fixed), AlarmKind.UNEXPLAINED) == "351 W that no device accounts for"
+    told = detail(one(2_400 + 351, here=fixed), AlarmKind.UNEXPLAINED)
+    assert told == "251 W that neither a device nor fixed_kw accounts for"
+
+
+def test_the_fixed_load_of_a_place_without_voltage_explains_nothing_that_its_meter_shows() -> None:
+    dead = node("row", limit_w=5_000, fixed_w=200, meter="row", service=Service.ISOLATED)
+
+    plan = one(
+        here=site(dead, limit_w=9_000),
+        meters={"row": Sample(NOW_S, MeterReading(meter="row", power=Power(300)))},
+    )
+
+    assert detail(plan, AlarmKind.UNEXPLAINED) == "300 W that neither a device nor fixed_kw accounts for"
 
 
 def test_too_little_room_for_even_the_lowest_says_how_much_is_missing() -> None:
