@@ -6,6 +6,7 @@ Values and questions about them; only `ledger` makes new ones.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -103,8 +104,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
+    """`evidence_left` says how many more rows of evidence there are for new versions, beside what is kept for
+    those that were accepted. It is asked for each change, and kept nowhere."""
+
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     mark: Mark | None = None
+    evidence_left: float = field(default=math.inf, compare=False)
 
 
 def left_out(entry: Entry, mark: Mark | None) -> bool:

@@ -69,6 +69,8 @@ def receive(
     if known is not None and version_utc_s < version_of(known):
         return ledger, Verdict(effect=Effect.OLDER)
     if known is not None and version_utc_s == version_of(known):
+        if isinstance(result, Accepted) and ledger.evidence_left <= 0:
+            return ledger, Verdict(effect=Effect.REPEATED)
         return _repeat(ledger, entry, known, result, now_utc_s, measured)
     if isinstance(result, Accepted) and (why := _no_room(ledger, result, now_utc_s)) is not None:
         ledger, verdict = _refuse(ledger, why, now_utc_s, measured)
@@ -168,7 +170,9 @@ def _repeat(
 
 
 def _no_room(ledger: Ledger, result: Accepted, now_utc_s: float) -> Rejected | None:
-    """Why `result` is more than one operator may ask for at a time. What is over needs no room."""
+    """Why `result` is more than one operator may ask for now. What is over needs no room, only evidence."""
+    if ledger.evidence_left <= 0:
+        return _refused(result, Reason.TOO_MANY_EVENTS, "versions come faster than evidence is kept of them")
     event = result.event
     if event.end_utc_s <= now_utc_s:
         return None
@@ -189,12 +193,13 @@ def _no_room(ledger: Ledger, result: Accepted, now_utc_s: float) -> Rejected | N
         reason, detail = Reason.TOO_MANY_INTERVALS, f"{total} intervals of all events together, {most}"
     else:
         return None
+    return _refused(result, reason, detail)
+
+
+def _refused(result: Accepted, reason: Reason, detail: str) -> Rejected:
+    event = result.event
     return Rejected(
-        reason=reason,
-        detail=detail,
-        id=event.id,
-        version_utc_s=event.version_utc_s,
-        stamp=result.stamp,
+        reason=reason, detail=detail, id=event.id, version_utc_s=event.version_utc_s, stamp=result.stamp
     )
 
 

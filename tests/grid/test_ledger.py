@@ -21,7 +21,7 @@ from controller.domain.grid import (
 )
 from controller.domain.power import Power
 from controller.grid.advancing import advance, keep_drawn
-from controller.grid.entries import Ack, Entry, Ledger
+from controller.grid.entries import Ack, Entry, Ledger, rank
 from controller.grid.keeping import KEEP_S, MAX_ENTRIES, MAX_UNSENT, Effect, Verdict
 from controller.grid.ledger import (
     COMPLETION_GRACE_S,
@@ -525,6 +525,23 @@ def test_of_more_events_than_an_operator_may_have_each_is_refused_and_told_so_on
     assert events(ledger, NOW_S) == events(before, NOW_S)
     assert (again, repeated.acks) == (ledger, ())
     assert freed.effect is Effect.NEW
+
+
+def test_without_room_for_evidence_new_versions_are_refused_and_what_holds_can_be_cancelled() -> None:
+    short = replace(after(limit("a", 1), limit("b", 1)), evidence_left=0.0)
+    past = limit("past", 1, start_s=NOW_S - 20, end_s=NOW_S - 10)
+
+    words = [
+        take(short, message)[1].acks[-1].status
+        for message in (limit("a", 2), limit("new"), past, cancel("a"))
+    ]
+    other = limit("a", 1, kw=11)
+    amended, same = take(short, max(other, limit("a", 1, kw=9), key=rank))
+
+    assert words == [S.REJECTED, S.REJECTED, S.REJECTED, S.CANCELLED]
+    assert (amended, same.effect) == (short, Effect.REPEATED)
+    assert in_force(take(short, limit("a", 2))[0]) == [("a", 1), ("b", 1)]
+    assert take(replace(short, evidence_left=1.0), limit("new"))[1].effect is Effect.NEW
 
 
 def test_all_events_of_an_operator_together_have_no_more_intervals_than_a_tick_can_look_at() -> None:

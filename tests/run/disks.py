@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from controller.run.journal.happenings import Happening, StreamedPoint
@@ -17,6 +18,7 @@ class Disk:
         self.rows: dict[str, Record] = {}
         self.history: tuple[Happening | StreamedPoint, ...] = ()
         self.writes = 0
+        self.evidence_rows = math.inf
         self.trouble = ""
         self.open = asyncio.Event()
         self.open.set()
@@ -44,6 +46,9 @@ class Disk:
 
     async def load(self) -> tuple[Record, ...]:
         return tuple(self.rows.values())
+
+    def evidence_left(self, operator: str) -> float:
+        return self.evidence_rows
 
     @property
     def events(self) -> set[str]:

@@ -24,6 +24,8 @@ from controller.grid.isotime import stamp
 from controller.grid.reports import Sender
 from controller.grid.results import Accepted, Cancelled, MessageResult
 from controller.grid.site import Progress
+from controller.run.journal.flood import EVENTS_AT_ONCE
+from controller.run.journal.happenings import Happening
 from controller.run.journal.history import opened
 from controller.run.journal.schema import Bookkeeping, microseconds
 from controller.run.settling.baselines import Agreement
@@ -961,3 +963,29 @@ async def test_every_event_is_listed_once_with_its_newest_word_and_its_versions(
         found = [(event.id, event.status, event.versions) for event in known_events(history)]
 
     assert found == [("dsx:dr-7", "RECEIVED", 1), ("dr-7", "RECEIVED", 2)]
+
+
+async def test_no_flood_of_events_that_could_be_accepted_costs_an_earlier_one_its_evidence(
+    tmp_path: Path,
+) -> None:
+    """Each of their versions was told as received; then nobody could say that the first event was kept."""
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7"))
+        site.draws([120.0] * 60)
+        before = Happening(utc_s=site.now_utc_s, event="old", version_utc_s=1.0, status="RECEIVED")
+        await site.journal.record((), (), (before,) * (EVENTS_AT_ONCE - 10))
+
+        await site.hears(*(accepted("flood", version_utc_s=float(at)) for at in range(1, 20)))
+        await site.hears(*(Cancelled(id=f"c-{at}", version_utc_s=1.0, stamp=stamp(1.0)) for at in range(20)))
+        await site.follows(Progress(event="dr-7", version_utc_s=1.0, status=EventStatus.STARTED))
+        site.draws([50.0] * EVENT_S)
+        await site.follows(Progress(event="dr-7", version_utc_s=1.0, status=EventStatus.COMPLETED))
+
+    with opened(site.path) as history:
+        words = [row.status for row in history.event("dr-7")]
+        flood = [(row.status, row.why.partition(" ")[0]) for row in history.event("flood")]
+        lost = [row for row in history.bookkeeping() if row.what == Bookkeeping.LOST]
+    assert words == ["RECEIVED", "STARTED", "COMPLETED"]
+    assert flood == [("REJECTED", "TOO_MANY_EVENTS")] * 19
+    assert lost == []
+    assert evidence_of(site).course.phases

@@ -110,6 +110,10 @@ class JournalFile:
         self._flood.wrote(admitted)
         self._waiting.lost_beside(len(history) - len(admitted.rows))
 
+    def left_for_new(self, operator: str) -> float:
+        """How many rows there are for new versions of an operator's events; any thread may ask."""
+        return self._flood.left_for_new(operator, microseconds(self._utc()))
+
     def archived(self, excerpt: Excerpt) -> None:
         """Write down that there is such a file; retention may drop what is in it."""
         row = (Bookkeeping.ARCHIVED, excerpt.path.name, excerpt.first_seal, excerpt.last_seal, None)

@@ -1,8 +1,8 @@
 """How much history of events an operator may write: a broken or hostile one fills no disk, and costs no other
 operator a row.
 
-What is refused proves nothing of what was settled, so there is little room for it, and it uses up none of the
-rest. What was left out is told, by operator and once an hour at most.
+What is refused, or withdrawn that never held, proves nothing of what was settled: there is little room for
+it, and it uses up none of the rest. What was left out is told, by operator and once an hour at most.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from controller.run.journal.waiting import Lost, Named, add_lost
 EVENTS_AT_ONCE = 20_000
 EVENTS_PER_S = 2.0
 """Rows of history that the events of one operator may write: at most some 200,000 a day."""
+KEPT_BACK = 8_000
+"""Of these so many are for what becomes of the events that were accepted: 896 of them, a handful each, beside
+one long message. With no more left new versions are refused."""
 REFUSALS_AT_ONCE = 1_000
 REFUSALS_PER_S = 1 / 60
 """The same of what it is refused: at most some 2,400 a day."""
@@ -81,6 +84,11 @@ class Flood:
                 add_lost(left_out, {kind: Lost(rows=1, first_us=at_us, last_us=at_us)})
         return Admitted(rows=tuple(rows), left_out=left_out, budgets=budgets)
 
+    def left_for_new(self, operator: str, now_us: int) -> float:
+        """How many rows there are for new versions of events. Any thread may ask."""
+        kind = (operator, False)
+        return self._budgets.get(kind, _whole(kind)).spent(0, now_us).left - KEPT_BACK
+
     def wrote(self, admitted: Admitted) -> None:
         self._budgets.update(admitted.budgets)
         add_lost(self._untold, admitted.left_out)
@@ -116,7 +124,9 @@ def _row(kind: Kind, lost: Lost, now_us: int) -> Row:
 
 
 def _kind(one: One) -> Kind:
-    return one.operator, isinstance(one, Happening) and one.status == EventStatus.REJECTED
+    return one.operator, isinstance(one, Happening) and (
+        one.status == EventStatus.REJECTED or not one.settles
+    )
 
 
 def _whole(kind: Kind) -> Budget:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from controller.domain.grid import EventStatus, GridEvent, TargetSignal
 from controller.domain.power import Power
-from controller.grid.entries import Ack, Entry, Ledger, Shortfall, version_of
+from controller.grid.entries import FINAL, Ack, Entry, Ledger, Shortfall, version_of
 from controller.grid.keeping import Verdict
-from controller.grid.results import Accepted
+from controller.grid.results import Accepted, Cancelled
 from controller.grid.stored import to_text
 
 AMENDED = "AMENDED"
@@ -26,7 +26,8 @@ OBSERVED_OVER = "OBSERVED_OVER"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
     """One thing that happened to an event. `text` is an entry of the ledger with what became known just now:
-    the whole version, what can be had instead of what it asks for, or what it is relative to."""
+    the whole version, what can be had instead of what it asks for, or what it is relative to. The end of what
+    did not hold `settles` nothing."""
 
     utc_s: float
     event: str
@@ -35,6 +36,7 @@ class Happening:
     why: str = ""
     text: str = ""
     operator: str = ""
+    settles: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ def happenings(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float
                 status=ack.status.value,
                 why=" ".join((*ack.why, *(f"ignored: {name}" for name in ack.ignored))),
                 text=text,
+                settles=bool(text) or not _is_idle(ack, before.entries.get(ack.event)),
             )
         )
     for event, entry in sorted(fresh.items()):
@@ -132,6 +135,13 @@ def _frozen(before: Ledger, after: Ledger, verdict: Verdict, now_utc_s: float) -
             status=DRAWN_BEFORE,
             text=to_text(Entry(id=event, drawn_before=drawn)),
         )
+
+
+def _is_idle(ack: Ack, known: Entry | None) -> bool:
+    """Whether it is the end of what was over, or never held."""
+    if ack.status is not EventStatus.CANCELLED:
+        return False
+    return known is None or isinstance(known.content, Cancelled | None) or not FINAL.isdisjoint(known.told)
 
 
 def _fresh(before: Ledger, after: Ledger, verdict: Verdict) -> dict[str, Entry]:

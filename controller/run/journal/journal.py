@@ -202,6 +202,9 @@ class Journal:
         except JournalError as error:
             raise StoreError(str(error)) from error
 
+    def evidence_left(self, operator: str) -> float:
+        return self._file.left_for_new(operator)
+
     async def load(self) -> tuple[Record, ...]:
         try:
             return await self._call(self._file.load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,9 @@ class NotKept:
     async def load(self) -> tuple[Record, ...]:
         return ()
 
+    def evidence_left(self, operator: str) -> float:
+        return math.inf
+
 
 class EventStore(Protocol):
     """Where events survive the process."""
@@ -54,3 +58,7 @@ class EventStore(Protocol):
 
     async def load(self) -> tuple[Record, ...]:
         """The newest record of every key, in any order; `StoreError` if that cannot be known."""
+
+    def evidence_left(self, operator: str) -> float:
+        """How many more rows may be written of new versions of this operator's events: with none left they
+        are to be refused, or those that were accepted could not be proven."""

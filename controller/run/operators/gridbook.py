@@ -66,6 +66,9 @@ class Shelf:
         ]
         return tuple(r for r in own if r.key == _SNAPSHOT_KEY or r.key.startswith(_EVENT_KEY))
 
+    def evidence_left(self, operator: str = "") -> float:
+        return self._store.evidence_left(operator or self._operator)
+
 
 class Change(Protocol):
     """A step of the ledger, pure: what it would be, and what of that must be durable first."""
@@ -197,7 +200,7 @@ class GridBook:
                     del self._queue[key]
 
     async def _is_made(self, pending: Pending) -> bool:
-        before, now_utc_s = self.ledger, self._utc()
+        before, now_utc_s = self._with_room(), self._utc()
         ledger, verdict = pending.change(before, now_utc_s=now_utc_s, measured=self._measured())
         happened = (*self._happened(ledger, verdict, now_utc_s), *pending.history)
         owed = self._owed.and_then(verdict, happened, pending.then)
@@ -212,6 +215,13 @@ class GridBook:
         for then in owed.then:
             then()
         return True
+
+    def _with_room(self) -> Ledger:
+        """A stream's set-points, of which each replaces the one before, and what the site asks of itself are
+        taken, whatever evidence there will be of them."""
+        if self._quiet or self._at_once:
+            return self.ledger
+        return replace(self.ledger, evidence_left=self._store.evidence_left(""))
 
     def _hold(self, ledger: Ledger, verdict: Verdict) -> None:
         self.ledger = ledger
@@ -265,7 +275,8 @@ class GridBook:
             else:
                 self._log.info("grid_event", **fields)
         if verdict.effect is Effect.FULL:
-            self._log.error("grid_ledger_full", known=len(self.ledger.entries))
+            why = next((" ".join(ack.why) for ack in verdict.acks if ack.why), "")
+            self._log.error("grid_ledger_full", known=len(self.ledger.entries), why=why)
 
 
 def unsent_but(ledger: Ledger, published: set[str]) -> Ack | None:
