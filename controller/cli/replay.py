@@ -245,7 +245,10 @@ def _command_differences(old: Told, new: Told) -> Iterator[tuple[str, str, str]]
     if was == now and old.commands != new.commands:
         yield "commands", "the same", "in another order"
     for command in sorted(set(old.job_commands) ^ set(new.job_commands), key=str):
-        what = f"{command.action} on {', '.join(command.gpus) or 'what it has'}"
+        why = (
+            f", for {command.why}" if command.why else ""
+        )  # a recording has none: see `wattshift job history`
+        what = f"{command.action} on {', '.join(command.gpus) or 'what it has'}{why}"
         is_old = command in old.job_commands
         yield f"job {command.queue}/{command.job}", *((what, "none") if is_old else ("none", what))
 

@@ -261,6 +261,21 @@ async def test_a_job_without_a_price_of_its_own_is_worth_what_the_given_site_say
 
 
 @in_virtual_time
+async def test_what_a_job_would_have_been_told_comes_with_its_reason(tmp_path: Path) -> None:
+    path = recording_path(tmp_path / "journal.db")
+    work = JobStatus(job=Job(id="j", gpus=1, usd_per_gpu_hour=5.0), state=JobState.RUNNING, gpus=("gpu-0",))
+    gpus = [Miner(replace(spec("gpu-0"), kind=DeviceKind.GPU))]
+    async with recorded(path, gpus, queues=[Jobs("q", jobs=(work,))]):
+        await asyncio.sleep(30)
+
+    tighter = replace(SITE, nodes=(replace(SITE.nodes[0], limit=Limit(Power(500))),))
+    outcome = replay(Request(path=path, site=tighter))
+
+    [told] = {found.replayed for found in outcome.first if found.subject == "job q/j"}
+    assert told == "requeue on what it has, for limited site rating"
+
+
+@in_virtual_time
 async def test_a_site_that_lacks_a_devices_node_is_refused(tmp_path: Path) -> None:
     path = recording_path(tmp_path / "journal.db")
     await an_hour_with_an_event(path)
