@@ -141,6 +141,16 @@ def awake(spec: DeviceSpec, draw: Power) -> bool:
     return spec.kind is DeviceKind.ASIC and not slept and draw.watts >= AWAKE * spec.points[-1].power.watts
 
 
+def starts(spec: DeviceSpec, reading: Reading) -> bool:
+    """Whether a miner that tells no limit may be on its way up: it neither hashes nor draws what any work
+    takes, and who sleeps says so."""
+    if spec.kind is not DeviceKind.ASIC or len(spec.points) == 1 or isinstance(reading.setting, Limit):
+        return False
+    least = spec.points[1]
+    works_w = least.power.watts * (1 - TOLERANCE) - TOLERANCE_W
+    return reading.rate < HASHES * least.rate and reading.draw.watts < works_w
+
+
 def lags(spec: DeviceSpec, state: DeviceState) -> bool:
     """Whether a miner that works draws too little for where it is, by its own measure."""
     point = state.point

@@ -135,7 +135,8 @@ def _answered(state: DeviceState, outcome: Sample[Outcome] | None) -> DeviceStat
 
 
 def _adopt(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    point = shown.found_at(spec, reading)
+    # Where one that starts by itself stops is not known before it is there.
+    point = spec.points[-1] if shown.starts(spec, reading) else shown.found_at(spec, reading)
     worst = shown.most(spec, state, point, reading)
     if state.in_flight:
         worst = max(worst, state.worst)
@@ -159,6 +160,8 @@ def _returned(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: flo
     """
     point, found = state.point, shown.found_at(spec, reading)
     assert point is not None
+    if shown.starts(spec, reading):
+        return _adopt(spec, state, reading, now_s)
     if shown.agrees(spec, state, point, reading) and found.name == point.name:
         worst = max(reading.draw, state.counted(point))
         return state._replace(truth=Truth.CONFIRMED, worst=worst, attempts=0, asked_s=now_s)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.words import Truth
-from controller.domain.devices import DeviceSpec, OperatingPoint, Quality
+from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, Reading
 from controller.domain.power import Power
-from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, at_point, device, miner, reading
 from tests.decide.observing import see, told
 
 # Silence
@@ -143,3 +145,34 @@ def test_a_device_that_forgot_its_limit_while_it_was_silent_counts_at_what_it_we
     state = see(device(SLEEP, Truth.STALE, worst_w=3_700), at_point(miner(), FULL))
 
     assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_500))
+
+
+# Firmware that tells no limit while it runs, and says so when it sleeps
+
+
+def boots(draw_w: int = 35, rate: float = 0.0) -> Reading:
+    return replace(reading("m", draw_w), rate=rate)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        DeviceState(),
+        device(SLEEP, Truth.STALE, worst_w=3_700),
+        device(LOW, Truth.STALE, worst_w=3_700),
+        device(FULL, Truth.STALE, worst_w=3_700),
+        told(LOW, SLEEP, NOW_S - 40)._replace(truth=Truth.STALE),
+    ],
+    ids=["first heard", "slept", "low", "full", "was started"],
+)
+def test_a_miner_that_boots_and_tells_no_limit_is_on_its_way_up_and_not_asleep(before: DeviceState) -> None:
+    state = see(before, boots())
+    later = see(state, boots(90), heard_s=NOW_S + 30, now_s=NOW_S + 30)
+
+    assert (state.point, state.worst, later.worst) == (FULL, Power(3_500), Power(3_500))
+
+
+def test_a_miner_that_tells_no_limit_and_hashes_is_where_its_watts_are() -> None:
+    state = see(device(FULL, Truth.STALE, worst_w=3_700), boots(2_400, LOW.rate))
+
+    assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
