@@ -256,14 +256,15 @@ def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
 def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
     """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
     of the silent, which may well draw nothing, only where all others at their lowest are still too much. A
-    set-point is no such limit: nothing trips where it is passed.
+    set-point is no such limit: nothing trips where it is passed. Where there is no voltage none is to be taken.
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
     spare_w, left_w = limits.held_room_w(seen.worst_w), allocation.room_w.copy()
     left_w[0] += limits.usable_w[0] - limits.aim_w
     found = set()
-    for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys).tolist():
+    fed = known.seen | ~fleet.isolated
+    for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys & fed).tolist():
         spec = fleet.specs[row]
         missing_w = spare_w if known.seen[row] else left_w
         pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])

@@ -473,6 +473,22 @@ def test_a_silent_machine_keeps_its_power_below_a_set_point_that_is_too_low_for_
     assert chosen.cut == cut
 
 
+def test_nobody_switches_the_outlet_of_a_silent_machine_where_there_is_no_voltage() -> None:
+    """It draws nothing, and is not what others at their lowest are too much with."""
+    world = World(
+        site(node("row"), limit_w=8_000), [awake(miner("a", node="row", has_outlet=True)), awake(miner("b"))]
+    )
+    world.run(5)
+    world.machines["a"].silent = world.machines["b"].silent = True
+    world.run(100)
+    world.site = site(node("row", service=Service.ISOLATED), limit_w=3_500, retry_s=5.0)
+
+    world.run(120)
+
+    assert AlarmKind.INFEASIBLE in {alarm.kind for alarm in world.plan.alarms}
+    assert {told.means.value for plan in world.plans for told in plan.commands} <= {"command"}
+
+
 def test_a_machine_that_is_silent_for_long_is_still_silent_as_its_power_is_taken() -> None:
     world = World(site(limit_w=8_000, retry_s=5.0), [awake(miner("a", has_outlet=True)), awake(miner("b"))])
     world.run(5)
