@@ -256,7 +256,7 @@ def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
 def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
     """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
     of the silent, which may well draw nothing, only where all others at their lowest are still too much. A
-    set-point is no such limit: nothing trips where it is passed. Where there is no voltage none is to be taken.
+    set-point is no such limit: nothing trips where it is passed. Of what has no voltage none is taken.
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
