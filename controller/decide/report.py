@@ -19,9 +19,9 @@ from controller.decide.limits import Limits
 from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
-from controller.decide.timeline import GridNow
+from controller.decide.timeline import GridNow, lost_operators
 from controller.decide.words import REASONS, AlarmKind, Reason, Truth
-from controller.domain.grid import EventStatus, Link
+from controller.domain.grid import EventStatus
 from controller.domain.jobs import JobCommand
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
 from controller.domain.site import Site
@@ -34,7 +34,7 @@ REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What a pass came to. `after` is the site as it is once the orders are given; `raised` are the rows of
-    those whose worst case grows by them.
+    those whose worst case grows by them. The controller has been deciding for `up_s`.
     """
 
     grid: GridNow
@@ -46,6 +46,7 @@ class Decision:
     raised: Ints
     job_commands: tuple[JobCommand, ...]
     ready: bool
+    up_s: float
 
 
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
@@ -179,7 +180,7 @@ def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
         return
     yield from _node_alarms(site, inputs, made)
     yield from _device_alarms(site, inputs, made)
-    yield from _surrounding_alarms(site, inputs, made.after)
+    yield from _surrounding_alarms(site, inputs, made)
     yield from economics.alarms(inputs.prices_now, made.grid.usd_per_kwh)
 
 
@@ -237,7 +238,15 @@ def _meter_trouble(site: Site, inputs: Inputs, made: Decision, at: int) -> str:
         return f"shows what cannot be at {node}"
     if made.after.tree.isolated[at] or (known.doubted and is_fresh):
         return ""
+    if site.nodes[at].meter not in inputs.meters and _has_just_begun(site, made):
+        return ""
     return f"no fresh reading of {node}"
+
+
+def _has_just_begun(site: Site, made: Decision) -> bool:
+    """Whether what was never heard may still be heard for the first time, as a meter that publishes now and
+    then: it counts as silent, and is nobody's trouble yet."""
+    return made.up_s < site.policy.start_grace_s
 
 
 def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
@@ -270,10 +279,12 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         yield Alarm(kind=AlarmKind.NETWORK_FAULT, subject=site.name, detail=detail)
 
 
-def _surrounding_alarms(site: Site, inputs: Inputs, after: Snapshot) -> Iterator[Alarm]:
-    for zone in sorted(after.uncooled_zones):
+def _surrounding_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    for zone in sorted(made.after.uncooled_zones):
+        if zone not in inputs.zones and _has_just_begun(site, made):
+            continue
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
-    if lost := sorted(name for name, link in inputs.links.items() if link is Link.LOST):
+    if lost := sorted(lost_operators(inputs.links, made.up_s, site.policy)):
         whose = f" of {', '.join(name or 'grid' for name in lost)}" if any(lost) else ""
         detail = f"no heartbeat{whose}, or no snapshot of events since it came back"
         yield Alarm(kind=AlarmKind.LINK_LOST, subject=site.name, detail=detail)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.decide.inputs import PriceNow
+from controller.decide.inputs import PriceNow, Sample
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.timeline import lost_operators
 from controller.decide.words import AlarmKind
+from controller.domain.devices import MeterReading
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
+from controller.domain.power import Power
 from controller.domain.prices import Price, PriceKey
-from controller.domain.site import Policy, Prices, Thresholds
+from controller.domain.site import Policy, Prices, Thresholds, Zone
 from tests.decide.builders import (
     GPU_POINTS,
+    LOW,
     NOW_S,
     SLEEP,
     at_point,
     bound,
+    device,
     event,
     gpu,
     inputs,
@@ -66,6 +71,33 @@ def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_an
     assert told(says(running())[1]) == {"g0": "200w"}
     assert told(says(running(), silent_queues=("q",))[1]) == {}
     assert told(says(running(), silent_queues=("q",), events=limit)[1]) == {"g0": "200w"}
+
+
+@pytest.mark.parametrize(
+    ("since_s", "alarms"), [(19, []), (20, ["meter_stale m", "cooling hall", "link_lost test"])]
+)
+def test_what_was_never_heard_is_an_alarm_once_a_controller_had_its_time_to_hear_it(
+    since_s: float, alarms: list[str]
+) -> None:
+    here = site(limit_w=9_000, meter="m", start_grace_s=20.0)
+    here = replace(here, zones=(Zone(id="hall", derate_c=30, trip_c=40),))
+    begun = running({"m": device(LOW)}, first_s=NOW_S - since_s)
+    known = inputs(miner(), readings=[at_point(miner(), LOW)])
+
+    _, plan = decide(here, begun, replace(known, links={"iso": Link.LOST}))
+
+    assert [f"{alarm.kind} {alarm.subject}" for alarm in plan.alarms] == alarms
+
+
+def test_a_meter_that_falls_silent_is_an_alarm_however_new_the_controller_is() -> None:
+    here = site(limit_w=9_000, meter="m", start_grace_s=20.0)
+    begun = running({"m": device(LOW)}, first_s=NOW_S - 10)
+    known = inputs(miner(), readings=[at_point(miner(), LOW)])
+    old = {"m": Sample(NOW_S - 6, MeterReading(meter="m", power=Power(2_400)))}
+
+    _, plan = decide(here, begun, replace(known, meters=old))
+
+    assert [alarm.kind for alarm in plan.alarms] == [AlarmKind.METER_STALE]
 
 
 @pytest.mark.parametrize(("queues", "known"), [((), "not known"), ((queue(),), "as it said last")])
