@@ -135,6 +135,16 @@ async def test_a_high_price_curtails_until_it_was_low_for_a_while() -> None:
         assert site.wakes == 2
 
 
+async def test_the_log_tells_what_the_site_asks_of_itself_from_what_an_operator_asks() -> None:
+    with capture_logs() as logs:
+        async with running(Site(Disk(), **RULES)) as site:
+            await site.tick(0, priced(0.16))
+
+    assert [(log["event_id"], log.get("operator")) for log in logs if log["event"] == "grid_event"] == [
+        ("price/dear", "own")
+    ]
+
+
 async def test_no_operator_is_taken_to_ask_for_what_the_site_asks_of_itself() -> None:
     disk = Disk()
     async with running(Site(disk, **RULES)) as site:

@@ -55,7 +55,12 @@ class OwnRules:
         self._standings: dict[tuple[str, str], Standing] = {}
         self._measured_now: Measured = UNMEASURED
         self._book = GridBook(
-            Shelf(store, NAME), utc=utc, measured=self._measured, settled=self._settled, at_once=True
+            Shelf(store, NAME),
+            utc=utc,
+            measured=self._measured,
+            settled=self._settled,
+            at_once=True,
+            operator=NAME,
         )
         self._in_force: tuple[GridEvent, ...] = ()
         self._restored = False
