@@ -133,11 +133,3 @@ def empty(rows: int) -> Columns:
 def counted_w(power_w: Ints, bias: Floats) -> Ints:
     """What points are reckoned to draw on devices of that bias: `DeviceState.reckoned` for many."""
     return np.ceil(power_w * bias).astype(np.int64)
-
-
-def overdue(fleet: Fleet, known: Columns, now_s: float) -> Flags:
-    """Who said yes and has had the time to show it, as `truth.observe` reckons that."""
-    lowering = counted_w(np.maximum(known.now_w, 0), known.bias) < known.worst_w
-    settle_s = np.where(lowering, fleet.settle_down_s, fleet.settle_up_s)
-    found: Flags = (known.truth == CODE[Truth.ACKNOWLEDGED]) & (now_s - known.sent_s > settle_s)
-    return found

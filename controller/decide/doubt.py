@@ -50,6 +50,14 @@ def doubtful(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     return now_s - state.asked_s > spec.settle_down_s
 
 
+def accused(spec: DeviceSpec, state: DeviceState) -> bool:
+    """Whether a device is doubted for what itself said: no, or that it draws on, where it was heard since it
+    was told. Who fell silent proves nothing by that.
+    """
+    said = state.truth is Truth.REFUSED or state.at_s > state.asked_s
+    return state.truth is Truth.LYING or (said and doubtful(spec, state, state.at_s))
+
+
 def unanswered(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     """Told to draw less, and not heard for so long since that the command may never have arrived."""
     if state.point is None or state.truth is not Truth.COMMANDED or state.worst <= state.counted(state.point):

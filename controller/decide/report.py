@@ -261,7 +261,7 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         if not device.seen:
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
             yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=spec.id, detail=heard)
-        elif device.truth is Truth.LYING or doubt.doubtful(spec, device, inputs.now_s):
+        elif doubt.accused(spec, device):
             told = device.point.name if device.point is not None else "nothing"
             detail = f"told {told}, draws {device.draw}"
             yield Alarm(kind=AlarmKind.DEVICE_LYING, subject=spec.id, detail=detail)

@@ -264,13 +264,14 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
 
 
 def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """A command that was acknowledged and shows no effect within its settling time was a lie."""
+    """A command that was acknowledged and shows no effect after its settling time was a lie. Who was not
+    heard since then may be where it was told to be: it is doubted by the clock, and accused by what it says.
+    """
     if state.truth is not Truth.ACKNOWLEDGED or state.point is None:
         return state
     lowering = state.reckoned(state.point) < state.worst
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
-    # What does not rise is judged by what it says after its time: it may be there, and have no work.
-    if (now_s if lowering else state.at_s) - state.sent_s <= settle_s:
+    if state.at_s - state.sent_s <= settle_s:
         return state
     return _caught(spec, state, now_s)
 

@@ -43,7 +43,7 @@ class Reason(StrEnum):
     OBSERVED = "observed"
     """would be told something else, and the site is only observed"""
     REFUSING = "refusing"
-    """asked for less, it said no or did not answer: its watts are taken from others"""
+    """asked for less, it said no, or was not seen to do it in time: its watts are taken from others"""
 
 
 class Truth(StrEnum):

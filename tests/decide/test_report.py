@@ -187,6 +187,40 @@ def test_a_doubtful_device_is_an_alarm_with_what_it_was_told_and_what_it_draws()
     assert detail(plan, AlarmKind.DEVICE_LYING) == "told sleep, draws 3500 W"
 
 
+@pytest.mark.parametrize(
+    ("truth", "failures", "heard_s", "expected"),
+    [
+        (Truth.ACKNOWLEDGED, 0, NOW_S - 12, False),
+        (Truth.ACKNOWLEDGED, 0, NOW_S - 7, False),
+        (Truth.ACKNOWLEDGED, 0, NOW_S - 5, True),
+        (Truth.COMMANDED, 2, NOW_S - 12, False),
+        (Truth.COMMANDED, 2, NOW_S - 7, True),
+        (Truth.REFUSED, 0, NOW_S - 12, True),
+    ],
+)
+def test_whose_time_is_over_is_an_alarm_only_once_it_said_no_or_was_heard_since_it_was_told(
+    truth: Truth, failures: int, heard_s: float, expected: bool
+) -> None:
+    """Told to sleep 11 s ago, and again now. One that does not answer any more is silent, seconds later."""
+    asked = device(
+        SLEEP,
+        truth,
+        worst_w=3_500,
+        draw_w=3_500,
+        began=FULL.power,
+        at_s=heard_s,
+        sent_s=NOW_S,
+        asked_s=NOW_S - 11,
+        failures=failures,
+    )
+    last = {"m": Sample(heard_s, at_point(miner(), FULL))}
+
+    _, plan = decide(site(limit_w=100), running({"m": asked}), replace(inputs(miner()), readings=last))
+
+    assert (AlarmKind.DEVICE_LYING in kinds(plan)) is expected
+    assert reasons(plan)["m"] is Reason.REFUSING
+
+
 # Reasons
 
 

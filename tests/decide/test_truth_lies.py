@@ -12,6 +12,7 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import doubtful, forgiven, may_start_s, without_work
 from controller.decide.words import Truth
 from controller.domain.devices import (
+    Acknowledged,
     Quality,
 )
 from controller.domain.power import Power
@@ -76,10 +77,23 @@ def test_a_liar_that_still_rises_counts_wherever_it_runs_at_what_it_was_last_see
     assert (higher.truth, higher.worst) == (Truth.LYING, Power(3_400))
 
 
-def test_a_lie_is_found_out_without_a_new_reading_too() -> None:
-    acknowledged = told(SLEEP, FULL, NOW_S - 11, truth=Truth.ACKNOWLEDGED, at_s=NOW_S)
+def test_a_lie_is_found_out_without_a_new_reading_where_the_yes_came_after_it() -> None:
+    unanswered = told(SLEEP, FULL, NOW_S - 11, at_s=NOW_S)
 
-    assert see(acknowledged, at_point(miner(), FULL)).truth is Truth.LYING
+    assert see(unanswered, at_point(miner(), FULL), outcome=Acknowledged()).truth is Truth.LYING
+
+
+@pytest.mark.parametrize("heard_s", [NOW_S - 12, NOW_S - 10, NOW_S - 1])
+def test_who_was_not_heard_since_its_time_was_over_is_doubted_and_no_liar(heard_s: float) -> None:
+    """It came down right after its order, and the switch before it went dark."""
+    asked = told(LOW, FULL, NOW_S - 11, truth=Truth.ACKNOWLEDGED, at_s=NOW_S - 12)
+
+    dark = see(asked, at_point(miner(), FULL), heard_s=heard_s)
+    back = see(dark, at_point(miner(), LOW), heard_s=NOW_S + 1, now_s=NOW_S + 1)
+
+    assert (dark.truth, dark.worst) == (Truth.ACKNOWLEDGED, Power(3_500))
+    assert doubtful(miner(), dark, NOW_S)
+    assert (back.truth, back.worst, back.lies, back.stuck) == (Truth.CONFIRMED, Power(2_400), 0, None)
 
 
 def test_an_acknowledged_raise_has_the_time_of_a_raise() -> None:
