@@ -136,6 +136,15 @@ class Snapshot(Mirror):
         )
 
 
+def _claims_little(fleet: Fleet, known: Columns, inputs: Inputs) -> Flags:
+    """Who claims far less than it may draw. A GPU that nothing runs on does so all the time; the watts of one
+    at work may stand still, and what it draws must not count as load of nobody's beside its limit."""
+    found: Flags = known.draw_w < nodes.LEAST_SHARE * known.worst_w
+    for row in np.flatnonzero(found & fleet.gpu & known.seen).tolist():
+        found[row] = inputs.readings[fleet.specs[row].id].value.rate > 0
+    return found
+
+
 def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     seen = observed(site, state.mirror, state.devices, inputs)
     tree, fleet, known = seen.ground.tree, seen.fleet, seen.columns
@@ -145,10 +154,10 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         for node in site.nodes
         if node.meter is not None
     }
-    # What was measured a moment ago is known also of a device that changes; but a miner that claims far less
-    # than it may draw may be drawing it, and one that estimates claims all of it while it still starts.
+    # What was measured a moment ago is known also of a device that changes; but one that claims far less than
+    # it may draw may be drawing it, and a miner that estimates claims all of it while it still starts.
     uncertain = ~known.seen | (known.in_flight & ~known.measured)
-    uncertain |= ~fleet.gpu & (known.draw_w < nodes.LEAST_SHARE * known.worst_w)
+    uncertain |= _claims_little(fleet, known, inputs)
     changed = inputs.now_s - known.since_s <= fleet.settle_up_s
     guessed = ~known.measured & changed
     top_w = np.where(fleet.isolated, 0, fleet.top_w)

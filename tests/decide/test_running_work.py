@@ -54,6 +54,26 @@ def set_aside(world: World, limit_w: int = 500, *, best_effort: bool = True) -> 
     return [command.job for command in world.queues["q"].told if command.action in aside]
 
 
+# Boards whose watts stand still
+
+
+def test_no_job_is_set_aside_for_what_its_own_gpu_draws_and_does_not_say() -> None:
+    """Both boards say all the time what they drew before their jobs began, and the meter shows the rest."""
+    jobs_queue = Queue("q", ("g0", "g1"))
+    machines = [asleep(gpu(name, node="rack"), claims_w=60) for name in jobs_queue.gpus]
+    here = site(node("rack", limit_w=1_500, fixed_w=50, meter="rack"), meter="main")
+    world = World(here, machines, queues=[jobs_queue])
+    world.run(30)
+    for name in ("one", "other"):
+        jobs_queue.submit(job(name, flex=RIGID))
+
+    world.run(300)
+
+    assert [command.action for command in jobs_queue.told] == [JobAction.START, JobAction.START]
+    assert world.watts("rack") == 1_450
+    assert world.breaches == []
+
+
 # Best effort
 
 

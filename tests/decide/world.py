@@ -282,12 +282,13 @@ class World:
 
     def _reading(self, machine: Machine) -> Reading:
         watts = machine.tells * machine.watts(self.now_s) if machine.claims_w is None else machine.claims_w
+        idles = machine.without_work or (machine.spec.kind is DeviceKind.GPU and not machine.working)
         return Reading(
             device=machine.spec.id,
             draw=Power(round(watts * self._noise())),
             quality=Quality.MEASURED,
             setting=Limit(machine.at.power) if machine.tells_setting else NO_LIMIT,
-            rate=0.0 if machine.without_work else machine.at.rate,
+            rate=0.0 if idles else machine.at.rate,
             hottest_c=machine.hottest_c,
         )
 
