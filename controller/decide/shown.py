@@ -135,6 +135,14 @@ def set_to(spec: DeviceSpec, point: OperatingPoint, reading: Reading) -> bool:
     return near and (off_w <= 1 or found_at(spec, reading).is_at(point))
 
 
+def stands_still(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bool:
+    """Whether a GPU reports its new limit and, to the watt, the draw that it had when it was told. At work no
+    board does that, its sensor may: nothing is shown by it, neither that it obeys nor that it does not.
+    """
+    same = spec.kind is DeviceKind.GPU and state.draw == state.began
+    return same and state.point is not None and set_to(spec, state.point, reading)
+
+
 def awake(spec: DeviceSpec, draw: Power) -> bool:
     """Whether a miner that should sleep draws what one without work does."""
     slept = draw.watts <= with_slack_w(spec.floor.power, TOLERANCE)

@@ -77,7 +77,7 @@ def observe(
     if not shown.has_point(spec, state.point):
         return _adopt(spec, _heard(state, sample), reading, now_s)
     if sample.at_s <= state.at_s and state.seen:
-        return _overdue(spec, state, now_s)
+        return _overdue(spec, state, reading, now_s)
     if spec.kind is DeviceKind.GPU:
         state = learning.with_demand(state, sample)
     rises = learning.rises(state, reading)
@@ -229,7 +229,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
         if not isinstance(reading.setting, Limit) and may_rise(spec, state):
             return state._replace(worst=max(reading.draw, state.worst))
         if not _arrived(spec, state, reading, now_s):
-            return _overdue(spec, state._replace(worst=worst), now_s)
+            return _overdue(spec, state._replace(worst=worst), reading, now_s)
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
     there = shown.set_to(spec, state.point, reading)
@@ -239,7 +239,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
         worst = max(worst, shown.most(spec, state, shown.found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
-    return _overdue(spec, state._replace(worst=worst), now_s)
+    return _overdue(spec, state._replace(worst=worst), reading, now_s)
 
 
 def _falls(state: DeviceState) -> bool:
@@ -263,9 +263,10 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
     return reading.draw.watts >= shown.least_w(state, state.point)
 
 
-def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
+def _overdue(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
     """A command that was acknowledged and shows no effect after its settling time was a lie. Who was not
     heard since then may be where it was told to be: it is doubted by the clock, and accused by what it says.
+    Whose watts stand still is told again, and counts as before.
     """
     if state.truth is not Truth.ACKNOWLEDGED or state.point is None:
         return state
@@ -273,6 +274,8 @@ def _overdue(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
     if state.at_s - state.sent_s <= settle_s:
         return state
+    if shown.stands_still(spec, state, reading):
+        return state._replace(truth=Truth.COMMANDED)
     return _caught(spec, state, now_s)
 
 

@@ -21,6 +21,7 @@ from tests.decide.builders import (
     job,
     miner,
     node,
+    node_of,
     queue,
     reasons,
     running,
@@ -72,6 +73,16 @@ def test_no_job_is_set_aside_for_what_its_own_gpu_draws_and_does_not_say() -> No
     assert [command.action for command in jobs_queue.told] == [JobAction.START, JobAction.START]
     assert world.watts("rack") == 1_450
     assert world.breaches == []
+
+
+def test_load_of_nobody_counts_in_full_beside_gpus_that_nothing_runs_on() -> None:
+    here = site(node("rack", meter="rack"))
+    world = World(here, [asleep(gpu("g0", node="rack")), asleep(gpu("g1", node="rack"))])
+    world.other_w["rack"] = 500.0
+
+    plan = world.run(180)
+
+    assert 490 <= node_of(plan, "rack").unexplained.watts <= 510
 
 
 # Best effort

@@ -96,6 +96,37 @@ def test_who_was_not_heard_since_its_time_was_over_is_doubted_and_no_liar(heard_
     assert (back.truth, back.worst, back.lies, back.stuck) == (Truth.CONFIRMED, Power(2_400), 0, None)
 
 
+@pytest.mark.parametrize(
+    ("draw_w", "setting_w", "truth", "lies"),
+    [
+        (650, 400, Truth.COMMANDED, 0),
+        (649, 400, Truth.LYING, 1),
+        (650, 700, Truth.LYING, 1),
+        (650, None, Truth.LYING, 1),
+    ],
+)
+def test_a_gpu_that_took_its_limit_and_says_the_very_same_watts_as_before_is_unproven_and_no_liar(
+    draw_w: int, setting_w: int | None, truth: Truth, lies: int
+) -> None:
+    """Its sensor may stand still: that shows neither that it obeys nor that it does not."""
+    working = device(GPU_POINTS[-1], draw_w=650)
+    asked = telling.commanded(gpu(), working, GPU_POINTS[2], NOW_S - 6)
+
+    said = reading("g", draw_w=draw_w, setting_w=setting_w)
+    state = see(asked, said, spec=gpu(), outcome=Acknowledged())
+    later = see(state, said, spec=gpu(), outcome=Acknowledged(), now_s=NOW_S + 1)
+
+    assert (state.truth, state.lies, state.worst.watts >= draw_w) == (truth, lies, True)
+    assert later == state
+    assert doubtful(gpu(), state, NOW_S)
+
+
+def test_a_miner_that_says_the_very_same_watts_as_before_is_a_liar() -> None:
+    asked = told(LOW, FULL, NOW_S - 11, truth=Truth.ACKNOWLEDGED)
+
+    assert see(asked, reading(draw_w=3_500, setting_w=2_400)).truth is Truth.LYING
+
+
 def test_an_acknowledged_raise_has_the_time_of_a_raise() -> None:
     acknowledged = told(FULL, SLEEP, NOW_S - 50, truth=Truth.ACKNOWLEDGED)
 
