@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,13 +135,15 @@ def choose(
     valuation: Valuation,
     may: Freedom,
     before: Recall | None = None,
+    due: Set[str] = frozenset(),
 ) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
 
-    `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls.
+    `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls; for the
+    `due` ones GPUs are kept.
     """
     choosing = Choosing(seen, limits, valuation, may, before)
-    feeding = Feeding(seen, may, queues, placed, choosing.room_w)
+    feeding = Feeding(seen, may, queues, placed, choosing.room_w, due)
     dwells = True
     while True:  # it ends: each second time a job leaves, and only a few times one comes back
         working = feeding.working()

@@ -6,7 +6,7 @@ What was too much for a node is too much for all GPUs that it feeds, so jobs do 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,8 @@ OTHER_TRIES = 5
 
 class Feeding:
     """The jobs that are `kept` on their GPUs, while one allocation after another is tried. `placed` are the
-    GPUs that queued jobs were given in the tick before."""
+    GPUs that queued jobs were given in the tick before; for `due` ones they are kept where they are too few.
+    """
 
     def __init__(
         self,
@@ -38,9 +39,11 @@ class Feeding:
         queues: Sequence[QueueReading],
         placed: Mapping[str, tuple[str, ...]],
         room_w: Ints,
+        due: Set[str] = frozenset(),
     ) -> None:
         self._seen = seen
         self._queues = queues
+        self._due = due
         self._usable = _usable(seen, may, queues, room_w) if queues else {}
         self._open = self._usable.keys() - jobs.busy(queues)
         self._beyond = _too_hot(seen, may, self._usable)
@@ -116,7 +119,7 @@ class Feeding:
         def may(job: Placement) -> Callable[[str], bool]:
             return self._may(job.status.job) if job.id not in kept else lambda gpu: True
 
-        found = jobs.place(self._queues, self._usable, before, may)
+        found = jobs.place(self._queues, self._usable, before, may, self._due)
         self._aside |= {job.id: job for job in found if not self._may_begin(job)}
         return [job for job in found if job.id not in self._aside or not job.status.gpus]
 

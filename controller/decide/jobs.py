@@ -6,7 +6,7 @@ A job starts only on GPUs whose raised limits were confirmed, so its watts are f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -52,12 +52,14 @@ def place(
     usable: Mapping[str, bool],
     before: Mapping[str, tuple[str, ...]],
     may: Callable[[Placement], Callable[[str], bool]],
+    due: Set[str] = frozenset(),
 ) -> tuple[Placement, ...]:
     """Jobs that hold GPUs keep them; queued ones take free and usable ones, dearest first.
 
     `usable` tells of each such GPU, those to take first coming first, whether it comes up as told; who does
-    not is taken last. A queued job stays with the GPUs it had `before`, which are being raised for it. It
-    goes only to those that it `may` have, asked for one by one.
+    not is taken last, by those that find no place without. A queued job stays with the GPUs it had `before`,
+    which are being raised for it. It goes only to those that it `may` have, asked for one by one. What a
+    `due` one has too few of is kept for it, if there are enough in all.
     """
     queues = sorted(queues, key=lambda queue: queue.queue)
     placed = [
@@ -75,40 +77,56 @@ def place(
     queued.sort(key=lambda placement: (-placement.status.job.usd_per_gpu_hour, placement.queue))
     offers = {queue.queue: frozenset(queue.gpus) for queue in queues}
     taken = {gpu for placement in placed for gpu in placement.gpus}
-    free = {gpu: usable[gpu] for gpu in sorted(usable, key=lambda gpu: not usable[gpu]) if gpu not in taken}
+    good = [gpu for gpu in usable if usable[gpu]]
+    free = dict.fromkeys(gpu for gpu in good if gpu not in taken)
+    slow = dict.fromkeys(gpu for gpu in usable if not usable[gpu] and gpu not in taken)
     moving: list[Placement] = []
     for placement in queued:
         job, had = placement.status.job, before.get(placement.id, ())
         offered, fits = offers[placement.queue].issuperset(had), may(placement)
-        if offered and len(had) == job.gpus and all(free.get(gpu) and fits(gpu) for gpu in had):
+        if offered and len(had) == job.gpus and all(gpu in free and fits(gpu) for gpu in had):
             placed.append(_put(placement, had, free))
         else:
             moving.append(placement)
-    return (*placed, *_placed_anew(moving, offers, free, may))
+
+    def found(placement: Placement, among: Iterable[str]) -> tuple[str, ...]:
+        fits, offer = may(placement), offers[placement.queue]
+        return tuple(islice((gpu for gpu in among if gpu in offer and fits(gpu)), placement.status.job.gpus))
+
+    placed += _placed_anew(moving, free, lambda job: found(job, free), lambda job: found(job, good), due)
+    if slow:
+        there = {placement.id for placement in placed}
+        left = [placement for placement in moving if placement.id not in there]
+        free |= slow
+        placed += _placed_anew(left, free, lambda job: found(job, free), lambda _: (), frozenset())
+    return tuple(placed)
 
 
 def _placed_anew(
     moving: Iterable[Placement],
-    offers: Mapping[str, frozenset[str]],
-    free: dict[str, bool],
-    may: Callable[[Placement], Callable[[str], bool]],
+    free: dict[str, None],
+    found: Callable[[Placement], tuple[str, ...]],
+    at_best: Callable[[Placement], tuple[str, ...]],
+    due: Set[str],
 ) -> Iterator[Placement]:
-    """Takes the GPUs that it gives out of `free`. What asks as much as one that found no place finds none."""
+    """Takes out of `free` the GPUs that it gives, and keeps for a `due` job that would be placed `at_best`,
+    if nobody were at work. What asks as much as one that `found` no place finds none."""
     hopeless: set[tuple[str, int, FlexTier]] = set()
     for placement in moving:
-        job, offer = placement.status.job, offers[placement.queue]
+        job, waited = placement.status.job, placement.id in due
         asks = (placement.queue, job.gpus, job.flex)
-        if asks in hopeless:
+        if asks in hopeless and not waited:
             continue
-        fits = may(placement)
-        gpus = tuple(islice((gpu for gpu in free if gpu in offer and fits(gpu)), job.gpus))
+        gpus = found(placement)
         if len(gpus) == job.gpus:
             yield _put(placement, gpus, free)
-        else:
-            hopeless.add(asks)
+            continue
+        hopeless.add(asks)
+        if waited and gpus and len(at_best(placement)) == job.gpus:
+            _put(placement, gpus, free)
 
 
-def _put(placement: Placement, gpus: tuple[str, ...], free: dict[str, bool]) -> Placement:
+def _put(placement: Placement, gpus: tuple[str, ...], free: dict[str, None]) -> Placement:
     for gpu in gpus:
         del free[gpu]
     return replace(placement, gpus=gpus)

@@ -33,7 +33,8 @@ NETWORK_FAULT_S = 900.0
 class State:
     """All that one tick hands to the next. `ready_s` is None until the first whole snapshot.
 
-    `placed` are the GPUs that are being raised for queued jobs; `ramps` is room that ramps did not use;
+    `placed` are the GPUs that are being raised for queued jobs, `waits` since when others wait for GPUs;
+    `ramps` is room that ramps did not use;
     `before` is what relative set-points are relative to.
     `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
     only saves time.
@@ -44,6 +45,7 @@ class State:
     zones: Mapping[str, float] = field(default_factory=dict)
     jobs: Mapping[str, Sent] = field(default_factory=dict)
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    waits: Mapping[str, float] = field(default_factory=dict)
     first_s: float | None = None
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)

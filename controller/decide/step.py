@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import commands, economics, jobs, profit, relative, telling, value
+from controller.decide import commands, economics, jobs, overtaking, profit, relative, telling, value
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import Room
 from controller.decide.choose import Chosen, choose, forgiven, wishes
@@ -154,6 +154,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         zones=seen.zones,
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
+        waits=overtaking.waiting(state.waits, inputs.queues, (*aim.chosen.kept, *aim.chosen.aside), now_s),
         ramps=replace(orders.saved, rise_w=rise.left_w),
         verdicts=aim.verdicts,
         margin=aim.margin,
@@ -194,7 +195,10 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
         may = replace(may, dwells=may.dwells | late, late=late)
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
-    chosen = choose(seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall)
+    due = overtaking.due(state.waits, inputs.now_s)
+    chosen = choose(
+        seen, course.limits, inputs.queues, state.placed, valuation, course.may, state.recall, due
+    )
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     return Aim(
         limits=course.limits,
