@@ -7,7 +7,6 @@ import random
 from dataclasses import replace
 
 from controller.decide.plan import Plan
-from controller.domain.jobs import JobState
 from controller.domain.site import Prices
 from simulators.plant import Plant
 from tests.sim import recovery
@@ -211,19 +210,16 @@ class Court:
             self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
 
     def _look_at_jobs(self, demand: Demand, *, excused: bool) -> None:
-        """Jobs that wait, while operators ask for nothing and all GPUs and meters are in order: of them the
-        dearest, for GPUs may be kept for it."""
+        """Jobs that wait, while operators ask for nothing and meters are in order, and what GPUs say."""
         queue, now_s = self._queue, self._clock.now_s
-        names = (*queue.gpus, *self._plant.nodes)
         excused |= min(demand.limit_w, demand.target_w) < self.usable.limits_w[self._floor.site.root.id]
         excused |= bool(demand.at_w) or queue.name in self._shell.silenced
-        excused |= any(self.doubts.within(name, DOUBTED_S) for name in names)
+        excused |= any(self.doubts.within(name, DOUBTED_S) for name in self._plant.nodes)
+        excused |= any(map(self.doubts.misreports, queue.gpus))
         excused |= self.work.were_warm(queue.gpus)
         lost = {name for name, at_s in queue.lost_s.items() if now_s - at_s < LOST_S}
-        waits = [status.job for status in queue.statuses if status.state is not JobState.RUNNING]
-        dearest = max((job.usd_per_gpu_hour for job in waits), default=0.0)
-        first = {job.id for job in waits if job.usd_per_gpu_hour == dearest} - lost
-        self.left.look(first.intersection(queue.could_run(self.usable.feeds)), excused=excused)
+        could_run = queue.could_run(self.usable.feeds, lambda gpu: self.doubts.within(gpu, DOUBTED_S))
+        self.left.look(queue.statuses, set(could_run) - lost, excused=excused)
 
     def _look_at_target(self, demand: Demand, *, excused: bool) -> None:
         target_w, root = self._grid.asked.target_w, self._floor.site.root.id

@@ -64,16 +64,21 @@ class Queue:
     def statuses(self) -> list[JobStatus]:
         return [job.status for job in self._jobs.values()]
 
-    def could_run(self, feeds: Callable[[str], int]) -> list[str]:
+    def could_run(
+        self, feeds: Callable[[str], int], doubted: Callable[[str], bool] = lambda _: False
+    ) -> list[str]:
         """The jobs that do not run although there are free GPUs for them. `feeds` says how many busy GPUs a
-        node has the watts for."""
+        node has the watts for; one that is `doubted` may take as much, and works for nobody."""
         held = {gpu for job in self._jobs.values() for gpu in job.status.gpus}
+        idle = [gpu for gpu in self.gpus if gpu not in held and doubted(gpu)]
         room = {node: feeds(node) for node in {self._plant.gpus[gpu].node for gpu in self.gpus}}
         for job in self._jobs.values():
             if job.status.state is JobState.RUNNING:
                 for gpu in job.status.gpus:
                     room[self._plant.gpus[gpu].node] -= 1
-        free = self._at({gpu for gpu in self.gpus if self._plant.gpus[gpu].powered} - held)
+        for gpu in idle:
+            room[self._plant.gpus[gpu].node] -= 1
+        free = self._at({gpu for gpu in self.gpus if self._plant.gpus[gpu].powered} - held - {*idle})
         places = sum(min(count, max(0, room[node])) for node, count in free.items())
         found = []
         for name, job in self._jobs.items():

@@ -1,9 +1,12 @@
-"""Whether jobs that could run for minutes are left waiting, or suspended, while faults last."""
+"""Whether jobs that could run for minutes are left waiting, or suspended, while faults last: also behind
+dearer ones, unless those waited for so long that GPUs may be kept for them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+from controller.decide.overtaking import OVERTAKEN_S
+from controller.domain.jobs import JobState, JobStatus
 from simulators.plant import Plant
 from tests.sim.recovery import LOOK_EVERY_S
 from tests.sim.verdict import Verdict
@@ -20,11 +23,18 @@ class Left:
         self._plant = plant
         self._verdict = verdict
         self._since_s: dict[str, float] = {}
+        self._waits_s: dict[str, float] = {}
+        """Since when each job waits, for whatever."""
 
-    def look(self, could_run: Collection[str], *, excused: bool) -> None:
-        """`could_run` are the jobs that do not, although GPUs with room for them are free."""
+    def look(self, jobs: Collection[JobStatus], could_run: Collection[str], *, excused: bool) -> None:
+        """`could_run` are those of the `jobs` that do not, although GPUs with room for them are free."""
         now_s = self._plant.now_s
-        self._since_s = {job: self._since_s.get(job, now_s) for job in sorted(could_run) if not excused}
+        waits = [status.job for status in jobs if status.state is not JobState.RUNNING]
+        self._waits_s = {job.id: self._waits_s.get(job.id, now_s) for job in waits}
+        long = [job.usd_per_gpu_hour for job in waits if now_s - self._waits_s[job.id] > OVERTAKEN_S]
+        kept_usd = max(long, default=0.0)
+        left = {job.id for job in waits if job.id in could_run and job.usd_per_gpu_hour >= kept_usd}
+        self._since_s = {job: self._since_s.get(job, now_s) for job in sorted(left) if not excused}
         for job, since_s in self._since_s.items():
             if now_s - since_s > WAITS_S:
                 self._verdict.note(now_s, "left", job, dt_s=LOOK_EVERY_S)

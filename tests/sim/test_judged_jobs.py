@@ -42,6 +42,30 @@ def test_a_controller_that_leaves_jobs_waiting_is_found_out() -> None:
     assert "left" in kinds_of(careless)
 
 
+def in_order(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+    """A controller that begins no job while a dearer one waits."""
+    after, plan = step(site, state, inputs)
+    jobs = {status.job.id: status for queue in inputs.queues for status in queue.jobs}
+    dearest = max(
+        (one.job.usd_per_gpu_hour for one in jobs.values() if one.state is not JobState.RUNNING), default=0.0
+    )
+    told = tuple(
+        command
+        for command in plan.job_commands
+        if command.action not in BEGINS or jobs[command.job].job.usd_per_gpu_hour >= dearest
+    )
+    return after, replace(plan, job_commands=told)
+
+
+def test_a_controller_that_has_jobs_wait_behind_dearer_ones_that_lack_gpus_is_found_out() -> None:
+    good, careless = world(checked), world(in_order)
+    good.run()
+    careless.run()
+
+    assert "left" not in kinds_of(good)
+    assert "left" in kinds_of(careless)
+
+
 def begins_anew(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
     """A controller that sets all jobs aside that it finds running."""
     after, plan = step(site, state, inputs)
