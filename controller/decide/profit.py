@@ -6,8 +6,8 @@ lowering one is always allowed: this says no more than that a start, or going on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,6 +106,16 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
 def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
     """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
     return Verdicts(may_run=may_run, running=running, goes_on=may_run, since_s=np.full(running.shape, now_s))
+
+
+def taken_up(begun: Verdicts, specs: Sequence[DeviceSpec], stands_s: Mapping[str, float]) -> Verdicts:
+    """The first verdicts of a process that knows since when those stand whom the one before stopped for
+    money. Who runs by now was started by somebody."""
+    stood_s = np.array([stands_s.get(spec.id, np.nan) for spec in specs])
+    stands = ~begun.running & ~np.isnan(stood_s)
+    may_run = begun.may_run & ~stands
+    since_s = np.where(stands, stood_s, begun.since_s)
+    return replace(begun, may_run=may_run, goes_on=may_run, since_s=since_s)
 
 
 def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limits: Bands) -> Verdicts:

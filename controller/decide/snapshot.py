@@ -35,7 +35,8 @@ class State:
 
     `placed` are the GPUs that are being raised for queued jobs, `waits` since when others wait for GPUs;
     `ramps` is room that ramps did not use;
-    `before` is what relative set-points are relative to.
+    `before` is what relative set-points are relative to. Until all was heard, `stands_s` says since when who
+    stands that an earlier process stopped for money.
     `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
     only saves time.
     """
@@ -46,6 +47,7 @@ class State:
     jobs: Mapping[str, Sent] = field(default_factory=dict)
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
+    stands_s: Mapping[str, float] = field(default_factory=dict)
     first_s: float | None = None
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)

@@ -244,7 +244,7 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
     """Which miners may run for money, by the market: a set-point does not change what is said of them.
 
     Before the site is taken over nothing is known of it for sure, and nobody is held to what was said."""
-    return profit.judge(
+    verdicts = profit.judge(
         state.verdicts if state.ready_s is not None else None,
         seen.fleet.ths_per_kw,
         seen.columns.now_w != seen.fleet.floor_w,
@@ -255,6 +255,9 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
         ),
         thresholds=site.policy.profit,
     )
+    if state.ready_s is None and state.stands_s:
+        return profit.taken_up(verdicts, seen.fleet.specs, state.stands_s)
+    return verdicts
 
 
 def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState]:

@@ -1,0 +1,109 @@
+"""What a process hands to the next one, by the clock on the wall: who rests, since when who stands for money,
+and what meters show that no machine claims.
+
+In doubt a machine rests, and a limit is kept with more to spare: what is from the future, for a clock was set
+back, counts as of now. Nothing rests for longer by that than it does when it begins to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from controller.decide.beyond import MOST_SHARE, Beyond
+from controller.decide.device import DeviceState
+from controller.decide.doubt import GIVEN_UP_S, IDLE_REST_S
+from controller.decide.nodes import NodeMemory
+from controller.decide.snapshot import State
+from controller.domain.power import Limit
+from controller.domain.site import Site
+
+BELIEVED_S = 86_400.0
+"""For so long what machines hide counts as what they hid: who wonders learns it anew in minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What `meter` showed beyond claims, as `Beyond` has it, when it was last seen."""
+
+    meter: str
+    fixed_w: float
+    share: float
+    most_w: int
+    seen_utc_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """By device: when it was given up, until when one without work rests, since when it stands for money; by
+    node its line. Wall time, in whole seconds, which do not waver with clocks."""
+
+    given_up_utc_s: Mapping[str, float] = field(default_factory=dict)
+    rests_utc_s: Mapping[str, float] = field(default_factory=dict)
+    stands_utc_s: Mapping[str, float] = field(default_factory=dict)
+    lines: Mapping[str, Line] = field(default_factory=dict)
+
+
+def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
+    wall_s = utc_s - now_s
+    given_up = {
+        name: it.given_up_s for name, it in state.devices.items() if now_s - it.given_up_s < GIVEN_UP_S
+    }
+    rests = {name: it.rests_s for name, it in state.devices.items() if it.rests_s > now_s}
+    return Handed(
+        given_up_utc_s={name: round(at_s + wall_s) for name, at_s in given_up.items()},
+        rests_utc_s={name: round(at_s + wall_s) for name, at_s in rests.items()},
+        stands_utc_s={name: round(at_s + wall_s) for name, at_s in _stands(state).items()},
+        lines={
+            node.id: Line(
+                meter=node.meter,
+                fixed_w=round(known.beyond.fixed_w, 1),
+                share=round(known.beyond.share, 5),
+                most_w=known.beyond.most_w,
+                seen_utc_s=known.at_s + wall_s,
+            )
+            for node in site.nodes
+            if node.meter is not None and (known := state.nodes.get(node.id, NodeMemory())).at_s > -math.inf
+        },
+    )
+
+
+def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
+    """The state with which a process begins that was handed this."""
+    wall_s = utc_s - now_s
+    given_up = {name: min(at_s - wall_s, now_s) for name, at_s in handed.given_up_utc_s.items()}
+    rests = {name: min(at_s - wall_s, now_s + IDLE_REST_S) for name, at_s in handed.rests_utc_s.items()}
+    given_up = {name: at_s for name, at_s in given_up.items() if now_s - at_s < GIVEN_UP_S}
+    rests = {name: at_s for name, at_s in rests.items() if at_s > now_s}
+    return State(
+        devices={
+            name: DeviceState(given_up_s=given_up.get(name, -math.inf), rests_s=rests.get(name, -math.inf))
+            for name in sorted(given_up.keys() | rests.keys())
+        },
+        nodes={
+            node.id: NodeMemory(beyond=Beyond(line.fixed_w, line.share, line.most_w))
+            for node in site.nodes
+            if (line := handed.lines.get(node.id)) is not None
+            and line.meter == node.meter
+            and utc_s - line.seen_utc_s <= BELIEVED_S
+            and _is_plausible(line, node.limit.power.watts if isinstance(node.limit, Limit) else math.inf)
+        },
+        stands_s={name: min(at_s - wall_s, now_s) for name, at_s in handed.stands_utc_s.items()},
+    )
+
+
+def _stands(state: State) -> dict[str, float]:
+    """Since when each device stands that was stopped for money, or is kept from starting for it."""
+    if state.verdicts is None or state.mirror is None:
+        return {}
+    said = state.verdicts
+    rows = np.flatnonzero(~said.may_run & ~said.running).tolist()
+    return {state.mirror.fleet.specs[row].id: float(said.since_s[row]) for row in rows}
+
+
+def _is_plausible(line: Line, limit_w: float) -> bool:
+    """A comparison with what is no number is false."""
+    return abs(line.share) <= MOST_SHARE and 0 <= line.fixed_w <= limit_w and line.most_w >= 0

@@ -1,0 +1,175 @@
+"""What a process hands to the next one: who rests, who was stopped for money, what no machine claims."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from controller.decide.beyond import Beyond
+from controller.decide.device import DeviceState
+from controller.decide.doubt import GIVEN_UP_S, IDLE_REST_S
+from controller.decide.handed import Handed, Line, handed_on, taken_up
+from controller.decide.nodes import NodeMemory
+from controller.decide.snapshot import State
+from controller.domain.site import Site, Thresholds
+from tests.decide.builders import NOW_S, UTC_S, miner, site
+from tests.decide.world import World, asleep, awake, prices
+
+BREAK_EVEN = 150 * 0.05 / 24 / 2.4
+BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=120.0, least_off_s=600.0)
+METERED = site(limit_w=35_000, meter="mains")
+
+
+def next_process(world: World, after_s: float = 0.0, clock_s: float = 0.0) -> None:
+    """A restart; meanwhile `after_s` pass, and the clock on the wall is set by `clock_s`."""
+    kept = handed_on(world.site, world.state, world.now_s, UTC_S)
+    world.state = taken_up(kept, world.site, world.now_s, UTC_S + after_s + clock_s)
+
+
+def in_band() -> Site:
+    plain = site()
+    return replace(plain, policy=replace(plain.policy, profit=BAND))
+
+
+def stopped_for_money() -> World:
+    world = World(in_band(), [awake(miner())])
+    world.run(200)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN + 0.05)
+    world.run(60)
+    assert world.machines["m"].at.name == "sleep"
+    return world
+
+
+def stands_for_s(world: World) -> float:
+    """How long the machine stands on at a price at which it earns."""
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.02)
+    began_s = world.now_s
+    while world.machines["m"].at.name == "sleep" and world.now_s - began_s < 2_000:
+        world.tick()
+    return world.now_s - began_s
+
+
+@pytest.mark.parametrize(("after_s", "clock_s", "stands_s"), [(0, 0, 540), (400, 0, 140), (0, -3_600, 600)])
+def test_a_machine_that_was_stopped_for_money_stands_for_its_least_time_whatever_process_is_there(
+    after_s: float, clock_s: float, stands_s: float
+) -> None:
+    """It stands for a minute already. When a clock was set back nobody knows for how long: for all of it."""
+    world = stopped_for_money()
+
+    next_process(world, after_s, clock_s)
+
+    assert stands_for_s(world) == pytest.approx(stands_s, abs=15)
+
+
+def test_a_machine_that_was_stopped_for_money_waits_for_the_upper_end_of_the_band_after_a_restart() -> None:
+    world = stopped_for_money()
+
+    next_process(world, after_s=3_600.0)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.005)
+    world.run(60)
+
+    assert world.machines["m"].at.name == "sleep"
+
+
+def test_a_machine_that_somebody_started_meanwhile_was_not_stopped() -> None:
+    world = stopped_for_money()
+    next_process(world)
+    world.machines["m"].go(miner().points[-1], world.now_s)
+    world.prices = prices(usd_per_kwh=BREAK_EVEN - 0.005)
+
+    world.run(60)
+
+    assert world.machines["m"].at.name != "sleep"
+
+
+def given_up() -> World:
+    world = World(site(), [asleep(miner(), refuses=True)])
+    while world.state.devices.get("m", DeviceState()).given_up_s == -math.inf:
+        world.tick()
+    world.machines["m"].refuses = False
+    return world
+
+
+@pytest.mark.parametrize(("after_s", "clock_s"), [(0, 0), (600, 0), (0, -7_200), (GIVEN_UP_S + 1, 0)])
+def test_a_machine_that_was_told_in_vain_rests_on_after_a_restart(after_s: float, clock_s: float) -> None:
+    world = given_up()
+
+    next_process(world, after_s, clock_s)
+    began_s = world.now_s
+    while world.machines["m"].at.name == "sleep":
+        world.tick()
+
+    assert world.now_s - began_s == pytest.approx(max(0.0, GIVEN_UP_S - after_s), abs=20)
+
+
+def test_the_rest_of_a_machine_without_work_is_no_longer_than_it_can_be() -> None:
+    state = State(devices={"m": DeviceState(rests_s=NOW_S + 200.0)})
+    kept = handed_on(site(), state, NOW_S, UTC_S)
+
+    def rests_s(passed_s: float) -> float:
+        after = taken_up(kept, site(), NOW_S, UTC_S + passed_s).devices.get("m", DeviceState())
+        return after.rests_s - NOW_S
+
+    assert (rests_s(50.0), rests_s(-7_200.0), rests_s(300.0)) == (150.0, IDLE_REST_S, -math.inf)
+
+
+def test_machines_that_draw_more_than_they_claim_do_not_pass_the_limit_after_a_restart_under_an_event() -> (
+    None
+):
+    world = World(
+        METERED,
+        [awake(miner(f"m{at}"), share=1.05, tells=1 / 1.05, rise_s=5.0) for at in range(10)],
+        meter_lag_s=1.0,
+        noise=0.002,
+    )
+    world.run(240)
+    world.site = site(limit_w=2_000, meter="mains")
+    world.run(200)
+
+    next_process(world)
+    world.run(30)
+    world.site = METERED
+    began_s = world.now_s
+    world.run(100)
+
+    assert [breach for breach in world.breaches if breach[0] >= began_s] == []
+
+
+LINE = Line(meter="mains", fixed_w=100.0, share=0.05, most_w=30_000, seen_utc_s=UTC_S)
+
+
+@pytest.mark.parametrize(
+    ("line", "believed"),
+    [
+        (LINE, True),
+        (replace(LINE, seen_utc_s=UTC_S - 86_399.0), True),
+        (replace(LINE, seen_utc_s=UTC_S - 86_401.0), False),
+        (replace(LINE, seen_utc_s=UTC_S + 86_401.0), True),
+        (replace(LINE, meter="another"), False),
+        (replace(LINE, share=0.061), False),
+        (replace(LINE, fixed_w=-1.0), False),
+        (replace(LINE, fixed_w=math.nan), False),
+        (replace(LINE, fixed_w=35_001.0), False),
+        (replace(LINE, most_w=-1), False),
+    ],
+)
+def test_what_a_meter_showed_beyond_claims_is_believed_for_a_day_and_of_the_same_meter(
+    line: Line, believed: bool
+) -> None:
+    """A clock that was set back is no reason to keep less free."""
+    state = taken_up(Handed(lines={"site": line, "gone": LINE}), METERED, NOW_S, UTC_S)
+
+    expected = {"site": NodeMemory(beyond=Beyond(100.0, 0.05, 30_000))} if believed else {}
+    assert state.nodes == expected
+
+
+def test_a_line_is_handed_on_as_old_as_what_its_meter_showed_last() -> None:
+    shown = NodeMemory(beyond=Beyond(100.0, 0.05, 30_000), at_s=NOW_S - 500.0)
+    never = NodeMemory()
+    inner = site(limit_w=35_000, meter="mains")
+
+    assert handed_on(inner, State(nodes={"site": never}), NOW_S, UTC_S).lines == {}
+    kept = handed_on(inner, State(nodes={"site": shown}), NOW_S, UTC_S).lines
+    assert kept == {"site": replace(LINE, seen_utc_s=UTC_S - 500.0)}
