@@ -31,6 +31,7 @@ from controller.run.api import Api, ApiError
 from controller.run.board import Board
 from controller.run.clock import Clock
 from controller.run.garbage import Garbage, leave_it
+from controller.run.handover import Handover
 from controller.run.journal.journal import JournalError
 from controller.run.journal.store import NotKept, StoreError
 from controller.run.keptcuts import KeptCuts
@@ -130,6 +131,7 @@ async def _operate(
     notifier = Notifier.from_environment()
     journal = journal_of(settings, clock)
     await journal.open()
+    handover = Handover(board, clock)
     recording = recording_of(settings, board) if settings.journal.record else None
     try:
         wake = asyncio.Event()
@@ -143,7 +145,9 @@ async def _operate(
         for operator in (*links, own):
             if operator is not None:
                 await operator.restore()
-        await cuts.restore(NotKept() if board.site.policy.observes else journal)
+        kept = NotKept() if board.site.policy.observes else journal
+        await cuts.restore(kept)
+        await handover.restore(kept)
         baselines = live_baselines(settings, clock)
         control = control_socket(settings, own, board.site, machines, clock)
         loop = Loop(
@@ -158,11 +162,12 @@ async def _operate(
             wake=wake,
             prices=prices,
             tidy=tidy,
+            state=handover.state(),
         )
         if control is not None:
             await control.start()
         _say_started(settings, board, machines.specs, api_port)
-        parts = (journal, recording, machines, cuts, prices, loop, *links, own, baselines)
+        parts = (journal, recording, machines, cuts, handover, prices, loop, *links, own, baselines)
         try:
             await _live([part for part in parts if part is not None], notifier, settings.name)
         finally:
@@ -172,6 +177,7 @@ async def _operate(
     finally:
         try:
             await cuts.close()
+            await handover.close()
         finally:
             await put_away(journal, recording)
 

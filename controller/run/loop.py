@@ -77,7 +77,7 @@ class Islanded:
 
 class Loop:
     """`wake` lets a message that changes something be acted on before the next tick is due. `tidy` is called
-    after every tick."""
+    after every tick; `state` is what an earlier process handed on."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Loop:
         wake: asyncio.Event,
         prices: PriceSide | None = None,
         tidy: Callable[[], None] = leave_it,
+        state: State | None = None,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -105,7 +106,7 @@ class Loop:
         self._wake = wake
         self._prices = Constants() if prices is None else prices
         self._tidy = tidy
-        self._state = State()
+        self._state = State() if state is None else state
         self._late_quiet_until_s = 0.0
         self._woken_s = float("-inf")
         self._alarms: dict[tuple[AlarmKind, str], Alarm] = {}
