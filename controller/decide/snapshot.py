@@ -10,7 +10,9 @@ import numpy as np
 from controller.decide import nodes, silence, thermal
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
+from controller.decide.columns import Columns
 from controller.decide.device import DeviceState
+from controller.decide.fleet import Fleet
 from controller.decide.inputs import Inputs
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin

@@ -96,7 +96,7 @@ def test_what_is_seen_at_less_than_full_claims_is_the_less_put_down_to_a_share_t
     before = Beyond(fixed_w=500.0, share=0.02, most_w=FULL_W)
     learned_w = 330 * (1 - math.exp(-1))
 
-    after = before.taught(330, claims_w, TOP_W, LEARN_S)
+    after = before.taught(330, claims_w, TOP_W, BEYOND_TAU_S)
 
     assert after.fixed_w - before.fixed_w == pytest.approx(fixed_w * learned_w)
     assert after.share - before.share == pytest.approx(share * learned_w / FULL_W)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from controller.decide.beyond import LEARN_S as BEYOND_S
+from controller.decide.beyond import BEYOND_TAU_S as BEYOND_S
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.nodes import (

@@ -21,7 +21,7 @@ from controller.decide.value import Valuation
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.handover import KEY, LINES, LINES_EVERY_S, MACHINES, WRITE_EVERY_S, Handover
-from controller.run.journal.journal import Journal, rows_of
+from controller.run.journal.journal import Journal
 from controller.run.journal.store import EventStore, Record, StoreError
 from simulators.plant import Plant
 from simulators.ports import remap
@@ -30,6 +30,7 @@ from tests.decide.builders import miner, site
 from tests.decide.world import World, awake
 from tests.drivers.asic_fakes import free_port
 from tests.run.disks import Disk
+from tests.run.journalrows import rows_of
 from tests.simulators.plants import HOME, config, miners
 from tests.virtualtime import START_S, in_virtual_time
 
