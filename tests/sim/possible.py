@@ -235,11 +235,11 @@ class Possible:
         lost = self._shell.lost.get(name)
         if lost is not None and lost.count >= LOST_IN_A_ROW and self._plant.now_s - lost.at_s <= LOST_KNOWN_S:
             return "unheard"
+        if self._is_silent(name, machine):
+            return "silent"
         if machine.faults.lies_about_limit or (isinstance(machine, Miner) and machine.faults.lies_about_stop):
             return "liar"
-        if isinstance(machine, Miner) and machine.faults.refuses:
-            return "refusing"
-        return "silent" if self._is_silent(name, machine) else ""
+        return "refusing" if isinstance(machine, Miner) and machine.faults.refuses else ""
 
     def _is_silent(self, name: str, machine: Miner | Gpu) -> bool:
         if isinstance(machine, Gpu):

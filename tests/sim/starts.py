@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 from controller.decide.plan import Plan
+from controller.domain.devices import DeviceSpec
 from simulators.physics.miner import MinerState
 from tests.sim.case import Case
+from tests.sim.possible import slack_w
 
 HOUR_S = 3600.0
 SURELY_S = HOUR_S - 90.0
@@ -20,8 +22,8 @@ TOLD_S = 3.0
 class Starts:
     """`second` must be called once a second, `told` with every plan. A new process does not know what the
     last one started: what it may start is counted anew. A start counts from its first order on, also where
-    the machine had no voltage then and starts at a later one; not one of a machine that misreports, for
-    whether that sleeps nobody knows."""
+    the machine had no voltage then and starts at a later one; not one of a machine that misreports, or whose
+    last reading says that it runs, for whether that sleeps nobody knows."""
 
     def __init__(self, case: Case) -> None:
         self._plant = case.plant
@@ -34,11 +36,13 @@ class Starts:
         self._asleep = dict.fromkeys(self._limited, False)
         self._started_s: dict[str, deque[float]] = {}
         self._told_s: dict[str, deque[float]] = {}
+        self._perhaps_s: dict[str, deque[float]] = {}
+        """Also those of machines that misreport, which a controller may count."""
         self._at_floor = dict.fromkeys(self._limited, False)
 
     def begins(self) -> None:
         """A new process."""
-        self._started_s, self._told_s = {}, {}
+        self._started_s, self._told_s, self._perhaps_s = {}, {}, {}
         self._at_floor = {name: self._sleeps(name) for name in self._limited}
 
     def told(self, plan: Plan) -> None:
@@ -48,7 +52,10 @@ class Starts:
                 continue
             starts = self._at_floor[spec.id] and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
-            if starts and not self._doubts.misreports(spec.id):
+            if not starts:
+                continue
+            _note(self._perhaps_s, spec.id, plan.now_s)
+            if not self._doubts.misreports(spec.id) and not self._says_it_runs(spec):
                 _note(self._told_s, spec.id, plan.now_s)
 
     def second(self) -> None:
@@ -69,7 +76,11 @@ class Starts:
     def rests(self, name: str) -> bool:
         """Whether it may not be started now, as often as it was told to."""
         spec, now_s = self._limited.get(name), self._plant.now_s
-        return spec is not None and _within(self._told_s, name, now_s, HOUR_S) >= spec.starts_per_hour
+        return spec is not None and _within(self._perhaps_s, name, now_s, HOUR_S) >= spec.starts_per_hour
+
+    def _says_it_runs(self, spec: DeviceSpec) -> bool:
+        heard = self._shell.heard.readings.get(spec.id)
+        return heard is not None and heard.value.draw.watts > slack_w(spec.floor.power.watts)
 
     def _sleeps(self, name: str) -> bool:
         return self._plant.miners[name].state is MinerState.ASLEEP

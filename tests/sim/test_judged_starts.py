@@ -8,9 +8,10 @@ from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
+from controller.domain.devices import SetPoint
 from controller.domain.power import Power
 from controller.domain.site import Site
-from tests.sim.floor import draw_floor
+from tests.sim.floor import Floor, draw_floor
 from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.process import Decide, checked
 from tests.sim.world import World
@@ -19,11 +20,14 @@ SEED, DURATION_S = 14, 700.0
 TWICE = [said(Power.kw(5), from_s=at_s, until_s=at_s + 60.0) for at_s in (200.0, 420.0)]
 
 
+def once_an_hour() -> Floor:
+    floor = draw_floor(SEED, DEVICES)
+    return replace(floor, specs=tuple(replace(spec, starts_per_hour=1) for spec in floor.specs))
+
+
 def found(decide: Decide) -> set[str]:
     """All miners have to stop twice, and may be started once an hour."""
-    floor = draw_floor(SEED, DEVICES)
-    floor = replace(floor, specs=tuple(replace(spec, starts_per_hour=1) for spec in floor.specs))
-    world = World(SEED, DURATION_S, DEVICES, only=(), decide=decide, messages=TWICE, floor=floor)
+    world = World(SEED, DURATION_S, DEVICES, only=(), decide=decide, messages=TWICE, floor=once_an_hour())
     world.run()
     return set(kinds_of(world))
 
@@ -36,3 +40,16 @@ def tireless(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
 def test_a_controller_that_starts_machines_as_often_as_it_likes_is_found_out() -> None:
     assert "starts" in found(tireless)
     assert not found(checked)
+
+
+def test_a_machine_whose_reading_stands_still_rests_as_well_once_it_was_told_to_start() -> None:
+    world = World(SEED, 30.0, DEVICES, only=(), floor=once_an_hour())
+    world.run()
+    spec = next(spec for spec in world.floor.specs if spec.id in world.plant.miners and len(spec.points) > 1)
+    world.plant.set_fault(spec.id, "frozen_reads", True)
+    assert world.plan is not None
+
+    for point in (spec.floor, spec.points[-1]):
+        world.court.starts.told(replace(world.plan, commands=(SetPoint(device=spec.id, point=point),)))
+
+    assert world.court.starts.rests(spec.id)

@@ -61,6 +61,17 @@ def test_a_miner_that_lies_about_limits_can_be_brought_down_but_not_while_it_was
     assert world.court.possible.held_up_by(name) == "silent"
 
 
+def test_a_silent_miner_cannot_be_brought_down_whatever_it_lies_about() -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name = min(world.plant.miners)
+    world.plant.set_fault(name, "lies_about_limit", True)
+    world.plant.set_fault(name, "hangs", True)
+
+    world.court.possible.look()
+
+    assert world.court.possible.held_up_by(name) == "silent"
+
+
 def test_a_machine_that_is_not_sent_any_more_orders_can_be_moved() -> None:
     world = World(SEED, 60.0, devices=24, only=())
     name = min(world.plant.miners)
