@@ -372,3 +372,19 @@ def test_a_limit_that_all_at_their_lowest_just_fit_is_feasible(limit_w: int, fea
 
     assert node_of(plan, "site").feasible is feasible
     assert (AlarmKind.INFEASIBLE in {alarm.kind for alarm in plan.alarms}) is not feasible
+
+
+def test_only_a_set_point_that_is_not_followed_is_outranked() -> None:
+    events = (
+        event("first", target_w=2_400, priority=1),
+        event("second", target_w=3_500, priority=2),
+        event("limit", limit_w=4_000, priority=3),
+    )
+
+    plan = one(2_400, *events)
+
+    assert {one.event: one.outranked for one in plan.standings} == {
+        "first": False,
+        "second": True,
+        "limit": False,
+    }
