@@ -16,6 +16,8 @@ CALM_S = 330.0
 END_S = 450.0
 ON_FOR_S = (5.0, 60.0)
 WITH_JOBS = 0.5
+ON = 0.25
+"""How likely each kind that is drawn apart is in a seed."""
 RECOVERED = 0.93
 """Of the site's limit: 1 % is margin, 1 % the floor of idle GPUs, and machines fill the rest in steps."""
 LAST_S = 60.0
@@ -33,6 +35,7 @@ MINERS = (*LUXOS, *(f"whatsminer-{at:03d}" for at in range(3)),
 HOSTS = (*(f"127.79.1.{at}" for at in range(1, 5)), *(f"127.79.2.{at}" for at in range(1, 4)),
          *(f"127.79.3.{at}" for at in range(1, 3)), "127.0.0.1")  # fmt: skip
 GPUS = ("h100-000", "h100-001")
+METERS = ("main", "a")
 
 
 def swarm(world: World) -> World:
@@ -42,9 +45,17 @@ def swarm(world: World) -> World:
     if choice.random() < WITH_JOBS:
         kinds.append("jobs")
     faults = [fault for kind in kinds for fault in KINDS[kind](choice)]
-    world.faults = sorted(faults, key=lambda fault: fault.at_s)
+    world.faults = sorted([*faults, *drawn_apart(world.seed)], key=lambda fault: fault.at_s)
     world.events = list(_events(choice))
     return world
+
+
+def drawn_apart(seed: int) -> Iterator[Fault]:
+    """What came later has a generator of its own, so that the rest of a seed stays as it was."""
+    for what, kind in APART.items():
+        choice = random.Random(f"{seed}/{what}")
+        if choice.random() < ON:
+            yield from kind(choice)
 
 
 def problems(world: World) -> list[str]:
@@ -194,7 +205,7 @@ KINDS: Mapping[str, Kind] = {
     "wrong_unit": _wrong_unit,
     "dark": lambda choice: _a_while(choice, "dark", _some(choice, HOSTS)),
     "dark_site": _dark_site,
-    "meter_dead": lambda choice: _a_while(choice, "dead", _some(choice, ("main", "a"), 2)),
+    "meter_dead": lambda choice: _a_while(choice, "dead", _some(choice, METERS, 2)),
     "gpu_lost": lambda choice: _a_while(choice, "lost", _some(choice, GPUS, 1)),
     "gpu_resets": lambda choice: _once(choice, "reset_limit_now", GPUS),
     "broker_away": lambda choice: _a_while(choice, "broker_away", [""]),
@@ -205,4 +216,19 @@ KINDS: Mapping[str, Kind] = {
     "stalls": _stalls,
     "kills": _kills,
     "jobs": _jobs,
+}
+
+
+def _frozen_meter(choice: random.Random) -> Iterator[Fault]:
+    return _a_while(choice, "frozen_reads", [choice.choice(METERS)])
+
+
+def _meter_in_another_unit(choice: random.Random) -> Iterator[Fault]:
+    factor = choice.choice([0.001, 1000.0])
+    return _a_while(choice, "reported_power_factor", [choice.choice(METERS)], factor, calm=1)
+
+
+APART: Mapping[str, Kind] = {
+    "meter_frozen": _frozen_meter,
+    "meter_unit": _meter_in_another_unit,
 }

@@ -96,6 +96,7 @@ class World:
     killed right after each command whose number is in `kill_after`, all lives counted together."""
 
     def __init__(self, seed: int, directory: Path) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
         self.directory = directory
         self.network = Network(random.Random(seed + 1))
