@@ -388,3 +388,19 @@ def test_only_a_set_point_that_is_not_followed_is_outranked() -> None:
         "second": True,
         "limit": False,
     }
+
+
+def test_what_is_told_as_possible_of_a_set_point_that_is_too_high_has_idle_gpus_where_they_are() -> None:
+    specs = (miner(), gpu())
+    said = inputs(
+        *specs,
+        readings=[at_point(specs[0], FULL), at_point(specs[1], GPU_POINTS[0])],
+        metered_w={"m": 3_700},
+        events=[event(target_w=9_000)],
+    )
+    known = {"m": device(FULL, since_s=NOW_S - 5), "g": device(GPU_POINTS[0])}
+
+    _, plan = decide(site(limit_w=20_000, meter="m"), running(known), said)
+
+    [standing] = plan.standings
+    assert (standing.status, standing.possible) == (EventStatus.INFEASIBLE, Power(3_700))
