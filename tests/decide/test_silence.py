@@ -255,3 +255,15 @@ def test_machines_that_their_own_meter_shows_to_be_without_power_are_no_network_
     assert node_of(plan, "pdu").worst.watts == 4 * CEILING_W
     assert (AlarmKind.NETWORK_FAULT in {alarm.kind for alarm in plan.alarms}) is not raised
     assert (world.machines["a"].at == FULL) is raised
+
+
+def test_tick_by_tick_a_silent_machine_counts_where_it_was_until_it_can_have_restarted() -> None:
+    """Nothing is heard of it at that moment: time alone makes the difference."""
+    world = World(site(limit_w=9_000), [awake(miner("a", boots_s=60.0)), awake(miner("b"))])
+    world.run(30)
+    world.machines["a"].silent = True
+
+    before, after = world.run(50), world.run(20)
+
+    assert grant_of(before, "a").worst == FULL.power
+    assert grant_of(after, "a").worst == miner().ceiling
