@@ -259,6 +259,8 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         if after.fleet.isolated[row] and not device.seen:
             continue
         if not device.seen:
+            if device.truth is Truth.UNREACHABLE and _has_just_begun(site, made):
+                continue
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
             yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=spec.id, detail=heard)
         elif doubt.accused(spec, device):

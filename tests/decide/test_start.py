@@ -74,7 +74,8 @@ def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_an
 
 
 @pytest.mark.parametrize(
-    ("since_s", "alarms"), [(19, []), (20, ["meter_stale m", "cooling hall", "link_lost test"])]
+    ("since_s", "alarms"),
+    [(19, []), (20, ["meter_stale m", "device_silent late", "cooling hall", "link_lost test"])],
 )
 def test_what_was_never_heard_is_an_alarm_once_a_controller_had_its_time_to_hear_it(
     since_s: float, alarms: list[str]
@@ -82,7 +83,7 @@ def test_what_was_never_heard_is_an_alarm_once_a_controller_had_its_time_to_hear
     here = site(limit_w=9_000, meter="m", start_grace_s=20.0)
     here = replace(here, zones=(Zone(id="hall", derate_c=30, trip_c=40),))
     begun = running({"m": device(LOW)}, first_s=NOW_S - since_s)
-    known = inputs(miner(), readings=[at_point(miner(), LOW)])
+    known = inputs(miner(), miner("late"), readings=[at_point(miner(), LOW)])
 
     _, plan = decide(here, begun, replace(known, links={"iso": Link.LOST}))
 
