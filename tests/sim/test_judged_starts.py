@@ -8,7 +8,7 @@ from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.devices import SetPoint
+from controller.domain.devices import DeviceKind, SetPoint
 from controller.domain.power import Power
 from controller.domain.site import Site
 from tests.sim.floor import Floor, draw_floor
@@ -22,7 +22,10 @@ TWICE = [said(Power.kw(5), from_s=at_s, until_s=at_s + 60.0) for at_s in (200.0,
 
 def once_an_hour() -> Floor:
     floor = draw_floor(SEED, DEVICES)
-    return replace(floor, specs=tuple(replace(spec, starts_per_hour=1) for spec in floor.specs))
+    once = [
+        replace(spec, starts_per_hour=1) if spec.kind is DeviceKind.ASIC else spec for spec in floor.specs
+    ]
+    return replace(floor, specs=tuple(once))
 
 
 def found(decide: Decide) -> set[str]:
