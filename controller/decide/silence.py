@@ -5,7 +5,8 @@ All of them together do not, while a meter above them shows what they draw: then
 last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Where a
 node's machines are all silent it may have been switched off, and they all rise once it is switched on. That
 room is taken from the margin first, which is kept free at every node for what is not seen yet. Of one that
-was never heard, nothing is known but that.
+was never heard, nothing is known but that. Where a node's own meter shows that it carries nothing at all, its
+machines are off, and have to boot before they draw more: that leaves the time to make room for them then.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from controller.decide.arrays import Flags, Ints
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, Columns
 from controller.decide.fleet import Fleet
+from controller.decide.ground import Ground
 from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
 from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
@@ -26,6 +28,8 @@ from controller.decide.words import Truth
 NEVER = CODE[Truth.UNREACHABLE]
 WITHOUT_POWER = 0.5
 """Miners that have power draw more than this share of what they draw asleep, whatever else they do."""
+REACT_S = 5.0
+"""A meter is read, a plan made of it and told, in so long."""
 RISING = 1 / 8
 """So many of the silent ones, those with the most to gain, may rise before the meter has shown it and others
 have come down; one at least. A machine takes longer to start than others take to stop."""
@@ -37,18 +41,20 @@ def spared_w(
     known: Columns,
     uncertain: Flags,
     changed: Flags,
+    off: Flags,
     meters: Mapping[int, NodeMemory],
     other_w: Ints,
     margin: float,
 ) -> Ints:
     """What the silent below each node count too much together, by the best of the meters at it and below it,
     beside `other_w`. `uncertain` may draw their worst, `changed` are those that may still rise to where
-    they were told to be. `meters` are those that were heard just now, by their node; `margin` is the share of
-    its limit that every node keeps free.
+    they were told to be; who is `off` draws no more than asleep. `meters` are those that were heard just now,
+    by their node; `margin` is the share of its limit that every node keeps free.
     """
-    silent = ~known.seen & ~fleet.isolated
+    off_w = load(tree, fleet.node, np.where(off, np.maximum(0, known.worst_w - fleet.floor_w), 0))
+    silent = ~known.seen & ~fleet.isolated & ~off
     if not silent.any():
-        return np.zeros_like(other_w)
+        return off_w
     count = load(tree, fleet.node, silent.astype(np.int64))
     may_rise_w = np.where(silent, np.maximum(known.worst_w - known.last_w, 0), 0)
     dark = count == load(tree, fleet.node, (~fleet.isolated).astype(np.int64))
@@ -73,7 +79,7 @@ def spared_w(
         spared_w = _spared_w(may_rise_w[here], at_once_w, int(expected_w[node]), hidden, meters[node], margin)
         relief_w[node] = max(0, spared_w - int(carried_w[node]))
         carried_w[list(tree.paths[node])] += relief_w[node]
-    return sum_up(tree, relief_w)
+    return off_w + sum_up(tree, relief_w)
 
 
 def _spared_w(
@@ -101,19 +107,31 @@ def _spared_w(
     return math.floor(int(may_rise_w.sum()) - risers_w + in_margin_w - beyond_w)
 
 
-def without_power(tree: Tree, fleet: Fleet, known: Columns, metered_w: Mapping[int, int]) -> Flags:
-    """The silent devices below a node whose own meter, by its index, shows less than its miners would draw
-    asleep, and where nobody answers: its breaker is open. They count at their worst all the same, for it may
-    be closed at any moment."""
-    silent = ~known.seen & ~fleet.isolated
-    if not silent.any() or not metered_w:
-        return np.zeros_like(silent)
+def dark_nodes(tree: Tree, fleet: Fleet, known: Columns, metered_w: Mapping[int, int]) -> Flags:
+    """The nodes whose own meter, by their index, shows less than their miners would draw asleep, and below
+    which nobody answers: a breaker is open there."""
+    dark = np.zeros(len(tree.ids), np.bool_)
+    if not metered_w or known.seen.all():
+        return dark
     asleep_w = load(tree, fleet.node, np.where(fleet.gpu | fleet.isolated, 0, fleet.floor_w))
     answering = load(tree, fleet.node, known.seen.astype(np.int64))
-    dark = np.zeros(len(tree.ids), np.bool_)
     for node, watts in metered_w.items():
         dark[node] = not answering[node] and watts < WITHOUT_POWER * asleep_w[node]
-    return silent & tree.under(dark, fleet.node)
+    return dark
+
+
+def surely_off(ground: Ground, fleet: Fleet, without_power: Flags, dark_s: Floats, now_s: float) -> Flags:
+    """Of the devices below a dark node, those that cannot draw more than asleep before all others have come
+    down for them: each boots first, from when its node was last seen to be dark (`dark_s`, by node) at the
+    soonest, and the site needs less time than that to see it and to lower the others. A ramp down may hold
+    those up for longer: then nobody is.
+    """
+    if ground.falls_w or not without_power.any():
+        return np.zeros_like(without_power)
+    lowered_s = fleet.settle_down_s[fleet.has_choice & ~fleet.gpu].max(initial=0.0)
+    seen_s = np.append(dark_s, -math.inf)[ground.tree.way[fleet.node]].max(axis=1)
+    off: Flags = without_power & (seen_s + fleet.boots_s >= now_s + lowered_s + REACT_S)
+    return off
 
 
 def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:

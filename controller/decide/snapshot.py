@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -171,7 +172,21 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     memory, other = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
     other_w = sum_up(tree, other.now_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
-    spared_w = silence.spared_w(tree, fleet, known, uncertain, changed, heard, other_w, site.policy.margin)
+    metered = {
+        name: sample.value.power if sample and not memory[name].doubted else None
+        for name, sample in meters.items()
+    }
+    shown_w = {tree.index[name]: watts.watts for name, watts in metered.items() if watts is not None}
+    dark = silence.dark_nodes(tree, fleet, known, shown_w)
+    dead = ~known.seen & ~fleet.isolated & tree.under(dark, fleet.node)
+    dark_s = np.full(len(dark), -math.inf)
+    for name, sample in meters.items():
+        if sample is not None and dark[tree.index[name]]:
+            dark_s[tree.index[name]] = sample.at_s
+    off = silence.surely_off(seen.ground, fleet, dead, dark_s, inputs.now_s)
+    spared_w = silence.spared_w(
+        tree, fleet, known, uncertain, changed, off, heard, other_w, site.policy.margin
+    )
     beside_w = sum_up(tree, other.at_w(sums.worst_w)) - spared_w
     zones = {
         zone.id: thermal.zone_derate(
@@ -181,15 +196,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     }
     uncooled = [not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s) for zone in site.zones]
     live = known.seen | ~fleet.isolated
-    dark = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
+    lifeless = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
     began_s = inputs.now_s if state.first_s is None else state.first_s
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
-    metered = {
-        name: sample.value.power if sample and not memory[name].doubted else None
-        for name, sample in meters.items()
-    }
-    shown_w = {tree.index[name]: watts.watts for name, watts in metered.items() if watts is not None}
-    dead = silence.without_power(tree, fleet, known, shown_w)
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
     return Snapshot(
@@ -210,7 +219,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         derate=np.maximum(known.derate, share),
         uncooled=np.array([*uncooled, False])[fleet.zone],
         uncooled_zones=frozenset(
-            zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in dark
+            zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in lifeless
         ),
         fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately & ~dead)),
     )

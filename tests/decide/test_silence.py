@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -267,3 +268,69 @@ def test_tick_by_tick_a_silent_machine_counts_where_it_was_until_it_can_have_res
 
     assert grant_of(before, "a").worst == FULL.power
     assert grant_of(after, "a").worst == miner().ceiling
+
+
+# Machines without power, that have to boot before they draw more
+
+
+def half_dark(boots_s: float, **site_is: Any) -> World:
+    """Eight machines below two breakers, of which the site may feed four. One of the breakers opened a minute
+    ago."""
+    here = site(*(node(name, meter=f"m-{name}") for name in "ab"), limit_w=16_000, meter="m", **site_is)
+    machines = [awake(miner(f"{name}{at}", name, boots_s=boots_s)) for name in "ab" for at in range(4)]
+    world = World(here, machines)
+    world.run(60)
+    for name, machine in world.machines.items():
+        if name.startswith("a"):
+            machine.silent, machine.share = True, 0.0
+    world.run(60)
+    return world
+
+
+def test_what_machines_without_power_drew_goes_to_others() -> None:
+    world = half_dark(boots_s=30.0)
+
+    assert world.watts("b") == 4 * FULL.power.watts
+    assert node_of(world.plan, "a").worst.watts <= 4 * SLEEP.power.watts
+
+
+def test_others_come_down_while_machines_boot_behind_a_breaker_that_was_closed() -> None:
+    world = half_dark(boots_s=30.0)
+    back = [machine for name, machine in world.machines.items() if name.startswith("a")]
+    world.breaches.clear()
+
+    for machine in back:
+        machine.share, machine.at = 1.0, SLEEP
+    world.run(30)
+    for machine in back:
+        machine.silent = False
+        machine.go(FULL, world.now_s)
+    world.run(60)
+
+    assert world.breaches == []
+    assert world.watts() >= 14_000
+
+
+@pytest.mark.parametrize(
+    ("boots_s", "ramp_w"), [(0.0, None), (14.0, None), (30.0, 1_000)], ids=["at once", "too soon", "ramp"]
+)
+def test_machines_without_power_count_at_their_worst_where_others_could_not_come_down_in_time(
+    boots_s: float, ramp_w: int | None
+) -> None:
+    world = half_dark(boots_s=boots_s)
+    if ramp_w is not None:
+        nodes = (replace(world.site.root, ramp_down_per_s=Limit(Power(ramp_w))), *world.site.nodes[1:])
+        world.site = replace(world.site, nodes=nodes)
+        world.run(5)
+
+    assert node_of(world.plan, "a").worst.watts == 4 * CEILING_W
+
+
+def test_machines_without_power_count_at_their_worst_once_their_meter_was_not_read_for_a_while() -> None:
+    world = half_dark(boots_s=30.0, meter_stale_after_s=60.0)
+
+    world.dead_meters.add("m-a")
+    soon, later = world.run(14), world.run(4)
+
+    assert node_of(soon, "a").worst.watts <= 4 * SLEEP.power.watts
+    assert node_of(later, "a").worst.watts == 4 * CEILING_W
