@@ -133,3 +133,12 @@ def empty(rows: int) -> Columns:
 def counted_w(power_w: Ints, bias: Floats) -> Ints:
     """What points are reckoned to draw on devices of that bias: `DeviceState.reckoned` for many."""
     return np.ceil(power_w * bias).astype(np.int64)
+
+
+def overdue(fleet: Fleet, known: Columns, now_s: float) -> Flags:
+    """Who said yes to drawing less and has had the time to show it, as `truth.observe` reckons that."""
+    lowering = counted_w(np.maximum(known.now_w, 0), known.bias) < known.worst_w
+    heard = known.heard_s > known.sent_s + fleet.settle_down_s / 2
+    acknowledged = known.truth == CODE[Truth.ACKNOWLEDGED]
+    found: Flags = acknowledged & lowering & heard & (now_s > known.sent_s + fleet.settle_down_s)
+    return found

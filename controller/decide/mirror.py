@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide import columns, thermal, truth
-from controller.decide.columns import CODE, Columns
+from controller.decide.columns import CODE, Columns, overdue
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.ground import Ground, ground_of
@@ -56,7 +56,7 @@ def observed(site: Site, mirror: Mirror | None, devices: Mapping[str, DeviceStat
     silent = before.seen & (quiet_s > fleet.stale_after_s)
     booted = ~before.seen & (quiet_s >= fleet.boots_s) & (before.worst_w < fleet.ceiling_w) & ~fleet.isolated
     rows = {fleet.row[name] for name in news}
-    rows.update(np.flatnonzero(silent | booted).tolist())
+    rows.update(np.flatnonzero(silent | booted | overdue(fleet, before, inputs.now_s)).tolist())
     rows.update(_answering(mirror, inputs))
     known, states = before.copy(), dict(devices)
     rows -= _said_again(mirror, news, inputs.now_s, states, known)

@@ -264,15 +264,18 @@ def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: floa
 
 
 def _overdue(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> DeviceState:
-    """A command that was acknowledged and shows no effect after its settling time was a lie. Who was not
-    heard since then may be where it was told to be: it is doubted by the clock, and accused by what it says.
-    Whose watts stand still is told again, and counts as before.
+    """A command that was acknowledged and shows no effect within its settling time was a lie. Who was not
+    heard in the second half of that may be where it was told to be: it is doubted by the clock, and accused
+    by what it says. Whose watts stand still is told again, and counts as before.
     """
     if state.truth is not Truth.ACKNOWLEDGED or state.point is None:
         return state
     lowering = state.reckoned(state.point) < state.worst
     settle_s = spec.settle_down_s if lowering else spec.settle_up_s
-    if state.at_s - state.sent_s <= settle_s:
+    heard_s = state.at_s - state.sent_s
+    # What does not rise is judged by what it says after its time: it may be there, and have no work.
+    over_s = now_s - state.sent_s if lowering and heard_s > settle_s / 2 else heard_s
+    if over_s <= settle_s:
         return state
     if shown.stands_still(spec, state, reading):
         return state._replace(truth=Truth.COMMANDED)
