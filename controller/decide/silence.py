@@ -120,17 +120,21 @@ def dark_nodes(tree: Tree, fleet: Fleet, known: Columns, metered_w: Mapping[int,
     return dark
 
 
-def surely_off(ground: Ground, fleet: Fleet, without_power: Flags, dark_s: Floats, now_s: float) -> Flags:
+def surely_off(
+    ground: Ground, fleet: Fleet, known: Columns, without_power: Flags, dark_s: Floats, now_s: float
+) -> Flags:
     """Of the devices below a dark node, those that cannot draw more than asleep before all others have come
     down for them: each boots first, from when its node was last seen to be dark (`dark_s`, by node) at the
-    soonest, and the site needs less time than that to see it and to lower the others. A ramp down may hold
-    those up for longer: then nobody is.
+    soonest, and the site needs less time than that to see it and to lower the others, on its ramp if it has
+    one. (Ramps within it give way to a limit.)
     """
-    if ground.falls_w or not without_power.any():
-        return np.zeros_like(without_power)
-    lowered_s = fleet.settle_down_s[fleet.has_choice & ~fleet.gpu].max(initial=0.0)
+    if not without_power.any():
+        return without_power
+    lowered_s = fleet.settle_down_s[fleet.has_choice & ~fleet.gpu].max(initial=0.0) + REACT_S
+    if 0 in ground.falls_w:
+        lowered_s += int(known.worst_w[without_power].sum()) / max(1, ground.falls_w[0])
     seen_s = np.append(dark_s, -math.inf)[ground.tree.way[fleet.node]].max(axis=1)
-    off: Flags = without_power & (seen_s + fleet.boots_s >= now_s + lowered_s + REACT_S)
+    off: Flags = without_power & (seen_s + fleet.boots_s >= now_s + lowered_s)
     return off
 
 

@@ -183,7 +183,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     for name, sample in meters.items():
         if sample is not None and dark[tree.index[name]]:
             dark_s[tree.index[name]] = sample.at_s
-    off = silence.surely_off(seen.ground, fleet, dead, dark_s, inputs.now_s)
+    off = silence.surely_off(seen.ground, fleet, known, dead, dark_s, inputs.now_s)
     spared_w = silence.spared_w(
         tree, fleet, known, uncertain, changed, off, heard, other_w, site.policy.margin
     )

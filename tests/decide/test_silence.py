@@ -312,7 +312,7 @@ def test_others_come_down_while_machines_boot_behind_a_breaker_that_was_closed()
 
 
 @pytest.mark.parametrize(
-    ("boots_s", "ramp_w"), [(0.0, None), (14.0, None), (30.0, 1_000)], ids=["at once", "too soon", "ramp"]
+    ("boots_s", "ramp_w"), [(0.0, None), (14.0, None), (30.0, 900)], ids=["at once", "too soon", "ramp"]
 )
 def test_machines_without_power_count_at_their_worst_where_others_could_not_come_down_in_time(
     boots_s: float, ramp_w: int | None
@@ -324,6 +324,16 @@ def test_machines_without_power_count_at_their_worst_where_others_could_not_come
         world.run(5)
 
     assert node_of(world.plan, "a").worst.watts == 4 * CEILING_W
+
+
+def test_a_ramp_down_that_leaves_the_time_keeps_nothing_free_for_machines_without_power() -> None:
+    world = half_dark(boots_s=30.0)
+    nodes = (replace(world.site.root, ramp_down_per_s=Limit(Power(3_000))), *world.site.nodes[1:])
+
+    world.site = replace(world.site, nodes=nodes)
+    world.run(5)
+
+    assert node_of(world.plan, "a").worst.watts <= 4 * SLEEP.power.watts
 
 
 def test_machines_without_power_count_at_their_worst_once_their_meter_was_not_read_for_a_while() -> None:
