@@ -78,6 +78,7 @@ class Process:
         self._random = random.Random(f"{seed}/process")
         self.kill_at(swarm.kills)
         self._overruns = list(swarm.overruns)
+        self._calm_s = swarm.calm_s
         self._state = State()
         self._isolated: set[str] = set()
         self._life = 0
@@ -169,6 +170,8 @@ class Process:
 
     def _killed_by(self, commands: Sequence[SetPoint], for_queue: Sequence[JobCommand]) -> Kill | None:
         now_s = self._clock.now_s
+        if now_s >= self._calm_s:
+            return None  # one that waited for a command all the while is a fault as well
         for kills, told in ((self._kills, commands), (self._job_kills, for_queue)):
             if kills and kills[0].at_s <= now_s and told:
                 return kills.pop(0)
