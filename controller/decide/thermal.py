@@ -14,6 +14,9 @@ from controller.domain.power import Power
 from controller.domain.site import Zone
 
 HYSTERESIS_C = 3.0
+ZONE_HYSTERESIS_C = 1.0
+"""The air and the coolant of a zone move slowly, and differ little from one reading to the next. In a heat wave
+each degree keeps a ninth of a zone's range unused for as long as that lasts, where trip is nine above derate."""
 SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
 ZONE_STALE_AFTER_S = 60.0
@@ -22,10 +25,12 @@ COOLS_S = 600.0
 long: one without a lower point would be stopped and started all day."""
 
 
-def derate(value_c: float, start_c: float, trip_c: float, before: float) -> float:
-    """The share 0..1 of its range that a device must give up at `value_c`, when it gave up `before`."""
+def derate(
+    value_c: float, start_c: float, trip_c: float, before: float, hysteresis_c: float = HYSTERESIS_C
+) -> float:
+    """The share 0..1 of its range that a device or zone must give up at `value_c`, when it gave up `before`."""
     share = _share(value_c, start_c, trip_c)
-    return share if share >= before else min(before, _share(value_c + HYSTERESIS_C, start_c, trip_c))
+    return share if share >= before else min(before, _share(value_c + hysteresis_c, start_c, trip_c))
 
 
 def device_derates(
@@ -60,12 +65,13 @@ def zone_derate(zone: Zone, sample: Sample[ZoneReading] | None, before: float, n
     if sample is None or now_s - sample.at_s > ZONE_STALE_AFTER_S:
         return before
     said = sample.value
-    share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before)
+    share = derate(said.inlet_c, zone.derate_c, zone.trip_c, before, ZONE_HYSTERESIS_C)
     if zone.coolant is None:
         return share
     if said.coolant_c is None:
         return max(share, before)
-    return max(share, derate(said.coolant_c, zone.coolant.derate_c, zone.coolant.trip_c, before))
+    coolant = zone.coolant
+    return max(share, derate(said.coolant_c, coolant.derate_c, coolant.trip_c, before, ZONE_HYSTERESIS_C))
 
 
 def cooling_proven(sample: Sample[ZoneReading] | None, now_s: float) -> bool:

@@ -19,7 +19,7 @@ from controller.decide.thermal import (
     warned,
     zone_derate,
 )
-from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits
+from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone
 from tests.decide.builders import FULL, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
@@ -233,6 +233,16 @@ def test_a_sensor_without_a_warning_temperature_warns_of_nothing() -> None:
     said = replace(reading(hottest_c=60.0), board_c=79.0)
 
     assert not warned(miner(thermal=CHIP, board_thermal=BOARD), said)
+
+
+@pytest.mark.parametrize(("inlet_c", "share"), [(34.5, 0.5), (34.0, 0.5), (33.0, 0.4), (30.0, 0.1)])
+def test_a_zone_gives_back_its_watts_once_it_is_cooler_by_a_degree(inlet_c: float, share: float) -> None:
+    here = replace(HALL, derate_c=30.0, trip_c=40.0)
+    wet = replace(here, derate_c=80.0, trip_c=90.0, coolant=ThermalLimits(derate_c=30.0, trip_c=40.0))
+    said = ZoneReading(zone="hall", inlet_c=inlet_c, cooling=Cooling.PROVEN, coolant_c=inlet_c)
+
+    assert zone_derate(here, Sample(NOW_S, said), 0.5, NOW_S) == pytest.approx(share)
+    assert zone_derate(wet, Sample(NOW_S, said), 0.5, NOW_S) == pytest.approx(share)
 
 
 def test_hot_coolant_derates_a_zone_whose_air_is_cool() -> None:
