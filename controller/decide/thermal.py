@@ -15,8 +15,8 @@ from controller.domain.site import Zone
 
 HYSTERESIS_C = 3.0
 ZONE_HYSTERESIS_C = 1.0
-"""The air and the coolant of a zone move slowly, and differ little from one reading to the next. In a heat wave
-each degree keeps a ninth of a zone's range unused for as long as that lasts, where trip is nine above derate."""
+"""Air and coolant move slowly, and differ little from one reading to the next. Each degree of it keeps a share
+of the zone's range unused for as long as heat lasts: a tenth, where its trip is ten above its derate."""
 SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
 ZONE_STALE_AFTER_S = 60.0
@@ -28,7 +28,7 @@ long: one without a lower point would be stopped and started all day."""
 def derate(
     value_c: float, start_c: float, trip_c: float, before: float, hysteresis_c: float = HYSTERESIS_C
 ) -> float:
-    """The share 0..1 of its range that a device or zone must give up at `value_c`, when it gave up `before`."""
+    """The share 0..1 of its range that a device or zone has to give up at `value_c`; it gave up `before`."""
     share = _share(value_c, start_c, trip_c)
     return share if share >= before else min(before, _share(value_c + hysteresis_c, start_c, trip_c))
 
