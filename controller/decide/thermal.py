@@ -15,7 +15,7 @@ from controller.domain.site import Zone
 
 HYSTERESIS_C = 3.0
 ZONE_HYSTERESIS_C = 1.0
-"""Air and coolant move slowly, and differ little from one reading to the next. Each degree of it keeps a share
+"""Air and coolant move slowly, and differ little from one reading to the next. Each degree keeps a share
 of the zone's range unused for as long as heat lasts: a tenth, where its trip is ten above its derate."""
 SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 """A device that tells its distance to slowdown instead of a temperature derates from this distance on."""
