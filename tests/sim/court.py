@@ -207,7 +207,8 @@ class Court:
         elif now_s >= self._calm_s and self._plan is not None:
             curtailed = cap_w < self.usable.limits_w[self._floor.site.root.id]
             could_run = () if curtailed else self._queue.could_run(self.usable.feeds)
-            self.recovery.look(self._plant, self.use.now_w, self._plan, could_run)
+            owed = self.left.owed(self._queue.statuses, could_run)
+            self.recovery.look(self._plant, self.use.now_w, self._plan, owed)
 
     def _look_at_jobs(self, demand: Demand, *, excused: bool) -> None:
         """Jobs that wait, while operators ask for nothing and meters are in order, and what GPUs say."""
