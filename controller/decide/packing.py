@@ -86,7 +86,7 @@ def greedy(
     stop = np.full(len(packing.at), len(whole))  # the step at which each device stays where it is
     rest = (~whole).nonzero()[0]
     while len(rest):
-        part, rest = _first(rest, key)
+        part, rest = first_of(rest, key)
         part = _fitting(packing, steps, part, stop)
         for _ in range(ROUNDS):
             if len(part) <= ONE_BY_ONE:
@@ -99,7 +99,7 @@ def greedy(
         rest = _fitting(packing, steps, rest, stop)
 
 
-def _first(which: NDArray[np.intp], key: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def first_of(which: NDArray[np.intp], key: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The first of `which` by rising `key`, in that order, and the others."""
     keys = key[which]
     if len(which) <= AT_ONCE:

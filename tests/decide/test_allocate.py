@@ -17,7 +17,7 @@ from controller.decide import hulls
 from controller.decide.allocate import Allocation, Menu, allocate
 from controller.decide.curve import chords, curve_of
 from controller.decide.hulls import by_falling, falling
-from controller.decide.packing import Packing, greedy
+from controller.decide.packing import AT_ONCE, Packing, first_of, greedy
 from controller.decide.relaxed import relaxed
 from controller.decide.tree import Tree, load, tree_of
 from controller.domain.site import Node, Site
@@ -310,6 +310,16 @@ def test_of_many_devices_each_has_its_own_hull() -> None:
     assert steps.device.tolist() == np.arange(count).repeat(2).tolist()
     assert (steps.end % 5).tolist() == [2, 3] * count
     assert (steps.watts.tolist(), steps.slope.tolist()) == ([2, 1] * count, [5.0, 1.0] * count)
+
+
+def test_of_more_steps_than_are_looked_at_at_once_the_first_come_first_in_their_order() -> None:
+    which = np.arange(10 * AT_ONCE)
+    key = np.random.default_rng(1).permutation(len(which)).astype(np.uint64)
+
+    part, rest = first_of(which, key)
+
+    assert key[part].tolist() == list(range(AT_ONCE))
+    assert sorted([*part.tolist(), *rest.tolist()]) == which.tolist()
 
 
 # For all small instances

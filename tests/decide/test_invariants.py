@@ -15,8 +15,9 @@ from controller.decide.snapshot import State
 from controller.decide.step import draft, step
 from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, SetPoint, ThermalLimits
+from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
-from controller.domain.site import Node, Site, Zone
+from controller.domain.site import Mode, Node, Site, Zone
 from tests.decide.builders import (
     FULL,
     LOW,
@@ -543,3 +544,24 @@ def test_a_point_that_a_device_lacks_is_not_sent_ahead_of_a_plan() -> None:
 
     with pytest.raises(BrokenInvariantError, match="I2: a has no point other"):
         check_lowers(made, [SetPoint(device="a", point=other)])
+
+
+# A site that is only observed
+
+
+def test_i8_a_site_that_is_only_observed_is_told_nothing() -> None:
+    made = passed()
+    watched = replace(made.site, policy=replace(made.site.policy, mode=Mode.OBSERVE))
+    told = made.with_plan(commands=(SetPoint(device="a", point=SLEEP),))
+    begun = made.with_plan(job_commands=(JobCommand(queue="q", job="j", action=JobAction.START),))
+    raised = made.with_plan(raised=("a",))
+
+    for spoiled, statement in (
+        (told, "a is told sleep"),
+        (begun, "j is told start"),
+        (raised, "a is raised"),
+    ):
+        with breaks(f"I8: {statement}, and the site is only observed"):
+            replace(spoiled, site=watched).check()
+    with breaks("I8: a is told something, and the site is only observed"):
+        check_lowers(draft(watched, made.before, made.inputs), told.plan.commands)

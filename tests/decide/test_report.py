@@ -404,3 +404,11 @@ def test_what_is_told_as_possible_of_a_set_point_that_is_too_high_has_idle_gpus_
 
     [standing] = plan.standings
     assert (standing.status, standing.possible) == (EventStatus.INFEASIBLE, Power(3_700))
+
+
+def test_a_pdu_that_does_not_answer_is_an_alarm_by_its_name() -> None:
+    asked = replace(inputs(miner(), readings=[at_point(miner(), FULL)]), silent_pdus=("rack-1",))
+
+    _, plan = decide(site(), running({"m": device(FULL)}), asked)
+
+    assert [(alarm.kind, alarm.subject) for alarm in plan.alarms] == [(AlarmKind.PDU_SILENT, "rack-1")]
