@@ -14,7 +14,7 @@ from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
 from controller.decide.feeding import Feeding, least
-from controller.decide.freedom import Freedom, pressing
+from controller.decide.freedom import Freedom, lacking_watts
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.recall import Recall, Recalling
@@ -218,7 +218,9 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
     doubtful = known.seen & (known.now_w >= 0) & ~choosing.may.obeys
-    waits = (limits.room_w(seen.worst_w) < 0) | pressing(seen, limits)
+    if not doubtful.any():
+        return frozenset()
+    waits = (limits.room_w(seen.worst_w) < 0) | lacking_watts(seen, limits)
     may_be_at = {
         row: doubt.forgiven(spec, seen.devices[spec.id]).point
         for row in np.flatnonzero(doubtful).tolist()

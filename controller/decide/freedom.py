@@ -110,7 +110,7 @@ def passed_now(seen: Snapshot, limits: Limits) -> Flags:
     return passed
 
 
-def pressing(seen: Snapshot, limits: Limits) -> Flags:
+def lacking_watts(seen: Snapshot, limits: Limits) -> Flags:
     """Which nodes lack watts: where a limit is to be held at once, with all below at their worst; the site
     also where it draws more than its set-point.
     """

@@ -20,7 +20,7 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
 from controller.decide.feeding import works_w
 from controller.decide.following import Swing, set_course, swung
-from controller.decide.freedom import freedom, pressing, too_hot
+from controller.decide.freedom import freedom, lacking_watts, too_hot
 from controller.decide.inputs import Inputs
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, StepMargin, limits_now
@@ -97,7 +97,7 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     if _commands(site, state):
         wanted = wishes(seen, aim.chosen)
         held_w, obeys = aim.limits.held_room_w(seen.worst_w), aim.chosen.may.obeys
-        retry = Retry(retry_s=site.policy.retry_s, pressing=pressing(seen, aim.limits))
+        retry = Retry(retry_s=site.policy.retry_s, pressing=lacking_watts(seen, aim.limits))
         lowered = commands.lowered(seen, wanted, held_w, obeys, pace, inputs.now_s, retry)
     return Draft(
         site=site,
