@@ -16,7 +16,7 @@ from controller.decide.handed import Handed, handed_on, taken_up
 from controller.decide.snapshot import State
 from controller.run.board import Board
 from controller.run.clock import Clock
-from controller.run.journal.store import EventStore, NotKept, Record, StoreError
+from controller.run.journal.store import EventStore, NotKept, Record, StoreError, found_in
 from drivers.cancellation import obey_cancellation
 
 WRITE_EVERY_S = 5.0
@@ -45,12 +45,7 @@ class Handover:
     async def restore(self, store: EventStore) -> None:
         """What cannot be read is as good as not there."""
         self._store = store
-        try:
-            found = await store.load()
-        except StoreError as error:
-            log.warning("handover_not_loaded", why=str(error))
-            return
-        for record in found:
+        for record in await found_in(store, "handover_not_loaded"):
             if record.key in (MACHINES, LINES):
                 self._written[record.key] = record.text
                 try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from controller.run.journal.store import EventStore, NotKept, Record, StoreError
+from controller.run.journal.store import EventStore, NotKept, Record, StoreError, found_in
 from drivers.base import DriverError
 from drivers.cancellation import obey_cancellation
 
@@ -52,12 +52,7 @@ class KeptCuts:
     async def restore(self, store: EventStore) -> None:
         """Take up what an earlier process noted. A store that cannot be read is as good as an empty one."""
         self._store = store
-        try:
-            found = await store.load()
-        except StoreError as error:
-            log.warning("cuts_not_loaded", why=str(error))
-            return
-        for record in found:
+        for record in await found_in(store, "cuts_not_loaded"):
             if record.key.startswith(KEY):
                 seen_utc_s = record.version_utc_s
                 noted = Noted(device=record.text, seen_utc_s=seen_utc_s, written_utc_s=seen_utc_s)

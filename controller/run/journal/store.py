@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from controller.run.journal.happenings import Happening, StreamedPoint
+
+log = structlog.get_logger()
 
 
 class StoreError(Exception):
@@ -62,3 +66,13 @@ class EventStore(Protocol):
     def evidence_left(self, operator: str) -> float:
         """How many more rows may be written of new versions of this operator's events: with none left they
         are to be refused, or those that were accepted could not be proven."""
+
+
+async def found_in(store: EventStore, unreadable: str) -> tuple[Record, ...]:
+    """All records, for whom a store that cannot be read is as good as an empty one: it is logged as
+    `unreadable`."""
+    try:
+        return await store.load()
+    except StoreError as error:
+        log.warning(unreadable, why=str(error))
+        return ()
