@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from controller.config import load
-from controller.daemon import serve
 from controller.decide.beyond import Beyond
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S
@@ -21,7 +18,6 @@ from controller.decide.value import Valuation
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.handover import KEY, LINES, LINES_EVERY_S, MACHINES, WRITE_EVERY_S, Handover
-from controller.run.journal.journal import Journal
 from controller.run.journal.store import EventStore, Record, StoreError
 from simulators.plant import Plant
 from simulators.ports import remap
@@ -30,7 +26,7 @@ from tests.decide.builders import miner, site
 from tests.decide.world import World, awake
 from tests.drivers.asic_fakes import free_port
 from tests.run.disks import Disk
-from tests.run.journalrows import rows_of
+from tests.run.successor import first_rows, left
 from tests.simulators.plants import HOME, config, miners
 from tests.virtualtime import START_S, in_virtual_time
 
@@ -195,53 +191,17 @@ async def test_a_disk_that_takes_nothing_for_an_hour_is_one_line_and_nothing_wai
 PORTS = {80: free_port(), 4028: free_port()}
 
 
-def site_file(directory: Path, site: SimulatedSite) -> Path:
-    file = directory / "site.toml"
-    hosts = ", ".join(f'"{machine.address}"' for machine in site.plant.miners.values())
-    file.write_text(
-        f"""
-name = "plant"
-nodes = [{{ id = "site", limit_kw = 10 }}]
-journal = {{ path = "{directory}/journal.db" }}
-api = {{ port = 0 }}
-policy = {{ start_grace_s = 2 }}
-[[miners]]
-id = "row"
-family = "luxos"
-hosts = [{hosts}]
-node = "site"
-rated_w = 3_000
-rated_ths = 120
-min_w = 1_500
-dwell_s = 1
-poll_s = 1
-""",
-        encoding="utf-8",
-    )
-    return file
-
-
 async def commanded(directory: Path) -> set[str]:
     """The machines that a daemon starts first, of two that sleep: one was given up a minute ago."""
-    path = directory / "journal.db"
     given_up = f'{{"given_up_utc_s": {{"row-000": {Clock().utc_s() - 60.0}}}}}'
-    journal = Journal(path, 1.0, Clock().utc_s)
-    await journal.open()
-    await journal.record((Record(key=MACHINES, version_utc_s=0.0, status="handed", text=given_up),))
-    await journal.close()
+    await left(directory, Record(key=MACHINES, version_utc_s=0.0, status="handed", text=given_up))
     row = miners(first_address=f"{HOME}.84", count=2)
     site = SimulatedSite(Plant(config(ports=PORTS, miners=[row])))
     for machine in site.plant.miners.values():
         machine.sleep()
     async with site.serving(), asyncio.timeout(60):
         await site.advance(120.0)
-        life = asyncio.create_task(serve(load(site_file(directory, site))))
-        while not (told := rows_of(path, "SELECT device FROM commands WHERE kind = 'commanded'")):
-            assert not life.done(), life.exception()
-            await asyncio.sleep(0.1)
-        life.cancel()
-        with suppress(asyncio.CancelledError):
-            await life
+        told = await first_rows(directory, site, "SELECT device FROM commands WHERE kind = 'commanded'")
     return {str(row[0]) for row in told}
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from controller.config import load
-from controller.daemon import serve
 from controller.run.clock import Clock
-from controller.run.journal.journal import Journal
 from controller.run.journal.store import EventStore, Record, StoreError
 from controller.run.keptcuts import KEY, KeptCuts
 from drivers.base import DriverError
@@ -21,7 +17,7 @@ from simulators.ports import remap
 from simulators.serve import SimulatedSite
 from tests.drivers.asic_fakes import free_port
 from tests.run.disks import Disk
-from tests.run.journalrows import rows_of
+from tests.run.successor import first_rows, left
 from tests.simulators.plants import HOME, config, miners
 from tests.virtualtime import in_virtual_time, now_s
 
@@ -189,30 +185,13 @@ async def test_other_records_of_the_journal_are_nothing_to_it_nor_its_own_to_ope
 PORTS = {80: free_port(), 4028: free_port()}
 
 
-def site_file(directory: Path, site: SimulatedSite) -> Path:
-    (machine,), (pdu,) = site.plant.miners.values(), site.pdus
-    file = directory / "site.toml"
-    file.write_text(
-        f"""
-name = "plant"
-nodes = [{{ id = "site", limit_kw = 10 }}]
-journal = {{ path = "{directory}/journal.db" }}
-api = {{ port = 0 }}
-policy = {{ start_grace_s = 2 }}
-[[miners]]
-id = "row"
-family = "luxos"
-hosts = ["{machine.address}"]
-node = "site"
-rated_w = 3_000
-rated_ths = 120
-min_w = 1_500
-dwell_s = 1
-poll_s = 1
+def switched(host: str, port: int) -> str:
+    """The tables of the site file that name a PDU, and the machine at its seventh outlet."""
+    return f"""
 [[pdus]]
 id = "pdu"
-host = "{pdu.address[0]}"
-port = {pdu.address[1]}
+host = "{host}"
+port = {port}
 model = "raritan-px"
 username = "site"
 auth_password = "simulated"
@@ -222,34 +201,21 @@ outlet_max_w = 4_000
 device = "row-000"
 pdu = "pdu"
 outlet = 7
-""",
-        encoding="utf-8",
-    )
-    return file
+"""
 
 
 async def first_answer(directory: Path, *noted: Record) -> tuple[str, bool]:
     """What a daemon that finds an outlet off, and that in its journal, is answered when it wants the machine
     on, and whether the machine has its power then."""
-    path = directory / "journal.db"
-    journal = Journal(path, 1.0, Clock().utc_s)
-    await journal.open()
-    await journal.record(noted)
-    await journal.close()
+    await left(directory, *noted)
     pdu = {"id": "pdu", "model": "raritan-px", "outlets": {7: "luxos-000"}}
     row = miners(first_address=f"{HOME}.78")
     site = SimulatedSite(Plant(config(ports=PORTS, miners=[row], pdus=[pdu])))
     site.plant.switch_outlet("pdu", 7, closed=False)
     async with site.serving(), asyncio.timeout(60):
         await site.advance(1.0)
-        life = asyncio.create_task(serve(load(site_file(directory, site))))
-        while not (answers := rows_of(path, "SELECT kind FROM commands WHERE kind != 'commanded'")):
-            assert not life.done(), life.exception()
-            await asyncio.sleep(0.1)
-        await site.advance(1.0)
-        life.cancel()
-        with suppress(asyncio.CancelledError):
-            await life
+        asked = "SELECT kind FROM commands WHERE kind != 'commanded'"
+        answers = await first_rows(directory, site, asked, switched(*site.pdus[0].address), then_s=1.0)
     return str(answers[0][0]), site.plant.machines["luxos-000"].fed
 
 
