@@ -22,6 +22,7 @@ from controller.decide.freedom import Freedom
 from controller.decide.inputs import Sample
 from controller.decide.limits import Follow, Limits
 from controller.decide.snapshot import Snapshot
+from controller.decide.stuck import Still
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import QueueReading
 
@@ -276,15 +277,23 @@ def _watched(
     elapsed_s = max(0.0, now_s - before.at_s)
     moves = before.moves * math.exp(-elapsed_s / MOVING_S) + (before.goal_w not in (None, goal_w))
     lately = (*(past for past in before.modelled if now_s - past[0] <= KEPT_S), (now_s, modelled_w))
-    off_w, meter_s = before.off_w, before.meter_s
-    if meter is not None and meter.at_s > meter_s:
-        lasted_s = 1.0 if meter_s == -math.inf else min(meter.at_s - meter_s, AT_ONCE_S)
-        meter_s = meter.at_s
-        then_s = np.array([past[0] for past in lately])
-        then_w = float(np.interp(meter_s - METER_LATE_S, then_s, [past[1] for past in lately]))
-        off_w += (1 - (1 - GAIN) ** lasted_s) * (meter.value.power.watts - then_w - off_w)
+    known = replace(before, at_s=now_s, goal_w=goal_w, modelled=lately, moves=moves)
+    return known if meter is None or meter.at_s <= before.meter_s else _taught(known, goal_w, meter)
+
+
+def _taught(before: Follow, goal_w: int, meter: Sample[MeterReading]) -> Follow:
+    """With one more reading of the meter. One that stands still to the watt where the model does not is
+    frozen: it teaches nothing, and what it taught since it last moved is forgotten."""
+    lasted_s = 1.0 if before.meter_s == -math.inf else min(meter.at_s - before.meter_s, AT_ONCE_S)
+    then_s = np.array([past[0] for past in before.modelled])
+    then_w = float(np.interp(meter.at_s - METER_LATE_S, then_s, [past[1] for past in before.modelled]))
+    metered_w = meter.value.power.watts
+    still = Still(metered_w, meter.at_s, before.off_w, least_w=then_w, most_w=then_w).on(before.still)
+    if still.outrun:
+        known = before.still is not None and before.still.outrun
+        off_w = before.off_w if known else still.off_w
+    else:
+        off_w = before.off_w + (1 - (1 - GAIN) ** lasted_s) * (metered_w - then_w - before.off_w)
         gone_w = sum(watts for _, watts in before.silent)
         off_w = min(max(off_w, -OFF_SHARE * goal_w - gone_w), OFF_SHARE * goal_w)
-    return replace(
-        before, at_s=now_s, goal_w=goal_w, off_w=off_w, meter_s=meter_s, modelled=lately, moves=moves
-    )
+    return replace(before, off_w=off_w, meter_s=meter.at_s, still=still)

@@ -11,6 +11,7 @@ import numpy as np
 from controller.decide.arrays import Ints
 from controller.decide.ground import Ground, watts_of
 from controller.decide.plan import UNLIMITED_W
+from controller.decide.stuck import Still
 from controller.decide.timeline import GridNow
 from controller.decide.words import CapReason
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
@@ -32,17 +33,18 @@ class StepMargin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
-    """What following a set-point remembers. `off_w` is what the meter shows beyond the model; `modelled` has
-    when and what the model said of late; `silent` who is not heard, and the watts that each is taken to draw
-    on; `moves` counts the set-point's changes, old ones for less. `starts`
-    and `retunes` are how long starts, and raises of machines that hash, take here, as shares of the time in
-    which they must show: learned, and kept when the set-point ends.
+    """What following a set-point remembers. `off_w` is what the meter shows beyond the model, `still` the
+    meter since it last moved; `modelled` has when and what the model said of late; `silent` who is not heard,
+    and the watts that each is taken to draw on; `moves` counts the set-point's changes, old ones for less.
+    `starts` and `retunes` are how long starts, and raises of machines that hash, take here, as shares of the
+    time in which they must show: learned, and kept when the set-point ends.
     """
 
     at_s: float = 0.0
     goal_w: int | None = None
     off_w: float = 0.0
     meter_s: float = float("-inf")
+    still: Still | None = None
     modelled: tuple[tuple[float, float], ...] = ()
     silent: tuple[tuple[str, float], ...] = ()
     moves: float = 0.0

@@ -18,13 +18,11 @@ import numpy as np
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
-from controller.decide.stuck import Standing, contradicted, stands_still
+from controller.decide.stuck import METER_LAG_S, Standing, contradicted, stands_still
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
 
-METER_LAG_S = 6.0
-"""A meter may show what devices drew this long ago."""
 MEMORY_S = 15.0
 """... and its own reading may be late. A device is read at least this often."""
 METER_ERROR = 0.005

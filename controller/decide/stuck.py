@@ -17,8 +17,12 @@ STILL_READINGS = 3
 """So many readings alike, of a load that never is, are one and the same."""
 CONTRADICTED = 1.05
 """Meters differ by their errors and by their delays; beyond that one of them is wrong."""
+OUTRUN = 1.01
+"""A model of the load is less exact than a meter, but what it says of changes is better than that."""
 STANDS_S = 60.0
 """A gateway may be slow to ask its meter."""
+METER_LAG_S = 6.0
+"""A meter may show what devices drew this long ago."""
 COARSE_W = 1_000
 """No meter shows its watts in larger steps."""
 
@@ -46,6 +50,31 @@ class Standing(NamedTuple):
         """Whether what is below the meter draws more by now than it may have when the meter last moved."""
         least_w = max(CONTRADICTED * self.most_w, self.most_w + COARSE_W)
         return now_s - self.since_s >= STANDS_S and surely_w > least_w
+
+
+class Still(NamedTuple):
+    """What a site's meter shows since it last moved, what it had taught a set-point by then, and between what
+    the model of the site was since, but for the time by which a meter may be late."""
+
+    metered_w: int
+    since_s: float
+    off_w: float
+    least_w: float
+    most_w: float
+
+    def on(self, before: Still | None) -> Still:
+        """This one, which begins now, as what `before` goes on with where the meter shows the same."""
+        if before is None or before.metered_w != self.metered_w:
+            return self
+        if self.since_s - before.since_s <= METER_LAG_S:
+            return self._replace(since_s=before.since_s, off_w=before.off_w)
+        least_w, most_w = min(before.least_w, self.least_w), max(before.most_w, self.most_w)
+        return before._replace(least_w=least_w, most_w=most_w)
+
+    @property
+    def outrun(self) -> bool:
+        """Whether the model went so far that a meter that is alive would have moved."""
+        return self.most_w > max(OUTRUN * self.least_w, self.least_w + COARSE_W)
 
 
 def moves(watts: Sequence[int]) -> bool:

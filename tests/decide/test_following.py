@@ -266,6 +266,20 @@ def test_a_meter_that_shows_what_cannot_be_does_not_correct_the_model() -> None:
     assert 48_500 < world.watts() < 51_500
 
 
+def test_a_meter_that_stands_still_does_not_correct_the_model() -> None:
+    """It froze while the site drew less: believed, the site would draw that much too much for ever."""
+    world = World(site(limit_w=75_000, meter="m"), [awake(miner(f"m{at:02}")) for at in range(20)])
+    world.events = (event("e", start_s=world.now_s + 60, target_w=50_000),)
+    world.run(200)
+    world.dead_meters.add("m")
+
+    for _ in range(200):
+        world.meters["m"] = Sample(world.now_s + 1.0, MeterReading(meter="m", power=Power(48_000)))
+        world.tick()
+
+    assert 49_000 < world.watts() < 51_000, world.watts()
+
+
 def test_who_refused_for_long_is_asked_again_soon_while_the_site_draws_more_than_its_set_point() -> None:
     """After minutes of no, the pause between two orders would be longer than most set-points."""
     world = World(site(), [awake(miner(f"m{at}"), refuses=True) for at in range(3)])

@@ -11,7 +11,6 @@ from controller.decide.beyond import BEYOND_TAU_S as BEYOND_S
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.nodes import (
-    METER_LAG_S,
     UNEXPLAINED_TAU_S,
     Below,
     Claims,
@@ -22,6 +21,7 @@ from controller.decide.nodes import (
     reconcile,
     sums_of,
 )
+from controller.decide.stuck import METER_LAG_S
 from controller.decide.tree import tree_of
 from controller.domain.devices import MeterReading
 from controller.domain.power import Power
