@@ -94,7 +94,9 @@ class Recovery:
     rests: Callable[[str], bool] = lambda _: False
     """Whether a miner was started as often as it may be."""
     rested_s: dict[str, float] = field(default_factory=dict)
-    """When each miner last had to rest, or had no power by its outlet."""
+    """When each miner last had to rest,"""
+    unfed_s: dict[str, float] = field(default_factory=dict)
+    """... or had no power by its outlet."""
 
     @property
     def took_s(self) -> float:
@@ -120,13 +122,16 @@ class Recovery:
         nobody else can be given their watts meanwhile; how long they rest is not a question of recovery."""
         now_s = plant.now_s
         for miner in plant.miners.values():
-            if not miner.fed or (miner.state is MinerState.ASLEEP and self.rests(miner.id)):
+            if not miner.fed:
+                self.unfed_s[miner.id] = now_s
+            elif miner.state is MinerState.ASLEEP and self.rests(miner.id):
                 self.rested_s[miner.id] = now_s
-        return {
-            miner.id: miner
-            for miner in plant.miners.values()
-            if 0 < now_s - self.rested_s.get(miner.id, -math.inf) <= PROVEN_WITHIN_S
-        }
+
+        def comes(name: str) -> bool:
+            ended_s = (then.get(name, -math.inf) for then in (self.rested_s, self.unfed_s))
+            return any(0 < now_s - then_s <= PROVEN_WITHIN_S for then_s in ended_s)
+
+        return {miner.id: miner for miner in plant.miners.values() if comes(miner.id)}
 
     def _kept_waiting(self, now_s: float, could_run: Collection[str]) -> Iterator[str]:
         """A job begins once GPUs were raised for it, one after the other."""

@@ -138,6 +138,29 @@ def test_a_machine_that_has_its_power_back_is_given_its_time_to_boot_and_start_a
     assert "alarm" in amiss(PROVEN_WITHIN_S)
 
 
+def test_a_machine_that_booted_and_rests_by_now_still_has_its_time_to_be_heard() -> None:
+    """Its boot was one start too many."""
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plant, plan = world.plant, world.plan
+    name, miner = min(plant.miners.items())
+    recovery = Recovery(0.0, rests=lambda one: one == name)
+    assert plan is not None
+    silent = Alarm(kind=AlarmKind.DEVICE_SILENT, subject=name, detail="")
+
+    def amiss(after_s: float) -> str:
+        plant.advance(plant.now_s + after_s)
+        recovery.look(plant, 0.0, replace(plan, alarms=(silent,)))
+        return recovery.amiss if recovery.is_amiss else ""
+
+    miner.fed = False
+    assert "alarm" in amiss(1.0)
+    miner.fed = True
+    miner.sleep()
+    assert "alarm" not in amiss(5.0)
+    assert "alarm" in amiss(PROVEN_WITHIN_S)
+
+
 @pytest.mark.parametrize("rests", [False, True])
 def test_watts_of_a_machine_that_had_to_rest_are_wanted_of_nobody_while_it_starts(rests: bool) -> None:
     world = World(SEED, 400.0, devices=24, only=())
