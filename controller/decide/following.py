@@ -23,6 +23,7 @@ from controller.decide.inputs import Sample
 from controller.decide.limits import Follow, Limits
 from controller.decide.snapshot import Snapshot
 from controller.decide.stuck import Still
+from controller.decide.value import shown_bias
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import QueueReading
 
@@ -238,19 +239,22 @@ def _aimed(
     them over its limit or not: that limit may take it, a set-point may not.
     """
     fleet, known = seen.fleet, seen.columns
-    counts_w = np.where(may.obeys, known.here_w, known.worst_w)
-    needed_w = counted_w(np.maximum(fleet.floor_w, swing.least_w), known.bias)
+    bias = shown_bias(fleet, known)  # as the plan counts who draws more than was learned
+    here_w = np.maximum(known.here_w, counted_w(np.maximum(known.now_w, 0), bias))
+    counts_w = np.where(may.obeys, here_w, known.worst_w)
+    least_w = np.maximum(fleet.floor_w, swing.least_w)
+    needed_w = counted_w(least_w, np.where(least_w < known.now_w, known.bias, bias))
     lowest_w = np.where(may.obeys, np.minimum(counts_w, needed_w), counts_w)
     aim_w = int(seen.beside_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)
 
-    def least_w(kept: Flags) -> int:
+    def left_w(kept: Flags) -> int:
         return int(seen.beside_w[0] + np.where(kept | may.pinned | may.kept, counts_w, lowest_w).sum())
 
     kept = may.dwells | arriving
-    if least_w(kept) > aim_w:
+    if left_w(kept) > aim_w:
         kept = may.dwells
-    return limits.aimed_at(max(aim_w, least_w(kept))), replace(may, dwells=kept)
+    return limits.aimed_at(max(aim_w, left_w(kept))), replace(may, dwells=kept)
 
 
 def _given_back(before: Follow, seen: Snapshot, drawn_w: Floats) -> Follow:

@@ -175,6 +175,15 @@ def test_a_set_point_stops_nothing_that_changed_a_moment_ago() -> None:
     assert plan.commands == ()
 
 
+def test_an_aim_counts_who_draws_more_than_was_learned_as_the_plan_does() -> None:
+    """Else even the lowest plan lacks watts that only the set-point forbids, and a GPU at work is stopped."""
+    more = device(FULL, worst_w=3_640, draw_w=3_640, **asked_ago(5))
+    dwells = (miner("m0", dwell_s=60.0),)
+    asked = inputs(*dwells, readings=[reading("m0", 3_640)])
+
+    assert course(running({"m0": more}), asked, 1_000).limits.aim_w == 3_640
+
+
 def test_what_the_meter_shows_beyond_the_model_is_taken_off_the_aim_a_little_at_a_time() -> None:
     state, asked = all_full(*MINERS)
 
