@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -17,7 +18,10 @@ from tests.sim.floor import draw_floor
 from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.operator import UTC_S, Message
 from tests.sim.process import Decide, checked
+from tests.sim.recovery import LOOK_EVERY_S
 from tests.sim.regulation import EVERY_S, KIND, draw_regulation
+from tests.sim.trailing import Trailing
+from tests.sim.verdict import Verdict
 from tests.sim.world import World
 
 SEED, DURATION_S = 8, 1_000.0
@@ -80,3 +84,21 @@ def test_a_signal_is_told_anew_every_few_seconds_and_is_over_when_faults_end() -
     assert {event.best_effort for event in events} == {True, False}
     assert max(event.end_utc_s for event in events) <= UTC_S + 3_600.0
     assert len({event.intervals[0].signals for event in events}) > len(events) / 2
+
+
+def test_a_set_point_that_jumps_far_is_a_new_one_and_one_that_is_never_reached_is_found() -> None:
+    world = World(SEED, 60.0, DEVICES, only=())
+    world.run()
+    plant, verdict = world.plant, Verdict()
+    trailing = Trailing(plant, "site", contract_w=50_000.0, verdict=verdict)
+    here_w = plant.site_power_w
+
+    def looks(target_w: float, seconds: float) -> bool:
+        for _ in range(round(seconds / LOOK_EVERY_S)):
+            plant.advance(plant.now_s + LOOK_EVERY_S)
+            trailing.look(target_w, 0.0, math.inf, excused=False)
+        return bool(verdict.breaches)
+
+    assert not looks(here_w, 400.0)
+    assert not looks(here_w + 100_000.0, 60.0)
+    assert looks(here_w + 100_000.0, 400.0)

@@ -15,11 +15,13 @@ BEGINS_S = 300.0
 MINUTES_S = 120.0
 SHARE, STEP_W = 0.05, 6000.0
 """Miners follow in steps, and late: by so much of the contract, or a machine or two, the means may differ."""
+JUMP = 2.0
+"""A set-point that moves by so many times that from one look to the next is a new one."""
 
 
 class Trailing:
     """`look` must be called every `LOOK_EVERY_S`. `excused` is a look at which something else than the
-    set-point may hold the site, or nobody is in charge; after it the site has its time anew."""
+    set-point may hold the site, or nobody is in charge; after it, and after a jump of the set-point, the site has its time anew."""
 
     def __init__(self, plant: Plant, root: str, contract_w: float, verdict: Verdict) -> None:
         self._plant = plant
@@ -30,11 +32,14 @@ class Trailing:
             deque[float](maxlen=round(MINUTES_S / LOOK_EVERY_S)) for _ in range(3)
         )
         self._since_s = math.inf
+        self._target_w = math.inf
 
     def look(self, target_w: float, least_w: float, most_w: float, *, excused: bool) -> None:
         """`least_w` and `most_w` are the least and the most that the site surely can draw."""
         now_s = self._plant.now_s
-        if excused or target_w == math.inf:
+        jumps = abs(target_w - self._target_w) > JUMP * self._off_w
+        self._target_w = target_w
+        if excused or target_w == math.inf or jumps:
             self._since_s = math.inf
             for lately in (self._least_w, self._most_w, self._drawn_w):
                 lately.clear()
