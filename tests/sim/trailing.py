@@ -21,7 +21,8 @@ JUMP = 2.0
 
 class Trailing:
     """`look` must be called every `LOOK_EVERY_S`. `excused` is a look at which something else than the
-    set-point may hold the site, or nobody is in charge; after it, and after a jump of the set-point, the site has its time anew."""
+    set-point may hold the site, or nobody is in charge; after it, and after a jump of the set-point, the site
+    has its time anew."""
 
     def __init__(self, plant: Plant, root: str, contract_w: float, verdict: Verdict) -> None:
         self._plant = plant
