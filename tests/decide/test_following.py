@@ -232,6 +232,20 @@ def test_a_meter_may_take_off_all_that_silent_machines_are_taken_to_draw() -> No
     assert found.follow.off_w == pytest.approx(-7_000, abs=10)
 
 
+def test_a_meter_may_add_all_that_silent_machines_may_draw_beyond_what_they_said_last() -> None:
+    """They were starting when they fell silent: 30 W each."""
+    state, asked = all_full(*MINERS)
+    gone = {name: device(FULL, Truth.STALE, at_s=NOW_S - 60, draw_w=30) for name in ("m2", "m3")}
+    heard = {name: sample for name, sample in asked.readings.items() if name not in gone}
+    state, asked = replace(state, devices={**state.devices, **gone}), replace(asked, readings=heard)
+
+    found = course(state, asked, 7_000, metered_w=14_000)
+    for _ in range(200):
+        found = course(state, asked, 7_000, metered_w=14_000, before=replace(found.follow, meter_s=NOW_S - 1))
+
+    assert found.follow.off_w == pytest.approx(6_940, abs=10)
+
+
 def test_what_a_meter_took_off_for_silent_machines_is_given_back_when_they_are_heard_again() -> None:
     """Else they would seem to lack all that they draw less than before, and others would be raised for it."""
     state, asked = two_silent()
