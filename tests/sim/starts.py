@@ -38,19 +38,20 @@ class Starts:
         self._told_s: dict[str, deque[float]] = {}
         self._perhaps_s: dict[str, deque[float]] = {}
         """Also those of machines that misreport, which a controller may count."""
-        self._at_floor = dict.fromkeys(self._limited, False)
+        self._at_floor: dict[str, bool] = {}
+        """Of those that were told anything."""
 
     def begins(self) -> None:
         """A new process."""
-        self._started_s, self._told_s, self._perhaps_s = {}, {}, {}
-        self._at_floor = {name: self._sleeps(name) for name in self._limited}
+        self._started_s, self._told_s, self._perhaps_s, self._at_floor = {}, {}, {}, {}
 
     def told(self, plan: Plan) -> None:
         for command in plan.commands:
             spec = self._limited.get(command.device)
             if spec is None:
                 continue
-            starts = self._at_floor[spec.id] and command.point != spec.floor
+            was_at_floor = self._at_floor.get(spec.id, self._sleeps(spec.id))
+            starts = was_at_floor and command.point != spec.floor
             self._at_floor[spec.id] = command.point == spec.floor
             if not starts:
                 continue

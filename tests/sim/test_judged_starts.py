@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
@@ -56,3 +58,21 @@ def test_a_machine_whose_reading_stands_still_rests_as_well_once_it_was_told_to_
         world.court.starts.told(replace(world.plan, commands=(SetPoint(device=spec.id, point=point),)))
 
     assert world.court.starts.rests(spec.id)
+
+
+@pytest.mark.parametrize("slept", [False, True])
+def test_a_machine_that_slept_before_it_was_told_anything_rests_once_it_was_started(slept: bool) -> None:
+    """It lay below a phase that was not energised yet."""
+    world = World(SEED, 5.0, DEVICES, only=(), floor=once_an_hour())
+    spec = next(spec for spec in world.floor.specs if spec.id in world.plant.miners and len(spec.points) > 1)
+    world.run()
+    assert world.plan is not None
+    if slept:
+        world.plant.miners[spec.id].sleep()
+    world.plant.advance(world.plant.now_s + 60.0)
+    runs = replace(world.plan, commands=(SetPoint(device=spec.id, point=spec.points[-1]),))
+
+    world.court.starts.told(runs)
+    world.court.starts.told(runs)
+
+    assert world.court.starts.rests(spec.id) is slept
