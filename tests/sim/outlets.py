@@ -200,6 +200,6 @@ class Plug:
     @property
     def will_be_closed(self) -> bool:
         """Whether its machine is the one that this process took the power from, or the one before, and that
-        will be given it back."""
-        ours = self._switching.ours and self.is_off
+        will be given it back: not one that seemed to have another feed."""
+        ours = self._switching.ours and self.is_off and self._first_s is None
         return ours and self._pdu.machines[self._outlet.number].id == self._bare.id

@@ -133,3 +133,14 @@ def test_machines_with_crossed_cords_are_doubted_and_no_others() -> None:
     doubted = {name for name in (one, other, third) if made.court.doubts.misreports(name)}
 
     assert doubted == {one, other}
+
+
+def test_a_person_switches_on_what_went_dark_after_it_had_seemed_to_have_another_feed() -> None:
+    """Its relay was welded when it was cut, so that it answered on, and opened later."""
+    made = world(rash)
+    for pdu in made.plant.pdus:
+        made.clock.at(LIMIT_S - 60.0, partial(made.plant.set_fault, pdu, "welded", True))
+        made.clock.at(LIMIT_S + 60.0, partial(made.plant.set_fault, pdu, "welded", False))
+    made.run()
+
+    assert [name for name in made.floor.outlets if not made.plant.miners[name].fed] == []
