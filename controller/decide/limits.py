@@ -129,12 +129,12 @@ def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Li
     asked_w = {tree.index[name]: watts_of(here) for name, here in grid.nodes.items()}
     asked_w = {at: max(most_w, spared_w.get(at, 0)) for at, most_w in asked_w.items()}
     bound_w = held_w = _bounded(ground, {0: watts_of(limit), **asked_w})
-    usable_w = to_hold_w = _usable(bound_w, margin)
+    usable_w = to_hold_w = usable(bound_w, margin)
     due = grid.due
     if ground.falls_w:
         owed_w = {tree.index[name]: watts_of(here) for name, here in grid.owed_at_nodes.items()}
         held_w, due = _bounded(ground, {0: watts_of(grid.owed), **owed_w}), grid.owed
-        to_hold_w = _usable(held_w, margin)
+        to_hold_w = usable(held_w, margin)
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
     goal_w = min(int(usable_w[0]), watts_of(cap)) if follows else int(usable_w[0])
     reason, name = _set_by(root, grid, limit, follows=follows)
@@ -162,7 +162,8 @@ def _bounded(ground: Ground, asked_w: Mapping[int, int]) -> Ints:
     return bound_w
 
 
-def _usable(bound_w: Ints, margin: float) -> Ints:
+def usable(bound_w: Ints, margin: float) -> Ints:
+    """What may be used of bounds: less the margin that is kept free."""
     return np.where(bound_w == UNLIMITED_W, bound_w, np.floor(bound_w * (1 - margin)).astype(np.int64))
 
 

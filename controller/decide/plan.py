@@ -193,6 +193,20 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Whether an event that has not begun can be met, by what is known now: RECEIVED or INFEASIBLE.
+    `possible` is the draw nearest to `asked` that its place can come to: to the lowest of its limits, or the
+    set-point that it would miss by more."""
+
+    event: str
+    version_utc_s: float
+    start_utc_s: float
+    status: EventStatus
+    asked: Power
+    possible: Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`commands` come in the order in which they must be sent: what lowers before what raises.
 
@@ -216,6 +230,7 @@ class Plan:
     job_commands: tuple[JobCommand, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     standings: tuple[Standing, ...] = ()
+    outlooks: tuple[Outlook, ...] = ()
     value_per_hour: float = 0.0
     gap: float = 0.0
     next_change_utc_s: float = float("inf")

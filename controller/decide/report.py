@@ -16,6 +16,7 @@ from controller.decide.following import Swing
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
+from controller.decide.outlook import outlooks
 from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
@@ -65,6 +66,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     )
     held_to = tightest(site.root.limit, made.grid.due)
     stands = tuple(standings(made.grid, inputs.utc_s, held_to, means))
+    promises = made.ready and not site.policy.observes
     return Plan(
         now_s=inputs.now_s,
         cap=made.limits.cap,
@@ -79,6 +81,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         job_commands=reasoned(made.job_commands, made.after, made.chosen, made.limits, grants),
         alarms=tuple(_alarms(site, inputs, made)),
         standings=_declined(made.grid, stands) if site.policy.observes else stands,
+        outlooks=tuple(outlooks(made.grid.announced, inputs.utc_s, means)) if promises else (),
         value_per_hour=made.chosen.earns,
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,

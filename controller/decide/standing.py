@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.decide import arrival
-from controller.decide.arrays import Ints
+from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.following import Swing
 from controller.decide.freedom import Freedom
@@ -82,12 +82,14 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
 def least_w(after: Snapshot, may: Freedom) -> Ints:
     """What each node can be brought down to: whoever obeys at its lowest, be it at work for a job or
     following a set-point, and everybody else at worst."""
-    return after.carried_w(_lowest_w(after, may))
+    return after.carried_w(lowest_w(after, may.obeys))
 
 
-def _lowest_w(after: Snapshot, may: Freedom) -> Ints:
+def lowest_w(after: Snapshot, obeys: Flags) -> Ints:
+    """What each device draws when those who obey are at their lowest, and all others at worst."""
     known = after.columns
-    return np.where(may.obeys, counted_w(after.fleet.floor_w, known.bias), known.worst_w)
+    found: Ints = np.where(obeys, counted_w(after.fleet.floor_w, known.bias), known.worst_w)
+    return found
 
 
 def _judged(
@@ -101,7 +103,7 @@ def _judged(
     target = grid.target.power if asks and isinstance(grid.target, Limit) else None
     metered = means.after.metered.get(means.after.tree.ids[place])
     within = limit is None or (metered is not None and metered <= limit)
-    met = not steers or (target is not None and metered is not None and _is_met(metered, target))
+    met = not steers or (target is not None and metered is not None and is_met(metered, target))
     if within and met:
         return EventStatus.COMPLIANT, least
     if not means.ready:
@@ -110,7 +112,7 @@ def _judged(
         return EventStatus.INFEASIBLE, least
     if target is not None and not met:
         nearest = _came_to(means) if means.at_rest else _nearest(target, means)
-        if not _is_met(nearest, target):
+        if not is_met(nearest, target):
             return EventStatus.INFEASIBLE, nearest
     return EventStatus.STARTED, least
 
@@ -129,7 +131,7 @@ def _steer(signals: tuple[Signal, ...]) -> bool:
     return any(isinstance(one, TargetSignal | RelativeTargetSignal) for one in signals)
 
 
-def _is_met(draw: Power, target: Power) -> bool:
+def is_met(draw: Power, target: Power) -> bool:
     return abs(draw.watts - target.watts) <= TARGET_TOLERANCE * target.watts
 
 
@@ -142,8 +144,8 @@ def _came_to(means: Means) -> Power:
 def _nearest(target: Power, means: Means) -> Power:
     """The draw nearest to a set-point that the site can come to. For a set-point no job is set aside."""
     after, swing = means.after, means.swing
-    lowest_w = np.where(swing.gpus, swing.least_w, _lowest_w(after, means.may))
-    least = int(after.beside_w[0] + lowest_w.sum())
+    least_w = np.where(swing.gpus, swing.least_w, lowest_w(after, means.may.obeys))
+    least = int(after.beside_w[0] + least_w.sum())
     if target.watts <= least:
         return Power(least)
     return min(target, Power(max(least, _most_w(means))))
@@ -152,7 +154,7 @@ def _nearest(target: Power, means: Means) -> Power:
 def _most_w(means: Means) -> int:
     """The most that the site can come to, with nothing above its limit on the way down the tree."""
     after, may, swing = means.after, means.may, means.swing
-    fleet, known, tree = after.fleet, after.columns, after.tree
+    fleet, known = after.fleet, after.columns
     allowed = fleet.power_w <= may.most_w[fleet.owner]
     top_w = np.maximum.reduceat(
         np.where(allowed, fleet.power_w, fleet.floor_w[fleet.owner]), fleet.start[:-1]
@@ -160,10 +162,16 @@ def _most_w(means: Means) -> int:
     top_w = np.where(may.rests, fleet.floor_w, top_w)
     top_w = np.where(fleet.gpu & ~swing.gpus, np.maximum(known.now_w, 0), top_w)
     device_w = np.where(may.obeys, counted_w(top_w, known.bias), known.draw_w)
-    carried_w = at_node(tree, fleet.node, device_w) + _own_w(tree.parent, after.other_w)
+    return brought_w(after, device_w, means.limits.usable_w)
+
+
+def brought_w(after: Snapshot, device_w: Ints, usable_w: Ints) -> int:
+    """What of `device_w` and all other load comes to the root, with no more at any node than may be used."""
+    tree = after.tree
+    carried_w = at_node(tree, after.fleet.node, device_w) + _own_w(tree.parent, after.other_w)
     for node in range(len(tree.ids) - 1, 0, -1):
-        carried_w[tree.parent[node]] += min(carried_w[node], means.limits.usable_w[node])
-    return int(min(carried_w[0], means.limits.usable_w[0]))
+        carried_w[tree.parent[node]] += min(carried_w[node], usable_w[node])
+    return int(min(carried_w[0], usable_w[0]))
 
 
 def _own_w(parent: Ints, below_w: Ints) -> Ints:
