@@ -131,7 +131,7 @@ def settle(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED) ->
                 ledger, part = tell(ledger, entry, status, now_utc_s, measured)
                 verdict = combined(verdict, part)
         elif lives(entry, ledger.mark, now_utc_s):
-            fresh = replace(entry, told=())
+            fresh = replace(entry, told=(), shortfall=None)
             ledger, part = tell(ledger, fresh, EventStatus.RECEIVED, now_utc_s, measured)
             verdict = combined(verdict, part)
         elif entry.keep_until_utc_s <= now_utc_s:

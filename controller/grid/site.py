@@ -65,6 +65,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What the site foresees of one version of an event that has not begun: INFEASIBLE, or RECEIVED where it
+    can be met. `possible` is the draw nearest to what is `asked` for."""
+
+    event: str
+    version_utc_s: float
+    status: EventStatus
+    asked: Power
+    possible: Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A sub-meter, for information: the site meter alone is what counts."""
 
@@ -104,6 +116,7 @@ class SiteReport:
     parts: tuple[Part, ...] = ()
     places: tuple[Place, ...] = ()
     progress: tuple[Progress, ...] = ()
+    foreseen: tuple[Foreseen, ...] = ()
     seal: str = ""
 
     @property
