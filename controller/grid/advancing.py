@@ -3,6 +3,7 @@ keeps, and what the sender of it is told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from controller.domain.grid import EventStatus, GridEvent
@@ -112,6 +113,18 @@ def foresee(
     shortfall = None if possible is None else Shortfall(possible=possible, told_utc_s=now_utc_s)
     entry = replace(entry, shortfall=shortfall)
     return tell(ledger, entry, foreseen.status, now_utc_s, measured, possible=possible)
+
+
+def as_told(ledger: Ledger, foreseen: Iterable[Foreseen]) -> Iterator[Foreseen]:
+    """What is foreseen, as the senders were told of it last: for dialects that have no word on one event."""
+    for one in foreseen:
+        entry = ledger.entries.get(one.event)
+        if entry is None or _told_of(entry, one) is None or EventStatus.STARTED in entry.told:
+            continue
+        if (short := entry.shortfall) is None:
+            yield replace(one, status=EventStatus.RECEIVED)
+        else:
+            yield replace(one, status=EventStatus.INFEASIBLE, possible=short.possible)
 
 
 def keep_drawn(

@@ -25,7 +25,7 @@ from controller.grid.dsx import (
 )
 from controller.grid.dsxbreach import BreachRule, Held, breach_data, watched
 from controller.grid.dsxenforcement import Enforcement, parse_enforcement
-from controller.grid.dsxfeed import Change, FeedNow, active_target, in_order, moved, target_data
+from controller.grid.dsxfeed import Change, FeedNow, active_target, in_order, least_of, moved, target_data
 from controller.grid.entries import Ack, Ledger
 from controller.grid.isotime import stamp
 from controller.grid.loadtargets import feed_of
@@ -102,7 +102,7 @@ class DsxFlex:
             own = [event for event in events if feed_of(event.id) == feed.tag]
             place = place_of(feed, report)
             before = self._feeds[feed.tag]
-            after, changes[feed.tag] = moved(before, own, place, now_utc_s)
+            after, changes[feed.tag] = moved(before, own, place, now_utc_s, least_of(own, report.foreseen))
             active = active_target(own, now_utc_s)
             held = Held(
                 feed=feed.tag,
@@ -150,9 +150,10 @@ class DsxFlex:
     def _state(self, feed: Feed, change: Change, report: SiteReport) -> dict[str, Any]:
         now, place = self._feeds[feed.tag], place_of(feed, report)
         bound = now.constraint
+        least = feed.maximum if self._observes else min(max(feed.minimum, now.least), feed.maximum)
         state: dict[str, Any] = {
             "metadata": {
-                "power_minimum": power_unit(feed.maximum if self._observes else feed.minimum),
+                "power_minimum": power_unit(least),
                 "power_maximum": power_unit(feed.maximum),
                 "default_constraint": power_unit(feed.default),
             },

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from controller.decide.device import DeviceState
 from controller.decide.economics import prices_of, valuation_now
 from controller.decide.inputs import Inputs, PriceNow, Sample
-from controller.decide.plan import Alarm, Grant, NodeState, Plan, Standing
+from controller.decide.plan import Alarm, Grant, NodeState, Outlook, Plan, Standing
 from controller.decide.snapshot import State
 from controller.decide.timeline import grid_now
 from controller.decide.words import AlarmKind, CapReason, Reason, Truth
@@ -125,6 +125,18 @@ def standing(name: str) -> Standing:
     )
 
 
+def outlook(name: str, *, possible_w: int = 9_000, asked_w: int = 5_000) -> Outlook:
+    """Of an event that begins in an hour."""
+    return Outlook(
+        event=name,
+        version_utc_s=UTC_S - 600,
+        start_utc_s=UTC_S + 3_600,
+        status=EventStatus.INFEASIBLE if possible_w > asked_w else EventStatus.RECEIVED,
+        asked=Power(asked_w),
+        possible=Power(possible_w),
+    )
+
+
 def site() -> Site:
     return Site(
         name="plant",
@@ -145,6 +157,7 @@ def tick(
     link: Link = Link.NONE,
     events: tuple[GridEvent, ...] = (),
     standings: tuple[Standing, ...] = (),
+    outlooks: tuple[Outlook, ...] = (),
     queues: tuple[QueueReading, ...] = (),
     silent_queues: tuple[str, ...] = (),
     zone: Sample[ZoneReading] | None = None,
@@ -183,6 +196,7 @@ def tick(
             least=Power(9_000),
             alarms=alarms,
             standings=standings,
+            outlooks=outlooks,
             value_per_hour=12.5,
             gap=0.002,
             next_change_utc_s=next_change_utc_s,

@@ -22,13 +22,14 @@ from controller.grid.entries import Ack as LedgerAck
 from controller.grid.entries import Entry
 from controller.grid.isotime import stamp
 from controller.grid.results import MAX_PAYLOAD_BYTES, Cancelled
-from controller.grid.site import Progress, SiteReport
+from controller.grid.site import Foreseen, Progress, SiteReport
 from controller.grid.stored import from_text, to_text
 from controller.run.journal.happenings import Happening
 from controller.run.journal.store import Record
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridlink import GridLink
 from controller.run.operators.gridsession import GridSession, Publish
+from controller.run.operators.words import FORESEEN_A_TICK
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 from simulators.gridmessages import Ack
 from simulators.gridoperator import GridOperator
@@ -91,9 +92,26 @@ def statuses(operator: GridOperator, event: str) -> list[str]:
     return [ack.status for ack in operator.acks if ack.event == event]
 
 
-def report(now_utc_s: float, *progress: Progress, watts: int = 90_000) -> SiteReport:
+def report(
+    now_utc_s: float, *progress: Progress, watts: int = 90_000, foreseen: tuple[Foreseen, ...] = ()
+) -> SiteReport:
     return SiteReport(
-        now_utc_s=now_utc_s, demand=Power(watts), setpoint=Limit(Power(100_000)), progress=progress
+        now_utc_s=now_utc_s,
+        demand=Power(watts),
+        setpoint=Limit(Power(100_000)),
+        progress=progress,
+        foreseen=foreseen,
+    )
+
+
+def foreseen(event: str, version_utc_s: float, kw: int) -> Foreseen:
+    """That a limit of 100 kW cannot be kept."""
+    return Foreseen(
+        event=event,
+        version_utc_s=version_utc_s,
+        status=EventStatus.INFEASIBLE,
+        asked=Power.kw(100),
+        possible=Power.kw(kw),
     )
 
 
@@ -219,6 +237,52 @@ async def test_the_loops_progress_is_told_once_for_each_change(bus: Broker) -> N
         assert statuses(operator, event) == ["RECEIVED", "STARTED", "COMPLIANT"]
         payloads = {item["type"]: item["values"] for item in _payloads(ack)}
         assert (payloads["DEMAND"], payloads["SETPOINT"]) == ([90.0], [100.0])
+
+
+async def test_what_is_foreseen_is_told_before_the_event_begins_is_evidence_and_outlives_the_process(
+    bus: Broker,
+) -> None:
+    disk = Disk()
+    async with operating(bus) as operator:
+        async with running(make(bus, disk)) as link:
+            await operator.online()
+            event = await operator.limit(100, start_in_s=600)
+            await operator.acked(event, "RECEIVED")
+            version_s = link.events[0].version_utc_s
+            link.observe(report(time.time(), foreseen=(foreseen(event, version_s, 120),)))
+            ack = await operator.acked(event, "INFEASIBLE")
+        async with running(make(bus, disk)) as link:
+            await until(lambda: link.state is Link.UP)
+            link.observe(report(time.time(), foreseen=(foreseen(event, version_s, 120),)))
+            last = await operator.limit(90)
+            await operator.acked(last, "RECEIVED")
+
+    assert statuses(operator, event) == ["RECEIVED", "INFEASIBLE"]
+    assert {i["type"]: i["values"] for i in _payloads(ack)}["X_POSSIBLE"] == [120.0]
+    rows = [row.status for row in disk.history if isinstance(row, Happening) and row.event == event]
+    assert rows == ["RECEIVED", "INFEASIBLE"]
+
+
+async def test_an_event_does_not_wait_behind_all_that_is_foreseen_of_others(bus: Broker) -> None:
+    disk = Disk()
+    async with operating(bus) as operator, running(make(bus, disk)) as link:
+        await operator.online()
+        names = [await operator.limit(100, start_in_s=600) for _ in range(3 * FORESEEN_A_TICK)]
+        await until(lambda: len(link.events) == len(names))
+        word = report(time.time(), foreseen=tuple(foreseen(e.id, e.version_utc_s, 120) for e in link.events))
+        writes = disk.writes
+        link.observe(word)
+        urgent = await operator.limit(90)
+        await operator.acked(urgent, "RECEIVED")
+        await until(lambda: disk.writes > writes + FORESEEN_A_TICK)
+        told = sum("INFEASIBLE" in statuses(operator, name) for name in names)
+        for _ in range(2):
+            await until(lambda: not link.settling)
+            link.observe(word)
+            await asyncio.sleep(0.2)
+        await until(lambda: all("INFEASIBLE" in statuses(operator, name) for name in names))
+
+        assert told <= FORESEEN_A_TICK
 
 
 async def test_what_the_loop_froze_and_what_the_operator_was_told_is_possible_are_evidence(

@@ -12,7 +12,7 @@ from controller.decide.words import CapReason, Reason, Truth
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventStatus, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power
-from controller.grid.site import DataQuality, OperatingState, Part, Progress, SiteReport
+from controller.grid.site import DataQuality, Foreseen, OperatingState, Part, Progress, SiteReport
 from controller.run.board import Tick
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
 from controller.run.operators.gridlink import GridLink
@@ -110,6 +110,20 @@ def test_the_cap_and_the_events_in_force_are_told() -> None:
         Progress(event="dr-7", version_utc_s=boards.UTC_S - 600, status=EventStatus.COMPLIANT),
     )
     assert report_of(boards.tick(nodes=(root(),))).setpoint == NO_LIMIT
+
+
+def test_what_is_foreseen_of_events_to_come_is_told_with_what_can_be_had() -> None:
+    tick = boards.tick(nodes=(root(metered_w=1),), outlooks=(boards.outlook("dr-8"),))
+
+    assert report_of(tick).foreseen == (
+        Foreseen(
+            event="dr-8",
+            version_utc_s=boards.UTC_S - 600,
+            status=EventStatus.INFEASIBLE,
+            asked=Power(5_000),
+            possible=Power(9_000),
+        ),
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ What an operator is told of an event that cannot be met, in each dialect that ha
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,8 +75,10 @@ class Conversation:
             self.plant.events = ledger.events(self.ledger, self.utc_s + 1)
             plan = self.plant.tick()
             report = site_report(self.plant.inputs(), plan, layout_of(plan.grants.specs))
+            foretold = advancing.as_told(self.ledger, report.foreseen)
+            told = replace(report, foreseen=tuple(foretold))
             self.letters += [
-                (self.utc_s, letter) for letter in self.dialect.observed(self.plant.events, report)
+                (self.utc_s, letter) for letter in self.dialect.observed(self.plant.events, told)
             ]
             for progress in report.progress:
                 entry = self.ledger.entries[progress.event]
@@ -83,6 +86,9 @@ class Conversation:
                     self.ledger, _ = advancing.keep_drawn(self.ledger, progress, self.utc_s)
                 if advancing.is_news(entry, progress, self.utc_s):
                     self._told(advancing.advance(self.ledger, progress, self.utc_s, report.measured))
+            for foreseen in report.foreseen:
+                if advancing.is_foreseen_news(self.ledger.entries[foreseen.event], foreseen, self.utc_s):
+                    self._told(advancing.foresee(self.ledger, foreseen, self.utc_s, report.measured))
 
     def _told(self, step: tuple[Ledger, Verdict]) -> None:
         self.ledger, verdict = step
@@ -122,7 +128,11 @@ def openadr() -> Conversation:
     return Conversation(OpenAdr(Sender(client_id="ctl", ven="site"), CONTRACT, heartbeat_s=1e9))
 
 
-def notice(talk: Conversation, payload_type: str, kw: float, version_s: float = 0.0) -> dict[str, Any]:
+def notice(
+    talk: Conversation, payload_type: str, kw: float, version_s: float = 0.0, *, in_s: float | None = None
+) -> dict[str, Any]:
+    """An event that holds at once for an hour, or begins in so long."""
+    start = "0001-01-01" if in_s is None else stamp(talk.utc_s + in_s)
     version = stamp(talk.utc_s + version_s)
     content = {
         "objectType": "EVENT",
@@ -132,7 +142,7 @@ def notice(talk: Conversation, payload_type: str, kw: float, version_s: float = 
         "modificationDateTime": version,
         "payloadDescriptors": [{"payloadType": payload_type, "units": "KW"}],
         "reportDescriptors": [{"payloadType": "DEMAND", "frequency": 0, "repeat": -1}],
-        "intervalPeriod": {"start": "0001-01-01", "duration": "PT1H"},
+        "intervalPeriod": {"start": start, "duration": "PT1H"},
         "intervals": [
             {
                 "id": 0,
@@ -221,6 +231,81 @@ def test_a_relative_set_point_means_the_same_watts_after_a_restart_and_in_a_new_
     assert caps == [Limit(Power(7_500)), Limit(Power(5_500))]
 
 
+# --- announcements
+
+
+def test_an_announced_limit_that_cannot_be_kept_is_answered_within_a_tick_and_again_as_that_changes() -> None:
+    talk = openadr()
+    talk.plant.other_w["site"] = 1_000.0  # a heater is on
+    talk.run(200)
+    talk.hear("events/vens/site/update", notice(talk, "IMPORT_CAPACITY_LIMIT", 0.9, in_s=1_800))
+    talk.run(1)
+    at_once = [(ack.status, possible_kw(ack)) for ack in talk.acks]
+    talk.run(30)
+    talk.plant.other_w["site"] = 3_000.0  # and another one
+    talk.run(300)
+    worse = [(ack.status, possible_kw(ack)) for ack in talk.acks[2:]]
+    talk.plant.other_w["site"] = 500.0
+    talk.run(1_400)
+    better = statuses(talk)
+    talk.run(100)
+
+    assert at_once == [("RECEIVED", None), ("INFEASIBLE", pytest.approx(1.1, abs=0.1))]
+    assert worse
+    assert all(status == "INFEASIBLE" for status, _ in worse)
+    assert worse[-1][1] == pytest.approx(3.1, abs=0.3)
+    assert (better[-1], better.count("RECEIVED")) == ("RECEIVED", 2)
+    assert statuses(talk)[-2:] == ["STARTED", "COMPLIANT"]
+    assert len(talk.acks) < 20
+
+
+def test_an_announcement_that_can_be_met_is_received_and_no_more_is_said_before_it_begins() -> None:
+    talk = openadr()
+
+    talk.hear("events/vens/site/update", notice(talk, "IMPORT_CAPACITY_LIMIT", 0.7, in_s=400))
+    talk.plant.machines["m3"].silent = True
+    talk.run(20)
+    talk.plant.machines["m3"].silent = False
+    talk.run(360)
+
+    assert statuses(talk) == ["RECEIVED"]
+    talk.run(60)
+    assert statuses(talk) == ["RECEIVED", "STARTED", "COMPLIANT"]
+
+
+@pytest.mark.parametrize(("kw", "possible"), [(50.0, 14.5), (0.0, 0.62)])
+def test_an_announced_set_point_out_of_reach_is_answered_with_the_nearest_draw(
+    kw: float, possible: float
+) -> None:
+    talk = openadr()
+
+    talk.hear("events/vens/site/update", notice(talk, "DISPATCH_SETPOINT", kw, in_s=900))
+    talk.run(20)
+
+    assert [(ack.status, possible_kw(ack)) for ack in talk.acks] == [
+        ("RECEIVED", None),
+        ("INFEASIBLE", possible),
+    ]
+    assert not talk.heard("reports/vens/site/create")
+
+
+def test_a_new_version_of_an_announcement_is_answered_anew_and_a_restart_says_nothing_twice() -> None:
+    talk = openadr()
+    talk.hear("events/vens/site/update", notice(talk, "IMPORT_CAPACITY_LIMIT", 0.4, in_s=900))
+    talk.run(5)
+    talk.restart()
+    talk.run(60)
+    before = statuses(talk)
+
+    talk.hear("events/vens/site/update", notice(talk, "IMPORT_CAPACITY_LIMIT", 0.5, in_s=900))
+    talk.run(5)
+    talk.hear("events/vens/site/update", notice(talk, "IMPORT_CAPACITY_LIMIT", 0.7, in_s=900))
+    talk.run(5)
+
+    assert before == ["RECEIVED", "INFEASIBLE"]
+    assert statuses(talk)[2:] == ["SUPERSEDED", "RECEIVED", "INFEASIBLE", "SUPERSEDED", "RECEIVED"]
+
+
 # --- the other dialects
 
 
@@ -235,20 +320,25 @@ def dsx(node: str = "", here: Site = HERE) -> Conversation:
     return Conversation(DsxFlex(agreed, period_s=1e9, rule=BreachRule()), here)
 
 
-def load_target(talk: Conversation, watts: int) -> None:
+def load_target(talk: Conversation, watts: int, in_s: float | None = None) -> None:
+    interval = {} if in_s is None else {"start_time": stamp(talk.utc_s + in_s)}
     envelope = {
         "specversion": "1.0.2",
         "id": "6f9d4c0e-7d0b-4a3c-9a55-0d2f6c1be001",
         "source": "//grid/v1/isv/isv",
         "type": "grid.loadtarget.set.v1",
         "time": stamp(talk.utc_s),
-        "data": {"targets": [{"interval": {}, "load_constraint": {"value": watts, "unit": "watt"}}]},
+        "data": {"targets": [{"interval": interval, "load_constraint": {"value": watts, "unit": "watt"}}]},
     }
     talk.hear("grid/v1/isv/isv/loadtarget/set", envelope)
 
 
 def feed_states(talk: Conversation) -> list[dict[str, Any]]:
     return [status["data"]["feeds"]["main"] for status in talk.heard(STATUS)]
+
+
+def least_kw(state: dict[str, Any]) -> Any:
+    return state["metadata"]["power_minimum"]["value"]
 
 
 def test_a_feed_whose_target_cannot_be_met_is_not_compliant_within_a_tick_and_shows_what_it_comes_to() -> (
@@ -266,6 +356,24 @@ def test_a_feed_whose_target_cannot_be_met_is_not_compliant_within_a_tick_and_sh
     talk.run(30)
     state = feed_states(talk)[-1]
     assert (state["compliant"], state["in_flight"]) == (True, False)
+
+
+def test_a_feed_shows_as_its_least_what_a_target_to_come_cannot_go_below_as_long_as_that_is_so() -> None:
+    talk = dsx()
+    talk.plant.other_w["site"] = 1_000.0  # a heater is on
+    talk.run(200)
+    load_target(talk, 900, in_s=1_800)
+    talk.run(3)
+    first = feed_states(talk)[-2:]
+    talk.plant.other_w["site"] = 500.0
+    talk.run(900)
+    last = feed_states(talk)[-1]
+
+    assert [state["event"] for state in first] == ["target_set", "periodic"]
+    assert [least_kw(state) for state in first] == [0, pytest.approx(1.1, abs=0.1)]
+    assert all(state["compliant"] for state in first)
+    assert least_kw(last) == 0
+    assert len(feed_states(talk)) < 10
 
 
 def test_a_feed_without_a_meter_is_on_its_way_until_its_machines_say_that_they_came_down() -> None:

@@ -7,13 +7,13 @@ reads `events` and `state` and decides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
 import structlog
 
-from controller.domain.eventnames import named, parted
+from controller.domain.eventnames import named
 from controller.domain.grid import GridEvent, Link
 from controller.domain.power import Power
 from controller.grid import advancing, ledger, observing
@@ -24,7 +24,7 @@ from controller.grid.keeping import Effect, Verdict
 from controller.grid.loadtargets import LoadTargets, receive_targets
 from controller.grid.observing import Said
 from controller.grid.results import Accepted, Cancelled, Heartbeat, Reason, Rejected, Snapshot
-from controller.grid.site import UNMEASURED, Measured, Progress, SiteReport
+from controller.grid.site import UNMEASURED, Measured, SiteReport
 from controller.grid.zerohundred import FIRST, ZeroHundred
 from controller.run.board import LinkStats
 from controller.run.clock import elapsed_s
@@ -38,6 +38,7 @@ from controller.run.operators.hearing import Hearing
 from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
 from controller.run.operators.watching import Watched
+from controller.run.operators.words import changes, of_operator
 
 WATCH_PERIOD_S = 0.5
 COUNTED = ("received", "refused", "enforcements")
@@ -169,26 +170,13 @@ class GridLink:
 
     def observe(self, report: SiteReport) -> None:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""
-        self._site = report = replace(report, progress=tuple(self._own_progress(report)))
-        for letter in self._dialect.observed(self._own_events(), report):
+        self._site = report = of_operator(report, self.name)
+        held = self._book.ledger
+        told = replace(report, foreseen=tuple(advancing.as_told(held, report.foreseen)))
+        for letter in self._dialect.observed(self._own_events(), told):
             self._speaking.post(letter, connected=self._is_connected)
-        for own in report.progress:
-            entry = self._book.ledger.entries.get(own.event)
-            if entry is None or not isinstance(entry.content, Accepted):
-                continue
-            if entry.drawn_before is None and own.drawn_before is not None:
-                pending = Pending(change=partial(advancing.keep_drawn, progress=own))
-                self._book.put(("drawn before", own.event), pending)
-            if advancing.is_news(entry, own, report.now_utc_s):
-                key = ("progress", own.event, own.version_utc_s, own.status)
-                self._book.put(key, Pending(change=partial(advancing.advance, progress=own)))
-
-    def _own_progress(self, report: SiteReport) -> Iterator[Progress]:
-        """Of the events of this operator, by the ids that it knows them by."""
-        for progress in report.progress:
-            operator, event = parted(progress.event)
-            if operator == self.name:
-                yield replace(progress, event=event)
+        for key, pending in changes(held, report):
+            self._book.put(key, pending)
 
     def _arrived(self, broker: int, topic: str, payload: bytes, retained: bool) -> None:
         """One message from a broker, on any topic and of any content."""

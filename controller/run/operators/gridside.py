@@ -15,7 +15,7 @@ from controller.decide.words import REASONS, TRUTHS, CapReason, Reason, Truth
 from controller.domain.devices import DeviceKind, DeviceSpec
 from controller.domain.grid import COMMANDS, EventStatus, GridEvent, Link
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, total
-from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
+from controller.grid.site import DataQuality, Foreseen, OperatingState, Part, Place, Progress, SiteReport
 from controller.run.journal.seals import Anchor
 from controller.run.operators.gridlink import GridLink
 from controller.run.settling.livebaseline import LiveBaselines
@@ -170,6 +170,16 @@ def site_report(inputs: Inputs, plan: Plan, layout: Layout) -> SiteReport:
                 outranked=standing.outranked,
             )
             for standing in plan.standings
+        ),
+        foreseen=tuple(
+            Foreseen(
+                event=outlook.event,
+                version_utc_s=outlook.version_utc_s,
+                status=outlook.status,
+                asked=outlook.asked,
+                possible=outlook.possible,
+            )
+            for outlook in plan.outlooks
         ),
     )
 
