@@ -16,6 +16,7 @@ from tests.sim.clockwork import Clockwork
 from tests.sim.cuts import Cuts
 from tests.sim.drain import Drain
 from tests.sim.floor import Floor
+from tests.sim.foretold import Foretold
 from tests.sim.gridside import GridSide
 from tests.sim.heat import OBEYS_S, Heat
 from tests.sim.jobs import Queue
@@ -89,6 +90,7 @@ class Court:
         root = floor.site.root.id
         self.trailing = Trailing(plant, root, usable.limits_w[root], verdict)
         self.accused = Accused(case)
+        self.foretold = Foretold(case)
         self.use = Use(floor.site.root.ramp_up_per_s)
         self.recovery = Recovery(calm_s)
         self.ends_the_same = True
@@ -161,6 +163,7 @@ class Court:
         self.drain.look(in_charge=in_charge)
         if self._plan is not None:
             self.accused.look(self._plan, in_charge=in_charge)
+            self.foretold.look(self._plan, self._grid.events, self._grid.utc_s, in_charge=in_charge)
         now_s, lost_s = self._clock.now_s, self._queue.lost_s
         statuses = self._queue.statuses
         unheard = [

@@ -91,6 +91,14 @@ class Possible:
                 watts += floor_w
         return Least(watts=watts, because=because)
 
+    def never_below(self, node: str) -> float:
+        """What a node draws when every machine that can be told anything obeys at its lowest."""
+        loads_w = sum(at.load_w for at in self.nodes_below(node) if at.live)
+        return loads_w + sum(
+            machine.watts if len(self._specs[machine.id].points) == 1 else self._floor_w(machine)
+            for machine in self.machines_below[node]
+        )
+
     def dwelling_w(self, node: str, dwell_s: float) -> float:
         """What miners draw above their floor that were told something so short a time ago, and could be moved
         else: only for a limit are they told something else yet, and who lies about limits told to stop."""
