@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
+from controller.domain.grid import EventStatus
 from controller.domain.power import Bound, Limit, Power
 from controller.settlement.course import Told
 from controller.settlement.dynamics import Dynamics, Ramp
@@ -56,7 +57,9 @@ def _lines(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "in force", f"{local(span.start_utc_s, evidence.zone)} to {local(span.end_utc_s, evidence.zone)}"
     yield "ending", course.ending.value.replace("_", " ") + _at(course.ended_utc_s, evidence)
     yield from _relative(evidence)
-    yield from infeasible(course.history, evidence.zone)
+    ahead, begun = _by_begin(course.history)
+    yield from _foretold(ahead, evidence.zone)
+    yield from infeasible(begun, evidence.zone)
     yield "intervals compliant", shares(told.share_compliant, told.judged, told.excused, told.counts)
     yield "peak, mean demand", f"{kw(told.peak_w)}, {kw(told.mean_w)}"
     yield "energy used", f"{kwh(told.used_kwh)}{_gap(told)}"
@@ -109,12 +112,37 @@ def _dynamics(dynamics: Dynamics, evidence: Evidence) -> Iterator[tuple[str, str
 
 def infeasible(history: Iterable[Told], zone: tzinfo) -> Iterator[tuple[str, str]]:
     """That, and since when, the operator was told that it could not have what it asked for."""
-    told = [(row.utc_s, row.possible.watts) for row in history if row.possible is not None]
+    told = [row for row in history if row.possible is not None]
     if told:
-        possible = sorted({watts for _, watts in told})
-        span = kw(possible[0]) if len(possible) == 1 else f"{kw(possible[0])} to {kw(possible[-1])}"
-        first = local(told[0][0], zone, "%H:%M:%S")
-        yield "told infeasible", f"{_times(len(told))}, first at {first}; {span} was told to be possible"
+        yield "told infeasible", _possible(told, local(told[0].utc_s, zone, "%H:%M:%S"))
+
+
+def _foretold(ahead: Sequence[Told], zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """The same of what it was told before the event began, and whether that was taken back by then."""
+    told = [row for row in ahead if row.possible is not None]
+    if told:
+        later = ahead[ahead.index(told[-1]) + 1 :]
+        back = next((row for row in later if row.status == EventStatus.RECEIVED), None)
+        taken = "" if back is None else f", taken back at {local(back.utc_s, zone)}"
+        yield "foretold infeasible", _possible(told, local(told[0].utc_s, zone)) + taken
+
+
+def _by_begin(history: Iterable[Told]) -> tuple[list[Told], list[Told]]:
+    """What was told of versions that had not begun, and of those that had."""
+    ahead: list[Told] = []
+    after: list[Told] = []
+    begun: set[float | None] = set()
+    for row in history:
+        if row.status == EventStatus.STARTED:
+            begun.add(row.version_utc_s)
+        (after if row.version_utc_s in begun else ahead).append(row)
+    return ahead, after
+
+
+def _possible(told: Sequence[Told], first: str) -> str:
+    possible = sorted({row.possible.watts for row in told if row.possible is not None})
+    span = kw(possible[0]) if len(possible) == 1 else f"{kw(possible[0])} to {kw(possible[-1])}"
+    return f"{_times(len(told))}, first at {first}; {span} was told to be possible"
 
 
 def _times(count: int) -> str:

@@ -13,14 +13,21 @@ from zoneinfo import ZoneInfo
 from controller.decide.plan import Alarm
 from controller.decide.words import AlarmKind, Reason
 from controller.domain.devices import Acknowledged, SetPoint
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal, TargetSignal
+from controller.domain.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    RelativeTargetSignal,
+    TargetSignal,
+)
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power
 from controller.grid import advancing, ledger
 from controller.grid.entries import Ledger
 from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
-from controller.grid.site import UNMEASURED, Progress
+from controller.grid.site import UNMEASURED, Foreseen, Progress
 from controller.run.journal.journal import Journal
 from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
 from controller.run.operators.watching import Watched
@@ -78,6 +85,18 @@ class Site:
         """The loop's word on an event, as the link has it kept."""
         keep = partial(advancing.keep_drawn, progress=progress)
         await self._changes(operator, keep, partial(advancing.advance, progress=progress))
+
+    async def foresees(self, event: str, possible_kw: float, version_utc_s: float = 1.0) -> None:
+        """The loop's word on an event that has not begun and asks for `LIMIT_KW`."""
+        asked, possible = Power.kw(LIMIT_KW), Power.kw(possible_kw)
+        word = Foreseen(
+            event=event,
+            version_utc_s=version_utc_s,
+            status=EventStatus.INFEASIBLE if possible > asked else EventStatus.RECEIVED,
+            asked=asked,
+            possible=possible,
+        )
+        await self._changes("", partial(advancing.foresee, foreseen=word))
 
     async def streams(self, *points: Accepted, operator: str = "") -> None:
         """Set-points of a stream."""

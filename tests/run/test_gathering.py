@@ -564,6 +564,54 @@ async def test_what_the_operator_was_told_is_possible_is_in_the_history_of_the_e
     ]
 
 
+async def test_what_was_foretold_before_the_start_is_told_apart_from_what_was_told_during_the_event(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S - 60 - 86_400) as site:
+        await site.hears(accepted("dr-7"))
+        await site.foresees("dr-7", 80)
+        site.now_utc_s += 7_200
+        await site.foresees("dr-7", 90)
+        site.now_utc_s += 86_400 - 7_200
+        site.draws([90.0] * 60)
+        short = Progress(
+            event="dr-7", version_utc_s=1.0, status=EventStatus.INFEASIBLE, possible=Power.kw(85)
+        )
+        await site.follows(short)
+        site.draws([85.0] * 300)
+
+    found = evidence_of(site)
+
+    said = {figure.name: figure.value for figure in figures_of(found)}
+    assert said["foretold infeasible"] == (
+        "2 times, first at 2026-11-17 15:59:00 -0600; 80.0 kW to 90.0 kW was told to be possible"
+    )
+    assert said["told infeasible"] == "once, first at 16:00:00; 85.0 kW was told to be possible"
+    assert found.course.received_utc_s == pytest.approx(START_UTC_S - 60 - 86_400)
+    assert found.course.span.start_utc_s == START_UTC_S
+
+
+async def test_what_was_foretold_and_taken_back_before_the_start_says_so(tmp_path: Path) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S - 60 - 3_600) as site:
+        await site.hears(accepted("dr-7"))
+        await site.foresees("dr-7", 80)
+        site.now_utc_s += 600
+        await site.foresees("dr-7", 10)
+        site.now_utc_s += 3_000
+        site.draws([90.0] * 60)
+        await site.follows(Progress(event="dr-7", version_utc_s=1.0, status=EventStatus.COMPLIANT))
+        site.draws([50.0] * 300)
+
+    found = evidence_of(site)
+
+    said = {figure.name: figure.value for figure in figures_of(found)}
+    assert said["foretold infeasible"].endswith(
+        "; 80.0 kW was told to be possible, taken back at 2026-11-18 15:09:00 -0600"
+    )
+    assert "told infeasible" not in said
+    assert {item.compliance for item in found.intervals[1:]} == {Compliance.COMPLIANT}
+
+
 def history_of(site: Site) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = record_of(evidence_of(site))["history"]
     return rows
