@@ -249,6 +249,9 @@ def test_status_shows_the_site_at_a_glance() -> None:
     assert re.search(r"grid-connection +52\.00 kW +60\.00 kW +40\.00 kW +45\.00 kW", result.stdout)
     assert re.search(r"asic +limited +grid-connection +1", result.stdout)
     assert "event dr-7: COMPLIANT, least possible 9.00 kW" in result.stdout
+    ahead = r"event dr-8, from 2027-01-1\d .*: INFEASIBLE as things are, asks for 5.00 kW, possible 9.00 kW"
+    assert re.search(ahead, result.stdout.replace("\n", " "))
+    assert "1 announced event can be met as things are, the first from 2027-01-1" in result.stdout
     assert "job local/a: running on dgx-0" in result.stdout
     assert "job local/b: queued on no GPU" in result.stdout
     assert "ALARM device_silent s19-2: silent for 90 s" in result.stdout

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import RenderableType
@@ -63,10 +64,32 @@ def status_tables(status: Json, *, every_node: bool = False) -> Iterator[Rendera
             continue
         number = "possible" if event["status"] == EventStatus.INFEASIBLE else "least possible"
         yield Text(f"event {event['event']}: {event['status']}, {number} {_kw(event['possible_w'])}")
+    yield from _announced(status.get("announced", ()))  # a daemon of before does not tell
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {folded(job['gpus']) or 'no GPU'}")
     for alarm in status["alarms"]:
         yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+
+
+def _announced(outlooks: Sequence[Json]) -> Iterator[Text]:
+    """What cannot be met as things are, and how many can."""
+    can = [one for one in outlooks if one["status"] != EventStatus.INFEASIBLE]
+    for one in outlooks:
+        if one["status"] == EventStatus.INFEASIBLE:
+            numbers = f"asks for {_kw(one['asked_w'])}, possible {_kw(one['possible_w'])}"
+            said = f"event {one['event']}, from {_local(one['start_utc_s'])}: INFEASIBLE as things are"
+            yield Text(f"{said}, {numbers}", style="yellow")
+    if can:
+        first = _local(min(one["start_utc_s"] for one in can))
+        events = "1 announced event" if len(can) == 1 else f"{len(can)} announced events"
+        yield Text(f"{events} can be met as things are, the first from {first}")
+
+
+def _local(utc_s: float) -> str:
+    try:
+        return datetime.fromtimestamp(utc_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    except (OverflowError, ValueError, OSError):  # the end of all years, in our own zone
+        return f"{utc_s:.0f} s"
 
 
 def _telling(status: Json) -> list[Json]:

@@ -127,6 +127,16 @@ class Api:
                     }
                     for s in plan.standings
                 ],
+                "announced": [
+                    {
+                        "event": one.event,
+                        "start_utc_s": one.start_utc_s,
+                        "status": one.status.value,
+                        "asked_w": one.asked.watts,
+                        "possible_w": one.possible.watts,
+                    }
+                    for one in plan.outlooks
+                ],
                 "alarms": [
                     {"kind": a.kind.value, "subject": a.subject, "detail": a.detail} for a in plan.alarms
                 ],

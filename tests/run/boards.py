@@ -262,6 +262,7 @@ def busy_board() -> Board:
                 event("dr-7", LimitSignal(Power(60_000)), TargetSignal(Power(58_000)), PriceSignal(0.19)),
             ),
             standings=(standing("dr-7"),),
+            outlooks=(outlook("dr-8"), outlook("dr-9", possible_w=4_000)),
             queues=(
                 QueueReading(
                     queue="local",

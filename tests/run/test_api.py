@@ -171,6 +171,7 @@ async def test_the_shape_of_the_status_is_stable() -> None:
         "price_troubles": {"rtm": str},
         "jobs": [{"queue": str, "job": str, "state": str, "gpus": [str], "usd_per_gpu_hour": float}],
         "events": [{"event": str, "status": str, "least_w": int, "possible_w": int}],
+        "announced": [{"event": str, "start_utc_s": float, "status": str, "asked_w": int, "possible_w": int}],
         "alarms": [{"kind": str, "subject": str, "detail": str}],
         "ticks": {"count": int, "late": int, "took_s": float},
         "commands": dict.fromkeys(("sent", "acknowledged", "failed", "confirmed", "lied", "reasserted"), int),

@@ -23,7 +23,19 @@ from controller.run.board import Board, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics.devices import group_of
 from controller.run.metrics.site import Detail, render
-from tests.run.boards import NOW_S, UTC_S, board, busy_board, device, event, node, site, standing, tick
+from tests.run.boards import (
+    NOW_S,
+    UTC_S,
+    board,
+    busy_board,
+    device,
+    event,
+    node,
+    outlook,
+    site,
+    standing,
+    tick,
+)
 
 Labels = frozenset[tuple[str, str]]
 BASE_UNITS = (
@@ -54,6 +66,7 @@ UNITLESS = {
     "device_truth",
     "device_reason",
     "events_active",
+    "events_announced",
     "event_status",
     "event_alert",
     "operator_up",
@@ -305,6 +318,15 @@ def test_each_active_event_tells_its_own_limit_target_price_and_status() -> None
     assert value(both, "event_target_watts", event="bp-1", node="") == 58_000
     assert value(both, "event_price_usd_per_kwh", event="dr-7") == -0.004
     assert value(both, "event_status", event="dr-7", status="COMPLIANT") == 1
+
+
+def test_what_an_announced_event_cannot_have_is_told_and_no_event_in_force_is_counted_for_it() -> None:
+    both = board(tick(outlooks=(outlook("dr-8"), outlook("dr-9", possible_w=4_000))))
+
+    assert (value(both, "events_announced"), value(both, "events_active")) == (2, 0)
+    assert value(both, "event_foretold_watts", event="dr-8") == 9_000
+    assert value(both, "event_foretold_watts", event="dr-9") is None
+    assert value(both, "event_possible_watts", event="dr-8") is None
 
 
 def test_each_price_is_told_with_its_source_and_its_age_and_a_constant_has_none() -> None:

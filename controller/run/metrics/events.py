@@ -42,7 +42,17 @@ def _standings(tick: Tick) -> Iterator[Metric]:
     )
     says = "The draw nearest to what an infeasible event asks for; absent for all others"
     yield gauge("event_possible_watts", says, short, "event")
+    yield from _announced(tick)
     yield gauge("next_event_change_timestamp_seconds", "When events next change something, Unix time", change)
+
+
+def _announced(tick: Tick) -> Iterator[Metric]:
+    outlooks = tick.plan.outlooks
+    short = (((one.event,), one.possible.watts) for one in outlooks if one.status is EventStatus.INFEASIBLE)
+    says = "Grid events that have not begun, and will ask for a limit or a set-point"
+    yield plain("events_announced", says, len(outlooks))
+    says = "The draw nearest to what an announced event cannot have as things are; absent for all others"
+    yield gauge("event_foretold_watts", says, short, "event")
 
 
 def _signals(tick: Tick) -> Iterator[Metric]:
