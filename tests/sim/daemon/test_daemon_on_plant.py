@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from tests.sim.daemon.judge import Event
+from tests.sim.daemon.judge import UTC_S, Event
 from tests.sim.daemon.soak import world_of
 from tests.sim.daemon.swarm import problems
 from tests.sim.daemon.world import World
@@ -81,3 +82,28 @@ def test_a_controller_killed_between_two_commands_is_followed_by_one_that_finish
     received = [ack for ack in world.operator.acks if (ack.event, ack.status) == ("dr", "RECEIVED")]
     assert len({ack.id for ack in received}) == 1
     assert world.operator.acked("dr", "COMPLETED") is not None
+
+
+def test_an_operator_hears_before_its_event_begins_that_it_cannot_be_met_and_kills_take_nothing_back(
+    tmp_path: Path,
+) -> None:
+    """Nine miners asleep, two GPUs and the load of the hall draw more than 0.2 kW."""
+    world = World(1, tmp_path)
+    world.events = [
+        Event(at_s=60, name="too-much", kw=0.2, in_s=120, for_s=60),
+        Event(at_s=60, name="can-be-had", kw=14, in_s=150, for_s=60),
+        Event(at_s=95, name="now", kw=20, in_s=0, for_s=10),
+    ]
+    world.kill_after = frozenset({20, 23})
+
+    world.run(280)
+
+    told = {event.name: [ack.status for ack in world.operator.acks if ack.event == event.name]
+            for event in world.events}  # fmt: skip
+    early = world.operator.acked("too-much", "INFEASIBLE")
+    assert early is not None
+    assert early.arrived_utc_s - UTC_S < 65
+    words = [status for status, _ in groupby(told["too-much"])]
+    assert words == ["RECEIVED", "INFEASIBLE", "STARTED", "INFEASIBLE", "COMPLETED"]
+    assert told["can-be-had"] == ["RECEIVED", "STARTED", "COMPLIANT", "COMPLETED"]
+    assert world.lives == 1 + len(world.kill_after)
