@@ -33,7 +33,7 @@ Contracts = dict[str, list[Candidate]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridNow:
     """What the grid asks now. `active` are the events whose windows hold now, lead time not counted,
-    `announced` those of which nothing has begun.
+    `announced` those of operators of which nothing has begun.
 
     `limit` is what the site is to stay below, lead time included; `due` is the limit that it is held to at
     this moment, `owed` that of events whose time to come down is over. `coming` are limits whose lead time
@@ -116,7 +116,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         coming=tuple(sorted(schedule.coming(_must(ordered), utc_s, site))),
         owed_in_s=_owed_in_s(ordered, utc_s, site, contracts),
         active=active,
-        announced=tuple(event for event in ordered if event.start_utc_s > utc_s),
+        announced=tuple(one for one in ordered if one.start_utc_s > utc_s and not one.is_own),
         next_change_utc_s=schedule.next_change(ordered, utc_s, site.policy),
     )
 

@@ -314,6 +314,11 @@ def test_nothing_is_foretold_of_what_asks_for_no_draw_or_for_a_change_of_an_unkn
     assert at(*miners(2), events=asked, metered_w=7_000, here=here).outlooks == ()
 
 
+def test_of_what_a_site_asks_of_itself_nothing_is_foretold_for_nobody_waits_to_hear_it() -> None:
+    """A rule of zero watts means as little as can be had, every day."""
+    assert at(*miners(2), events=(ahead(limit_w=0, is_own=True),), metered_w=7_000).outlooks == ()
+
+
 def test_an_event_that_has_begun_is_told_as_it_stands_and_not_foretold() -> None:
     plan = at(*miners(2), events=(event(limit_w=10),), metered_w=7_000)
 

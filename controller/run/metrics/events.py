@@ -49,7 +49,7 @@ def _standings(tick: Tick) -> Iterator[Metric]:
 def _announced(tick: Tick) -> Iterator[Metric]:
     outlooks = tick.plan.outlooks
     short = (((one.event,), one.possible.watts) for one in outlooks if one.status is EventStatus.INFEASIBLE)
-    says = "Grid events that have not begun, and will ask for a limit or a set-point"
+    says = "Events of operators that have not begun, and will ask for a limit or a set-point"
     yield plain("events_announced", says, len(outlooks))
     says = "The draw nearest to what an announced event cannot have as things are; absent for all others"
     yield gauge("event_foretold_watts", says, short, "event")
