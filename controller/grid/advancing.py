@@ -105,9 +105,11 @@ def advance(
 def foresee(
     ledger: Ledger, foreseen: Foreseen, now_utc_s: float, measured: Measured = UNMEASURED
 ) -> tuple[Ledger, Verdict]:
-    """What the site foresees of an event that has not begun: tell its sender what is news to it."""
+    """What the site foresees of an event that has not begun: tell its sender what is news to it, while there
+    is room for evidence beside what is kept for events in force."""
     entry = ledger.entries.get(foreseen.event)
-    if entry is None or not is_foreseen_news(entry, foreseen, now_utc_s):
+    has_room = ledger.evidence_left > 0
+    if entry is None or not has_room or not is_foreseen_news(entry, foreseen, now_utc_s):
         return ledger, Verdict(effect=Effect.REPEATED)
     possible = foreseen.possible if foreseen.status is EventStatus.INFEASIBLE else None
     shortfall = None if possible is None else Shortfall(possible=possible, told_utc_s=now_utc_s)

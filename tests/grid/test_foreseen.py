@@ -178,6 +178,13 @@ def test_an_event_that_never_began_expires_whatever_was_foreseen_of_it() -> None
     assert events(ledger, NOW_S + 700) == ()
 
 
+def test_what_is_foreseen_takes_no_row_of_evidence_that_is_kept_for_what_becomes_of_events() -> None:
+    full = replace(after(announced()), evidence_left=0)
+
+    assert heard(full, (1, foresees(20)))[1] == []
+    assert heard(full, (IN_S, stands(S.INFEASIBLE, 20)))[1][-1] == (IN_S, S.INFEASIBLE, Power.kw(20))
+
+
 def test_what_was_told_to_be_over_before_our_clock_was_set_back_is_foreseen_anew() -> None:
     ledger, _ = heard(after(announced(in_s=20)), (0, foresees(20)))
     ledger, _ = settle(ledger, NOW_S + 20 + 600 + 10)
