@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
 from controller.decide.economics import prices_of
+from controller.decide.handed import Handed, handed_on, taken_up
 from controller.decide.inputs import Inputs
 from controller.decide.invariants import check
 from controller.decide.plan import Plan
@@ -80,6 +81,7 @@ class Process:
         self._overruns = list(swarm.overruns)
         self._calm_s = swarm.calm_s
         self._state = State()
+        self._handed = Handed()
         self._isolated: set[str] = set()
         self._life = 0
         self.is_up = False
@@ -92,12 +94,13 @@ class Process:
         self._job_kills = [kill for kill in kills if kill.among_jobs]
 
     def start(self) -> None:
-        """A new process knows nothing but the events that were stored."""
+        """A new process knows nothing but what was stored: events, and what the one before handed on."""
         self._say("the controller starts")
         self._life += 1
         self.is_up = True
-        self._state, self.is_ready = State(), False
         self.began_s = self._clock.now_s
+        self._state = taken_up(self._handed, self.site, self.began_s, self.grid.utc_s)
+        self.is_ready = False
         self._shell.start()
         self.grid.start(self._random.uniform(1, 5))
         if self.market is not None:
@@ -186,6 +189,8 @@ class Process:
 
     def _die(self, kill: Kill) -> None:
         self._say(f"the controller is killed after {kill.sent} commands")
+        if self.is_ready:
+            self._handed = handed_on(self.site, self._state, self._clock.now_s, self.grid.utc_s)
         self._life += 1
         self.is_up = self.is_ready = False
         self._shell.stop()

@@ -79,7 +79,7 @@ def test_power_that_is_taken_from_who_refuses_is_nobodys_fault_and_comes_back() 
 
 def test_power_that_an_earlier_process_took_comes_back() -> None:
     """Before the faults end, and a person goes round the outlets."""
-    made = world(checked, *behind_outlets(4))
+    made = world(checked, *behind_outlets(4), duration_s=4_000.0)
     cut: set[str] = set()
     dark: list[set[str]] = []
 
