@@ -14,7 +14,6 @@ from controller.decide import commands, economics, jobs, overtaking, profit, rel
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import Room
 from controller.decide.choose import Chosen, choose, forgiven, wishes
-from controller.decide.columns import CODE
 from controller.decide.commands import Lowered, Orders, Retry
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
@@ -33,9 +32,9 @@ from controller.decide.relative import Before, Drawn
 from controller.decide.report import Decision, draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.staging import Staging
+from controller.decide.takeover import readiness
 from controller.decide.timeline import GridNow, grid_now, lost_operators
 from controller.decide.value import Valuation
-from controller.decide.words import Truth
 from controller.domain.devices import SetPoint
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
@@ -91,7 +90,7 @@ def draft(site: Site, state: State, inputs: Inputs) -> Draft:
     seen = look(site, state, inputs)
     pace = _pace(site, state, inputs, seen, lost)
     aim = _aim(site, state, inputs, grid, seen, pace)
-    state = _readiness(site, state, inputs, seen, aim.limits)
+    state = readiness(site, state, inputs, seen, aim.limits)
     room_w = aim.limits.room_w(seen.worst_w)
     lowered = Lowered()
     if _commands(site, state):
@@ -216,28 +215,6 @@ def _may_work(seen: Snapshot, queues: Sequence[QueueReading]) -> Flags:
     row, found = seen.fleet.row, seen.fleet.gpu.copy()
     found[[row[gpu] for queue in queues for gpu in queue.gpus if gpu in row]] = False
     return found
-
-
-def _readiness(site: Site, state: State, inputs: Inputs, seen: Snapshot, limits: Limits) -> State:
-    """The site is taken over once all was heard, or had its time, or the meter shows the cap passed."""
-    if state.ready_s is not None:
-        return state
-    first_s = inputs.now_s if state.first_s is None else state.first_s
-    whole = bool(((seen.columns.truth != CODE[Truth.UNREACHABLE]) | seen.fleet.isolated).all())
-    whole = whole and not inputs.unheard_queues and not any(price.awaited for price in inputs.prices_now)
-    waited = inputs.now_s - first_s >= site.policy.start_grace_s
-    ready = whole or waited or cap_passed(site, seen, limits) or claims_pass(seen, limits)
-    return replace(state, first_s=first_s, ready_s=inputs.now_s if ready else None)
-
-
-def cap_passed(site: Site, seen: Snapshot, limits: Limits) -> bool:
-    metered = seen.metered.get(site.root.id)
-    return metered is not None and metered.watts > limits.held_w[0]
-
-
-def claims_pass(seen: Snapshot, limits: Limits) -> bool:
-    """Whether what answers claims more than a node's limit already, whatever the silent draw."""
-    return bool((seen.claimed_w > limits.held_w).any())
 
 
 def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: GridNow) -> Verdicts:

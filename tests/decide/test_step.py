@@ -112,6 +112,23 @@ def test_a_meter_that_shows_the_cap_passed_ends_the_start_up_at_once() -> None:
     assert (under.ready, told(under)) == (False, {})
 
 
+def test_machines_that_will_rise_beyond_a_limit_are_waited_for_half_of_the_grace_only() -> None:
+    """The process before told one to start, and did not live to call it back."""
+    specs = (miner("a"), miner("b"), miner("silent"))
+    said = [at_point(specs[0], FULL), reading("b", 1_500)]
+    here = site(limit_w=6_500, start_grace_s=20.0)
+
+    early, held = decide(here, State(first_s=NOW_S - 9.9), inputs(*specs, readings=said))
+    late, free = decide(here, State(first_s=NOW_S - 10.0), inputs(*specs, readings=said))
+    _, fits = decide(
+        site(limit_w=7_100, start_grace_s=20.0), State(first_s=NOW_S - 10.0), inputs(*specs, readings=said)
+    )
+
+    assert (early.ready_s, held.commands) == (None, ())
+    assert (late.ready_s, set(told(free))) == (NOW_S, {"a", "b"})
+    assert not fits.ready
+
+
 def test_starting_up_over_a_running_site_within_its_limits_changes_nothing() -> None:
     machines = [awake(miner("a")), awake(miner("b")), asleep(miner("c"))]
     world = World(site(limit_w=7_100, meter="m"), machines, meter_lag_s=2.0)
