@@ -7,6 +7,7 @@ at its ceiling, or at its last confirmed limit where the firmware keeps limits t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from controller.decide import learning, shown
@@ -88,6 +89,8 @@ def observe(
     if idle(spec, state, reading.rate, now_s) == (state.idle_s is None):
         state = state._replace(idle_s=now_s if state.idle_s is None else None)
     if not state.seen:
+        if state.given_up_s == state.sent_s and reading.rate > 0:  # its power was to be taken, and was not
+            state = state._replace(given_up_s=-math.inf)
         return _returned(spec, state._replace(began=reading.draw), reading, now_s)
     if state.truth is Truth.CONFIRMED:
         after = _settled(spec, state, reading, now_s, rises=rises)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.decide import telling
 from controller.decide.device import DeviceState
 from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, Reading
@@ -130,6 +131,18 @@ def test_a_device_that_comes_back_as_it_was_is_confirmed_there() -> None:
     state = see(device(LOW, Truth.STALE, worst_w=3_700), at_point(miner(), LOW))
 
     assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, LOW, Power(2_400))
+
+
+@pytest.mark.parametrize(("rate", "rests"), [(200.0, False), (0.0, True)])
+def test_a_silent_machine_whose_power_was_to_be_taken_need_not_rest_if_it_never_was(
+    rate: float, rests: bool
+) -> None:
+    """Its PDU was behind the same switch, and as silent."""
+    gone = device(FULL, Truth.STALE, at_s=NOW_S - 90)
+
+    state = see(telling.cut(miner(), gone, NOW_S - 5), boots(3_500, rate))
+
+    assert (state.given_up_s > 0) is rests
 
 
 def test_a_device_that_fell_silent_while_it_was_raised_may_still_come_to_where_it_was_told_to_be() -> None:
