@@ -100,6 +100,7 @@ class Court:
         self.judge.spared_w = lambda node: self.work.spared_w(queue.statuses, node)
         usable.rests = lambda name: self.starts.rests(name) or self.wear.rests(name)
         self.recovery.rests = usable.rests
+        self.recovery.is_given_up = self.cuts.is_given_up
         queue.obeyed = self.work.carried_out
         self._plan: Plan | None = None
         self._began_s = -math.inf

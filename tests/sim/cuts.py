@@ -40,14 +40,23 @@ class Cuts:
         self._specs = case.specs
         self._ways = case.ways
         self._outlets = case.floor.outlets
+        self._told_s: dict[str, float] = {}
+        """When the power of each machine was last told to be taken, in vain or not."""
         self._cut_s: dict[str, float] = {}
         self._room_s: dict[str, float] = {}
         """Since when there has been room for each machine that is without power."""
 
     def told(self, commands: Iterable[SetPoint]) -> None:
         for command in commands:
-            if command.means is Means.OUTLET and not self._is_needed(command.device):
+            if command.means is not Means.OUTLET:
+                continue
+            self._told_s[command.device] = self._plant.now_s
+            if not self._is_needed(command.device):
                 self._verdict.note(self._plant.now_s, "cut", command.device)
+
+    def is_given_up(self, name: str) -> bool:
+        """Whether it need not be raised yet, whose power was told to be taken."""
+        return self._plant.now_s - self._told_s.get(name, -math.inf) <= BACK_S
 
     def look(self, prices: Prices, usd_per_kwh: float, *, steered: bool) -> None:
         """While the site is `steered` by a set-point there is no room that is free for the taking."""

@@ -93,6 +93,8 @@ class Recovery:
     lacking_w: deque[float] = field(default_factory=lambda: deque(maxlen=round(LASTS_S / LOOK_EVERY_S)))
     rests: Callable[[str], bool] = lambda _: False
     """Whether a miner was started as often as it may be."""
+    is_given_up: Callable[[str], bool] = lambda _: False
+    """Whether it rests as its power was to be taken, though it may have it still."""
     rested_s: dict[str, float] = field(default_factory=dict)
     """When each miner last had to rest,"""
     unfed_s: dict[str, float] = field(default_factory=dict)
@@ -107,7 +109,10 @@ class Recovery:
         comes = self._comes(plant)
         found = [*_amiss(plant, plan, comes), *self._unproven(plant.now_s, plan)]
         found += self._kept_waiting(plant.now_s, could_run)
-        coming_w = sum(max(0.0, miner.rated_w * miner.bias - miner.watts) for miner in comes.values())
+        waited_for = (
+            miner for name, miner in plant.miners.items() if name in comes or self.is_given_up(name)
+        )
+        coming_w = sum(max(0.0, miner.rated_w * miner.bias - miner.watts) for miner in waited_for)
         self.lacking_w.append(ENOUGH * (usable_w - coming_w) - ONE_STEP_W - plant.site_power_w)
         if min(self.lacking_w[-1], fmean(self.lacking_w)) > 0:
             found.append(f"used {plant.site_power_w:.0f} W of {usable_w:.0f} W")

@@ -179,3 +179,22 @@ def test_watts_of_a_machine_that_had_to_rest_are_wanted_of_nobody_while_it_start
         recovery.look(plant, (most_w + ONE_STEP_W) / ENOUGH, plan)
 
     assert ("used" in recovery.amiss) is not rests
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_watts_of_a_machine_whose_power_was_to_be_taken_are_wanted_of_nobody_while_it_rests(
+    given_up: bool,
+) -> None:
+    world = World(SEED, 400.0, devices=24, only=())
+    world.run()
+    plant, plan, miner = world.plant, world.plan, min(world.plant.miners.values(), key=lambda one: one.id)
+    recovery = Recovery(0.0, is_given_up=lambda name: given_up and name == miner.id)
+    assert plan is not None
+    most_w = plant.site_power_w
+
+    miner.sleep()
+    plant.advance(plant.now_s + 60.0)
+    for _ in range(12):
+        recovery.look(plant, (most_w + ONE_STEP_W) / ENOUGH, plan)
+
+    assert ("used" in recovery.amiss) is not given_up
