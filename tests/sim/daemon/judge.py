@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +28,11 @@ SLOW_S = 0.5
 """A machine whose every answer takes longer than this is not counted on: a change takes several."""
 RESTART_S = 30.0
 """What a controller that was killed is given to know its site again."""
+RIGHT_S = 2.0
+"""A clock further off than this shows another time than the operator's: what it says is not over, or not yet
+begun, the site cannot know otherwise."""
+HEARD_WITHIN_S = 30.0
+"""An operator's snapshot comes every few seconds, and one or two may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,9 @@ class Seen(Protocol):
     @property
     def now_s(self) -> float: ...
 
+    @property
+    def is_alive(self) -> bool: ...
+
     events: list[Event]
     operator: Operator
     broker: Broker
@@ -93,11 +102,14 @@ class Judge:
         self._impossible_until_s = 0.0
         self._heard_s = 0.0
         self._met: set[str] = set()
+        self._jumped_s = 0.0
+        self._stepped_s = self._deaf_s = -math.inf
 
     def look(self, world: Seen) -> None:
         now_s, watts = world.now_s, self._plant.site_power_w
         if world.operator.is_beating and world.broker.is_up:
             self._heard_s = now_s
+        self._look_at_clock(world)
         if now_s < SETTLED_S:
             return
         cap_w = self._cap_w(world)
@@ -112,6 +124,16 @@ class Judge:
 
     def _breach(self, now_s: float, node: str, over_w: float) -> None:
         self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))
+
+    def _look_at_clock(self, world: Seen) -> None:
+        """When the site's clock last stepped, and when it could last not hear of an event and take it."""
+        now_s = world.now_s
+        if abs(world.jumped_s - self._jumped_s) > RIGHT_S:
+            self._stepped_s = now_s
+        self._jumped_s = world.jumped_s
+        can_hear = world.operator.is_beating and world.broker.is_up and world.is_alive
+        if not can_hear or abs(world.jumped_s) > RIGHT_S:
+            self._deaf_s = now_s
 
     def _cap_w(self, world: Seen) -> float:
         """What must hold now."""
@@ -132,10 +154,10 @@ class Judge:
         """When it can have been obeyed: heard, begun, and by a controller that had the time to know its site.
         What was met before a controller was killed is expected of the plant as it then stands."""
         ack = world.operator.acked(event.name, "RECEIVED")
-        if ack is None:
-            return event.end_s
+        heard_s = max(event.at_s, self._deaf_s) + HEARD_WITHIN_S if ack is None else ack.arrived_utc_s - UTC_S
         known_s = 0.0 if event.name in self._met else world.down_until_s + RESTART_S
-        return max(event.at_s + event.in_s, ack.arrived_utc_s - UTC_S, known_s) + RESPONSE_S
+        begins_s = event.at_s + event.in_s + max(0.0, -RIGHT_S - world.jumped_s)
+        return max(begins_s, heard_s, known_s, self._stepped_s) + RESPONSE_S
 
     def _lowest_w(self) -> float:
         """What the site draws when all that obey are off, and the others go on as they are."""

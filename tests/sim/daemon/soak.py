@@ -1,6 +1,7 @@
 """Many worlds, one seed each; a failing one says how to run it again.
 
 python -m tests.sim.daemon.soak [--first 0] [--seeds 100] [--until 450] [--digest]
+    [--always clock_steps ...]
 python -m tests.sim.daemon.soak --kills    # one world for each command, the controller killed right after it
 """
 
@@ -10,22 +11,23 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from controller.cli.replay import Request, replay
 from controller.run.journal.audit import audit
 from tests.sim.daemon.judge import Event
-from tests.sim.daemon.swarm import END_S, problems, swarm
+from tests.sim.daemon.swarm import APART, END_S, problems, swarm
 from tests.sim.daemon.world import World
 
 IN_MEMORY = Path("/dev/shm")
 """The journal is made durable once a second, and a simulated hour has many of them."""
 
 
-def world_of(seed: int, until_s: float = END_S) -> tuple[World, list[str]]:
+def world_of(seed: int, until_s: float = END_S, always: Collection[str] = ()) -> tuple[World, list[str]]:
     """The world of `seed` after it has run, and what was wrong with it. Nothing of it is left on the disk."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-        world = swarm(World(seed, Path(folder)))
+        world = swarm(World(seed, Path(folder)), always)
         world.run(until_s)
         found = problems(world) if until_s >= END_S else []
         found += [
@@ -70,20 +72,24 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--until", type=float, default=END_S, help="virtual seconds")
     parser.add_argument("--digest", action="store_true", help="print what each world came to")
+    parser.add_argument(
+        "--always", nargs="*", default=(), choices=APART, help="kinds drawn apart that are in every world"
+    )
     parser.add_argument("--kills", action="store_true", help="kill after each command instead")
     options = parser.parse_args()
     if options.kills:
         return min(1, kills())
     failed, began_s = 0, time.monotonic()
     for seed in range(options.first, options.first + options.seeds):
-        world, found = world_of(seed, options.until)
+        world, found = world_of(seed, options.until, options.always)
         if options.digest:
             print(seed, world.digest, flush=True)
         if found:
             failed += 1
             kinds = ", ".join(sorted({fault.what for fault in world.faults}))
             print(f"seed {seed} ({kinds}): {'; '.join(found)}")
-            print(f"  again: {sys.executable} -m tests.sim.daemon.soak --first {seed} --seeds 1", flush=True)
+            again = f"  again: {sys.executable} -m tests.sim.daemon.soak --first {seed} --seeds 1"
+            print(" ".join([again, *(["--always", *options.always] if options.always else [])]), flush=True)
     took_s = time.monotonic() - began_s
     ratio = options.seeds * options.until / took_s
     print(f"{options.seeds} seeds, {failed} failed, {ratio:.0f} virtual seconds per second", file=sys.stderr)

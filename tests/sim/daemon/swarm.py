@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from math import inf
 
@@ -38,23 +38,23 @@ GPUS = ("h100-000", "h100-001")
 METERS = ("main", "a")
 
 
-def swarm(world: World) -> World:
-    """Give `world` its faults and events."""
+def swarm(world: World, always: Collection[str] = ()) -> World:
+    """Give `world` its faults and events. The kinds drawn apart that are named in `always` are in it."""
     choice = world.random
     kinds = choice.sample(sorted(KINDS.keys() - {"jobs"}), choice.randint(2, 5))
     if choice.random() < WITH_JOBS:
         kinds.append("jobs")
     faults = [fault for kind in kinds for fault in KINDS[kind](choice)]
-    world.faults = sorted([*faults, *drawn_apart(world.seed)], key=lambda fault: fault.at_s)
+    world.faults = sorted([*faults, *drawn_apart(world.seed, always)], key=lambda fault: fault.at_s)
     world.events = list(_events(choice))
     return world
 
 
-def drawn_apart(seed: int) -> Iterator[Fault]:
+def drawn_apart(seed: int, always: Collection[str] = ()) -> Iterator[Fault]:
     """What came later has a generator of its own, so that the rest of a seed stays as it was."""
     for what, kind in APART.items():
         choice = random.Random(f"{seed}/{what}")
-        if choice.random() < ON:
+        if choice.random() < ON or what in always:
             yield from kind(choice)
 
 
@@ -228,7 +228,21 @@ def _meter_in_another_unit(choice: random.Random) -> Iterator[Fault]:
     return _a_while(choice, "reported_power_factor", [choice.choice(METERS)], factor, calm=1)
 
 
+def _clock_steps(choice: random.Random) -> Iterator[Fault]:
+    """The wall clock steps by what no skew makes up for, and is set right in one or two steps: an NTP server
+    that is wrong, a board without a battery, a person who mistook the zone."""
+    by_s = choice.choice([-1, 1]) * choice.choice([8.0, 60.0, 600.0, 3600.0, 86_400.0])
+    at_s = round(choice.uniform(0, CALM_S - 120), 1)
+    yield Fault(at_s, "clock_jump", "", by_s)
+    at_s = round(min(CALM_S, at_s + choice.choice([5.0, 40.0, 150.0]) * choice.uniform(0.5, 1.5)), 1)
+    if choice.random() < 0.3:
+        yield Fault(at_s, "clock_jump", "", -by_s)
+        at_s = round(min(CALM_S, at_s + choice.uniform(*ON_FOR_S)), 1)
+    yield Fault(at_s, "clock_jump", "", 0.0)
+
+
 APART: Mapping[str, Kind] = {
     "meter_frozen": _frozen_meter,
     "meter_unit": _meter_in_another_unit,
+    "clock_steps": _clock_steps,
 }

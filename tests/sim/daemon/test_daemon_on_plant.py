@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.daemon.judge import UTC_S, Event
+from tests.sim.daemon.judge import UTC_S, Event, Fault
 from tests.sim.daemon.soak import world_of
-from tests.sim.daemon.swarm import problems
+from tests.sim.daemon.swarm import RECOVERED, problems
 from tests.sim.daemon.world import World
 
 SEEDS = (2, 9)
@@ -107,3 +107,22 @@ def test_an_operator_hears_before_its_event_begins_that_it_cannot_be_met_and_kil
     assert words == ["RECEIVED", "INFEASIBLE", "STARTED", "INFEASIBLE", "COMPLETED"]
     assert told["can-be-had"] == ["RECEIVED", "STARTED", "COMPLIANT", "COMPLETED"]
     assert world.lives == 1 + len(world.kill_after)
+
+
+@pytest.mark.parametrize("by_s", [-3600.0, 3600.0])
+def test_an_event_outlives_a_clock_that_steps_while_it_is_in_force_or_announced(
+    tmp_path: Path, by_s: float
+) -> None:
+    """It is obeyed again as soon as the clock is right, and no longer than it lasts."""
+    world = World(1, tmp_path)
+    world.events = [
+        Event(at_s=40, name="before", kw=14, in_s=60, for_s=60),
+        Event(at_s=115, name="meanwhile", kw=12, in_s=20, for_s=80),
+    ]
+    world.faults = [Fault(110, "clock_jump", "", by_s), Fault(130, "clock_jump", "", 0.0)]
+
+    world.run(300)
+
+    assert world.judge.verdict.breaches == []
+    assert world.judge.verdict.used[-1] > RECOVERED
+    assert all(world.operator.acked(event.name, "COMPLETED") for event in world.events)

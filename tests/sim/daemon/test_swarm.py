@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from tests.sim.daemon.swarm import CALM_S, METERS, drawn_apart
+import pytest
+
+from tests.sim.daemon.swarm import APART, CALM_S, METERS, drawn_apart
+
+WHOLE = {"reported_power_factor": 1.0}
+"""What is no trouble, where that is not nothing."""
+SUBJECTS = {
+    "meter_frozen": {("frozen_reads", meter) for meter in METERS},
+    "meter_unit": {("reported_power_factor", meter) for meter in METERS},
+    "clock_steps": {("clock_jump", "")},
+}
 
 
-def test_meters_stand_still_or_tell_another_unit_in_some_seeds_and_not_in_others() -> None:
-    told = [{(fault.what, fault.subject) for fault in drawn_apart(seed)} for seed in range(60)]
+@pytest.mark.parametrize("kind", APART)
+def test_what_came_later_is_in_some_seeds_and_not_in_others(kind: str) -> None:
+    told = [
+        {(fault.what, fault.subject) for fault in drawn_apart(seed)} & SUBJECTS[kind] for seed in range(90)
+    ]
 
-    meters = {(what, meter) for what in ("frozen_reads", "reported_power_factor") for meter in METERS}
-    assert set().union(*told) == meters
-    assert 10 < told.count(set()) < 50
+    assert set().union(*told) == SUBJECTS[kind]
+    assert 10 < len([found for found in told if found]) < 45
 
 
 def test_what_is_broken_apart_is_mended_before_the_calm() -> None:
     for seed in range(60):
-        last = {(fault.what, fault.subject): fault for fault in drawn_apart(seed)}
+        faults = sorted(drawn_apart(seed, APART), key=lambda fault: fault.at_s)
+        last = {(fault.what, fault.subject): fault for fault in faults}
 
-        assert all(fault.at_s < CALM_S and fault.value in (False, 1.0) for fault in last.values())
+        assert all(fault.at_s <= CALM_S for fault in faults)
+        assert all(fault.value == WHOLE.get(fault.what, 0) for fault in last.values())
+
+
+def test_a_clock_steps_both_ways_by_more_than_any_skew_makes_up_for() -> None:
+    steps = {
+        fault.value for seed in range(90) for fault in drawn_apart(seed) if fault.what == "clock_jump"
+    } - {0.0}
+
+    assert min(steps) < -3000
+    assert max(steps) > 3000
+    assert min(abs(by_s) for by_s in steps) > 5

@@ -121,6 +121,11 @@ class World:
     def now_s(self) -> float:
         return asyncio.get_running_loop().time() - START_S
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a controller."""
+        return self._life is not None and not self.network.severed
+
     def utc_s(self) -> float:
         """The true time; the controller's own clock may be `jumped_s` off."""
         return UTC_S + self.now_s
