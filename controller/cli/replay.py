@@ -143,15 +143,16 @@ class _Run:
         )
 
     def _beginning(self, chunk: RecordedChunk, head: Head) -> State:
-        """The state to begin with: what was recorded if it fits, else an empty one and time to warm up."""
+        """The state to begin with: what was recorded if it fits, else an empty one and time to warm up. A
+        process begins with what the one before handed on, and with nothing where that does not fit."""
         self._compare_from_s = -inf
-        if chunk.begins is Begins.START:
-            return State()
         trouble = head.trouble
         if _nodes(self._site) != _nodes(head.site):
             trouble = "the recorded state is of other nodes than those of the site given"
         if head.state is not None and not trouble:
             return head.state
+        if chunk.begins is Begins.START:
+            return State()
         self._outcome.note(f"{trouble}: the first {WARM_UP_S:.0f} s of such a part are not compared")
         self._compare_from_s = inf
         return State()

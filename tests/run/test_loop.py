@@ -83,6 +83,7 @@ class Shell:
         recorder: Recorder | None = None,
         prices: PriceSide | None = None,
         queues: Sequence[JobQueue] = (),
+        state: State | None = None,
     ) -> None:
         meter = meters[0].id if meters else None
         site = Site(
@@ -109,6 +110,7 @@ class Shell:
             notifier=self.manager,
             wake=self.wake,
             prices=prices,
+            state=state,
         )
 
     @asynccontextmanager

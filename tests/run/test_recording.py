@@ -17,8 +17,11 @@ from typer.testing import CliRunner
 
 from controller.__main__ import app
 from controller.cli.replay import WARM_UP_S, Request, lines, moment, replay
+from controller.decide.beyond import Beyond
 from controller.decide.economics import CONSTANT
 from controller.decide.inputs import PriceNow
+from controller.decide.nodes import NodeMemory
+from controller.decide.snapshot import State
 from controller.decide.words import CapReason
 from controller.domain.devices import DeviceKind
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, RelativeTargetSignal
@@ -58,6 +61,7 @@ async def recorded(
     keeping: Recording | None = None,
     prices: PriceSide | None = None,
     queues: Sequence[JobQueue] = (),
+    state: State | None = None,
 ) -> AsyncIterator[Shell]:
     """A site whose loop runs and is recorded until the block ends."""
     keeping = keeping or recording(path)
@@ -71,6 +75,7 @@ async def recorded(
         recorder=keeping,
         prices=prices,
         queues=queues,
+        state=state,
     )
     writing = asyncio.create_task(keeping.run())
     try:
@@ -165,6 +170,21 @@ async def test_a_replay_goes_on_from_what_a_relative_set_point_is_relative_to(
     assert caps.count(CapReason.TARGET) in range(88, 93)
     assert (outcome.differing, outcome.notes) == (0, [])
     assert outcome.ticks > 70
+
+
+@in_virtual_time
+async def test_a_replay_begins_a_life_with_what_the_process_before_handed_on(tmp_path: Path) -> None:
+    """Here how much more a meter shows than its machines claim: watts that are kept for what nobody sees."""
+    path, machines = recording_path(tmp_path / "journal.db"), fleet()
+    handed = State(nodes={"site": NodeMemory(beyond=Beyond(3_000.0, 0.0, 3_000))})
+    async with recorded(path, machines):
+        await asyncio.sleep(20)
+    async with recorded(path, machines, state=handed):
+        await asyncio.sleep(20)
+
+    outcome = replay(Request(path=path))
+
+    assert (outcome.starts, outcome.differing, outcome.first) == (2, 0, [])
 
 
 @in_virtual_time
