@@ -52,6 +52,12 @@ class GpuJobs:
                 if one.left_s <= 0:
                     one.state, one.gpus = JobState.DONE, ()
 
+    def lose(self, gpu: str) -> None:
+        """It has no power: what ran there is gone, and waits to begin where it was saved."""
+        for one in self.jobs.values():
+            if gpu in one.gpus:
+                one.state, one.gpus = JobState.QUEUED, ()
+
     async def read(self) -> QueueReading:
         waiting = (one for one in self.jobs.values() if one.state is not JobState.DONE)
         jobs = tuple(JobStatus(job=one.job, state=one.state, gpus=one.gpus) for one in waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,6 +32,8 @@ RESTART_S = 30.0
 RIGHT_S = 2.0
 """A clock further off than this shows another time than the operator's: what it says is not over, or not yet
 begun, the site cannot know otherwise."""
+NOTICED_S = 15.0
+"""What a liar takes is first believed to be on its way down; once found out, others come down for it."""
 HEARD_WITHIN_S = 30.0
 """An operator's snapshot comes every few seconds, and one or two may be lost."""
 
@@ -102,6 +105,8 @@ class Judge:
         self._impossible_until_s = 0.0
         self._heard_s = 0.0
         self._met: set[str] = set()
+        self._lately_w: dict[str, deque[tuple[float, float]]] = {}
+        self._lied_s: dict[str, float] = {}
         self._jumped_s = 0.0
         self._stepped_s = self._deaf_s = -math.inf
 
@@ -115,12 +120,35 @@ class Judge:
         cap_w = self._cap_w(world)
         if self._lowest_w() > cap_w:
             self._impossible_until_s = now_s + RESPONSE_S
-        if watts > cap_w and now_s > self._impossible_until_s:
+        self._note_liars(now_s)
+        if watts - self._unforeseen_w("site") > cap_w and now_s > self._impossible_until_s:
             self._breach(now_s, "site", watts - cap_w)
         for node, limit_w in NODES_W.items():
-            if (over_w := self._plant.node_power_w(node) - limit_w) > 0:
+            over_w = self._plant.node_power_w(node) - limit_w
+            if over_w > self._unforeseen_w(node):
                 self._breach(now_s, node, over_w)
         self.verdict.used.append(watts / cap_w)
+
+    def _note_liars(self, now_s: float) -> None:
+        """What each machine that lies, or did until a moment ago, drew of late."""
+        for miner in self._plant.miners.values():
+            if miner.faults.lies_about_stop or miner.faults.lies_about_limit:
+                self._lied_s[miner.id] = now_s
+            if now_s - self._lied_s.get(miner.id, -math.inf) > NOTICED_S:
+                self._lately_w.pop(miner.id, None)
+                continue
+            lately_w = self._lately_w.setdefault(miner.id, deque())
+            lately_w.append((now_s, miner.watts))
+            while lately_w[0][0] < now_s - NOTICED_S:
+                lately_w.popleft()
+
+    def _unforeseen_w(self, node: str) -> float:
+        """What liars below a node took just now: one that boots may say that it sleeps, and start."""
+        return sum(
+            lately_w[-1][1] - min(watts for _, watts in lately_w)
+            for miner, lately_w in self._lately_w.items()
+            if node in ("site", self._plant.miners[miner].node)
+        )
 
     def _breach(self, now_s: float, node: str, over_w: float) -> None:
         self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))
@@ -141,7 +169,7 @@ class Judge:
         now_s = world.now_s + max(0.0, world.jumped_s)
         caps = [SITE_W]
         for event in world.events:
-            if event.holds(now_s, self._obeyed_from_s(world, event)):
+            if self._obeyed_from_s(world, event) <= world.now_s and now_s < event.end_s:
                 caps.append(event.kw * 1000)
             if event.holds(now_s, event.at_s + event.in_s) and self._plant.site_power_w <= event.kw * 1000:
                 self._met.add(event.name)

@@ -36,6 +36,10 @@ HOSTS = (*(f"127.79.1.{at}" for at in range(1, 5)), *(f"127.79.2.{at}" for at in
          *(f"127.79.3.{at}" for at in range(1, 3)), "127.0.0.1")  # fmt: skip
 GPUS = ("h100-000", "h100-001")
 METERS = ("main", "a")
+BREAKERS = ("pdu-a", "pdu-b", "site")
+METER_OF = {"pdu-a": "a", "site": "main"}
+WALK_S = (15.0, 150.0)
+"""How long a person takes to close a breaker again."""
 
 
 def swarm(world: World, always: Collection[str] = ()) -> World:
@@ -241,8 +245,24 @@ def _clock_steps(choice: random.Random) -> Iterator[Fault]:
     yield Fault(at_s, "clock_jump", "", 0.0)
 
 
+def _trips(choice: random.Random) -> Iterator[Fault]:
+    """A breaker opens by nuisance; a person closes it, and perhaps once more. The meter may hang below it."""
+    node = choice.choice([*BREAKERS, "pdu-a"])
+    meter_too = node != "pdu-b" and choice.random() < 0.5
+    at_s = _start_s(choice)
+    for _ in range(choice.choice([1, 1, 2])):
+        closed_s = round(min(CALM_S, at_s + choice.uniform(*WALK_S)), 1)
+        parts = [("breaker_open", node), *([("dead", METER_OF[node])] if meter_too else [])]
+        yield from (Fault(at_s, what, part, True) for what, part in parts)
+        yield from (Fault(closed_s, what, part, False) for what, part in parts)
+        at_s = round(closed_s + choice.uniform(5, 40), 1)
+        if at_s >= CALM_S:
+            return
+
+
 APART: Mapping[str, Kind] = {
     "meter_frozen": _frozen_meter,
     "meter_unit": _meter_in_another_unit,
     "clock_steps": _clock_steps,
+    "trips": _trips,
 }

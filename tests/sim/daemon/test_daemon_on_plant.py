@@ -126,3 +126,16 @@ def test_an_event_outlives_a_clock_that_steps_while_it_is_in_force_or_announced(
     assert world.judge.verdict.breaches == []
     assert world.judge.verdict.used[-1] > RECOVERED
     assert all(world.operator.acked(event.name, "COMPLETED") for event in world.events)
+
+
+def test_half_a_site_that_boots_as_its_breaker_is_closed_stays_within_an_event_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    world = World(1, tmp_path)
+    world.events = [Event(at_s=60, name="dr", kw=14, in_s=60, for_s=90)]
+    world.faults = [Fault(100, "breaker_open", "pdu-a", True), Fault(150, "breaker_open", "pdu-a", False)]
+    world.run(330)
+
+    assert all(miner.boots == (miner.node == "pdu-a") for miner in world.plant.miners.values())
+    assert world.judge.verdict.breaches == []
+    assert world.judge.verdict.used[-1] > RECOVERED

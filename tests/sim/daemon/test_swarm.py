@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.daemon.swarm import APART, CALM_S, METERS, drawn_apart
+from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, METERS, drawn_apart
 
 WHOLE = {"reported_power_factor": 1.0}
 """What is no trouble, where that is not nothing."""
@@ -12,6 +12,7 @@ SUBJECTS = {
     "meter_frozen": {("frozen_reads", meter) for meter in METERS},
     "meter_unit": {("reported_power_factor", meter) for meter in METERS},
     "clock_steps": {("clock_jump", "")},
+    "trips": {*(("breaker_open", node) for node in BREAKERS), ("dead", "main"), ("dead", "a")},
 }
 
 

@@ -180,6 +180,9 @@ class World:
             await asyncio.sleep(max(0.0, START_S + step * STEP_S - asyncio.get_running_loop().time()))
             self.plant.advance(self.now_s)
             await self._play()
+            for at, gpu in enumerate(self.plant.gpus.values()):
+                if not gpu.powered:
+                    self.queue.lose(f"h100-gpu{at}")
             self.queue.work(self.now_s, STEP_S)
             self._gpus.exchange(self.plant)
             await self._faces.follow()

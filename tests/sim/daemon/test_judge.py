@@ -1,0 +1,112 @@
+"""What the judge of whole daemons asks of a plant, and what it excuses."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from dataclasses import dataclass, field
+
+from simulators.config import PlantConfig
+from simulators.gridmessages import Ack
+from simulators.plant import Plant
+from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Judge
+from tests.sim.daemon.memory import Network
+from tests.sim.daemon.operator import Broker, Operator
+from tests.sim.daemon.world import HERE, STEP_S
+
+
+@dataclass
+class Site:
+    """A plant that nobody controls, its clock, and an operator whose events were all received."""
+
+    events: list[Event] = field(default_factory=list)
+    now_s: float = 0.0
+    jumped_s: float = 0.0
+    down_until_s: float = 0.0
+    is_alive: bool = True
+
+    def __post_init__(self) -> None:
+        config = PlantConfig.model_validate(tomllib.loads((HERE / "plant.toml").read_text()))
+        self.plant = Plant(config, seed=1)
+        for miner in self.plant.miners.values():
+            if miner.node == "pdu-b":
+                miner.sleep()
+        self.broker = Broker(random.Random(1))
+        self.operator = Operator(self.broker, lambda: UTC_S + self.now_s)
+        self.judge = Judge(self.plant, Network(random.Random(1)))
+
+    def received(self, event: Event) -> None:
+        self.events.append(event)
+        ack = Ack(id="", event=event.name, status="RECEIVED", version="", why=(), body={},
+                  arrived_utc_s=UTC_S + event.at_s)  # fmt: skip
+        self.operator.acks.append(ack)
+
+    def goes_on(self, until_s: float) -> None:
+        while self.now_s < until_s:
+            self.now_s = round(self.now_s + STEP_S, 1)
+            self.plant.advance(self.now_s)
+            self.judge.look(self)
+
+    @property
+    def breaches(self) -> list[tuple[float, str, float]]:
+        return self.judge.verdict.breaches
+
+
+def test_an_event_is_due_by_the_true_clock_however_early_a_site_takes_it_for_begun() -> None:
+    site = Site(jumped_s=60.0)
+    site.received(Event(at_s=100, name="dr", kw=5, in_s=30, for_s=200))
+
+    site.goes_on(139)
+    assert site.breaches == []
+
+    site.goes_on(142)
+    assert site.breaches[0][:2] == (140.0, "site")
+
+
+def test_an_event_that_is_over_by_the_sites_clock_is_due_again_once_that_is_right() -> None:
+    site = Site()
+    site.received(Event(at_s=SETTLED_S, name="dr", kw=5, in_s=0, for_s=200))
+    site.goes_on(99)
+    site.jumped_s = 3600.0
+
+    site.goes_on(150)
+    assert site.breaches == []
+
+    site.jumped_s = 0.0
+    site.goes_on(161)
+    assert site.breaches[0][:2] == (160.2, "site")
+
+
+def test_an_event_that_a_wrong_clock_refused_is_due_when_it_must_have_been_heard_again() -> None:
+    site = Site(jumped_s=-60.0)
+    site.events.append(Event(at_s=SETTLED_S, name="dr", kw=5, in_s=0, for_s=200))
+    site.goes_on(110)
+    site.jumped_s = 0.0
+
+    site.goes_on(149)
+    assert site.breaches == []
+
+    site.goes_on(152)
+    assert site.breaches[0][:2] == (150.0, "site")
+
+
+def test_what_a_liar_takes_as_it_boots_is_excused_for_as_long_as_it_cannot_be_known() -> None:
+    site = Site()
+    liar, honest = site.plant.miners["luxos-003"], site.plant.miners["luxos-002"]
+    for miner in site.plant.miners.values():
+        if miner is not honest:
+            miner.sleep()
+    liar.reboot(0.0)
+    liar.faults.lies_about_stop = True
+    site.received(Event(at_s=20, name="dr", kw=5.5, in_s=0, for_s=400))
+    site.goes_on(99)
+    liar.faults.lies_about_stop = False
+    liar.wake()
+    liar.faults.lies_about_stop = True
+
+    site.goes_on(112)
+    assert site.plant.site_power_w > 5_500
+    assert site.breaches == []
+
+    site.goes_on(130)
+    assert site.breaches
