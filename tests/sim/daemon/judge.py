@@ -106,6 +106,7 @@ class Judge:
         self._heard_s = 0.0
         self._met: set[str] = set()
         self._lately_w: dict[str, deque[tuple[float, float]]] = {}
+        self._unreachable_s: dict[str, float] = {}
         self._lied_s: dict[str, float] = {}
         self._jumped_s = 0.0
         self._stepped_s = self._deaf_s = -math.inf
@@ -190,13 +191,21 @@ class Judge:
     def _lowest_w(self) -> float:
         """What the site draws when all that obey are off, and the others go on as they are."""
         machines = self._plant.miners.values()
-        away_w = sum(miner.watts for miner in machines if not self._obeys(miner))
-        resting_w = sum(miner.group.standby_w for miner in machines if self._obeys(miner))
+        away = {miner.id for miner in machines if not self._can_have_obeyed(miner)}
+        away_w = sum(miner.watts for miner in machines if miner.id in away)
+        resting_w = sum(miner.group.standby_w for miner in machines if miner.id not in away)
         gpus_w = sum(gpu.watts for gpu in self._plant.gpus.values())
         loads_w = sum(node.load_w for node in self._plant.nodes.values())
         return 1.01 * (away_w + resting_w + gpus_w + loads_w)  # no site can use the margin of its limits
 
-    def _obeys(self, miner: Miner) -> bool:
+    def _can_have_obeyed(self, miner: Miner) -> bool:
+        """One that has only just booted must be found first, and told."""
+        if not miner.reachable:
+            self._unreachable_s[miner.id] = self._plant.now_s
+        since_s = self._plant.now_s - self._unreachable_s.get(miner.id, -math.inf)
+        return self.obeys(miner) and since_s > RESPONSE_S
+
+    def obeys(self, miner: Miner) -> bool:
         """Whether an order sent now would get there and be carried out within the time there is."""
         faults, weather = miner.faults, self._network.over(miner.address)
         broken = (faults.hangs, faults.half_reply, faults.garbage, faults.refuses, faults.session_stolen)

@@ -17,7 +17,7 @@ from pathlib import Path
 from controller.cli.replay import Request, replay
 from controller.run.journal.audit import audit
 from tests.sim.daemon.judge import Event
-from tests.sim.daemon.swarm import APART, END_S, problems, swarm
+from tests.sim.daemon.swarm import APART, END_S, fitted, problems, swarm
 from tests.sim.daemon.world import World
 
 IN_MEMORY = Path("/dev/shm")
@@ -27,7 +27,7 @@ IN_MEMORY = Path("/dev/shm")
 def world_of(seed: int, until_s: float = END_S, always: Collection[str] = ()) -> tuple[World, list[str]]:
     """The world of `seed` after it has run, and what was wrong with it. Nothing of it is left on the disk."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-        world = swarm(World(seed, Path(folder)), always)
+        world = swarm(World(seed, Path(folder), fitted=fitted(seed, always)), always)
         world.run(until_s)
         found = problems(world) if until_s >= END_S else []
         found += [

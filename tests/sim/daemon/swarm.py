@@ -8,6 +8,7 @@ from itertools import groupby
 from math import inf
 
 from controller.domain.jobs import JobState
+from tests.sim.daemon.fittings import HEAT, ZONES
 from tests.sim.daemon.judge import SETTLED_S, Event, Fault
 from tests.sim.daemon.world import STEP_S, World
 
@@ -38,6 +39,7 @@ GPUS = ("h100-000", "h100-001")
 METERS = ("main", "a")
 BREAKERS = ("pdu-a", "pdu-b", "site")
 METER_OF = {"pdu-a": "a", "site": "main"}
+COOLS_FROM_S = 240.0
 WALK_S = (15.0, 150.0)
 """How long a person takes to close a breaker again."""
 
@@ -56,10 +58,20 @@ def swarm(world: World, always: Collection[str] = ()) -> World:
 
 def drawn_apart(seed: int, always: Collection[str] = ()) -> Iterator[Fault]:
     """What came later has a generator of its own, so that the rest of a seed stays as it was."""
-    for what, kind in APART.items():
+    for what, choice in _choices(seed, always):
+        yield from APART[what](choice)
+
+
+def fitted(seed: int, always: Collection[str] = ()) -> frozenset[str]:
+    """What the world of `seed` has that not every world has: without it some kinds have no subject."""
+    return frozenset(what for what, _ in _choices(seed, always)) & FITTINGS
+
+
+def _choices(seed: int, always: Collection[str]) -> Iterator[tuple[str, random.Random]]:
+    for what in APART:
         choice = random.Random(f"{seed}/{what}")
         if choice.random() < ON or what in always:
-            yield from kind(choice)
+            yield what, choice
 
 
 def problems(world: World) -> list[str]:
@@ -70,8 +82,11 @@ def problems(world: World) -> list[str]:
         f"{node} drew up to {over_w} W too much for {for_s:.1f} s from {at_s:.1f} s"
         for node, at_s, for_s, over_w in _spells(world)
     ]
-    if truth.breaker_trips or truth.miner_trips:
-        found.append(f"{truth.breaker_trips} breakers and {truth.miner_trips} machines tripped")
+    if truth.breaker_trips:
+        found.append(f"{truth.breaker_trips} breakers tripped")
+    if truth.miner_trips and not world.plant.zones:
+        found.append(f"{truth.miner_trips} machines tripped")
+    found += world.heat.found
     states = {one.state for one in world.queue.jobs.values()}
     if JobState.QUEUED in states and JobState.RUNNING not in states:
         found.append("a job waits, and none runs")
@@ -260,9 +275,25 @@ def _trips(choice: random.Random) -> Iterator[Fault]:
             return
 
 
+def _heat(choice: random.Random) -> Iterator[Fault]:
+    """A heat wave, fans that stand still, and sensors that say nothing meanwhile. A hall takes its time to
+    cool: all is mended long before the calm."""
+    for hall in _some(choice, tuple(ZONES), 2):
+        kinds = choice.choice([("fans_stopped",), ("supply_offset_c",), ("fans_stopped", "supply_offset_c")])
+        kinds = (*kinds, "sensor_dead") if choice.random() < 0.3 else kinds
+        for what in kinds:
+            at_s = round(choice.uniform(SETTLED_S, COOLS_FROM_S - 30), 1)
+            until_s = round(min(COOLS_FROM_S, at_s + choice.uniform(20, 150)), 1)
+            warmer_c = round(choice.uniform(6, 35), 1)
+            yield Fault(at_s, what, hall, warmer_c if what == "supply_offset_c" else True)
+            yield Fault(until_s, what, hall, 0.0 if what == "supply_offset_c" else False)
+
+
 APART: Mapping[str, Kind] = {
     "meter_frozen": _frozen_meter,
     "meter_unit": _meter_in_another_unit,
     "clock_steps": _clock_steps,
     "trips": _trips,
+    HEAT: _heat,
 }
+FITTINGS = frozenset({HEAT})

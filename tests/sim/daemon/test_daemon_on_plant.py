@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.daemon.fittings import HEAT
 from tests.sim.daemon.judge import UTC_S, Event, Fault
 from tests.sim.daemon.soak import world_of
 from tests.sim.daemon.swarm import RECOVERED, problems
@@ -138,4 +139,22 @@ def test_half_a_site_that_boots_as_its_breaker_is_closed_stays_within_an_event_a
 
     assert all(miner.boots == (miner.node == "pdu-a") for miner in world.plant.miners.values())
     assert world.judge.verdict.breaches == []
+    assert world.judge.verdict.used[-1] > RECOVERED
+
+
+def test_a_hall_whose_fans_stop_and_say_so_to_nobody_is_brought_down_by_its_chips_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    world = World(1, tmp_path, fitted=[HEAT])
+    world.faults = [
+        Fault(100, "fans_stopped", "hall-a", True),
+        Fault(100, "sensor_dead", "hall-a", True),
+        Fault(190, "fans_stopped", "hall-a", False),
+        Fault(190, "sensor_dead", "hall-a", False),
+    ]
+
+    world.run(360)
+
+    assert world.heat.found == []
+    assert world.plant.truth().miner_trips == 0
     assert world.judge.verdict.used[-1] > RECOVERED

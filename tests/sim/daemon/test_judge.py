@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from dataclasses import dataclass, field
 
 from simulators.config import PlantConfig
 from simulators.gridmessages import Ack
 from simulators.plant import Plant
+from tests.sim.daemon.fittings import plant_table
 from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Judge
 from tests.sim.daemon.memory import Network
 from tests.sim.daemon.operator import Broker, Operator
-from tests.sim.daemon.world import HERE, STEP_S
+from tests.sim.daemon.world import STEP_S
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Site:
     is_alive: bool = True
 
     def __post_init__(self) -> None:
-        config = PlantConfig.model_validate(tomllib.loads((HERE / "plant.toml").read_text()))
+        config = PlantConfig.model_validate(plant_table(()))
         self.plant = Plant(config, seed=1)
         for miner in self.plant.miners.values():
             if miner.node == "pdu-b":
@@ -109,4 +109,19 @@ def test_what_a_liar_takes_as_it_boots_is_excused_for_as_long_as_it_cannot_be_kn
     assert site.breaches == []
 
     site.goes_on(130)
+    assert site.breaches
+
+
+def test_a_site_that_boots_as_one_is_excused_until_its_machines_can_have_been_told() -> None:
+    site = Site()
+    site.received(Event(at_s=20, name="dr", kw=5, in_s=0, for_s=400))
+    site.plant.set_fault("site", "breaker_open")
+    site.goes_on(100)
+    site.plant.set_fault("site", "breaker_open", False)  # they boot for 25 s, and take 10 s to full watts
+
+    site.goes_on(144)
+    assert site.plant.site_power_w > 15_000
+    assert site.breaches == []
+
+    site.goes_on(160)
     assert site.breaches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim.daemon.fittings import ZONES
 from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, METERS, drawn_apart
 
 WHOLE = {"reported_power_factor": 1.0}
@@ -13,6 +14,7 @@ SUBJECTS = {
     "meter_unit": {("reported_power_factor", meter) for meter in METERS},
     "clock_steps": {("clock_jump", "")},
     "trips": {*(("breaker_open", node) for node in BREAKERS), ("dead", "main"), ("dead", "a")},
+    "heat": {(what, zone) for what in ("fans_stopped", "supply_offset_c", "sensor_dead") for zone in ZONES},
 }
 
 

@@ -11,14 +11,12 @@ import hashlib
 import os
 import random
 import sqlite3
-import tomllib
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from string import Template
 
 from structlog.testing import capture_logs
 
@@ -36,13 +34,14 @@ from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.nvml.layout import STATE_VARIABLE
 from simulators.plant import Plant
+from tests.sim.daemon.fittings import plant_table, site_table
+from tests.sim.daemon.heat import Heat
 from tests.sim.daemon.jobs import GpuJobs
-from tests.sim.daemon.judge import UTC_S, Event, Fault, Judge
+from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Fault, Judge
 from tests.sim.daemon.memory import MemoryLoop, Network
 from tests.sim.daemon.operator import Broker, Operator, session_with
 from tests.virtualtime import START_S
 
-HERE = Path(__file__).parent
 STEP_S = 0.2
 DOWN_S = 3.0
 """How long the service manager takes to start another controller."""
@@ -77,6 +76,7 @@ class Watched:
 
     async def apply(self, command: SetPoint) -> Outcome:
         await self._alive()
+        self._world.heat.told(self.spec.id, command.point.power.watts, self._world.now_s)
         outcome = await self._driver.apply(command)
         await self._alive()
         self._world.commanded()
@@ -93,16 +93,16 @@ class Watched:
 
 class World:
     """`faults` and `events` are played when their time comes; `lives` counts the controllers. One of them is
-    killed right after each command whose number is in `kill_after`, all lives counted together."""
+    killed right after each command whose number is in `kill_after`, all lives counted together. `fitted` is
+    what it has that not every world has."""
 
-    def __init__(self, seed: int, directory: Path) -> None:
+    def __init__(self, seed: int, directory: Path, *, fitted: Collection[str] = ()) -> None:
         self.seed = seed
         self.random = random.Random(seed)
         self.directory = directory
         self.network = Network(random.Random(seed + 1))
-        self.plant = Plant(
-            PlantConfig.model_validate(tomllib.loads((HERE / "plant.toml").read_text())), seed=seed
-        )
+        self.fitted = fitted
+        self.plant = Plant(PlantConfig.model_validate(plant_table(fitted)), seed=seed)
         self.faults: list[Fault] = []
         self.events: list[Event] = []
         self.lives = 0
@@ -115,6 +115,7 @@ class World:
         self._gpus = NvmlFace(self._state, lambda: int(self.now_s * 1e9))
         self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
         self.judge = Judge(self.plant, self.network)
+        self.heat = Heat(self.plant, self.network, self.judge.obeys, STEP_S)
         self._trace = hashlib.sha256()
 
     @property
@@ -154,10 +155,7 @@ class World:
         return MemoryLoop(self.network)
 
     def settings(self) -> Settings:
-        text = Template((HERE / "site.toml").read_text()).substitute(
-            directory=self.directory, nvml_library=library()
-        )
-        return Settings(**tomllib.loads(text))
+        return Settings(**site_table(self.fitted, self.directory, library()))
 
     async def _run(self, until_s: float) -> None:
         cancels = [(event.at_s + event.cancel_s, event.name) for event in self.events]
@@ -188,6 +186,7 @@ class World:
             await self._faces.follow()
             self._trace.update(f"{self.now_s:.3f} {self.plant.site_power_w!r}\n".encode())
             self.judge.look(self)
+            self.heat.look(self.now_s, in_charge=self.is_alive and self.now_s > SETTLED_S)
             if self._life is not None and self._life.done():
                 self._life.result()
                 raise AssertionError(f"the controller ended by itself at {self.now_s:.1f} s")

@@ -1,0 +1,54 @@
+"""What only some worlds have, as tables of their plant and of their site file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from string import Template
+from typing import Any
+
+Table = dict[str, Any]
+
+HERE = Path(__file__).parent
+HEAT = "heat"
+ZONES = {"hall-a": 10, "hall-b": 11}
+"""The Modbus unit of each. The machines of `pdu-a` stand in the one, those of `pdu-b` in the other."""
+DERATE_C, TRIP_C = 80.0, 92.0
+"""Of chips; their firmware stops at 95."""
+ZONE_DERATE_C, ZONE_TRIP_C = 36.0, 45.0
+
+
+def plant_table(fitted: Collection[str]) -> Table:
+    table = tomllib.loads((HERE / "plant.toml").read_text())
+    if HEAT in fitted:
+        # A small hall, whose air is as warm as its machines make it within minutes; chips near their derate.
+        table["zones"] = [{"id": zone, "unit": unit, "settle_s": 60} for zone, unit in ZONES.items()]
+        _place(table["miners"] + table["gpus"])
+        for group in table["miners"]:
+            group["chip_rise_c"] = 50
+    return table
+
+
+def site_table(fitted: Collection[str], directory: Path, nvml_library: Path) -> Table:
+    text = Template((HERE / "site.toml").read_text())
+    table = tomllib.loads(text.substitute(directory=directory, nvml_library=nvml_library))
+    if HEAT in fitted:
+        limits = {"derate_c": ZONE_DERATE_C, "trip_c": ZONE_TRIP_C}
+        table["zones"] = [{"id": zone} | limits for zone in ZONES]
+        table["modbus"][0]["points"] += [_sensor(zone, unit) for zone, unit in ZONES.items()]
+        _place(table["miners"] + table["gpu_hosts"])
+        for group in table["miners"]:
+            group |= {"derate_c": DERATE_C, "trip_c": TRIP_C}
+    return table
+
+
+def _place(groups: list[Table]) -> None:
+    for group in groups:
+        group["zone"] = "hall-a" if group["node"] == "pdu-a" else "hall-b"
+
+
+def _sensor(zone: str, unit: int) -> Table:
+    proof = {"unit": unit, "address": 11, "type": "uint16", "proven_from": 1}
+    register = {"unit": unit, "address": 10, "type": "int16", "scale": 0.1}
+    return {"kind": "zone", "zone": zone, "proof": proof} | register
