@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulators.physics.faults import MeterFaults
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.daemon.memory import Network
@@ -25,6 +26,7 @@ LINK_LOST_W = 20_000.0
 """The contract's limit for a site that hears nothing and has no event to go by."""
 LEAD_S, SETTLES_S = 25.0, 15.0
 """How long before its start an event may be acted on, and how long its end may take to be acted on."""
+METERS_HOST = "127.0.0.1"
 SLOW_S = 0.5
 """A machine whose every answer takes longer than this is not counted on: a change takes several."""
 RESTART_S = 30.0
@@ -106,6 +108,8 @@ class Judge:
         self._heard_s = 0.0
         self._met: set[str] = set()
         self._lately_w: dict[str, deque[tuple[float, float]]] = {}
+        self._obeyed_s: dict[str, float] = {}
+        self._told_w: dict[str, float] = {}
         self._unreachable_s: dict[str, float] = {}
         self._lied_s: dict[str, float] = {}
         self._jumped_s = 0.0
@@ -125,14 +129,30 @@ class Judge:
         if watts - self._unforeseen_w("site") > cap_w and now_s > self._impossible_until_s:
             self._breach(now_s, "site", watts - cap_w)
         for node, limit_w in NODES_W.items():
-            over_w = self._plant.node_power_w(node) - limit_w
+            over_w = self._known_w(node) - limit_w
             if over_w > self._unforeseen_w(node):
                 self._breach(now_s, node, over_w)
         self.verdict.used.append(watts / cap_w)
 
+    def told(self, name: str, watts: float) -> None:
+        """A controller is about to tell a machine to draw so much at most."""
+        self._told_w[name] = watts
+
+    def _known_w(self, node: str) -> float:
+        """What a node carries, as far as it can be known: without a meter that works, by honest claims."""
+        true_w = self._plant.node_power_w(node)
+        meter = next((one for one in self._plant.meters.values() if one.node.id == node), None)
+        faults = MeterFaults(dead=True) if meter is None else meter.faults
+        if faults == MeterFaults() and not self._network.over(METERS_HOST).dark:
+            return true_w
+        miners = (miner for miner in self._plant.miners.values() if miner.node == node)
+        return min(true_w, true_w + sum(miner.watts / miner.bias - miner.watts for miner in miners))
+
     def _note_liars(self, now_s: float) -> None:
-        """What each machine that lies, or did until a moment ago, drew of late."""
+        """What each machine that lies, or did until a moment ago, drew of late; and who obeys by now."""
         for miner in self._plant.miners.values():
+            if self.obeys(miner):
+                self._obeyed_s[miner.id] = now_s
             if miner.faults.lies_about_stop or miner.faults.lies_about_limit:
                 self._lied_s[miner.id] = now_s
             if now_s - self._lied_s.get(miner.id, -math.inf) > NOTICED_S:
@@ -144,12 +164,17 @@ class Judge:
                 lately_w.popleft()
 
     def _unforeseen_w(self, node: str) -> float:
-        """What liars below a node took just now: one that boots may say that it sleeps, and start."""
-        return sum(
-            lately_w[-1][1] - min(watts for _, watts in lately_w)
-            for miner, lately_w in self._lately_w.items()
-            if node in ("site", self._plant.miners[miner].node)
-        )
+        """What machines below a node draw against what can be expected of them: liars that boot may say that
+        they sleep, and start; and an order to one that went dark in that moment is waited for."""
+        watts, now_s = 0.0, self._plant.now_s
+        for name, miner in self._plant.miners.items():
+            if node not in ("site", miner.node):
+                continue
+            if (lately_w := self._lately_w.get(name)) is not None:
+                watts += lately_w[-1][1] - min(drawn_w for _, drawn_w in lately_w)
+            elif not self.obeys(miner) and now_s - self._obeyed_s.get(name, -math.inf) <= NOTICED_S:
+                watts += max(0.0, miner.watts - self._told_w.get(name, math.inf))
+        return watts
 
     def _breach(self, now_s: float, node: str, over_w: float) -> None:
         self.verdict.breaches.append((round(now_s, 1), node, round(over_w)))

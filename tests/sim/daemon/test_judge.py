@@ -9,7 +9,7 @@ from simulators.config import PlantConfig
 from simulators.gridmessages import Ack
 from simulators.plant import Plant
 from tests.sim.daemon.fittings import plant_table
-from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Judge
+from tests.sim.daemon.judge import NODES_W, SETTLED_S, UTC_S, Event, Judge
 from tests.sim.daemon.memory import Network
 from tests.sim.daemon.operator import Broker, Operator
 from tests.sim.daemon.world import STEP_S
@@ -124,4 +124,40 @@ def test_a_site_that_boots_as_one_is_excused_until_its_machines_can_have_been_to
     assert site.breaches == []
 
     site.goes_on(160)
+    assert site.breaches
+
+
+def test_what_only_a_meter_could_show_is_known_where_there_is_one_that_works() -> None:
+    site = Site()
+    for miner in site.plant.miners.values():
+        miner.wake()
+        miner.set_limit(3_500 if miner.node == "pdu-a" else 3_000)
+        miner.bias = 1.2
+
+    site.goes_on(95)
+    assert min(map(site.plant.node_power_w, NODES_W)) > 16_100
+    assert {node for _, node, _ in site.breaches} == {"site", "pdu-a"}
+
+    site.breaches.clear()
+    site.plant.set_fault("a", "frozen_reads")
+    site.goes_on(100)
+    assert {node for _, node, _ in site.breaches} == {"site"}
+
+
+def test_an_order_to_a_machine_that_went_dark_in_that_moment_is_waited_for_and_no_longer() -> None:
+    site = Site()
+    dark = site.plant.miners["luxos-003"]
+    for miner in site.plant.miners.values():
+        if miner.node == "pdu-a" and miner is not dark:
+            miner.set_limit(1_750)
+    site.received(Event(at_s=85, name="dr", kw=7.5, in_s=0, for_s=400))
+    site.goes_on(94)
+    site.plant.set_fault(dark.id, "hangs")
+    site.judge.told(dark.id, 25)
+
+    site.goes_on(109)
+    assert site.plant.site_power_w > 7_600
+    assert site.breaches == []
+
+    site.goes_on(111)
     assert site.breaches

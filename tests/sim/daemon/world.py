@@ -76,6 +76,7 @@ class Watched:
 
     async def apply(self, command: SetPoint) -> Outcome:
         await self._alive()
+        self._world.judge.told(self.spec.id, command.point.power.watts)
         self._world.heat.told(self.spec.id, command.point.power.watts, self._world.now_s)
         outcome = await self._driver.apply(command)
         await self._alive()
