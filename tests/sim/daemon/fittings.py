@@ -11,12 +11,15 @@ from typing import Any
 Table = dict[str, Any]
 
 HERE = Path(__file__).parent
-HEAT = "heat"
+HEAT, PRICES = "heat", "prices"
 ZONES = {"hall-a": 10, "hall-b": 11}
 """The Modbus unit of each. The machines of `pdu-a` stand in the one, those of `pdu-b` in the other."""
 DERATE_C, TRIP_C = 80.0, 92.0
 """Of chips; their firmware stops at 95."""
 ZONE_DERATE_C, ZONE_TRIP_C = 36.0, 45.0
+USUAL_USD_PER_KWH = 0.05
+"""What a kWh costs where no price is told; every machine earns more."""
+PRICE_STALE_S, LEAST_S = 90.0, 30.0
 
 
 def plant_table(fitted: Collection[str]) -> Table:
@@ -40,7 +43,24 @@ def site_table(fitted: Collection[str], directory: Path, nvml_library: Path) -> 
         _place(table["miners"] + table["gpu_hosts"])
         for group in table["miners"]:
             group |= {"derate_c": DERATE_C, "trip_c": TRIP_C}
+    if PRICES in fitted:
+        table["prices"] = {"energy_usd_per_kwh": USUAL_USD_PER_KWH, "hash_usd_per_ths_day": 0.05}
+        table["profit"] = {"least_on_s": LEAST_S, "least_off_s": LEAST_S}
+        table["price_files"] = [
+            {
+                "id": "market",
+                "price": "energy",
+                "path": price_file(directory),
+                "unit": "USD/kWh",
+                "stale_after_s": PRICE_STALE_S,
+                "poll_s": 2,
+            }
+        ]
     return table
+
+
+def price_file(directory: Path) -> Path:
+    return directory / "prices.csv"
 
 
 def _place(groups: list[Table]) -> None:

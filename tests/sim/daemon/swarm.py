@@ -8,7 +8,7 @@ from itertools import groupby
 from math import inf
 
 from controller.domain.jobs import JobState
-from tests.sim.daemon.fittings import HEAT, ZONES
+from tests.sim.daemon.fittings import HEAT, PRICES, USUAL_USD_PER_KWH, ZONES
 from tests.sim.daemon.judge import SETTLED_S, Event, Fault
 from tests.sim.daemon.world import STEP_S, World
 
@@ -40,6 +40,8 @@ METERS = ("main", "a")
 BREAKERS = ("pdu-a", "pdu-b", "site")
 METER_OF = {"pdu-a": "a", "site": "main"}
 COOLS_FROM_S = 240.0
+"""What takes its time to be as it was is mended by then."""
+USD_PER_KWH = (-0.03, 0.03, 0.05, 0.2, 0.5)
 WALK_S = (15.0, 150.0)
 """How long a person takes to close a breaker again."""
 
@@ -86,7 +88,7 @@ def problems(world: World) -> list[str]:
         found.append(f"{truth.breaker_trips} breakers tripped")
     if truth.miner_trips and not world.plant.zones:
         found.append(f"{truth.miner_trips} machines tripped")
-    found += world.heat.found
+    found += [*world.heat.found, *world.spending.found]
     states = {one.state for one in world.queue.jobs.values()}
     if JobState.QUEUED in states and JobState.RUNNING not in states:
         found.append("a job waits, and none runs")
@@ -289,11 +291,28 @@ def _heat(choice: random.Random) -> Iterator[Fault]:
             yield Fault(until_s, what, hall, 0.0 if what == "supply_offset_c" else False)
 
 
+def _prices(choice: random.Random) -> Iterator[Fault]:
+    """The price of energy moves, at times beyond what any machine earns; its file is late, or written badly.
+    From well before the calm on it is what it usually is."""
+    at_s = round(choice.uniform(SETTLED_S - 30, SETTLED_S + 30), 1)
+    while at_s < COOLS_FROM_S:
+        yield Fault(at_s, "price", "", choice.choice(USD_PER_KWH))
+        at_s = round(at_s + choice.uniform(20, 110), 1)
+    yield Fault(COOLS_FROM_S, "price", "", USUAL_USD_PER_KWH)
+    for what, value in (("price_silent", 1), ("price_broken", choice.randint(1, 4))):
+        if choice.random() < 0.4:
+            at_s = round(choice.uniform(SETTLED_S - 30, COOLS_FROM_S - 30), 1)
+            until_s = round(min(COOLS_FROM_S, at_s + choice.uniform(10, 150)), 1)
+            yield Fault(at_s, what, "", value)
+            yield Fault(until_s, what, "", 0)
+
+
 APART: Mapping[str, Kind] = {
     "meter_frozen": _frozen_meter,
     "meter_unit": _meter_in_another_unit,
     "clock_steps": _clock_steps,
     "trips": _trips,
     HEAT: _heat,
+    PRICES: _prices,
 }
-FITTINGS = frozenset({HEAT})
+FITTINGS = frozenset({HEAT, PRICES})

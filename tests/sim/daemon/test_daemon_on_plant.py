@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.daemon.fittings import HEAT
+from tests.sim.daemon.fittings import HEAT, PRICES
 from tests.sim.daemon.judge import UTC_S, Event, Fault
 from tests.sim.daemon.soak import world_of
 from tests.sim.daemon.swarm import RECOVERED, problems
@@ -157,4 +157,30 @@ def test_a_hall_whose_fans_stop_and_say_so_to_nobody_is_brought_down_by_its_chip
 
     assert world.heat.found == []
     assert world.plant.truth().miner_trips == 0
+    assert world.judge.verdict.used[-1] > RECOVERED
+
+
+def test_machines_stand_while_a_kwh_costs_more_than_it_earns_whatever_becomes_of_the_file(
+    tmp_path: Path,
+) -> None:
+    """Broken it says what it said last; not written any more it is stale, and the usual price holds."""
+    world = World(1, tmp_path, fitted=[PRICES])
+    world.faults = [
+        Fault(60, "price", "", 0.5),
+        Fault(110, "price_broken", "", 1),
+        Fault(150, "price_broken", "", 0),
+        Fault(160, "price_silent", "", 1),
+    ]
+    drawn_w: dict[int, float] = {}
+    look = world.judge.look
+
+    def note(seen: World) -> None:
+        drawn_w[round(seen.now_s)] = seen.plant.site_power_w
+        look(seen)
+
+    world.judge.look = note  # type: ignore[method-assign, assignment]  # it looks too
+    world.run(320)
+
+    assert world.spending.found == []
+    assert max(watts for at_s, watts in drawn_w.items() if 130 <= at_s < 230) < 3_000
     assert world.judge.verdict.used[-1] > RECOVERED

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.daemon.fittings import ZONES
+from tests.sim.daemon.fittings import USUAL_USD_PER_KWH, ZONES
 from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, METERS, drawn_apart
 
-WHOLE = {"reported_power_factor": 1.0}
+WHOLE = {"reported_power_factor": 1.0, "price": USUAL_USD_PER_KWH}
 """What is no trouble, where that is not nothing."""
 SUBJECTS = {
     "meter_frozen": {("frozen_reads", meter) for meter in METERS},
     "meter_unit": {("reported_power_factor", meter) for meter in METERS},
     "clock_steps": {("clock_jump", "")},
     "trips": {*(("breaker_open", node) for node in BREAKERS), ("dead", "main"), ("dead", "a")},
+    "prices": {("price", ""), ("price_silent", ""), ("price_broken", "")},
     "heat": {(what, zone) for what in ("fans_stopped", "supply_offset_c", "sensor_dead") for zone in ZONES},
 }
 

@@ -34,12 +34,13 @@ from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.nvml.layout import STATE_VARIABLE
 from simulators.plant import Plant
-from tests.sim.daemon.fittings import plant_table, site_table
+from tests.sim.daemon.fittings import PRICES, plant_table, price_file, site_table
 from tests.sim.daemon.heat import Heat
 from tests.sim.daemon.jobs import GpuJobs
 from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Fault, Judge
 from tests.sim.daemon.memory import MemoryLoop, Network
 from tests.sim.daemon.operator import Broker, Operator, session_with
+from tests.sim.daemon.prices import PriceFile, Spending
 from tests.virtualtime import START_S
 
 STEP_S = 0.2
@@ -117,6 +118,9 @@ class World:
         self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
         self.judge = Judge(self.plant, self.network)
         self.heat = Heat(self.plant, self.network, self.judge.obeys, STEP_S)
+        self.prices = PriceFile(price_file(directory), self.utc_s)
+        self.spending = Spending(self.plant, self.judge.obeys, STEP_S)
+        self._began_utc_s = UTC_S
         self._trace = hashlib.sha256()
 
     @property
@@ -183,11 +187,16 @@ class World:
                 if not gpu.powered:
                     self.queue.lose(f"h100-gpu{at}")
             self.queue.work(self.now_s, STEP_S)
+            if PRICES in self.fitted:
+                self.prices.advance()
             self._gpus.exchange(self.plant)
             await self._faces.follow()
             self._trace.update(f"{self.now_s:.3f} {self.plant.site_power_w!r}\n".encode())
             self.judge.look(self)
-            self.heat.look(self.now_s, in_charge=self.is_alive and self.now_s > SETTLED_S)
+            in_charge = self.is_alive and self.now_s > SETTLED_S
+            self.heat.look(self.now_s, in_charge=in_charge)
+            usd_per_kwh = self.prices.known_usd(self.utc_s() + self.jumped_s, self._began_utc_s)
+            self.spending.look(self.now_s, usd_per_kwh, in_charge=in_charge)
             if self._life is not None and self._life.done():
                 self._life.result()
                 raise AssertionError(f"the controller ended by itself at {self.now_s:.1f} s")
@@ -204,6 +213,7 @@ class World:
 
     def _begin(self) -> None:
         self.lives += 1
+        self._began_utc_s = self.utc_s()
         clock = Clock(utc=lambda: self.utc_s() + self.jumped_s)
         settings = self.settings()
         found = fleet(settings)
@@ -276,6 +286,12 @@ class World:
                 name = f"job-{len(self.queue.jobs)}"
                 gpus, work_s = 1 + int(fault.value) % 2, float(fault.value)
                 self.queue.submit(Job(id=name, gpus=gpus, usd_per_gpu_hour=3.0), work_s)
+            case "price":
+                self.prices.tell(fault.value)
+            case "price_silent":
+                self.prices.is_silent = bool(fault.value)
+            case "price_broken":
+                self.prices.damage(int(fault.value))
             case "kill":
                 self.kill(float(fault.value))
             case _:
