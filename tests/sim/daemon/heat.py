@@ -76,7 +76,8 @@ class Heat:
         machine = self._plant.miners.get(name)
         if machine is None or machine.zone is None:
             return
-        before_w = self._told_w.get(name, machine.watts)
+        # What it was told before anybody looked is not known: without work it may draw far less.
+        before_w = self._told_w.get(name, machine.rated_w)
         self._told_w[name] = watts
         if watts > max(before_w, machine.watts) * (1 + SLACK) + SLACK_W:
             still_s = now_s - self._proven_s[machine.zone]

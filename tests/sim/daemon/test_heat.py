@@ -63,3 +63,14 @@ def test_a_machine_is_not_to_be_raised_while_its_fans_stand_still() -> None:
         hall.heat.told(name, 3500, hall.plant.now_s)
 
     assert hall.heat.found == ["luxos-000 was raised at 20.0 s, its fans not proven for 20.0 s"]
+
+
+def test_a_machine_without_work_that_is_told_less_is_not_raised() -> None:
+    hall = Hall()
+    hall.plant.set_fault("luxos-000", "pool_loss")
+    hall.goes_on(20)
+
+    hall.heat.told("luxos-000", 3_000, hall.plant.now_s)
+
+    assert hall.plant.miners["luxos-000"].watts < 500
+    assert hall.heat.found == []
