@@ -117,6 +117,8 @@ class Plant:
             if gpu.faults.reset_limit_now:
                 gpu.faults.reset_limit_now = False
                 gpu.reset_limit()
+        if device in self.nodes:
+            self._restless.add(self.nodes[device])
 
     def faults(self) -> dict[str, dict[str, bool | float]]:
         """Every knob of every part, by id, as it stands."""

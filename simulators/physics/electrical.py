@@ -85,7 +85,7 @@ class Node:
 
     def summed_w(self) -> float:
         """Its load, its machines and the nodes below it, as they are now."""
-        watts = self.load_w if self.live else 0.0
+        watts = self.load_w + self.faults.foreign_w if self.live else 0.0
         for machine in self.machines:
             watts += machine.watts
         for child in self.children:

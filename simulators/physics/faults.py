@@ -102,9 +102,11 @@ class ZoneFaults:
 
 @dataclass(slots=True)
 class NodeFaults:
-    """Set by the plant itself when the breaker trips; setting it to false closes the breaker again."""
+    """`breaker_open` is set by the plant itself when the breaker trips; setting it to false closes it again.
+    `foreign_w` is load that somebody connected here and told nobody of."""
 
     breaker_open: bool = False
+    foreign_w: float = 0.0
 
 
 Faults = MinerFaults | GpuFaults | MeterFaults | PduFaults | ZoneFaults | NodeFaults

@@ -242,6 +242,23 @@ def test_a_breaker_that_is_warm_trips_sooner_than_a_cold_one() -> None:
     assert overloaded(900.0) < 0.9 * overloaded(10.0)
 
 
+def test_foreign_load_flows_through_its_node_and_all_above_until_it_is_disconnected_or_dark() -> None:
+    site = plant(nodes=[{"id": "site"}, {"id": "a", "parent": "site"}])
+    drawn_w = []
+
+    for fault, value in (
+        ("foreign_w", 3000.0),
+        ("breaker_open", True),
+        ("breaker_open", False),
+        ("foreign_w", 0),
+    ):
+        site.set_fault("a", fault, value)
+        site.advance(site.now_s + 1.0)
+        drawn_w.append((site.node_power_w("a"), site.site_power_w))
+
+    assert drawn_w == [(3000.0, 3000.0), (0.0, 0.0), (3000.0, 3000.0), (0.0, 0.0)]
+
+
 def test_below_an_open_breaker_all_is_dark_and_beside_it_nothing_changes() -> None:
     site = plant(
         nodes=[{"id": "site"}, {"id": "a", "parent": "site"}, {"id": "b", "parent": "site"}],

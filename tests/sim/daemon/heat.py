@@ -6,7 +6,7 @@ from math import inf
 from typing import Protocol
 
 from simulators.physics.gpu import Gpu
-from simulators.physics.miner import Miner
+from simulators.physics.miner import Miner, MinerState
 from simulators.plant import Plant
 from tests.sim.daemon.fittings import DERATE_C, TRIP_C, ZONE_DERATE_C, ZONE_TRIP_C
 from tests.sim.daemon.memory import Network
@@ -43,6 +43,8 @@ class Heat:
         self._over_s = dict.fromkeys(plant.machines, 0.0)
         self._trips = dict.fromkeys(plant.machines, 0)
         self._told_w: dict[str, float] = {}
+        self._slept: set[str] = set()
+        """Who was so hot that it may have been told to sleep for it."""
         self._told_s = dict.fromkeys(plant.zones, 0.0)
         self._said_proven = dict.fromkeys(plant.zones, True)
         self._proven_s = dict.fromkeys(plant.zones, 0.0)
@@ -67,6 +69,8 @@ class Heat:
             if machine.trips > self._trips[machine.id] and not is_excused:
                 self.found.append(f"{machine.id} tripped for its heat at {now_s:.1f} s")
             self._trips[machine.id] = machine.trips
+            if isinstance(machine, Miner) and machine.temperature_c >= DERATE_C - ROUND_C:
+                self._slept.add(machine.id)
             if self._over_s[machine.id] > TOLD_S and not is_excused:
                 self.found.append(f"{machine.id} was left in its heat until {now_s:.1f} s")
                 self._over_s[machine.id] = -inf
@@ -85,6 +89,13 @@ class Heat:
                 self.found.append(
                     f"{name} was raised at {now_s:.1f} s, its fans not proven for {still_s:.1f} s"
                 )
+
+    @property
+    def slept_w(self) -> float:
+        """The ratings of those that sleep for their heat: their firmware tells no temperature then, so they are
+        taken to be as hot for longer than these worlds last."""
+        miners = self._plant.miners
+        return sum(miners[name].rated_w for name in self._slept if miners[name].state is MinerState.ASLEEP)
 
     def _is_known(self, machine: Miner | Gpu) -> bool:
         """Whether its heat can be known, and it can be told."""

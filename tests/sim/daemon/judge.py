@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulators.physics.electrical import Node
 from simulators.physics.faults import MeterFaults
 from simulators.physics.miner import Miner
 from simulators.plant import Plant
@@ -36,6 +37,8 @@ RIGHT_S = 2.0
 begun, the site cannot know otherwise."""
 NOTICED_S = 15.0
 """What a liar takes is first believed to be on its way down; once found out, others come down for it."""
+LEARNED_S = 45.0
+"""Load that no machine claims is learned from the readings of a quarter of a minute, and slowly."""
 HEARD_WITHIN_S = 30.0
 """An operator's snapshot comes every few seconds, and one or two may be lost."""
 
@@ -104,7 +107,8 @@ class Judge:
         self.verdict = Verdict()
         self._plant = plant
         self._network = network
-        self._impossible_until_s = 0.0
+        self._impossible_until_s: dict[str, float] = {}
+        self._connected_w: dict[str, float] = {}
         self._heard_s = 0.0
         self._met: set[str] = set()
         self._lately_w: dict[str, deque[tuple[float, float]]] = {}
@@ -123,16 +127,35 @@ class Judge:
         if now_s < SETTLED_S:
             return
         cap_w = self._cap_w(world)
-        if self._lowest_w() > cap_w:
-            self._impossible_until_s = now_s + RESPONSE_S
         self._note_liars(now_s)
-        if watts - self._unforeseen_w("site") > cap_w and now_s > self._impossible_until_s:
-            self._breach(now_s, "site", watts - cap_w)
+        self._note_foreign(now_s)
+        self._judge(now_s, "site", cap_w, watts)
         for node, limit_w in NODES_W.items():
-            over_w = self._known_w(node) - limit_w
-            if over_w > self._unforeseen_w(node):
-                self._breach(now_s, node, over_w)
-        self.verdict.used.append(watts / cap_w)
+            self._judge(now_s, node, limit_w, self._known_w(node))
+        self.verdict.used.append((watts - self._foreign_w("site")) / cap_w)
+
+    def _judge(self, now_s: float, node: str, limit_w: float, watts: float) -> None:
+        """`watts` are what it carries, as far as that can be known."""
+        if self._lowest_w(node) > limit_w:
+            self._impossible_until_s[node] = max(self._impossible_until_s.get(node, 0.0), now_s + RESPONSE_S)
+        if watts - self._unforeseen_w(node) > limit_w and now_s > self._impossible_until_s.get(node, 0.0):
+            self._breach(now_s, node, watts - limit_w)
+
+    def _note_foreign(self, now_s: float) -> None:
+        """Load that somebody connects must be seen first, and told from machines that change just now; until
+        then their watts are spent twice."""
+        for node in ("site", *NODES_W):
+            foreign_w = self._foreign_w(node)
+            if foreign_w > self._connected_w.get(node, 0.0):
+                self._impossible_until_s[node] = now_s + LEARNED_S
+            self._connected_w[node] = foreign_w
+
+    def _foreign_w(self, node: str) -> float:
+        return sum(one.faults.foreign_w for one in self._below(node) if one.live)
+
+    def _below(self, node: str) -> list[Node]:
+        """It, and all below it."""
+        return [*self._plant.nodes.values()] if node == "site" else [self._plant.nodes[node]]
 
     def told(self, name: str, watts: float) -> None:
         """A controller is about to tell a machine to draw so much at most."""
@@ -146,7 +169,8 @@ class Judge:
         if faults == MeterFaults() and not self._network.over(METERS_HOST).dark:
             return true_w
         miners = (miner for miner in self._plant.miners.values() if miner.node == node)
-        return min(true_w, true_w + sum(miner.watts / miner.bias - miner.watts for miner in miners))
+        claimed_w = true_w + sum(miner.watts / miner.bias - miner.watts for miner in miners)
+        return min(true_w, claimed_w - self._foreign_w(node))
 
     def _note_liars(self, now_s: float) -> None:
         """What each machine that lies, or did until a moment ago, drew of late; and who obeys by now."""
@@ -213,14 +237,16 @@ class Judge:
         begins_s = event.at_s + event.in_s + max(0.0, -RIGHT_S - world.jumped_s)
         return max(begins_s, heard_s, known_s, self._stepped_s) + RESPONSE_S
 
-    def _lowest_w(self) -> float:
-        """What the site draws when all that obey are off, and the others go on as they are."""
-        machines = self._plant.miners.values()
-        away = {miner.id for miner in machines if not self._can_have_obeyed(miner)}
-        away_w = sum(miner.watts for miner in machines if miner.id in away)
-        resting_w = sum(miner.group.standby_w for miner in machines if miner.id not in away)
-        gpus_w = sum(gpu.watts for gpu in self._plant.gpus.values())
-        loads_w = sum(node.load_w for node in self._plant.nodes.values())
+    def _lowest_w(self, node: str) -> float:
+        """What a node draws when all that obey are off, and the others go on as they are."""
+        below = self._below(node)
+        machines = [one for one in self._plant.machines.values() if self._plant.nodes[one.node] in below]
+        miners = [one for one in machines if isinstance(one, Miner)]
+        away = {miner.id for miner in miners if not self._can_have_obeyed(miner)}
+        away_w = sum(miner.watts for miner in miners if miner.id in away)
+        resting_w = sum(miner.group.standby_w for miner in miners if miner.id not in away)
+        gpus_w = sum(one.watts for one in machines if not isinstance(one, Miner))
+        loads_w = sum(one.load_w for one in below) + self._foreign_w(node)
         return 1.01 * (away_w + resting_w + gpus_w + loads_w)  # no site can use the margin of its limits
 
     def _can_have_obeyed(self, miner: Miner) -> bool:

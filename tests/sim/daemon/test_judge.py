@@ -161,3 +161,16 @@ def test_an_order_to_a_machine_that_went_dark_in_that_moment_is_waited_for_and_n
 
     site.goes_on(111)
     assert site.breaches
+
+
+def test_load_that_somebody_connects_is_to_be_learned_and_then_kept_within_the_limit_of_its_node() -> None:
+    site = Site()
+    site.goes_on(95)
+    site.plant.set_fault("pdu-a", "foreign_w", 4_000)
+
+    site.goes_on(139)
+    assert site.plant.node_power_w("pdu-a") > 16_000
+    assert site.breaches == []
+
+    site.goes_on(142)
+    assert {node for _, node, _ in site.breaches} == {"pdu-a"}

@@ -14,6 +14,7 @@ SUBJECTS = {
     "meter_unit": {("reported_power_factor", meter) for meter in METERS},
     "clock_steps": {("clock_jump", "")},
     "trips": {*(("breaker_open", node) for node in BREAKERS), ("dead", "main"), ("dead", "a")},
+    "foreign_load": {("foreign_w", "pdu-a"), ("foreign_w", "site")},
     "prices": {("price", ""), ("price_silent", ""), ("price_broken", "")},
     "heat": {(what, zone) for what in ("fans_stopped", "supply_offset_c", "sensor_dead") for zone in ZONES},
 }
