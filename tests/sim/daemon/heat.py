@@ -42,7 +42,6 @@ class Heat:
         self._away_s = dict.fromkeys(plant.machines, 0.0)
         self._over_s = dict.fromkeys(plant.machines, 0.0)
         self._trips = dict.fromkeys(plant.machines, 0)
-        self._told_w: dict[str, float] = {}
         self._slept: set[str] = set()
         """Who was so hot that it may have been told to sleep for it."""
         self._told_s = dict.fromkeys(plant.zones, 0.0)
@@ -80,10 +79,9 @@ class Heat:
         machine = self._plant.miners.get(name)
         if machine is None or machine.zone is None:
             return
-        # What it was told before anybody looked is not known: without work it may draw far less.
-        before_w = self._told_w.get(name, machine.rated_w)
-        self._told_w[name] = watts
-        if watts > max(before_w, machine.watts) * (1 + SLACK) + SLACK_W:
+        # What its firmware has in force by now: what it was told while it booted never came to it.
+        before_w = machine.group.standby_w if machine.said_asleep else machine.said_setting_w
+        if watts > before_w * (1 + SLACK) + SLACK_W:
             still_s = now_s - self._proven_s[machine.zone]
             if still_s > PROOF_S:
                 self.found.append(
@@ -92,8 +90,8 @@ class Heat:
 
     @property
     def slept_w(self) -> float:
-        """The ratings of those that sleep for their heat: their firmware tells no temperature then, so they are
-        taken to be as hot for longer than these worlds last."""
+        """The ratings of those that sleep for their heat. Firmware tells no temperature then, and for longer
+        than these worlds last they are taken to be as hot."""
         miners = self._plant.miners
         return sum(miners[name].rated_w for name in self._slept if miners[name].state is MinerState.ASLEEP)
 

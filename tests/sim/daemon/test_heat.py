@@ -59,7 +59,6 @@ def test_a_machine_is_not_to_be_raised_while_its_fans_stand_still() -> None:
     hall.goes_on(20)
 
     for name in ("luxos-000", "whatsminer-000"):
-        hall.heat.told(name, 25, hall.plant.now_s)
         hall.heat.told(name, 3500, hall.plant.now_s)
 
     assert hall.heat.found == ["luxos-000 was raised at 20.0 s, its fans not proven for 20.0 s"]
@@ -73,4 +72,15 @@ def test_a_machine_without_work_that_is_told_less_is_not_raised() -> None:
     hall.heat.told("luxos-000", 3_000, hall.plant.now_s)
 
     assert hall.plant.miners["luxos-000"].watts < 500
+    assert hall.heat.found == []
+
+
+def test_a_machine_that_boots_to_its_old_limit_is_not_raised_by_a_lower_one() -> None:
+    hall = Hall()
+    hall.plant.set_fault("luxos-000", "reboot_now")
+    hall.goes_on(20)
+    hall.heat.told("luxos-000", 25, hall.plant.now_s)  # while it boots: it never hears of that
+
+    hall.heat.told("luxos-000", 2_000, hall.plant.now_s)
+
     assert hall.heat.found == []
