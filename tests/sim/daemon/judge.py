@@ -37,7 +37,7 @@ RIGHT_S = 2.0
 begun, the site cannot know otherwise."""
 NOTICED_S = 15.0
 """What a liar takes is first believed to be on its way down; once found out, others come down for it."""
-LEARNED_S = 45.0
+LEARNED_S = 75.0
 """Load that no machine claims is learned from the readings of a quarter of a minute, and slowly."""
 HEARD_WITHIN_S = 30.0
 """An operator's snapshot comes every few seconds, and one or two may be lost."""
@@ -230,10 +230,13 @@ class Judge:
 
     def _obeyed_from_s(self, world: Seen, event: Event) -> float:
         """When it can have been obeyed: heard, begun, and by a controller that had the time to know its site.
-        What was met before a controller was killed is expected of the plant as it then stands."""
+        What was met before a controller was killed is expected of the plant as it then stands, unless that
+        changes: machines boot."""
         ack = world.operator.acked(event.name, "RECEIVED")
         heard_s = max(event.at_s, self._deaf_s) + HEARD_WITHIN_S if ack is None else ack.arrived_utc_s - UTC_S
-        known_s = 0.0 if event.name in self._met else world.down_until_s + RESTART_S
+        booted_s = max(self._unreachable_s.values(), default=-math.inf)
+        stands = event.name in self._met and booted_s < world.down_until_s
+        known_s = 0.0 if stands else world.down_until_s + RESTART_S
         begins_s = event.at_s + event.in_s + max(0.0, -RIGHT_S - world.jumped_s)
         return max(begins_s, heard_s, known_s, self._stepped_s) + RESPONSE_S
 

@@ -266,17 +266,18 @@ def _clock_steps(choice: random.Random) -> Iterator[Fault]:
 
 
 def _trips(choice: random.Random) -> Iterator[Fault]:
-    """A breaker opens by nuisance; a person closes it, and perhaps once more. The meter may hang below it."""
+    """A breaker opens by nuisance; a person closes it, and perhaps twice. Its meter may hang below it. What
+    boots is found, and waits for its dwell: it is closed long before the calm."""
     node = choice.choice([*BREAKERS, "pdu-a"])
     meter_too = node != "pdu-b" and choice.random() < 0.5
-    at_s = _start_s(choice)
+    at_s = round(choice.uniform(SETTLED_S, COOLS_FROM_S - 30), 1)
     for _ in range(choice.choice([1, 1, 2])):
-        closed_s = round(min(CALM_S, at_s + choice.uniform(*WALK_S)), 1)
+        closed_s = round(min(COOLS_FROM_S, at_s + choice.uniform(*WALK_S)), 1)
         parts = [("breaker_open", node), *([("dead", METER_OF[node])] if meter_too else [])]
         yield from (Fault(at_s, what, part, True) for what, part in parts)
         yield from (Fault(closed_s, what, part, False) for what, part in parts)
         at_s = round(closed_s + choice.uniform(5, 40), 1)
-        if at_s >= CALM_S:
+        if at_s >= COOLS_FROM_S:
             return
 
 

@@ -168,9 +168,29 @@ def test_load_that_somebody_connects_is_to_be_learned_and_then_kept_within_the_l
     site.goes_on(95)
     site.plant.set_fault("pdu-a", "foreign_w", 4_000)
 
-    site.goes_on(139)
+    site.goes_on(169)
     assert site.plant.node_power_w("pdu-a") > 16_000
     assert site.breaches == []
 
-    site.goes_on(142)
+    site.goes_on(172)
     assert {node for _, node, _ in site.breaches} == {"pdu-a"}
+
+
+def test_what_boots_as_a_controller_begins_is_excused_until_that_knows_its_site() -> None:
+    site = Site()
+    late = site.plant.miners["luxos-003"]
+    site.received(Event(at_s=20, name="dr", kw=14, in_s=0, for_s=400))
+    site.plant.set_fault(late.id, "dead")
+    late.sleep()
+    site.goes_on(100)
+    site.down_until_s = 101.0
+    site.goes_on(102)
+    site.plant.set_fault(late.id, "dead", False)
+    late.wake()
+
+    site.goes_on(140)
+    assert site.plant.site_power_w > 14_100
+    assert site.breaches == []
+
+    site.goes_on(142)
+    assert site.breaches
