@@ -110,12 +110,6 @@ def test_an_operator_hears_before_its_event_begins_that_it_cannot_be_met_and_kil
     assert world.lives == 1 + len(world.kill_after)
 
 
-@pytest.mark.parametrize("by_s", [-3600.0, 3600.0])
-def test_an_event_outlives_a_clock_that_steps_while_it_is_in_force_or_announced(
-    tmp_path: Path, by_s: float
-) -> None:
-
-
 def test_an_event_outlives_a_clock_that_steps_while_it_is_in_force_or_announced(tmp_path: Path) -> None:
     """It is obeyed again as soon as the clock is right, and no longer than it lasts."""
     world = World(1, tmp_path)
