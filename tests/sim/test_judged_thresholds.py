@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+import pytest
+
 from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.domain.site import Site, Thresholds
+from controller.domain.site import Prices, Site, Thresholds
 from tests.sim.fittings import fitted
 from tests.sim.floor import Floor, draw_floor
 from tests.sim.judged import DEVICES, kinds_of
@@ -74,3 +77,22 @@ def test_a_price_hovers_around_what_some_machine_earns_until_faults_end() -> Non
     assert told == list(islice(hovering(SEED, site.site, site.specs, 30.0), len(told)))
     assert min(abs(usd - one) for usd in told for one in earned) < 0.03
     assert {usd for at_s, usd in feed.quotes if at_s >= 3_600.0} == {0.05}
+
+
+@pytest.mark.parametrize("meant_to_stand", [False, True])
+def test_a_machine_that_was_told_to_stop_and_did_not_hear_it_may_run_as_one_that_was_started_then(
+    meant_to_stand: bool,
+) -> None:
+    world = World(SEED, 5.0, DEVICES, only=(), floor=floor())
+    world.run()
+    plant, plan, wear = world.plant, world.plan, world.court.wear
+    assert plan is not None
+    stands = replace(plan, grants=replace(plan.grants, at=np.zeros_like(plan.grants.at)))
+
+    for second in range(500):
+        plant.advance(plant.now_s + 1.0)
+        meant = stands if meant_to_stand and second == 200 else plan
+        wear.told(meant, Prices(), DEAR, steered=False, limited=False)
+        wear.second()
+
+    assert ("loss" in kinds_of(world)) is not meant_to_stand

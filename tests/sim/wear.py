@@ -38,6 +38,8 @@ class _Life:
     low_since_s: float = math.inf
     amiss_s: float = -math.inf
     """When it last was one that had to be told something else for another reason than money."""
+    floor_s: float = -math.inf
+    """When it was last meant to stand: whoever finds it running after that may take it as just started."""
 
 
 class Wear:
@@ -72,6 +74,9 @@ class Wear:
         now_s = self._plant.now_s
         if steered or limited or not plan.ready:
             self._steered_s = now_s
+        for spec, at in zip(plan.grants.specs, plan.grants.at.tolist(), strict=True):
+            if at == 0 and spec.id in self._lives:
+                self._lives[spec.id].floor_s = now_s
         for name, life in self._lives.items():
             margin = self._best[name] * prices.usd_per_ths_day - usd_per_kwh
             if margin < self._limits.stop_below:
@@ -120,7 +125,8 @@ class Wear:
 
     def _loses(self, life: _Life) -> bool:
         since_s = max(life.low_since_s, life.since_s + self._limits.least_on_s)
-        since_s = max(since_s, self._began_s + self._limits.least_on_s, life.amiss_s)
+        begun_s = max(self._began_s, life.floor_s)
+        since_s = max(since_s, begun_s + self._limits.least_on_s, life.amiss_s)
         return self._plant.now_s - since_s > STOPS_S
 
     def _is_amiss(self, name: str, state: MinerState) -> bool:
