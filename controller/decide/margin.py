@@ -11,10 +11,13 @@ import math
 
 import numpy as np
 
+from controller.decide.columns import counted_w
+from controller.decide.freedom import surely_obeying
 from controller.decide.inputs import Inputs
 from controller.decide.limits import Limits, StepMargin
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow
+from controller.decide.value import shown_bias
 from controller.domain.power import Bound, NoLimit, tightest
 from controller.domain.site import Policy
 
@@ -55,10 +58,12 @@ def _shed_w(bound: Bound, share: float, seen: Snapshot, policy: Policy) -> float
 
 
 def kept_free(limits: Limits, margin: StepMargin, seen: Snapshot) -> Limits:
-    """`limits` with an aim that leaves the margin free, as far as miners can: no job is set aside for it."""
+    """`limits` with an aim that leaves the margin free, as far as miners that surely obey can: no job is set
+    aside for it."""
     if margin.watts == 0:
         return limits
     fleet, known = seen.fleet, seen.columns
-    jobs_w = np.where(known.seen, np.where(fleet.gpu, known.now_w, fleet.floor_w), known.worst_w)
+    lowest_w = counted_w(np.where(fleet.gpu, known.now_w, fleet.floor_w), shown_bias(fleet, known))
+    jobs_w = np.where(surely_obeying(seen, margin.at_s), lowest_w, known.worst_w)
     least_w = min(limits.aim_w, int(jobs_w.sum() + seen.beside_w[0]))
     return limits.aimed_at(max(least_w, limits.aim_w - math.ceil(margin.watts)))

@@ -8,6 +8,7 @@ import pytest
 
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import FlexTier, JobState, JobStatus
 from tests.decide.builders import (
@@ -132,21 +133,24 @@ def test_what_was_shed_too_much_is_given_back_little_by_little() -> None:
     assert sum(grant.wanted.power.watts for grant in plan.grants) > 70_000 - 1_200
 
 
-def test_no_job_gives_way_to_what_is_shed_beyond_a_step() -> None:
+@pytest.mark.parametrize("refuses_w", [0, 3_500], ids=["all obey", "one refuses"])
+def test_no_job_gives_way_to_what_is_shed_beyond_a_step(refuses_w: int) -> None:
     gpus = tuple(gpu(f"g{at}") for at in range(2))
-    state = running(
-        {spec.id: device(FULL) for spec in MINERS} | {spec.id: device(GPU_POINTS[5]) for spec in gpus}
-    )
+    known = {spec.id: device(FULL) for spec in MINERS} | {spec.id: device(GPU_POINTS[5]) for spec in gpus}
+    if refuses_w:
+        known["m00"] = device(SLEEP, Truth.REFUSED, worst_w=refuses_w, draw_w=refuses_w)
+    state = running(known)
     said = [at_point(spec, spec.points[-1]) for spec in (*MINERS, *gpus)]
     rigid = [
         JobStatus(job=job(f"j{spec.id}", flex=FlexTier.RIGID), state=JobState.RUNNING, gpus=(spec.id,))
         for spec in gpus
     ]
     held = queue(*rigid, gpus=[spec.id for spec in gpus])
-    limit_w, fans_w = 2 * 700 + 40 * 30, 500
-    asked = inputs(*MINERS, *gpus, readings=said, queues=(held,), events=(event(limit_w=limit_w + fans_w),))
+    least_w, fans_w = 2 * 700 + 40 * 30, 500
+    limit_w = least_w + fans_w + max(0, refuses_w - 30)
+    asked = inputs(*MINERS, *gpus, readings=said, queues=(held,), events=(event(limit_w=limit_w),))
 
     _, plan = decide(site(fixed_w=fans_w), state, asked)
 
     assert plan.job_commands == ()
-    assert left_w(plan) == limit_w
+    assert left_w(plan) == least_w
