@@ -68,6 +68,12 @@ class Fleet:
                 return at
         return next((at for at, own in enumerate(points) if own.is_at(point)), -1)
 
+    def places_in(self, before: Fleet) -> Ints | None:
+        """The row that each device had `before`, -1 for a new one; nothing if all have theirs still."""
+        if self is before or self.row == before.row:
+            return None
+        return np.array([before.row.get(spec.id, -1) for spec in self.specs], dtype=np.int64)
+
     def made_of(self, specs: Sequence[DeviceSpec]) -> bool:
         """Whether nothing was added, removed or changed since these rows were laid out."""
         return len(specs) == len(self.given) and all(map(operator.is_, specs, self.given))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.domain.devices import DeviceKind, DeviceSpec
@@ -83,12 +85,12 @@ def judge(
 ) -> Verdicts:
     """The verdicts of this tick, of devices in the order of `ths_per_kw`.
 
-    `running` is who is above its floor, or not known to be there. Whoever stands in the first tick, or when
-    devices come or go, may have been stopped for any reason, so only what would be stopped now begins as
-    stopped. What is no miner always may run.
+    `running` is who is above its floor, or not known to be there. Whoever stands in the first tick may have
+    been stopped for any reason, so only what would be stopped now begins as stopped. What is no miner always
+    may run.
     """
     margin = ths_per_kw * (usd_per_ths_day / 24) - usd_per_kwh
-    if before is None or len(before.may_run) != len(margin):
+    if before is None:
         return begin(running | ~(margin < thresholds.stop_below), running, now_s)
     return advance(before, running, now_s, margin, bands(thresholds, len(margin)))
 
@@ -106,6 +108,22 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
 def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
     """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
     return Verdicts(may_run=may_run, running=running, goes_on=may_run, since_s=np.full(running.shape, now_s))
+
+
+def moved(before: Verdicts, was: Ints, running: Flags, now_s: float) -> Verdicts:
+    """`before` in the order of now, where `was` is the place that each device had in it. Who is new, with a
+    place of -1, is judged next as all are in a first tick."""
+    found = begin(np.ones_like(running), running, now_s)
+    stays = was >= 0
+
+    def of(name: str) -> NDArray[Any]:
+        column: NDArray[Any] = getattr(found, name).copy()
+        column[stays] = getattr(before, name)[was[stays]]
+        return column
+
+    return Verdicts(
+        may_run=of("may_run"), running=of("running"), goes_on=of("goes_on"), since_s=of("since_s")
+    )
 
 
 def taken_up(begun: Verdicts, specs: Sequence[DeviceSpec], stands_s: Mapping[str, float]) -> Verdicts:

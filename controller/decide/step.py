@@ -221,10 +221,11 @@ def _verdicts(site: Site, state: State, inputs: Inputs, seen: Snapshot, grid: Gr
     """Which miners may run for money, by the market: a set-point does not change what is said of them.
 
     Before the site is taken over nothing is known of it for sure, and nobody is held to what was said."""
+    running = seen.columns.now_w != seen.fleet.floor_w
     verdicts = profit.judge(
-        state.verdicts if state.ready_s is not None else None,
+        _said_before(state, seen, running, inputs.now_s),
         seen.fleet.ths_per_kw,
-        seen.columns.now_w != seen.fleet.floor_w,
+        running,
         inputs.now_s,
         usd_per_ths_day=inputs.prices.usd_per_ths_day,
         usd_per_kwh=economics.energy_usd_per_kwh(
@@ -251,6 +252,14 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
             else:
                 states[spec.id] = telling.commanded(spec, before, spec.points[at], now_s, rest_s)
     return states
+
+
+def _said_before(state: State, seen: Snapshot, running: Flags, now_s: float) -> Verdicts | None:
+    """The last verdicts, of the devices of now."""
+    if state.ready_s is None or state.verdicts is None or state.mirror is None:
+        return None
+    was = seen.fleet.places_in(state.mirror.fleet)
+    return state.verdicts if was is None else profit.moved(state.verdicts, was, running, now_s)
 
 
 def _pace(site: Site, state: State, inputs: Inputs, seen: Snapshot, lost: Set[str]) -> Pace:

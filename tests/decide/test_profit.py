@@ -20,11 +20,25 @@ from controller.decide.profit import (
     lifts,
     margins,
     may_run_for_money,
+    moved,
     permitted,
 )
 from controller.domain.power import Power
 from controller.domain.site import Thresholds
-from tests.decide.builders import FULL, LOW, SLEEP, gpu, miner
+from tests.decide.builders import (
+    FULL,
+    LOW,
+    NOW_S,
+    SLEEP,
+    at_point,
+    device,
+    gpu,
+    inputs,
+    miner,
+    running,
+    site,
+)
+from tests.decide.steps import decide
 
 BAND = Thresholds(stop_below=0.0, start_above=0.01, least_on_s=600.0, least_off_s=300.0)
 
@@ -230,20 +244,35 @@ def test_nobody_needs_no_lift() -> None:
     assert lifts(np.array([0]), np.zeros(0), np.zeros(0, np.bool_)).tolist() == []
 
 
-def test_when_devices_come_or_go_the_verdicts_begin_anew() -> None:
-    prices = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.5}
-    one = judge(None, best_ths_per_kw([miner()]), np.array([True]), 0.0, thresholds=BAND, **prices)
+def test_when_devices_come_or_go_those_that_stay_keep_their_verdicts_and_their_times() -> None:
+    """`late` comes and `gone` goes, so that there are as many as before."""
+    dear = {"usd_per_ths_day": 0.05, "usd_per_kwh": 0.5}
+    gone, b, late = miner("gone"), miner("b"), miner("late")
+    before = judge(None, best_ths_per_kw([gone, b]), np.array([True, False]), 0.0, thresholds=BAND, **dear)
 
-    two = judge(
-        one,
-        best_ths_per_kw([miner("a"), miner("b")]),
-        np.array([True, False]),
-        1e6,
-        thresholds=BAND,
-        **prices,
-    )
+    now = np.array([False, True])
+    known = moved(before, np.array([1, -1]), now, 1e6)
 
-    assert (two.may_run.tolist(), two.since_s.tolist()) == ([True, False], [1e6, 1e6])
+    after = judge(known, best_ths_per_kw([b, late]), now, 1e6, thresholds=BAND, **dear)
+
+    assert (after.may_run.tolist(), after.running.tolist()) == ([False, True], [False, True])
+    assert after.since_s.tolist() == [0.0, 1e6]
+
+
+def test_a_machine_that_comes_to_a_site_takes_no_time_from_the_others() -> None:
+    """They were started for money, and have run for half of their least time."""
+    here, specs = site(profit=BAND), (miner("b"), miner("c"))
+    said = [at_point(spec, FULL) for spec in specs]
+    state, _ = decide(here, running({spec.id: device(FULL) for spec in specs}), inputs(*specs, readings=said))
+    assert state.verdicts is not None
+    half_s = NOW_S - BAND.least_on_s / 2
+    state = replace(state, verdicts=replace(state.verdicts, since_s=np.full(2, half_s)))
+    more = (miner("a"), *specs)
+
+    after, _ = decide(here, state, inputs(*more, readings=[at_point(miner("a"), FULL), *said]))
+
+    assert after.verdicts is not None
+    assert after.verdicts.since_s.tolist() == [NOW_S, half_s, half_s]
 
 
 def test_a_site_without_devices_has_no_verdicts() -> None:
