@@ -68,11 +68,11 @@ class Fleet:
                 return at
         return next((at for at, own in enumerate(points) if own.is_at(point)), -1)
 
-    def places_in(self, before: Fleet) -> Ints | None:
+    def places_in(self, before: Mapping[str, int]) -> Ints | None:
         """The row that each device had `before`, -1 for a new one; nothing if all have theirs still."""
-        if self is before or self.row == before.row:
+        if self.row is before or self.row == before:
             return None
-        return np.array([before.row.get(spec.id, -1) for spec in self.specs], dtype=np.int64)
+        return np.array([before.get(spec.id, -1) for spec in self.specs], dtype=np.int64)
 
     def made_of(self, specs: Sequence[DeviceSpec]) -> bool:
         """Whether nothing was added, removed or changed since these rows were laid out."""

@@ -39,7 +39,7 @@ class State:
     `placed` are the GPUs that are being raised for queued jobs, `waits` since when others wait for GPUs;
     `ramps` is room that ramps did not use;
     `before` is what relative set-points are relative to. Until all was heard, `stands_s` says since when who
-    stands that an earlier process stopped for money.
+    stands that an earlier process stopped for money. `judged` has the row of each device in `verdicts`.
     `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
     only saves time.
     """
@@ -55,6 +55,7 @@ class State:
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)
     verdicts: Verdicts | None = None
+    judged: Mapping[str, int] = field(default_factory=dict, repr=False)
     margin: StepMargin = field(default_factory=StepMargin)
     follow: Follow = field(default_factory=Follow)
     before: Before = field(default_factory=Before)

@@ -156,6 +156,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         waits=overtaking.waiting(state.waits, inputs.queues, (*aim.chosen.kept, *aim.chosen.aside), now_s),
         ramps=replace(orders.saved, rise_w=rise.left_w),
         verdicts=aim.verdicts,
+        judged=seen.fleet.row,
         margin=aim.margin,
         follow=aim.follow,
         before=_drawn(site, made.before, made.grid, seen, decision.ready, now_s),
@@ -256,9 +257,9 @@ def _told(seen: Snapshot, orders: Orders, now_s: float) -> dict[str, DeviceState
 
 def _said_before(state: State, seen: Snapshot, running: Flags, now_s: float) -> Verdicts | None:
     """The last verdicts, of the devices of now."""
-    if state.ready_s is None or state.verdicts is None or state.mirror is None:
+    if state.ready_s is None or state.verdicts is None:
         return None
-    was = seen.fleet.places_in(state.mirror.fleet)
+    was = seen.fleet.places_in(state.judged)
     return state.verdicts if was is None else profit.moved(state.verdicts, was, running, now_s)
 
 
