@@ -169,8 +169,9 @@ class Lane:
                 self._said, self._last = said, self._gpu_reading(machine, says_w)
         else:
             state = (machine.watts, machine.said_setting_w, round(machine.temperature_c), machine.rate)
-            told = (*state, machine.said_asleep, machine.faults.reported_power_factor)
-            if told != self._said and not (machine.faults.frozen_reads and self._last is not None):
+            frozen = machine.faults.frozen_reads
+            told = (*state, machine.said_asleep, machine.faults.reported_power_factor, frozen)
+            if told != self._said and not (frozen and self._last is not None):
                 self._said, self._last = told, self._miner_reading(machine.report(now_s))
         return self._last
 

@@ -7,6 +7,7 @@ from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.words import AlarmKind
 from controller.domain.site import Site
+from simulators.physics.miner import MinerState
 from tests.sim.floor import draw_floor
 from tests.sim.process import checked
 from tests.sim.swarm import KINDS, SILENCES, Swarm, draw_swarm
@@ -46,3 +47,26 @@ def test_zones_and_queues_fall_silent_and_are_heard_again() -> None:
 
     assert set().union(*silent) == {AlarmKind.COOLING, AlarmKind.QUEUE_SILENT}
     assert silent[-1] == set()
+
+
+def test_a_reading_that_stood_still_as_a_process_began_moves_once_the_fault_is_over() -> None:
+    """The machine itself did not change meanwhile."""
+    world = World(8, 30.0, devices=24, only=())
+    world.run()
+    plant = world.plant
+    name, miner = next((name, one) for name, one in plant.miners.items() if one.state is MinerState.HASHING)
+    miner.report(plant.now_s)
+    plant.set_fault(name, "frozen_reads", True)
+    miner.sleep()
+    plant.advance(plant.now_s + 120.0)
+    world.shell.stop()
+    world.shell.start()
+    lane = world.shell._lanes[name]
+
+    frozen, plant_s = lane._reading(plant.now_s), plant.now_s
+    plant.set_fault(name, "frozen_reads", False)
+    after = lane._reading(plant_s + 5.0)
+
+    assert frozen is not None
+    assert after is not None
+    assert after.draw.watts < 100 < frozen.draw.watts
