@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.terminal import show
+from controller.cli.terminal import local_time, show
 from controller.run.operators.triggerconfig import ControlTable
 
 DEADLINE_S = 10.0
@@ -52,7 +52,7 @@ def run(wish: Wish, control: ControlTable | None, out: Console) -> None:
             out.print(f"ended: {', '.join(events) or 'nothing was in force'}")
         case {"curtailed_kw": kw, "node": node, "until_utc_s": until_utc_s}:
             place = f"node {node}" if node else "the site"
-            out.print(f"{place} is held to {kw:g} kW until {_local(until_utc_s)}")
+            out.print(f"{place} is held to {kw:g} kW until {_until(until_utc_s)}")
         case {"events": list(events)}:
             _print_events(events)
         case _:
@@ -128,12 +128,10 @@ def _asked(path: Path, request: dict[str, Any]) -> Any:
 def _print_events(events: list[dict[str, Any]]) -> None:
     table = Table("event", "limit kW", "node", "from", "until", "by", box=None)
     for event in events:
-        times = _local(event["start_utc_s"]), _local(event["end_utc_s"])
+        times = local_time(event["start_utc_s"]), _until(event["end_utc_s"])
         table.add_row(event["id"], f"{event['limit_kw']:g}", event["node"] or "site", *times, event["by"])
     show(table if events else "no event of the site's own")
 
 
-def _local(utc_s: float | None) -> str:
-    if utc_s is None:
-        return "somebody ends it"
-    return datetime.fromtimestamp(utc_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+def _until(utc_s: float | None) -> str:
+    return "somebody ends it" if utc_s is None else local_time(utc_s)

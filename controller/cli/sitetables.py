@@ -6,14 +6,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.terminal import folded
+from controller.cli.terminal import folded, local_time
 from controller.decide.economics import SOAK_USD_PER_KWH
 from controller.decide.words import Reason
 from controller.domain.grid import EventStatus
@@ -77,19 +76,12 @@ def _announced(outlooks: Sequence[Json]) -> Iterator[Text]:
     for one in outlooks:
         if one["status"] == EventStatus.INFEASIBLE:
             numbers = f"asks for {_kw(one['asked_w'])}, possible {_kw(one['possible_w'])}"
-            said = f"event {one['event']}, from {_local(one['start_utc_s'])}: INFEASIBLE as things are"
+            said = f"event {one['event']}, from {local_time(one['start_utc_s'])}: INFEASIBLE as things are"
             yield Text(f"{said}, {numbers}", style="yellow")
     if can:
-        first = _local(min(one["start_utc_s"] for one in can))
+        first = local_time(min(one["start_utc_s"] for one in can))
         events = "1 announced event" if len(can) == 1 else f"{len(can)} announced events"
         yield Text(f"{events} can be met as things are, the first from {first}")
-
-
-def _local(utc_s: float) -> str:
-    try:
-        return datetime.fromtimestamp(utc_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    except (OverflowError, ValueError, OSError):  # the end of all years, in our own zone
-        return f"{utc_s:.0f} s"
 
 
 def _telling(status: Json) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -46,6 +47,14 @@ def fail(message: str) -> NoReturn:
 def fail_config(message: str) -> NoReturn:
     err.print(message, style="red", soft_wrap=True)
     raise typer.Exit(EXIT_CONFIG)
+
+
+def local_time(utc_s: float) -> str:
+    """A Unix time on this host's clock."""
+    try:
+        return datetime.fromtimestamp(utc_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    except (OverflowError, ValueError, OSError):  # the end of all years, in our own zone
+        return f"{utc_s:.0f} s"
 
 
 def folded(names: Iterable[str]) -> str:
