@@ -23,7 +23,7 @@ from controller.decide.inputs import Sample
 from controller.decide.limits import Follow, Limits
 from controller.decide.snapshot import Snapshot
 from controller.decide.stuck import Still
-from controller.decide.value import shown_bias
+from controller.decide.value import reckoned_w, shown_bias
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import QueueReading
 
@@ -240,11 +240,10 @@ def _aimed(
     them over its limit or not: that limit may take it, a set-point may not.
     """
     fleet, known = seen.fleet, seen.columns
-    bias = shown_bias(fleet, known)  # as the plan counts who draws more than was learned
-    here_w = np.maximum(known.here_w, counted_w(np.maximum(known.now_w, 0), bias))
+    shown = shown_bias(fleet, known)
+    here_w = np.maximum(known.here_w, counted_w(np.maximum(known.now_w, 0), shown))
     counts_w = np.where(may.obeys, here_w, known.worst_w)
-    least_w = np.maximum(fleet.floor_w, swing.least_w)
-    needed_w = counted_w(least_w, np.where(least_w < known.now_w, known.bias, bias))
+    needed_w = reckoned_w(np.maximum(fleet.floor_w, swing.least_w), known.now_w, known.bias, shown)
     lowest_w = np.where(may.obeys, np.minimum(counts_w, needed_w), counts_w)
     aim_w = int(seen.beside_w[0] + counts_w.sum()) + math.floor(change_w)
     arriving = ~fleet.gpu & known.in_flight & (known.draw_w < counts_w)

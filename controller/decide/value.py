@@ -189,9 +189,7 @@ def offers(
     free = obeys[taken]
     start = np.zeros(len(fleet) + 1, np.int64)
     np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
-    below = power_w[at] < known.now_w[taken]
-    bias = np.where(below, known.bias[taken], shown_bias(fleet, known)[taken])
-    counts_w = counted_w(power_w[at], bias)
+    counts_w = reckoned_w(power_w[at], known.now_w[taken], known.bias[taken], shown_bias(fleet, known)[taken])
     counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
     return Offers(
         start=start,
@@ -208,6 +206,12 @@ def shown_bias(fleet: Fleet, known: Columns) -> Floats:
     shown = known.worst_w / np.maximum(known.now_w, 1)
     shows = (known.truth == CODE[Truth.CONFIRMED]) & (known.now_w > fleet.floor_w) & (known.stuck_w == 0)
     return np.where(shows & (shown > BEYOND_NOISE * known.bias), shown, known.bias)
+
+
+def reckoned_w(power_w: Ints, now_w: Ints, bias: Floats, shown: Floats) -> Ints:
+    """What points count for: below where a device is by what was learned of it, there and above by what it
+    has `shown`."""
+    return counted_w(power_w, np.where(power_w < now_w, bias, shown))
 
 
 def _only_the_highest(may: Flags, own: slice, power_w: Ints, known: Columns, row: int) -> None:
