@@ -196,10 +196,15 @@ def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
 def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Ints:
     """What each node carries when every job that runs has its least, and all else that surely obeys is at its
     lowest."""
-    fleet, known = seen.fleet, seen.columns
-    bias = value.shown_bias(fleet, known)
-    least_w = counted_w(np.maximum(fleet.floor_w, running_w(seen, queues)), bias)
-    return seen.carried_w(np.where(surely_obeying(seen, now_s), least_w, known.worst_w))
+    least_w = np.maximum(seen.fleet.floor_w, running_w(seen, queues))
+    return seen.carried_w(at_least_w(seen, least_w, now_s))
+
+
+def at_least_w(seen: Snapshot, least_w: Ints, now_s: float) -> Ints:
+    """What each device draws where all that surely obey are at their `least_w`, and all others at worst."""
+    lowered_w = counted_w(least_w, value.shown_bias(seen.fleet, seen.columns))
+    found: Ints = np.where(surely_obeying(seen, now_s), lowered_w, seen.columns.worst_w)
+    return found
 
 
 def _usable(seen: Snapshot, may: Freedom, queues: Sequence[QueueReading], room_w: Ints) -> dict[str, bool]:

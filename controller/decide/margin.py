@@ -11,13 +11,11 @@ import math
 
 import numpy as np
 
-from controller.decide.columns import counted_w
-from controller.decide.freedom import surely_obeying
+from controller.decide.feeding import at_least_w
 from controller.decide.inputs import Inputs
 from controller.decide.limits import Limits, StepMargin
 from controller.decide.snapshot import Snapshot
 from controller.decide.timeline import GridNow
-from controller.decide.value import shown_bias
 from controller.domain.power import Bound, NoLimit, tightest
 from controller.domain.site import Policy
 
@@ -62,8 +60,7 @@ def kept_free(limits: Limits, margin: StepMargin, seen: Snapshot) -> Limits:
     aside for it."""
     if margin.watts == 0:
         return limits
-    fleet, known = seen.fleet, seen.columns
-    lowest_w = counted_w(np.where(fleet.gpu, known.now_w, fleet.floor_w), shown_bias(fleet, known))
-    jobs_w = np.where(surely_obeying(seen, margin.at_s), lowest_w, known.worst_w)
+    with_jobs_w = np.where(seen.fleet.gpu, seen.columns.now_w, seen.fleet.floor_w)
+    jobs_w = at_least_w(seen, with_jobs_w, margin.at_s)
     least_w = min(limits.aim_w, int(jobs_w.sum() + seen.beside_w[0]))
     return limits.aimed_at(max(least_w, limits.aim_w - math.ceil(margin.watts)))
