@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.domain.devices import DeviceKind, DeviceSpec
@@ -113,17 +111,11 @@ def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
 def moved(before: Verdicts, was: Ints, running: Flags, now_s: float) -> Verdicts:
     """`before` in the order of now, where `was` is the place that each device had in it. Who is new, with a
     place of -1, is judged next as all are in a first tick."""
-    found = begin(np.ones_like(running), running, now_s)
-    stays = was >= 0
-
-    def of(name: str) -> NDArray[Any]:
-        column: NDArray[Any] = getattr(found, name).copy()
-        column[stays] = getattr(before, name)[was[stays]]
-        return column
-
-    return Verdicts(
-        may_run=of("may_run"), running=of("running"), goes_on=of("goes_on"), since_s=of("since_s")
-    )
+    stays, since_s = was >= 0, np.full(running.shape, now_s)
+    may_run, goes_on, ran = np.ones_like(running), np.ones_like(running), running.copy()
+    may_run[stays], goes_on[stays] = before.may_run[was[stays]], before.goes_on[was[stays]]
+    ran[stays], since_s[stays] = before.running[was[stays]], before.since_s[was[stays]]
+    return Verdicts(may_run=may_run, running=ran, goes_on=goes_on, since_s=since_s)
 
 
 def taken_up(begun: Verdicts, specs: Sequence[DeviceSpec], stands_s: Mapping[str, float]) -> Verdicts:
