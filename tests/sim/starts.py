@@ -17,6 +17,7 @@ MANY = 1000
 """Nobody has set how often it may be."""
 TOLD_S = 3.0
 """A start so soon after an order is the order's; others, as after a boot, are nobody's."""
+RUNS = frozenset({MinerState.HASHING, MinerState.STARTING})
 
 
 class Starts:
@@ -37,7 +38,8 @@ class Starts:
         self._started_s: dict[str, deque[float]] = {}
         self._told_s: dict[str, deque[float]] = {}
         self._perhaps_s: dict[str, deque[float]] = {}
-        """Also those of machines that misreport, which a controller may count."""
+        """Also those of machines that misreport, or that boot and were read asleep, which a controller may
+        count."""
         self._at_floor: dict[str, bool] = {}
         """Of those that were told anything."""
 
@@ -50,13 +52,15 @@ class Starts:
             spec = self._limited.get(command.device)
             if spec is None:
                 continue
-            was_at_floor = self._at_floor.get(spec.id, self._sleeps(spec.id))
-            starts = was_at_floor and command.point != spec.floor
+            state = self._plant.miners[spec.id].state
+            was_at_floor = self._at_floor.get(spec.id)
             self._at_floor[spec.id] = command.point == spec.floor
-            if not starts:
+            if command.point == spec.floor or was_at_floor is False:
                 continue
-            _note(self._perhaps_s, spec.id, plan.now_s)
-            if not self._doubts.misreports(spec.id) and not self._says_it_runs(spec):
+            if was_at_floor or state not in RUNS:
+                _note(self._perhaps_s, spec.id, plan.now_s)
+            sure = not self._doubts.misreports(spec.id) and not self._says_it_runs(spec)
+            if sure and (was_at_floor or state is MinerState.ASLEEP):
                 _note(self._told_s, spec.id, plan.now_s)
 
     def second(self) -> None:
@@ -82,9 +86,6 @@ class Starts:
     def _says_it_runs(self, spec: DeviceSpec) -> bool:
         heard = self._shell.heard.readings.get(spec.id)
         return heard is not None and heard.value.draw.watts > slack_w(spec.floor.power.watts)
-
-    def _sleeps(self, name: str) -> bool:
-        return self._plant.miners[name].state is MinerState.ASLEEP
 
 
 def _note(times_s: dict[str, deque[float]], name: str, now_s: float) -> None:

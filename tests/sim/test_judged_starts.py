@@ -60,19 +60,22 @@ def test_a_machine_whose_reading_stands_still_rests_as_well_once_it_was_told_to_
     assert world.court.starts.rests(spec.id)
 
 
-@pytest.mark.parametrize("slept", [False, True])
-def test_a_machine_that_slept_before_it_was_told_anything_rests_once_it_was_started(slept: bool) -> None:
-    """It lay below a phase that was not energised yet."""
+@pytest.mark.parametrize("was", ["running", "asleep", "booting"])
+def test_a_machine_that_slept_before_it_was_told_anything_rests_once_it_was_started(was: str) -> None:
+    """It lay below a phase that was not energised yet, or it booted as it was told to start: a controller
+    goes by what it read before."""
     world = World(SEED, 5.0, DEVICES, only=(), floor=once_an_hour())
     spec = next(spec for spec in world.floor.specs if spec.id in world.plant.miners and len(spec.points) > 1)
     world.run()
     assert world.plan is not None
-    if slept:
+    if was == "asleep":
         world.plant.miners[spec.id].sleep()
     world.plant.advance(world.plant.now_s + 60.0)
+    if was == "booting":
+        world.plant.miners[spec.id].reboot(world.plant.now_s)
     runs = replace(world.plan, commands=(SetPoint(device=spec.id, point=spec.points[-1]),))
 
     world.court.starts.told(runs)
     world.court.starts.told(runs)
 
-    assert world.court.starts.rests(spec.id) is slept
+    assert world.court.starts.rests(spec.id) is (was != "running")
