@@ -81,10 +81,13 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     """The point a device is in: by its reported limit, else the lowest that covers its draw."""
     if isinstance(reading.setting, Limit):
         return _set_at(spec, reading.setting.power)
-    for point in spec.points:
-        if reading.draw.watts <= with_slack_w(point.power, TOLERANCE):
-            return point
-    return spec.points[-1]
+    return covering(spec, reading.draw)
+
+
+def covering(spec: DeviceSpec, draw: Power) -> OperatingPoint:
+    """The lowest point that covers a draw; the highest where none does."""
+    covers = (point for point in spec.points if draw.watts <= with_slack_w(point.power, TOLERANCE))
+    return next(covers, spec.points[-1])
 
 
 def _set_at(spec: DeviceSpec, limit: Power) -> OperatingPoint:

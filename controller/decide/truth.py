@@ -203,6 +203,9 @@ def _settled(
     lower = at.power < point.power and reading.draw.watts <= with_slack_w(state.counted(at), TOLERANCE)
     if lower and isinstance(reading.setting, Limit):
         return state._replace(point=at, worst=worst, asked_s=now_s)
+    if rises and not shown.covers(state, point, reading.draw):
+        # It went past its point, and is on its way to one above: also where it says nothing of that.
+        worst = max(worst, state.counted(shown.covering(spec, reading.draw)))
     return _asked_again(state, max(worst, state.counted(point)), now_s)
 
 

@@ -69,6 +69,16 @@ def test_who_went_up_by_itself_is_doubted_once_nothing_falls_in_half_of_its_time
     assert not doubtful(miner(), falling, NOW_S + 5.1)
 
 
+def test_who_goes_past_its_point_and_rises_counts_for_the_next_one_whatever_limit_it_tells() -> None:
+    """It started as it was told, and took no notice of its limit; its estimate comes up behind its draw."""
+    starting = device(LOW, draw_w=2_500)
+    risen = reading(draw_w=2_671, setting_w=2_400, quality=Quality.ESTIMATED)
+
+    rises, stays = see(starting, risen), see(starting._replace(draw=Power(2_671)), risen)
+
+    assert (rises.worst, stays.worst) == (Power(3_500), Power(2_671))
+
+
 def test_a_liar_that_still_rises_counts_wherever_it_runs_at_what_it_was_last_seen_at() -> None:
     risen = see(device(LOW), reading(draw_w=2_700, setting_w=2_400))
     higher = see(risen, reading(draw_w=3_400, setting_w=2_400), heard_s=NOW_S + 1, now_s=NOW_S + 1)
