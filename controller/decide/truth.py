@@ -14,6 +14,7 @@ from controller.decide import learning, shown
 from controller.decide.device import TOLERANCE, DeviceState, Stuck, with_slack_w
 from controller.decide.doubt import (
     GIVEN_UP_S,
+    UNMOVED,
     asleep_at,
     doubtful,
     draws_on,
@@ -239,7 +240,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
         proofs = state.proofs + 1
         return state._replace(truth=Truth.CONFIRMED, worst=worst, keeps=worst, attempts=0, proofs=proofs)
     there = shown.set_to(spec, state.point, reading)
-    if there and reading.quality is Quality.MEASURED and _falls(state):
+    if there and reading.quality is Quality.MEASURED and _falls(spec, state):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
     elif not there and doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
         worst = max(worst, shown.most(spec, state, shown.found_at(spec, reading), reading))
@@ -248,11 +249,13 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     return _overdue(spec, state._replace(worst=worst), reading, now_s)
 
 
-def _falls(state: DeviceState) -> bool:
+def _falls(spec: DeviceSpec, state: DeviceState) -> bool:
     """Whether less watts are the doing of what it was told. A liar that lost its work draws less as well, and
-    takes all of it again when it has work; so does one that had none when it was told to sleep.
+    takes all of it again when it has work; so does one that had none when it was told to sleep. A miner that
+    was called back on its way up does not come down before it draws less than it did then.
     """
-    return state.truth is not Truth.LYING and state.rests_s < state.since_s
+    falls = spec.kind is DeviceKind.GPU or state.draw.watts < UNMOVED * state.began.watts
+    return falls and state.truth is not Truth.LYING and state.rests_s < state.since_s
 
 
 def _arrived(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:

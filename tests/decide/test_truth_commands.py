@@ -311,6 +311,17 @@ def test_watts_on_their_way_down_are_free_only_where_they_are_measured(
     assert (state.truth, state.worst) == (Truth.COMMANDED, Power(worst_w))
 
 
+@pytest.mark.parametrize(("draw_w", "worst_w"), [(419, 3_500), (398, 398)])
+def test_a_miner_called_back_on_its_way_up_counts_for_where_it_went_until_its_watts_fall(
+    draw_w: int, worst_w: int
+) -> None:
+    """It took the order to sleep, and has no work, or its sensor stands still."""
+    rising = told(FULL, SLEEP, NOW_S - 20)._replace(draw=Power(420))
+    called_back = telling.commanded(miner(), rising, SLEEP, NOW_S - 2)._replace(truth=Truth.ACKNOWLEDGED)
+
+    assert see(called_back, reading(draw_w=draw_w, setting_w=30)).worst == Power(worst_w)
+
+
 def test_a_device_in_its_time_counts_for_what_it_drew_whatever_other_limit_it_shows() -> None:
     assert see(told(SLEEP, FULL), at_point(miner(), LOW)).worst == Power(3_500)
 
