@@ -11,7 +11,7 @@ COSTS = 1.3
 STOPS_S = 120.0
 """A price is heard, orders are sent, lost and sent again; on a ramp the site falls more slowly."""
 HELD_S = 180.0
-"""One that would not stop is told again every eighth `retry_s`."""
+"""One that would not stop, or answered nothing, is told again every eighth `retry_s`."""
 SLACK, SLACK_W = 1.1, 60.0
 
 
@@ -21,6 +21,7 @@ class Losses:
     def __init__(self, case: Case) -> None:
         self._plant = case.plant
         self._possible = case.possible
+        self._doubts = case.doubts
         self._verdict = case.verdict
         miners = [case.specs[name] for name in case.plant.miners]
         self._specs = [spec for spec in miners if len(spec.points) > 1]
@@ -42,7 +43,8 @@ class Losses:
             late = now_s - self._pays_s.setdefault(spec.id, now_s) > STOPS_S
             most_w = spec.floor.power.watts * SLACK + SLACK_W
             runs = self._plant.miners[spec.id].watts > most_w
-            if late and runs and not self._possible.held_by(spec.id, within_s=HELD_S):
+            held = self._possible.held_by(spec.id, within_s=HELD_S) or self._doubts.within(spec.id, HELD_S)
+            if late and runs and not held:
                 self._verdict.note(now_s, "loss", spec.id)
 
 

@@ -13,6 +13,7 @@ from tests.sim.floor import draw_floor
 from tests.sim.judged import DEVICES, kinds_of
 from tests.sim.market import Feed, draw_feed
 from tests.sim.process import Decide, checked
+from tests.sim.swarm import Rates
 from tests.sim.world import World
 
 SEED, DURATION_S = 8, 500.0
@@ -46,6 +47,16 @@ def patient(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
 def test_a_controller_that_runs_at_a_loss_is_found_out() -> None:
     assert "loss" in found(deaf, DEAR)
     assert not found(checked, DEAR)
+
+
+def test_a_machine_whose_orders_are_refused_is_not_taken_to_run_at_a_loss() -> None:
+    """It is told again, each time later, for nobody needs its watts."""
+    world = World(SEED, 2 * DURATION_S, DEVICES, only=(), messages=[], feed=DEAR)
+    world.clock.at(DEAR_S - 5.0, lambda: setattr(world.shell, "rates", Rates(refused_writes=0.9)))
+
+    world.run()
+
+    assert not kinds_of(world)
 
 
 def test_a_controller_that_waits_for_a_price_that_nobody_tells_is_found_out() -> None:
