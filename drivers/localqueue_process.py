@@ -148,15 +148,17 @@ def signal_all(process: ProcessId, mark: Path, number: signal.Signals) -> None:
 
 
 def signal_strays(process: ProcessId, mark: Path, number: signal.Signals) -> None:
-    """What left the group for a session of its own, as torchrun's workers do. They have the job's `mark`, its
-    file of progress, in their environment."""
+    """What left the group for a session of its own, as torchrun's workers do, and the group as well once its
+    leader is gone: nobody can signal it as one then. They have the job's `mark`, its file of progress, in
+    their environment."""
     marked = os.fsencode(f"{PROGRESS}={mark}")
+    led = _lives(process.pid)
     for pid in [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal()]:
         with suppress(OSError):  # gone meanwhile, or somebody else's
             handle = os.pidfd_open(pid)  # first, so that it is the process whose environment is read
             try:
                 environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                if marked in environment and os.getpgid(pid) != process.pid:
+                if marked in environment and not (led and os.getpgid(pid) == process.pid):
                     signal.pidfd_send_signal(handle, number)
             finally:
                 os.close(handle)
@@ -187,6 +189,14 @@ def read_exit(exit_record: Path) -> Exit:
 @cache
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def _lives(pid: int) -> bool:
+    """Whether somebody has that number, and is not merely waiting to be reaped."""
+    try:
+        return _stat(pid)[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _stat(pid: int) -> tuple[str, int]:

@@ -711,6 +711,21 @@ async def test_what_a_job_leaves_behind_is_ended_while_the_daemon_is_away(direct
 
 
 @pytest.mark.socket
+async def test_a_job_whose_leader_is_killed_after_a_restart_leaves_nothing_on_its_gpus(
+    directory: Path,
+) -> None:
+    """Its leader is no child of the new daemon, so it is reaped by somebody else, and the group goes on."""
+    job = submit(directory, request(directory, f"echo $$ >inner; {FOREVER}"))
+    await as_another_process(DAEMON, directory)
+    inner = int(await content(directory / "inner"))
+
+    os.kill(process_of(directory, job).pid, signal.SIGKILL)
+    await until(queue_of(directory), directory, job, JobState.FAILED)
+
+    await eventually(lambda: not runs(inner))
+
+
+@pytest.mark.socket
 async def test_a_daemon_that_dies_before_it_noted_a_job_starts_nothing(directory: Path) -> None:
     await as_another_process(DIES_AT_THE_GATE, directory)
 
