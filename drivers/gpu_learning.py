@@ -31,6 +31,8 @@ REFIT_AFTER_SHARE = 0.1
 """A fit is due after so many measurements, and so many of those that are kept: it takes milliseconds."""
 CHANGES_BY = 0.02
 """A new fit replaces a curve from which it differs by so much somewhere."""
+LEAST_RATE, MOST_RATE = 1e-30, 1e30
+"""Units per second of work: wide enough for any unit, and narrow enough to be reckoned with in every fit."""
 
 log = structlog.get_logger()
 
@@ -64,7 +66,7 @@ class _Point(BaseModel):
     kind: str = Field(max_length=64)
     run: str = Field(max_length=64)
     cap: float = Field(gt=0, le=2)
-    units_per_s: float = Field(gt=0)
+    units_per_s: float = Field(ge=LEAST_RATE, le=MOST_RATE)
 
 
 class _Kept(BaseModel):
@@ -205,7 +207,7 @@ class Learner:
             return
         rate = (window.last_units - units) / (now_s - began_s)
         window.began, window.steps = (now_s, window.last_units), 0
-        if 0 < rate < math.inf:
+        if LEAST_RATE <= rate <= MOST_RATE:
             self._learn(model, job, Measured(run=job.job, cap=window.cap, units_per_s=rate))
 
     def _learn(self, model: str, job: Working, one: Measured) -> None:

@@ -145,7 +145,12 @@ def test_what_was_learned_outlives_a_restart() -> None:
     assert not before.learner.news
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 2, "points": []}', '{"points": [{"cap": -1}]}'])
+BEYOND = '{"points": [{"model": "m", "kind": "k", "run": "r", "cap": 1, "units_per_s": 1e300}]}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 2, "points": []}', '{"points": [{"cap": -1}]}', BEYOND]
+)
 def test_a_file_that_is_not_what_was_written_is_refused_whole(text: str) -> None:
     with pytest.raises(ValueError, match="cannot be used"):
         Learner().load(text)
@@ -174,6 +179,22 @@ def test_progress_that_is_no_number_teaches_nothing(units: float) -> None:
         learner.saw([Working(job="j", kind="k", gpus=("dgx-gpu0",), units=units)], float(at_s))
 
     assert not learner.news
+
+
+def test_a_job_that_claims_to_work_at_a_rate_that_nothing_has_costs_no_curve() -> None:
+    """No number that a tenant writes may end in a curve that is none."""
+    learner = Learner()
+    now_s = 0.0
+    for cap, step in ((0.4, 1e-300), (0.7, 1e-300), (1.0, 1e300)):
+        units = 0.0
+        for _ in range(90):
+            now_s, units = now_s + 2.0, units + step
+            learner.limited("dgx-gpu0", MODEL, cap, PRIOR)
+            learner.saw([Working(job="job-1", kind="odd", gpus=("dgx-gpu0",), units=units)], now_s)
+
+    curve = learner.curve("dgx-gpu0", PRIOR)
+
+    assert all(math.isfinite(value) for corner in curve for value in corner)
 
 
 def test_a_learned_curve_changes_what_points_are_worth_and_never_their_watts() -> None:
