@@ -65,7 +65,7 @@ class _Point(BaseModel):
     model: str = Field(max_length=96)
     kind: str = Field(max_length=64)
     run: str = Field(max_length=64)
-    cap: float = Field(gt=0, le=2)
+    cap: float = Field(gt=0)
     units_per_s: float = Field(ge=LEAST_RATE, le=MOST_RATE)
 
 

@@ -197,6 +197,18 @@ def test_a_job_that_claims_to_work_at_a_rate_that_nothing_has_costs_no_curve() -
     assert all(math.isfinite(value) for corner in curve for value in corner)
 
 
+def test_what_is_learned_at_a_limit_far_above_the_default_one_is_kept() -> None:
+    """A laptop's board of 80 W may be at 175 W, and nobody set that."""
+    learner, after = Learner(), Learner()
+    for step in range(60):
+        learner.limited("dgx-gpu0", MODEL, 175 / 80, PRIOR)
+        learner.saw([Working(job="job-1", kind="odd", gpus=("dgx-gpu0",), units=1.0 * step)], 2.0 * step)
+
+    after.load(learner.dump())
+
+    assert after.dump().count("units_per_s") > 0
+
+
 def test_a_learned_curve_changes_what_points_are_worth_and_never_their_watts() -> None:
     config = GpuHostConfig(id="dgx", node="rack", uuids=("GPU-1",), min_w=200, max_w=700, default_w=700)
     limits = Limits(min_w=200, max_w=700, default_w=700)
