@@ -18,6 +18,7 @@ from drivers.asic.adapter import SLEEP, Hello, Plate, RefusedError, Sample, hott
 from drivers.asic.identify import Identifier, backend_of
 from drivers.asic.library import bounded, get_miner
 from drivers.asic.marafw import MaraSwitch
+from drivers.asic.trouble import contained
 from drivers.base import DriverError, OtherMachineError
 
 NO_STOP = "pyasic has no stop for it"
@@ -88,7 +89,7 @@ class Generic:
     async def hello(self) -> Hello:
         self._miner = self._switch = None
         async with asyncio.timeout(self._plate.exchange_s * IDENTIFY_EXCHANGES):
-            miner = await get_miner(self._plate.host)
+            miner = await contained(get_miner(self._plate.host))
         if miner is None:
             raise DriverError(f"pyasic recognises nothing at {self._plate.host}")
         self._kind = backend_of(type(miner))
@@ -113,7 +114,7 @@ class Generic:
         if self._switch is None:
             return sample(data, self._plate, self._points[-1], metered=self._kind in METERED)
         async with asyncio.timeout(self._plate.exchange_s):
-            asleep = await self._switch.asleep()
+            asleep = await contained(self._switch.asleep())
         at = self._points[0 if asleep else -1]
         return sample(data, self._plate, at, metered=self._kind in METERED)
 
@@ -121,7 +122,7 @@ class Generic:
         if self._switch is None:
             raise RefusedError(self._why_not)
         async with asyncio.timeout(self._plate.exchange_s):
-            await self._switch.put(asleep=point.name == SLEEP)
+            await contained(self._switch.put(asleep=point.name == SLEEP))
 
     @property
     def _points(self) -> tuple[OperatingPoint, ...]:
@@ -150,7 +151,7 @@ async def poll(miner: Any, *fields: str, deadline_s: float) -> Any:
     pyasic's own limits are per exchange, and one silent machine has many of them in a row.
     """
     async with asyncio.timeout(deadline_s):
-        data = await miner.get_data(include=list(fields))
+        data = await contained(miner.get_data(include=list(fields)))
     if rate_ths(data) is None:
         raise DriverError(f"{backend_of(type(miner))}: no hash rate in the answer, if there was one")
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from drivers.asic.library import get_miner
+from drivers.asic.trouble import contained
 
 AT_ONCE = 20
 """Unbounded, 800 healthy machines at once are all missed: each costs CPU and they share one clock."""
@@ -21,7 +22,7 @@ class Identifier:
     async def backend(self, host: str, *, deadline_s: float) -> str | None:
         """The class by which pyasic knows the firmware at `host`; None where it recognises nothing."""
         async with self._slots, asyncio.timeout(deadline_s):
-            miner = await get_miner(host)
+            miner = await contained(get_miner(host))
         return None if miner is None else backend_of(type(miner))
 
 

@@ -7,9 +7,8 @@ code for that family, by which it would be driven.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from controller.domain.devices import Quality, Reading
 from drivers.asic import facts
@@ -20,7 +19,7 @@ from drivers.asic.facts import EXCHANGE_S, Facts, Reader
 from drivers.asic.generic import SWITCHES, WATCHED, prepare
 from drivers.asic.identify import backend_of
 from drivers.asic.library import get_miner
-from drivers.asic.trouble import MAX_WHY, as_driver_error
+from drivers.asic.trouble import as_driver_error, contained
 from drivers.base import DriverError
 
 GENERIC: Family = "generic"
@@ -37,11 +36,8 @@ READERS: dict[str, Reader] = {
     "BMMiner": facts.antminer,  # a model that pyasic does not know
 }
 
-CLEANUP_S = 1.0
 NO_RATING_W = 100_000
 """For an adapter that must be told a rating to be asked anything: no estimate that uses it is passed on."""
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,7 @@ class Machine:
 
 async def recognise(host: str, logins: Logins) -> Machine:
     """Who is at `host`; raises `DriverError` where that cannot be established."""
-    miner = await _contained(get_miner(host))
+    miner = await contained(get_miner(host))
     if miner is None:
         return await _by_hello(host, logins)
     backend = backend_of(type(miner))
@@ -136,8 +132,8 @@ async def told_by_pyasic(miner: Any, *, mac: str | None = None) -> Facts:
     version = None
     try:
         async with asyncio.timeout(EXCHANGE_S):
-            mac = mac or facts.told_mac(await _contained(miner.get_mac()))
-            version = facts.told(await _contained(miner.get_fw_ver()))
+            mac = mac or facts.told_mac(await contained(miner.get_mac()))
+            version = facts.told(await contained(miner.get_fw_ver()))
     except TimeoutError:
         doubts.append(DriverError(f"no MAC or firmware version within {EXCHANGE_S:g} s"))
     except DriverError as error:
@@ -147,21 +143,3 @@ async def told_by_pyasic(miner: Any, *, mac: str | None = None) -> Facts:
     maker = miner.make if miner.firmware in (None, "Stock") else miner.firmware
     firmware = " ".join(filter(None, (str(maker or backend_of(type(miner))), version)))
     return Facts(model=model, firmware=firmware, mac=mac, doubts=tuple(doubts))
-
-
-async def _contained(call: Coroutine[Any, Any, Result]) -> Result:
-    """Run pyasic's code in a task of its own: in places it swallows a cancellation, which must not be ours,
-    and its backends raise whatever their transports do, which must not end the search for all others."""
-    task = asyncio.create_task(call)
-    try:
-        await asyncio.wait({task})
-    finally:
-        if not task.done():
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            task.cancel()
-            await asyncio.wait({task}, timeout=CLEANUP_S)
-    if task.cancelled():
-        raise DriverError("pyasic gave up")
-    if (error := task.exception()) is not None:
-        raise DriverError(f"no sense in its answers: {error!r}"[:MAX_WHY]) from error
-    return task.result()

@@ -17,7 +17,7 @@ from drivers.base import DriverError, OtherMachineError
 from simulators.config import PlantConfig
 from simulators.plant import Plant
 from simulators.serve import SimulatedSite
-from tests.drivers.asic_fakes import PORTS, remapped
+from tests.drivers.asic_fakes import HOST, PORTS, bytes_server, remapped
 
 pytestmark = pytest.mark.socket
 
@@ -62,11 +62,11 @@ async def at_the_address(family: str, *, seed: int = 1, **group: Any) -> AsyncIt
         yield simulated.plant
 
 
-def driver_for(family: str, identifier: Identifier | None = None) -> AsicDriver:
+def driver_for(family: str, identifier: Identifier | None = None, host: str = ADDRESS) -> AsicDriver:
     table = {
         "id": "only",
         "family": family,
-        "hosts": (ADDRESS,),
+        "hosts": (host,),
         "node": "site",
         "rated_w": 3250,
         "rated_ths": 110,
@@ -233,3 +233,24 @@ async def test_where_a_hello_proves_the_family_the_library_is_not_asked(family: 
         await driver.read()
 
     assert identifier.asked == asked
+
+
+ODD_PAGES = {
+    "redirects to no port": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999/",
+    "redirects to no address": b"HTTP/1.1 302 Found\r\nLocation: javascript:x",
+    "asks for an unusual login": b"HTTP/1.1 401 X\r\n"
+    b'WWW-Authenticate: Digest realm="antMiner x", nonce="a", qop="auth-int"',
+    "is in no charset": b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=base64",
+}
+
+
+@pytest.mark.parametrize("family", ["antminer", "generic"])
+@pytest.mark.parametrize("page", ODD_PAGES.values(), ids=ODD_PAGES)
+@remapped
+async def test_an_odd_page_at_an_address_is_trouble_with_that_machine_alone(family: str, page: bytes) -> None:
+    """What the library makes of it is an assertion that failed, a group of errors, or whatever else."""
+    driver = driver_for(family, host=HOST)
+
+    async with bytes_server(page + b"\r\nContent-Length: 5\r\n\r\nAxeOS"):
+        with pytest.raises(DriverError):
+            await driver.read()
