@@ -18,6 +18,7 @@ from pymodbus.exceptions import ModbusException
 from controller.domain.devices import MeterReading, ZoneReading
 from drivers import modbus_maps as maps
 from drivers.base import DriverError
+from drivers.hostname import Host
 from drivers.modbus_points import (
     Point,
     PowerPoint,
@@ -56,7 +57,7 @@ class ModbusConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str = Field(min_length=1)
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(default=502, ge=1, le=65535)
     timeout_s: float = Field(default=0.8, gt=0)
     poll_s: float = Field(default=1.0, gt=0)

@@ -10,10 +10,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated
 
 import aiomqtt
-from pydantic import Field
 
 from drivers.cancellation import obey_cancellation
 
@@ -22,10 +20,6 @@ FAREWELL_TIMEOUT_S = 1.0
 FIRST_DELAY_S = 0.1
 MAX_INCOMING = 4096
 REFUSED_CODE = 0x80
-Host = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9:_-]{0,62}(\.[A-Za-z0-9:_-]{1,63})*\.?$", max_length=253)
-]
-"""A name or an address. To look up one with an empty part is an error of its own, which would end us."""
 
 Hear = Callable[[str, bytes, bool], None]
 """Called for each message with topic, payload and whether the broker had retained it. Must not block."""

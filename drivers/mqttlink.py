@@ -12,11 +12,11 @@ from typing import Annotated, Self
 import aiomqtt
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from drivers.hostname import Host
 from drivers.mqttconnection import (
     CALL_TIMEOUT_S,
     MAX_INCOMING,
     Hear,
-    Host,
     listen,
     stay_connected,
     subscribed,

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from drivers.hostname import Host
+
 
 class Make(StrEnum):
     APC_RPDU2 = "apc-rpdu2"
@@ -81,7 +83,7 @@ class PduConfig(Table):
     """One PDU. `timeout_s` bounds a whole poll, and a switch. `meter` names its whole power for a node."""
 
     id: str = Field(min_length=1)
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(default=161, ge=1, le=65535)
     model: Make
     version: Literal["2c", "3"] = "3"

@@ -210,6 +210,7 @@ def test_the_liquid_that_cools_a_zone_is_read_beside_its_air_and_no_absurd_tempe
         ({"points": [power_point(), power_point(address=2)]}, "declared twice: meter m1"),
         ({"points": []}, "points"),
         ({"points": [{"kind": "power", "meter": "m1", "address": 0, "type": "uint16"}]}, "max_w"),
+        ({"host": "meter..example"}, "host"),
     ],
 )
 def test_a_config_that_does_not_add_up_is_rejected_by_name(changes: dict[str, Any], complaint: str) -> None:

@@ -250,6 +250,7 @@ async def test_watts_that_cannot_be_believed_do_not_hide_whether_an_outlet_is_on
         ({"timeout_s": 9}, "longer than poll_s"),
         ({"stale_after_s": 9}, "under 2 polls"),
         ({"model": "apc-rpdu"}, "model"),
+        (V3 | {"host": "pdu..example"}, "host"),
     ],
 )
 def test_a_pdu_that_is_not_fully_declared_is_rejected(changes: dict[str, Any], complaint: str) -> None:

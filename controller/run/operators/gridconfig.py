@@ -17,7 +17,8 @@ from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
-from drivers.mqttconnection import FIRST_DELAY_S, Host
+from drivers.hostname import Host
+from drivers.mqttconnection import FIRST_DELAY_S
 
 MAX_FILE_BYTES = 64 * 1024
 RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
