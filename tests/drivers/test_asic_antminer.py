@@ -8,6 +8,7 @@ import json
 import logging
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,25 @@ async def test_a_disk_that_hangs_holds_up_no_order_for_long_and_gets_no_second_o
         stuck.free.set()
 
     assert [posted["bitmain-work-mode"] for posted in server.posted] == ["3", "1", "0"]
+    assert stuck.asked == 1
+
+
+@pytest.mark.socket
+@remapped
+async def test_a_disk_that_hangs_takes_no_thread_from_who_connects_to_a_broker(tmp_path: Path) -> None:
+    """Hundreds are put to sleep at once, and those threads are few."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    stuck = Stuck()
+    async with WebServer().serving():
+        adapter = await met(state_dir=tmp_path)
+        adapter._last_good = stuck
+        await adapter.change(SLEEP)
+        try:
+            async with asyncio.timeout(HUNG_S / 4):
+                await asyncio.to_thread(str)
+        finally:
+            stuck.free.set()
+
     assert stuck.asked == 1
 
 
