@@ -108,7 +108,7 @@ def _from_csv(config: PriceFileConfig, text: str) -> Iterator[Row]:
                 raise DriverError(f"{where} has not as many fields as the head")
             if not _NUMBER.fullmatch(number.strip()):
                 raise DriverError(f"{where}: {config.value_column} {number!r:.{SHOWN_CHARS}} is not a number")
-            yield where, written.strip(), float(number)
+            yield where, written.strip(), float(number.strip())
     except csv.Error as error:
         raise DriverError(f"line {reader.line_num}: not CSV: {error}") from None
 

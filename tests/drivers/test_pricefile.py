@@ -53,6 +53,14 @@ def test_columns_may_have_other_names_and_there_may_be_more_of_them() -> None:
     assert series == Series((AT_S,), (45.2 / 1000,))
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\xa0", "\x1c", "\x1f"])
+def test_blanks_around_a_number_are_none_of_it(blank: str) -> None:
+    """The last two are blanks to Python, but not to its numbers."""
+    content = f"time,value\n2026-11-23T17:00:00Z,{blank}45{blank}\n".encode()
+
+    assert parse(config("dam.csv"), content).values == (0.045,)
+
+
 @pytest.mark.parametrize("unit", ["USD/MWh", None])
 def test_json_may_declare_its_unit_itself(unit: str | None) -> None:
     values = [{"time": "2026-11-23T17:00:00Z", "value": 45, "note": "peak"}]
