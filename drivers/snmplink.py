@@ -108,15 +108,16 @@ class SnmpLink:
         return list(answered)
 
     def _note(self, agent: Agent, now_s: float, *, heard: bool) -> None:
-        """The name of a silent one may have another address by now. And once in its silence begin anew with
-        all: for minutes pysnmp asks for the agent that it knew at an address, and one that was put in its
-        place does not answer to that."""
+        """The name of a silent one may have another address by now. And in its silence begin anew with all,
+        ever less often: for minutes pysnmp asks for the agent that it knew at an address, and one that was put
+        in its place, or that was somebody else while it booted, does not answer to that."""
         if heard:
             self._silent_s.pop(agent, None)
             return
         self._targets.pop(agent, None)
         since_s = self._silent_s.setdefault(agent, now_s)
-        if self._made_s < since_s and now_s - since_s > FORGOTTEN_AFTER * agent.timeout_s:
+        begun_s = max(0.0, self._made_s - since_s)  # so long into its silence
+        if now_s - since_s > max(FORGOTTEN_AFTER * agent.timeout_s, 2 * begun_s):
             self.close()
 
     async def _target(self, agent: Agent) -> UdpTransportTarget:

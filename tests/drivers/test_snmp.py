@@ -433,6 +433,52 @@ async def test_another_agent_in_the_place_of_one_is_read_after_a_while() -> None
             await after.stop()
 
 
+class Path(asyncio.DatagramProtocol):
+    """An address that leads to one of `agents`, and gives `left` more answers."""
+
+    def __init__(self, *agents: int) -> None:
+        self._agents = agents
+        self._client: Any = None
+        self.to, self.left = agents[0], 1_000_000
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, sender: Any) -> None:
+        if not self.left:
+            return
+        if sender[1] in self._agents:
+            self.left -= 1
+            self._transport.sendto(data, self._client)
+        else:
+            self._client = sender
+            self._transport.sendto(data, ("127.0.0.1", self.to))
+
+
+@pytest.mark.socket
+async def test_an_agent_that_was_another_one_while_it_booted_is_read_after_a_while() -> None:
+    """It said who it was, was somebody else before it told a value, and is unknown by the first name."""
+    loop = asyncio.get_running_loop()
+    async with served() as (_, first), served() as (_, booting), served() as (_, last):
+        transport, path = await loop.create_datagram_endpoint(
+            lambda: Path(first, booting, last), local_addr=("127.0.0.1", 0)
+        )
+        async with pdu_of(pdu_config(transport.get_extra_info("sockname")[1], timeout_s=0.3, **V3)) as pdu:
+            await _read_in_the_end(pdu)
+            path.left = 0
+            for _ in range(6):
+                with suppress(DriverError):
+                    await pdu.read()
+            path.to, path.left = booting, 1
+            while path.left:
+                with suppress(DriverError):
+                    await pdu.read()
+            path.to, path.left = last, 1_000_000
+
+            assert await _read_in_the_end(pdu) == readings(outlet_4=3_000, outlet_5=3_000)
+        transport.close()
+
+
 async def _read_in_the_end(pdu: SnmpPdu) -> tuple[MeterReading, ...]:
     while True:
         with suppress(DriverError):
