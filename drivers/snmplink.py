@@ -109,8 +109,8 @@ class SnmpLink:
 
     def _note(self, agent: Agent, now_s: float, *, heard: bool) -> None:
         """The name of a silent one may have another address by now. And in its silence begin anew with all,
-        ever less often: for minutes pysnmp asks for the agent that it knew at an address, and one that was put
-        in its place, or that was somebody else while it booted, does not answer to that."""
+        ever less often: for minutes pysnmp asks for the agent that it knew at an address, and one that was
+        put in its place, or that was somebody else while it booted, does not answer to that."""
         if heard:
             self._silent_s.pop(agent, None)
             return
