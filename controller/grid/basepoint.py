@@ -40,7 +40,8 @@ class _BasePointWire(Wire):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRule:
-    """A base point holds for `valid_s` from its own time; after that `silent` limits the site."""
+    """A base point holds until `valid_s` after its own time, which counts as now where it lies ahead of our
+    clock; after that `silent` limits the site."""
 
     nameplate: Power
     valid_s: float
@@ -132,8 +133,11 @@ class BasePoints:
         if made_utc_s + self._rule.valid_s <= now_utc_s:
             raise MessageError(Reason.STALE, f"time: {now_utc_s - made_utc_s:.1f} s old")
         until_utc_s = made_utc_s + self._rule.valid_s
+        # It takes the place of the one before as it comes: begun later, it would leave nothing in force.
         wanted = EventInterval(
-            start_utc_s=made_utc_s, end_utc_s=until_utc_s, signals=(TargetSignal(self._power(wire)),)
+            start_utc_s=min(made_utc_s, now_utc_s),
+            end_utc_s=until_utc_s,
+            signals=(TargetSignal(self._power(wire)),),
         )
         silence: tuple[EventInterval, ...] = ()
         if isinstance(self._rule.silent, Limit):

@@ -87,6 +87,16 @@ def test_a_stream_is_not_alive_by_a_clock_that_was_set_back_behind_its_last_base
     assert not site.dialect.is_alive(NOW_S, connected=True)
 
 
+def test_a_base_point_of_a_clock_ahead_of_ours_counts_at_once_and_leaves_no_gap_to_the_one_before() -> None:
+    site = Site()
+    site.hear(message(30_000, at_s=0), 0)
+    site.hear(message(20_000, at_s=7), 4)
+
+    assert site.asks(4) == [TargetSignal(Power.kw(20_000))]
+    assert site.asks(26.9) == [TargetSignal(Power.kw(20_000))]
+    assert site.asks(27) == []
+
+
 def test_silence_falls_to_its_limit_until_the_stream_is_back() -> None:
     site = Site(replace(RULE, silent=Limit(Power.kw(800))))
     site.hear(message(30_000), 0)
