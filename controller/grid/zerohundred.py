@@ -98,10 +98,11 @@ class ZeroHundred:
         try:
             wire = self._opened(payload, now_utc_s)
             self._check_time(wire, now_utc_s)
-            self._heard_by[broker] = now_utc_s
             if broker == SECOND and now_utc_s - self._heard_by[FIRST] <= FIRST_WINS_S:
                 return ()
-            return self._heard(wire, now_utc_s)
+            found = self._heard(wire, now_utc_s)
+            self._heard_by[broker] = now_utc_s  # what a broker had kept back is older, and no sign of life
+            return found
         except MessageError as refusal:
             return (Heard(kind="target", result=Rejected(reason=refusal.reason, detail=refusal.detail)),)
 

@@ -392,3 +392,14 @@ def test_what_is_too_old_by_the_first_broker_does_not_hold_the_second_back() -> 
 
     assert isinstance(refused.result, Rejected)
     assert told(site, (301, SECOND, 0)) == [(301, True)]
+
+
+def test_what_the_first_broker_had_kept_back_does_not_hold_the_second_back() -> None:
+    site = Site()
+    told(site, (10, FIRST, 100), (75, SECOND, 100))
+    kept = json.dumps({"target": 100, "timestamp": int(BEGAN_S + 40)}).encode()
+
+    [refused] = site.dialect.read_by(FIRST, TOPIC, kept, BEGAN_S + 80)
+
+    assert isinstance(refused.result, Rejected)
+    assert told(site, (81, SECOND, 0)) == [(81, True)]
