@@ -8,6 +8,10 @@ from controller.domain.grid import EventStatus
 from controller.domain.power import NO_LIMIT, ZERO, Bound, Power
 from controller.grid.site import DataQuality, OperatingState, Part, Place, Progress, SiteReport
 
+WHOLE_SHARE = 0.99
+"""A while is measured where ticks cover this share of it, but for one tick: edges fall between two."""
+LONGEST_TICK_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Average:
@@ -39,12 +43,13 @@ class Average:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """`reports` of the site so far, and their sum where something was measured."""
+    """`reports` of the site so far, from `first_utc_s` on, and their sum where something was measured."""
 
     reports: int = 0
     sum_w: int = 0
     measured: int = 0
     estimated: int = 0
+    first_utc_s: float = 0.0
     last: SiteReport | None = None
 
     def plus(self, report: SiteReport, node: str) -> Tally:
@@ -56,14 +61,22 @@ class Tally:
             sum_w=self.sum_w + (0 if place is None or missing else place.demand.watts),
             measured=self.measured + (0 if missing else 1),
             estimated=self.estimated + (place is not None and place.quality is DataQuality.ESTIMATED),
+            first_utc_s=self.first_utc_s if self.reports else report.now_utc_s,
             last=report,
         )
 
-    @property
-    def quality(self) -> DataQuality:
-        """With gaps or estimates in it, a mean is an estimate."""
-        whole = self.measured == self.reports and not self.estimated
-        return (DataQuality.OK if whole else DataQuality.ESTIMATED) if self.measured else DataQuality.MISSING
+    def quality(self, length_s: float) -> DataQuality:
+        """Of a while of `length_s`: with gaps or estimates in it, or begun late, its mean is an estimate."""
+        if not self.measured:
+            return DataQuality.MISSING
+        whole = self.measured == self.reports and not self.estimated and self._covers(length_s)
+        return DataQuality.OK if whole else DataQuality.ESTIMATED
+
+    def _covers(self, length_s: float) -> bool:
+        if self.last is None or self.reports == 1:
+            return length_s <= LONGEST_TICK_S
+        ticked_s = self.last.now_utc_s - self.first_utc_s
+        return ticked_s + 2 * ticked_s / (self.reports - 1) >= WHOLE_SHARE * length_s
 
     @property
     def demand(self) -> Power:
@@ -94,7 +107,7 @@ def average(
         start_utc_s=start_s,
         end_utc_s=end_s,
         demand=tally.demand if tally.measured else ZERO,
-        quality=tally.quality,
+        quality=tally.quality(end_s - start_s),
         node=scope.node,
         payloads=scope.payloads,
         status=None if stands is None else stands.status,

@@ -107,7 +107,23 @@ def test_late_comers_make_the_latest_report_at_once_and_say_that_nothing_was_mea
     found = reports(seconds(31, from_s=25), asking(request()))
 
     assert labels(found) == [(25, [8]), (30, [9])]
-    assert [averages[0].quality for _, averages in found] == [MISSING, OK]
+    assert [averages[0].quality for _, averages in found] == [MISSING, ESTIMATED]
+
+
+def test_an_interval_of_which_only_the_end_was_measured_is_no_more_than_an_estimate() -> None:
+    """A controller that began anew three minutes before the end of an hour knows those three minutes."""
+    [(_, [average])] = reports(seconds(3601, from_s=3420), asking(request(), labels=(7,), every_s=3600.0))
+
+    assert average.quality is ESTIMATED
+
+
+@pytest.mark.parametrize("from_s", [0.3, 0.8, 1.2])
+def test_an_interval_is_whole_wherever_in_it_the_ticks_fall(from_s: float) -> None:
+    ticks = [tick(at + from_s) for at in range(12)]
+
+    [(_, [average])] = reports(ticks, asking(request(), labels=(7,)))
+
+    assert average.quality is OK
 
 
 def test_nothing_is_made_late_where_no_report_is_due_yet() -> None:
