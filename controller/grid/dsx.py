@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field
 
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.grid.isotime import instant, stamp
+from controller.grid.ledger import MAX_LIVE
 from controller.grid.loadtargets import LoadTarget, LoadTargets
 from controller.grid.results import MAX_AHEAD_S, Reason, Rejected
 from controller.grid.signatures import Signer, Trust, signed, unsealed
@@ -255,6 +256,8 @@ def _targets(data: _SetData, agreement: Agreement, sent_utc_s: float) -> list[Lo
                     best_effort=target.strategy is not None and target.strategy.best_effort,
                 )
             )
+        if len(found) > MAX_LIVE:
+            raise MessageError(Reason.TOO_MANY_EVENTS, f"targets: for all their feeds more than {MAX_LIVE}")
     return found
 
 

@@ -138,6 +138,20 @@ def test_a_day_of_quarter_hours_is_one_command() -> None:
     assert len(in_force(after(command(*day)))) == 96
 
 
+@pytest.mark.parametrize("mw", [8.0, None])
+def test_a_command_of_more_targets_than_may_be_in_force_is_refused_counted_for_each_feed(
+    mw: float | None,
+) -> None:
+    """A few targets for all of 32 feeds are thousands, and each is held against all that is known."""
+    feeds = tuple(replace(FEEDS[0], tag=f"feed-{at}", node=f"row-{at}") for at in range(32))
+    agreement = replace(AGREED, feeds=feeds)
+    most = [target(mw, 900 * at, feed_tags=[]) for at in range(MAX_LIVE // 32)]
+
+    assert len(understood(command(*most), agreement=agreement).targets) == MAX_LIVE
+    more = target(mw, feed_tags=["feed-0"])
+    assert refused(command(*most, more), agreement=agreement) is Reason.TOO_MANY_EVENTS
+
+
 @pytest.mark.parametrize("tags", [[], None])
 def test_without_feed_tags_all_feeds_are_meant(tags: list[str] | None) -> None:
     message = understood(command(target(feed_tags=tags)))
