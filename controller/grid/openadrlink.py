@@ -95,7 +95,8 @@ class OpenAdr:
         return connected
 
     def acknowledgement(self, ack: Ack, now_utc_s: float) -> Letter:
-        return self._report(ack_report(self._sender, ack), now_utc_s)
+        tells_site = Right.READ in self._contract.rights
+        return self._report(ack_report(self._sender, ack, tells_site=tells_site), now_utc_s)
 
     def observed(self, events: Sequence[GridEvent], report: SiteReport) -> tuple[Letter, ...]:
         letters: list[Letter] = []

@@ -38,23 +38,25 @@ class Report:
     payload: bytes
 
 
-def ack_report(sender: Sender, ack: Ack) -> Report:
-    """The status of one version of an event, with the site as it was at that instant. INFEASIBLE comes with
-    the draw that is possible."""
+def ack_report(sender: Sender, ack: Ack, *, tells_site: bool = True) -> Report:
+    """The status of one version of an event, and where that may be told the site as it was at that instant.
+    INFEASIBLE comes with the draw that is possible."""
     payloads = [_payload("X_EVENT_STATUS", ack.status.value, *ack.why)]
     if ack.stamp is not None:
         payloads.append(_payload("X_EVENT_VERSION", ack.stamp))
     if ack.ignored:
         payloads.append(_payload("X_IGNORED", *ack.ignored))
-    payloads += [
-        *_possible(ack.possible),
-        _payload("OPERATING_STATE", _state(ack).value),
-        *_demand(ack.measured.demand, ack.measured.quality),
-        *_setpoint(ack.measured.setpoint),
-        _payload("DATA_QUALITY", ack.measured.quality.value),
-    ]
+    payloads += _possible(ack.possible)
+    descriptors: list[dict[str, Any]] = []
+    if tells_site:
+        payloads += [
+            _payload("OPERATING_STATE", _state(ack).value),
+            *_demand(ack.measured.demand, ack.measured.quality),
+            *_setpoint(ack.measured.setpoint),
+            _payload("DATA_QUALITY", ack.measured.quality.value),
+        ]
+        descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
     resource = _resource(sender.ven, _period(ack.at_utc_s, 0.0), [{"id": 0, "payloads": payloads}])
-    descriptors = [_descriptor("DEMAND", "DIRECT_READ"), _descriptor("SETPOINT")]
     return _report(sender, ack.id, "ack", ack.event, ack.at_utc_s, descriptors, [resource])
 
 

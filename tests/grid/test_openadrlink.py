@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from controller.domain.grid import EventInterval, GridEvent, LimitSignal, ReportRequest
-from controller.domain.power import Power
+import json
+from typing import Any
+
+from controller.domain.grid import (
+    ALL_RIGHTS,
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    LimitSignal,
+    ReportRequest,
+    Right,
+)
+from controller.domain.power import Limit, Power
 from controller.grid.dialects import Letter
+from controller.grid.entries import Ack
 from controller.grid.openadrlink import MAX_REPORTS, OpenAdr
 from controller.grid.reports import Sender
 from controller.grid.results import Contract
-from controller.grid.site import Place, SiteReport
+from controller.grid.site import DataQuality, Measured, Place, SiteReport
 
 NOW_S = 1_000_000.0
 NODES = tuple(f"n{at}" for at in range(30))
@@ -53,3 +65,40 @@ def test_what_there_is_time_for_is_reported_whole() -> None:
 
     assert {beat.untold for beat in beats} == {0}
     assert len(reports) == 2 * 17 * len(NODES)
+
+
+def acknowledged(rights: frozenset[Right]) -> dict[str, Any]:
+    """The content of an acknowledgement to an operator with these rights."""
+    contract = Contract(ven="v", nameplate=Power.kw(1_000), rights=rights)
+    dialect = OpenAdr(Sender(client_id="c", ven="v"), contract, heartbeat_s=1.0)
+    measured = Measured(demand=Power.kw(900), setpoint=Limit(Power.kw(950)), quality=DataQuality.OK)
+    ack = Ack(
+        event="e",
+        status=EventStatus.INFEASIBLE,
+        at_utc_s=NOW_S,
+        version_utc_s=1.0,
+        stamp="s",
+        measured=measured,
+        possible=Power.kw(700),
+    )
+    content: dict[str, Any] = json.loads(dialect.acknowledgement(ack, NOW_S).payload)["object"]
+    return content
+
+
+def types(content: dict[str, Any]) -> set[str]:
+    return {payload["type"] for payload in content["resources"][0]["intervals"][0]["payloads"]}
+
+
+def test_an_operator_without_the_right_to_read_hears_of_its_events_and_not_what_the_site_draws() -> None:
+    of_events = {"X_EVENT_STATUS", "X_EVENT_VERSION", "X_POSSIBLE"}
+
+    told = acknowledged(ALL_RIGHTS - {Right.READ})
+
+    assert types(told) == of_events
+    assert {one["payloadType"] for one in told["payloadDescriptors"]} == {"X_POSSIBLE"}
+    assert types(acknowledged(ALL_RIGHTS)) == of_events | {
+        "DEMAND",
+        "SETPOINT",
+        "OPERATING_STATE",
+        "DATA_QUALITY",
+    }
