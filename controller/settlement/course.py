@@ -26,6 +26,9 @@ from controller.settlement.metering import Span, never_back
 AMENDED = "AMENDED"
 """The same version came again with another content, which counts from then on."""
 
+SAME_S = 1e-6
+"""Two versions of an id that lie closer to each other are one."""
+
 
 class CourseError(Exception):
     """There is no such course: the message says what is known instead."""
@@ -238,7 +241,8 @@ def _in_force(history: Sequence[Told], now_utc_s: float) -> Iterator[tuple[Span,
 
 
 def _takes_back(row: Told, event: GridEvent) -> bool:
-    return row.version_utc_s == event.version_utc_s
+    """The journal keeps the version of a row to the microsecond, and that of an event as it came."""
+    return row.version_utc_s is not None and abs(row.version_utc_s - event.version_utc_s) < SAME_S
 
 
 def _phases(event: GridEvent, held: Span, before: Phase | None) -> Iterator[Phase]:

@@ -23,7 +23,7 @@ from controller.domain.grid import (
 )
 from controller.domain.jobs import JobCommand
 from controller.domain.power import Limit, Power
-from controller.grid import advancing, ledger
+from controller.grid import advancing, ledger, observing
 from controller.grid.entries import Ledger
 from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
@@ -80,6 +80,10 @@ class Site:
     async def hears(self, *results: MessageResult, operator: str = "") -> None:
         """Messages of an operator, through a ledger whose store is the journal."""
         await self._changes(operator, *(partial(ledger.receive, result=result) for result in results))
+
+    async def takes_back(self) -> None:
+        """From now on the site is only observed."""
+        await self._changes("", observing.withdrawn)
 
     async def follows(self, progress: Progress, operator: str = "") -> None:
         """The loop's word on an event, as the link has it kept."""

@@ -707,6 +707,20 @@ async def test_days_with_events_that_somebody_else_may_have_followed_are_no_like
     assert days[8] in found.days, "of one without an end nobody knew after the next start"
 
 
+@pytest.mark.parametrize("version_utc_s", [1.0, 1.1234567])
+async def test_an_event_that_the_site_took_back_ends_there_however_finely_its_version_is_stamped(
+    tmp_path: Path, version_utc_s: float
+) -> None:
+    async with living(tmp_path) as site:
+        await site.hears(accepted("dr-7", version_utc_s=version_utc_s))
+        site.now_utc_s = START_UTC_S + 90
+        await site.takes_back()
+
+    course = evidence_of(site).course
+
+    assert (course.ending, course.span.end_utc_s) == (Ending.REJECTED, START_UTC_S + 90)
+
+
 async def test_what_was_only_observed_is_no_event_of_the_site(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         await site.observes(accepted("dr-7"))
