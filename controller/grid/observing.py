@@ -47,9 +47,11 @@ def withdrawn(ledger: Ledger, now_utc_s: float, measured: Measured = UNMEASURED)
     for entry in tuple(ledger.entries.values()):
         content = entry.content
         if isinstance(content, Accepted) and content.event.asks and lives(entry, ledger.mark, now_utc_s):
-            bare = replace(entry, content=None, told=(), shortfall=None, drawn_before=None)
+            bare = replace(entry, content=None, refused=None, told=(), shortfall=None, drawn_before=None)
             refusal = _refusal(entry.id, content.event.version_utc_s, content.stamp)
             ledger, part = receive(with_entry(ledger, bare), refusal, now_utc_s, measured)
+            if entry.refused is not None:  # of a newer version, and told before
+                ledger = with_entry(ledger, replace(ledger.entries[entry.id], refused=entry.refused))
             verdict = combined(verdict, part)
     return ledger, verdict
 

@@ -33,6 +33,7 @@ from controller.grid.ledger import (
     settle,
     unsent,
 )
+from controller.grid.observing import withdrawn
 from controller.grid.results import Accepted, Cancelled, MessageResult, Reason, Rejected, Snapshot
 from controller.grid.site import DataQuality, Measured, Progress
 from controller.grid.stored import from_text, to_text
@@ -738,3 +739,14 @@ def test_an_event_made_in_the_very_moment_of_a_snapshot_that_lacks_it_is_left_to
 
     assert told(first.acks) == [("a", 10, S.RECEIVED)]
     assert told(second.acks) == [("a", 10, S.CANCELLED)]
+
+
+def test_what_is_taken_back_is_told_and_stored_also_where_a_newer_version_was_refused() -> None:
+    before = after(limit(version=1), refusal(version=2))
+
+    ledger, verdict = withdrawn(before, NOW_S)
+    again, repeated = take(ledger, refusal(version=2))
+
+    assert (told(verdict.acks), verdict.touched) == ([("a", 1, S.REJECTED)], {"a"})
+    assert in_force(ledger) == []
+    assert (again, repeated) == (ledger, Verdict(effect=Effect.REPEATED))
