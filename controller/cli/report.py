@@ -25,6 +25,7 @@ from controller.cli.terminal import show
 from controller.domain.eventnames import parted
 from controller.grid.reports import Sender
 from controller.run.journal import history as reading
+from controller.run.journal.audit import Audit as Checked
 from controller.run.journal.audit import AuditError, audit
 from controller.run.journal.history import HistoryError
 from controller.run.settling.baselines import OWN
@@ -128,10 +129,16 @@ def _audited(wish: Wish) -> Audit:
         return NOT_CHECKED
     found = audit(journal_of(wish))
     verdict = "verified" if found.is_verified else "broken"
-    detail = (
-        f"{found.seals} seals" if found.is_verified else f"{found.fault_count} faults: see wattshift audit"
-    )
+    detail = _covered(found) if found.is_verified else f"{found.fault_count} faults: see wattshift audit"
     return Audit(verdict=verdict, head="" if found.last is None else str(found.last), detail=detail)
+
+
+def _covered(found: Checked) -> str:
+    """A file that calls itself an excerpt verifies without the rows that it says it leaves out."""
+    left_out = found.left_out.items() if found.is_excerpt else ()
+    parts = [f"{found.seals} seals{' of an excerpt' if found.is_excerpt else ''}"]
+    parts += [f"{rows} rows of {name} left out" for name, rows in sorted(left_out)]
+    return ", ".join(parts)
 
 
 def _write(path: Path, text: str) -> None:

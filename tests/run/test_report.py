@@ -175,6 +175,27 @@ def test_the_seals_are_checked_on_request_and_a_changed_row_shows(site_file: Pat
     assert after["verdict"] == "broken"
 
 
+def test_rows_that_were_cut_off_are_told_beside_the_verdict(site_file: Path, tmp_path: Path) -> None:
+    """Whoever calls a journal an excerpt may leave out its first rows of a table, and it verifies."""
+    journal = tmp_path / "journal.db"
+    with sqlite3.connect(site_file.parent / "journal.db") as source, sqlite3.connect(journal) as copy:
+        source.backup(copy)
+        [(rows,)] = copy.execute("SELECT count(*) FROM samples").fetchall()
+        copy.execute("CREATE TABLE excerpt (name TEXT PRIMARY KEY, last_id INTEGER NOT NULL)")
+        copy.execute("INSERT INTO excerpt SELECT 'last seal', max(seq) FROM seals")
+        copy.execute("INSERT INTO excerpt SELECT 'samples', max(id) FROM samples")
+        copy.execute("DELETE FROM samples")
+    source.close()
+    copy.close()
+
+    audit = json.loads(
+        told("dr-7", "--operator", "grid", "--journal", journal, "--format", "json", "--verify")
+    )["audit"]
+
+    assert audit["verdict"] == "verified"
+    assert audit["detail"].endswith(f"seals of an excerpt, {rows} rows of samples left out")
+
+
 def test_without_an_event_the_known_ones_are_listed(site_file: Path) -> None:
     text = told("--config", site_file)
 
