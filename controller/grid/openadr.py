@@ -7,7 +7,7 @@ refused whole, with the key and the value named. It never raises, whatever the b
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -40,9 +40,11 @@ from controller.grid.rights import check_rights
 from controller.grid.signals import deadline_s, left_out, slices, units_of
 from controller.grid.strictjson import MessageError, decode, shown
 from controller.grid.wire import (
+    DescriptorWire,
     EventHeadWire,
     EventWire,
     HeartbeatWire,
+    IntervalWire,
     NotificationWire,
     ReportDescriptorWire,
     SnapshotWire,
@@ -93,8 +95,7 @@ def parse_snapshot(payload: bytes, *, contract: Contract, now_utc_s: float) -> S
         ids = [_id_of(item) for item in envelope.events]
         if None in ids:
             raise MessageError(Reason.BAD_SHAPE, f"events.{ids.index(None)}.id: missing or malformed")
-        results = [_snapshot_item(item, contract, now_utc_s) for item in envelope.events]
-        _check_total(results)
+        results = _snapshot_items(envelope.events, contract, now_utc_s)
     except MessageError as refusal:
         return Rejected(reason=refusal.reason, detail=refusal.detail)
     return Snapshot(
@@ -111,6 +112,22 @@ def parse_heartbeat(payload: bytes, *, now_utc_s: float) -> Heartbeat | Rejected
         return Heartbeat(seq=beat.seq, utc_s=_stamp("utc", beat.utc, now_utc_s))
     except MessageError as refusal:
         return Rejected(reason=refusal.reason, detail=refusal.detail)
+
+
+def _snapshot_items(
+    items: Sequence[dict[str, Any]], contract: Contract, now_utc_s: float
+) -> list[MessageResult]:
+    """Refused as soon as it is too much: a small message may unroll into far more than is ever taken."""
+    results: list[MessageResult] = []
+    count = 0
+    for item in items:
+        result = _snapshot_item(item, contract, now_utc_s)
+        results.append(result)
+        count += len(result.event.intervals) if isinstance(result, Accepted) else 0
+        if count > MAX_SNAPSHOT_INTERVALS:
+            detail = f"more than {MAX_SNAPSHOT_INTERVALS} intervals"
+            raise MessageError(Reason.TOO_MANY_INTERVALS, detail)
+    return results
 
 
 def _snapshot_item(item: dict[str, Any], contract: Contract, now_utc_s: float) -> MessageResult:
@@ -176,14 +193,7 @@ def _intervals(
     same message means the same hours whenever, and however often, it arrives."""
     units = units_of(wire.payload_descriptors or [])
     if wire.intervals:
-        written = tuple(
-            Written(
-                period=period,
-                slices=slices(f"intervals.{index}", interval.payloads, units, contract),
-                label=_label(interval.id, index),
-            )
-            for index, (interval, period) in enumerate(zip(wire.intervals, times.intervals, strict=True))
-        )
+        written = _written(wire.intervals, times, units, contract)
     elif times.event.start is not None:
         written = (Written(period=Period()),)  # a request for reports only: one implied interval
     else:
@@ -193,6 +203,21 @@ def _intervals(
         for descriptor in descriptors
     )
     return lay_out(times.event, written, now_utc_s=version_utc_s, life_s=times.life_s, counted=counted)
+
+
+def _written(
+    intervals: Sequence[IntervalWire], times: Times, units: Mapping[str, DescriptorWire], contract: Contract
+) -> tuple[Written, ...]:
+    """Refused as soon as it is too much, as `_snapshot_items`."""
+    found: list[Written] = []
+    count = 0
+    for index, (interval, period) in enumerate(zip(intervals, times.intervals, strict=True)):
+        pieces = slices(f"intervals.{index}", interval.payloads, units, contract)
+        found.append(Written(period=period, slices=pieces, label=_label(interval.id, index)))
+        count += len(pieces)
+        if count > MAX_INTERVALS:
+            raise MessageError(Reason.TOO_MANY_INTERVALS, f"intervals: more than {MAX_INTERVALS} slices")
+    return tuple(found)
 
 
 def _label(written: object, index: int) -> int:
@@ -222,12 +247,6 @@ def _node(key: str, targets: list[str] | None, contract: Contract) -> str:
     if not nodes:
         raise MessageError(Reason.NOT_ADDRESSED, f"{key}: {shown(targets)} do not name {contract.ven}")
     return nodes[0]
-
-
-def _check_total(results: list[MessageResult]) -> None:
-    count = sum(len(result.event.intervals) for result in results if isinstance(result, Accepted))
-    if count > MAX_SNAPSHOT_INTERVALS:
-        raise MessageError(Reason.TOO_MANY_INTERVALS, f"{count} intervals, at most {MAX_SNAPSHOT_INTERVALS}")
 
 
 def _rejected(refusal: MessageError, raw: object) -> Rejected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -345,6 +346,40 @@ def test_more_than_4096_intervals_are_refused() -> None:
     content = event(payloadDescriptors=[PRICE_USD], intervals=[interval(price(*[0.1] * 2049))] * 2)
 
     assert rejected(notice(content)).reason is Reason.TOO_MANY_INTERVALS
+
+
+def packed(intervals: int) -> dict[str, Any]:
+    """Series of 63 and of 64 values side by side are 4032 slices, in a few hundred bytes."""
+    units = [PRICE_USD, {"payloadType": "GHG", "units": "GHG"}]
+    both = interval(price(*[0] * 63), payload("GHG", *[0] * 64))
+    return event(payloadDescriptors=units, intervals=[both] * intervals)
+
+
+MOST_BYTES = 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        notice(packed(120)),
+        snapshot(*(packed(1) | {"id": f"e{at}"} for at in range(64))),
+    ],
+)
+def test_what_unrolls_into_too_much_is_refused_before_it_is_unrolled(raw: bytes) -> None:
+    """A message of 60 kB would be half a million slices: the loop waits while they are made."""
+    tracemalloc.start()
+    try:
+        if b"asOf" in raw:
+            found = parse_snapshot(raw, contract=CONTRACT, now_utc_s=NOW_S)
+        else:
+            found = parse_notification(raw, contract=CONTRACT, now_utc_s=NOW_S)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(found, Rejected)
+    assert found.reason is Reason.TOO_MANY_INTERVALS
+    assert peak_bytes < MOST_BYTES
 
 
 def test_an_event_that_asks_for_reports_only_has_one_interval_without_signals() -> None:
