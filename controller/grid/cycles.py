@@ -92,8 +92,9 @@ def _tallied(course: Course, nodes: frozenset[str], report: SiteReport) -> dict[
     at = bisect_right(pieces, report.now_utc_s - slack_s, key=lambda piece: piece.start_utc_s) - 1
     if at >= 0 and report.now_utc_s <= pieces[at].end_utc_s + slack_s:
         for node in nodes:
-            span = (pieces[at].start_utc_s, pieces[at].end_utc_s, node)
-            tallies[span] = tallies.get(span, NO_TALLY).plus(report, node)
+            start_utc_s, end_utc_s = pieces[at].start_utc_s, pieces[at].end_utc_s
+            span = (start_utc_s, end_utc_s, node)
+            tallies[span] = tallies.get(span, NO_TALLY).plus(report, node, start_utc_s)
     if (beyond := len(tallies) - MAX_REPORTED * len(nodes)) > 0:
         for span in sorted(tallies)[:beyond]:
             del tallies[span]

@@ -11,6 +11,10 @@ from controller.grid.site import DataQuality, OperatingState, Part, Place, Progr
 WHOLE_SHARE = 0.99
 """A while is measured where ticks cover this share of it, but for one tick: edges fall between two."""
 LONGEST_TICK_S = 60.0
+LEAST_S = 1e-3
+"""What two reports of one instant, or by a clock that was set back, lie apart."""
+NOISE_W = 1e-6
+"""Of a float: a draw that stood still is told as it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +47,43 @@ class Average:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """`reports` of the site so far, from `first_utc_s` on, and their sum where something was measured."""
+    """`reports` of the site so far, from `first_utc_s` on. Each says what was drawn since the one before it:
+    a loop that is woken often does not weigh its wakings. The first says it since the while began, `first_s`
+    before it, or since a tick before it where that is later.
+
+    `sum_ws` and `measured_s` are of all others in which something was measured; `first_w` is None where the
+    first did not.
+    """
 
     reports: int = 0
-    sum_w: int = 0
     measured: int = 0
     estimated: int = 0
+    sum_ws: float = 0.0
+    measured_s: float = 0.0
+    first_w: int | None = None
+    first_s: float = 0.0
     first_utc_s: float = 0.0
     last: SiteReport | None = None
 
-    def plus(self, report: SiteReport, node: str) -> Tally:
+    def plus(self, report: SiteReport, node: str, since_utc_s: float) -> Tally:
+        """One more report on a while that began at `since_utc_s`."""
         place = _place(report, node)
-        missing = place is None or place.quality is DataQuality.MISSING
-        return replace(
+        watts = None if place is None or place.quality is DataQuality.MISSING else place.demand.watts
+        before_utc_s = since_utc_s if self.last is None else self.last.now_utc_s
+        elapsed_s = max(report.now_utc_s - before_utc_s, LEAST_S)
+        counted = replace(
             self,
             reports=self.reports + 1,
-            sum_w=self.sum_w + (0 if place is None or missing else place.demand.watts),
-            measured=self.measured + (0 if missing else 1),
+            measured=self.measured + (watts is not None),
             estimated=self.estimated + (place is not None and place.quality is DataQuality.ESTIMATED),
-            first_utc_s=self.first_utc_s if self.reports else report.now_utc_s,
             last=report,
+        )
+        if self.last is None:
+            return replace(counted, first_w=watts, first_s=elapsed_s, first_utc_s=report.now_utc_s)
+        if watts is None:
+            return counted
+        return replace(
+            counted, sum_ws=self.sum_ws + watts * elapsed_s, measured_s=self.measured_s + elapsed_s
         )
 
     def quality(self, length_s: float) -> DataQuality:
@@ -72,15 +93,24 @@ class Tally:
         whole = self.measured == self.reports and not self.estimated and self._covers(length_s)
         return DataQuality.OK if whole else DataQuality.ESTIMATED
 
-    def _covers(self, length_s: float) -> bool:
-        if self.last is None or self.reports == 1:
-            return length_s <= LONGEST_TICK_S
-        ticked_s = self.last.now_utc_s - self.first_utc_s
-        return ticked_s + 2 * ticked_s / (self.reports - 1) >= WHOLE_SHARE * length_s
-
     @property
     def demand(self) -> Power:
-        return Power.up(self.sum_w / max(self.measured, 1))
+        """The mean of what was measured."""
+        first_s = 0.0 if self.first_w is None else min(self.first_s, self._step_s or self.first_s)
+        sum_ws = self.sum_ws + (self.first_w or 0) * first_s
+        return Power.up(sum_ws / max(self.measured_s + first_s, LEAST_S) - NOISE_W)
+
+    @property
+    def _step_s(self) -> float | None:
+        """The mean time between two reports."""
+        if self.last is None or self.reports < 2:
+            return None
+        return max(self.last.now_utc_s - self.first_utc_s, LEAST_S) / (self.reports - 1)
+
+    def _covers(self, length_s: float) -> bool:
+        if (step_s := self._step_s) is None:
+            return length_s <= LONGEST_TICK_S
+        return step_s * (self.reports + 1) >= WHOLE_SHARE * length_s
 
 
 NO_TALLY = Tally()

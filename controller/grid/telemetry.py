@@ -112,7 +112,8 @@ def _label_at(intervals: tuple[EventInterval, ...], now_utc_s: float) -> int | N
 
 
 def _with(window: Window, report: SiteReport) -> Window:
-    return replace(window, tally=window.tally.plus(report, window.period.scope.node))
+    tally = window.tally.plus(report, window.period.scope.node, window.start_utc_s)
+    return replace(window, tally=tally)
 
 
 def _average(window: Window, last: SiteReport) -> Average:

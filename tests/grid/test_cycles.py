@@ -110,6 +110,14 @@ def test_late_comers_make_the_latest_report_at_once_and_say_that_nothing_was_mea
     assert [averages[0].quality for _, averages in found] == [MISSING, ESTIMATED]
 
 
+def test_wakings_of_the_loop_do_not_weigh_in_an_interval() -> None:
+    ticks = [*(tick(at / 5, 1_000) for at in range(11)), *(tick(now_s, 500) for now_s in range(3, 11))]
+
+    [(_, [average])] = reports(ticks, asking(request(), labels=(7,)))
+
+    assert average.demand == Power(600)
+
+
 def test_an_interval_of_which_only_the_end_was_measured_is_no_more_than_an_estimate() -> None:
     """A controller that began anew three minutes before the end of an hour knows those three minutes."""
     [(_, [average])] = reports(seconds(3601, from_s=3420), asking(request(), labels=(7,), every_s=3600.0))

@@ -44,6 +44,15 @@ def test_a_report_covers_the_ticks_after_the_one_that_opened_it() -> None:
     assert average.quality is OK
 
 
+def test_a_loop_that_is_woken_often_does_not_weigh_its_wakings() -> None:
+    """Messages wake it five times a second while 1,000 W are drawn for two seconds, then 500 W for eight."""
+    woken = [tick(at / 5, 1_000) for at in range(11)]
+
+    [average] = averages([*woken, *(tick(now_s, 500) for now_s in range(3, 11))], asking())
+
+    assert average.demand == Power(600)
+
+
 def test_one_report_a_second_at_one_tick_a_second() -> None:
     ticks = [tick(now_s + jitter) for now_s, jitter in enumerate((0, 0.03, -0.02, 0.04, -0.04))]
 
