@@ -747,6 +747,7 @@ def test_what_is_taken_back_is_told_and_stored_also_where_a_newer_version_was_re
     ledger, verdict = withdrawn(before, NOW_S)
     again, repeated = take(ledger, refusal(version=2))
 
-    assert (told(verdict.acks), verdict.touched) == ([("a", 1, S.REJECTED)], {"a"})
+    assert told(verdict.acks) == [("a", 1, S.REJECTED)]
+    assert verdict.touched == {"a"}
     assert in_force(ledger) == []
     assert (again, repeated) == (ledger, Verdict(effect=Effect.REPEATED))
