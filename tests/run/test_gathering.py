@@ -397,6 +397,24 @@ async def test_a_set_point_above_the_limit_of_a_grid_operator_is_not_counted_and
     assert {word for at_s, word in words if at_s >= EVENT_S} == {""}
 
 
+async def test_a_stream_that_began_before_a_set_point_of_its_priority_outranks_it_by_what_came_after(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        for turn in range(18):
+            await site.streams(base_point(80, site.now_utc_s), operator="iso")
+            site.draws([80.0] * 5)
+            if turn == 6:
+                event = set_point("dr-7", 60, site.now_utc_s, version_utc_s=site.now_utc_s).event
+                newer = replace(event, priority=5, ramp_deadline_s=0)
+                await site.hears(Accepted(event=newer, stamp=stamp(site.now_utc_s)))
+            site.draws([80.0] * 5)
+
+    found = evidence_of(site)
+
+    assert excuses(found)[:2] == ["outranked", "outranked"]
+
+
 async def test_base_points_that_an_event_outranks_are_not_counted(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         first = set_point("dr-7", 60, START_UTC_S + 60, version_utc_s=1.0)

@@ -3,6 +3,7 @@ kept it from being followed."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -143,7 +144,8 @@ def overruled(
         for other in others
         if other.operator != OWN and isinstance(other.ask.limit, Limit)
     ]
-    for other in _joined(sorted(set_points, key=lambda one: one.span)):
+    ranks = sorted({rank for _, rank, _ in asked})
+    for other in _joined(sorted(set_points, key=lambda one: one.span), ranks):
         first = (own.clipped(other.span) for own, rank, _ in asked if rank > other.rank)
         yield from (Excuse(inside, OUTRANKED) for inside in _merged(first))
     for held, most in limits:
@@ -164,18 +166,22 @@ def _merged(spans: Iterable[Span | None]) -> list[Span]:
     return found
 
 
-def _joined(set_points: Sequence[SetPoint]) -> list[SetPoint]:
-    """Those of one event or stream without a pause between them as one, by the rank of the first: a stream
-    of seconds is one thing to whoever is outranked by it."""
+def _joined(set_points: Sequence[SetPoint], ranks: Sequence[Rank]) -> list[SetPoint]:
+    """Those of one event or stream without a pause between them as one, as far as they come before and after
+    the same of `ranks`: a stream of seconds is one thing to whoever is outranked by it."""
     found: dict[str, list[SetPoint]] = {}
     for one in set_points:
         held = found.setdefault(one.rank[2], [])
-        if held and held[-1].span.end_utc_s == one.span.start_utc_s and held[-1].rank[0] == one.rank[0]:
+        if held and held[-1].span.end_utc_s == one.span.start_utc_s and _are_level(held[-1], one, ranks):
             span = Span(held[-1].span.start_utc_s, one.span.end_utc_s)
             held[-1] = replace(held[-1], span=span)
         else:
             held.append(one)
     return [one for held in found.values() for one in held]
+
+
+def _are_level(one: SetPoint, other: SetPoint, ranks: Sequence[Rank]) -> bool:
+    return bisect_right(ranks, one.rank) == bisect_right(ranks, other.rank)
 
 
 def grounded_course(
