@@ -36,6 +36,11 @@ class Ack:
     ignored: tuple[str, ...] = ()
 
     @property
+    def key(self) -> tuple[str, EventStatus, float, float | None, str | None]:
+        """The same for the same statement, and quicker than its `id`."""
+        return self.event, self.status, self.at_utc_s, self.version_utc_s, self.stamp
+
+    @property
     def id(self) -> str:
         version = self.stamp if self.version_utc_s is None else f"{self.version_utc_s:.6f}"
         statement = f"{self.event}\n{version}\n{self.status}\n{self.at_utc_s:.6f}"

@@ -185,9 +185,9 @@ async def test_a_restart_finds_everything_and_the_acks_that_may_not_have_been_se
     assert len(ledger.events(after.ledger, NOW_S)) == 2
     first = unsent_but(after.ledger, set())
     assert first is not None
-    second = unsent_but(after.ledger, {first.id})
+    second = unsent_but(after.ledger, {first.key})
     assert second is not None
-    assert unsent_but(after.ledger, {first.id, second.id}) is None
+    assert unsent_but(after.ledger, {first.key, second.key}) is None
 
 
 async def test_a_restart_finds_what_an_event_in_force_is_relative_to() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import structlog
 
 from controller.domain.grid import EventStatus
 from controller.domain.power import Power
+from controller.grid import ledger as ledgers
 from controller.grid.dialects import Letter
 from controller.grid.entries import Ack, Entry, Ledger
 from controller.grid.openadrlink import OpenAdr
@@ -16,7 +19,7 @@ from controller.grid.reports import Sender
 from controller.grid.results import Cancelled, Contract
 from controller.grid.site import UNMEASURED
 from controller.grid.zerohundred import OffRule, ZeroHundred
-from controller.run.operators.gridbook import GridBook
+from controller.run.operators.gridbook import MAX_QUEUED, GridBook, Pending
 from controller.run.operators.speaking import Speaking
 from tests.run.disks import Disk
 from tests.virtualtime import in_virtual_time
@@ -89,6 +92,38 @@ async def test_a_dialect_without_answers_lets_others_run_between_what_it_does_no
     writing.cancel()
 
     assert (at_once, silent.unsaid) == (1, 200)
+
+
+@in_virtual_time
+async def test_a_command_is_neither_lost_nor_late_behind_what_was_said_and_waits_to_be_stored() -> None:
+    """A plan of a day that replaces another is over a thousand words, of which each is said only once."""
+    disk = Disk()
+    disk.open.clear()
+    book = GridBook(disk, utc=lambda: NOW_S, measured=lambda: UNMEASURED, settled=lambda _: None)
+    names = tuple(f"e{at}" for at in range(MAX_QUEUED // 2 + 1))
+    book.ledger = Ledger(entries={name: twice(entry(name)) for name in names})
+    silent = Silent("t", OffRule(off=Power.kw(1), stale_s=9, ramp_deadline_s=9), began_utc_s=NOW_S)
+    mouth = Speaking(silent, book, backlog=9, utc=lambda: NOW_S, log=structlog.get_logger())
+    tasks = [asyncio.create_task(book.run()), asyncio.create_task(mouth.write_all(never))]
+    await asyncio.sleep(1.0)
+
+    command = Cancelled(id="command", version_utc_s=NOW_S, stamp="v")
+    book.put(command, Pending(change=partial(ledgers.receive, result=command)))
+    disk.open.set()
+    await asyncio.sleep(1.0)
+    for task in tasks:
+        task.cancel()
+
+    assert silent.unsaid == 2 * len(names) + 1
+    assert book.overflowed == 0
+    assert "command" in book.ledger.entries
+    assert all(not one.unsent for one in book.ledger.entries.values())
+    assert disk.writes <= 4
+
+
+def twice(one: Entry) -> Entry:
+    [ack] = one.unsent
+    return replace(one, unsent=(ack, replace(ack, status=EventStatus.SUPERSEDED)))
 
 
 async def never(letter: Letter) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -279,9 +279,9 @@ class GridBook:
             self._log.error("grid_ledger_full", known=len(self.ledger.entries), why=why)
 
 
-def unsent_but(ledger: Ledger, published: set[str]) -> Ack | None:
+def unsent_but(ledger: Ledger, published: Container[Hashable]) -> Ack | None:
     """The oldest ack that is neither confirmed nor on its way."""
-    waiting = [ack for entry in ledger.entries.values() for ack in entry.unsent if ack.id not in published]
+    waiting = [ack for entry in ledger.entries.values() for ack in entry.unsent if ack.key not in published]
     return min(waiting, key=lambda ack: (ack.at_utc_s, ack.event), default=None)
 
 

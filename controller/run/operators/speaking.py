@@ -6,14 +6,15 @@ Nothing that is too large, too much or too slow keeps a sign of life from leavin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Hashable
 from typing import Any
 
-from controller.grid import ledger
+from controller.grid import ledger as ledgers
 from controller.grid.dialects import Dialect, Letter
-from controller.grid.entries import Ack
+from controller.grid.entries import Ack, Ledger
+from controller.grid.keeping import Effect, Verdict, combined
 from controller.grid.results import MAX_PAYLOAD_BYTES
+from controller.grid.site import Measured
 from controller.run.operators.gridbook import GridBook, Pending, unsent_but
 from controller.run.operators.gridsession import Publish
 from controller.run.operators.outbox import Outbox
@@ -33,7 +34,8 @@ class Speaking:
         self._utc = utc
         self._log = log
         self._outbox = Outbox(backlog)
-        self._published: set[str] = set()
+        self._published: dict[Hashable, Ack] = {}
+        self._confirming: tuple[Ack, ...] = ()
         self._untold: dict[str, int] = {}
         self._too_large: set[str] = set()
 
@@ -84,12 +86,23 @@ class Speaking:
         elif self._is_sendable(letter):
             await publish(letter)
             self.acks += 1
-        self._published.add(ack.id)
-        pending = Pending(change=partial(ledger.confirm, ack=ack), then=partial(self._confirmed, ack))
-        self._book.put(("confirm", ack.id), pending)
+        self._published[ack.key] = ack
+        self._book.put("confirm", Pending(change=self._confirm, then=self._confirmed))
 
-    def _confirmed(self, ack: Ack) -> None:
-        self._published.discard(ack.id)
+    def _confirm(self, ledger: Ledger, *, now_utc_s: float, measured: Measured) -> tuple[Ledger, Verdict]:
+        """All that is with the broker by now, in one change: hundreds of them, each stored by itself, would
+        keep a command waiting, and leave no room for it."""
+        self._confirming = tuple(self._published.values())
+        verdict = Verdict(effect=Effect.STATUS)
+        for ack in self._confirming:
+            ledger, part = ledgers.confirm(ledger, ack, now_utc_s, measured)
+            verdict = combined(verdict, part)
+        return ledger, verdict
+
+    def _confirmed(self) -> None:
+        for ack in self._confirming:
+            self._published.pop(ack.key, None)
+        self._confirming = ()
         self._outbox.look()
 
     def _is_sendable(self, letter: Letter) -> bool:
