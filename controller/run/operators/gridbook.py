@@ -147,6 +147,7 @@ class GridBook:
         self._at_once = at_once
         self._owed = Owed()
         self._queue: dict[Hashable, Pending] = {}
+        self._messages = 0
         self._has_work = asyncio.Event()
         self._store_trouble = ""
         self._short_utc_s = -math.inf
@@ -169,16 +170,15 @@ class GridBook:
         self.ledger = Ledger(entries=MappingProxyType(entries), mark=mark)
 
     def put(self, key: Hashable, pending: Pending) -> None:
-        """Queue a change, as the last; one that waits under the same key is replaced. When too many wait the
-        oldest message goes: the operator's next snapshot repeats it."""
-        self._queue.pop(key, None)
+        """Queue a change, as the last; one that waits under the same key is replaced. When too many messages
+        wait the oldest goes: the operator's next snapshot repeats it. What the site has to say of its events
+        is bounded by them, and takes no room of messages."""
+        if self._queue.pop(key, None) is None:
+            self._messages += _is_heard(key)
         self._queue[key] = pending
-        if len(self._queue) > MAX_QUEUED:
-            messages = (key for key in self._queue if isinstance(key, _MESSAGES | Noted))
-            oldest = next(messages, None)
-            if oldest is not None:
-                del self._queue[oldest]
-                self.overflowed += 1
+        if self._messages > MAX_QUEUED:
+            self._take_out(next(filter(_is_heard, self._queue)))
+            self.overflowed += 1
         self._has_work.set()
 
     @property
@@ -197,7 +197,11 @@ class GridBook:
                 if not await self._is_made(pending):
                     await asyncio.sleep(self._retry_s)
                 elif self._queue.get(key) is pending:
-                    del self._queue[key]
+                    self._take_out(key)
+
+    def _take_out(self, key: Hashable) -> None:
+        del self._queue[key]
+        self._messages -= _is_heard(key)
 
     async def _is_made(self, pending: Pending) -> bool:
         before, now_utc_s = self._with_room(), self._utc()
@@ -277,6 +281,10 @@ class GridBook:
         if verdict.effect is Effect.FULL:
             why = next((" ".join(ack.why) for ack in verdict.acks if ack.why), "")
             self._log.error("grid_ledger_full", known=len(self.ledger.entries), why=why)
+
+
+def _is_heard(key: Hashable) -> bool:
+    return isinstance(key, _MESSAGES | Noted)
 
 
 def unsent_but(ledger: Ledger, published: Container[Hashable]) -> Ack | None:
