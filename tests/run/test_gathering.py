@@ -415,6 +415,27 @@ async def test_a_stream_that_began_before_a_set_point_of_its_priority_outranks_i
     assert excuses(found)[:2] == ["outranked", "outranked"]
 
 
+async def test_a_base_point_is_outranked_by_a_newer_event_of_its_priority_until_the_next_one(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, from_utc_s=START_UTC_S) as site:
+        await site.streams(base_point(80, site.now_utc_s, valid_s=600), operator="iso")
+        site.draws([80.0] * 60)
+        event = set_point("dr-7", 60, site.now_utc_s, version_utc_s=site.now_utc_s).event
+        await site.hears(Accepted(event=replace(event, priority=5), stamp=stamp(site.now_utc_s)))
+        site.draws([60.0] * 60)
+        await site.streams(base_point(80, site.now_utc_s, valid_s=600), operator="iso")
+        site.draws([80.0] * 60)
+
+    found = stream_of(site, "iso:base-point", 180)
+
+    assert [(item.excuse, item.compliance) for item in found.intervals] == [
+        ("", Compliance.COMPLIANT),
+        ("outranked", Compliance.NOT_COMPLIANT),
+        ("", Compliance.COMPLIANT),
+    ]
+
+
 async def test_base_points_that_an_event_outranks_are_not_counted(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
         first = set_point("dr-7", 60, START_UTC_S + 60, version_utc_s=1.0)

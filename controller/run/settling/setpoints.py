@@ -3,9 +3,9 @@ kept it from being followed."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.domain.grid import GridEvent
 from controller.domain.power import Limit, Power
@@ -144,44 +144,38 @@ def overruled(
         for other in others
         if other.operator != OWN and isinstance(other.ask.limit, Limit)
     ]
-    ranks = sorted({rank for _, rank, _ in asked})
-    for other in _joined(sorted(set_points, key=lambda one: one.span), ranks):
-        first = (own.clipped(other.span) for own, rank, _ in asked if rank > other.rank)
-        yield from (Excuse(inside, OUTRANKED) for inside in _merged(first))
-    for held, most in limits:
-        above = (own.clipped(held) for own, _, target in asked if target > most)
-        yield from (Excuse(inside, LIMITED) for inside in _merged(above))
+    outranked = (
+        own.clipped(other.span)
+        for other in set_points
+        for own, rank, _ in _reached(asked, other.span)
+        if rank > other.rank
+    )
+    above = (
+        own.clipped(held)
+        for held, most in limits
+        for own, _, target in _reached(asked, held)
+        if target > most
+    )
+    yield from (Excuse(inside, OUTRANKED) for inside in _merged(outranked))
+    yield from (Excuse(inside, LIMITED) for inside in _merged(above))
+
+
+def _reached(asked: Sequence[tuple[Span, Rank, Power]], span: Span) -> Sequence[tuple[Span, Rank, Power]]:
+    """Those that have a part in `span`; all of them ascend."""
+    first = bisect_right(asked, span.start_utc_s, key=lambda one: one[0].end_utc_s)
+    last = bisect_left(asked, span.end_utc_s, key=lambda one: one[0].start_utc_s)
+    return asked[first:last]
 
 
 def _merged(spans: Iterable[Span | None]) -> list[Span]:
-    """Ascending spans, those that touch as one."""
+    """Those that touch as one: a stream of seconds is one thing to whoever is outranked by it."""
     found: list[Span] = []
-    for span in spans:
-        if span is None:
-            continue
-        if found and found[-1].end_utc_s == span.start_utc_s:
-            found[-1] = Span(found[-1].start_utc_s, span.end_utc_s)
+    for span in sorted(span for span in spans if span is not None):
+        if found and span.start_utc_s <= found[-1].end_utc_s:
+            found[-1] = Span(found[-1].start_utc_s, max(span.end_utc_s, found[-1].end_utc_s))
         else:
             found.append(span)
     return found
-
-
-def _joined(set_points: Sequence[SetPoint], ranks: Sequence[Rank]) -> list[SetPoint]:
-    """Those of one event or stream without a pause between them as one, as far as they come before and after
-    the same of `ranks`: a stream of seconds is one thing to whoever is outranked by it."""
-    found: dict[str, list[SetPoint]] = {}
-    for one in set_points:
-        held = found.setdefault(one.rank[2], [])
-        if held and held[-1].span.end_utc_s == one.span.start_utc_s and _are_level(held[-1], one, ranks):
-            span = Span(held[-1].span.start_utc_s, one.span.end_utc_s)
-            held[-1] = replace(held[-1], span=span)
-        else:
-            held.append(one)
-    return [one for held in found.values() for one in held]
-
-
-def _are_level(one: SetPoint, other: SetPoint, ranks: Sequence[Rank]) -> bool:
-    return bisect_right(ranks, one.rank) == bisect_right(ranks, other.rank)
 
 
 def grounded_course(

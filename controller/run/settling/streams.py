@@ -6,7 +6,6 @@ other. It reads through `history` alone and never writes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +21,6 @@ from controller.run.settling.setpoints import grounded_course, overruled, points
 from controller.settlement.course import Course, CourseError
 from controller.settlement.days import Calendar
 from controller.settlement.evidence import NOT_CHECKED, Audit
-from controller.settlement.grounds import Rank
 from controller.settlement.metering import Metering, Span
 from controller.settlement.parts import parts_of
 from controller.settlement.performance import Excuse, PerformanceError, Terms
@@ -99,7 +97,7 @@ def gather_stream(history: History, question: StreamQuestion, audit: Audit = NOT
             span,
             terms=question.terms,
             calendar=question.calendar,
-            excuses=(*excuses(history, span, operator), *_overruled(history, question, asked, courses)),
+            excuses=(*excuses(history, span, operator), *_overruled(history, question, courses)),
         ),
         regulation=regulation_of(beyond, meter, span, base=question.base),
         meter=meter,
@@ -138,22 +136,23 @@ def _silence(
     return silence_of(asked, meter, since, question.silent.power, question.deadline_s)
 
 
-def _overruled(
-    history: History, question: StreamQuestion, asked: Sequence[Asked], courses: Sequence[Course]
-) -> Iterator[Excuse]:
-    """A stream is newer than anything of the same priority; an event's versions have their own."""
+def _overruled(history: History, question: StreamQuestion, courses: Sequence[Course]) -> Iterator[Excuse]:
+    """Each set-point with its own rank: one that is older than another of its priority is outranked."""
     name, span = question.stream, question.span
-    priority = question.stream_priorities.get(operator_in(name), STREAM_PRIORITY)
-    rank: Rank = (priority, -math.inf, name)
-    own = [(one.span, rank, one.target) for one in asked]
     if courses:
-        of_event = (piece for course in courses for piece in ranked(course))
-        own = [
+        asked = [
             (inside, rank, target)
-            for held, rank, target in of_event
+            for course in courses
+            for held, rank, target in ranked(course)
             if (inside := held.clipped(span)) is not None
         ]
-    yield from overruled(history, name, own, question.now_utc_s, question.stream_priorities)
+    else:
+        priority = question.stream_priorities.get(operator_in(name), STREAM_PRIORITY)
+        asked = [
+            (inside, (priority, -point.version_utc_s, name), point.target)
+            for inside, point in points_in_force(history, name, span)
+        ]
+    yield from overruled(history, name, asked, question.now_utc_s, question.stream_priorities)
 
 
 def _base_points(history: History, question: StreamQuestion, span: Span) -> Iterator[Asked]:
