@@ -1,5 +1,5 @@
-"""What a process hands to the next one, by the clock on the wall: who rests, since when who stands for money,
-and what meters show that no machine claims.
+"""What a process hands to the next one, by the clock on the wall: who rests or dwells, who was started, since
+when who stands for money, and what meters show that no machine claims.
 
 In doubt a machine rests, and a limit is kept with more to spare: what is from the future, for a clock was set
 back, counts as of now. Nothing rests for longer by that than it does when it begins to.
@@ -15,7 +15,7 @@ import numpy as np
 
 from controller.decide.beyond import MOST_SHARE, Beyond
 from controller.decide.device import DeviceState
-from controller.decide.doubt import GIVEN_UP_S, IDLE_REST_S
+from controller.decide.doubt import GIVEN_UP_S, HOUR_S, IDLE_REST_S
 from controller.decide.nodes import NodeMemory
 from controller.decide.snapshot import State
 from controller.domain.power import Limit
@@ -23,6 +23,7 @@ from controller.domain.site import Site
 
 BELIEVED_S = 86_400.0
 """For so long what machines hide counts as what they hid: who wonders learns it anew in minutes."""
+LONGEST_DWELL_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """By device: when it was given up, until when one without work rests, since when it stands for money; by
-    node its line. Wall time, in whole seconds, which do not waver with clocks."""
+    """By device: when it was given up, until when one without work rests, since when it stands for money, its
+    starts of the last hour where they may become too many, and when it was changed whose dwell is not over
+    (None: nobody knows of whom it is); by node its line. Wall time, in whole seconds, which do not waver with
+    clocks."""
 
+    changed_utc_s: Mapping[str, float] | None = None
+    started_utc_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     given_up_utc_s: Mapping[str, float] = field(default_factory=dict)
     rests_utc_s: Mapping[str, float] = field(default_factory=dict)
     stands_utc_s: Mapping[str, float] = field(default_factory=dict)
@@ -54,6 +59,11 @@ def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
     }
     rests = {name: it.rests_s for name, it in state.devices.items() if it.rests_s > now_s}
     return Handed(
+        changed_utc_s={name: math.ceil(at_s + wall_s) for name, at_s in _dwelling(state, now_s).items()},
+        started_utc_s={
+            name: tuple(round(at_s + wall_s) for at_s in lately)
+            for name, lately in _started(state, now_s).items()
+        },
         given_up_utc_s={name: round(at_s + wall_s) for name, at_s in given_up.items()},
         rests_utc_s={name: round(at_s + wall_s) for name, at_s in rests.items()},
         stands_utc_s={name: round(at_s + wall_s) for name, at_s in _stands(state).items()},
@@ -78,10 +88,22 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
     rests = {name: min(at_s - wall_s, now_s + IDLE_REST_S) for name, at_s in handed.rests_utc_s.items()}
     given_up = {name: at_s for name, at_s in given_up.items() if now_s - at_s < GIVEN_UP_S}
     rests = {name: at_s for name, at_s in rests.items() if at_s > now_s}
+    unchanged_s = -math.inf if handed.changed_utc_s is None else now_s - LONGEST_DWELL_S
+    changed = {name: min(at_s - wall_s, now_s) for name, at_s in (handed.changed_utc_s or {}).items()}
+    started = {
+        name: tuple(min(at_s - wall_s, now_s) for at_s in lately)
+        for name, lately in handed.started_utc_s.items()
+    }
     return State(
+        unchanged_s=unchanged_s,
         devices={
-            name: DeviceState(given_up_s=given_up.get(name, -math.inf), rests_s=rests.get(name, -math.inf))
-            for name in sorted(given_up.keys() | rests.keys())
+            name: DeviceState(
+                since_s=changed.get(name, unchanged_s),
+                started_s=started.get(name, ()),
+                given_up_s=given_up.get(name, -math.inf),
+                rests_s=rests.get(name, -math.inf),
+            )
+            for name in sorted(given_up.keys() | rests.keys() | changed.keys() | started.keys())
         },
         nodes={
             node.id: NodeMemory(beyond=Beyond(line.fixed_w, line.share, line.most_w))
@@ -93,6 +115,29 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
         },
         stands_s={name: min(at_s - wall_s, now_s) for name, at_s in handed.stands_utc_s.items()},
     )
+
+
+def _dwelling(state: State, now_s: float) -> dict[str, float]:
+    """When each device was changed whose dwell is not over."""
+    if state.mirror is None:
+        return {}
+    fleet, since_s = state.mirror.fleet, state.mirror.columns.since_s
+    rows = np.flatnonzero(now_s - since_s < fleet.dwell_s).tolist()
+    return {fleet.specs[row].id: float(since_s[row]) for row in rows}
+
+
+def _started(state: State, now_s: float) -> dict[str, list[float]]:
+    """The starts of the last hour of those that had half as many as they may have: after an event thousands
+    were started once."""
+    if state.mirror is None:
+        return {}
+    found: dict[str, list[float]] = {}
+    for row in np.flatnonzero(now_s - state.mirror.columns.started_s < HOUR_S).tolist():
+        spec = state.mirror.fleet.specs[row]
+        lately = [at_s for at_s in state.devices[spec.id].started_s if now_s - at_s < HOUR_S]
+        if 2 * len(lately) >= spec.starts_per_hour:
+            found[spec.id] = lately
+    return found
 
 
 def _stands(state: State) -> dict[str, float]:

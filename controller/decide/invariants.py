@@ -9,7 +9,6 @@ import numpy as np
 from controller.decide import thermal, truth
 from controller.decide.arrays import Flags
 from controller.decide.columns import CODE, SEEN
-from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, may_start_s, sleeps_on
 from controller.decide.fleet import Fleet, fleet_of
 from controller.decide.ground import Ground, ground_of
@@ -163,7 +162,7 @@ def _dwell(fleet: Fleet, before: State, inputs: Inputs, plan: Plan) -> Iterator[
         name, spec = command.device, fleet.specs[fleet.row[command.device]]
         if command.point is spec.floor or command.point == spec.floor:
             continue  # lower than anything it may be seen at
-        known, sample = before.devices.get(name, DeviceState()), inputs.readings.get(name)
+        known, sample = before.devices.get(name, before.unknown), inputs.readings.get(name)
         news = sample is None or sample.at_s > known.at_s
         if not news and known.point is not None and command.point.power <= known.point.power:
             continue  # lower than it was, and nothing was heard of it since

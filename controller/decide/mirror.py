@@ -38,14 +38,20 @@ class Mirror:
         return self.ground.tree.paths[self.fleet.node[row]]
 
 
-def observed(site: Site, mirror: Mirror | None, devices: Mapping[str, DeviceState], inputs: Inputs) -> Mirror:
+def observed(
+    site: Site,
+    mirror: Mirror | None,
+    devices: Mapping[str, DeviceState],
+    inputs: Inputs,
+    unknown: DeviceState,
+) -> Mirror:
     """Every device's state now. Only those are observed that were heard, or that time itself changes; all of
-    them where `mirror` is not that of `devices`.
+    them where `mirror` is not that of `devices`. Who is not in those was `unknown` before.
     """
     if mirror is None or mirror.devices is not devices or mirror.ground.site is not site:
-        return _all_observed(ground_of(site), devices, inputs)
+        return _all_observed(ground_of(site), devices, inputs, unknown)
     if not mirror.fleet.made_of(inputs.specs) or not mirror.readings.keys() <= inputs.readings.keys():
-        return _all_observed(mirror.ground, devices, inputs)
+        return _all_observed(mirror.ground, devices, inputs, unknown)
     fleet, before = mirror.fleet, mirror.columns
     news = {
         name: sample
@@ -110,12 +116,14 @@ def _said_again(
     return set(again)
 
 
-def _all_observed(ground: Ground, before: Mapping[str, DeviceState], inputs: Inputs) -> Mirror:
+def _all_observed(
+    ground: Ground, before: Mapping[str, DeviceState], inputs: Inputs, unknown: DeviceState
+) -> Mirror:
     fleet = fleet_of(ground.site, ground.tree, inputs.specs)
     known = columns.empty(len(fleet))
     devices: dict[str, DeviceState] = {}
     for row, spec in enumerate(fleet.specs):
-        devices[spec.id] = _device(ground.site, fleet, row, before.get(spec.id, DeviceState()), inputs)
+        devices[spec.id] = _device(ground.site, fleet, row, before.get(spec.id, unknown), inputs)
     known.put(fleet, devices)
     return Mirror(
         ground=ground,

@@ -39,7 +39,8 @@ class State:
     `placed` are the GPUs that are being raised for queued jobs, `waits` since when others wait for GPUs;
     `ramps` is room that ramps did not use;
     `before` is what relative set-points are relative to. Until all was heard, `stands_s` says since when who
-    stands that an earlier process stopped for money. `judged` has the row of each device in `verdicts`.
+    stands that an earlier process stopped for money. Who is not in `devices` was changed no later than at
+    `unchanged_s`, as far as that process said. `judged` has the row of each device in `verdicts`.
     `mirror` says the same as `devices`, for arithmetic on all at once; without it, it is made anew. `recall`
     only saves time.
     """
@@ -51,6 +52,7 @@ class State:
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
     stands_s: Mapping[str, float] = field(default_factory=dict)
+    unchanged_s: float = -math.inf
     first_s: float | None = None
     ready_s: float | None = None
     ramps: Saved = field(default_factory=Saved)
@@ -61,6 +63,11 @@ class State:
     before: Before = field(default_factory=Before)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)
     recall: Recall | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def unknown(self) -> DeviceState:
+        """A device that is not in `devices`."""
+        return DeviceState(since_s=self.unchanged_s)
 
     def up_s(self, now_s: float) -> float:
         """Seconds since the first tick."""
@@ -154,7 +161,7 @@ def _claims_little(fleet: Fleet, known: Columns, inputs: Inputs) -> Flags:
 
 
 def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
-    seen = observed(site, state.mirror, state.devices, inputs)
+    seen = observed(site, state.mirror, state.devices, inputs, state.unknown)
     tree, fleet, known = seen.ground.tree, seen.fleet, seen.columns
     stale_after_s = site.policy.meter_stale_after_s
     meters = {

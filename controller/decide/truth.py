@@ -73,8 +73,9 @@ def observe(
     sample = shown.believable(spec, sample)
     reading = sample.value
     if state.point is None:
-        # Nobody knows when it was last changed: its dwell begins now, also across a restart of ours.
-        first = _heard(state, sample)._replace(since_s=now_s, began=reading.draw)
+        # Where nobody knows when it was last changed, its dwell begins now.
+        since_s = now_s if state.since_s == -math.inf else state.since_s
+        first = _heard(state, sample)._replace(since_s=since_s, began=reading.draw)
         return _adopt(spec, first, reading, now_s)
     if not shown.has_point(spec, state.point):
         return _adopt(spec, _heard(state, sample), reading, now_s)

@@ -173,3 +173,88 @@ def test_a_line_is_handed_on_as_old_as_what_its_meter_showed_last() -> None:
     assert handed_on(inner, State(nodes={"site": never}), NOW_S, UTC_S).lines == {}
     kept = handed_on(inner, State(nodes={"site": shown}), NOW_S, UTC_S).lines
     assert kept == {"site": replace(LINE, seen_utc_s=UTC_S - 500.0)}
+
+
+DWELL_S = 300.0
+
+
+def lowered(dwell_s: float = DWELL_S) -> World:
+    """Two machines that dwell for minutes; one was lowered a moment ago, for a limit that is over."""
+    patient = [replace(miner(name), dwell_s=dwell_s) for name in ("a", "b")]
+    world = World(site(limit_w=7_500), [awake(spec) for spec in patient])
+    world.run(400)
+    world.site = site(limit_w=6_500)
+    world.run(30)
+    world.site = site(limit_w=7_500)
+    return world
+
+
+def full_after_s(world: World) -> dict[str, float]:
+    """When each machine is seen at full power, from now on."""
+    began_s, found = world.now_s, dict[str, float]()
+    while len(found) < len(world.machines) and world.now_s - began_s < 1_000:
+        world.tick()
+        full = [name for name, machine in world.machines.items() if machine.at.name == "full"]
+        found |= {name: world.now_s - began_s for name in full if name not in found}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("after_s", "clock_s", "left_s"), [(0, 0, 270), (200, 0, 70), (400, 0, 0), (0, -7_200, 300)]
+)
+def test_a_dwell_goes_on_after_a_restart_and_begins_anew_only_where_a_clock_was_set_back(
+    after_s: float, clock_s: float, left_s: float
+) -> None:
+    world = lowered()
+
+    next_process(world, after_s, clock_s)
+
+    assert max(full_after_s(world).values()) == pytest.approx(left_s, abs=20)
+
+
+def test_whoever_was_not_changed_of_late_does_not_dwell_after_a_restart() -> None:
+    world = lowered()
+    world.site = site(limit_w=6_500)
+    world.run(400)
+
+    next_process(world)
+    world.site = site(limit_w=7_500)
+
+    assert max(full_after_s(world).values()) < 60
+
+
+def test_without_a_note_of_the_process_before_every_dwell_begins_anew() -> None:
+    world = lowered()
+    world.state = State()
+
+    assert max(full_after_s(world).values()) == pytest.approx(DWELL_S, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "clock_s", "rests"), [(0, 0, True), (3_600, 0, False), (0, -7_200, True)]
+)
+def test_a_machine_that_was_started_as_often_as_it_may_be_rests_after_a_restart_too(
+    after_s: float, clock_s: float, rests: bool
+) -> None:
+    world = World(site(limit_w=7_500), [asleep(replace(miner(), starts_per_hour=1))])
+    world.run(120)
+    world.site = site(limit_w=100)
+    world.run(120)
+    assert world.machines["m"].at.name == "sleep"
+
+    next_process(world, after_s, clock_s)
+    world.site = site(limit_w=7_500)
+    world.run(300)
+
+    assert (world.machines["m"].at.name == "sleep") is rests
+
+
+def test_starts_are_handed_on_of_those_alone_that_had_half_as_many_as_they_may_have() -> None:
+    often = [asleep(replace(miner(f"m{most}"), starts_per_hour=most)) for most in (1, 2, 3)]
+    world = World(site(limit_w=20_000), often)
+    world.run(300)
+
+    kept = handed_on(world.site, world.state, world.now_s, UTC_S)
+
+    assert {machine.at.name for machine in world.machines.values()} == {"full"}
+    assert kept.started_utc_s.keys() == {"m1", "m2"}

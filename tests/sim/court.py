@@ -104,6 +104,8 @@ class Court:
         queue.obeyed = self.work.carried_out
         self._plan: Plan | None = None
         self._began_s = -math.inf
+        self._offset_s = 0.0
+        """Of the clock on the wall, when the process began."""
         self._restarts = {miner.id: 0 for miner in plant.miners.values()}
 
     def sit(self) -> None:
@@ -122,7 +124,8 @@ class Court:
         now_s, began_s = self._clock.now_s, self._process.began_s
         if began_s != self._began_s or not plan.ready:
             self._began_s = began_s
-            self.starts.begins()
+            self.starts.begins(clock_set_back=self._grid.offset_s < self._offset_s)
+            self._offset_s = self._grid.offset_s
             self.wear.begins()
         if plan.ready:
             self.judge.nodes_from_s = min(self.judge.nodes_from_s, now_s + self._response_s)

@@ -21,10 +21,11 @@ RUNS = frozenset({MinerState.HASHING, MinerState.STARTING})
 
 
 class Starts:
-    """`second` must be called once a second, `told` with every plan. A new process does not know what the
-    last one started: what it may start is counted anew. A start counts from its first order on, also where
-    the machine had no voltage then and starts at a later one; not one of a machine that misreports, or whose
-    last reading says that it runs, for whether that sleeps nobody knows."""
+    """`second` must be called once a second, `told` with every plan. A new process may not know all that the
+    last one started: what it may start is counted anew, and it may let rest whom that started. A start counts
+    from its first order on, also where the machine had no voltage then and starts at a later one; not one of
+    a machine that misreports, or whose last reading says that it runs, for whether that sleeps nobody knows.
+    """
 
     def __init__(self, case: Case) -> None:
         self._plant = case.plant
@@ -43,9 +44,14 @@ class Starts:
         self._at_floor: dict[str, bool] = {}
         """Of those that were told anything."""
 
-    def begins(self) -> None:
-        """A new process."""
-        self._started_s, self._told_s, self._perhaps_s, self._at_floor = {}, {}, {}, {}
+    def begins(self, *, clock_set_back: bool) -> None:
+        """A new process. What was done before seems to it to be in the future where the clock was set back,
+        and counts as done now."""
+        self._started_s, self._told_s, self._at_floor = {}, {}, {}
+        if clock_set_back:
+            now_s, perhaps_s = self._plant.now_s, self._perhaps_s
+            for name in perhaps_s:
+                perhaps_s[name] = deque([now_s] * _within(perhaps_s, name, now_s, HOUR_S))
 
     def told(self, plan: Plan) -> None:
         for command in plan.commands:
