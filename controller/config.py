@@ -63,11 +63,12 @@ Ramp = Annotated[Kilowatts, Field(gt=0)]
 
 
 class BreakerTable(Table):
-    """What is printed on a breaker. `volts` is line to line where there are three phases, or two of them."""
+    """What is printed on a breaker. `volts` is line to line where there are three phases, or two of them.
+    How many there are is never guessed: of one phase taken for three 1.73 times too much would be drawn."""
 
     amps: float = Field(gt=0, le=1_000_000)
     volts: float = Field(gt=0, le=1_000_000)
-    phases: Phases = Phases.THREE
+    phases: Phases
     power_factor: float = Field(default=1.0, gt=0, le=1)
     continuous_percent: float = Field(default=100 * CONTINUOUS_SHARE, gt=0, le=100)
 

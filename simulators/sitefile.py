@@ -29,7 +29,7 @@ class Part(BaseModel):
 class SiteBreaker(Part):
     amps: float
     volts: float
-    phases: Literal[1, 2, 3] = 3
+    phases: Literal[1, 2, 3]
     power_factor: float = 1.0
 
     @property

@@ -287,9 +287,15 @@ WRONG = {
     "limit beyond anything": ("limit_kw = 100", "limit_kw = 1e300", "nodes.0.limit_kw: ", "(got 1e+300)"),
     "infinite breaker": (
         "limit_kw = 50",
-        "breaker = { amps = inf, volts = 400 }",
+        "breaker = { amps = inf, volts = 400, phases = 3 }",
         "nodes.1.breaker.amps: ",
         "(got inf)",
+    ),
+    "breaker of nobody knows how many phases": (
+        "limit_kw = 50",
+        "breaker = { amps = 32, volts = 230 }",
+        "nodes.1.breaker.phases: ",
+        "is needed",
     ),
     "negative fixed load": ("fixed_kw = 5", "fixed_kw = -5", "nodes.0.fixed_kw: ", "(got -5)"),
     "infinite fixed load": ("fixed_kw = 5", "fixed_kw = inf", "nodes.0.fixed_kw: ", "(got inf)"),
@@ -581,7 +587,7 @@ def test_a_wrong_value_is_one_line_that_names_key_and_value(tmp_path: Path, wron
         ("[[miners]]", "[[miner]]", "miner: there is no such key: did you mean miners?"),
         (
             "limit_kw = 50",
-            "breaker = { kva = 5, amps = 9, volts = 400 }",
+            "breaker = { kva = 5, amps = 9, volts = 400, phases = 3 }",
             "there are amps, continuous_percent,",
         ),
     ],
@@ -605,7 +611,7 @@ def test_machines_that_are_in_two_groups_are_told_with_both(tmp_path: Path) -> N
 
 
 def test_a_node_may_be_rated_above_what_is_over_it(tmp_path: Path) -> None:
-    larger = changed("limit_kw = 50", "breaker = { amps = 400, volts = 400 }")
+    larger = changed("limit_kw = 50", "breaker = { amps = 400, volts = 400, phases = 3 }")
 
     site = loaded(tmp_path, larger).site()
 

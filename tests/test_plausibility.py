@@ -64,7 +64,7 @@ def test_the_same_at_a_node_is_named_there() -> None:
 @pytest.mark.parametrize(
     ("rating", "named"),
     [
-        ({"breaker": {"amps": 250_000, "volts": 400}}, "nodes.1.breaker 250000 A at 400 V"),
+        ({"breaker": {"amps": 250_000, "volts": 400, "phases": 3}}, "nodes.1.breaker 250000 A at 400 V"),
         ({"transformer": {"kva": 160_000}}, "nodes.1.transformer 160000 kVA"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_plate_read_in_another_unit_is_doubted_by_what_stands_on_it(rating: An
 
 
 def test_two_ratings_of_one_node_that_are_worlds_apart_are_held_against_each_other() -> None:
-    breaker = {"amps": 250, "volts": 0.4}
+    breaker = {"amps": 250, "volts": 0.4, "phases": 3}
     [apart, low] = doubted(site(), pdu(breaker=breaker))
 
     assert apart.startswith(
@@ -133,9 +133,9 @@ def test_a_meter_that_would_be_taken_for_faulty_at_full_load_is_doubted() -> Non
 
 
 def test_a_breaker_below_a_smaller_one_is_doubted_once_for_all_that_hang_on_it() -> None:
-    feeder = pdu(id="feeder", limit_kw=None, breaker={"amps": 69, "volts": 400})
+    feeder = pdu(id="feeder", limit_kw=None, breaker={"amps": 69, "volts": 400, "phases": 3})
     rows = [
-        pdu(id=name, parent="feeder", limit_kw=None, breaker={"amps": 160, "volts": 400})
+        pdu(id=name, parent="feeder", limit_kw=None, breaker={"amps": 160, "volts": 400, "phases": 3})
         for name in ("pdu", "spare")
     ]
 
@@ -150,7 +150,7 @@ def test_a_transformer_behind_a_smaller_contract_is_not_doubted() -> None:
     assert doubted(site(), pdu(limit_kw=None, transformer={"kva": 1000})) == []
 
 
-FEEDER = {"amps": 250, "volts": 208}
+FEEDER = {"amps": 250, "volts": 208, "phases": 3}
 
 
 def between_lines(name: str, over: str = "feeder", **keys: Any) -> dict[str, Any]:
