@@ -85,7 +85,7 @@ def test_check_prints_what_it_understood() -> None:
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert "site, limit 1300.0 kW, fixed 13.0 kW, meter main-meter" in result.stdout
-    assert "pdu-1, limit 138.6 kW, 40 devices up to 147.0 kW" in result.stdout
+    assert "pdu-1, limit 138.6 kW (80 % of 250 A at 400 V, phases 3), 40 devices" in result.stdout
     assert re.search(r"row-a +40 +25 +3500 +pdu-1 +no", result.stdout)
     rtm_then_dam = r"ercot-rtm \(up to 900 s old\), ercot-dam \(up to 3900 s old\)"
     assert re.search(rf"energy +{rtm_then_dam} +0\.045 +USD/kWh", result.stdout)
@@ -121,6 +121,24 @@ nodes = [
     assert "up by 2500 W/s at most, down by 4000 W/s at most" in told
     assert "phase-2, ISOLATED: without voltage, what is silent there counts nothing, no limit" in told
     assert "row, DRAINING: all below it is brought to its lowest, no limit" in told
+
+
+def test_check_shows_what_is_printed_on_a_breaker_and_a_transformer_beside_the_limit(tmp_path: Path) -> None:
+    """The drawing of the plant has amps and volts, and no watts."""
+    site = tmp_path / "site.toml"
+    site.write_text("""name = "plant"
+nodes = [
+    { id = "site", limit_kw = 90, transformer = { kva = 1500 } },
+    { id = "l1", parent = "site", breaker = { amps = 32, volts = 230, phases = 1 } },
+    { id = "pdu", parent = "site", breaker = { amps = 250, volts = 400, phases = 3, continuous_percent = 100 } },
+]
+""")
+
+    told = " ".join(wattshift("check", site).stdout.split())
+
+    assert "site, limit 90.0 kW (transformer 1500 kVA), no meter" in told
+    assert "l1, limit 5888 W (80 % of 32 A at 230 V, phases 1)" in told
+    assert "pdu, limit 173.2 kW (100 % of 250 A at 400 V, phases 3)" in told
 
 
 def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from controller import credentials
 from controller.cli.terminal import show
-from controller.config import Settings, fleet
+from controller.config import NodeTable, Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import Right
 from controller.domain.power import Limit, total
@@ -36,7 +36,7 @@ def report(settings: Settings, path: Path, out: Console) -> None:
     site = settings.site()
     mode = "ONLY OBSERVED: nothing is commanded" if site.policy.observes else "commanded"
     out.print(f"{site.name}: {mode} (controller.mode {site.policy.mode})")
-    out.print(_electrical_tree(site, specs))
+    out.print(_electrical_tree(site, specs, {node.id: _plates(node) for node in settings.nodes}))
     table = Table("group", "devices", "lowest W", "highest W", "node", "keeps its limit", box=None)
     for group, members in _groups(specs).items():
         first = members[0]
@@ -129,12 +129,24 @@ def _own_reasons(settings: Settings) -> Iterator[str]:
         yield f"peak hours of {peaks.calendar}: {peaks.limit_kw:g} kW from {100 * peaks.probability:g} % on"
 
 
-def _electrical_tree(site: Site, specs: list[DeviceSpec]) -> Tree:
+def _plates(node: NodeTable) -> str:
+    """What the drawing of the plant has of this node: amps and volts, and no watts."""
+    plates = []
+    if (breaker := node.breaker) is not None:
+        volts = f"{breaker.amps:g} A at {breaker.volts:g} V, phases {breaker.phases:d}"
+        plates.append(f"{breaker.continuous_percent:g} % of {volts}")
+    if node.transformer is not None:
+        plates.append(f"transformer {node.transformer.kva:g} kVA")
+    return f" ({', '.join(plates)})" if plates else ""
+
+
+def _electrical_tree(site: Site, specs: list[DeviceSpec], plates: Mapping[str, str]) -> Tree:
     branches: dict[str, Tree] = {}
     for node in site.nodes:
         here = [spec for spec in specs if spec.node == node.id]
         parts = [f"{node.id}{SERVICE[node.service]}"]
-        parts += [f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"]
+        limit = f"limit {node.limit.power}" if isinstance(node.limit, Limit) else "no limit"
+        parts += [f"{limit}{plates[node.id]}"]
         parts += [f"fixed {node.fixed}"] if node.fixed.watts else []
         parts += [f"meter {node.meter}"] if node.meter is not None else []
         parts += (
