@@ -56,15 +56,17 @@ def check(
     file: Annotated[Path | None, typer.Argument(help="the site file, as --config")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Read a site file, check it whole, and print what was understood."""
+    """Read a site file, check it whole, and print what was understood; exit 1 where a certificate or key is not
+    on this host, 78 where the file is refused."""
     from controller.cli.check import report
     from controller.config import ConfigError
 
     chosen = file or config
     try:
-        report(load_site(chosen), chosen, out)
+        starts = report(load_site(chosen), chosen, out)
     except ConfigError as error:
         fail_config(str(error))
+    raise typer.Exit(0 if starts else 1)
 
 
 @app.command()

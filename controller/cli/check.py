@@ -30,8 +30,9 @@ SERVICE = {
 }
 
 
-def report(settings: Settings, path: Path, out: Console) -> None:
-    """Print what the site file at `path` means."""
+def report(settings: Settings, path: Path, out: Console) -> bool:
+    """Print what the site file at `path` means; False where the controller would not start with it here."""
+    starts = True
     specs = [driver.spec for driver, _ in fleet(settings).drivers]
     site = settings.site()
     mode = "ONLY OBSERVED: nothing is commanded" if site.policy.observes else "commanded"
@@ -60,6 +61,7 @@ def report(settings: Settings, path: Path, out: Console) -> None:
         for contract in link.contracts():
             out.print(f"{name}: {contract.limit} at {contract.node or 'the site'} while it is not heard")
         for trouble in _unusable_files(link):
+            starts = False
             out.print(f"{name}: WOULD NOT START on this host: {trouble}", soft_wrap=True)
     if not operators:
         out.print("grid operator: none")
@@ -71,6 +73,7 @@ def report(settings: Settings, path: Path, out: Console) -> None:
         out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
     for doubt in _open_secrets(path):
         out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
+    return starts
 
 
 def _open_secrets(path: Path) -> Iterator[str]:
