@@ -56,8 +56,8 @@ def check(
     file: Annotated[Path | None, typer.Argument(help="the site file, as --config")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Read a site file, check it whole, and print what was understood; exit 1 where a certificate or key is not
-    on this host, 78 where the file is refused."""
+    """Read a site file, check it whole, and print what was understood; exit 78 where it is refused, 1 where a
+    certificate or key is not on this host."""
     from controller.cli.check import report
     from controller.config import ConfigError
 

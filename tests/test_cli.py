@@ -130,7 +130,7 @@ def test_check_shows_what_is_printed_on_a_breaker_and_a_transformer_beside_the_l
 nodes = [
     { id = "site", limit_kw = 90, transformer = { kva = 1500 } },
     { id = "l1", parent = "site", breaker = { amps = 32, volts = 230, phases = 1 } },
-    { id = "pdu", parent = "site", breaker = { amps = 250, volts = 400, phases = 3, continuous_percent = 100 } },
+    { id = "p", parent = "site", breaker = { amps = 9, volts = 400, phases = 3 } },
 ]
 """)
 
@@ -138,7 +138,7 @@ nodes = [
 
     assert "site, limit 90.0 kW (transformer 1500 kVA), no meter" in told
     assert "l1, limit 5888 W (80 % of 32 A at 230 V, phases 1)" in told
-    assert "pdu, limit 173.2 kW (100 % of 250 A at 400 V, phases 3)" in told
+    assert "p, limit 4988 W (80 % of 9 A at 400 V, phases 3)" in told
 
 
 def test_check_doubts_a_limit_in_another_unit_and_refuses_nothing_for_it(tmp_path: Path) -> None:
