@@ -6,7 +6,8 @@ Each problem is one line that names a key, its value and what is wrong with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from controller.domain.power import Limit
@@ -62,12 +63,19 @@ def _places(settings: Settings) -> Iterator[str]:
     tick_s = settings.policy.tick_s
     nodes, zones = {node.id for node in settings.nodes}, {zone.id for zone in settings.zones}
     for group in registry.placed(settings):
+        place, ticks = f"(in {group.name!r})", f"3 ticks of {tick_s} s"
         if group.node not in nodes:
-            yield f"{group.key}.node {group.node!r} is not declared"
+            yield f"{group.key}.node {group.node!r} is not declared{_meant(group.node, nodes)} {place}"
         if group.zone is not None and group.zone not in zones:
-            yield f"{group.key}.zone {group.zone!r} is not declared"
+            yield f"{group.key}.zone {group.zone!r} is not declared{_meant(group.zone, zones)} {place}"
         if group.stale_after_s < 3 * tick_s:
-            yield f"{group.key}.stale_after_s {group.stale_after_s} is less than 3 ticks of {tick_s} s"
+            yield f"{group.key}.stale_after_s {group.stale_after_s} is less than {ticks} {place}"
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """Which of the names that there are it may have been; one with a blank too many looks the same."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""
 
 
 def _sensors(settings: Settings) -> Iterator[str]:
@@ -80,7 +88,8 @@ def _sensors(settings: Settings) -> Iterator[str]:
             continue
         on_nodes.setdefault(node.meter, []).append(node.id)
         if node.meter not in meters:
-            yield f"nodes.{at}.meter {node.meter!r} of {node.id!r} is not declared"
+            meant = _meant(node.meter, meters)
+            yield f"nodes.{at}.meter {node.meter!r} of {node.id!r} is not declared{meant}"
     for meter, named in on_nodes.items():
         if len(named) > 1:
             yield f"meter {meter!r} is named by {len(named)} nodes: {', '.join(named)}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import ZERO, Limit, Power
 from controller.domain.rating import Phases
+from controller.unlikely import unlikely
 from drivers import registry
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ thousand, or by the volts of a breaker."""
 
 SAME_VOLTS = 0.1
 """Between two lines there are 1.73 times the volts of one against neutral."""
+
+
+MOST_TO_NEUTRAL = 350.0
+"""347 V of 600 V between lines is the most that machines are fed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
         )
     yield from _above_their_feed(settings.nodes)
     yield from _unequal_lines(settings.nodes)
-    yield from _never_lower(settings)
+    yield from unlikely(settings, below)
     yield from _faulty_meters(settings, below)
     yield from _idle_meters(settings)
     yield from _unsaid_time_zone(settings)
@@ -144,7 +149,12 @@ def _unequal_lines(nodes: Sequence[NodeTable]) -> Iterator[str]:
         feeds[node.id] = over
         if breaker is not None:
             feeds[node.id] = (key, node.id, breaker) if breaker.phases is Phases.THREE else None
-        if over is None or breaker is None or breaker.phases is not Phases.ONE or over[0] in told:
+        if breaker is None or breaker.phases is not Phases.ONE:
+            continue
+        if over is None:
+            yield from _of_two_lines(node, key, breaker)
+            continue
+        if over[0] in told:
             continue
         feed_key, feed, plate = over
         if abs(breaker.volts / plate.volts - 1) <= SAME_VOLTS:
@@ -153,6 +163,12 @@ def _unequal_lines(nodes: Sequence[NodeTable]) -> Iterator[str]:
             unequal = "one line may carry too much while all three together do not"
             bounds = "A node with phases = 2 over all that hangs between the same two lines bounds it"
             yield f"{key} {_plate(breaker)} of {node.id!r} hangs between {lines}: {unequal}. {bounds}"
+
+
+def _of_two_lines(node: NodeTable, key: str, breaker: BreakerTable) -> Iterator[str]:
+    if breaker.volts > MOST_TO_NEUTRAL:
+        neutral = "has one phase, whose volts are those to neutral: between two lines phases is 2"
+        yield f"{key} {_plate(breaker)} of {node.id!r} {neutral}"
 
 
 def _plate(breaker: BreakerTable) -> str:
@@ -173,14 +189,6 @@ def _too_small_for_one(node: NodeTable, lowest: Rating, largest: DeviceSpec | No
     if largest is not None and lowest.power < largest.points[-1].power:
         alone = f"less than the {largest.points[-1].power} of {largest.id!r} alone"
         yield f"{_said(node, lowest)}, {alone}: in another unit?"
-
-
-def _never_lower(settings: Settings) -> Iterator[str]:
-    """The limit of a lost link is there to be lower than the site's own."""
-    limit_kw, root = settings.policy.link_lost_limit_kw, settings.nodes[0].limit
-    if limit_kw is not None and isinstance(root, Limit) and Power.kw(limit_kw) > root.power:
-        key = f"policy.link_lost_limit_kw {limit_kw:.12g}"
-        yield f"{key} is above the {root.power} of {settings.nodes[0].id!r}: it limits nothing"
 
 
 def _faulty_meters(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:

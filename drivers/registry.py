@@ -109,9 +109,10 @@ def _learner(queues: Iterable[localqueue.LocalQueueConfig]) -> Learner | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Where the devices of the table `key` stand, and when they are taken for silent."""
+    """Where the devices of the table `key`, whose id is `name`, stand, and when they are taken for silent."""
 
     key: str
+    name: str
     node: str
     zone: str | None
     stale_after_s: float
@@ -119,9 +120,13 @@ class Placed:
 
 def placed(tables: DeviceTables) -> Iterator[Placed]:
     for at, group in enumerate(tables.miners):
-        yield Placed(key=f"miners.{at}", node=group.node, zone=group.zone, stale_after_s=group.stale_after_s)
+        yield _placed(f"miners.{at}", group)
     for at, host in enumerate(tables.gpu_hosts):
-        yield Placed(key=f"gpu_hosts.{at}", node=host.node, zone=host.zone, stale_after_s=host.stale_after_s)
+        yield _placed(f"gpu_hosts.{at}", host)
+
+
+def _placed(key: str, table: asic.MinerGroupConfig | gpu.GpuHostConfig) -> Placed:
+    return Placed(key=key, name=table.id, node=table.node, zone=table.zone, stale_after_s=table.stale_after_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +169,12 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             poll_s=pdu.poll_s,
             most_w={pdu.meter: pdu.max_w} if pdu.meter is not None and pdu.max_w is not None else {},
         )
+
+
+def hosts(tables: DeviceTables) -> Iterator[tuple[str, str]]:
+    """Where everything answers that is no miner, by the key of its table."""
+    for name in ("modbus", "mqtt_meters", "price_brokers", "pdus"):
+        yield from ((f"{name}.{at}", table.host) for at, table in enumerate(getattr(tables, name)))
 
 
 def rungs(tables: DeviceTables, prefer: tuple[str, ...]) -> dict[PriceKey, tuple[Rung, ...]]:

@@ -123,6 +123,110 @@ def test_a_limit_for_a_lost_link_above_the_sites_own_is_doubted() -> None:
     assert said == "policy.link_lost_limit_kw 120000 is above the 200.0 kW of 'site': it limits nothing"
 
 
+def test_a_limit_of_a_contract_in_megawatts_is_doubted_wherever_it_stands() -> None:
+    operator: dict[str, Any] = {
+        "id": "d",
+        "host": "10.0.0.7",
+        "ven": "v",
+        "client_id": "c",
+        "dialect": "zero-hundred",
+    }
+    operator |= {"rights": ["limit"], "topic_in": "t", "off_kw": 0.06, "link_lost_limit_kw": 0.01}
+    grid = {"host": "10.0.0.8", "ven": "v", "client_id": "c", "alerts_kw": {"ALERT_GRID_EMERGENCY": 0.3}}
+    evening = {"id": "evening", "start": "16:00", "end": "20:00", "limit_kw": 0.6, "node": "pdu"}
+
+    found = doubted(
+        site(),
+        pdu(),
+        policy={"link_lost_limit_kw": 0.8},
+        grid=grid,
+        operators=[operator],
+        triggers={"schedules": [evening]},
+    )
+
+    rest = "and all at 'site' and below it at their lowest draw 11.0 kW: it cannot be kept"
+    assert found == [
+        f"policy.link_lost_limit_kw 0.8 is 800 W, {rest}",
+        f"grid.alerts_kw.ALERT_GRID_EMERGENCY 0.3 is 300 W, {rest}",
+        f"operators.0.link_lost_limit_kw 0.01 is 10 W, {rest}",
+        f"operators.0.off_kw 0.06 is 60 W, {rest}",
+        "triggers.schedules.0.limit_kw 0.6 is 600 W, and all at 'pdu' and below it at their lowest draw"
+        " 1000 W: it cannot be kept",
+    ]
+
+
+def test_a_limit_of_zero_means_as_little_as_there_is_and_is_not_doubted() -> None:
+    assert doubted(site(), pdu(), policy={"link_lost_limit_kw": 0}) == []
+
+
+def test_a_limit_of_a_rule_in_watts_is_doubted() -> None:
+    evening = {"id": "evening", "start": "16:00", "end": "20:00", "limit_kw": 60_000}
+
+    [said] = doubted(site(), pdu(), triggers={"schedules": [evening]})
+
+    assert said == "triggers.schedules.0.limit_kw 60000 is above the 200.0 kW of 'site': it limits nothing"
+
+
+@pytest.mark.parametrize(("rated_ths", "told"), [(0.2, "17500 J/TH"), (200_000, "0.0175 J/TH")])
+def test_a_hash_rate_in_another_unit_is_doubted_by_what_it_would_cost(rated_ths: float, told: str) -> None:
+    [said] = doubted(site(), pdu(), miners={"rated_ths": rated_ths})
+
+    assert said == (
+        f"miners.0: rated_w 3500 for rated_ths {rated_ths:g} of 'row' is {told}:"
+        " is one of them in another unit?"
+    )
+    assert doubted(site(), pdu(), miners={"rated_ths": rated_ths, "family": "generic"}) == []
+
+
+def test_temperatures_in_fahrenheit_are_doubted() -> None:
+    hall = {"id": "hall", "derate_c": 100, "trip_c": 118, "coolant_derate_c": 113, "coolant_trip_c": 131}
+    point = {"kind": "zone", "zone": "hall", "address": 0, "type": "int16"}
+    point |= {"coolant": {"address": 1, "type": "int16"}}
+    board = [{"id": "board", "host": "10.0.0.9", "points": [point]}]
+
+    found = doubted(
+        site(), pdu(), zones=[hall], modbus=board, miners={"board_derate_c": 131, "board_trip_c": 140}
+    )
+
+    assert found == [
+        "zones.0.trip_c 118 of 'hall' protects nothing: in Fahrenheit?",
+        "zones.0.coolant_trip_c 131 of 'hall' protects nothing: in Fahrenheit?",
+        "miners.0.board_trip_c 140 of 'row' protects nothing: in Fahrenheit?",
+    ]
+
+
+def test_the_volts_between_lines_where_those_to_neutral_belong_are_doubted() -> None:
+    one_phase = pdu(limit_kw=None, breaker={"amps": 250, "volts": 400, "phases": 1})
+
+    [said] = doubted(site(), one_phase)
+
+    assert said == (
+        "nodes.1.breaker 250 A at 400 V of 'pdu' has one phase, whose volts are those to neutral:"
+        " between two lines phases is 2"
+    )
+
+
+def test_a_miner_at_the_address_of_a_meter_a_strip_or_a_broker_is_doubted() -> None:
+    meters = [
+        {"id": "b", "host": "10.0.1.9", "points": [{"meter": "m", "topic": "t", "unit": "W", "max_w": 1}]}
+    ]
+    strip = STRIP | {"host": "10.0.1.3", "outlet_max_w": 4_000}
+
+    found = doubted(
+        site(meter="m"), pdu(), mqtt_meters=meters, pdus=[strip], outlets=[at(1)], modbus=meter_at("10.0.1.7")
+    )
+
+    assert [said for said in found if "10.0.1." in said] == [
+        "modbus.0.host 10.0.1.7 is also that of a miner (in 'row')",
+        "mqtt_meters.0.host 10.0.1.9 is also that of a miner (in 'row')",
+        "pdus.0.host 10.0.1.3 is also that of a miner (in 'row')",
+    ]
+
+
+def meter_at(host: str) -> list[dict[str, Any]]:
+    return [meter(200_000)[0] | {"host": host}]
+
+
 def test_a_meter_that_would_be_taken_for_faulty_at_full_load_is_doubted() -> None:
     [said] = doubted(site(meter="main"), pdu(), modbus=meter(200))
 
