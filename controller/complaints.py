@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -20,8 +21,25 @@ IN_PLAIN_WORDS = {
 """What pydantic says in the words of a programmer, for whoever writes a site file."""
 
 
+_STRING = re.compile(r'"(?:\\.|[^"\\])*"?|\'[^\']*\'?')
+_KEY = re.compile(r"(?:^|[{,])\s*([A-Za-z0-9_.-]+)\s*=")
+_DECIMAL_COMMA = re.compile(r"=\s*[-+]?\d+,\d")
+
 FEW = 8
 """Keys of a table that are told all, where a key that is none of them is like none of them."""
+
+
+def not_toml(error: ValueError, text: str) -> str:
+    """What TOML says of `text`, and of which key, without its value: that may be a secret."""
+    said = str(error)
+    place = re.search(r" \(at line (\d+), column (\d+)\)", said)
+    if place is None:
+        return said
+    line, column = text.split("\n")[int(place[1]) - 1], int(place[2])
+    keys = _KEY.findall(_STRING.sub("", line[:column]))
+    if _DECIMAL_COMMA.search(_STRING.sub("", line[: column + 1])):
+        said = f"decimals stand after a point, and not after a comma{place[0]}"
+    return f"{keys[-1]}: {said}" if keys else said
 
 
 def complaints(

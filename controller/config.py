@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from controller import credentials
-from controller.complaints import IN_PLAIN_WORDS, complaints
+from controller.complaints import IN_PLAIN_WORDS, complaints, not_toml
 from controller.consistency import problems
 from controller.domain.devices import ThermalLimits
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
@@ -269,14 +269,17 @@ class Settings(BaseSettings, DeviceTables):
 
 def load(path: Path) -> Settings:
     """Read and check a site file; raises `ConfigError` with one line per problem."""
+    text = ""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark in front
+        table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not saved as UTF-8: {error}") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: not saved as UTF-8: {error} (at line {line})") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: not TOML: {not_toml(error, text)}") from error
     for key in table:
         if key.startswith("_"):  # to pydantic-settings these are parameters of its own
             raise ConfigError(f"{path}: {key}: {IN_PLAIN_WORDS['extra_forbidden']}")

@@ -25,11 +25,13 @@ class JournalTable(Table):
     record_max_mb: float = Field(default=2000.0, gt=0, le=1_000_000)
 
     @model_validator(mode="after")
-    def _knows_the_events_of_its_days(self) -> Self:
+    def _is_a_file_that_knows_the_events_of_its_days(self) -> Self:
         """A day whose event is forgotten would be a like day of a baseline, curtailed as it was."""
         if self.events_keep_days < self.usage_keep_days:
             told = f"events_keep_days {self.events_keep_days:g} is less than"
             raise ValueError(f"{told} usage_keep_days {self.usage_keep_days:g}: baselines need both")
+        if not self.path.name:
+            raise ValueError(f"path {str(self.path)!r} is no file")
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
+from drivers.pdumodels import PduConfig
 from drivers.pricetables import price_problems
 from drivers.registry import DeviceTables, pdu_meters, price_sources
 
@@ -40,6 +41,7 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     clients = (broker.client_id for broker in (*tables.mqtt_meters, *tables.price_brokers))
     yield from (f"mqtt client {client!r}" for client in clients if client)
     yield from (f"pdu {pdu.id!r}" for pdu in tables.pdus)
+    yield from (_address(pdu) for pdu in tables.pdus)
     yield from (f"meter {meter}" for pdu in tables.pdus for meter in pdu_meters(tables, pdu))
     yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
     yield from (f"outlet of {outlet.device!r}" for outlet in tables.outlets)
@@ -47,15 +49,22 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
 
 
 def _homes(tables: DeviceTables, names: Collection[str]) -> Mapping[str, str]:
-    """In which groups the machines of these names are."""
+    """In which groups the machines of these names are, and which PDUs have these addresses."""
     homes: dict[str, list[str]] = {}
     for group in tables.miners:
         for address in group.addresses():
             homes.setdefault(f"miner address {address}", []).append(group.id)
+    for pdu in tables.pdus:
+        homes.setdefault(_address(pdu), []).append(pdu.id)
     for host in tables.gpu_hosts:
         for uuid in host.uuids:
             homes.setdefault(f"GPU {uuid}", []).append(host.id)
     return {name: f": {', '.join(homes[name])}" for name in names if name in homes}
+
+
+def _address(pdu: PduConfig) -> str:
+    """Two PDUs at one have each other's outlets: the wrong machine would be cut off."""
+    return f"pdu address {pdu.host}:{pdu.port}"
 
 
 def _outlet_problems(tables: DeviceTables) -> Iterator[str]:

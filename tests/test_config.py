@@ -99,6 +99,20 @@ default_w = 700
 max_w = 700
 """
 
+PDU = """
+[[pdus]]
+id = "strip"
+host = "10.0.2.1"
+model = "apc-rpdu2"
+version = "2c"
+community = "c"
+outlet_max_w = 4000
+meter = "strip"
+max_w = 20000
+poll_s = 1
+timeout_s = 1
+"""
+
 MORE_MODBUS = """
 [[modbus]]
 id = "board-2"
@@ -297,6 +311,13 @@ WRONG = {
         "nodes.1.breaker.phases: ",
         "is needed",
     ),
+    "two PDUs at one address": (
+        "[policy]",
+        PDU.replace("strip", "other") + PDU + "[policy]",
+        "pdu address 10.0.2.1:161",
+        "is declared 2 times: other, strip",
+    ),
+    "journal of no name": ("[policy]", '[journal]\npath = ""\n[policy]', "journal: path ", "no file"),
     "negative fixed load": ("fixed_kw = 5", "fixed_kw = -5", "nodes.0.fixed_kw: ", "(got -5)"),
     "infinite fixed load": ("fixed_kw = 5", "fixed_kw = inf", "nodes.0.fixed_kw: ", "(got inf)"),
     "fixed load above the limit": ("fixed_kw = 5", "fixed_kw = 99", "nodes.0: limit 100.0 kW", "101.0 kW"),
@@ -625,10 +646,53 @@ def test_each_of_several_mistakes_has_its_own_line(tmp_path: Path) -> None:
     complains = complaint(tmp_path, changed('meter = "main" }', 'meter = "mian" }', text))
 
     assert [line.partition("toml: ")[2] for line in complains.splitlines()] == [
-        "miners.0.node 'raw' is not declared",
-        "miners.0.zone 'hell' is not declared",
-        "nodes.0.meter 'mian' of 'site' is not declared",
+        "miners.0.node 'raw' is not declared: did you mean 'row'? (in 'row-a')",
+        "miners.0.zone 'hell' is not declared: did you mean 'hall'? (in 'row-a')",
+        "nodes.0.meter 'mian' of 'site' is not declared: did you mean 'main'?",
     ]
+
+
+def test_a_name_with_a_blank_too_many_is_shown_beside_the_one_that_was_looked_for(tmp_path: Path) -> None:
+    complains = complaint(tmp_path, changed('{ id = "row"', '{ id = "row\\t"'))
+
+    assert "miners.0.node 'row' is not declared: did you mean 'row\\t'? (in 'row-a')" in complains
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "limit_kw = 100",
+            "limit_kw = 100,5",
+            "limit_kw: decimals stand after a point, and not after a comma",
+        ),
+        ("rated_ths = 200", "rated_ths = 198,5", "rated_ths: decimals stand after a point"),
+        ('ven = "plant"', 'ven = "plant', "ven: Illegal character"),
+        ('ven = "plant"', "ven = \u201cplant\u201d", "ven: Invalid value"),
+        ("tick_s = 1.0", "tick_s = 1.0\ntick_s = 2.0", "tick_s: Cannot overwrite a value"),
+    ],
+)
+def test_a_line_that_is_no_toml_is_told_with_its_key(tmp_path: Path, old: str, new: str, says: str) -> None:
+    complains = complaint(tmp_path, changed(old, new))
+
+    line = 1 + changed(old, new).partition(new.partition("\n")[2] or new)[0].count("\n")
+    assert f"site.toml: not TOML: {says}" in complains
+    assert f"(at line {line}, column " in complains
+
+
+def test_a_line_that_is_no_toml_is_told_without_its_value_which_may_be_a_password(tmp_path: Path) -> None:
+    complains = complaint(tmp_path, changed('username = "plant"', "password = hunter2"))
+
+    assert "not TOML: password: Invalid value" in complains
+    assert "hunter2" not in complains
+
+
+def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(SITE.replace("tick_s = 1.0", "tick_s = 1.0  # K\xfchlung").encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"not saved as UTF-8: .* \(at line 11\)"):
+        load(path)
 
 
 def test_nodes_that_are_each_others_parents_are_refused_and_do_not_hang_the_check(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_a_miner_named_by_an_outlet_is_driven_through_it_and_the_others_are_not(
             {"pdus.0 'pdu' is not metered: none of its outlets can be a meter"},
         ),
         (
-            {"pdus": [pdu_config(), pdu_config()]},
+            {"pdus": [pdu_config(), pdu_config(host="127.0.0.2")]},
             {"pdu 'pdu' is declared 2 times", "meter outlet-4 is declared 2 times"},
         ),
     ],
