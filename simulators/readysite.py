@@ -14,6 +14,13 @@ from simulators.config import PlantConfig
 
 SNMP_PASSWORD = "simulated"
 
+OF_THE_REAL_LINE = (
+    *("second_host", "second_port", "username", "password", "password_file"),
+    *("tls", "tls_ca", "tls_cert", "tls_key"),
+    *("signed_by", "signing_key", "signing_key_id", "infra_signed_by"),
+)
+"""Whoever tries a site out must not speak to its operators in its name, nor with its keys."""
+
 Json = dict[str, Any]
 
 
@@ -36,6 +43,7 @@ class ReadySite:
         self._directory = directory
         self._broker = broker
         self._library = library
+        self._client_ids: set[str] = set()
 
     def site(self) -> Json:
         table, plant = self._table, self._plant
@@ -49,10 +57,13 @@ class ReadySite:
             self._lead_to_agent(pdu, str(agent.host), agent.port, agent.user, agent.community)
         for host in table.get("gpu_hosts", []):
             host["library"] = str(self._library)
-        for broker in table.get("mqtt_meters", []):
-            self._lead_to_broker(broker)
         if "grid" in table:
             self._lead_to_broker(table["grid"])
+        for clients in ("operators", "mqtt_meters", "price_brokers"):
+            for client in table.get(clients, []):
+                self._lead_to_broker(client)
+        if "control" in table:
+            table["control"]["socket"] = str(self._directory / "control.sock")
         for queue in table.get("queues", []):
             queue["directory"] = str(self._directory / "queue")
         table["journal"] = table.get("journal", {}) | {"path": str(self._directory / "journal.db")}
@@ -63,9 +74,13 @@ class ReadySite:
 
     def _lead_to_broker(self, client: Json) -> None:
         assert self._broker is not None
-        for key in ("username", "password", "tls", "tls_ca", "tls_cert", "tls_key"):
+        for key in OF_THE_REAL_LINE:
             client.pop(key, None)
         client |= {"host": self._broker.host, "port": self._broker.port}
+        if "client_id" in client:  # what were several brokers is one now, where each name is there once
+            if client["client_id"] in self._client_ids:
+                client["client_id"] += f"-{client['id']}"
+            self._client_ids.add(client["client_id"])
 
     def _lead_to_agent(self, pdu: Json, host: str, port: int, user: str, community: str) -> None:
         """With the simulated agent's own credentials: what was in the file belongs to a real one."""

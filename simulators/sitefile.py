@@ -179,10 +179,12 @@ class SiteFile(Part):
     pdus: tuple[SitePdu, ...] = ()
     outlets: tuple[SiteOutlet, ...] = ()
     grid: dict[str, Any] | None = None
+    operators: tuple[dict[str, Any], ...] = ()
+    price_brokers: tuple[dict[str, Any], ...] = ()
 
     @property
     def wants_broker(self) -> bool:
-        return self.grid is not None or bool(self.mqtt_meters)
+        return self.grid is not None or bool(self.mqtt_meters or self.operators or self.price_brokers)
 
 
 def sensed(site: SiteFile) -> Iterator[str]:

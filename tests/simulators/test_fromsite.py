@@ -153,6 +153,27 @@ directory = "/var/lib/wattshift/queue"
 
 [journal]
 archive = "/var/lib/wattshift/archive"
+
+[control]
+socket = "/run/wattshift/control.sock"
+
+[[operators]]
+id = "iso"
+host = "10.9.0.7"
+ven = "hall-9"
+client_id = "hall-9"
+password_file = "/etc/wattshift/secret"
+username = "hall-9"
+signed_by = { k = "/etc/wattshift/k.pem" }
+signing_key = "/etc/wattshift/own.pem"
+signing_key_id = "own"
+
+[[price_brokers]]
+id = "market"
+host = "10.9.0.8"
+password = "secret-of-the-market"
+username = "hall-9"
+topics = [{ id = "rtm", price = "energy", topic = "rtm", unit = "USD/MWh", stale_after_s = 900 }]
 """)
 
 
@@ -200,6 +221,43 @@ def test_no_address_password_or_path_of_the_real_site_is_left(tmp_path: Path) ->
     assert "10.9." not in said
     assert "secret" not in said
     assert "/var/lib" not in said
+    assert "/run/" not in said
+    assert "/etc/" not in said
+
+
+def test_a_trial_answers_no_real_operator_and_hears_no_real_market(tmp_path: Path) -> None:
+    """It would tell them what a simulated meter shows, in the site's name and with its client id."""
+    ready = tmp_path / "site.toml"
+    ready.write_text(tomli_w.dumps(made(EXAMPLE, tmp_path).site))
+
+    settings = load(ready)
+
+    assert settings.grid is not None
+    links = [broker for link in (settings.grid, *settings.operators) for broker in link.brokers()]
+    clients = (*links, *settings.price_brokers, *settings.mqtt_meters)
+    assert {(client.host, client.port) for client in clients} == {("127.0.0.1", 1883)}
+    assert len(settings.operators) == len(load(EXAMPLE).operators) == 3
+    assert [link for link in links if link.tls or link.signed_by or link.signing_key] == []
+
+
+def test_operators_of_one_client_id_at_two_brokers_are_told_apart_at_the_simulated_one(
+    tmp_path: Path,
+) -> None:
+    same = {"ven": "v", "client_id": "c", "username": "u", "password_file": "/etc/wattshift/secret"}
+    operators = [same | {"id": "one", "host": "10.9.8.1"}, same | {"id": "other", "host": "10.9.8.2"}]
+    grid = {"ven": "v", "client_id": "c", "host": "10.9.8.3"}
+    ready = tmp_path / "site.toml"
+    ready.write_text(tomli_w.dumps(made(written(tmp_path, operators=operators, grid=grid), tmp_path).site))
+
+    assert [link.client_id for link in load(ready).operators] == ["c-one", "c-other"]
+
+
+def test_a_site_with_nothing_but_operators_wants_a_broker(tmp_path: Path) -> None:
+    bare = {"mqtt_meters": [], "operators": [{"id": "iso", "host": "10.9.8.1", "ven": "v", "client_id": "c"}]}
+
+    site, _ = load_site(written(tmp_path, **bare))
+
+    assert site.wants_broker
 
 
 def test_every_machine_of_the_file_is_in_the_plant_under_its_own_name(tmp_path: Path) -> None:
