@@ -77,6 +77,8 @@ def test_help_names_the_tables_of_the_site_file(command: str, says: str) -> None
     assert says in shown
 
 
+GOOD = "start,end,probability\n2026-07-01T16:00:00-05:00,2026-07-01T17:00:00-05:00,0.4\n"
+
 # -- check -------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +168,30 @@ def test_check_names_a_password_in_a_file_that_everybody_may_read_and_does_not_s
     assert "hunter2" not in told
     site.chmod(0o640)
     assert "DOUBTFUL" not in wattshift("check", site).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        ("start,end\n", "line 1: the header start,end,probability is needed"),
+        (GOOD, ""),
+    ],
+)
+def test_check_names_a_calendar_of_peaks_by_which_nothing_would_be_curtailed(
+    tmp_path: Path, content: str | None, says: str
+) -> None:
+    site, calendar = tmp_path / "site.toml", tmp_path / "peaks.csv"
+    peaks = f"triggers = {{ peaks = {{ calendar = '{calendar}', probability = 0.3, limit_kw = 60 }} }}"
+    site.write_text(f"name = 'plant'\nnodes = [{{ id = 'site' }}]\n{peaks}", encoding="utf-8")
+    if content is not None:
+        calendar.write_text(content)
+
+    result = wattshift("check", site)
+
+    doubts = [line for line in result.stdout.splitlines() if "DOUBTFUL: triggers.peaks.calendar: " in line]
+    assert [says in line and str(calendar) in line for line in doubts] == ([True] if says else [])
+    assert result.exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["check", "audit"])

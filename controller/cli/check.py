@@ -21,6 +21,7 @@ from controller.domain.prices import MARKETS
 from controller.domain.site import Service, Site
 from controller.plausibility import doubts
 from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
+from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
 
 SECRETS = credentials.KEYS - {"username"}
 SERVICE = {
@@ -71,9 +72,20 @@ def report(settings: Settings, path: Path, out: Console) -> bool:
         out.print(line)
     for doubt in doubts(settings, specs):
         out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
-    for doubt in _open_secrets(path):
+    for doubt in (*_unusable_calendar(settings), *_open_secrets(path)):
         out.print(f"DOUBTFUL: {doubt}", style="yellow", soft_wrap=True)
     return starts
+
+
+def _unusable_calendar(settings: Settings) -> Iterator[str]:
+    """It may come later, or be another host's; until then no peak is curtailed for."""
+    peaks = settings.triggers.peaks if settings.triggers is not None else None
+    if peaks is None:
+        return
+    try:
+        PeakCalendar(peaks.calendar).read()
+    except CalendarError as error:
+        yield f"triggers.peaks.calendar: {error}"
 
 
 def _open_secrets(path: Path) -> Iterator[str]:
