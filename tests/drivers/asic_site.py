@@ -60,6 +60,8 @@ class Family:
     """It takes a reply for whole only when the machine closed the connection."""
     says_why: bool = True
     """A refusal is told from a lie."""
+    recognised: bool = True
+    """pyasic knows its firmware. Else only its own driver does, and other drivers cannot name it."""
     first_contact_asleep: bool = True
     """It can be met while it is stopped."""
 
