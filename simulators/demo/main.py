@@ -20,11 +20,13 @@ import aiohttp
 from rich.console import Console
 from rich.live import Live
 
+from simulators.broker import BrokerError
 from simulators.demo.judge import Row, Window, as_table, compliant_after_s, energy_kwh, excess, mean_w
 from simulators.demo.stage import Stage, StageError, staged
 from simulators.demo.view import line, view
 from simulators.demo.watch import Sight, Watch
 from simulators.gridoperator import GridOperator
+from simulators.nvml.build import BuildError
 
 EVENT_ID = "demo-event"
 EVENT_KW = 123.0
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directory = options.directory or Path(tempfile.mkdtemp(prefix="wattshift-demo-"))
     try:
         return asyncio.run(play(directory, out))
-    except* StageError as errors:
+    except* (StageError, BuildError, BrokerError) as errors:
         for error in errors.exceptions:
             out.print(str(error), style="red", markup=False)
     return 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simulators.demo.main import main
 from simulators.demo.stage import Stage, StageError
 from tests.deploy.test_grafana import ask, prometheus, queries
 
@@ -46,6 +47,20 @@ async def test_the_demo_keeps_the_cap_and_every_query_of_the_dashboard_has_data_
     assert demo.returncode == 0, table
     assert unanswered == {}
     await _check_evidence(tmp_path / "demo" / "site.toml")
+
+
+@pytest.mark.socket
+def test_what_this_machine_lacks_for_the_demo_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", "/no/compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    ended = main(["--directory", str(tmp_path / "demo")])
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert ended == 1
+    assert told.startswith("the C compiler /no/compiler did not run: ")
 
 
 def stage(directory: Path, ready_s: float) -> Stage:
