@@ -25,6 +25,8 @@ KEYS = frozenset({"username", "password", "community", "auth_password", "privacy
 ENTRIES: Mapping[str, frozenset[str]] = {
     "miners": frozenset({"username", "password"}),
     "mqtt_meters": frozenset({"username", "password"}),
+    "price_brokers": frozenset({"username", "password"}),
+    "operators": frozenset({"username", "password"}),
     "pdus": KEYS - {"password"},
 }
 """The lists of tables that have logins, and which keys of theirs they are."""
@@ -75,6 +77,8 @@ def placed(tables: Mapping[str, Any], credentials: Iterable[Credential], *, know
             raise ValueError(f"{credential.file}: a part of the name is empty")
         if table not in known:
             raise ValueError(f"{credential.file}: there is no table {table!r}")
+        if table not in ENTRIES and table != FAMILIES and result.get(table) is None:
+            raise ValueError(f"{credential.file}: there is no [{table}] in the site file")
         if table == FAMILIES and not _is_of_family(rest):
             raise _misnamed(credential, f"{FAMILIES}__FAMILY__password or __username")
         place = tuple(rest)

@@ -61,6 +61,21 @@ username = "meters"
 points = [{ meter = "fans", topic = "fans", unit = "W", max_w = 30000 }]
 """
 
+MARKET_AND_OPERATOR = """
+[[price_brokers]]
+id = "market"
+host = "10.0.5.1"
+username = "plant"
+topics = [{ id = "rtm", price = "energy", topic = "rtm", unit = "USD/MWh", stale_after_s = 900 }]
+
+[[operators]]
+id = "iso"
+host = "10.0.6.1"
+ven = "plant"
+client_id = "plant"
+username = "plant"
+"""
+
 
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -156,6 +171,22 @@ def test_other_lists_of_tables_are_met_by_the_id_of_their_entry(secrets: Path, s
     assert broker.password.get_secret_value() == "of the broker"
 
 
+def test_a_broker_of_prices_and_an_operator_need_no_password_in_the_site_file(
+    secrets: Path, site: Path
+) -> None:
+    (secrets / "price_brokers__market__password").write_text("of the market")
+    (secrets / "operators__iso__password").write_text("of the operator")
+    site.write_text(SITE + MARKET_AND_OPERATOR)
+
+    settings = load(site)
+
+    held = [table.password for table in (*settings.price_brokers, *settings.operators)]
+    assert [None if one is None else one.get_secret_value() for one in held] == [
+        "of the market",
+        "of the operator",
+    ]
+
+
 def test_credentials_win_over_a_table_in_the_environment(
     secrets: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +203,8 @@ def test_credentials_win_over_a_table_in_the_environment(
     ("name", "says"),
     [
         ("gird__password", "no table 'gird'"),
+        ("grid__password", "there is no [grid] in the site file"),
+        ("operators__iso__password", "there is no [[operators]] with the id 'iso'"),
         ("miners__row-z__password", "no [[miners]] with the id 'row-z'"),
         ("miners__row-a__rated_w", "wanted miners__ID__password"),
         ("miners__password", "wanted miners__ID__password"),
