@@ -232,16 +232,16 @@ def _unsaid_time_zone(settings: Settings) -> Iterator[str]:
 
 def _odd_outlets(settings: Settings, specs: Mapping[str, DeviceSpec]) -> Iterator[str]:
     """Watts of a machine that would be taken for a fault, and a cord that is not where the file has it."""
-    pdus = {pdu.id: pdu for pdu in settings.pdus}
+    outlets, pdus = registry.plugs(settings), {pdu.id: pdu for pdu in settings.pdus}
     parents = {node.id: node.parent for node in settings.nodes}
     metered = {node.meter: node.id for node in settings.nodes if node.meter is not None}
     for at, pdu in enumerate(settings.pdus):
-        fed = [specs[outlet.device] for outlet in settings.outlets if outlet.pdu == pdu.id]
+        fed = [specs[outlet.device] for outlet in outlets if outlet.pdu == pdu.id]
         most = max(fed, key=lambda spec: spec.ceiling.watts, default=None)
         if pdu.metered and most is not None and pdu.outlet_max_w < most.ceiling.watts:
             told = f"pdus.{at}: outlet_max_w {pdu.outlet_max_w:.12g} is less than the {most.ceiling}"
             yield f"{told} that {most.id!r} may draw: above it a value is a fault"
-    for at, outlet in enumerate(settings.outlets):
+    for at, outlet in enumerate(outlets):
         spec, pdu = specs[outlet.device], pdus[outlet.pdu]
         for meter, of in ((pdu.meter, f"pdu {pdu.id!r}"), (outlet.meter, f"outlet {outlet.outlet}")):
             node = None if meter is None else metered.get(meter)

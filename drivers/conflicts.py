@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from drivers.pdumodels import PduConfig
 from drivers.pricetables import price_problems
-from drivers.registry import DeviceTables, pdu_meters, price_sources
+from drivers.registry import DeviceTables, pdu_meters, plugs, price_sources
 
 
 def problems(tables: DeviceTables, prefer: tuple[str, ...] = ()) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _declared(tables: DeviceTables) -> Iterator[str]:
     yield from (_address(pdu) for pdu in tables.pdus)
     yield from (f"meter {meter}" for pdu in tables.pdus for meter in pdu_meters(tables, pdu))
     yield from (f"outlet {outlet.outlet} of pdu {outlet.pdu!r}" for outlet in tables.outlets)
-    yield from (f"outlet of {outlet.device!r}" for outlet in tables.outlets)
+    yield from (f"outlet of {outlet.device!r}" for outlet in plugs(tables))
     yield from (f"queue {queue.id!r}" for queue in tables.queues)
 
 
@@ -72,7 +72,7 @@ def _outlet_problems(tables: DeviceTables) -> Iterator[str]:
         f"{group.id}-{at:03d}": group for group in tables.miners for at in range(len(group.addresses()))
     }
     pdus = {pdu.id: pdu for pdu in tables.pdus}
-    for at, outlet in enumerate(tables.outlets):
+    for at, outlet in enumerate(plugs(tables)):
         if outlet.device not in miners:
             yield f"outlets.{at}.device {outlet.device!r} is no miner"
         elif outlet.pdu not in pdus:

@@ -128,7 +128,8 @@ class PduConfig(Table):
 
 
 class OutletConfig(Table):
-    """The outlet number `outlet` of `pdu` feeds `device`, and nothing else; `meter` names it for a node."""
+    """The outlet number `outlet` of `pdu` feeds `device` (a name, or an address), and nothing else; `meter`
+    names it for a node."""
 
     device: str = Field(min_length=1)
     pdu: str = Field(min_length=1)

@@ -198,6 +198,20 @@ def pdu_meters(tables: DeviceTables, pdu: PduConfig) -> Iterator[str]:
         yield pdu.meter
 
 
+def plugs(tables: DeviceTables) -> tuple[OutletConfig, ...]:
+    """The outlets by the names of their machines. A file may have an address there: names count on by the
+    order of `hosts`, so one that leaves its group renames those behind it."""
+    names = {
+        address: name
+        for group in tables.miners
+        for address, name in zip(group.addresses(), group.device_names(), strict=True)
+    }
+    return tuple(
+        outlet.model_copy(update={"device": names.get(outlet.device, outlet.device)})
+        for outlet in tables.outlets
+    )
+
+
 def _pdus(tables: DeviceTables) -> dict[str, tuple[SnmpPdu, Polled]]:
     if not tables.pdus:
         return {}
@@ -221,7 +235,7 @@ def _plugged(
     cuts: Cuts | None,
 ) -> Iterator[tuple[Driver, Polled]]:
     """Each driver, with the outlet that feeds its machine around it where there is one."""
-    outlets = {outlet.device: outlet for outlet in tables.outlets}
+    outlets = {outlet.device: outlet for outlet in plugs(tables)}
     for driver, polled in _drivers(tables, learner):
         plug = outlets.get(driver.spec.id)
         if plug is not None:

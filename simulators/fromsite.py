@@ -7,7 +7,7 @@ are set by name: a meter, zone or PDU with the name of a node or machine is call
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -27,6 +27,7 @@ from simulators.sitefile import (
     SitePdu,
     SiteRegister,
     SiteTopic,
+    machines,
     sensed,
 )
 from simulators.tables import LOOPBACK
@@ -109,7 +110,8 @@ def simulated(
         }
         for endpoint in site.modbus
     ]
-    plant["pdus"] = [_pdu(site, pdu, names, addresses.block(1)) for pdu in site.pdus]
+    miners = machines(site)
+    plant["pdus"] = [_pdu(site, pdu, names, addresses.block(1), miners) for pdu in site.pdus]
     if broker is not None:
         plant["mqtt"] = {
             "host": broker.host,
@@ -120,7 +122,7 @@ def simulated(
             topic for meters in site.mqtt_meters for point in meters.points for topic in _topics(point, names)
         ]
     config = PlantConfig.model_validate(plant)
-    ready = ReadySite(table, config, directory=directory, broker=broker, library=library)
+    ready = ReadySite(table, config, directory=directory, broker=broker, library=library, miners=miners)
     return Simulated(plant=config, site=ready.site())
 
 
@@ -272,7 +274,10 @@ def _gpus(host: SiteGpus, names: PlantNames) -> Json:
     }
 
 
-def _pdu(site: SiteFile, pdu: SitePdu, names: PlantNames, host: IPv4Address) -> Json:
+def _pdu(
+    site: SiteFile, pdu: SitePdu, names: PlantNames, host: IPv4Address, miners: Mapping[str, str]
+) -> Json:
+    fed = {outlet.outlet: outlet.device for outlet in site.outlets if outlet.pdu == pdu.id}
     return {
         "id": names.pdu(pdu.id),
         "model": pdu.model,
@@ -280,5 +285,5 @@ def _pdu(site: SiteFile, pdu: SitePdu, names: PlantNames, host: IPv4Address) -> 
         "port": _port(pdu.port),
         "user": pdu.username or "site",
         "password": SNMP_PASSWORD,
-        "outlets": {outlet.outlet: outlet.device for outlet in site.outlets if outlet.pdu == pdu.id},
+        "outlets": {outlet: miners.get(device, device) for outlet, device in fed.items()},
     }

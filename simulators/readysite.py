@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import groupby
@@ -36,13 +36,22 @@ class ReadySite:
     """The site file, changed only where it leads to a machine, a file or a secret."""
 
     def __init__(
-        self, table: Json, plant: PlantConfig, *, directory: Path, broker: Broker | None, library: Path | None
+        self,
+        table: Json,
+        plant: PlantConfig,
+        *,
+        directory: Path,
+        broker: Broker | None,
+        library: Path | None,
+        miners: Mapping[str, str],
     ) -> None:
+        """`miners` are the names of those at the given file's addresses."""
         self._table = copy.deepcopy(table)
         self._plant = plant
         self._directory = directory
         self._broker = broker
         self._library = library
+        self._miners = miners
         self._client_ids: set[str] = set()
 
     def site(self) -> Json:
@@ -55,6 +64,8 @@ class ReadySite:
             endpoint |= {"host": str(server.host), "port": server.port}
         for pdu, agent in zip(table.get("pdus", []), plant.pdus, strict=True):
             self._lead_to_agent(pdu, str(agent.host), agent.port, agent.user, agent.community)
+        for outlet in table.get("outlets", []):
+            outlet["device"] = self._miners.get(outlet["device"], outlet["device"])
         for host in table.get("gpu_hosts", []):
             host["library"] = str(self._library)
         if "grid" in table:

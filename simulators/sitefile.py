@@ -131,9 +131,9 @@ class SiteMiners(Part):
 
     @property
     def count(self) -> int:
-        return sum(1 for _ in self._addresses())
+        return sum(1 for _ in self.addresses())
 
-    def _addresses(self) -> Iterator[IPv4Address]:
+    def addresses(self) -> Iterator[IPv4Address]:
         for host in self.hosts:
             match = _HOSTS.fullmatch(host)
             if match is None:
@@ -185,6 +185,15 @@ class SiteFile(Part):
     @property
     def wants_broker(self) -> bool:
         return self.grid is not None or bool(self.mqtt_meters or self.operators or self.price_brokers)
+
+
+def machines(site: SiteFile) -> dict[str, str]:
+    """The names of miners by their addresses, either of which an outlet may have."""
+    return {
+        str(address): f"{group.id}-{index:03d}"
+        for group in site.miners
+        for index, address in enumerate(group.addresses())
+    }
 
 
 def sensed(site: SiteFile) -> Iterator[str]:

@@ -180,11 +180,11 @@ def test_a_broker_of_prices_and_an_operator_need_no_password_in_the_site_file(
 
     settings = load(site)
 
-    held = [table.password for table in (*settings.price_brokers, *settings.operators)]
-    assert [None if one is None else one.get_secret_value() for one in held] == [
-        "of the market",
-        "of the operator",
-    ]
+    (market,), (operator,) = settings.price_brokers, settings.operators
+    assert market.password is not None
+    assert operator.password is not None
+    assert market.password.get_secret_value() == "of the market"
+    assert operator.password.get_secret_value() == "of the operator"
 
 
 def test_credentials_win_over_a_table_in_the_environment(

@@ -366,6 +366,8 @@ def test_a_machine_that_stands_elsewhere_than_the_meter_of_its_strip_or_outlet_i
 
     [of_the_strip, of_the_outlet] = _of_outlets(*nodes, *more, pdus=[strip], outlets=[at(7, meter="one")])
 
+    by_address = [at(7, meter="one", device="10.0.1.7")]
+    assert _of_outlets(*nodes, *more, pdus=[strip], outlets=by_address) == [of_the_strip, of_the_outlet]
     where = "outlets.0: 'row-006' stands at 'pdu', and "
     assert of_the_strip == f"{where}meter 'whole' of pdu 'strip' is that of 'other', which does not feed it"
     assert of_the_outlet == f"{where}meter 'one' of outlet 7 is that of 'lone', which does not feed it"

@@ -284,9 +284,23 @@ def test_a_miner_named_by_an_outlet_is_driven_through_it_and_the_others_are_not(
     assert not list(conflicts.problems(site_tables()))
 
 
+def test_a_miner_may_be_named_by_its_address_which_stays_when_another_leaves_its_group() -> None:
+    tables = site_tables(outlets=outlets(4, device="10.0.0.2"))
+
+    fleet = registry.build(tables)
+
+    assert [isinstance(driver, OutletDriver) for driver, _ in fleet.drivers] == [False, True, False]
+    assert not list(conflicts.problems(tables))
+
+
 @pytest.mark.parametrize(
     ("changes", "problems"),
     [
+        ({"outlets": outlets(4, device="10.0.0.4")}, {"outlets.0.device '10.0.0.4' is no miner"}),
+        (
+            {"outlets": [*outlets(4, device="row-001"), *outlets(5, device="10.0.0.2", meter="b")]},
+            {"outlet of 'row-001' is declared 2 times"},
+        ),
         ({"outlets": outlets(4, device="row-003")}, {"outlets.0.device 'row-003' is no miner"}),
         (
             {"outlets": outlets(4, device="row-001", pdu="x")},

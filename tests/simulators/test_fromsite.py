@@ -234,8 +234,10 @@ def test_a_trial_answers_no_real_operator_and_hears_no_real_market(tmp_path: Pat
 
     assert settings.grid is not None
     links = [broker for link in (settings.grid, *settings.operators) for broker in link.brokers()]
-    clients = (*links, *settings.price_brokers, *settings.mqtt_meters)
-    assert {(client.host, client.port) for client in clients} == {("127.0.0.1", 1883)}
+    places = {(link.host, link.port) for link in links}
+    places |= {(broker.host, broker.port) for broker in settings.price_brokers}
+    places |= {(broker.host, broker.port) for broker in settings.mqtt_meters}
+    assert places == {("127.0.0.1", 1883)}
     assert len(settings.operators) == len(load(EXAMPLE).operators) == 3
     assert [link for link in links if link.tls or link.signed_by or link.signing_key] == []
 
@@ -274,6 +276,16 @@ def test_every_machine_of_the_file_is_in_the_plant_under_its_own_name(tmp_path: 
         "gpus-meter": "gpus",
     }
     assert plant.pdus[0].outlets == {5: "row-a-001"}
+
+
+def test_an_outlet_that_names_its_machine_by_address_feeds_it_at_its_new_one(tmp_path: Path) -> None:
+    by_address = SITE["outlets"][0] | {"device": "10.9.1.251"}
+    ready = tmp_path / "site.toml"
+    result = made(written(tmp_path, outlets=[by_address]), tmp_path)
+    ready.write_text(tomli_w.dumps(result.site))
+
+    assert [pdu.outlets for pdu in result.plant.pdus] == [{5: "row-a-001"}]
+    assert [outlet.device for outlet in load(ready).outlets] == ["row-a-001"]
 
 
 def test_the_liquid_of_a_zone_is_told_where_the_file_says_that_its_sensor_is(tmp_path: Path) -> None:
