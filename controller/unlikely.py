@@ -27,6 +27,7 @@ def unlikely(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:
     yield from _efficiencies(settings)
     yield from _trips(settings)
     yield from _shared_addresses(settings)
+    yield from _stand_ins(settings)
 
 
 def _contracts(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:
@@ -95,3 +96,17 @@ def _shared_addresses(settings: Settings) -> Iterator[str]:
     for key, host in registry.hosts(settings):
         if host in miners:
             yield f"{key}.host {host} is also that of a miner (in {miners[host]!r})"
+
+
+def _stand_ins(settings: Settings) -> Iterator[str]:
+    """A file that `wattshift simulate` wrote, with the addresses of real machines."""
+    ports = ", ".join(map(str, settings.simulation.ports))
+    real = (
+        f"{address} is no simulated machine (in {group.id!r})"
+        for group in settings.miners
+        for address in group.addresses()
+        if not address.startswith("127.")
+    )
+    if ports and (first := next(real, None)) is not None:
+        wrong = "the controller would knock at the wrong door"
+        yield f"simulation.ports leads away from {ports}, and {first}: {wrong}"

@@ -206,6 +206,17 @@ def test_the_volts_between_lines_where_those_to_neutral_belong_are_doubted() -> 
     )
 
 
+def test_ports_of_a_simulated_site_are_doubted_beside_machines_that_are_none() -> None:
+    [said] = doubted(site(), pdu(), simulation={"ports": {80: 18080}})
+
+    assert said == (
+        "simulation.ports leads away from 80, and 10.0.1.1 is no simulated machine (in 'row'):"
+        " the controller would knock at the wrong door"
+    )
+    simulated = {"hosts": ["127.64.0.1-40"]}
+    assert doubted(site(), pdu(), miners=simulated, simulation={"ports": {80: 18080}}) == []
+
+
 def test_a_miner_at_the_address_of_a_meter_a_strip_or_a_broker_is_doubted() -> None:
     meters = [
         {"id": "b", "host": "10.0.1.9", "points": [{"meter": "m", "topic": "t", "unit": "W", "max_w": 1}]}
