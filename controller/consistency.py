@@ -42,7 +42,8 @@ def _tree(nodes: tuple[NodeTable, ...]) -> Iterator[str]:
                 first = f"{node.id!r} is the first node, which is the site and has none"
                 yield f"nodes.{at}.parent {node.parent!r}: {first}"
         elif node.parent is not None and node.parent not in known:
-            yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}"
+            meant = _meant(node.parent, known)
+            yield f"nodes.{at}.parent {node.parent!r} is not declared before {node.id!r}{meant}"
         known.add(node.id)
 
 

@@ -318,6 +318,18 @@ WRONG = {
         "is declared 2 times: other, strip",
     ),
     "journal of no name": ("[policy]", '[journal]\npath = ""\n[policy]', "journal: path ", "no file"),
+    "hour of a schedule in the words of another country": (
+        "[policy]",
+        '[[triggers.schedules]]\nid = "e"\nstart = "4pm"\nend = "20:00"\nlimit_kw = 50\n[policy]',
+        "triggers.schedules.0.start: ",
+        "a time such as 16:00 is needed (got '4pm')",
+    ),
+    "parent that is misspelt": (
+        'parent = "pdu"',
+        'parent = "pdv"',
+        "nodes.2.parent 'pdv'",
+        "did you mean 'pdu'?",
+    ),
     "negative fixed load": ("fixed_kw = 5", "fixed_kw = -5", "nodes.0.fixed_kw: ", "(got -5)"),
     "infinite fixed load": ("fixed_kw = 5", "fixed_kw = inf", "nodes.0.fixed_kw: ", "(got inf)"),
     "fixed load above the limit": ("fixed_kw = 5", "fixed_kw = 99", "nodes.0: limit 100.0 kW", "101.0 kW"),

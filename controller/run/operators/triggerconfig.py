@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from controller.domain.power import Power
 from controller.grid.triggers import Cut, PeakRule, Schedule, Side, Source, Threshold
@@ -17,7 +18,15 @@ DAYS: tuple[Day, ...] = get_args(Day)
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
-LocalTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+def _a_time(text: str) -> str:
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError("a time such as 16:00 is needed")
+    return text
+
+
+LocalTime = Annotated[str, AfterValidator(_a_time)]
 
 
 class _Table(BaseModel):
