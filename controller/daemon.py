@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Protocol
 
@@ -40,6 +39,7 @@ from controller.run.metrics.site import render
 from controller.run.notify import Notifier
 from controller.run.operators.control import ControlError
 from controller.run.operators.gridsession import GridSession
+from controller.run.outside import Outside
 from controller.run.privilege import keep_from_children
 from controller.run.recording.recording import NotRecorded
 from controller.run.sitelock import LockedError, site_lock
@@ -47,11 +47,6 @@ from drivers.observed import observed
 from drivers.registry import Fleet
 
 log = structlog.get_logger()
-
-
-OUTSIDE_THREADS = 64
-"""For what blocks and belongs to nobody: looking up names, connecting to brokers, files, what is told over
-HTTP. asyncio has six on a small machine, and a share that hangs under six files had all of them."""
 
 
 class Running(Protocol):
@@ -95,8 +90,7 @@ async def serve(
     """Run until a signal. A simulation has a clock and a line to the operator of its own, and may look over
     the machines that it hands in. `tidy` is called after every tick."""
     _make_queue_directories(settings)
-    threads = ThreadPoolExecutor(OUTSIDE_THREADS, thread_name_prefix="outside")
-    asyncio.get_running_loop().set_default_executor(threads)
+    asyncio.get_running_loop().set_default_executor(Outside())
     clock = clock or Clock()
     board = Board(site=settings.site(), version=version("wattshift"), started_utc_s=clock.utc_s())
     api = Api(

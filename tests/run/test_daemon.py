@@ -234,6 +234,22 @@ def test_an_interrupt_from_the_keyboard_ends_it_like_the_service_manager(tmp_pat
     assert logged[-1] == "stopping"
 
 
+def test_a_share_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "peaks.csv")
+    peaks = f"""
+[triggers]
+timezone = "UTC"
+peaks = {{ calendar = "{tmp_path}/peaks.csv", probability = 0.5, limit_kw = 5 }}
+"""
+    with running(site_file(tmp_path, peaks)) as controller:
+        refused = controller.logged("peak_calendar_refused")
+        controller.told(b"WATCHDOG=1")
+        code, logged = controller.ended(signal.SIGTERM)
+
+    assert "no answer within" in str(refused["why"])
+    assert (code, logged[-1]) == (0, "stopping")
+
+
 def test_a_journal_that_cannot_be_written_at_the_end_does_not_spoil_the_end(tmp_path: Path) -> None:
     with running(site_file(tmp_path)) as controller:
         controller.told(b"WATCHDOG=1")
