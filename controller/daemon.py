@@ -22,7 +22,7 @@ from controller.assembly import (
     price_book,
     recording_of,
 )
-from controller.config import Settings, fleet
+from controller.config import ConfigError, Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.site import Mode
 from controller.plausibility import doubts
@@ -47,6 +47,9 @@ from drivers.observed import observed
 from drivers.registry import Fleet
 
 log = structlog.get_logger()
+
+LEAST_TICKS = 3
+"""So many are to have room in the time of the watchdog: a late one is no stuck loop."""
 
 
 class Running(Protocol):
@@ -123,6 +126,8 @@ async def _operate(
 ) -> None:
     """The life of a controller whose face to the outside is there already."""
     notifier = Notifier.from_environment()
+    if notifier.watchdog_s <= settings.policy.tick_s:
+        raise ConfigError(_too_slow(settings, notifier))
     journal = journal_of(settings, clock)
     await journal.open()
     handover = Handover(board, clock)
@@ -160,7 +165,7 @@ async def _operate(
         )
         if control is not None:
             await control.start()
-        _say_started(settings, board, machines.specs, api_port)
+        _say_started(settings, board, machines.specs, notifier, api_port)
         parts = (journal, recording, machines, cuts, handover, prices, loop, *links, own, baselines)
         try:
             await _live([part for part in parts if part is not None], notifier, settings.name)
@@ -176,11 +181,24 @@ async def _operate(
             await put_away(journal, recording)
 
 
-def _say_started(settings: Settings, board: Board, specs: Sequence[DeviceSpec], api_port: int) -> None:
+def _say_started(
+    settings: Settings, board: Board, specs: Sequence[DeviceSpec], notifier: Notifier, api_port: int
+) -> None:
     for doubt in doubts(settings, specs):
         log.warning("site_file_doubtful", doubt=doubt)
+    if notifier.watchdog_s < LEAST_TICKS * settings.policy.tick_s:
+        log.warning("site_file_doubtful", doubt=_too_slow(settings, notifier))
     mode = board.site.policy.mode.value
     log.info("started", site=settings.name, devices=len(specs), api_port=api_port, mode=mode)
+
+
+def _too_slow(settings: Settings, notifier: Notifier) -> str:
+    """A finished tick feeds the watchdog, and nothing else does."""
+    return (
+        f"policy.tick_s {settings.policy.tick_s:g}: the service manager ends a controller of which no tick "
+        f"finishes within {notifier.watchdog_s:g} s: WatchdogSec of the unit is to be above three times "
+        "tick_s"
+    )
 
 
 async def _live(parts: Iterable[Running], notifier: Notifier, site: str) -> None:

@@ -447,6 +447,34 @@ def test_a_start_that_fails_is_one_line_and_tells_the_manager_whether_to_try_aga
     assert len(done.stderr.splitlines()) == 1
 
 
+SLOW = "[policy]\ntick_s = 10\nmeter_stale_after_s = 30"
+
+
+def test_a_pace_at_which_the_watchdog_would_end_it_again_and_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
+    with running(site_file(tmp_path, SLOW)) as controller:
+        _, said = controller.process.communicate(timeout=WAIT_S)
+
+    assert controller.process.returncode == 78
+    assert said.splitlines() == [
+        "policy.tick_s 10: the service manager ends a controller of which no tick finishes within 10 s: "
+        "WatchdogSec of the unit is to be above three times tick_s"
+    ]
+
+
+def test_a_pace_that_leaves_the_watchdog_little_room_is_doubted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "29000000")
+    with running(site_file(tmp_path, SLOW)) as controller:
+        controller.told(b"WATCHDOG=1")
+        code, logged = controller.ended(signal.SIGTERM)
+
+    assert (code, logged[:2]) == (0, ["site_file_doubtful", "started"])
+
+
 # -- what a sane limit is ----------------------------------------------------------------------------------
 
 

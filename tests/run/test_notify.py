@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import socket
@@ -53,6 +54,29 @@ def test_the_address_comes_from_the_environment(
     Notifier.from_environment().ready()
 
     assert manager.recv(1000) == b"READY=1"
+
+
+@pytest.mark.parametrize(
+    ("told", "whose", "watchdog_s"),
+    [
+        ("10000000", None, 10.0),
+        ("10000000", str(os.getpid()), 10.0),
+        ("10000000", "1", math.inf),  # it is another process that is waited for
+        ("0", None, math.inf),
+        ("soon", None, math.inf),
+        (None, None, math.inf),
+    ],
+)
+def test_how_long_the_manager_waits_for_a_tick_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, told: str | None, whose: str | None, watchdog_s: float
+) -> None:
+    for name, value in (("WATCHDOG_USEC", told), ("WATCHDOG_PID", whose)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+
+    assert Notifier.from_environment().watchdog_s == watchdog_s
 
 
 def test_an_abstract_address_is_understood(directory: Path) -> None:
