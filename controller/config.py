@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +33,7 @@ from controller.domain.site import LinkLost, Mode, Node, Policy, Service, Site, 
 from controller.environment import JOINT, misnamed
 from controller.pricetable import PricesTable, ProfitTable
 from controller.run.operators.gridconfig import GridConfig, OperatorConfig
+from controller.run.operators.kilowatts import Kilowatts
 from controller.run.operators.triggerconfig import ControlTable, TriggersTable
 from controller.servicetable import ApiTable, JournalTable, LogTable, SimulationTable, Table
 from controller.settlementtable import SettlementTable
@@ -51,14 +52,6 @@ class ConfigError(Exception):
     """The site file cannot be used. Each line names a key, its value and what is wrong with it."""
 
 
-def _a_number(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number of kW, or no such key: 0 means 0 kW, and so would false")
-    return value
-
-
-Kilowatts = Annotated[float, BeforeValidator(_a_number), Field(ge=0, le=10_000_000)]
-"""Up to 10 GW: the journal keeps watts as 64-bit integers."""
 Ramp = Annotated[Kilowatts, Field(gt=0)]
 
 

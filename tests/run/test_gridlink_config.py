@@ -87,6 +87,22 @@ def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "switched",
+    [
+        {"link_lost_limit_kw": False},
+        {"firm_service_level_kw": False},
+        {"levels_kw": {2: False}},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED | {"default_kw": False}]},
+        {"dialect": "zero-hundred", "topic_in": "maestro/target", "off_kw": False},
+        {"dialect": "base-point", "topic_in": "a", "silent_kw": False},
+    ],
+)
+def test_a_limit_that_was_meant_to_be_switched_off_is_no_limit_of_zero(switched: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="0 means 0 kW, and so would false"):
+        GridConfig(**MINIMAL | switched)
+
+
+@pytest.mark.parametrize(
     "host", ["broker", "mqtt.example.com.", "10.0.0.1", "fd00::1", "::ffff:10.0.0.1", "::1"]
 )
 def test_a_broker_has_a_name_or_an_address(host: str) -> None:

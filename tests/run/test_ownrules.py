@@ -242,6 +242,13 @@ def test_a_line_that_cannot_be_meant_refuses_the_calendar(tmp_path: Path, line: 
         PeakCalendar(path).read()
 
 
+def test_a_rule_whose_limit_was_meant_to_be_switched_off_does_not_cut_to_zero() -> None:
+    rule = {"id": "noon", "start": "12:00", "end": "13:00", "limit_kw": False}
+
+    with pytest.raises(ValueError, match="0 means 0 kW, and so would false"):
+        TriggersTable.model_validate({"schedules": [rule]})
+
+
 def test_a_file_that_a_power_cut_left_full_of_zeros_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "peaks.csv"
     path.write_bytes(bytes(200_000))

@@ -17,6 +17,7 @@ from controller.grid.basepoint import STREAM_PRIORITY
 from controller.grid.dialects import DialectName
 from controller.grid.dsxstatus import MAX_FEEDS
 from controller.grid.signatures import PrivateKey, PublicKey, Signer, private_key, public_key
+from controller.run.operators.kilowatts import Kilowatts
 from drivers.hostname import Host
 from drivers.mqttconnection import FIRST_DELAY_S
 
@@ -27,7 +28,6 @@ RESERVED_IDS = frozenset({"grid", "own", "event", "snapshot"})
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=200)]
-Kilowatts = Annotated[float, Field(ge=0, le=10_000_000)]
 Level = Annotated[int, Field(ge=1, le=3)]
 Offset = Annotated[int, Field(ge=-10, le=10)]
 

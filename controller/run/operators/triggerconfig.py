@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from controller.domain.power import Power
 from controller.grid.triggers import Cut, PeakRule, Schedule, Side, Source, Threshold
+from controller.run.operators.kilowatts import Kilowatts
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
@@ -40,7 +41,7 @@ class ControlTable(_Table):
 
 
 class CutTable(_Table):
-    limit_kw: Annotated[float, Field(ge=0, le=10_000_000)]
+    limit_kw: Kilowatts
     node: str = ""
     deadline_s: Seconds = 60.0
 
