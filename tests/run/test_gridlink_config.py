@@ -71,6 +71,7 @@ def test_host_site_and_client_are_all_that_is_needed() -> None:
         {"dialect": "dsx-flex", "isv": "acme", "feeds": []},
         {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED, FEED]},
         {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED | {"minimum_kw": 101}]},
+        {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED | {"minimum_kw": 10, "default_kw": 0}]},
         {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED], "rights": ["read"]},
         {"dialect": "dsx-flex", "isv": "acme", "feeds": [FEED], "breach_actions": ["PANIC"]},
         {"dialect": "zero-hundred", "topic_in": "maestro/target"},

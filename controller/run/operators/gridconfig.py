@@ -46,7 +46,8 @@ class FeedTable(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.minimum_kw <= (self.default_kw or self.maximum_kw) <= self.maximum_kw:
+        default_kw = self.maximum_kw if self.default_kw is None else self.default_kw
+        if not self.minimum_kw <= default_kw <= self.maximum_kw:
             raise ValueError(f"feed {self.tag}: minimum_kw <= default_kw <= maximum_kw is needed")
         return self
 
