@@ -36,7 +36,7 @@ class JournalTable(Table):
 
 
 class ApiTable(Table):
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=9480, ge=0, le=65535)
     dcgm_names: bool = False
 

@@ -292,6 +292,7 @@ WRONG = {
         "a list is needed",
     ),
     "no nodes": (SITE[: SITE.index("zones")], 'name = "x"\nnodes = []\n', "nodes: ", "at least 1 item"),
+    "api on no host": ("[policy]", 'api = { host = "" }\n[policy]', "api.host: ", "(got '')"),
     "limit that is a word": ("limit_kw = 100", 'limit_kw = "much"', "nodes.0.limit_kw: ", "(got 'much')"),
     "limit that is false": ("limit_kw = 100", "limit_kw = false", "nodes.0.limit_kw: ", "0 kW"),
     "limit that is a date": ("limit_kw = 100", "limit_kw = 2026-01-01", "nodes.0.limit_kw: ", "number"),
