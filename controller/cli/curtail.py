@@ -90,20 +90,27 @@ def seconds_of(text: str) -> float:
 
 def moment_of(text: str, now_utc_s: float) -> float:
     """A clock time is the next time that this host's clock shows it; a date without an offset is local."""
-    now = datetime.fromtimestamp(now_utc_s).astimezone()
     try:
         if _CLOCK.fullmatch(text):
-            hour, minute = (int(part) for part in text.split(":"))
-            moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-            if moment <= now:
-                moment = (moment.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+            utc_s = _next_shown(text, now_utc_s)
         else:
-            moment = datetime.fromisoformat(text).astimezone()
+            utc_s = datetime.fromisoformat(text).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
         raise CurtailError(f"--until {text}: 18:30 or 2026-11-28T18:30-06:00 is needed") from None
-    if moment.timestamp() <= now_utc_s:
+    if utc_s <= now_utc_s:
         raise CurtailError(f"--until {text}: that is over")
-    return moment.timestamp()
+    return utc_s
+
+
+def _next_shown(clock: str, now_utc_s: float) -> float:
+    """Of a time that the clock shows twice, for it is set back, the next one. One that it leaves out comes
+    when it would have come."""
+    hour, minute = (int(part) for part in clock.split(":"))
+    now = datetime.fromtimestamp(now_utc_s).astimezone()  # by the clock alone: its offset need not last
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0, tzinfo=None)
+    days = today, today + timedelta(days=1)
+    shown = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))
+    return next(utc_s for utc_s in shown if utc_s > now_utc_s)
 
 
 def _asked(path: Path, request: dict[str, Any]) -> Any:

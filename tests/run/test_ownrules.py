@@ -8,8 +8,10 @@ import math
 import os
 import stat
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -572,6 +574,37 @@ def test_a_clock_time_is_the_next_time_the_clock_shows_it() -> None:
 
     assert all(0 < wait_s <= 25 * 3600 for wait_s in found)
     assert len({round(wait_s) for wait_s in found}) == 24
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Its clock goes from 02:00 to 03:00 on 2026-03-29, and from 03:00 to 02:00 on 2026-10-25."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("now", "clock", "shown"),
+    [
+        ("2026-03-29T00:30+01:00", "06:00", "2026-03-29T06:00+02:00"),
+        ("2026-03-29T00:30+01:00", "02:30", "2026-03-29T03:30+02:00"),  # never shown: an hour was left out
+        ("2026-03-28T07:00+01:00", "06:00", "2026-03-29T06:00+02:00"),
+        ("2026-10-25T00:30+02:00", "06:00", "2026-10-25T06:00+01:00"),
+        ("2026-10-25T02:15+02:00", "02:30", "2026-10-25T02:30+02:00"),
+        ("2026-10-25T02:45+02:00", "02:30", "2026-10-25T02:30+01:00"),
+        ("2026-10-25T02:45+01:00", "02:30", "2026-10-26T02:30+01:00"),
+    ],
+)
+def test_in_a_night_in_which_the_clock_is_set_a_clock_time_is_what_it_will_show(
+    now: str, clock: str, shown: str
+) -> None:
+    found = moment_of(clock, datetime.fromisoformat(now).timestamp())
+
+    assert found == datetime.fromisoformat(shown).timestamp()
 
 
 def test_lengths_are_read() -> None:
