@@ -415,9 +415,23 @@ class Counted(asyncio.Protocol):
         self.transport.write(b"!")
 
 
+LONG = b"!" * 16_000_000
+"""More than any two sockets hold."""
+
+
+class Talkative(Counted):
+    """One that answers each piece with more than fits into a socket."""
+
+    def data_received(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(LONG)
+
+
 @asynccontextmanager
-async def guarded(*, most: int = 10, patience_s: float = 60.0) -> AsyncIterator[int]:
-    door = Doorkeeper(Counted, most=most, patience_s=patience_s)
+async def guarded(
+    serve: type[Counted] = Counted, *, most: int = 10, patience_s: float = 60.0, answer_s: float = 60.0
+) -> AsyncIterator[int]:
+    door = Doorkeeper(serve, most=most, patience_s=patience_s, answer_s=answer_s)
     server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
     try:
         yield int(server.sockets[0].getsockname()[1])
@@ -477,6 +491,39 @@ async def test_no_more_visitors_are_let_in_than_there_is_room_for_and_the_next_o
         assert await fourth[0].read(1) == b"!"
         for _, writer in (second, third, fourth):
             writer.close()
+
+
+async def test_a_visitor_that_does_not_read_its_answer_gives_up_its_place() -> None:
+    async with guarded(Talkative, most=1, answer_s=0.2) as port:
+        first, writing = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        writing.write(b"x")
+        assert await first.read(1) == b"!"
+
+        async def come_in() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"x")
+                return await reader.read(1)
+            except ConnectionError:
+                return b""
+            finally:
+                writer.transport.abort()
+
+        async with asyncio.timeout(5):
+            while await come_in() != b"!":
+                pass
+        writing.transport.abort()
+
+
+async def test_a_visitor_that_reads_a_long_answer_has_all_of_it() -> None:
+    async with guarded(Talkative) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x")
+
+        assert await reader.readexactly(len(LONG)) == LONG
+        writer.write(b"x")
+        assert await reader.readexactly(len(LONG)) == LONG
+        writer.close()
 
 
 async def test_the_api_answers_others_while_somebody_only_holds_the_line() -> None:
