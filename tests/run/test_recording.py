@@ -447,6 +447,31 @@ def test_a_file_that_cannot_be_gone_on_with_is_put_aside(tmp_path: Path, content
     assert replay(Request(path=path)).ticks > 8
 
 
+def test_a_file_that_turns_out_to_be_damaged_is_put_aside_and_recording_goes_on(tmp_path: Path) -> None:
+    path = recording_path(tmp_path / "journal.db")
+    in_virtual_time(an_hour_with_an_event)(path)
+    with closing(sqlite3.connect(path)) as db:
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'frames'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+    @in_virtual_time
+    async def ten_seconds() -> None:
+        async with recorded(path, fleet()):
+            await asyncio.sleep(10)
+
+    with capture_logs() as logs:
+        ten_seconds()
+    told = [entry["event"] for entry in logs if entry["event"].startswith("recording_")]
+    found = replay(Request(path=path))
+
+    assert told == ["recording_put_aside"]
+    assert path.with_name(path.name + ".old").exists()
+    assert (found.ticks > 8, found.differing) == (True, 0)
+
+
 def test_what_cannot_be_replayed_is_named_with_its_file(tmp_path: Path) -> None:
     path = recording_path(tmp_path / "journal.db")
     in_virtual_time(an_hour_with_an_event)(path)

@@ -195,6 +195,15 @@ class Recording:
     def _write_all(self, taken: Sequence[Waiting]) -> None:
         self._give_way.hurry = len(taken) > HURRY_TICKS
         try:
+            self._write_taken(taken)
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise  # locked, or a full disk: another time
+            self._put_aside(error)  # a page of it is damaged, and would be at every try
+            self._write_taken(taken)
+
+    def _write_taken(self, taken: Sequence[Waiting]) -> None:
+        try:
             db = self._connection()
             with db:
                 for begins_anew, ticks in self._by_chunk(taken):
@@ -271,17 +280,22 @@ class Recording:
             except sqlite3.OperationalError:
                 raise  # locked, or a full disk: another time
             except sqlite3.DatabaseError as error:
-                aside = self._path.with_name(f"{self._path.name}.old")
-                log.warning("recording_put_aside", path=str(self._path), to=str(aside), why=str(error))
-                for suffix in ("-wal", "-shm"):
-                    self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
-                self._path.replace(aside)
+                self._put_aside(error)
                 self._db = _opened(self._path, self._busy_s)
         return self._db
 
+    def _put_aside(self, why: sqlite3.Error) -> None:
+        self._close()
+        aside = self._path.with_name(f"{self._path.name}.old")
+        log.warning("recording_put_aside", path=str(self._path), to=str(aside), why=str(why))
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
+        self._path.replace(aside)
+
     def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
 
 
 def _opened(path: Path, busy_s: float) -> sqlite3.Connection:
