@@ -43,6 +43,7 @@ from controller.run.outside import Outside
 from controller.run.privilege import keep_from_children
 from controller.run.recording.recording import NotRecorded
 from controller.run.sitelock import LockedError, site_lock
+from drivers.cancellation import until_told
 from drivers.observed import observed
 from drivers.registry import Fleet
 
@@ -207,7 +208,7 @@ async def _live(parts: Iterable[Running], notifier: Notifier, site: str) -> None
         async with asyncio.TaskGroup() as group:
             group.create_task(_until_signal())
             for part in parts:
-                group.create_task(part.run())
+                group.create_task(until_told(part.run))
             notifier.ready()
     except* _StopRequestedError:
         log.info("stopping", site=site)

@@ -1,8 +1,16 @@
-"""A cancellation that a library lost is obeyed all the same."""
+"""A cancellation that a library lost is obeyed all the same, and one that a library made up is none."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+
+class StrayCancelError(Exception):
+    """A task that nobody told to end was cancelled, by what it used."""
 
 
 def obey_cancellation() -> None:
@@ -12,3 +20,15 @@ def obey_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def until_told(work: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    """`work`, as a task of a group that is to know how it ended: of one that comes to its end by a
+    cancellation a group takes no notice, whoever made it, and nobody would do that work any more."""
+    try:
+        await work(*args, **kwargs)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            raise StrayCancelError("a cancellation that nobody asked for") from error
+        raise

@@ -35,7 +35,7 @@ from controller.run.jobtalk import Unshown
 from controller.run.turns import Lane
 from controller.run.voice import Voice
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor, Watched
-from drivers.cancellation import obey_cancellation
+from drivers.cancellation import obey_cancellation, until_told
 
 log = structlog.get_logger()
 
@@ -177,13 +177,13 @@ class Machines:
         """Ends only by cancellation; then every driver is closed."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._feed())
+                group.create_task(until_told(self._feed))
                 for task in self._tasks.values():
-                    group.create_task(task.run())
+                    group.create_task(until_told(task.run))
                 for sensor, polling in self._sensors:
-                    group.create_task(self._watch(sensor, polling))
+                    group.create_task(until_told(self._watch, sensor, polling))
                 for queue in self._queues.values():
-                    group.create_task(self._serve(queue))
+                    group.create_task(until_told(self._serve, queue))
         finally:
             await self._close()
 

@@ -19,7 +19,7 @@ from controller.run.clock import Clock
 from controller.run.devicetask import Polling
 from controller.run.voice import Voice
 from drivers.base import PriceSource
-from drivers.cancellation import obey_cancellation
+from drivers.cancellation import obey_cancellation, until_told
 
 log = structlog.get_logger()
 
@@ -69,7 +69,8 @@ class PriceBook:
         try:
             async with asyncio.TaskGroup() as group:
                 for source, polling in self._sources:
-                    group.create_task(self._poll(source, polling), name=f"prices {source.id}")
+                    polls = until_told(self._poll, source, polling)
+                    group.create_task(polls, name=f"prices {source.id}")
         finally:
             async with asyncio.TaskGroup() as group:  # at once: each may take all of its time
                 for source, _ in self._sources:

@@ -68,7 +68,7 @@ class Miner:
     hangs: bool = False
     hangs_on_close: bool = False
     lies: bool = False
-    trouble: Exception | None = None
+    trouble: BaseException | None = None
     close_trouble: Exception | None = None
     outcome: Outcome = field(default_factory=Acknowledged)
     reads_at: list[float] = field(default_factory=list)
@@ -135,7 +135,7 @@ class Meter:
     miners: Sequence[Miner] = ()
     zone: str = ""
     hangs: bool = False
-    trouble: Exception | None = None
+    trouble: BaseException | None = None
     closed: bool = False
 
     @property
@@ -169,7 +169,7 @@ class Jobs:
     id: str
     jobs: tuple[JobStatus, ...] = ()
     hangs: bool = False
-    trouble: Exception | None = None
+    trouble: BaseException | None = None
     told: list[JobCommand] = field(default_factory=list)
     closed: bool = False
 

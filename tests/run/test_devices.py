@@ -26,6 +26,7 @@ from controller.run.turns import (
     backoff_s,
 )
 from drivers.base import DriverError, OtherMachineError
+from drivers.cancellation import StrayCancelError
 from tests.run.fleet import FULL, LOW, SLEEP, Floor, Jobs, Meter, Miner, Pdu, miner, spec, told
 from tests.virtualtime import START_S, in_virtual_time, now_s
 
@@ -771,7 +772,14 @@ async def test_a_queue_that_failed_for_longer_than_a_restart_takes_is_silent_unt
 
 
 @pytest.mark.parametrize("where", ["read", "apply", "meter", "queue"])
-def test_what_a_driver_must_not_raise_ends_everything_and_closes_everything(where: str) -> None:
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [(DriverBugError(), DriverBugError), (asyncio.CancelledError("by a library"), StrayCancelError)],
+    ids=["a bug", "a cancellation that nobody asked for"],
+)
+def test_what_a_driver_must_not_raise_ends_everything_and_closes_everything(
+    where: str, raised: BaseException, seen: type[Exception]
+) -> None:
     buggy, healthy, hanging = miner("buggy"), miner("healthy"), miner("hanging", hangs=True)
     meter, queue = Meter("main"), Jobs("local")
 
@@ -780,11 +788,11 @@ def test_what_a_driver_must_not_raise_ends_everything_and_closes_everything(wher
         async with Floor(buggy, healthy, hanging, sensors=[meter], queues=[queue]).open() as machines:
             await asyncio.sleep(10)
             if where == "meter":
-                meter.trouble = DriverBugError()
+                meter.trouble = raised
             elif where == "queue":
-                queue.trouble = DriverBugError()
+                queue.trouble = raised
             else:
-                buggy.trouble = DriverBugError()
+                buggy.trouble = raised
             if where == "apply":
                 machines.post([told("buggy")])
             await asyncio.sleep(10)
@@ -792,7 +800,7 @@ def test_what_a_driver_must_not_raise_ends_everything_and_closes_everything(wher
     with pytest.raises(ExceptionGroup) as caught:
         play()
 
-    assert caught.group_contains(DriverBugError)
+    assert caught.group_contains(seen)
     assert all(one.closed for one in (buggy, healthy, hanging, meter, queue))
 
 

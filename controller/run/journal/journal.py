@@ -34,6 +34,7 @@ from controller.run.journal.seals import Anchor
 from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import LONGEST_S, MinuteMeter
 from controller.run.journal.waiting import Waiting
+from drivers.cancellation import until_told
 
 log = structlog.get_logger()
 
@@ -122,9 +123,9 @@ class Journal:
     async def run(self) -> None:
         """Write behind, and archive, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._write_behind())
+            group.create_task(until_told(self._write_behind))
             if self._archive is not None:
-                group.create_task(self._archive.run())
+                group.create_task(until_told(self._archive.run))
 
     async def _write_behind(self) -> None:
         while True:

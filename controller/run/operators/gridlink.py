@@ -39,6 +39,7 @@ from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
 from controller.run.operators.watching import Watched
 from controller.run.operators.words import changes, of_operator
+from drivers.cancellation import until_told
 
 WATCH_PERIOD_S = 0.5
 COUNTED = ("received", "refused", "enforcements")
@@ -164,9 +165,9 @@ class GridLink:
         await self.restore()
         async with asyncio.TaskGroup() as group:
             for session in self._sessions:
-                group.create_task(session.run())
-            group.create_task(self._book.run())
-            group.create_task(self._watch())
+                group.create_task(until_told(session.run))
+            group.create_task(until_told(self._book.run))
+            group.create_task(until_told(self._watch))
 
     def observe(self, report: SiteReport) -> None:
         """The loop's word on this tick. Never blocks: whatever has to be told is queued."""

@@ -24,6 +24,7 @@ from controller.run.journal.store import EventStore, StoreError
 from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
 from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
 from controller.run.operators.triggerconfig import TriggersTable
+from drivers.cancellation import until_told
 
 NAME = "own"
 STORED_WITHIN_S = 4.0
@@ -89,10 +90,10 @@ class OwnRules:
         """Keep the events durable. Ends only by cancellation."""
         await self.restore()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._book.run())
-            group.create_task(self._settle())
+            group.create_task(until_told(self._book.run))
+            group.create_task(until_told(self._settle))
             if self._calendar is not None:
-                group.create_task(self._watch_calendar(self._calendar))
+                group.create_task(until_told(self._watch_calendar, self._calendar))
 
     def planned(self, inputs: Inputs, report: SiteReport) -> None:
         """One tick: look at price, frequency and calendar, and bring the events in line with the rules."""
