@@ -78,7 +78,7 @@ def status(
     """The site at a glance: power against limits, events, alarms, and devices by reason."""
     from controller.cli.sitetables import status_tables
 
-    for part in status_tables(get("/status", url, config), every_node=every_node):
+    for part in get("/status", url, config, lambda told: [*status_tables(told, every_node=every_node)]):
         show(part)
 
 
@@ -88,7 +88,7 @@ def why(device: str, url: Url = None, config: SiteFile = None) -> None:
     from controller.cli.sitetables import why_tables
 
     path = f"/why/{urllib.parse.quote(device, safe='')}"
-    for part in why_tables(get(path, url, config)):
+    for part in get(path, url, config, lambda told: [*why_tables(told)]):
         show(part)
 
 
@@ -159,13 +159,12 @@ def merit(
 
     if as_json and as_csv:
         fail("--json and --csv: one of them")
-    told = get("/merit", url, config)
     if as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(get("/merit", url, config, json.dumps))
     elif as_csv:
-        typer.echo(merit_csv(told), nl=False)
+        typer.echo(get("/merit", url, config, merit_csv), nl=False)
     else:
-        for part in merit_tables(told):
+        for part in get("/merit", url, config, lambda told: [*merit_tables(told)]):
             show(part)
 
 

@@ -529,6 +529,18 @@ def test_something_else_that_answers_is_one_line(answer: bytes) -> None:
     assert url in said
 
 
+@pytest.mark.socket
+@pytest.mark.parametrize("command", ["status", "why s19-2", "merit", "merit --csv"])
+@pytest.mark.parametrize("answer", ['{"status":"ok"}', "[]", '{"site":1,"cap":3,"devices":[3]}'])
+def test_an_answer_of_another_version_or_of_something_else_is_one_line(command: str, answer: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n"
+    with stranger(_bytes(f"{head}{answer}".encode())) as url:
+        said = complaint(wattshift(*command.split(), "--url", url))
+
+    assert said.startswith(url)
+    assert "this version does not understand the answer" in said
+
+
 @contextmanager
 def stranger(answers: Callable[[socket.socket], None]) -> Iterator[str]:
     """Something that is no controller, and answers one connection."""

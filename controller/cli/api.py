@@ -6,12 +6,15 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from controller.cli.terminal import fail, load_site
+
+T = TypeVar("T")
 
 Url = Annotated[
     str | None,
@@ -25,15 +28,20 @@ TIMEOUT_S = 5.0
 REFUSAL_BYTES = 500
 
 
-def get(path: str, url: str | None, config: Path | None) -> Any:
-    """JSON from the controller's API; a clear message and exit 1 where it does not answer."""
+def get(path: str, url: str | None, config: Path | None, read: Callable[[Any], T]) -> T:
+    """What `read` makes of the JSON of the controller's API; a clear message and exit 1 where nothing answers,
+    or something in which not all is there: another version tells it, or no controller at all."""
     if url is None:
         url = DEFAULT_URL if config is None else _api_of(config)
     where = url.removesuffix("/") + path
     try:
-        return _answer(where)
+        told = _answer(where)
     except (OSError, http.client.HTTPException, ValueError) as error:
         fail(f"{where}: {' '.join(str(error).split())}")
+    try:
+        return read(told)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        fail(f"{where}: this version does not understand the answer: {error!r}")
 
 
 def _answer(where: str) -> Any:
