@@ -29,7 +29,7 @@ REFUSAL_BYTES = 500
 
 
 def get(path: str, url: str | None, config: Path | None, read: Callable[[Any], T]) -> T:
-    """What `read` makes of the JSON of the controller's API; a clear message and exit 1 where nothing answers,
+    """What `read` makes of what the controller's API tells. A clear message and exit 1 where nothing answers,
     or something in which not all is there: another version tells it, or no controller at all."""
     if url is None:
         url = DEFAULT_URL if config is None else _api_of(config)
