@@ -405,6 +405,8 @@ async def test_an_open_curtailment_of_a_node_outlives_the_process(short: Path) -
         {"do": "curtail", "kw": 60, "node": "row-z"},
         {"do": "curtail", "kw": 60, "until_utc_s": NOW_S},
         {"do": "curtail", "kw": 60, "until_utc_s": NOW_S + 1e9},
+        {"do": "curtail", "kw": 60, "until_utc_s": -1e300},
+        {"do": "curtail", "kw": 60, "until_utc_s": 10**400},
         {"do": "curtail", "kw": 60, "forever": True},
     ],
 )

@@ -32,6 +32,8 @@ MAX_LINE = 4096
 DEADLINE_S = 6.0
 MAX_AT_ONCE = 8
 LONGEST_S = 366 * 86_400.0
+LAST_UTC_S = 253_402_300_799
+"""The end of the year 9999: what lies beyond it, or before 1970, is no time that could be written."""
 ONLY_OBSERVED = "this site is only observed (controller.mode is observe): nothing would be curtailed"
 
 
@@ -49,7 +51,7 @@ class CurtailRequest(_Request):
     do: Literal["curtail"]
     kw: Annotated[float | int, Field(ge=0, le=10_000_000)]
     node: str = ""
-    until_utc_s: float | int | None = None
+    until_utc_s: Annotated[float | int, Field(ge=0, le=LAST_UTC_S)] | None = None
 
 
 class EndRequest(_Request):
