@@ -20,6 +20,8 @@ from controller.run.plainjson import Json, plain, rounded, watts
 
 T = TypeVar("T")
 SHUTDOWN_S = 2.0
+IDLE_S = 75.0
+"""So long a visitor that was answered keeps its place: it asks more often, or anew."""
 BACKLOG = 128
 
 
@@ -46,7 +48,9 @@ class Api:
                 web.get("/merit", self._get_merit),
             ]
         )
-        self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, access_log=None)
+        self._runner = web.AppRunner(
+            app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_S, access_log=None
+        )
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:

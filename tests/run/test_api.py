@@ -23,6 +23,7 @@ from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, Outcome, Refused
 from controller.domain.power import Limit, Power
 from controller.domain.site import Mode, Policy
+from controller.run import api as apis
 from controller.run.api import Api, ApiError
 from controller.run.board import Board, Tick
 from controller.run.doorkeeper import Doorkeeper
@@ -524,6 +525,22 @@ async def test_a_visitor_that_reads_a_long_answer_has_all_of_it() -> None:
         writer.write(b"x")
         assert await reader.readexactly(len(LONG)) == LONG
         writer.close()
+
+
+async def test_a_visitor_that_was_answered_and_asks_nothing_more_gives_up_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apis, "IDLE_S", 0.1)
+    async with serving(boards.board(boards.tick())) as client:
+        host, port = client.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+
+        async with asyncio.timeout(10):
+            told = await reader.read()
+        writer.close()
+
+    assert told.endswith(b"ok\n")
 
 
 async def test_the_api_answers_others_while_somebody_only_holds_the_line() -> None:
