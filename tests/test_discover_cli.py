@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from controller.__main__ import app
-from controller.cli.discover import INTERRUPTED, ports_of, write_atomically
+from controller.cli.discover import INTERRUPTED, ports_of
+from controller.cli.wholefile import write_atomically
 from drivers.asic.config import MinerGroupConfig
 from simulators.plant import Plant
 from simulators.serve import SimulatedSite

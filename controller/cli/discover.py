@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from controller.cli.wholefile import write_atomically
 from drivers.asic import inventory
 from drivers.asic.config import Family, Login, Logins
 from drivers.asic.discovery import Absent, Finding, Progress, Stage, Unknown, addresses_of, scan
@@ -35,7 +34,6 @@ WIDE = 240
 """Columns for a table that goes into a file or a pipe, so that nothing in it is cut."""
 
 LINES_PER_STAGE = 5
-FILE_MODE = 0o640
 INTERRUPTED = 130
 """What a shell expects of a program that was ended by Ctrl-C."""
 
@@ -157,23 +155,6 @@ def _keep(request: Request, findings: Sequence[Finding], out: Console) -> None:
     if tables:
         out.print("\nFor the site file:\n", highlight=False)
         out.print(tables, highlight=False, markup=False, soft_wrap=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The file is the old one or the new one, whole, whatever happens; its permissions stay."""
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else FILE_MODE
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 # -- printing -------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from controller.cli.reportquestion import (
 )
 from controller.cli.reporttable import listing, stream_tables, tables
 from controller.cli.terminal import show
+from controller.cli.wholefile import write_atomically
 from controller.domain.eventnames import parted
 from controller.grid.reports import Sender
 from controller.run.journal import history as reading
@@ -142,13 +141,7 @@ def _covered(found: Checked) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Beside it first, so that whoever reads the file sees all of it or none."""
-    handle = -1
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(0o640)
-        Path(name).replace(path)
+        write_atomically(path, text)
     except OSError as error:
         raise ReportError(f"--out {path}: {error}") from error

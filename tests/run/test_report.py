@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -230,6 +232,37 @@ def test_an_id_that_two_operators_used_is_asked_back_and_one_that_one_used_is_no
 )
 def test_what_cannot_be_meant_is_said_by_name(site_file: Path, arguments: list[str], complaint: str) -> None:
     assert complaint in refused(*arguments, "--config", site_file)
+
+
+def test_a_report_to_a_pipe_goes_into_it_and_nothing_takes_its_place(tmp_path: Path, site_file: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        told("dr-7", site_file, "--operator", "grid", "--format", "json", "--out", pipe)
+        heard = os.read(reader, 65_536)
+    finally:
+        os.close(reader)
+
+    assert heard.startswith(b"{")
+    assert pipe.is_fifo()
+
+
+def test_a_report_for_which_the_disk_has_no_room_leaves_nothing_behind(
+    tmp_path: Path, site_file: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        said = refused(
+            "dr-7", site_file, "--operator", "grid", "--format", "csv", "--out", tmp_path / "out" / "dr-7.csv"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert "dr-7.csv: " in said
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_journal_that_is_none_is_said_by_name(tmp_path: Path) -> None:
