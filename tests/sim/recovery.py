@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from controller.decide.device import TOLERANCE, TOLERANCE_W
 from controller.decide.plan import Plan
 from controller.decide.words import TRUTHS, AlarmKind, Truth
 from controller.domain.power import Bound, Limit
@@ -37,8 +38,9 @@ LASTS_S = 60.0
 is low now and over so long on average, as settlement counts it."""
 PROVEN_WITHIN_S = 180.0
 """A machine may take two minutes to start."""
-POINT_SLACK = 0.06
-POINT_SLACK_W = 60.0
+POINT_SLACK = TOLERANCE
+POINT_SLACK_W = float(TOLERANCE_W)
+"""So much more than its point a machine may draw by its make: a controller learns it, and counts with it."""
 
 
 @dataclass(slots=True)
