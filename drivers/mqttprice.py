@@ -32,13 +32,19 @@ class Value:
 class MqttPrices:
     """A `PriceSource` of one series a topic. Its link is held from the first `read` until `close`."""
 
-    def __init__(self, config: PriceBrokerConfig, *, utc: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: PriceBrokerConfig,
+        *,
+        utc: Callable[[], float] = time.time,
+        link: type[MqttLink] = MqttLink,
+    ) -> None:
         self._config = config
         self._utc = utc
         self._held: dict[str, Quote] = {}
         self._refused: dict[str, str] = {}
         topics = tuple(dict.fromkeys(source.topic for source in config.topics))
-        self._link = MqttLink(config, topics, self._hear)
+        self._link = link(config, topics, self._hear)
 
     @property
     def id(self) -> str:

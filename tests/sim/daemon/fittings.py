@@ -11,7 +11,9 @@ from typing import Any
 Table = dict[str, Any]
 
 HERE = Path(__file__).parent
-HEAT, PRICES = "heat", "prices"
+HEAT, PRICES, FEED = "heat", "prices", "price_feed"
+FEED_PREFIX = "feed_"
+"""Of what happens to the feed of prices."""
 ZONES = {"hall-a": 10, "hall-b": 11}
 """The Modbus unit of each. The machines of `pdu-a` stand in the one, those of `pdu-b` in the other."""
 DERATE_C, TRIP_C = 80.0, 92.0
@@ -19,7 +21,11 @@ DERATE_C, TRIP_C = 80.0, 92.0
 ZONE_DERATE_C, ZONE_TRIP_C = 36.0, 45.0
 USUAL_USD_PER_KWH = 0.05
 """What a kWh costs where no price is told; every machine earns more."""
+USUAL_USD_PER_THS_DAY = 0.05
 PRICE_STALE_S, LEAST_S = 90.0, 30.0
+ENERGY_TOPIC, HASH_TOPIC = "market/energy", "pool/hash"
+TOPICS = {"exchange": ("energy", ENERGY_TOPIC), "pool": ("hash", HASH_TOPIC)}
+"""By the id of each as a source: its price, and where that is published."""
 
 
 def plant_table(fitted: Collection[str]) -> Table:
@@ -43,9 +49,14 @@ def site_table(fitted: Collection[str], directory: Path, nvml_library: Path) -> 
         _place(table["miners"] + table["gpu_hosts"])
         for group in table["miners"]:
             group |= {"derate_c": DERATE_C, "trip_c": TRIP_C}
-    if PRICES in fitted:
-        table["prices"] = {"energy_usd_per_kwh": USUAL_USD_PER_KWH, "hash_usd_per_ths_day": 0.05}
+    if {PRICES, FEED} & set(fitted):
+        table["prices"] = {
+            "energy_usd_per_kwh": USUAL_USD_PER_KWH,
+            "hash_usd_per_ths_day": USUAL_USD_PER_THS_DAY,
+            "prefer": [source for source, has in (("exchange", FEED), ("market", PRICES)) if has in fitted],
+        }
         table["profit"] = {"least_on_s": LEAST_S, "least_off_s": LEAST_S}
+    if PRICES in fitted:
         table["price_files"] = [
             {
                 "id": "market",
@@ -56,7 +67,24 @@ def site_table(fitted: Collection[str], directory: Path, nvml_library: Path) -> 
                 "poll_s": 2,
             }
         ]
+    if FEED in fitted:
+        table["price_brokers"] = [broker_table()]
     return table
+
+
+def broker_table() -> Table:
+    topics = [
+        {"id": source, "price": price, "topic": topic, "stale_after_s": PRICE_STALE_S}
+        for source, (price, topic) in TOPICS.items()
+    ]
+    return {"id": "feed", "host": "127.0.0.1", "topics": topics}
+
+
+def first_sources(fitted: Collection[str]) -> dict[str, str]:
+    """Where each price is from while nothing is broken."""
+    file = {"energy": "market"} if PRICES in fitted else {}
+    feed = {price: source for source, (price, _) in TOPICS.items()} if FEED in fitted else {}
+    return file | feed
 
 
 def price_file(directory: Path) -> Path:

@@ -134,6 +134,15 @@ class Judge:
             self._judge(now_s, node, limit_w, self._known_w(node))
         self.verdict.used.append((watts - self._foreign_w("site")) / cap_w)
 
+    def leaves_free(self, world: Seen) -> bool:
+        """Whether no event, load or meter keeps machines from starting, and nothing heats them."""
+        meters = all(meter.faults == MeterFaults() for meter in self._plant.meters.values())
+        weather = self._network.over(METERS_HOST)
+        is_quiet = meters and not (weather.dark or weather.slow_s or self._plant.zones)
+        return is_quiet and not (
+            any(event.concerns(world.now_s) for event in world.events) or self._foreign_w("site")
+        )
+
     def _judge(self, now_s: float, node: str, limit_w: float, watts: float) -> None:
         """`watts` are what it carries, as far as that can be known."""
         if self._lowest_w(node) > limit_w:

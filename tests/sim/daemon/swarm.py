@@ -8,8 +8,19 @@ from itertools import groupby
 from math import inf
 
 from controller.domain.jobs import JobState
-from tests.sim.daemon.fittings import HEAT, PRICES, USUAL_USD_PER_KWH, ZONES
+from tests.sim.daemon.fittings import (
+    ENERGY_TOPIC,
+    FEED,
+    HEAT,
+    PRICES,
+    USUAL_USD_PER_KWH,
+    USUAL_USD_PER_THS_DAY,
+    ZONES,
+    first_sources,
+)
 from tests.sim.daemon.judge import SETTLED_S, SITE_W, Event, Fault
+from tests.sim.daemon.pricefeed import SPOILS, UNITS
+from tests.sim.daemon.prices import unsettled
 from tests.sim.daemon.world import STEP_S, World
 
 CALM_S = 330.0
@@ -44,6 +55,16 @@ COOLS_FROM_S = 240.0
 FORGOTTEN_FROM_S = 190.0
 """Foreign load is away by then: what was kept for it is given back within minutes."""
 USD_PER_KWH = (-0.03, 0.03, 0.05, 0.2, 0.5)
+USD_PER_THS_DAY = (0.008, 0.05, 0.09)
+FEED_TROUBLE: Mapping[str, Sequence[bool | float]] = {
+    "feed_is_silent": (True,),
+    "feed_is_away": (True,),
+    "feed_late_s": (5.0, 45.0, 150.0),
+    "feed_doubles": (0.5, 1.0),
+    "feed_ahead_s": (-3600.0, -60.0, 3.0, 60.0, 3600.0),
+    "feed_unit": range(1, len(UNITS[ENERGY_TOPIC])),
+    "feed_spoilt": range(1, len(SPOILS)),
+}
 WALK_S = (15.0, 150.0)
 """How long a person takes to close a breaker again."""
 
@@ -91,6 +112,7 @@ def problems(world: World) -> list[str]:
     if truth.miner_trips and not world.plant.zones:
         found.append(f"{truth.miner_trips} machines tripped")
     found += [*world.heat.found, *world.spending.found]
+    found += unsettled(world.logs, first_sources(world.fitted))
     states = {one.state for one in world.queue.jobs.values()}
     if JobState.QUEUED in states and JobState.RUNNING not in states:
         found.append("a job waits, and none runs")
@@ -295,20 +317,38 @@ def _heat(choice: random.Random) -> Iterator[Fault]:
             yield Fault(until_s, what, hall, 0.0 if what == "supply_offset_c" else False)
 
 
-def _prices(choice: random.Random) -> Iterator[Fault]:
-    """The price of energy moves, at times beyond what any machine earns; its file is late, or written badly.
-    From well before the calm on it is what it usually is."""
+def _moving(choice: random.Random, what: str, among: Sequence[float], usual: float) -> Iterator[Fault]:
+    """A price, from well before the calm on what it usually is."""
     at_s = round(choice.uniform(SETTLED_S - 30, SETTLED_S + 30), 1)
     while at_s < COOLS_FROM_S:
-        yield Fault(at_s, "price", "", choice.choice(USD_PER_KWH))
+        yield Fault(at_s, what, "", choice.choice(among))
         at_s = round(at_s + choice.uniform(20, 110), 1)
-    yield Fault(COOLS_FROM_S, "price", "", USUAL_USD_PER_KWH)
+    yield Fault(COOLS_FROM_S, what, "", usual)
+
+
+def _prices(choice: random.Random) -> Iterator[Fault]:
+    """The price of energy moves, at times beyond what any machine earns; its file is late, or badly done."""
+    yield from _moving(choice, "price", USD_PER_KWH, USUAL_USD_PER_KWH)
     for what, value in (("price_silent", 1), ("price_broken", choice.randint(1, 4))):
         if choice.random() < 0.4:
             at_s = round(choice.uniform(SETTLED_S - 30, COOLS_FROM_S - 30), 1)
             until_s = round(min(COOLS_FROM_S, at_s + choice.uniform(10, 150)), 1)
             yield Fault(at_s, what, "", value)
             yield Fault(until_s, what, "", 0)
+
+
+def _price_feed(choice: random.Random) -> Iterator[Fault]:
+    """The prices of energy and of hashing come over MQTT, and move; messages are late, doubled, damaged, in
+    another unit or in a wrong one, dated by another clock, or do not come."""
+    yield from _moving(choice, "feed_energy", USD_PER_KWH, USUAL_USD_PER_KWH)
+    yield from _moving(choice, "feed_hash", USD_PER_THS_DAY, USUAL_USD_PER_THS_DAY)
+    for what, values in FEED_TROUBLE.items():
+        if choice.random() < 0.35:
+            value = choice.choice(values)
+            at_s = round(choice.uniform(SETTLED_S - 30, COOLS_FROM_S - 30), 1)
+            until_s = round(min(COOLS_FROM_S, at_s + choice.uniform(10, 150)), 1)
+            yield Fault(at_s, what, "", value)
+            yield Fault(until_s, what, "", type(value)(0))
 
 
 def _foreign_load(choice: random.Random) -> Iterator[Fault]:
@@ -327,6 +367,7 @@ APART: Mapping[str, Kind] = {
     "trips": _trips,
     HEAT: _heat,
     PRICES: _prices,
+    FEED: _price_feed,
     "foreign_load": _foreign_load,
 }
-FITTINGS = frozenset({HEAT, PRICES})
+FITTINGS = frozenset({HEAT, PRICES, FEED})

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.daemon.fittings import HEAT, PRICES
-from tests.sim.daemon.judge import UTC_S, Event, Fault
+from tests.sim.daemon.fittings import FEED, HEAT, PRICES
+from tests.sim.daemon.judge import SITE_W, UTC_S, Event, Fault
 from tests.sim.daemon.soak import world_of
 from tests.sim.daemon.swarm import RECOVERED, problems
 from tests.sim.daemon.world import World
@@ -173,6 +173,40 @@ def test_machines_stand_while_a_kwh_costs_more_than_it_earns_whatever_becomes_of
         Fault(150, "price_broken", "", 0),
         Fault(160, "price_silent", "", 1),
     ]
+    drawn_w = played(world, until_s=300)
+
+    assert world.spending.found == []
+    assert max(watts for at_s, watts in drawn_w.items() if 130 <= at_s < 230) < 3_000
+    assert world.judge.verdict.used[-1] > RECOVERED
+
+
+def test_machines_stand_and_start_by_prices_over_mqtt_and_by_the_usual_ones_when_those_are_silent(
+    tmp_path: Path,
+) -> None:
+    """What is damaged, or comes late from before, changes nothing; hashing that pays too little stops them
+    like energy that costs too much."""
+    world = World(1, tmp_path, fitted=[FEED])
+    world.faults = [
+        Fault(40, "feed_doubles", "", 1.0),
+        Fault(60, "feed_energy", "", 0.5),
+        Fault(105, "feed_spoilt", "", 1),
+        Fault(106, "feed_energy", "", 0.05),
+        Fault(140, "feed_spoilt", "", 0),
+        Fault(210, "feed_hash", "", 0.008),
+        Fault(215, "feed_is_silent", "", True),
+    ]
+
+    drawn_w = played(world, until_s=400)
+
+    assert world.spending.found == []
+    assert max(watts for at_s, watts in drawn_w.items() if 105 <= at_s < 140) < 3_000
+    assert drawn_w[209] > RECOVERED * SITE_W
+    assert max(watts for at_s, watts in drawn_w.items() if 255 <= at_s < 300) < 3_000
+    assert world.judge.verdict.used[-1] > RECOVERED
+
+
+def played(world: World, *, until_s: float) -> dict[int, float]:
+    """What the site drew in each second."""
     drawn_w: dict[int, float] = {}
     look = world.judge.look
 
@@ -181,8 +215,5 @@ def test_machines_stand_while_a_kwh_costs_more_than_it_earns_whatever_becomes_of
         look(seen)
 
     world.judge.look = note  # type: ignore[method-assign, assignment]  # it looks too
-    world.run(300)
-
-    assert world.spending.found == []
-    assert max(watts for at_s, watts in drawn_w.items() if 130 <= at_s < 230) < 3_000
-    assert world.judge.verdict.used[-1] > RECOVERED
+    world.run(until_s)
+    return drawn_w

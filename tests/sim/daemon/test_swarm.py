@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.daemon.fittings import USUAL_USD_PER_KWH, ZONES
-from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, METERS, drawn_apart
+from tests.sim.daemon.fittings import USUAL_USD_PER_KWH, USUAL_USD_PER_THS_DAY, ZONES
+from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, FEED_TROUBLE, METERS, drawn_apart
 
-WHOLE = {"reported_power_factor": 1.0, "price": USUAL_USD_PER_KWH}
+WHOLE = {
+    "reported_power_factor": 1.0,
+    "price": USUAL_USD_PER_KWH,
+    "feed_energy": USUAL_USD_PER_KWH,
+    "feed_hash": USUAL_USD_PER_THS_DAY,
+}
 """What is no trouble, where that is not nothing."""
 SUBJECTS = {
     "meter_frozen": {("frozen_reads", meter) for meter in METERS},
@@ -16,6 +21,7 @@ SUBJECTS = {
     "trips": {*(("breaker_open", node) for node in BREAKERS), ("dead", "main"), ("dead", "a")},
     "foreign_load": {("foreign_w", "pdu-a"), ("foreign_w", "site")},
     "prices": {("price", ""), ("price_silent", ""), ("price_broken", "")},
+    "price_feed": {(what, "") for what in ("feed_energy", "feed_hash", *FEED_TROUBLE)},
     "heat": {(what, zone) for what in ("fans_stopped", "supply_offset_c", "sensor_dead") for zone in ZONES},
 }
 
