@@ -17,7 +17,8 @@ from pathlib import Path
 from controller.cli.replay import Request, replay
 from controller.run.journal.audit import audit
 from tests.sim.daemon.judge import Event
-from tests.sim.daemon.swarm import APART, END_S, fitted, problems, swarm
+from tests.sim.daemon.problems import problems
+from tests.sim.daemon.swarm import APART, END_S, fitted, swarm
 from tests.sim.daemon.world import World
 
 IN_MEMORY = Path("/dev/shm")

@@ -16,8 +16,8 @@ import pytest
 
 from tests.sim.daemon.fittings import FEED, HEAT, PRICES
 from tests.sim.daemon.judge import SITE_W, UTC_S, Event, Fault
+from tests.sim.daemon.problems import RECOVERED, problems
 from tests.sim.daemon.soak import world_of
-from tests.sim.daemon.swarm import RECOVERED, problems
 from tests.sim.daemon.world import World
 
 SEEDS = (2, 9)
