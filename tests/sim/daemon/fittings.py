@@ -12,8 +12,6 @@ Table = dict[str, Any]
 
 HERE = Path(__file__).parent
 HEAT, PRICES, FEED = "heat", "prices", "price_feed"
-FEED_PREFIX = "feed_"
-"""Of what happens to the feed of prices."""
 ZONES = {"hall-a": 10, "hall-b": 11}
 """The Modbus unit of each. The machines of `pdu-a` stand in the one, those of `pdu-b` in the other."""
 DERATE_C, TRIP_C = 80.0, 92.0

@@ -26,9 +26,7 @@ from controller.domain.devices import DeviceSpec, Outcome, Reading, SetPoint
 from controller.domain.jobs import Job
 from controller.run.clock import Clock
 from controller.run.recording.recording import recording_path
-from drivers.base import Driver, PriceSource
-from drivers.mqttprice import MqttPrices
-from drivers.registry import Fleet, Polled
+from drivers.base import Driver
 from simulators.config import PlantConfig
 from simulators.faces.meters import MeterFace
 from simulators.faces.miners import MinerFaces
@@ -36,24 +34,14 @@ from simulators.nvml.build import library
 from simulators.nvml.face import NvmlFace, create_state
 from simulators.nvml.layout import STATE_VARIABLE
 from simulators.plant import Plant
-from tests.sim.daemon.fittings import (
-    ENERGY_TOPIC,
-    FEED,
-    FEED_PREFIX,
-    HASH_TOPIC,
-    PRICES,
-    USUAL_USD_PER_THS_DAY,
-    plant_table,
-    price_file,
-    site_table,
-)
+from tests.sim.daemon.fittings import plant_table, site_table
 from tests.sim.daemon.heat import Heat
 from tests.sim.daemon.jobs import GpuJobs
 from tests.sim.daemon.judge import SETTLED_S, UTC_S, Event, Fault, Judge
+from tests.sim.daemon.markets import Markets
 from tests.sim.daemon.memory import MemoryLoop, Network
 from tests.sim.daemon.operator import Broker, Operator, session_with
-from tests.sim.daemon.pricefeed import PriceFeed
-from tests.sim.daemon.prices import Known, PriceFile, Spending
+from tests.sim.daemon.prices import Spending
 from tests.virtualtime import START_S
 
 STEP_S = 0.2
@@ -142,10 +130,8 @@ class World:
         self.queue = GpuJobs({f"h100-gpu{at}": gpu for at, gpu in enumerate(self._state.gpus)})
         self.judge = Judge(self.plant, self.network)
         self.heat = Heat(self.plant, self.network, self.judge.obeys, STEP_S)
-        self.prices = PriceFile(price_file(directory), self.utc_s)
-        self.feed = PriceFeed(random.Random(f"{seed}/feed"), self.utc_s, self.site_utc_s)
+        self.markets = Markets(seed, directory, fitted, self.utc_s, self.site_utc_s)
         self.spending = Spending(self.plant, self.judge.obeys, STEP_S)
-        self._began_utc_s = UTC_S
         self._trace = hashlib.sha256()
 
     @property
@@ -215,10 +201,7 @@ class World:
                 if not gpu.powered:
                     self.queue.lose(f"h100-gpu{at}")
             self.queue.work(self.now_s, STEP_S)
-            if PRICES in self.fitted:
-                self.prices.advance()
-            if FEED in self.fitted:
-                self.feed.advance()
+            self.markets.advance()
             self._gpus.exchange(self.plant)
             await self._faces.follow()
             self._trace.update(f"{self.now_s:.3f} {self.plant.site_power_w!r}\n".encode())
@@ -226,7 +209,7 @@ class World:
             in_charge = self.is_alive and self.now_s > SETTLED_S
             self.heat.look(self.now_s, in_charge=in_charge)
             self.spending.look(
-                self.now_s, self._known(), in_charge=in_charge, is_free=self.judge.leaves_free(self)
+                self.now_s, self.markets.known(), in_charge=in_charge, is_free=self.judge.leaves_free(self)
             )
             if self._life is not None and self._life.done():
                 self._life.result()
@@ -240,39 +223,20 @@ class World:
         await self._faces.stop()
         self._note_recording()
 
-    def _known(self) -> Known:
-        """Of prices, from the first source that tells one."""
-        hashing, energy = self.feed.known(HASH_TOPIC), self.feed.known(ENERGY_TOPIC)
-        return Known(
-            usd_per_kwh=self.prices.known_usd(self.site_utc_s(), self._began_utc_s)
-            if energy is None
-            else energy,
-            usd_per_ths_day=USUAL_USD_PER_THS_DAY if hashing is None else hashing,
-        )
-
     # -- the controller's lives -------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self.lives += 1
-        self._began_utc_s = self.utc_s()
-        self.feed.forget()
+        self.markets.begin()
         clock = Clock(utc=self.site_utc_s)
         settings = self.settings()
         found = fleet(settings)
         drivers = tuple((Watched(driver, self), polled) for driver, polled in found.drivers)
-        floor = replace(found, drivers=drivers, queues=(self.queue,), prices=self._prices(settings, found))
+        floor = replace(
+            found, drivers=drivers, queues=(self.queue,), prices=self.markets.sources(settings, found)
+        )
         life = serve(settings, clock=clock, floor=floor, session=session_with(self.broker))
         self._life: asyncio.Task[None] | None = asyncio.create_task(life)
-
-    def _prices(self, settings: Settings, found: Fleet) -> tuple[tuple[PriceSource, Polled], ...]:
-        """The site's, with the world's clock and its line to the markets."""
-        configs = {broker.id: broker for broker in settings.price_brokers}
-        return tuple(
-            (MqttPrices(configs[one.id], utc=self.site_utc_s, link=self.feed.link()), polled)
-            if isinstance(one, MqttPrices)
-            else (one, polled)
-            for one, polled in found.prices
-        )
 
     def kill(self, down_s: float) -> None:
         """As `kill -9`: what was not on the disk is lost, what was not sent never will be."""
@@ -338,14 +302,8 @@ class World:
                 name = f"job-{len(self.queue.jobs)}"
                 gpus, work_s = 1 + int(fault.value) % 2, float(fault.value)
                 self.queue.submit(Job(id=name, gpus=gpus, usd_per_gpu_hour=3.0), work_s)
-            case "price":
-                self.prices.tell(fault.value)
-            case "price_silent":
-                self.prices.is_silent = bool(fault.value)
-            case "price_broken":
-                self.prices.damage(int(fault.value))
-            case what if what.startswith(FEED_PREFIX):
-                self.feed.strike(what.removeprefix(FEED_PREFIX), fault.value)
+            case what if what.startswith(("price", "feed_")):
+                self.markets.strike(what, fault.value)
             case "kill":
                 self.kill(float(fault.value))
             case _:
