@@ -18,7 +18,7 @@ import numpy as np
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
-from controller.decide.stuck import METER_LAG_S, Standing, contradicted, stands_still
+from controller.decide.stuck import METER_LAG_S, Standing, contradicted, stands_still, stuck_before
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
@@ -193,11 +193,12 @@ def reconcile(
             continue
         known = before[node.id]
         below = sums.below(at, int(carried_w[at]))
-        here, stuck = shown.get(at, ()), False
+        here = shown.get(at, ())
+        stuck = stuck_before(known.standing, here)
         if stands_still(here):
             loads_w = sums.worst_w + carried_w + other_w
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
-            stuck = contradicted(at, shown, loads_w.tolist(), tree)
+            stuck = contradicted(at, shown, loads_w.tolist(), tree, before=stuck)
         recent = (*lately[node.id], Seen(now_s, below, here[-1] if here else None))
         claims = Claims(int(carried_w[at]), int(fixed_w[at]), int(sums.top_w[at]))
         known = _watched(known, recent, news.get(node.id), here, claims, stuck=stuck)
@@ -254,7 +255,7 @@ def _watched(
     surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
     busy_w = max([seen.below.busy_w for seen in recent])
     begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=surely_w, most_w=busy_w)
-    standing = begun.on(known.standing)
+    standing = begun.on(known.standing)._replace(stuck=stuck)
     below, too_little = recent[-1].below, metered_w < LEAST_SHARE * surely_w
     dark = too_little and below.settled_w == below.other_w
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.

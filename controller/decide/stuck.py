@@ -32,12 +32,13 @@ Shown = Mapping[int, Sequence[int]]
 
 class Standing(NamedTuple):
     """What a meter shows since it last moved. Since then, what is below it claimed as little as `claimed_w`,
-    and surely drew no more than `most_w` for a while."""
+    and surely drew no more than `most_w` for a while. `stuck` is what other meters said of it last."""
 
     metered_w: int
     since_s: float
     claimed_w: int
     most_w: int
+    stuck: bool = False
 
     def on(self, before: Standing | None) -> Standing:
         """This one, which begins now, as what `before` goes on with where the meter shows the same."""
@@ -85,9 +86,15 @@ def stands_still(watts: Sequence[int]) -> bool:
     return len(watts) >= STILL_READINGS and not moves(watts)
 
 
-def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> bool:
+def stuck_before(standing: Standing | None, watts: Sequence[int]) -> bool:
+    """Whether a meter was found to be stuck, and has not moved since."""
+    return standing is not None and standing.stuck and not moves([standing.metered_w, *watts[-1:]])
+
+
+def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree, *, before: bool) -> bool:
     """Whether meters that move say that node `at` carries less than its own shows, or those below it that it
-    carries more. `loads_w` is the most that each node may carry by what is known of it.
+    carries more. `loads_w` is the most that each node may carry by what is known of it. Where no such meter
+    is heard it is what it was `before`: they may be read less often, or fail as well.
     """
     own = shown[at]
     above = next((shown[node] for node in tree.paths[at][1:] if moves(shown.get(node, ()))), None)
@@ -95,7 +102,7 @@ def contradicted(at: int, shown: Shown, loads_w: Sequence[int], tree: Tree) -> b
         return True
     below = [node for node in _metered_below(at, shown, tree) if moves(shown[node])]
     if not below:
-        return False
+        return before and above is None
     if sum(min(shown[node]) for node in below) > CONTRADICTED * own[-1]:
         return True
     metered_w = sum(max(shown[node]) for node in below)

@@ -531,6 +531,40 @@ def test_a_stuck_meter_is_believed_again_once_it_moves() -> None:
     assert not tree.memory["tx"].doubted
 
 
+def test_a_stuck_meter_stays_convicted_while_no_other_is_heard_and_until_it_moves() -> None:
+    everywhere = dict.fromkeys(("site", "tx", "pdu"), steady(50_000))
+    tree = after_a_fall(stuck="site", shown_w={"site": 50_000, "tx": 50_000})
+
+    tree.see(everywhere, {"site": 200_000}, seconds=60)
+    assert tree.memory["site"].doubted
+    assert tree.unexplained_w() == 0
+
+    tree.see(everywhere, {"site": 200_001}, seconds=3)
+    assert not tree.memory["site"].doubted
+    assert tree.unexplained_w() > 140_000
+
+
+def test_a_stuck_meter_stays_convicted_between_two_readings_of_one_that_is_read_less_often() -> None:
+    everywhere = dict.fromkeys(("site", "tx", "pdu"), steady(50_000))
+    tree = after_a_fall(stuck="site", shown_w={"site": 50_000, "tx": 50_000})
+
+    for second in range(60):
+        seldom = {"tx": 50_000 + second % 7} if second % 4 == 0 else {}
+        tree.see(everywhere, {"site": 200_000, **seldom})
+        assert tree.unexplained_w() == 0
+
+
+def test_a_meter_that_stands_still_is_acquitted_by_others_that_come_to_show_as_much() -> None:
+    tree = after_a_fall(stuck="tx", shown_w={"site": 50_000, "tx": 50_000})
+
+    for second in range(20):
+        tree.see(
+            dict.fromkeys(("site", "tx"), steady(200_000)), {"site": 200_000 + second % 3, "tx": 200_000}
+        )
+
+    assert not tree.memory["tx"].doubted
+
+
 def test_load_that_was_learned_before_its_meter_stood_still_contradicts_nobody() -> None:
     tree = Tree(DEEP)
     for second in range(20):
