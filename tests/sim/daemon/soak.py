@@ -1,6 +1,6 @@
 """Many worlds, one seed each; a failing one says how to run it again.
 
-python -m tests.sim.daemon.soak [--first 0] [--seeds 100] [--until 450] [--digest]
+python -m tests.sim.daemon.soak [--first 0] [--seeds 100] [--until 130] [--digest]
     [--always clock_steps ...]
 python -m tests.sim.daemon.soak --kills    # one world for each command, the controller killed right after it
 """
@@ -12,25 +12,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
+from math import inf
 from pathlib import Path
 
 from controller.cli.replay import Request, replay
 from controller.run.journal.audit import audit
 from tests.sim.daemon.judge import Event
 from tests.sim.daemon.problems import problems
-from tests.sim.daemon.swarm import APART, END_S, fitted, swarm
+from tests.sim.daemon.swarm import APART, END_S, end_s, fitted, swarm
 from tests.sim.daemon.world import World
 
 IN_MEMORY = Path("/dev/shm")
 """The journal is made durable once a second, and a simulated hour has many of them."""
 
 
-def world_of(seed: int, until_s: float = END_S, always: Collection[str] = ()) -> tuple[World, list[str]]:
+def world_of(seed: int, until_s: float = inf, always: Collection[str] = ()) -> tuple[World, list[str]]:
     """The world of `seed` after it has run, and what was wrong with it. Nothing of it is left on the disk."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
         world = swarm(World(seed, Path(folder), fitted=fitted(seed, always)), always)
-        world.run(until_s)
-        found = problems(world) if until_s >= END_S else []
+        ends_s = min(until_s, end_s(world))
+        world.run(ends_s)
+        found = problems(world) if ends_s == end_s(world) else []
         found += [
             f"the journal is broken: {fault.table}: {fault.what}"
             for fault in audit(Path(folder, "journal.db")).faults
@@ -71,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--until", type=float, default=END_S, help="virtual seconds")
+    parser.add_argument("--until", type=float, default=inf, help="virtual seconds, where that is sooner")
     parser.add_argument("--digest", action="store_true", help="print what each world came to")
     parser.add_argument(
         "--always", nargs="*", default=(), choices=APART, help="kinds drawn apart that are in every world"
@@ -80,9 +82,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.kills:
         return min(1, kills())
-    failed, began_s = 0, time.monotonic()
+    failed, played_s, began_s = 0, 0.0, time.monotonic()
     for seed in range(options.first, options.first + options.seeds):
         world, found = world_of(seed, options.until, options.always)
+        played_s += min(options.until, end_s(world))
         if options.digest:
             print(seed, world.digest, flush=True)
         if found:
@@ -92,7 +95,7 @@ def main() -> int:
             again = f"  again: {sys.executable} -m tests.sim.daemon.soak --first {seed} --seeds 1"
             print(" ".join([again, *(["--always", *options.always] if options.always else [])]), flush=True)
     took_s = time.monotonic() - began_s
-    ratio = options.seeds * options.until / took_s
+    ratio = played_s / took_s
     print(f"{options.seeds} seeds, {failed} failed, {ratio:.0f} virtual seconds per second", file=sys.stderr)
     return 1 if failed else 0
 

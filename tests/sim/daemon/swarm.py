@@ -41,6 +41,8 @@ COOLS_FROM_S = 240.0
 """What takes its time to be as it was is mended by then."""
 FORGOTTEN_FROM_S = 190.0
 """Foreign load is away by then: what was kept for it is given back within minutes."""
+FORGETS_S = 120.0
+"""... in which a site may draw what it wants: so much longer are worlds that had some."""
 USD_PER_KWH = (-0.03, 0.03, 0.05, 0.2, 0.5)
 USD_PER_THS_DAY = (0.008, 0.05, 0.09)
 FEED_TROUBLE: Mapping[str, Sequence[bool | float]] = {
@@ -66,6 +68,12 @@ def swarm(world: World, always: Collection[str] = ()) -> World:
     world.faults = sorted([*faults, *drawn_apart(world.seed, always)], key=lambda fault: fault.at_s)
     world.events = list(_events(choice))
     return world
+
+
+def end_s(world: World) -> float:
+    """Here all that it may draw must be in use again."""
+    had_foreign_load = any(fault.what == "foreign_w" for fault in world.faults)
+    return END_S + FORGETS_S if had_foreign_load else END_S
 
 
 def drawn_apart(seed: int, always: Collection[str] = ()) -> Iterator[Fault]:

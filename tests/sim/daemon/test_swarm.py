@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.sim.daemon.fittings import USUAL_USD_PER_KWH, USUAL_USD_PER_THS_DAY, ZONES
-from tests.sim.daemon.swarm import APART, BREAKERS, CALM_S, FEED_TROUBLE, METERS, drawn_apart
+from tests.sim.daemon.judge import Fault
+from tests.sim.daemon.swarm import (
+    APART,
+    BREAKERS,
+    CALM_S,
+    END_S,
+    FEED_TROUBLE,
+    FORGETS_S,
+    METERS,
+    drawn_apart,
+    end_s,
+)
+from tests.sim.daemon.world import World
 
 WHOLE = {
     "reported_power_factor": 1.0,
@@ -53,3 +67,12 @@ def test_a_clock_steps_both_ways_by_more_than_any_skew_makes_up_for() -> None:
     assert min(steps) < -3000
     assert max(steps) > 3000
     assert min(abs(by_s) for by_s in steps) > 5
+
+
+def test_a_world_that_had_foreign_load_has_longer_to_forget_it(tmp_path: Path) -> None:
+    world = World(1, tmp_path)
+    assert end_s(world) == END_S
+
+    world.faults = [Fault(100, "foreign_w", "site", 500.0)]
+
+    assert end_s(world) == END_S + FORGETS_S
