@@ -20,7 +20,7 @@ ZONE_DERATE_C, ZONE_TRIP_C = 36.0, 45.0
 USUAL_USD_PER_KWH = 0.05
 """What a kWh costs where no price is told; every machine earns more."""
 USUAL_USD_PER_THS_DAY = 0.05
-PRICE_STALE_S, LEAST_S = 90.0, 30.0
+PRICE_STALE_S, FEED_STALE_S, LEAST_S = 90.0, 45.0, 30.0
 ENERGY_TOPIC, HASH_TOPIC = "market/energy", "pool/hash"
 TOPICS = {"exchange": ("energy", ENERGY_TOPIC), "pool": ("hash", HASH_TOPIC)}
 """By the id of each as a source: its price, and where that is published."""
@@ -72,7 +72,7 @@ def site_table(fitted: Collection[str], directory: Path, nvml_library: Path) -> 
 
 def broker_table() -> Table:
     topics = [
-        {"id": source, "price": price, "topic": topic, "stale_after_s": PRICE_STALE_S}
+        {"id": source, "price": price, "topic": topic, "stale_after_s": FEED_STALE_S}
         for source, (price, topic) in TOPICS.items()
     ]
     return {"id": "feed", "host": "127.0.0.1", "topics": topics}

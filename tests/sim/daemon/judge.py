@@ -39,6 +39,8 @@ NOTICED_S = 15.0
 """What a liar takes is first believed to be on its way down; once found out, others come down for it."""
 LEARNED_S = 75.0
 """Load that no machine claims is learned from the readings of a quarter of a minute, and slowly."""
+ROOM_W = 12_000.0
+"""A site's own load, what is kept for two machines that may be silent, and one that starts."""
 HEARD_WITHIN_S = 30.0
 """An operator's snapshot comes every few seconds, and one or two may be lost."""
 
@@ -135,13 +137,12 @@ class Judge:
         self.verdict.used.append((watts - self._foreign_w("site")) / cap_w)
 
     def leaves_free(self, world: Seen) -> bool:
-        """Whether no event, load or meter keeps machines from starting, and nothing heats them."""
+        """Whether no event, load or meter keeps a machine from starting, and nothing heats it."""
         meters = all(meter.faults == MeterFaults() for meter in self._plant.meters.values())
         weather = self._network.over(METERS_HOST)
+        caps = [SITE_W, *(one.kw * 1000 for one in world.events if one.concerns(world.now_s))]
         is_quiet = meters and not (weather.dark or weather.slow_s or self._plant.zones)
-        return is_quiet and not (
-            any(event.concerns(world.now_s) for event in world.events) or self._foreign_w("site")
-        )
+        return is_quiet and not self._foreign_w("site") and min(caps) >= ROOM_W
 
     def _judge(self, now_s: float, node: str, limit_w: float, watts: float) -> None:
         """`watts` are what it carries, as far as that can be known."""

@@ -17,8 +17,8 @@ import aiomqtt
 from drivers.mqttlink import MqttLink
 from tests.sim.daemon.fittings import (
     ENERGY_TOPIC,
+    FEED_STALE_S,
     HASH_TOPIC,
-    PRICE_STALE_S,
     USUAL_USD_PER_KWH,
     USUAL_USD_PER_THS_DAY,
 )
@@ -147,7 +147,7 @@ class PriceFeed:
     def known(self, topic: str) -> float | None:
         """What the controller can know by its own clock; None where it has to do without."""
         held, now_s = self._held.get(topic), self._site_utc()
-        if held is None or not 0 <= now_s - held.utc_s <= PRICE_STALE_S:
+        if held is None or not 0 <= now_s - held.utc_s <= FEED_STALE_S:
             return None
         return held.value
 

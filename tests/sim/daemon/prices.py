@@ -26,7 +26,7 @@ every one does: for the usual price of hashing, and in proportion for another.""
 STOPS_S = LEAST_S + 45.0
 """A file is looked at, an order sent and carried out; again to who was silent or refused a moment ago, and
 not before a machine has run for its least time."""
-STARTS_S = LEAST_S + 75.0
+STARTS_S = LEAST_S + 45.0
 """A price is heard; a start waits for what its machine did last, for a controller that knows its site, and
 for who was silent or refused a moment ago."""
 ENOUGH = 0.7

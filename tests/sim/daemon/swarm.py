@@ -54,6 +54,8 @@ FEED_TROUBLE: Mapping[str, Sequence[bool | float]] = {
     "feed_unit": range(1, len(UNITS[ENERGY_TOPIC])),
     "feed_spoilt": range(1, len(SPOILS)),
 }
+FEED_MISTAKES = ("feed_unit", "feed_spoilt", "feed_ahead_s")
+"""Shorter than the rest: while one lasts, nothing else that happens to a feed shows."""
 WALK_S = (15.0, 150.0)
 """How long a person takes to close a breaker again."""
 
@@ -299,8 +301,9 @@ def _price_feed(choice: random.Random) -> Iterator[Fault]:
     for what, values in FEED_TROUBLE.items():
         if choice.random() < 0.35:
             value = choice.choice(values)
-            at_s = round(choice.uniform(SETTLED_S - 30, COOLS_FROM_S - 30), 1)
-            until_s = round(min(COOLS_FROM_S, at_s + choice.uniform(10, 150)), 1)
+            at_s = round(choice.uniform(SETTLED_S - 30, COOLS_FROM_S - 90), 1)
+            for_s = choice.uniform(20, 60) if what in FEED_MISTAKES else choice.uniform(90, 180)
+            until_s = round(min(COOLS_FROM_S, at_s + for_s), 1)
             yield Fault(at_s, what, "", value)
             yield Fault(until_s, what, "", type(value)(0))
 

@@ -193,7 +193,7 @@ def test_machines_stand_and_start_by_prices_over_mqtt_and_by_the_usual_ones_when
         Fault(106, "feed_energy", "", 0.05),
         Fault(140, "feed_spoilt", "", 0),
         Fault(210, "feed_hash", "", 0.008),
-        Fault(215, "feed_is_silent", "", True),
+        Fault(235, "feed_is_silent", "", True),
     ]
 
     drawn_w = played(world, until_s=400)
@@ -201,7 +201,7 @@ def test_machines_stand_and_start_by_prices_over_mqtt_and_by_the_usual_ones_when
     assert world.spending.found == []
     assert max(watts for at_s, watts in drawn_w.items() if 105 <= at_s < 140) < 3_000
     assert drawn_w[209] > RECOVERED * SITE_W
-    assert max(watts for at_s, watts in drawn_w.items() if 255 <= at_s < 300) < 3_000
+    assert max(watts for at_s, watts in drawn_w.items() if 250 <= at_s < 270) < 3_000
     assert world.judge.verdict.used[-1] > RECOVERED
 
 

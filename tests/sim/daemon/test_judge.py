@@ -194,3 +194,23 @@ def test_what_boots_as_a_controller_begins_is_excused_until_that_knows_its_site(
 
     site.goes_on(142)
     assert site.breaches
+
+
+def test_a_site_is_left_free_unless_an_event_foreign_load_or_a_meter_in_trouble_may_keep_machines_down() -> (
+    None
+):
+    site = Site()
+    site.events = [Event(at_s=100, name="wide", kw=12, in_s=0, for_s=60)]
+    assert site.judge.leaves_free(site)
+
+    site.events.append(Event(at_s=100, name="narrow", kw=11.9, in_s=0, for_s=60))
+    assert site.judge.leaves_free(site)
+    site.now_s = 100
+    assert not site.judge.leaves_free(site)
+
+    site.events.clear()
+    for what, subject, value in (("foreign_w", "pdu-a", 500.0), ("frozen_reads", "main", True)):
+        site.plant.set_fault(subject, what, value)
+        assert not site.judge.leaves_free(site)
+        site.plant.set_fault(subject, what, type(value)(0))
+        assert site.judge.leaves_free(site)

@@ -13,8 +13,8 @@ from drivers.mqttprice import MqttPrices
 from drivers.pricetables import PriceBrokerConfig
 from tests.sim.daemon.fittings import (
     ENERGY_TOPIC,
+    FEED_STALE_S,
     HASH_TOPIC,
-    PRICE_STALE_S,
     USUAL_USD_PER_KWH,
     USUAL_USD_PER_THS_DAY,
     broker_table,
@@ -62,7 +62,7 @@ class Listened:
     async def in_force(self) -> list[float | None]:
         quotes = [one.series.at(self.site_utc_s()) for one in await self.driver.read()]
         fresh = (
-            quote if quote and self.site_utc_s() - quote.from_utc_s <= PRICE_STALE_S else None
+            quote if quote and self.site_utc_s() - quote.from_utc_s <= FEED_STALE_S else None
             for quote in quotes
         )
         return [None if quote is None else quote.value for quote in fresh]
@@ -86,7 +86,7 @@ async def test_a_damaged_message_is_refused_and_the_last_price_stands_until_it_i
         assert await site.troubles() == [True, True]
         assert await site.in_force() == site.known() == [0.5, USUAL_USD_PER_THS_DAY]
 
-        await site.pass_s(PRICE_STALE_S)
+        await site.pass_s(FEED_STALE_S)
         assert await site.in_force() == site.known() == [None, None]
 
 
@@ -96,7 +96,7 @@ async def test_another_unit_is_the_same_price_and_a_wrong_one_is_none_where_it_c
     site = Listened()
     async with site.open():
         site.feed.strike("unit", unit)
-        await site.pass_s(EVERY_S + PRICE_STALE_S)
+        await site.pass_s(EVERY_S + FEED_STALE_S)
 
         says = [UNITS[topic][unit].says for topic in TOPICS]
         told = [0.5 * says[0] or None, USUAL_USD_PER_THS_DAY * says[1] or None]
