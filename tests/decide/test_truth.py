@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.decide.device import DeviceState
+from controller.decide.device import DeviceState, Stuck
 from controller.decide.shown import found_at
+from controller.decide.truth import lasts
 from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
@@ -52,6 +53,11 @@ def test_the_first_reading_is_adopted_as_it_is_and_counts_at_the_worse_of_point_
     state = see(DeviceState(), reading(draw_w=3_550, setting_w=3_500))
 
     assert (state.truth, state.point, state.worst) == (Truth.CONFIRMED, FULL, Power(3_550))
+
+
+def test_a_miner_first_found_without_work_that_says_it_sleeps_may_take_all_of_its_watts() -> None:
+    assert see(DeviceState(), reading(draw_w=400, setting_w=30)).worst == Power(3_500)
+    assert see(DeviceState(), reading(draw_w=120, setting_w=30)).worst == Power(120)
 
 
 def test_a_limit_above_every_point_counts_in_full() -> None:
@@ -245,3 +251,22 @@ def test_a_gpu_that_is_off_teaches_nothing() -> None:
 
     assert state.truth is Truth.CONFIRMED
     assert state.bias == pytest.approx(1.098)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (device(FULL), True),
+        (device(FULL, derates=(0.5, 0.0, 0.0, 0.0)), True),
+        (device(SLEEP, derates=(0.5, 0.0, 0.0, 0.0)), False),
+        (device(FULL, stuck=Stuck(SLEEP.power, FULL.power, NOW_S)), False),
+        (device(FULL, idle_s=NOW_S), False),
+        (device(FULL, started_s=(NOW_S - 60,)), False),
+        (device(FULL, Truth.LYING), False),
+    ],
+)
+def test_the_same_reading_makes_the_same_of_a_device_unless_it_has_something_to_wait_for(
+    state: DeviceState, expected: bool
+) -> None:
+    """Cooling asleep, being tried again once stuck, its time to start: these end by the clock."""
+    assert lasts(miner(), state, NOW_S) is expected

@@ -50,6 +50,14 @@ def test_the_answer_to_an_earlier_command_is_no_answer_to_this_one() -> None:
     assert state.truth is Truth.COMMANDED
 
 
+def test_the_refusal_of_a_command_is_no_answer_to_the_same_command_given_again() -> None:
+    again = told(SLEEP, FULL, asked_s=NOW_S - 9, attempts=2)
+
+    state = see(again, outcome=Refused("no"), outcome_s=NOW_S - 3, said=at_point(miner(), FULL))
+
+    assert state.truth is Truth.COMMANDED
+
+
 def test_a_reading_older_than_the_command_proves_nothing() -> None:
     state = see(told(SLEEP, FULL, at_s=NOW_S - 9), at_point(miner(), SLEEP), heard_s=NOW_S - 3)
 

@@ -355,6 +355,15 @@ def test_a_machine_that_lied_is_never_again_taken_to_draw_less_than_its_point_sa
     assert after.bias == 1.0
 
 
+def test_what_a_stuck_machine_draws_more_once_it_is_told_to_go_up_counts_at_no_lower_point() -> None:
+    stuck = lied_about_low()
+    raised = telling.commanded(miner(), stuck, FULL, NOW_S - 10)
+
+    after = see(raised, reading(draw_w=3_600))
+
+    assert after.counted(LOW) == Power(3_510)
+
+
 def test_a_stuck_machine_is_trusted_again_once_it_was_seen_lower_after_its_time_to_rise() -> None:
     stuck = lied_about_low()
     again = telling.commanded(miner(), stuck, LOW, NOW_S - 59)
@@ -440,6 +449,17 @@ def test_a_miner_that_reports_its_limit_and_sleeps_is_told_again_once_it_had_its
 
     assert starting.truth is Truth.CONFIRMED
     assert (overdue.truth, overdue.sent_s, overdue.worst) == (Truth.COMMANDED, float("-inf"), Power(3_500))
+
+
+def test_a_miner_that_draws_too_little_for_its_limit_is_told_again_four_times_later_each_time() -> None:
+    weak = reading(draw_w=3_000, setting_w=3_500)
+
+    def sent(ago_s: float, retold: int) -> Truth:
+        known = device(FULL, draw_w=3_000, quality=Quality.MEASURED, asked_s=NOW_S - ago_s, retold=retold)
+        return see(known, weak).truth
+
+    assert (sent(120, 0), sent(121, 0)) == (Truth.CONFIRMED, Truth.COMMANDED)
+    assert (sent(480, 1), sent(481, 1)) == (Truth.CONFIRMED, Truth.COMMANDED)
 
 
 def test_a_liar_that_lost_its_work_keeps_its_watts_whatever_limit_it_reports() -> None:
