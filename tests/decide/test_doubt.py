@@ -86,6 +86,15 @@ def test_who_draws_yet_more_after_it_was_told_again_and_said_yes_is_doubted_at_o
     assert doubtful(miner(), asked, NOW_S) is expected
 
 
+def test_who_draws_yet_more_after_it_was_told_again_has_half_of_its_time_to_say_yes() -> None:
+    asked = device(
+        LOW, Truth.COMMANDED, draw_w=2_800, worst_w=2_800, began=Power(2_700), at_s=NOW_S, asked_s=NOW_S - 3
+    )
+
+    assert not doubtful(miner(), asked, NOW_S)
+    assert doubtful(miner(), asked._replace(truth=Truth.ACKNOWLEDGED), NOW_S)
+
+
 def test_who_falls_and_counts_at_no_more_than_it_draws_has_all_of_its_time() -> None:
     falling = device(
         SLEEP, Truth.ACKNOWLEDGED, worst_w=205, draw_w=205, began=Power(3_500), at_s=NOW_S, asked_s=NOW_S - 9
