@@ -197,6 +197,19 @@ def test_what_starting_machines_do_not_draw_yet_hides_no_draw_of_machines_that_w
     assert worst_w(plan) >= 0.99 * (100 + 4) * 3_500
 
 
+def test_what_a_starting_machine_does_not_draw_yet_hides_no_draw_of_machines_that_were_heard_before() -> None:
+    """Ten run, one starts, and no other can be raised."""
+    specs = SPECS[:11] + tuple(replace(spec, points=(SLEEP,)) for spec in SPECS[11:])
+    before = {spec.id: device(FULL if at < 10 else SLEEP) for at, spec in enumerate(specs[:24])}
+    before |= {spec.id: device(SLEEP, at_s=NOW_S - 20) for spec in specs[24:]}
+    before["m10"] = device(FULL, Truth.COMMANDED, draw_w=30, since_s=NOW_S - 2, sent_s=NOW_S - 2)
+    here = site(limit_w=70_000, meter="m")
+
+    plan = seen_until(6, shown_w=(35_990, 36_000), state=running(before), here=here, specs=specs)
+
+    assert worst_w(plan) == 11 * 3_500 + 18 * 30 + CEILING_W
+
+
 @pytest.mark.parametrize("shown_w", [(35_300,), (35_300, 35_300), (35_300, 100)])
 def test_a_meter_that_stands_still_or_is_doubted_says_nothing_of_the_silent(shown_w: tuple[int, ...]) -> None:
     plan = seen_until(6, shown_w=shown_w)
