@@ -48,6 +48,12 @@ def test_what_is_gone_at_full_claims_is_unlearned() -> None:
     assert known.at(FULL_W) < 20
 
 
+def test_what_is_gone_at_nearly_full_claims_is_unlearned_though_there_is_no_fixed_part() -> None:
+    known = taught((5 * BEYOND_TAU_S, 1_650, FULL_W), (5 * BEYOND_TAU_S, 0, FULL_W * 9 // 10))
+
+    assert known.at(FULL_W) < 50
+
+
 def test_load_that_is_there_without_claims_does_not_rise_with_them() -> None:
     known = taught((5 * BEYOND_TAU_S, 1_000, 360))
 
