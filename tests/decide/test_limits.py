@@ -56,6 +56,15 @@ def test_without_rating_and_event_there_is_no_cap_and_nothing_that_sets_it() -> 
     assert (free.cap, free.cap_reason, free.usable_w[0]) == (NO_LIMIT, CapReason.NONE, UNLIMITED_W)
 
 
+@pytest.mark.parametrize(("usable_w", "goal_w"), [(8_000, 6_000), (5_000, 5_000)])
+def test_a_ramp_that_leads_down_to_more_than_a_set_point_leaves_the_set_point_where_it_is(
+    usable_w: int, goal_w: int
+) -> None:
+    after = limits(6_000, CapReason.TARGET).lowered({0: usable_w})
+
+    assert (after.usable_w[0], after.goal_w, after.aim_w) == (usable_w, goal_w, goal_w)
+
+
 def test_a_cap_of_nothing_is_a_cap() -> None:
     zero = limits(0)
 
