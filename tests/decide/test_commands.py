@@ -156,6 +156,15 @@ def test_a_raise_back_within_what_a_device_may_draw_anyway_still_waits_while_the
     assert (list(fits.raises), fits.saved.rise_w) == (["a"], {SITE: 0.0})
 
 
+def test_a_raise_back_to_less_than_a_device_may_draw_makes_no_room_for_another() -> None:
+    falling = replace(again("a", commanded(miner(), device(FULL), SLEEP, NOW_S - 1), LOW), merit=2.0)
+
+    orders = say(falling, wish("b", SLEEP, LOW), room_w=(2_369, 2_369), pace=Pace(rise_w={SITE: 2_369.0}))
+
+    assert (list(orders.raises), orders.waiting) == (["a"], {"b": Reason.WAITING})
+    assert orders.saved.rise_w == {SITE: 2_369.0}
+
+
 def test_what_a_device_counts_for_now_is_what_a_raise_adds_to() -> None:
     hungry = replace(wish("a", LOW, FULL), state=device(LOW, worst_w=2_600))
 
