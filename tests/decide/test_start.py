@@ -12,7 +12,7 @@ from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.timeline import lost_operators
 from controller.decide.words import AlarmKind
-from controller.domain.devices import MeterReading
+from controller.domain.devices import MeterReading, Reading
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Power
@@ -30,7 +30,9 @@ from tests.decide.builders import (
     gpu,
     inputs,
     miner,
+    node,
     queue,
+    reading,
     running,
     site,
     told,
@@ -63,6 +65,49 @@ def test_a_site_is_taken_over_when_every_queue_was_heard_or_had_its_time() -> No
     assert not says(begun, now_s=NOW_S + 19.9, silent_queues=("q",))[1].ready
     assert says(begun, now_s=NOW_S + 19.9)[1].ready
     assert says(begun, now_s=NOW_S + 20.0, silent_queues=("q",))[1].ready
+
+
+def taken_over(
+    said: Reading, *, waited_s: float = 0.0, pdu_w: int = 9_000, metered_w: int | None = None
+) -> bool:
+    """Whether a site of two miners on one PDU is, of which one says that and the other was never heard."""
+    here = site(node("pdu", limit_w=pdu_w), limit_w=9_000, meter="main", start_grace_s=20.0)
+    meters = {} if metered_w is None else {"main": metered_w}
+    known = inputs(miner("a", "pdu"), miner("b", "pdu"), readings=[said], metered_w=meters)
+    return decide(here, State(first_s=NOW_S - waited_s), known)[1].ready
+
+
+@pytest.mark.parametrize(("waited_s", "expected"), [(19.9, False), (20.0, True)])
+def test_a_site_is_taken_over_when_every_machine_was_heard_or_had_its_time(
+    waited_s: float, expected: bool
+) -> None:
+    assert taken_over(reading("a", 2_400, 2_400), waited_s=waited_s, metered_w=2_500) is expected
+
+
+@pytest.mark.parametrize(("draw_w", "expected"), [(3_000, False), (3_001, True)])
+def test_a_site_is_taken_over_at_once_where_machines_say_that_they_pass_the_limit_of_any_node(
+    draw_w: int, expected: bool
+) -> None:
+    assert taken_over(reading("a", draw_w, 2_400), pdu_w=3_000) is expected
+
+
+@pytest.mark.parametrize(("metered_w", "expected"), [(9_000, False), (9_001, True)])
+def test_a_site_is_taken_over_at_once_where_its_meter_shows_more_than_its_limit(
+    metered_w: int, expected: bool
+) -> None:
+    assert taken_over(reading("a", 2_400, 2_400), metered_w=metered_w) is expected
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "pdu_w", "expected"),
+    [(9.9, 3_499, False), (10.0, 3_499, True), (10.0, 3_500, False)],
+)
+def test_who_answers_and_may_rise_past_a_limit_waits_half_of_the_time_for_the_silent(
+    waited_s: float, pdu_w: int, expected: bool
+) -> None:
+    rising = reading("a", 2_400, 3_500)
+
+    assert taken_over(rising, waited_s=waited_s, pdu_w=pdu_w) is expected
 
 
 def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_and_for_nothing_else() -> None:
