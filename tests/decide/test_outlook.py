@@ -102,6 +102,12 @@ def test_an_announced_limit_below_what_all_can_be_brought_to_is_infeasible_as_so
     assert plan.standings == ()
 
 
+def test_an_event_whose_limit_cannot_be_kept_is_infeasible_though_its_set_point_can_be_met() -> None:
+    plan = at(*miners(3), events=(ahead(limit_w=80, target_w=5_000),), metered_w=10_500)
+
+    assert told(plan) == (S.INFEASIBLE, 80, 90)
+
+
 def test_an_announced_limit_that_can_be_kept_is_received_with_the_least_that_can_be_had() -> None:
     assert told(at(*miners(3), events=(ahead(limit_w=90),), metered_w=10_500)) == (S.RECEIVED, 90, 90)
 
