@@ -44,16 +44,17 @@ class Staging:
 
     def may_begin(self, after: Snapshot, job: Placement, rise: Purse) -> bool:
         """Whether a job may be told to begin, by the states `after` this tick's orders. What one draws at the
-        floor of its GPUs is taken from `rise` once that has it, or all that a ramp can save."""
+        floor of its GPUs is taken from `rise`: where those are not raised yet, once that has it, or all that
+        a ramp can save. Where they are, the ramp gave the rest before, and this is a debt."""
         if all(_is_fed(after, gpu, job) for gpu in job.gpus):
+            _take(rise, self._floors_w(job))
             return True
         if job.id not in self._large or not self._waits_for_ramp_only(after, job):
             return False
         saves_w, draws_w = self._pace.saves_w, self._draws_w(job)
         if any(rise.left_w[node] < min(draws_w[node], saves_w[node]) for node in saves_w):
             return False
-        for node, watts in draws_w.items():
-            rise.take((node,), watts)
+        _take(rise, draws_w)
         return True
 
     def _waits_for_ramp_only(self, after: Snapshot, job: Placement) -> bool:
@@ -75,6 +76,12 @@ class Staging:
         rows, known = self._rows(job), self._seen.columns
         return self._by_node(rows, known.here_w[rows] - known.draw_w[rows])
 
+    def _floors_w(self, job: Placement) -> Counter[int]:
+        """What its GPUs draw less without work than the lowest that they count for."""
+        rows, seen = self._rows(job), self._seen
+        floor_w = counted_w(seen.fleet.floor_w[rows], seen.columns.bias[rows])
+        return self._by_node(rows, floor_w - seen.columns.draw_w[rows])
+
     def _by_node(self, rows: Ints, watts: Ints) -> Counter[int]:
         found = Counter[int]()
         for node, more_w in zip(self._seen.fleet.node[rows].tolist(), watts.tolist(), strict=True):
@@ -84,6 +91,11 @@ class Staging:
     def _rows(self, job: Placement) -> Ints:
         row = self._seen.fleet.row
         return np.array([row[gpu] for gpu in job.gpus if gpu in row], dtype=np.int64)
+
+
+def _take(rise: Purse, by_node_w: Counter[int]) -> None:
+    for node, watts in by_node_w.items():
+        rise.take((node,), watts)
 
 
 def _is_fed(seen: Snapshot, gpu: str, job: Placement) -> bool:

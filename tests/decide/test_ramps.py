@@ -16,9 +16,6 @@ from controller.domain.site import Node
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, event, gpu, job, miner, node, reasons, site
 from tests.decide.world import Queue, World, asleep, awake, prices
 
-SAVED_W = 1.2 * FULL.power.watts + FULL.power.watts
-"""What a ramp may save up for the largest machine, and the last one, which must be down in time."""
-
 
 def machines(place: str, count: int) -> list[DeviceSpec]:
     return [miner(f"{place}-{at:02}", place) for at in range(count)]
@@ -34,10 +31,11 @@ def halls(*places: Node, each: int = 10, **root: Any) -> World:
 
 
 def passed_w(
-    world: World, ramps: Mapping[str, int], seconds: int, way: int = -1, saved_w: float = SAVED_W
+    world: World, ramps: Mapping[str, int], seconds: int, way: int = -1, largest_w: int = FULL.power.watts
 ) -> dict[str, float]:
     """By how many watts the ramp of each node was passed at worst in so many seconds: a bucket that fills by
-    its watts each second. `way` is -1 for ramps down, 1 for ramps up; `saved_w` may be saved at least."""
+    its watts each second. `way` is -1 for ramps down, 1 for ramps up. A ramp may save up for the largest
+    machine, and the last one must be down in time."""
     drawn = {place: [world.watts(place)] for place in ramps}
     for _ in range(seconds):
         world.tick()
@@ -45,7 +43,7 @@ def passed_w(
             drawn[place].append(world.watts(place))
     found = {}
     for place, per_s_w in ramps.items():
-        most_w = room_w = max(saved_w, 5 * per_s_w + FULL.power.watts)
+        most_w = room_w = max(1.2 * largest_w, 5 * per_s_w) + largest_w
         least_w = most_w
         for before, after in pairwise(drawn[place]):
             room_w = min(most_w, room_w + per_s_w - max(0.0, way * (after - before)))
@@ -352,12 +350,13 @@ def test_after_events_at_two_nodes_both_come_back_along_the_ramp_of_the_node_abo
     assert world.watts() == 20 * FULL.power.watts
 
 
-def gpu_row(count: int, *jobs: Job, ramp_up_w: int = 200, **root: Any) -> tuple[World, Queue]:
+def gpu_row(count: int, *jobs: Job, site_ramp_w: int | None = None) -> tuple[World, Queue]:
     """GPUs without work behind a ramp up, and the jobs that are there to be had for half a minute later."""
     names = tuple(f"g{at:02}" for at in range(count))
     jobs_queue = Queue("q", names)
     idle = [asleep(gpu(name, "row")) for name in names]
-    world = World(site(node("row", ramp_up_w=ramp_up_w), **root), idle, queues=[jobs_queue])
+    here = site(node("row", ramp_up_w=200), ramp_up_w=site_ramp_w)
+    world = World(here, idle, queues=[jobs_queue])
     world.run(30)
     for one in jobs:
         jobs_queue.submit(one)
@@ -367,16 +366,20 @@ def gpu_row(count: int, *jobs: Job, ramp_up_w: int = 200, **root: Any) -> tuple[
 def test_jobs_start_along_the_ramp_of_their_node() -> None:
     world, _ = gpu_row(16, *(job(f"j{at}", 2) for at in range(8)))
 
-    passed = passed_w(world, {"row": 200}, 120, way=1, saved_w=2_000)
+    passed = passed_w(world, {"row": 200}, 120, way=1, largest_w=700)
 
     assert passed == {"row": 0.0}
     assert world.watts("row") == 16 * 700
 
 
-def test_a_job_that_is_more_than_a_ramp_can_save_starts_low_and_is_raised_along_it() -> None:
-    world, _ = gpu_row(16, job("large", 8), job("second", 8, usd=1.0))
+@pytest.mark.parametrize("site_ramp_w", [None, 10_000])
+def test_a_job_that_is_more_than_a_ramp_can_save_starts_low_and_is_raised_along_it(
+    site_ramp_w: int | None,
+) -> None:
+    """The lowest ramp on its way counts, be there room in all others."""
+    world, _ = gpu_row(16, job("large", 8), job("second", 8, usd=1.0), site_ramp_w=site_ramp_w)
 
-    passed = passed_w(world, {"row": 200}, 90, way=1, saved_w=1_500)
+    passed = passed_w(world, {"row": 200}, 90, way=1, largest_w=700)
 
     assert passed == {"row": 0.0}
     assert world.watts("row") == 16 * 700
