@@ -14,7 +14,7 @@ from controller.decide.handed import Handed, Line, handed_on, taken_up
 from controller.decide.nodes import NodeMemory
 from controller.decide.snapshot import State
 from controller.domain.site import Site, Thresholds
-from tests.decide.builders import NOW_S, UTC_S, miner, site
+from tests.decide.builders import NOW_S, UTC_S, event, miner, site
 from tests.decide.world import World, asleep, awake, prices
 
 BREAK_EVEN = 150 * 0.05 / 24 / 2.4
@@ -82,6 +82,15 @@ def test_a_machine_that_somebody_started_meanwhile_was_not_stopped() -> None:
     world.run(60)
 
     assert world.machines["m"].at.name != "sleep"
+
+
+def test_a_machine_that_stands_for_a_limit_is_not_handed_on_as_stopped_for_money() -> None:
+    world = World(in_band(), [awake(miner())])
+    world.events = (event(limit_w=30, start_s=world.now_s + 10),)
+    world.run(60)
+
+    assert world.machines["m"].at.name == "sleep"
+    assert handed_on(world.site, world.state, world.now_s, UTC_S).stands_utc_s == {}
 
 
 def given_up() -> World:
@@ -153,6 +162,7 @@ LINE = Line(meter="mains", fixed_w=100.0, share=0.05, most_w=30_000, seen_utc_s=
         (replace(LINE, fixed_w=math.nan), False),
         (replace(LINE, fixed_w=35_001.0), False),
         (replace(LINE, most_w=-1), False),
+        (replace(LINE, most_w=0), True),
     ],
 )
 def test_what_a_meter_showed_beyond_claims_is_believed_for_a_day_and_of_the_same_meter(
@@ -161,7 +171,7 @@ def test_what_a_meter_showed_beyond_claims_is_believed_for_a_day_and_of_the_same
     """A clock that was set back is no reason to keep less free."""
     state = taken_up(Handed(lines={"site": line, "gone": LINE}), METERED, NOW_S, UTC_S)
 
-    expected = {"site": NodeMemory(beyond=Beyond(100.0, 0.05, 30_000))} if believed else {}
+    expected = {"site": NodeMemory(beyond=Beyond(100.0, 0.05, line.most_w))} if believed else {}
     assert state.nodes == expected
 
 
