@@ -53,6 +53,16 @@ def test_a_device_that_draws_more_than_its_point_is_reckoned_with_more_at_once(s
     assert state.counted(spec.points[-1]).watts == pytest.approx(top * 1.06, rel=0.002)
 
 
+def test_a_gpu_is_at_work_at_its_lowest_limit_too_and_is_reckoned_with_more_there() -> None:
+    state = device(GPU_POINTS[0], asked_s=0.0)
+
+    for at in range(30):
+        said = reading("g", 212, 200)
+        state = see(state, said, spec=gpu(), heard_s=NOW_S + at, now_s=NOW_S + at)
+
+    assert state.counted(GPU_POINTS[0]).watts == pytest.approx(212, abs=1)
+
+
 def test_an_estimated_draw_raises_what_a_device_counts_for_and_never_lowers_it() -> None:
     more = learned(reading(draw_w=3_700, setting_w=3_500, quality=Quality.ESTIMATED))
     less = learned(reading(draw_w=3_300, setting_w=3_500, quality=Quality.ESTIMATED))
