@@ -141,6 +141,23 @@ def test_a_machine_that_is_there_or_has_not_begun_says_only_what_can_be_known() 
     assert not_begun.retunes > quick.retunes
 
 
+def test_a_start_is_expected_to_take_as_long_as_starts_and_not_as_other_raises_do() -> None:
+    slow_to_start = Follow(starts=0.9, retunes=0.2)
+    asleep = reading("m", 30)
+
+    starting = expected_w(on_its_way(50.0, 30, started=True), asleep, 4.0, slow_to_start)
+    overdue = expected_w(on_its_way(50.0, 30), asleep, 4.0, slow_to_start)
+
+    assert starting == pytest.approx(30 + 4 * 3_470 / (90 * 6 / 7), abs=1)
+    assert overdue == 30
+
+
+def test_a_machine_that_is_overdue_teaches_nothing() -> None:
+    overdue = on_its_way(151.0, 30, started=True)
+
+    assert after_reading(overdue, reading("m", 1_765)) == Follow(at_s=NOW_S - 1)
+
+
 def test_estimates_teach_nothing() -> None:
     claims = reading("m", 3_400, 3_500, quality=Quality.ESTIMATED)
 
