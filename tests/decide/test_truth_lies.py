@@ -270,7 +270,8 @@ def test_a_gpu_that_works_on_next_to_nothing_tells_kilowatts_and_counts_at_its_l
 
     assert (state.draw, state.quality) == (Power(drawn_w), Quality.ESTIMATED)
     assert see(device(GPU_POINTS[-1]), replace(absurd, rate=0.0), spec=gpu()).draw == Power(1)
-    assert see(device(GPU_POINTS[-1]), replace(absurd, draw=Power(12)), spec=gpu()).draw == Power(12)
+    assert see(device(GPU_POINTS[-1]), replace(absurd, draw=Power(7)), spec=gpu()).draw == Power(drawn_w)
+    assert see(device(GPU_POINTS[-1]), replace(absurd, draw=Power(8)), spec=gpu()).draw == Power(8)
 
 
 def test_what_a_job_wants_is_not_learned_from_a_gpu_that_tells_kilowatts() -> None:
