@@ -77,10 +77,11 @@ class Staging:
         return self._by_node(rows, known.here_w[rows] - known.draw_w[rows])
 
     def _floors_w(self, job: Placement) -> Counter[int]:
-        """What its GPUs draw less without work than the lowest that they count for."""
+        """What its GPUs draw less without work than the lowest that they count for; not what they may still
+        draw of the work before, which is no room."""
         rows, seen = self._rows(job), self._seen
         floor_w = counted_w(seen.fleet.floor_w[rows], seen.columns.bias[rows])
-        return self._by_node(rows, floor_w - seen.columns.draw_w[rows])
+        return self._by_node(rows, np.maximum(0, floor_w - seen.columns.draw_w[rows]))
 
     def _by_node(self, rows: Ints, watts: Ints) -> Counter[int]:
         found = Counter[int]()
