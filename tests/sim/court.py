@@ -175,7 +175,8 @@ class Court:
             for status in statuses
             if self._queue.name in self._shell.silenced or now_s - lost_s.get(status.job.id, -LOST_S) < LOST_S
         ]
-        self.work.look(statuses, is_away=not self._process.is_ready, unheard=unheard)
+        held = self.unused.is_network_suspect
+        self.work.look(statuses, is_away=not self._process.is_ready, is_held=held, unheard=unheard)
 
     def _look_at_ramps(self) -> None:
         """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order."""

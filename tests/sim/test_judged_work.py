@@ -138,6 +138,20 @@ def test_nobody_is_blamed_for_a_gpu_that_shows_another_limit_than_the_one_that_i
     assert kinds_of(world).keys() == found
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_nobody_is_blamed_for_a_job_that_starves_while_nothing_may_be_raised(held: bool) -> None:
+    world = World(SEED, 200.0, DEVICES, only=(), messages=[])
+    world.run()
+    works = next(one.gpus[0] for one in world.queue.statuses if one.state is JobState.RUNNING)
+    world.plant.gpus[works].set_limit(world.plant.gpus[works].group.min_w)
+
+    for at_s in (210.0, 280.0):
+        world.plant.advance(at_s)
+        world.court.work.look(world.queue.statuses, is_away=False, is_held=held)
+
+    assert kinds_of(world).keys() == (set() if held else {"starved"})
+
+
 @pytest.mark.parametrize("stand_still", [True, False])
 def test_nobody_is_blamed_for_jobs_that_starve_beside_boards_whose_watts_stand_still(
     stand_still: bool,

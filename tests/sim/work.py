@@ -47,12 +47,20 @@ class Work:
         self._starves_s: dict[str, float] = {}
         self._away_s = 0.0
 
-    def look(self, jobs: Iterable[JobStatus], *, is_away: bool, unheard: Collection[str] = ()) -> None:
-        """Every few seconds. `unheard` are jobs about which the queue cannot be told."""
+    def look(
+        self,
+        jobs: Iterable[JobStatus],
+        *,
+        is_away: bool,
+        is_held: bool = False,
+        unheard: Collection[str] = (),
+    ) -> None:
+        """Every few seconds. `unheard` are jobs about which the queue cannot be told; while the network is
+        suspect every raise `is_held`, and a job that runs on with less is better off than one given up."""
         now_s = self._plant.now_s
         self._away_s = now_s if is_away else self._away_s
         self._warm_s |= {name: now_s for name, gpu in self._plant.gpus.items() if self._is_warm(gpu)}
-        starving = [status.job.id for status in jobs if self._starves(status)]
+        starving = [] if is_held else [status.job.id for status in jobs if self._starves(status)]
         self._starves_s = {
             job: self._starves_s.get(job, now_s) for job in starving if not is_away and job not in unheard
         }
