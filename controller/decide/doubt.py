@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.decide.device import TOLERANCE, DeviceState, with_slack_w
-from controller.decide.shown import covers, least_w
+from controller.decide.shown import covering, covers, least_w
 from controller.decide.words import Truth
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint, Quality
 from controller.domain.power import Power
@@ -159,10 +159,7 @@ def forgiven(spec: DeviceSpec, state: DeviceState) -> DeviceState:
     """
     most_w = with_slack_w(state.worst, LEARNED) if spec.kind is DeviceKind.ASIC else state.worst.watts
     may_be = [point for point in spec.points if state.counted(point).watts <= most_w] or [spec.floor]
-    at = may_be[-1]
-    if spec.kind is DeviceKind.ASIC:
-        covers = (point for point in may_be if state.draw.watts <= with_slack_w(point.power, TOLERANCE))
-        at = next(covers, at)
+    at = covering(may_be, state.draw) if spec.kind is DeviceKind.ASIC else may_be[-1]
     return state._replace(point=at, truth=Truth.CONFIRMED, attempts=0)
 
 

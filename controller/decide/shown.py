@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from controller.decide.device import TOLERANCE, TOLERANCE_W, DeviceState, with_slack_w
@@ -81,13 +82,13 @@ def found_at(spec: DeviceSpec, reading: Reading) -> OperatingPoint:
     """The point a device is in: by its reported limit, else the lowest that covers its draw."""
     if isinstance(reading.setting, Limit):
         return _set_at(spec, reading.setting.power)
-    return covering(spec, reading.draw)
+    return covering(spec.points, reading.draw)
 
 
-def covering(spec: DeviceSpec, draw: Power) -> OperatingPoint:
-    """The lowest point that covers a draw; the highest where none does."""
-    covers = (point for point in spec.points if draw.watts <= with_slack_w(point.power, TOLERANCE))
-    return next(covers, spec.points[-1])
+def covering(points: Sequence[OperatingPoint], draw: Power) -> OperatingPoint:
+    """The lowest of some points that covers a draw; the highest where none does."""
+    covers = (point for point in points if draw.watts <= with_slack_w(point.power, TOLERANCE))
+    return next(covers, points[-1])
 
 
 def _set_at(spec: DeviceSpec, limit: Power) -> OperatingPoint:

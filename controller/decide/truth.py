@@ -207,7 +207,7 @@ def _settled(
         return state._replace(point=at, worst=worst, asked_s=now_s)
     if rises and not shown.covers(state, point, reading.draw):
         # It went past its point, and is on its way to one above: also where it says nothing of that.
-        worst = max(worst, state.counted(shown.covering(spec, reading.draw)))
+        worst = max(worst, state.counted(shown.covering(spec.points, reading.draw)))
     return _asked_again(state, max(worst, state.counted(point)), now_s)
 
 
