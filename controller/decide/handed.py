@@ -84,16 +84,17 @@ def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
 def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
     """The state with which a process begins that was handed this."""
     wall_s = utc_s - now_s
-    given_up = {name: min(at_s - wall_s, now_s) for name, at_s in handed.given_up_utc_s.items()}
+
+    def was_s(at_utc_s: float) -> float:
+        return min(at_utc_s - wall_s, now_s)
+
+    given_up = {name: was_s(at_s) for name, at_s in handed.given_up_utc_s.items()}
     rests = {name: min(at_s - wall_s, now_s + IDLE_REST_S) for name, at_s in handed.rests_utc_s.items()}
     given_up = {name: at_s for name, at_s in given_up.items() if now_s - at_s < GIVEN_UP_S}
     rests = {name: at_s for name, at_s in rests.items() if at_s > now_s}
     unchanged_s = -math.inf if handed.changed_utc_s is None else now_s - LONGEST_DWELL_S
-    changed = {name: min(at_s - wall_s, now_s) for name, at_s in (handed.changed_utc_s or {}).items()}
-    started = {
-        name: tuple(min(at_s - wall_s, now_s) for at_s in lately)
-        for name, lately in handed.started_utc_s.items()
-    }
+    changed = {name: was_s(at_s) for name, at_s in (handed.changed_utc_s or {}).items()}
+    started = {name: tuple(map(was_s, lately)) for name, lately in handed.started_utc_s.items()}
     return State(
         unchanged_s=unchanged_s,
         devices={
@@ -113,7 +114,7 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
             and utc_s - line.seen_utc_s <= BELIEVED_S
             and _is_plausible(line, node.limit.power.watts if isinstance(node.limit, Limit) else math.inf)
         },
-        stands_s={name: min(at_s - wall_s, now_s) for name, at_s in handed.stands_utc_s.items()},
+        stands_s={name: was_s(at_s) for name, at_s in handed.stands_utc_s.items()},
     )
 
 
