@@ -425,6 +425,12 @@ def test_a_recording_is_bounded_by_age_and_by_size(
     assert replay(Request(path=path)).differing == 0
 
 
+@in_virtual_time
+async def ten_seconds(path: Path) -> None:
+    async with recorded(path, fleet()):
+        await asyncio.sleep(10)
+
+
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be looked at" * 40, None])
 def test_a_file_that_cannot_be_gone_on_with_is_put_aside(tmp_path: Path, content: bytes | None) -> None:
     path = recording_path(tmp_path / "journal.db")
@@ -434,13 +440,8 @@ def test_a_file_that_cannot_be_gone_on_with_is_put_aside(tmp_path: Path, content
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA user_version = 99")
 
-    @in_virtual_time
-    async def ten_seconds() -> None:
-        async with recorded(path, fleet()):
-            await asyncio.sleep(10)
-
     with capture_logs() as logs:
-        ten_seconds()
+        ten_seconds(path)
 
     assert "recording_put_aside" in [entry["event"] for entry in logs]
     assert path.with_name(path.name + ".old").exists()
@@ -457,13 +458,8 @@ def test_a_file_that_turns_out_to_be_damaged_is_put_aside_and_recording_goes_on(
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
 
-    @in_virtual_time
-    async def ten_seconds() -> None:
-        async with recorded(path, fleet()):
-            await asyncio.sleep(10)
-
     with capture_logs() as logs:
-        ten_seconds()
+        ten_seconds(path)
     told = [entry["event"] for entry in logs if entry["event"].startswith("recording_")]
     found = replay(Request(path=path))
 
