@@ -39,12 +39,12 @@ from controller.run.metrics.site import render
 from controller.run.notify import Notifier
 from controller.run.operators.control import ControlError
 from controller.run.operators.gridsession import GridSession
-from controller.run.outside import Outside
 from controller.run.privilege import keep_from_children
 from controller.run.recording.recording import NotRecorded
 from controller.run.sitelock import LockedError, site_lock
 from drivers.cancellation import until_told
 from drivers.observed import observed
+from drivers.outside import Outside
 from drivers.registry import Fleet
 
 log = structlog.get_logger()

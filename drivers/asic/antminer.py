@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +29,7 @@ from drivers.asic.antminer_conf import MODE_READ, Conf, LastGood, mode_of, pools
 from drivers.asic.digest import DigestClient
 from drivers.asic.wire import Line
 from drivers.base import DriverError, OtherMachineError
+from drivers.outside import Outside
 
 NORMAL = "normal"
 LOW = "low"
@@ -52,7 +52,7 @@ waits so long for its word, but so long it is left to it."""
 DISK_S = 1.0
 """So long an order waits for the disk, and no longer: one that hangs must not keep a machine at work."""
 
-_DISK = ThreadPoolExecutor(8, thread_name_prefix="antminer-conf")
+DISK = Outside(8)
 """For all machines: one that hangs must not have the threads by which names are looked up and brokers met."""
 
 _log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Antminer:
             return NORMAL_MODE
         try:
             async with asyncio.timeout(DISK_S):
-                kept = await asyncio.get_running_loop().run_in_executor(_DISK, self._last_good.load, mac)
+                kept = await asyncio.get_running_loop().run_in_executor(DISK, self._last_good.load, mac)
             return NORMAL_MODE if kept is None else mode_of(kept)
         except (OSError, ValueError, DriverError) as error:
             _log.warning("last good configuration not read: device=%s error=%r", self._plate.device, error)
@@ -199,7 +199,7 @@ class Antminer:
         if self._keeping is not None and not self._keeping.done():
             return  # no second one behind one that hangs
         loop = asyncio.get_running_loop()
-        self._keeping = loop.run_in_executor(_DISK, self._last_good.keep, mac, conf)
+        self._keeping = loop.run_in_executor(DISK, self._last_good.keep, mac, conf)
         done, _ = await asyncio.wait([self._keeping], timeout=DISK_S)
         error = self._keeping.exception() if done else TimeoutError(f"no answer within {DISK_S:g} s")
         if error is None:

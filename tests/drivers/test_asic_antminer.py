@@ -7,6 +7,8 @@ import copy
 import json
 import logging
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -477,3 +479,13 @@ async def test_antminer_that_is_still_being_written_to_takes_an_order_to_another
 
         assert [posted["bitmain-work-mode"] for posted in server.posted] == ["1", "3"]
         adapter.close()
+
+
+def test_a_disk_that_hangs_under_configurations_does_not_keep_the_process_from_ending() -> None:
+    hangs = (
+        "import threading; from drivers.asic import antminer; antminer.DISK.submit(threading.Event().wait)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", hangs], timeout=60, check=False)
+
+    assert ended.returncode == 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.run.outside import Outside
+from drivers.outside import Outside
 
 WAIT_S = 10.0
 
