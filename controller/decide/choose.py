@@ -105,6 +105,7 @@ class Choosing:
             dwells=dwells,
             pinned=self.may.pinned,
             kept=self.may.kept,
+            begins_s=self.may.begins_s,
         )
         found = found.lifted(profit.lifts(found.start, found.worth, self.may.held & obeys))
         menu = Menu(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.decide import doubt, thermal
-from controller.decide.arrays import Flags, Ints
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
 from controller.decide.plan import UNLIMITED_W
@@ -25,7 +25,8 @@ class Freedom:
     it is left alone because it changed a moment ago, may not be started yet, or stays where it is; whether it
     is `barred` from running for money, or `held` to it although another point would earn more. Those told
     `in_vain` to go up are allowed no more than where they stay. Of those left alone some are only `late`:
-    their ramps cannot give their watts in time.
+    their ramps cannot give their watts in time. `begins_s` are the seconds of output that a start under way
+    still costs, where a place above it has to give watts: zero everywhere else.
     """
 
     now_s: float
@@ -39,15 +40,17 @@ class Freedom:
     barred: Flags
     held: Flags
     late: Flags
+    begins_s: Floats
 
 
 def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: float) -> Freedom:
     """`may_run` are the devices whose running pays, `held` those that are to run all the same."""
     at_rest = seen.columns.now_w == seen.fleet.floor_w
     stays_w = staying(seen, now_s)
+    obeys = obeying(seen, limits, now_s)
     return Freedom(
         now_s=now_s,
-        obeys=obeying(seen, limits, now_s),
+        obeys=obeys,
         most_w=np.minimum(bounds(seen), stays_w),
         dwells=now_s - seen.columns.since_s < seen.fleet.dwell_s,
         rests=at_rest & (now_s < seen.columns.may_start_s),
@@ -57,7 +60,20 @@ def freedom(seen: Snapshot, limits: Limits, may_run: Flags, held: Flags, now_s: 
         barred=~may_run,
         held=held & ~seen.fleet.gpu,
         late=np.zeros(len(seen.fleet), dtype=np.bool_),
+        begins_s=_begins_s(seen, limits, obeys, now_s),
     )
+
+
+def _begins_s(seen: Snapshot, limits: Limits, obeys: Flags, now_s: float) -> Floats:
+    """Of a miner on its way up from a start, what is left of that: stopped now, it never drew what it was
+    given, while one that hashes is missed at once and has all of its start before it again."""
+    fleet, known = seen.fleet, seen.columns
+    left_s = np.maximum(0.0, fleet.restart_s - (now_s - known.started_s))
+    left_s[fleet.gpu | ~known.in_flight | (known.at <= 0)] = 0.0
+    if not left_s.any():
+        return left_s
+    lacking = limits.room_w(seen.carried_w(np.where(obeys, known.here_w, known.worst_w))) < 0
+    return np.where(seen.tree.under(lacking, fleet.node), left_s, 0.0)
 
 
 def obeying(seen: Snapshot, limits: Limits, now_s: float) -> Flags:

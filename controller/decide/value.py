@@ -138,12 +138,14 @@ def offers(
     dwells: Flags,
     pinned: Flags,
     kept: Flags,
+    begins_s: Floats,
 ) -> Offers:
     """The points that devices may be given, and their worth. `most_w` is what heat allows each.
 
     A device is always offered its lowest point, a `pinned` one only where it is, and one that is `kept`
     nothing below that. One that dwells is offered where it is, and nothing above. A GPU without a job has its
-    lowest limit; one with a job also those at which the job has its least throughput.
+    lowest limit; one with a job also those at which the job has its least throughput. A miner that still
+    `begins` makes nothing for so long, wherever it goes, and loses that much less by being stopped.
     """
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.at_floor
     now_w = known.now_w[owner]
@@ -178,10 +180,11 @@ def offers(
         worth = np.where(without_work(fleet, known)[owner] & (earns > 0), earns * IDLE_WORTH, earns)
     down, up = _changing(fleet, known, valuation)
     worth = worth - np.where(stays, 0.0, output * np.where(power_w < now_w, down[owner], up[owner]))
-    worth -= np.where(at_floor, _stopping(fleet, known, output, valuation)[owner], 0.0)
+    worth -= output * _share(begins_s, valuation.horizon_s)[owner]
+    worth -= np.where(at_floor, _stopping(fleet, known, output, begins_s, valuation)[owner], 0.0)
     if working:
         worth += np.where(starves, 0.0, jobs.premium[owner])
-    worth[dwells[owner] & here] += DWELLING
+    worth[(dwells & (begins_s == 0))[owner] & here] += DWELLING
     for row in np.flatnonzero((known.stuck_w > 0) & obeys).tolist():
         _only_the_highest(may, slice(fleet.start[row], fleet.start[row + 1]), power_w, known, row)
     at = may.nonzero()[0]
@@ -275,14 +278,15 @@ def _changing(fleet: Fleet, known: Columns, valuation: Valuation) -> tuple[Float
     return _share(retune_s, valuation.shed_s), _share(rise_s, valuation.horizon_s)
 
 
-def _stopping(fleet: Fleet, known: Columns, output: Floats, valuation: Valuation) -> Floats:
-    """USD per hour that a running miner loses by being stopped: it is to be started again in `shed_s`. That
-    is what it makes at its highest, wherever it is now: who was lowered already is not the cheaper to stop.
+def _stopping(fleet: Fleet, known: Columns, output: Floats, begins_s: Floats, valuation: Valuation) -> Floats:
+    """USD per hour that a running miner loses by being stopped: it is to be started again in `shed_s`, also
+    that part of its start which it `begins` anyway. That is what it makes at its highest, wherever it is now:
+    who was lowered already is not the cheaper to stop.
     """
     most = output[fleet.start[1:] - 1]
     runs = ~fleet.gpu & (known.at > 0)
     works = np.where(known.idle, IDLE_WORTH, 1.0)
-    return np.where(runs, most * works * _share(fleet.restart_s, valuation.shed_s), 0.0)
+    return np.where(runs, most * works * _share(fleet.restart_s - begins_s, valuation.shed_s), 0.0)
 
 
 def _share(lost_s: Floats, over_s: float) -> Floats:

@@ -75,6 +75,45 @@ def test_a_limit_may_lower_a_machine_at_any_moment_of_its_least_time() -> None:
     assert world.watts() <= 100
 
 
+@pytest.mark.parametrize("started_ago_s", [10, 20, 40])
+def test_a_limit_that_comes_while_machines_start_leaves_those_that_hash_and_stops_the_others(
+    started_ago_s: int,
+) -> None:
+    """They dwell, and draw nothing yet: kept instead, they leave a site that stands still for minutes."""
+    spec = replace(miner(points=(miner().points[0], miner().points[2])), dwell_s=60.0, settle_up_s=180.0)
+    hashing = [replace(spec, id=f"hashing-{at}") for at in range(6)]
+    starting = [replace(spec, id=f"starting-{at}") for at in range(6)]
+    world = World(site(), [*(awake(it) for it in hashing), *(asleep(it, rise_s=100.0) for it in starting)])
+    hold_w, released_s = 6 * 3_500 + 6 * 30, world.now_s + 61
+    world.events = (event("first", start_s=world.now_s, end_s=released_s, limit_w=hold_w),)
+    world.run(61 + started_ago_s)
+    began = [name for name, machine in world.machines.items() if machine.at.power.watts > 30]
+
+    world.events = (event("second", start_s=world.now_s, end_s=world.now_s + 1_800, limit_w=hold_w),)
+    world.run(20)
+
+    runs = [name for name, machine in world.machines.items() if machine.at.power.watts > 30]
+    assert len(began) == 12
+    assert runs == [it.id for it in hashing]
+
+
+def test_a_start_is_not_called_back_for_a_better_machine_while_it_dwells() -> None:
+    """Nobody has to give watts for a limit, so what is not drawn yet is no reason to take it."""
+    spec = replace(miner(points=(miner().points[0], miner().points[2])), dwell_s=60.0, settle_up_s=180.0)
+    better = replace(spec, id="better", points=(spec.floor, replace(spec.points[1], rate=600.0)), dwell_s=0.0)
+    world = World(site(limit_w=3_600), [asleep(spec, rise_s=100.0)])
+    while not is_awake(world):
+        world.tick()
+    world.run(5)
+
+    world.add(asleep(better))
+    world.run(40)
+    stays = is_awake(world)
+    world.run(60)
+
+    assert (stays, is_awake(world)) == (True, False)
+
+
 def test_of_two_machines_the_one_that_is_only_held_on_gives_its_watts_first() -> None:
     old = miner("old", points=(miner().points[0], replace(miner().points[2], rate=100.0)))
     world = World(place(), [awake(old), awake(miner())])

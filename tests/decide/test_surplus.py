@@ -49,6 +49,7 @@ def given(
         dwells=np.zeros(len(specs), np.bool_),
         pinned=np.zeros(len(specs), np.bool_),
         kept=np.zeros(len(specs), np.bool_),
+        begins_s=np.zeros(len(specs)),
     )
     menu = Menu(node=fleet.node, start=found.start, watts=found.watts, values=found.worth)
     index = allocate(menu, np.array([room_w]), tree).index

@@ -44,6 +44,7 @@ def offered(
     demand_w: float = math.inf,
     shed_s: float = 900.0,
     idle_s: float | None = None,
+    begins_s: float = 0.0,
 ) -> Offers:
     here = site()
     fleet = fleet_of(here, tree_of(here), [spec])
@@ -59,6 +60,7 @@ def offered(
         dwells=np.array([dwelling]),
         pinned=np.array([pinned]),
         kept=np.array([False]),
+        begins_s=np.array([begins_s]),
     )
 
 
@@ -72,6 +74,7 @@ def worths(
     dwelling: bool = False,
     shed_s: float = 900.0,
     idle_s: float | None = None,
+    begins_s: float = 0.0,
 ) -> dict[str, float]:
     found = offered(
         spec,
@@ -82,6 +85,7 @@ def worths(
         dwelling=dwelling,
         shed_s=shed_s,
         idle_s=idle_s,
+        begins_s=begins_s,
     )
     names = [spec.points[at].name for at in found.point]
     return dict(zip(names, found.worth.tolist(), strict=True))

@@ -182,6 +182,11 @@ class World:
         self.plans.append(plan)
         return plan
 
+    def add(self, machine: Machine) -> None:
+        """One more device from now on; it is asked at once."""
+        self.machines[machine.spec.id] = machine
+        self._poll_at[machine.spec.id] = self.now_s
+
     def inputs(self) -> Inputs:
         return Inputs(
             now_s=self.now_s,
