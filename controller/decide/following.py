@@ -15,22 +15,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide import arrival
-from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.arrays import Flags, Floats
 from controller.decide.columns import counted_w
-from controller.decide.feeding import running_w
-from controller.decide.freedom import Freedom
+from controller.decide.freedom import Freedom, may_stay
 from controller.decide.inputs import Sample
 from controller.decide.limits import Follow, Limits
 from controller.decide.snapshot import Snapshot
 from controller.decide.stuck import Still
+from controller.decide.swing import SHORT_SHARE, Course, Swing, swing_now
 from controller.decide.value import reckoned_w, shown_bias
 from controller.domain.devices import MeterReading
 from controller.domain.jobs import QueueReading
 
 AHEAD_S = 4.0
 """A miner that is told to stop now is mostly stopped then."""
-SWING_AHEAD_S = 1.5
-"""GPUs are set for the time until they can be set again."""
 METER_LATE_S = 2.0
 GAIN, AT_ONCE_S = 0.05, 5.0
 """Share of a meter reading's difference from the model that is believed for each second since the last one,
@@ -38,8 +36,9 @@ and for how many seconds at most."""
 OFF_SHARE = 0.1
 """The meter corrects the model by no more than this share of the set-point, and by what the silent are taken
 to draw, for they may be without voltage, or may draw beyond that: they may have been starting."""
-SHORT_SHARE, OVER_SHARE = 0.001, 0.001
-"""So little off a set-point, miners are left alone: the meter's noise is about as much."""
+OVER_SHARE, COARSE_SHARE = 0.001, 0.005
+"""So little too much, miners are left alone, as where it is short: the meter's noise is about as much. And up
+to the second where they can only give more than twice that."""
 SWING_SHARE = 0.25
 """... and as long as GPUs are within this share of their way from the middle to an end."""
 SOON_S, OVER_START, OVER_MOST = 14.0, 8.0, 0.1
@@ -51,33 +50,6 @@ MOVES, MOVING_S = 3.0, 60.0
 """A set-point that changed so often within about that time keeps moving."""
 KEPT_S = 10.0
 """The model is remembered for as long as a meter reading may be late."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Swing:
-    """GPUs that follow the set-point, each between the least that its job needs and the most it may have."""
-
-    gpus: Flags
-    least_w: Ints
-    most_w: Ints
-
-    @property
-    def middle_w(self) -> float:
-        return float((self.least_w + self.most_w)[self.gpus].sum()) / 2
-
-    @property
-    def half_w(self) -> float:
-        return float((self.most_w - self.least_w)[self.gpus].sum()) / 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Course:
-    """How the set-point is met in this plan: what is planned with, what each device may do, who swings."""
-
-    limits: Limits
-    follow: Follow
-    may: Freedom
-    swing: Swing
 
 
 def set_course(
@@ -95,7 +67,7 @@ def set_course(
         nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w)
         kept = Follow(starts=before.starts, retunes=before.retunes)
         return Course(limits=limits, follow=kept, may=may, swing=nobody)
-    swing = _swing(seen, limits, may, queues)
+    swing = swing_now(seen, limits, may, queues)
     other_w = float(seen.other_w[0])
     root = seen.memory.get(seen.tree.ids[0])
     if root is not None and root.doubted:
@@ -114,57 +86,6 @@ def set_course(
     change_w, may = _change(seen, limits, may, follow, lack)
     limits, may = _aimed(seen, limits, may, swing, change_w)
     return Course(limits=limits, follow=follow, may=may, swing=swing)
-
-
-def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
-    """`at` with the GPUs put where, with what the miners are expected to draw, the set-point is met.
-
-    Who has the most gives first, and who has the least takes first.
-    """
-    swing, limits = course.swing, course.limits
-    free = np.flatnonzero(swing.gpus & ~course.may.dwells)
-    if not len(free):
-        return at
-    counts_w = arrival.settled_w(seen, course.may)
-    soon_w = arrival.drawn_w(seen, course.may, course.follow, now_s + SWING_AHEAD_S)
-    slow_w = float(soon_w[~swing.gpus].sum())
-    wanted_w = limits.goal_w - course.follow.off_w - float(seen.other_w[0]) - slow_w
-    change_w = wanted_w - float(counts_w[swing.gpus].sum())
-    if abs(change_w) <= SHORT_SHARE * limits.goal_w:
-        return at
-    now_w = seen.columns.now_w[free]
-    up = change_w > 0
-    order = np.argsort(now_w if up else -now_w, kind="stable")
-    end_w = (swing.most_w if up else swing.least_w)[free[order]]
-    moves_w = np.abs(end_w - now_w[order])
-    left_w = np.maximum(0.0, abs(change_w) - (np.cumsum(moves_w) - moves_w))
-    moved_w = np.minimum(moves_w, left_w)
-    after = at.copy()
-    for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
-        if moved > 0:
-            after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
-    return after
-
-
-def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
-    """Among the points at which the GPU may be: beside the nearest of all may lie what its heat allows."""
-    points = seen.fleet.specs[row].points
-    may = [at for at, it in enumerate(points) if swing.least_w[row] <= it.power.watts <= swing.most_w[row]]
-    return min(may, key=lambda at: abs(points[at].power.watts - watts))
-
-
-def _swing(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:
-    """GPUs at work that have what their job needs, below nodes that need nothing of them."""
-    fleet, known = seen.fleet, seen.columns
-    least_w, most_w = running_w(seen, queues), np.minimum(may.most_w, fleet.top_w)
-    works = fleet.gpu & (least_w > 0) & may.obeys
-    gpus = works & ~_strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
-    return Swing(gpus=gpus, least_w=least_w, most_w=most_w)
-
-
-def _strained(seen: Snapshot, limits: Limits) -> Flags:
-    """Which devices have a node above them that carries too much at worst."""
-    return seen.tree.under(limits.room_w(seen.worst_w) < 0, seen.fleet.node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +116,19 @@ def _change(
         change_w = max(0.0, lack.settled_w + min(beyond_w, OVER_MOST * goal_w))
         if change_w < min(lack.soon_w, quick_w):
             change_w, may = min(lack.soon_w, quick_w), replace(may, rests=may.rests | _asleep(seen))
-    elif lack.soon_w < -max(OVER_SHARE * goal_w, lack.slack_w):
+    elif lack.soon_w < -max(_borne_w(seen, may, goal_w), lack.slack_w):
         change_w = lack.soon_w
     return change_w, _one_way(seen, limits, may, change_w) if moving else may
+
+
+def _borne_w(seen: Snapshot, may: Freedom, goal_w: int) -> float:
+    """So much too much is left alone: where machines have few points, the least that one can give would leave
+    more missing, another would be started for that, and so on for ever."""
+    fleet, known = seen.fleet, seen.columns
+    free = ~fleet.gpu & may.obeys & ~may.dwells & (known.at > 0)
+    below_w = fleet.power_w[(fleet.start[:-1] + known.at - 1)[free]]
+    least_w = int((known.now_w[free] - below_w).min(initial=goal_w))
+    return max(OVER_SHARE * goal_w, min(COARSE_SHARE * goal_w, least_w / 2))
 
 
 def _quick_w(seen: Snapshot, may: Freedom, follow: Follow) -> float:
@@ -227,9 +158,8 @@ def _one_way(seen: Snapshot, limits: Limits, may: Freedom, change_w: float) -> F
     now_w = np.maximum(seen.columns.now_w, 0)
     miners = ~seen.fleet.gpu & may.obeys
     most_w = may.most_w if change_w > 0 else np.where(miners, np.minimum(may.most_w, now_w), may.most_w)
-    free = miners & ~may.barred & ~may.rests & ~_strained(seen, limits)
-    free &= (seen.columns.at >= 0) & (now_w <= may.most_w) & ~seen.columns.idle & (seen.columns.stuck_w == 0)
-    return replace(may, most_w=most_w, kept=free if change_w >= 0 else may.kept)
+    kept = may_stay(seen, limits, may) if change_w >= 0 else may.kept
+    return replace(may, most_w=most_w, kept=kept)
 
 
 def _aimed(

@@ -126,6 +126,19 @@ def passed_now(seen: Snapshot, limits: Limits) -> Flags:
     return passed
 
 
+def strained(seen: Snapshot, limits: Limits) -> Flags:
+    """Which devices have a node above them that carries too much at worst."""
+    return seen.tree.under(limits.room_w(seen.worst_w) < 0, seen.fleet.node)
+
+
+def may_stay(seen: Snapshot, limits: Limits, may: Freedom) -> Flags:
+    """Which miners may stay where they are: no limit, nor heat, nor what they earn, asks them for less."""
+    known, now_w = seen.columns, np.maximum(seen.columns.now_w, 0)
+    found = ~seen.fleet.gpu & may.obeys & ~may.barred & ~may.rests & ~strained(seen, limits)
+    found &= (known.at >= 0) & (now_w <= may.most_w) & ~known.idle & (known.stuck_w == 0)
+    return found
+
+
 def lacking_watts(seen: Snapshot, limits: Limits) -> Flags:
     """Which nodes lack watts: where a limit is to be held at once, with all below at their worst; the site
     also where it draws more than its set-point.

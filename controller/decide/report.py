@@ -12,7 +12,6 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
-from controller.decide.following import Swing
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
@@ -20,6 +19,7 @@ from controller.decide.outlook import outlooks
 from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import Means, least_w, standings
+from controller.decide.swing import Swing
 from controller.decide.timeline import GridNow, lost_operators
 from controller.decide.words import REASONS, AlarmKind, Reason, Truth
 from controller.domain.grid import EventStatus

@@ -14,12 +14,12 @@ import numpy as np
 from controller.decide import arrival
 from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
-from controller.decide.following import Swing
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Limits
 from controller.decide.plan import Standing
 from controller.decide.schedule import interval_at
 from controller.decide.snapshot import Snapshot
+from controller.decide.swing import Swing
 from controller.decide.timeline import GridNow
 from controller.decide.tree import at_node
 from controller.domain.grid import (

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.decide.following import Course, set_course
+from controller.decide.following import set_course
 from controller.decide.freedom import freedom
 from controller.decide.inputs import Inputs, Sample
 from controller.decide.limits import Follow, limits_now
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State, look
+from controller.decide.swing import Course
 from controller.decide.timeline import GridNow
 from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, MeterReading, ThermalLimits

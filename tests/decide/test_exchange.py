@@ -1,0 +1,112 @@
+"""At a set-point that stands, better machines take the place of others without missing it meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.domain.devices import DeviceSpec
+from controller.domain.site import Node
+from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, site
+from tests.decide.world import Queue, World, asleep, awake
+
+EACH_W = 3_470
+"""What a miner draws more at work than asleep."""
+
+
+def fleet(name: str, count: int, rate: float, place: str = "site") -> list[DeviceSpec]:
+    best = replace(FULL, rate=rate)
+    spec = miner(name, place, points=(SLEEP, best), dwell_s=60.0, settle_up_s=120.0)
+    return [replace(spec, id=f"{name}-{at:02}") for at in range(count)]
+
+
+def exchanged(*below: Node, place: str = "site", beyond_w: int = 1_500, fixed_w: int = 0) -> World:
+    """As many that hash as the set-point takes, and as many better ones asleep, which start in 80 s."""
+    world = World(
+        site(*below, limit_w=64_000 + fixed_w, fixed_w=fixed_w, meter="main"),
+        [
+            *(awake(spec, rise_s=80.0) for spec in fleet("old", 8, 200.0, place)),
+            *(asleep(spec, rise_s=80.0) for spec in fleet("better", 8, 400.0)),
+        ],
+    )
+    world.events = (event(target_w=8 * EACH_W + 16 * 30 + fixed_w + beyond_w),)
+    return world
+
+
+def at_work(world: World, name: str) -> int:
+    return sum(it.at != SLEEP for key, it in world.machines.items() if key.startswith(name))
+
+
+@pytest.mark.parametrize(("fixed_w", "at_once"), [(0, 1), (500_000, 4)])
+def test_machines_are_exchanged_for_better_ones_a_few_at_a_time(fixed_w: int, at_once: int) -> None:
+    """So many are a few percent of the set-point; half as many more may yet be a part of their way down."""
+    world = exchanged(fixed_w=fixed_w)
+    drawn_w: list[float] = []
+
+    while at_work(world, "old") and len(drawn_w) < 900:
+        world.tick()
+        drawn_w.append(world.watts())
+    world.run(80)
+
+    assert (at_work(world, "old"), at_work(world, "better")) == (0, 8)
+    assert min(drawn_w) > drawn_w[0] - (1.5 * at_once + 0.5) * EACH_W
+    assert world.watts() == drawn_w[0]
+
+
+def test_what_has_to_be_lowered_for_a_lower_set_point_does_not_wait() -> None:
+    world, lower_w = exchanged(), 4 * EACH_W + 16 * 30 + 1_500
+    world.run(59)
+
+    world.events = (event(target_w=lower_w),)
+    world.run(5)
+
+    assert world.watts() <= lower_w
+
+
+def test_a_place_over_its_limit_gives_its_watts_at_once_while_machines_are_exchanged() -> None:
+    world = exchanged(node("hall", limit_w=40_000), place="hall")
+    world.run(70)
+
+    world.site = replace(world.site, nodes=(world.site.root, node("hall", limit_w=10_000)))
+    world.run(20)
+
+    assert world.watts("hall") <= 10_000
+
+
+def test_a_job_has_the_watts_of_machines_beside_it_at_once_though_worse_ones_wait_to_be_exchanged() -> None:
+    hall = node("hall", limit_w=2 * 3_500 + 250)
+    world = exchanged(hall, beyond_w=7_200)
+    for spec in fleet("good", 2, 300.0, "hall"):
+        world.add(awake(spec, rise_s=80.0))
+    world.add(asleep(gpu("g", "hall")))
+    world.queues["q"] = Queue("q", ("g",))
+    world.run(70)
+
+    world.queues["q"].submit(job())
+    world.run(8)
+
+    assert at_work(world, "old") > 4
+    assert world.machines["g"].working
+
+
+def test_who_is_a_little_above_a_set_point_stops_no_machine_that_would_leave_more_missing() -> None:
+    """With another one started for that, which takes a minute, and too much again, and so on for ever."""
+    specs = fleet("m", 8, 200.0)
+    world = World(
+        site(limit_w=50_000, meter="main"), [*(awake(it, rise_s=80.0, share=1.003) for it in specs)]
+    )
+    world.events = (event(target_w=8 * 3_500),)
+
+    world.run(120)
+
+    assert at_work(world, "m") == 8
+
+
+def test_what_is_clearly_too_much_is_stopped_however_much_a_machine_gives() -> None:
+    world = World(site(limit_w=50_000, meter="main"), [awake(it) for it in fleet("m", 8, 200.0)])
+    world.events = (event(target_w=8 * 3_500 - 200),)
+
+    world.run(100)
+
+    assert at_work(world, "m") == 7
