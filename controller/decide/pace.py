@@ -11,7 +11,8 @@ from controller.domain.site import Site
 RAMP_WINDOW_S = 5.0
 """Ramp room that was not used is saved for this long."""
 LARGEST_STEP = 1.2
-"""... and at least for one change of the largest machine, which cannot be divided."""
+"""... and at least for one change of the largest machine, which cannot be divided. What a tick gives is not
+lost either to what was too little for such a change before it, however long the tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ def pace_now(
     elapsed_s = 0.0 if saved.at_s is None else max(0.0, now_s - saved.at_s)
 
     def most_w(per_s: Limit) -> float:
-        return max(per_s.power.watts * RAMP_WINDOW_S, largest_w)
+        a_tick_w = per_s.power.watts * site.policy.tick_s
+        return max(per_s.power.watts * RAMP_WINDOW_S, largest_w, a_tick_w + largest.watts)
 
     def room(ramps: Mapping[int, Limit], before: Mapping[int, float]) -> dict[int, float]:
         return {

@@ -71,6 +71,17 @@ def test_a_slow_ramp_saves_up_for_one_change_of_the_largest_machine() -> None:
     assert pace(here, Saved(at_s=0.0), NOW_S + 1_000).rise_w == {0: pytest.approx(4_200)}
 
 
+@pytest.mark.parametrize("tick_s", [3.0, 5.0, 30.0])
+def test_of_what_a_ramp_gives_in_a_tick_nothing_is_lost_beside_what_was_too_little_for_a_change(
+    tick_s: float,
+) -> None:
+    here = site(ramp_up_w=2_000, tick_s=tick_s)
+
+    left = Saved(at_s=NOW_S - tick_s, rise_w={0: 3_400.0})
+
+    assert pace(here, left).rise_w == {0: 3_400 + 2_000 * tick_s}
+
+
 def test_only_nodes_that_have_a_ramp_are_held_to_one() -> None:
     here = site(node("pdu", ramp_down_w=100), node("free"))
 
