@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from controller.decide.invariants import BrokenInvariantError
 from tests.sim.gridside import Say
 from tests.sim.process import Decide, checked
+from tests.sim.recovery import WITHIN_S
 from tests.sim.world import World, nothing
 
 
@@ -33,6 +34,14 @@ class Result:
     core_s: float = 0.0
     total_s: float = 0.0
     died: str = ""
+
+    @property
+    def failings(self) -> list[str]:
+        """All that was wrong: nothing, where it was safe while faults lasted and well again in time."""
+        found = [*([self.died] if self.died else []), *self.breaches]
+        if not self.died and (not self.recovered or self.recovery_s > WITHIN_S):
+            found.append(f"not well {self.recovery_s:.0f} s after the faults: {self.amiss}")
+        return found
 
 
 def play(

@@ -39,7 +39,7 @@ SHOWN_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parse(arguments)
+    asked = parsed(arguments)
     if asked.trace:
         return _trace(asked)
     kept = None if asked.out is None else Results(asked.out, _kind(asked))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     results.sort(key=lambda result: result.seed)
     print("\n".join(_table(results)))
-    return 1 if any(_failures(result, asked) for result in results) else 0
+    return 1 if any(failures(result, asked) for result in results) else 0
 
 
 def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
@@ -68,7 +68,7 @@ def _played(asked: argparse.Namespace, kept: Results | None) -> list[Result]:
             results.append(result)
             if kept is not None:
                 kept.append(result)
-            for line in _failures(result, asked):
+            for line in failures(result, asked):
                 print(line, flush=True)
     return results
 
@@ -85,7 +85,7 @@ def _hush() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.soak", description=__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
@@ -136,10 +136,8 @@ def _play(work: tuple[int, argparse.Namespace]) -> Result:
     return play(seed, cpu=time.process_time, **_terms(asked))
 
 
-def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
-    found = [*([result.died] if result.died else []), *result.breaches]
-    if not result.died and (not result.recovered or result.recovery_s > recovery.WITHIN_S):
-        found.append(f"not well {result.recovery_s:.0f} s after the faults: {result.amiss}")
+def failures(result: Result, asked: argparse.Namespace) -> list[str]:
+    found = result.failings
     if not found:
         return []
     replay = f".venv/bin/python -m tests.sim.soak --seed {result.seed} --trace"
@@ -147,8 +145,9 @@ def _failures(result: Result, asked: argparse.Namespace) -> list[str]:
         replay += f" --minutes {asked.minutes:g} --devices {asked.devices}"
     if asked.careless:
         replay += " --careless"
-    if asked.exactly is not None:
-        replay += f" --exactly {' '.join(asked.exactly)}"
+    for name, kinds in (("exactly", asked.exactly), ("only", asked.only)):
+        if kinds is not None:
+            replay += f" --{name} {' '.join(kinds)}"
     more = [f"  ... and {len(found) - 5} more"] if len(found) > 5 else []
     return [
         f"seed {result.seed}: {', '.join(result.on)}",
@@ -208,9 +207,7 @@ def _trace(asked: argparse.Namespace) -> int:
     _hush()
     """Play a seed, and again up to the end of what is of interest, telling all that happens there."""
     result = play(asked.seed, **_terms(asked))
-    print(f"seed {asked.seed}: {', '.join(result.on)}")
-    for line in (*([result.died] if result.died else []), *result.breaches[:20]):
-        print(f"  {line}")
+    print("\n".join(verdict(result)))
     centre_s = result.first_s if asked.at is None else asked.at
     print(f"from {centre_s - BEFORE_S:.0f} s to {centre_s + AFTER_S:.0f} s:")
 
@@ -231,7 +228,12 @@ def _trace(asked: argparse.Namespace) -> int:
         world.run()
     except Exception as error:  # noqa: BLE001 - the core's own failure is the end of the story
         print(f"{world.clock.now_s:9.1f}  {error!r}")
-    return 1 if result.died or result.breaches else 0
+    return 1 if result.failings else 0
+
+
+def verdict(result: Result) -> list[str]:
+    """What a trace begins with."""
+    return [f"seed {result.seed}: {', '.join(result.on)}", *(f"  {line}" for line in result.failings[:20])]
 
 
 if __name__ == "__main__":

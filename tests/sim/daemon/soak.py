@@ -69,6 +69,14 @@ def kills() -> int:
             print(f"killed after command {command}: {'; '.join(found)}", flush=True)
 
 
+def again(seed: int, until_s: float, always: Collection[str]) -> str:
+    """The command that plays the world of a seed as it was played."""
+    command = [sys.executable, "-m", "tests.sim.daemon.soak", "--first", str(seed), "--seeds", "1"]
+    if until_s < inf:
+        command += ["--until", f"{until_s:g}"]
+    return " ".join([*command, *(["--always", *always] if always else [])])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first", type=int, default=0)
@@ -92,8 +100,7 @@ def main() -> int:
             failed += 1
             kinds = ", ".join(sorted({fault.what for fault in world.faults}))
             print(f"seed {seed} ({kinds}): {'; '.join(found)}")
-            again = f"  again: {sys.executable} -m tests.sim.daemon.soak --first {seed} --seeds 1"
-            print(" ".join([again, *(["--always", *options.always] if options.always else [])]), flush=True)
+            print(f"  again: {again(seed, options.until, options.always)}", flush=True)
     took_s = time.monotonic() - began_s
     ratio = played_s / took_s
     print(f"{options.seeds} seeds, {failed} failed, {ratio:.0f} virtual seconds per second", file=sys.stderr)
