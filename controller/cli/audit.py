@@ -13,8 +13,9 @@ from rich.console import Console
 from controller.cli.replay import moment
 from controller.config import ConfigError, load
 from controller.grid.isotime import stamp
-from controller.run.journal.audit import Audit, AuditError, Fault, audit
+from controller.run.journal.audit import AuditError, audit
 from controller.run.journal.excerpt import Excerpt, ExcerptError, export
+from controller.run.journal.finding import Audit, Fault
 from controller.run.journal.retention import SEALS
 from controller.run.journal.seals import Anchor
 from controller.run.recording.recording import RecordingError
@@ -73,6 +74,8 @@ def _cut(path: Path, wanted: tuple[str, str, Path]) -> Excerpt:
 def lines(found: Audit) -> Iterator[str]:
     """The finding as a person reads it; the verdict last."""
     yield f"journal   {found.path}{' (an excerpt)' if found.is_excerpt else ''}"
+    for one in found.replaced:
+        yield f"begun     {_at(one.utc_s)}, for the one before was damaged ({one.why}): it lies in {one.file}"
     if found.first is not None and found.last is not None:
         yield f"covers    {_window(found)}"
         yield f"seals     {found.seals}, {found.first.seq} to {found.last.seq}"
@@ -117,6 +120,9 @@ def as_json(found: Audit) -> dict[str, object]:
         "lost": [
             {"utc_s": loss.utc_s, "table": loss.table, "rows": loss.rows, "detail": loss.detail}
             for loss in found.losses
+        ],
+        "replaced": [
+            {"utc_s": one.utc_s, "put_aside_as": one.file, "why": one.why} for one in found.replaced
         ],
         "archived_files": found.archived,
         "starts_after_unclosed": found.unclosed,

@@ -24,8 +24,8 @@ from controller.cli.wholefile import write_atomically
 from controller.domain.eventnames import parted
 from controller.grid.reports import Sender
 from controller.run.journal import history as reading
-from controller.run.journal.audit import Audit as Checked
 from controller.run.journal.audit import AuditError, audit
+from controller.run.journal.finding import Audit as Checked
 from controller.run.journal.history import HistoryError
 from controller.run.settling.baselines import OWN
 from controller.run.settling.gathering import gather, known_events

@@ -42,11 +42,12 @@ class LinkStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStats:
-    """Rows of evidence that could not be kept since the process began, those that wait now, and whether the
-    last attempt to write failed; the same of the archive."""
+    """Rows of evidence that could not be kept since the process began, those that wait now, how many damaged
+    journals lie beside, and whether the last attempt to write failed; the same of the archive."""
 
     lost_rows: int = 0
     waiting_rows: int = 0
+    put_aside: int = 0
     is_failing: bool = False
     is_archive_failing: bool = False
 

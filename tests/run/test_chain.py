@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.run.journal.audit import Audit, audit
+from controller.run.journal.audit import audit
 from controller.run.journal.chain import ROWS_A_SEAL
+from controller.run.journal.finding import Audit
 from controller.run.journal.history import opened
 from controller.run.journal.moving import MOVED_AT_ONCE
 from controller.run.journal.retention import Keep

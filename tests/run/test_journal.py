@@ -41,6 +41,7 @@ from tests.run.journalrows import rows_of
 from tests.virtualtime import in_virtual_time
 
 DAY_S = 86_400.0
+PAGE_BYTES = 4096
 
 
 class Wall:
@@ -418,6 +419,91 @@ async def test_a_file_that_somebody_else_holds_is_named_with_the_reason(tmp_path
 async def test_a_directory_that_cannot_be_made_is_named() -> None:
     with pytest.raises(JournalError, match=r"/proc/wattshift/journal\.db"):
         await journal(Path("/proc/wattshift/journal.db")).open()
+
+
+# -- files that are damaged ----------------------------------------------------------------------------------
+
+
+def _spoiled(path: Path, page: int) -> bytes:
+    """What is left of the file after a disk lost one page of it."""
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+    return path.read_bytes()
+
+
+def _root_page(path: Path, table: str) -> int:
+    ((page,),) = rows_of(path, "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+    assert isinstance(page, int)
+    return page
+
+
+async def test_a_damaged_header_keeps_no_controller_from_starting_and_costs_no_byte_of_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as first:
+        await first.record((record("event/a"),))
+    left = _spoiled(path, 1)
+
+    with capture_logs() as logs:
+        async with opened(path) as second:
+            assert second.stats.put_aside == 1
+            assert await second.load() == ()
+            await second.record((record("event/b"),))
+
+    (aside,) = tmp_path.glob("journal.db.damaged-*")
+    assert aside.read_bytes() == left
+    (told,) = [log for log in logs if log["log_level"] == "error"]
+    assert (told["event"], told["aside"]) == ("journal_put_aside", str(aside))
+    assert "not a database" in told["why"]
+
+
+async def test_a_journal_that_followed_a_damaged_one_says_so_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path):
+        pass
+    _spoiled(path, 1)
+    async with opened(path):
+        pass
+    (aside,) = tmp_path.glob("journal.db.damaged-*")
+    async with opened(path) as third:
+        assert third.stats.put_aside == 1, "as long as the damaged file lies there"
+    aside.rename(tmp_path / "evidence.db")
+    async with opened(path) as fourth:
+        assert fourth.stats.put_aside == 0
+
+    found = audit(path)
+
+    assert found.is_verified
+    assert [(one.file, "not a database" in one.why) for one in found.replaced] == [(aside.name, True)]
+
+
+async def test_what_a_restart_must_know_is_taken_over_from_a_file_whose_damage_is_elsewhere(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as first:
+        await first.record((record("event/a"), record("own/event/b")))
+    _spoiled(path, _root_page(path, "seals"))
+
+    async with opened(path) as second:
+        found = await second.load()
+        await second.record((record("event/c"),))
+
+    assert set(found) == {record("event/a"), record("own/event/b")}
+    assert audit(path).is_verified
+    assert len(audit(path).replaced) == 1
+
+
+async def test_what_never_was_a_journal_is_left_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('name = "Odessa"\n' * 100)
+
+    with pytest.raises(JournalError, match="not a database"):
+        await journal(path).open()
+
+    assert [found.name for found in tmp_path.iterdir()] == ["site.toml"]
 
 
 # -- history -------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ UNITLESS = {
     "event_alert",
     "operator_up",
     "journal_rows_waiting",
+    "journal_put_aside",
     "journal_failing",
     "journal_archive_failing",
     "jobs",
@@ -477,10 +478,11 @@ def test_a_plan_of_the_real_core_can_be_told_at_once() -> None:
 
 def test_the_journal_tells_what_it_lost_and_whether_it_can_be_written() -> None:
     stuck = board(tick())
-    stuck.journal = lambda: JournalStats(lost_rows=12, waiting_rows=100_000, is_failing=True)
+    stuck.journal = lambda: JournalStats(lost_rows=12, waiting_rows=100_000, put_aside=1, is_failing=True)
 
     assert value(stuck, "journal_rows_lost_total") == 12
     assert value(stuck, "journal_rows_waiting") == 100_000
+    assert value(stuck, "journal_put_aside") == 1
     assert value(stuck, "journal_failing") == 1
     assert value(board(tick()), "journal_failing") == 0
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from controller.run.journal.finding import Audit, Fault, Loss, Replaced
 from controller.run.journal.readonly import HistoryError, connection
 from controller.run.journal.retention import SEALS
 from controller.run.journal.schema import (
@@ -26,67 +26,9 @@ from controller.run.journal.schema import (
 )
 from controller.run.journal.seals import GENESIS, Anchor, Part, Seal, digest_of
 
-FAULTS_TOLD = 20
-
 
 class AuditError(Exception):
     """The file cannot be read as a journal; the message names it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something that is not as it was sealed. The window is that of the seal; None where there is none."""
-
-    what: str
-    table: str
-    seal: int | None = None
-    first_utc_s: float | None = None
-    last_utc_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """Rows that were never written, by the journal's own word."""
-
-    utc_s: float
-    table: str
-    rows: int
-    detail: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Audit:
-    """What was found. `faults` are the first of `fault_count`; `rows` counts what was verified, by table,
-    `left_out` the rows under these seals that are gone by retention, and `pruned` says up to which id.
-    `archived` files hold older days, and `unclosed` starts followed a controller that had not closed it."""
-
-    path: Path
-    seals: int = 0
-    first: Anchor | None = None
-    last: Anchor | None = None
-    first_utc_s: float | None = None
-    last_utc_s: float | None = None
-    rows: dict[str, int] = field(default_factory=dict)
-    pruned: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
-    archived: int = 0
-    unclosed: int = 0
-    is_excerpt: bool = False
-    unmoved: tuple[str, ...] = ()
-    confirmed: list[Anchor] = field(default_factory=list)
-    beyond: list[Anchor] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    fault_count: int = 0
-
-    @property
-    def is_verified(self) -> bool:
-        return not self.fault_count
-
-    def note(self, fault: Fault) -> None:
-        self.fault_count += 1
-        if len(self.faults) < FAULTS_TOLD:
-            self.faults.append(fault)
 
 
 def audit(path: Path, anchors: Sequence[Anchor] = ()) -> Audit:
@@ -250,13 +192,17 @@ class _Auditor:
 
     def _tell_losses(self) -> None:
         for utc_us, what, subject, rows, detail in self._db.execute(
-            "SELECT utc_us, what, subject, rows, detail FROM bookkeeping WHERE what IN (?, ?, ?) ORDER BY id",
-            (Bookkeeping.LOST, Bookkeeping.STARTED, Bookkeeping.ARCHIVED),
+            "SELECT utc_us, what, subject, rows, detail FROM bookkeeping"
+            " WHERE what IN (?, ?, ?, ?) ORDER BY id",
+            (Bookkeeping.LOST, Bookkeeping.STARTED, Bookkeeping.ARCHIVED, Bookkeeping.REPLACED),
         ):
             if what == Bookkeeping.STARTED:
                 self._found.unclosed += detail == NOT_CLOSED
             elif what == Bookkeeping.ARCHIVED:
                 self._found.archived += 1
+            elif what == Bookkeeping.REPLACED and isinstance(utc_us, int):
+                said = Replaced(utc_s=seconds(utc_us), file=str(subject), why=str(detail))
+                self._found.replaced.append(said)
             elif _types((utc_us, rows)) == (int, int):
                 loss = Loss(utc_s=seconds(utc_us), table=str(subject), rows=rows, detail=str(detail))
                 self._found.losses.append(loss)

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
+from controller.run.journal.aside import found_aside, is_damage, put_aside
 from controller.run.journal.chain import Chain
 from controller.run.journal.excerpt import Excerpt
 from controller.run.journal.flood import Flood, left_out_rows
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.moving import Moving
 from controller.run.journal.retention import Keep, Retention
-from controller.run.journal.schema import NOT_CLOSED, Bookkeeping, microseconds, prepare
+from controller.run.journal.schema import NEW, NOT_CLOSED, Bookkeeping, microseconds, prepare
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record
 from controller.run.journal.waiting import Named, Waiting, lost_rows
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -34,12 +39,14 @@ class _Known:
 
 
 class JournalFile:
-    """`anchor` is the newest seal that will not change any more; other threads may read it."""
+    """`anchor` is the newest seal that will not change any more, `put_aside` how many damaged journals
+    lie beside this one; other threads may read them."""
 
     def __init__(
         self, path: Path, *, keep: Keep, utc: Callable[[], float], waiting: Waiting, busy_s: float
     ) -> None:
         self.anchor: Anchor | None = None
+        self.put_aside = 0
         self._path = path
         self._keep = keep
         self._utc = utc
@@ -50,17 +57,52 @@ class JournalFile:
         self._flood = Flood()
 
     def open(self) -> None:
+        """A file that is damaged is put aside, and a new one begun: its seals say that it follows another."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
         try:
-            prepare(db)
-            self._waiting.add("bookkeeping", self._note(Bookkeeping.STARTED, _how_it_ended(db)))
+            self._begin()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error, self._path):
+                raise
+            self._begin_anew(error)
+
+    def _begin_anew(self, damage: sqlite3.Error) -> None:
+        kept = _salvaged(self._path, self._busy_s)
+        aside = put_aside(self._path, self._utc())
+        log.error(
+            "journal_put_aside", path=str(self._path), aside=str(aside), why=str(damage), kept=len(kept)
+        )
+        self._begin(str(damage))
+        if kept:
+            self.record(kept, (), ())
+
+    def _begin(self, damage: str = "") -> None:
+        """Open what is there, read what a start reads of it, and say that a controller begins."""
+        self._known = None
+        self._db = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
+        try:
+            prepare(self._db)
+            self.load()
+            rows = self._beginning(self._db, damage)
+            try:
+                self.flush(*rows)
+            except sqlite3.Error as error:
+                if is_damage(error, self._path):
+                    raise
+                for row in rows:  # a disk that takes nothing does not keep a controller from starting
+                    self._waiting.add(*row)
         except sqlite3.Error:
-            db.close()
+            self._db.close()
+            self._db = None
             raise
-        self._db = db
-        with suppress(sqlite3.Error):  # a disk that takes nothing does not keep a controller from starting
-            self.flush()
+
+    def _beginning(self, db: sqlite3.Connection, damage: str) -> list[Named]:
+        ended = _how_it_ended(db)
+        started: Named = ("bookkeeping", self._note(Bookkeeping.STARTED, ended))
+        if ended != NEW or not (aside := found_aside(self._path)):
+            return [started]
+        follows = (Bookkeeping.REPLACED, aside[-1].name, None, None, None, damage)
+        return [("bookkeeping", (microseconds(self._utc()), *follows)), started]
 
     def finish(self) -> None:
         """Write what is left and that this is the end, then close; the file is closed in any case."""
@@ -88,6 +130,7 @@ class JournalFile:
             self._waiting.put_back(rows, lost)
             raise
         self._flood.told(left_out, at_us)
+        self.put_aside = len(found_aside(self._path))
 
     def record(
         self,
@@ -125,11 +168,7 @@ class JournalFile:
         self._write(write)
 
     def load(self) -> tuple[Record, ...]:
-        rows = self._connection().execute("SELECT key, version_utc_s, status, text FROM grid")
-        return tuple(
-            Record(key=str(key), version_utc_s=float(version), status=str(status), text=str(text))
-            for key, version, status, text in rows
-        )
+        return _loaded(self._connection())
 
     def _write(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
         """Run `write` in a transaction, and again if somebody else was at the file since the last one."""
@@ -164,10 +203,26 @@ def _how_it_ended(db: sqlite3.Connection) -> str:
         (Bookkeeping.STARTED, Bookkeeping.STOPPED),
     ).fetchone()
     if last is None:
-        return "a new journal"
+        return NEW
     if last[0] == Bookkeeping.STOPPED:
         return "after a stop"
     return NOT_CLOSED
+
+
+def _salvaged(path: Path, busy_s: float) -> tuple[Record, ...]:
+    """What a restart must know, if all of it can be read of a damaged file."""
+    try:
+        with closing(sqlite3.connect(path, timeout=busy_s)) as db:
+            return _loaded(db)
+    except sqlite3.Error:
+        return ()
+
+
+def _loaded(db: sqlite3.Connection) -> tuple[Record, ...]:
+    return tuple(
+        Record(key=str(key), version_utc_s=float(version), status=str(status), text=str(text))
+        for key, version, status, text in db.execute("SELECT key, version_utc_s, status, text FROM grid")
+    )
 
 
 def _row(happening: Happening | StreamedPoint) -> Named:

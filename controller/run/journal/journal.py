@@ -102,6 +102,7 @@ class Journal:
         return JournalStats(
             lost_rows=self._waiting.lost_rows,
             waiting_rows=len(self._waiting),
+            put_aside=self._file.put_aside,
             is_failing=self._failing,
             is_archive_failing=self._archive is not None and self._archive.is_failing,
         )

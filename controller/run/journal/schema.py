@@ -100,10 +100,14 @@ class Bookkeeping:
     """All rows of `subject` up to `last_id` are gone by retention (`seals`: up to that number)."""
     ARCHIVED = "archived"
     """Seals `first_id` to `last_id` are in the file `subject`; `detail` is its SHA-256."""
+    REPLACED = "replaced"
+    """The journal before this one was damaged, and put aside as the file `subject`; `detail` says why."""
     MOVED = "moved"
     """`rows` of `subject` were taken over from an older schema, and are sealed since then only."""
 
 
+NEW = "a new journal"
+"""The detail of the first start of a file."""
 NOT_CLOSED = "not closed in order: what was not written yet is missing"
 """The detail of a start after a controller that had no time to close the journal."""
 EXCERPT = "excerpt"
