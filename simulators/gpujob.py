@@ -94,8 +94,8 @@ def _visible_gpus(environment: os._Environ[str]) -> list[NvmlGpu]:
 
 def _refuse_held(gpus: list[NvmlGpu]) -> None:
     for gpu in gpus:
-        if gpu.holder is not None:
-            raise NoGpuError(f"{gpu.uuid} is in use by process {gpu.holder}")
+        if gpu.holder is not None or gpu[Word.JOB_LINGERS]:
+            raise NoGpuError(f"{gpu.uuid} is in use by process {gpu[Word.JOB_PID]}")
 
 
 def _release(gpus: list[NvmlGpu]) -> None:

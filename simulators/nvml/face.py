@@ -67,6 +67,7 @@ class _Joint:
         self._asked_mw = -1
         self._limit_w = -1.0
         self._lost_as = 0
+        self._killed_at_ns = 0
         self._violated_s = 0.0
         self._has_outside_limit = False
         self._energy_from_j = 0.0
@@ -87,12 +88,22 @@ class _Joint:
 
     def carry_job(self, gpu: Gpu, now_ns: int) -> None:
         record = self._record
-        if record[Word.JOB_PID] and record.holder is None:
-            record[Word.JOB_PID] = record[Word.JOB_DEMAND_MW] = 0
+        self._carry_end(gpu, now_ns)
         record[Word.FOREIGN_PID] = os.getpid() if gpu.faults.foreign_w else 0
         record[Word.FOREIGN_MEMORY_BYTES] = FOREIGN_BYTES if gpu.faults.foreign_w else 0
         beating = now_ns - record[Word.JOB_BEAT_NS] <= BEAT_STALE_NS
         gpu.work(record[Word.JOB_DEMAND_MW] / 1000 if beating else 0.0)
+
+    def _carry_end(self, gpu: Gpu, now_ns: int) -> None:
+        """A job that was killed asks for nothing more; its board is let go when the driver has come to it."""
+        record = self._record
+        if not record[Word.JOB_PID] or record.holder is not None:
+            self._killed_at_ns = now_ns
+            return
+        record[Word.JOB_DEMAND_MW] = 0
+        record[Word.JOB_LINGERS] = int(now_ns - self._killed_at_ns < gpu.faults.lets_go_after_s * 1e9)
+        if not record[Word.JOB_LINGERS]:
+            record[Word.JOB_PID] = 0
 
     def carry_faults(self, gpu: Gpu) -> None:
         record, faults = self._record, gpu.faults

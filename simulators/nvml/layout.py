@@ -102,6 +102,7 @@ class Word(StrEnum):
     XID = "xid"
     XID_SEQUENCE = "xid_sequence"
     JOB_PID = "job_pid"
+    JOB_LINGERS = "job_lingers"
     JOB_DEMAND_MW = "job_demand_mw"
     JOB_BEAT_NS = "job_beat_ns"
     JOB_THROUGHPUT_PPM = "job_throughput_ppm"

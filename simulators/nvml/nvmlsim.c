@@ -600,7 +600,9 @@ NVML nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, stru
         u64 pid, held;
         code = value(i, words_of[at][0], &pid);
         if (code) return code;
-        if (!pid || (kill((pid_t)pid, 0) != 0 && errno != EPERM)) continue;
+        if (!pid) continue;
+        int lingers = at == 0 && numbers(i)[W_JOB_LINGERS];
+        if (!lingers && kill((pid_t)pid, 0) != 0 && errno != EPERM) continue;
         if (value(i, words_of[at][1], &held)) held = ~0ull;
         if (at == 0 && numbers(i)[W_FOREIGN_PID] && held != ~0ull) held -= numbers(i)[W_FOREIGN_MEMORY_BYTES];
         unsigned instance = numbers(i)[W_MIG_MODE] ? 1 + at : 0xFFFFFFFFu;

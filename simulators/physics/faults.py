@@ -45,8 +45,9 @@ class GpuFaults:
     `needs_reset` says that. `driver_gone` is an unloaded driver: what comes back has forgotten its limits.
     `denied` takes the permission to set anything. `hangs` lets every call for this board hang, `slow_s`
     delays it. `xid_now` raises that XID once. `power_brake` and `hw_slowdown` halve its power, `foreign_w`
-    is what somebody else's process asks of it. `frozen_reads` are of its watts alone: its limit is read as
-    it is; of `mean_reads` they are the mean of a second, where no other field is to be had.
+    is what somebody else's process asks of it. A job's process that was killed is listed, and its memory
+    held, until the driver `lets_go_after_s`. `frozen_reads` are of its watts alone: its limit is read as it
+    is; of `mean_reads` they are the mean of a second, where no other field is to be had.
     """
 
     lies_about_limit: bool = False
@@ -68,6 +69,7 @@ class GpuFaults:
     hw_slowdown: bool = False
     mig_instances: float = 0.0
     foreign_w: float = 0.0
+    lets_go_after_s: float = 0.0
     frozen_reads: bool = False
     mean_reads: bool = False
     reported_power_factor: float = 1.0

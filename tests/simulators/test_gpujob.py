@@ -160,3 +160,11 @@ def test_a_killed_job_leaves_its_gpu_even_before_it_is_reaped(state: NvmlState, 
     second = start(FIRST, "--seconds-of-work", "0.2")
 
     assert second.wait(PATIENCE_S) == 0
+
+
+def test_a_job_is_refused_a_gpu_that_its_driver_has_not_let_go(state: NvmlState, start: Start) -> None:
+    state.gpu(FIRST)[Word.JOB_PID], state.gpu(FIRST)[Word.JOB_LINGERS] = 2**22 + 1, 1
+
+    job = start(FIRST, "--seconds-of-work", "1")
+
+    assert job.wait(PATIENCE_S) == EXIT_NO_GPU

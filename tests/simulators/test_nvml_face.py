@@ -17,6 +17,9 @@ from simulators.plant import Plant
 
 UUID = "GPU-11111111-0000-4000-8000-000000000001"
 
+GONE = 2**22 + 1
+"""The number of no process."""
+
 
 class Bench:
     """One H100 in a plant, its state file, and a clock that moves only when told."""
@@ -86,13 +89,29 @@ def test_a_job_whose_beat_stops_leaves_the_gpu_idle(bench: Bench) -> None:
 
 def test_a_killed_job_holds_neither_gpu_nor_memory(bench: Bench) -> None:
     bench.start_job(demand_w=650)
-    bench.record[Word.JOB_PID] = 2**22 + 1
+    bench.record[Word.JOB_PID] = GONE
 
     bench.run(2)
 
     assert bench.record[Word.JOB_PID] == 0
     assert bench.record[Word.MEMORY_USED_BYTES] == 0
     assert bench.record[Word.POWER_MW] == 70_000
+
+
+def test_a_driver_that_lets_go_late_lists_a_killed_job_as_long_and_keeps_its_memory(bench: Bench) -> None:
+    bench.plant.set_fault(bench.gpu.id, "lets_go_after_s", 5.0)
+    bench.start_job(demand_w=650)
+    bench.run(5)
+    bench.record[Word.JOB_PID] = GONE
+
+    bench.run(4)
+    during = [bench.record[word] for word in (Word.JOB_PID, Word.POWER_MW)]
+    held = bench.record[Word.MEMORY_USED_BYTES]
+    bench.run(2)
+
+    assert during == [GONE, 70_000]
+    assert held > 0
+    assert (bench.record[Word.JOB_PID], bench.record[Word.MEMORY_USED_BYTES]) == (0, 0)
 
 
 def test_a_limit_reset_in_the_plant_shows_in_nvml(bench: Bench) -> None:
