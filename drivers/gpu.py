@@ -23,6 +23,7 @@ from drivers.gpu_energy import EnergyCounter
 from drivers.gpu_host import GpuHost
 from drivers.gpu_learning import Learner
 from drivers.gpu_nvml import ABSENT, GpuError
+from drivers.gpu_processes import Leaving
 from drivers.gpu_reading import (
     AGREES_WITHIN_MW,
     detail,
@@ -79,6 +80,7 @@ class GpuDriver:
         self._detail: GpuDetail | None = None
         self._xids_from = 0
         self._broken = False
+        self._leaving = Leaving()
         self._health = GpuHealth.OK
         self._thread = host.attach(uuid)
 
@@ -94,11 +96,16 @@ class GpuDriver:
     @property
     def takes_jobs(self) -> bool:
         """Whether new work may be put on it, for all that is known."""
-        return self._detail is None or self._detail.health.takes_jobs
+        return self._leaving.is_over and (self._detail is None or self._detail.health.takes_jobs)
+
+    def job_left(self) -> None:
+        """A job that was on it has ended. It takes no other until nothing of that was seen to be on it."""
+        self._leaving.left()
 
     async def read(self) -> Reading:
+        after, must_look = self._leaving.jobs_left, not self._leaving.is_over
         try:
-            sample = await self._thread.run("read", take_sample)
+            sample = await self._thread.run("read", partial(take_sample, who=must_look))
             if sample.limits is not None:
                 within(self._config, self._uuid, sample.limits)
         except DriverError as error:
@@ -107,6 +114,7 @@ class GpuDriver:
             self._tell(told)
             raise
         self._identity = sample.identity
+        self._leaving.saw(sample.processes or (), self._clock(), after=after)
         self._follow(sample)
         read = reading(self._spec, sample, partial(throughput, self._curve, self._limits.default_w))
         self._tell(self._told_by(sample))
@@ -163,7 +171,8 @@ class GpuDriver:
             self._broken, self._xids_from = False, xids.total
         if sample.energy_mj is not None:
             self._energy.add(sample.energy_mj, self._clock())
-        return detail(sample, xids, self._energy.joules, xids_from=self._xids_from)
+        stuck = self._leaving.stuck(self._clock())
+        return detail(sample, xids, self._energy.joules, xids_from=self._xids_from, stuck=stuck)
 
     def _tell(self, new: GpuDetail) -> None:
         """Keep it, and log what changed for the worse or the better; silence is told by who reads."""

@@ -5,7 +5,7 @@ Pure. What cannot be believed is `DriverError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from controller.domain.devices import (
     Acknowledged,
@@ -24,6 +24,7 @@ from drivers.base import DriverError
 from drivers.gpu_config import GpuHostConfig
 from drivers.gpu_curve import Curve, throughput
 from drivers.gpu_nvml import GPU_IS_LOST, GPU_NOT_FOUND, NOT_FOUND, RESET_REQUIRED, GpuError
+from drivers.gpu_processes import LETS_GO_WITHIN_S
 from drivers.gpu_sample import Limits, Sample
 from drivers.gpu_xid import XidLog
 
@@ -126,9 +127,12 @@ def reading(spec: DeviceSpec, sample: Sample, throughput_at: Callable[[float], f
     )
 
 
-def detail(sample: Sample, xids: XidLog, energy_j: float | None, *, xids_from: int) -> GpuDetail:
-    """All that the board told. `xids_from`: as many XIDs as were heard before it was last mended."""
-    why = tuple(_troubles(sample, xids, xids_from))
+def detail(
+    sample: Sample, xids: XidLog, energy_j: float | None, *, xids_from: int, stuck: Sequence[int] = ()
+) -> GpuDetail:
+    """All that the board told. `xids_from`: as many XIDs as were heard before it was last mended; `stuck`:
+    processes that ended long ago and are on it still."""
+    why = (*_troubles(sample, xids, xids_from), *_held(stuck))
     return GpuDetail(
         identity=sample.identity,
         health=max((health for health, _ in why), key=list(GpuHealth).index, default=GpuHealth.OK),
@@ -187,6 +191,14 @@ def _troubles(sample: Sample, xids: XidLog, xids_from: int) -> Iterator[tuple[Gp
         yield GpuHealth.NEEDS_RESET, f"NVML asks for {RECOVERY.get(sample.recovery, sample.recovery)}"
     elif sample.recovery is None and xids.last in NEED_A_RESET and xids.total > xids_from:
         yield GpuHealth.NEEDS_RESET, f"XID {xids.last}"
+
+
+def _held(stuck: Sequence[int]) -> Iterator[tuple[GpuHealth, str]]:
+    for pid in stuck:
+        says = (
+            f"process {pid} ended more than {LETS_GO_WITHIN_S:g} s ago, and its driver has not let go of it"
+        )
+        yield GpuHealth.NEEDS_RESET, says
 
 
 def _power(milliwatts: float | None) -> Power | None:

@@ -6,9 +6,7 @@ Values are in NVML's units; None is what the board or its driver does not tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +15,7 @@ import pynvml
 from controller.domain.gpus import GpuIdentity, GpuLoad, GpuMemoryErrors, GpuProcess, MigInstance, Throttle
 from controller.domain.power import Power
 from drivers.gpu_nvml import NOT_FOUND, Board, GpuError
+from drivers.gpu_processes import processes
 
 PROCESSES_EVERY = 5
 """Reads per look at the process list, which costs the driver more than all the rest together."""
@@ -24,7 +23,6 @@ LOAD_EVERY = 5
 ERRORS_EVERY = 30
 LIMITS_EVERY = 60
 ONCE = 1 << 62
-MAX_PROCESSES = 256
 
 ENERGY, MEMORY_TEMPERATURE, POWER_AVERAGE, POWER_INSTANT, REQUESTED_LIMIT = 83, 82, 185, 186, 192
 SHUTDOWN_MARGIN, SLOWDOWN_MARGIN = 193, 194
@@ -97,7 +95,8 @@ class Sample:
     processes: tuple[GpuProcess, ...] | None
 
 
-def take_sample(board: Board) -> Sample:
+def take_sample(board: Board, *, who: bool = False) -> Sample:
+    """`who` asks for its processes now, whenever that was done last."""
     values = board.fields((POWER_INSTANT, POWER_AVERAGE, ENERGY, MEMORY_TEMPERATURE, REQUESTED_LIMIT))
     # The power usage is a mean over one second on most boards since Ampere: too slow to prove a limit with.
     power_mw = values.get(POWER_INSTANT)
@@ -123,7 +122,7 @@ def take_sample(board: Board) -> Sample:
         errors=_errors(slow),
         recovery=None if (action := slow.get(RECOVERY_ACTION)) is None else int(action),
         mig=board.seldom(ERRORS_EVERY, "mig", lambda: _instances(board)),
-        processes=board.seldom(PROCESSES_EVERY, "processes", lambda: _processes(board)),
+        processes=board.seldom(1 if who else PROCESSES_EVERY, "processes", lambda: processes(board)),
     )
 
 
@@ -246,25 +245,3 @@ def _instances(board: Board) -> tuple[MigInstance, ...] | None:
             )
         )
     return tuple(found)
-
-
-def _processes(board: Board) -> tuple[GpuProcess, ...] | None:
-    listed = board.ask("nvmlDeviceGetComputeRunningProcesses")
-    if listed is None:
-        return None
-    return tuple(
-        GpuProcess(
-            pid=process.pid,
-            memory_bytes=process.usedGpuMemory,
-            name=_name(process.pid),
-            instance=None if process.gpuInstanceId in (None, 0xFFFFFFFF) else process.gpuInstanceId,
-        )
-        for process in listed[:MAX_PROCESSES]
-    )
-
-
-def _name(pid: int) -> str:
-    """What the host calls a process; empty for one of another namespace, or that is gone."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
-    return ""

@@ -83,15 +83,17 @@ def build(
     *,
     learner: Learner | None = None,
     takes_jobs: Callable[[str], bool] = lambda gpu: True,
+    job_left: Callable[[str], None] = lambda gpu: None,
 ) -> LocalQueue:
-    return LocalQueue(config, visible, learner=learner, takes_jobs=takes_jobs)
+    return LocalQueue(config, visible, learner=learner, takes_jobs=takes_jobs, job_left=job_left)
 
 
 class LocalQueue:
     """A `JobQueue`. `visible` names the UUID of each GPU by device id. One thread does all that blocks.
 
-    A GPU that `takes_jobs` no more gets no new one; the one that it has is left to its owner. The `learner`
-    is told what jobs say of their progress.
+    A GPU that `takes_jobs` no more gets no new one; the one that it has is left to its owner. `job_left` is
+    told of each that a job has left, before it is offered again, and the `learner` what jobs say of their
+    progress.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class LocalQueue:
         *,
         learner: Learner | None = None,
         takes_jobs: Callable[[str], bool] = lambda gpu: True,
+        job_left: Callable[[str], None] = lambda gpu: None,
     ) -> None:
         self._config = config
         self._visible = dict(visible)
@@ -109,7 +112,7 @@ class LocalQueue:
         self._held_open: sqlite3.Connection | None = None
         each_bytes, sum_bytes = round(config.max_log_mb * MEGABYTE), round(config.max_logs_mb * MEGABYTE)
         logs = Logs(config.directory / "logs", each_bytes, sum_bytes)
-        self._runner = Runner(config.directory, self._visible, config.grace_s, logs)
+        self._runner = Runner(config.directory, self._visible, config.grace_s, logs, job_left)
         self._learner = (
             KeptLearner(learner, config.curves_file, self._thread) if learner is not None else None
         )

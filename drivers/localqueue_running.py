@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -47,13 +47,22 @@ log = structlog.get_logger()
 
 class Runner:
     """The jobs of the queue in `directory`. `visible` names the UUID of each GPU by device id; `grace_s` is
-    what a job that asks for no other time gets between SIGTERM and SIGKILL. For one thread."""
+    what a job that asks for no other time gets between SIGTERM and SIGKILL; `job_left` is told of each GPU
+    that a job has left. For one thread."""
 
-    def __init__(self, directory: Path, visible: Mapping[str, str], grace_s: float, logs: Logs) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        visible: Mapping[str, str],
+        grace_s: float,
+        logs: Logs,
+        job_left: Callable[[str], None],
+    ) -> None:
         self._directory = directory
         self._visible = visible
         self._grace_s = grace_s
         self._logs = logs
+        self._job_left = job_left
         self._not_written: set[str] = set()
         self._kill_at_s: dict[str, float] = {}
         """Of runs that were told to end, until that is written down."""
@@ -116,6 +125,8 @@ class Runner:
         if end.state is JobState.QUEUED and record.ending is Ending.REQUEUE:
             end = replace(end, why=record.why)
         store.settle(record, end)
+        for gpu in record.held:
+            self._job_left(gpu)
         self._kill_at_s.pop(record.run or "", None)
         exit_record.unlink(missing_ok=True)
         if end.state is not JobState.QUEUED:

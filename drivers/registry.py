@@ -85,7 +85,11 @@ def build(tables: DeviceTables, cuts: Cuts | None = None) -> Fleet:
         sensors=(*_sensors(tables), *pdus.values()),
         queues=tuple(
             localqueue.build(
-                config, gpus, learner=learner, takes_jobs=lambda device: boards[device].takes_jobs
+                config,
+                gpus,
+                learner=learner,
+                takes_jobs=lambda device: boards[device].takes_jobs,
+                job_left=lambda device: boards[device].job_left(),
             )
             for config in tables.queues
         ),

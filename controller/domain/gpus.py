@@ -44,12 +44,14 @@ class GpuHealth(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuProcess:
-    """A process that holds the board. `name` is empty where the host does not tell it."""
+    """A process that holds the board. `name` is empty where the host does not tell it. One that has `ended`
+    holds it until the driver lets go; None where nobody can tell whether it has."""
 
     pid: int
     memory_bytes: int | None
     name: str = ""
     instance: int | None = None
+    ended: bool | None = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
