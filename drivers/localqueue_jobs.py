@@ -173,7 +173,8 @@ def verdict(ending: Ending | None, code: Exit, *, boot: str | None, boot_now: st
         case None, NoCode.UNKNOWN if boot != boot_now:
             return Verdict(state=JobState.QUEUED)  # the machine went down under it
         case None, NoCode.UNKNOWN:
-            return Verdict(state=JobState.FAILED, why="killed from outside, no exit code")
+            why = "no exit code: it was killed from outside, or the disk was full"
+            return Verdict(state=JobState.FAILED, why=why)
         case None, 0:
             return Verdict(state=JobState.DONE, exit_code=0)
         case _:

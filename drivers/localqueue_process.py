@@ -17,20 +17,21 @@ from pathlib import Path
 from drivers.localqueue_progress import VARIABLE as PROGRESS
 
 SHELL = "/bin/sh"
-UNSTARTED = "unstarted"
-EXIT_RECORD_BYTES_MAX = 32
+UNSTARTED, RUNNING = "unstarted", "running"
+EXIT_RECORD_BYTES = 32
 
 # Only a parent learns an exit code, and the daemon may be away when a job ends. So the parent is this shell,
 # which outlives the daemon and writes the code down; an interpreter in its place would cost far more time and
 # memory. It leads the group, so stopping, continuing and killing the group take it along. SIGTERM it survives
 # and its job need not: a signal that is caught, unlike one that is ignored, is back to default after exec.
 # It begins when the daemon has noted its pid; if the daemon dies before that, `read` fails and nothing runs.
-# Its last act ends whatever the job has left behind, itself included.
+# Its last act ends whatever the job has left behind, itself included. It writes into the room that the daemon
+# took for it: a disk that is full by then would take no new file.
 _WRAPPER = f"""
 trap : HUP INT TERM
 exit_record=$1 directory=$2
 shift 2
-record() {{ printf '%s\\n' "$1" >"$exit_record.part" && mv -f "$exit_record.part" "$exit_record"; }}
+record() {{ printf '%-{EXIT_RECORD_BYTES - 1}s\\n' "$1" 1<>"$exit_record"; }}
 read -r _ || {{ record {UNSTARTED}; exit; }}
 (cd -- "$directory" && exec "$@") </dev/null
 record "$?"
@@ -66,7 +67,8 @@ class Life(Enum):
 class NoCode(Enum):
     """UNSTARTED: the daemon died before it let the job go, and the command never ran.
 
-    UNKNOWN: the job did not end by itself. It was killed with its whole group, or the machine went down.
+    UNKNOWN: the job did not end by itself. It was killed with its whole group, or the machine went down; or
+    the disk was full, and of those that need new room for whatever is written.
     """
 
     UNSTARTED = "unstarted"
@@ -86,6 +88,20 @@ def spawned(
     log_file: Path,
 ) -> Iterator[ProcessId]:
     """Start `argv` in a session of its own; it runs once the body is through, and never if that fails."""
+    try:
+        exit_record.write_text(RUNNING.ljust(EXIT_RECORD_BYTES - 1) + "\n", "ascii")
+        with _gated(argv, cwd=cwd, env=env, exit_record=exit_record, log_file=log_file) as process:
+            yield process
+    except BaseException:
+        exit_record.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _gated(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], exit_record: Path, log_file: Path
+) -> Iterator[ProcessId]:
+    """The shell behind its gate, which opens once the body is through."""
     reader, gate = os.pipe()
     try:
         try:
@@ -178,7 +194,7 @@ def bury(process: ProcessId) -> None:
 def read_exit(exit_record: Path) -> Exit:
     try:
         with exit_record.open("rb") as file:
-            text = file.read(EXIT_RECORD_BYTES_MAX).decode("ascii", "replace").strip()
+            text = file.read(EXIT_RECORD_BYTES).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return NoCode.UNKNOWN
     if text == UNSTARTED:

@@ -130,6 +130,12 @@ def process_of(directory: Path, job: str) -> ProcessId:
     return process
 
 
+def gated(directory: Path) -> Path:
+    """Where a job waits at `gate` until somebody writes there."""
+    os.mkfifo(directory / "gate")
+    return directory
+
+
 @contextmanager
 def tampered(directory: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(directory / DATABASE, isolation_level=None)) as db:
@@ -248,7 +254,7 @@ async def test_a_job_whose_leader_is_killed_is_failed_and_nothing_of_it_goes_on(
     os.kill(process_of(directory, job).pid, signal.SIGKILL)
     view = await until(queue, directory, job, JobState.FAILED)
 
-    assert view.why == "killed from outside, no exit code"
+    assert view.why == "no exit code: it was killed from outside, or the disk was full"
     await eventually(lambda: not runs(inner))
 
 
@@ -915,7 +921,9 @@ def test_a_request_that_cannot_be_met_is_rejected_by_name(
             None,
             NoCode.UNKNOWN,
             "now",
-            Verdict(state=JobState.FAILED, why="killed from outside, no exit code"),
+            Verdict(
+                state=JobState.FAILED, why="no exit code: it was killed from outside, or the disk was full"
+            ),
         ),
         (Ending.REQUEUE, 0, "now", Verdict(state=JobState.QUEUED)),
         (Ending.REQUEUE, NoCode.UNKNOWN, "now", Verdict(state=JobState.QUEUED)),
@@ -1057,6 +1065,33 @@ async def test_a_job_is_told_once_to_end_and_killed_in_time_though_its_grace_can
     await eventually(lambda: look(process) is Life.GONE)
     assert read(directory / "told") == "told\n"
     assert [line["event"] for line in logs] == ["not_written_down"]
+
+
+async def test_an_exit_code_is_written_where_its_room_was_taken_before_the_job_began(directory: Path) -> None:
+    queue = queue_of(directory)
+    job = await start(queue, directory, "read -r _ <gate; exit 3", "gpu0", cwd=gated(directory))
+    (record,) = (directory / "runs").iterdir()
+    before = record.stat()
+
+    (directory / "gate").write_text("go\n")
+    await eventually(lambda: look(process_of(directory, job)) is Life.GONE)
+    after = record.stat()
+
+    assert before.st_size > 0
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size), "a full disk has no more room"
+    assert (await until(queue, directory, job, JobState.FAILED)).why == "exit code 3"
+    assert list((directory / "runs").iterdir()) == []
+
+
+async def test_a_job_that_was_not_let_go_leaves_no_record_of_an_exit(directory: Path) -> None:
+    queue = queue_of(directory)
+    await start(queue, directory, FOREVER, "gpu0")
+    second = submit(directory, request(directory))
+
+    outcome = await queue.apply(order(second, JobAction.START, "gpu0"))
+
+    assert isinstance(outcome, Refused)
+    assert len(list((directory / "runs").iterdir())) == 1, "that of the first"
 
 
 async def test_a_job_whose_end_cannot_be_written_down_hides_no_other(directory: Path) -> None:
