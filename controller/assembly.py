@@ -71,6 +71,7 @@ def grid_side(
         baselines=baselines,
         link_changed=lambda operator, lost: journal.operator_link(operator, lost=lost),
         start_grace_s=settings.policy.start_grace_s,
+        holds_s=settings.policy.meter_stale_after_s,
         observes=settings.controller.mode is Mode.OBSERVE,
     )
 

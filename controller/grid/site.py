@@ -5,6 +5,7 @@ Plain facts in watts: units, averages and report shapes are the codec's business
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,7 +102,8 @@ class SiteReport:
 
     `baseline` is what the site would draw without events; `shed_available` what it could still drop, and
     `rise_available` what it could take on within its limits. `granted` is what the plan lets it draw. `seal`
-    names the newest seal of the site's journal.
+    names the newest seal of the site's journal. Of a pause longer than `holds_s` before it nothing was
+    measured.
     """
 
     now_utc_s: float
@@ -118,6 +120,7 @@ class SiteReport:
     progress: tuple[Progress, ...] = ()
     foreseen: tuple[Foreseen, ...] = ()
     seal: str = ""
+    holds_s: float = math.inf
 
     @property
     def measured(self) -> Measured:

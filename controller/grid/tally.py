@@ -52,7 +52,8 @@ class Tally:
     before it, or since a tick before it where that is later.
 
     `sum_ws` and `measured_s` are of all others in which something was measured; `first_w` is None where the
-    first did not.
+    first did not. Of a pause, as of a loop that hung, they have only what the reading at its end stands for;
+    `pauses` and `paused_s` are how many there were, and all of their time.
     """
 
     reports: int = 0
@@ -60,6 +61,8 @@ class Tally:
     estimated: int = 0
     sum_ws: float = 0.0
     measured_s: float = 0.0
+    pauses: int = 0
+    paused_s: float = 0.0
     first_w: int | None = None
     first_s: float = 0.0
     first_utc_s: float = 0.0
@@ -71,6 +74,7 @@ class Tally:
         watts = None if place is None or place.quality is DataQuality.MISSING else place.demand.watts
         before_utc_s = since_utc_s if self.last is None else self.last.now_utc_s
         elapsed_s = max(report.now_utc_s - before_utc_s, LEAST_S)
+        stands_s = min(elapsed_s, report.holds_s)
         counted = replace(
             self,
             reports=self.reports + 1,
@@ -79,12 +83,12 @@ class Tally:
             last=report,
         )
         if self.last is None:
-            return replace(counted, first_w=watts, first_s=elapsed_s, first_utc_s=report.now_utc_s)
+            return replace(counted, first_w=watts, first_s=stands_s, first_utc_s=report.now_utc_s)
+        if elapsed_s > stands_s:
+            counted = replace(counted, pauses=self.pauses + 1, paused_s=self.paused_s + elapsed_s)
         if watts is None:
             return counted
-        return replace(
-            counted, sum_ws=self.sum_ws + watts * elapsed_s, measured_s=self.measured_s + elapsed_s
-        )
+        return replace(counted, sum_ws=self.sum_ws + watts * stands_s, measured_s=self.measured_s + stands_s)
 
     def quality(self, length_s: float) -> DataQuality:
         """Of a while of `length_s`: with gaps or estimates in it, or begun late, its mean is an estimate."""
@@ -102,15 +106,17 @@ class Tally:
 
     @property
     def _step_s(self) -> float | None:
-        """The mean time between two reports."""
-        if self.last is None or self.reports < 2:
+        """The mean time between two reports, but for pauses."""
+        steps = self.reports - 1 - self.pauses
+        if self.last is None or steps < 1:
             return None
-        return max(self.last.now_utc_s - self.first_utc_s, LEAST_S) / (self.reports - 1)
+        return max(self.last.now_utc_s - self.first_utc_s - self.paused_s, LEAST_S) / steps
 
     def _covers(self, length_s: float) -> bool:
         if (step_s := self._step_s) is None:
-            return length_s <= LONGEST_TICK_S
-        return step_s * (self.reports + 1) >= WHOLE_SHARE * length_s
+            most_s = LONGEST_TICK_S if self.last is None else min(LONGEST_TICK_S, self.last.holds_s)
+            return not self.pauses and length_s <= most_s
+        return step_s * (self.reports + 1 - self.pauses) >= WHOLE_SHARE * length_s
 
 
 NO_TALLY = Tally()

@@ -125,6 +125,15 @@ def test_an_interval_of_which_only_the_end_was_measured_is_no_more_than_an_estim
     assert average.quality is ESTIMATED
 
 
+def test_an_interval_in_which_the_loop_hung_is_no_more_than_an_estimate() -> None:
+    """Of ten minutes the loop stood still for four."""
+    ticks = [replace(one, holds_s=5) for one in (*seconds(60), *seconds(601, from_s=300))]
+
+    [(_, [average])] = reports(ticks, asking(request(), labels=(7,), every_s=600.0))
+
+    assert average.quality is ESTIMATED
+
+
 @pytest.mark.parametrize("from_s", [0.3, 0.8, 1.2])
 def test_an_interval_is_whole_wherever_in_it_the_ticks_fall(from_s: float) -> None:
     ticks = [tick(at + from_s) for at in range(12)]

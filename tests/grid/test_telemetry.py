@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from controller.domain.grid import EventInterval, GridEvent, ReportRequest
 from controller.domain.power import ZERO, Power
 from controller.grid.site import DataQuality, SiteReport
@@ -19,8 +21,10 @@ def asking(
     return GridEvent(id=id_, version_utc_s=1, source="test", intervals=(piece,), reports=reports)
 
 
-def tick(now_s: float, watts: int = 1000, quality: DataQuality = OK) -> SiteReport:
-    return SiteReport(now_utc_s=now_s, demand=Power(watts), quality=quality)
+def tick(
+    now_s: float, watts: int = 1000, quality: DataQuality = OK, *, holds_s: float = math.inf
+) -> SiteReport:
+    return SiteReport(now_utc_s=now_s, demand=Power(watts), quality=quality, holds_s=holds_s)
 
 
 def averages(ticks: list[SiteReport], *events: GridEvent) -> list[Average]:
@@ -100,6 +104,33 @@ def test_one_estimated_reading_makes_the_mean_an_estimate() -> None:
     [average] = averages(ticks, asking())
 
     assert average.quality is ESTIMATED
+
+
+def test_a_loop_that_hung_measured_nothing_meanwhile() -> None:
+    """It stood for half a minute of one, and drew 500 W when it came back."""
+    ticks = [tick(now_s, 1_000, holds_s=5) for now_s in range(15)]
+    ticks += [tick(now_s, 500, holds_s=5) for now_s in range(45, 61)]
+
+    [average] = averages(ticks, asking(every_s=60))
+
+    assert average.quality is ESTIMATED
+    assert average.demand == Power(706), "14 s of the one, 20 of the other: 15, and 5 that a reading holds"
+
+
+def test_a_period_of_which_all_but_its_end_was_hung_through_is_an_estimate() -> None:
+    ticks = [tick(0, holds_s=5), tick(59.9, 500, holds_s=5)]
+
+    [average] = averages(ticks, asking(every_s=60))
+
+    assert (average.quality, average.demand) == (ESTIMATED, Power(500))
+
+
+def test_a_tick_that_is_a_little_late_leaves_no_gap() -> None:
+    ticks = [tick(now_s, holds_s=5) for now_s in (0, 1, 2, 5, 6, 7, 8, 9, 10)]
+
+    [average] = averages(ticks, asking())
+
+    assert average.quality is OK
 
 
 def test_a_period_without_any_reading_is_reported_missing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -41,8 +42,9 @@ class Instructor(Protocol):
 class LinkedGrid:
     """A site with grid operators, and with rules of its own; the loop's `GridSide`. `anchor` gives the newest
     seal of the journal, which operators are told. `link_changed` hears the name of each operator whose link
-    is lost (True) or back; one that was not heard yet is lost only after `start_grace_s`. Of a site that only
-    `observes` nothing is said but what it draws."""
+    is lost (True) or back; one that was not heard yet is lost only after `start_grace_s`. Of a pause longer
+    than `holds_s` between two plans nothing was measured. Of a site that only `observes` nothing is said but
+    what it draws."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class LinkedGrid:
         baselines: LiveBaselines | None = None,
         link_changed: Callable[[str, bool], None] = lambda _operator, _lost: None,
         start_grace_s: float = 0.0,
+        holds_s: float = math.inf,
         observes: bool = False,
     ) -> None:
         self._links = links
@@ -61,6 +64,7 @@ class LinkedGrid:
         self._layout: Layout | None = None
         self._link_changed = link_changed
         self._start_grace_s = start_grace_s
+        self._holds_s = holds_s
         self._observes = observes
         self._began_s: float | None = None
         self._lost: set[str] = set()
@@ -87,7 +91,7 @@ class LinkedGrid:
         report = site_report(inputs, plan, self._layout)
         if self._observes:
             report = only_observed(report)
-        report = replace(report, seal="" if seal is None else str(seal))
+        report = replace(report, seal="" if seal is None else str(seal), holds_s=self._holds_s)
         for link in self._links:
             link.observe(self._with_baseline(report, link))
         if self._own is not None:
