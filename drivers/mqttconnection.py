@@ -82,6 +82,8 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
     finally:
         client.timeout = FAREWELL_TIMEOUT_S
         await asyncio.wait([entering], timeout=FAREWELL_TIMEOUT_S)
+        # Nobody asks what ended a connection that was lost as it was left: asyncio would complain of that.
+        client._disconnected.add_done_callback(_heard)
         with suppress(aiomqtt.MqttError):
             await client.__aexit__(None, None, None)
         entering.cancel()
@@ -89,3 +91,8 @@ async def _entered(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
         del (
             entering
         )  # it holds what went wrong, which holds this frame: a socket would wait for the collector
+
+
+def _heard(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled():
+        ended.exception()
