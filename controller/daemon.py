@@ -49,6 +49,7 @@ from drivers.registry import Fleet
 
 log = structlog.get_logger()
 
+NOTES_WITHIN_S = 5.0
 LEAST_TICKS = 3
 """So many are to have room in the time of the watchdog: a late one is no stuck loop."""
 
@@ -176,8 +177,7 @@ async def _operate(
                 await control.stop()
     finally:
         try:
-            await cuts.close()
-            await handover.close()
+            await note_last(cuts, handover)
         finally:
             await put_away(journal, recording)
 
@@ -212,6 +212,17 @@ async def _live(parts: Iterable[Running], notifier: Notifier, site: str) -> None
             notifier.ready()
     except* _StopRequestedError:
         log.info("stopping", site=site)
+
+
+async def note_last(*notes: Closing) -> None:
+    """What the next process is to know, as far as the disk takes it in time: the journal's own end has a
+    deadline after this one, and the service manager waits for both."""
+    try:
+        async with asyncio.timeout(NOTES_WITHIN_S):
+            for note in notes:
+                await note.close()
+    except TimeoutError:
+        log.warning("notes_not_written", why=f"no answer within {NOTES_WITHIN_S:g} s")
 
 
 async def put_away(journal: Closing, recording: Closing | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +33,7 @@ from drivers.localqueue_store import (
     opened,
     submit,
 )
+from drivers.outside import Outside
 
 __all__ = [
     "JobRequest",
@@ -108,7 +108,7 @@ class LocalQueue:
         self._config = config
         self._visible = dict(visible)
         self._takes_jobs = takes_jobs
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"queue-{config.id}")
+        self._thread = Outside(1)
         self._held_open: sqlite3.Connection | None = None
         each_bytes, sum_bytes = round(config.max_log_mb * MEGABYTE), round(config.max_logs_mb * MEGABYTE)
         logs = Logs(config.directory / "logs", each_bytes, sum_bytes)

@@ -1,14 +1,15 @@
-"""The threads for what blocks and belongs to nobody: looking up names, connecting to brokers, files, what is
-told over HTTP. One that hangs dies with the process and never keeps it: until it has ended nobody controls
-the site, and what ended it is not told.
+"""The threads for what blocks: looking up names, connecting to brokers, files, what is told over HTTP. One
+that hangs dies with the process and never keeps it: until it has ended nobody controls the site, and what
+ended it is not told. What has to be on the disk by then is awaited, with a deadline, by who wants it there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore, Thread
 from typing import Any, TypeVar
 
@@ -42,6 +43,9 @@ class Outside(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the threads that are not held up somewhere, and waits for none."""
+        with suppress(Empty):
+            while cancel_futures and (waiting := self._calls.get_nowait()) is not None:
+                waiting[0].cancel()
         with self._starting:
             for _ in range(self._started):
                 self._calls.put(None)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +69,64 @@ def test_a_call_that_was_given_up_before_its_turn_is_never_made(outside: Outside
     outside.submit(go.is_set).result(WAIT_S)
 
     assert not made.is_set()
+
+
+def test_what_waits_at_the_end_is_given_up_where_that_was_asked() -> None:
+    outside, go, made = Outside(1), threading.Event(), threading.Event()
+    under_way = outside.submit(go.wait, WAIT_S)
+    waiting = outside.submit(made.set)
+
+    outside.shutdown(cancel_futures=True)
+    go.set()
+
+    assert under_way.result(WAIT_S)
+    assert waiting.cancelled()
+    assert not made.is_set()
+
+
+HANGING = """
+import asyncio, sys, threading, time
+from pathlib import Path
+from controller.run.journal.journal import Journal
+from drivers.localqueue import LocalQueue, LocalQueueConfig
+
+async def main():
+    directory, hangs, held_up = Path(sys.argv[1]), threading.Event(), threading.Event()
+
+    def hang(*_):
+        if hangs.is_set():
+            held_up.set()
+            time.sleep(600)
+        return time.time()
+
+    journal = Journal(directory / "journal.db", 1.0, hang, deadline_s=5.0)
+    queue = LocalQueue(LocalQueueConfig(id="local", directory=directory), {"gpu0": "a"}, takes_jobs=hang)
+    await journal.open()
+    await queue.read()
+    hangs.set()
+    reading = asyncio.create_task(queue.read())
+    while not held_up.is_set():
+        await asyncio.sleep(0.01)
+    reading.cancel()
+    await queue.close()
+    await journal.close()
+
+asyncio.run(main())
+print("over")
+"""
+
+
+def test_neither_a_journal_nor_a_queue_that_hangs_keeps_the_process_from_its_end(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "over"
 
 
 def test_at_the_end_idle_threads_go_and_nobody_waits_for_one_that_hangs() -> None:

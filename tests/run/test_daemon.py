@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -21,19 +22,22 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from controller import assembly, daemon
 from controller.cli.replay import Request, replay
 from controller.config import ConfigError, fleet, load
 from controller.daemon import StartError
 from controller.domain.power import Power
-from controller.run.journal.journal import Journal
+from controller.run.journal.journal import WRITE_DEADLINE_S, Journal
 from controller.run.journal.schema import NOT_CLOSED
 from controller.run.journal.seals import Row
+from controller.run.recording.recording import CLOSE_DEADLINE_S
 from drivers.pricefile import Look, PriceFile
 from drivers.pricetables import PriceFileConfig
 from drivers.registry import Fleet, Polled
 from tests.run.journalrows import rows_of
+from tests.virtualtime import in_virtual_time
 
 pytestmark = pytest.mark.socket
 
@@ -262,6 +266,33 @@ def test_a_journal_that_cannot_be_written_at_the_end_does_not_spoil_the_end(tmp_
     after = logged[logged.index("stopping") :]
     assert after[-1] == "journal_not_written"
     assert set(after) <= {"stopping", "handover_not_written", "journal_not_written"}
+
+
+@in_virtual_time
+async def test_notes_for_the_next_process_that_hang_leave_the_journal_its_time_at_the_end() -> None:
+    class Hanging:
+        begun = False
+
+        async def close(self) -> None:
+            self.begun = True
+            await asyncio.Event().wait()
+
+    first, second = Hanging(), Hanging()
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+
+    with capture_logs() as logs:
+        await daemon.note_last(first, second)
+
+    assert (first.begun, loop.time() - began_s) == (True, daemon.NOTES_WITHIN_S)
+    assert [log["event"] for log in logs] == ["notes_not_written"]
+
+
+def test_the_end_of_a_hung_disk_comes_before_the_service_manager_makes_one() -> None:
+    unit = (Path(__file__).parents[2] / "deploy/systemd/wattshift.service").read_text()
+    (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
+
+    assert float(stop_s) > daemon.NOTES_WITHIN_S + WRITE_DEADLINE_S + CLOSE_DEADLINE_S
 
 
 async def test_the_journal_says_that_this_was_the_end_before_a_recording_may_take_its_time(

@@ -10,7 +10,6 @@ import asyncio
 import math
 import sqlite3
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +34,7 @@ from controller.run.journal.store import Record, StoreError
 from controller.run.journal.usage import LONGEST_S, MinuteMeter
 from controller.run.journal.waiting import Waiting
 from drivers.cancellation import until_told
+from drivers.outside import Outside
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Journal:
         self._path = path
         self._deadline_s = deadline_s
         self._utc = utc
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._thread = Outside(1)
         self._waiting = Waiting(BUFFERED_ROWS)
         keep = Keep(
             history=keep_days,

@@ -11,7 +11,6 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +26,7 @@ from controller.run.giveway import GiveWay
 from controller.run.recording.plainform import PlainFormError
 from controller.run.recording.tickstream import StreamWriter, Tick
 from controller.run.recording.told import told
+from drivers.outside import Outside
 
 log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ class Recording:
         self._keep_s = keep_days * DAY_S
         self._max_bytes = max_mb * MEGABYTE
         self._busy_s = busy_s
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording")
+        self._thread = Outside(1)
         self._waiting: deque[Waiting] = deque()
         self._deciding: Waiting | None = None
         self._db: sqlite3.Connection | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from controller.run.settling.baselines import Agreement, baseline_for, told
 from controller.settlement.course import CourseError, ask_of
 from controller.settlement.methods import Baseline, Lack, NoBaseline
 from controller.settlement.parts import parts_of
+from drivers.outside import Outside
 
 DEADLINE_S = 20.0
 RETRY_S = 30.0
@@ -52,7 +52,7 @@ class LiveBaselines:
         self._answers: dict[Key, _Answer] = {}
         self._wanted: dict[Key, Agreement] = {}
         self._has_work = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="baseline")
+        self._thread = Outside(1)
         self._log = structlog.get_logger("baseline")
 
     def now(self, operator: str, events: Iterable[GridEvent], utc_s: float) -> Power | None:
