@@ -15,7 +15,8 @@ from controller.settlement.methods import MatchDay, MeterBefore, XOfY
 from drivers import conflicts, registry
 
 if TYPE_CHECKING:
-    from controller.config import NodeTable, Settings
+    from controller.config import Settings
+    from controller.nodetable import NodeTable
 
 
 def problems(settings: Settings) -> list[str]:

@@ -18,7 +18,8 @@ from controller.unlikely import unlikely
 from drivers import registry
 
 if TYPE_CHECKING:
-    from controller.config import BreakerTable, NodeTable, Settings
+    from controller.config import Settings
+    from controller.nodetable import BreakerTable, NodeTable
 
 FAR = 20.0
 """Two ratings further apart than so many times are hardly of one place. Units that are mixed up differ by a

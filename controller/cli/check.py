@@ -13,12 +13,13 @@ from rich.tree import Tree
 
 from controller import credentials
 from controller.cli.terminal import show
-from controller.config import NodeTable, Settings, fleet
+from controller.config import Settings, fleet
 from controller.domain.devices import DeviceSpec
 from controller.domain.grid import Right
 from controller.domain.power import Limit, total
 from controller.domain.prices import MARKETS
 from controller.domain.site import Service, Site
+from controller.nodetable import NodeTable
 from controller.plausibility import doubts
 from controller.run.operators.gridconfig import GridConfig, own_signer, tls_context, trusted_keys
 from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
