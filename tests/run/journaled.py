@@ -29,7 +29,8 @@ from controller.grid.isotime import stamp
 from controller.grid.results import Accepted, Cancelled, MessageResult
 from controller.grid.site import UNMEASURED, Foreseen, Progress
 from controller.run.journal.journal import Journal
-from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
+from controller.run.operators.gridbook import Change, GridBook, Pending
+from controller.run.operators.shelf import Shelf
 from controller.run.operators.watching import Watched
 from tests.decide.builders import nodes_of
 from tests.run import boards

@@ -31,7 +31,7 @@ from controller.run.journal.happenings import AMENDED, DRAWN_BEFORE, happenings,
 from controller.run.journal.history import HistoryError, opened
 from controller.run.journal.journal import Journal
 from controller.run.journal.schema import Bookkeeping
-from controller.run.operators.gridbook import Shelf
+from controller.run.operators.shelf import Shelf
 from tests.run import boards
 from tests.run.evidence import Site
 from tests.run.fleet import UTC_S

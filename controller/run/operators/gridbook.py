@@ -16,14 +16,15 @@ from typing import Protocol
 import structlog
 
 from controller.domain.grid import EventStatus
-from controller.grid.entries import Ack, Entry, Ledger, Mark, version_of
+from controller.grid.entries import Ack, Entry, Ledger, Mark
 from controller.grid.keeping import Effect, Verdict, combined
 from controller.grid.loadtargets import LoadTargets
 from controller.grid.results import Accepted, Cancelled, Rejected, Snapshot
 from controller.grid.site import Measured
-from controller.grid.stored import from_text, to_text
+from controller.grid.stored import from_text
 from controller.run.journal.happenings import Happening, StreamedPoint, happenings, streamed
-from controller.run.journal.store import EventStore, Record, StoreError
+from controller.run.journal.store import EventStore, StoreError
+from controller.run.operators.shelf import entry_record, key_of, mark_record
 
 MAX_QUEUED = 1024
 MAX_OWED = 1024
@@ -31,43 +32,8 @@ STORE_TIMEOUT_S = 5.0
 STORE_RETRY_S = 1.0
 SHORT_EVERY_S = 60.0
 
-_SNAPSHOT_KEY = "snapshot"
-_EVENT_KEY = "event/"
 _NO_CHANGE = Verdict(effect=Effect.STATUS)
 _MESSAGES = Accepted | Cancelled | Rejected | Snapshot | LoadTargets
-
-
-class Shelf:
-    """The part of a store that belongs to one operator: several share a store and cannot take each other's
-    events for their own. The empty name is the first operator there was."""
-
-    def __init__(self, store: EventStore, operator: str) -> None:
-        self._store = store
-        self._operator = operator
-        self._prefix = f"{operator}/" if operator else ""
-
-    async def record(
-        self,
-        records: tuple[Record, ...],
-        forget: tuple[str, ...] = (),
-        history: tuple[Happening | StreamedPoint, ...] = (),
-    ) -> None:
-        prefix = self._prefix
-        named = tuple(replace(record, key=prefix + record.key) for record in records)
-        signed = tuple(replace(happening, operator=self._operator) for happening in history)
-        await self._store.record(named, tuple(prefix + key for key in forget), signed)
-
-    async def load(self) -> tuple[Record, ...]:
-        found = await self._store.load()
-        own = [
-            replace(record, key=record.key.removeprefix(self._prefix))
-            for record in found
-            if record.key.startswith(self._prefix)
-        ]
-        return tuple(r for r in own if r.key == _SNAPSHOT_KEY or r.key.startswith(_EVENT_KEY))
-
-    def evidence_left(self, operator: str = "") -> float:
-        return self._store.evidence_left(operator or self._operator)
 
 
 class Change(Protocol):
@@ -233,10 +199,10 @@ class GridBook:
         self._settled(verdict)
 
     async def _is_stored(self, before: Ledger, ledger: Ledger, owed: Owed, now_utc_s: float) -> bool:
-        records = [_entry_record(ledger.entries[event_id]) for event_id in sorted(owed.verdict.touched)]
+        records = [entry_record(ledger.entries[event_id]) for event_id in sorted(owed.verdict.touched)]
         if ledger.mark is not None and ledger.mark != before.mark:
-            records.append(_mark_record(ledger.mark))
-        forget = tuple(_key(event_id) for event_id in sorted(owed.verdict.forgotten))
+            records.append(mark_record(ledger.mark))
+        forget = tuple(key_of(event_id) for event_id in sorted(owed.verdict.forgotten))
         if not records and not forget and not owed.history:
             return True
         try:
@@ -291,20 +257,3 @@ def unsent_but(ledger: Ledger, published: Container[Hashable]) -> Ack | None:
     """The oldest ack that is neither confirmed nor on its way."""
     waiting = [ack for entry in ledger.entries.values() for ack in entry.unsent if ack.key not in published]
     return min(waiting, key=lambda ack: (ack.at_utc_s, ack.event), default=None)
-
-
-def _entry_record(entry: Entry) -> Record:
-    return Record(
-        key=_key(entry.id),
-        version_utc_s=0.0 if entry.content is None else version_of(entry.content),
-        status=(entry.told or (EventStatus.REJECTED,))[-1].value,
-        text=to_text(entry),
-    )
-
-
-def _mark_record(mark: Mark) -> Record:
-    return Record(key=_SNAPSHOT_KEY, version_utc_s=mark.as_of_utc_s, status="", text=to_text(mark))
-
-
-def _key(event_id: str) -> str:
-    return f"{_EVENT_KEY}{event_id}"

@@ -30,11 +30,12 @@ from controller.run.board import LinkStats
 from controller.run.clock import elapsed_s
 from controller.run.journal.store import EventStore
 from controller.run.operators.births import first_birth
-from controller.run.operators.gridbook import GridBook, Pending, Shelf
+from controller.run.operators.gridbook import GridBook, Pending
 from controller.run.operators.gridconfig import GridConfig
 from controller.run.operators.gridsession import GridSession, Publish
 from controller.run.operators.gridspeech import dialect_of
 from controller.run.operators.hearing import Hearing
+from controller.run.operators.shelf import Shelf
 from controller.run.operators.speaking import Speaking
 from controller.run.operators.troubles import Troubles
 from controller.run.operators.watching import Watched

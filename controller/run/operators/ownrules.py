@@ -21,8 +21,9 @@ from controller.grid.keeping import Verdict
 from controller.grid.site import UNMEASURED, Measured, SiteReport
 from controller.grid.triggers import Cut, PeakHour, Standing, Threshold
 from controller.run.journal.store import EventStore, StoreError
-from controller.run.operators.gridbook import Change, GridBook, Pending, Shelf
+from controller.run.operators.gridbook import Change, GridBook, Pending
 from controller.run.operators.peakcalendar import CalendarError, PeakCalendar
+from controller.run.operators.shelf import Shelf
 from controller.run.operators.triggerconfig import TriggersTable
 from drivers.cancellation import until_told
 
