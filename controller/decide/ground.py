@@ -16,22 +16,34 @@ from controller.domain.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ground:
-    """`falls_w` are the ramps down in watts per second, by index of each node that has one."""
+    """`meter` is the nearest node with a meter, at each node or above it, or the tree's `none`. `falls_w` are
+    the ramps down in watts per second, by index of each node that has one."""
 
     site: Site
     tree: Tree
     rated_w: Ints
+    meter: Ints
     falls_w: Mapping[int, int]
 
 
 def ground_of(site: Site) -> Ground:
     ramps = [node.ramp_down_per_s for node in site.nodes]
+    tree = tree_of(site)
     return Ground(
         site=site,
-        tree=tree_of(site),
+        tree=tree,
         rated_w=np.array([watts_of(node.limit) for node in site.nodes], dtype=np.int64),
+        meter=np.array(_meters(site, tree), dtype=np.int64),
         falls_w={at: per_s.power.watts for at, per_s in enumerate(ramps) if isinstance(per_s, Limit)},
     )
+
+
+def _meters(site: Site, tree: Tree) -> list[int]:
+    found: list[int] = []
+    for at, node in enumerate(site.nodes):
+        above = tree.none if node.parent is None else found[tree.index[node.parent]]
+        found.append(above if node.meter is None else at)
+    return found
 
 
 def watts_of(bound: Bound) -> int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide.arrays import Ints
+from controller.decide.arrays import Floats, Ints
 from controller.decide.ground import Ground, watts_of
 from controller.decide.plan import UNLIMITED_W
 from controller.decide.stuck import Still
 from controller.decide.timeline import GridNow
+from controller.decide.unmetered import spared
 from controller.decide.words import CapReason
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power, tightest
 from controller.domain.site import Node, Site
@@ -94,6 +95,13 @@ class Limits:
             found_w[at] = min(found_w[at], most_w)
         goal_w = min(self.goal_w, int(found_w[0]))
         return replace(self, usable_w=found_w, goal_w=goal_w, aim_w=min(self.aim_w, goal_w))
+
+    def less_hidden(self, shares: Floats, other_w: Ints) -> Limits:
+        """These limits for what devices claim, where they may draw by `shares` more, beside `other_w`."""
+        if not shares.any():
+            return self
+        usable_w, to_hold_w = (spared(most_w, shares, other_w) for most_w in (self.usable_w, self.to_hold_w))
+        return replace(self, usable_w=usable_w, to_hold_w=to_hold_w)
 
     def aimed_room_w(self, load_w: Ints) -> Ints:
         """What each node has left for the plan when it carries `load_w`."""

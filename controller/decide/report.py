@@ -161,14 +161,13 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
     after, ground = made.after, made.after.ground
     fleet = after.fleet
     at_wanted_w = counted_w(fleet.power_w[fleet.start[:-1] + grants.wanted], after.columns.bias)
-    granted_w, worst_w = after.carried_w(grants.power_w), after.carried_w(grants.worst_w)
     return NodeStates(
         ids=after.tree.ids,
         limit_w=ground.rated_w if ground.site.policy.observes else made.limits.bound_w,
-        granted_w=granted_w,
-        worst_w=worst_w,
-        drawn_w=after.carried_w(np.where(after.columns.seen, grants.draw_w, grants.worst_w)),
-        wanted_w=after.carried_w(np.where(made.chosen.may.obeys, at_wanted_w, grants.worst_w)),
+        granted_w=after.reconciled_w(grants.power_w),
+        worst_w=after.reconciled_w(grants.worst_w),
+        drawn_w=after.reconciled_w(np.where(after.columns.seen, grants.draw_w, grants.worst_w)),
+        wanted_w=after.reconciled_w(np.where(made.chosen.may.obeys, at_wanted_w, grants.worst_w)),
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
         feasible=_lacking_w(made) <= 0,

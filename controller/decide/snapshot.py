@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.decide import nodes, silence, thermal
+from controller.decide import nodes, silence, thermal, unmetered
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
 from controller.decide.columns import Columns
@@ -80,10 +80,11 @@ class Snapshot(Mirror):
 
     `other_w` is load that is no device's now, of a node and all below it; `spared_w` what the silent count
     too much together; `beside_w` is the `other` load where all devices draw their worst, less that, and
-    `worst_w` the most that a node may carry, that included. `derate` is the share of its range that each
-    device must give up for its own heat or its zone's; `uncooled` are the devices in zones whose cooling is
-    not proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many answered
-    not long ago, beside those whose meter shows that they have no power.
+    `worst_w` the most that a node may carry, that included. `hidden` is the share by which more may be drawn
+    below a node than is claimed, where no meter of its own shows it. `derate` is the share of its range that
+    each device must give up for its own heat or its zone's; `uncooled` are the devices in zones whose cooling
+    is not proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many
+    answered not long ago, beside those whose meter shows that they have no power.
     """
 
     memory: Mapping[str, NodeMemory]
@@ -93,6 +94,7 @@ class Snapshot(Mirror):
     spared_w: Ints
     beside_w: Ints
     worst_w: Ints
+    hidden: Floats
     zones: Mapping[str, float]
     derate: Floats
     uncooled: Flags
@@ -113,6 +115,11 @@ class Snapshot(Mirror):
         """What each node carries when devices draw `device_w`, by row, beside all else that is there then."""
         load_w = load(self.tree, self.fleet.node, device_w)
         return load_w + sum_up(self.tree, self.other.at_w(load_w)) - self.spared_w
+
+    def reconciled_w(self, device_w: Ints) -> Ints:
+        """The same with what the nearest meter above shows to be hidden below a node without one."""
+        hidden_w = np.floor(self.hidden * load(self.tree, self.fleet.node, device_w)).astype(np.int64)
+        return self.carried_w(device_w) + hidden_w
 
     @property
     def silent(self) -> int:
@@ -223,6 +230,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         spared_w=spared_w,
         beside_w=beside_w,
         worst_w=sums.worst_w + beside_w,
+        hidden=unmetered.hidden_shares(seen.ground, memory, sums.top_w),
         zones=zones,
         derate=np.maximum(known.derate, share),
         uncooled=np.array([*uncooled, False])[fleet.zone],

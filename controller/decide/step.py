@@ -176,7 +176,7 @@ def _commands(site: Site, state: State) -> bool:
 
 def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot, pace: Pace) -> Aim:
     spare_w = works_w(seen, inputs.queues, inputs.now_s) if grid.firm else None
-    limits = limits_now(seen.ground, grid, spare_w)
+    limits = limits_now(seen.ground, grid, spare_w).less_hidden(seen.hidden, seen.other_w)
     margin = StepMargin()
     if not site.policy.observes:  # a step that is never taken is never over
         margin = step_margin(state.margin, limits, grid, seen, site.policy, inputs)

@@ -1,0 +1,48 @@
+"""Nodes without a meter: the nearest meter above shows how much more is drawn there than claimed.
+
+A meter is trusted, and claims divide it: what it shows beyond the claims, and lower meters do not explain, is
+drawn by all machines that no lower meter measures, in proportion to what they can claim. It may as well be
+load of somebody's own, which the site file should name. Until it does, a breaker is used for less, not more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from controller.decide.arrays import Floats, Ints
+from controller.decide.ground import Ground
+from controller.decide.nodes import KNOWN, NodeMemory
+from controller.decide.plan import UNLIMITED_W
+
+MOST_HIDDEN = 0.2
+"""Claims of real machines are wrong by up to this share. What is more is no machine's."""
+
+
+def hidden_shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints) -> Floats:
+    """The share of what is claimed by which more may be drawn at each node that has no meter to show it.
+    Below each node devices can claim `top_w`."""
+    tree, meter, none = ground.tree, ground.meter, ground.tree.none
+    metered = np.flatnonzero(meter == np.arange(none))
+    found = np.zeros(none + 1)
+    # Of each meter, what no lower one measures.
+    here_w = top_w.copy()
+    above = np.append(meter, none)[tree.parent[metered]]  # the root's parent is none
+    lower = above != none
+    np.subtract.at(here_w, above[lower], top_w[metered[lower]])
+    for at in metered[here_w[metered] > 0].tolist():
+        beyond = memory[tree.ids[at]].beyond.planned()
+        all_w, measured_w = int(top_w[at]), int(here_w[at])
+        full_w = max(beyond.most_w, KNOWN * all_w)
+        found[at] = min(MOST_HIDDEN, beyond.at(full_w) / (full_w * measured_w / all_w))
+    shares: Floats = np.where(meter == np.arange(none), 0.0, found[meter])
+    return shares
+
+
+def spared(usable_w: Ints, shares: Floats, other_w: Ints) -> Ints:
+    """What devices may claim of `usable_w`, of which `other_w` is no device's, where they draw by such
+    `shares` more."""
+    own_w = np.maximum(0, usable_w - other_w)
+    hidden_w = np.ceil(own_w * (shares / (1 + shares))).astype(np.int64)
+    return np.where((shares > 0) & (usable_w != UNLIMITED_W), usable_w - hidden_w, usable_w)
