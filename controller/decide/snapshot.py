@@ -118,8 +118,8 @@ class Snapshot(Mirror):
 
     def reconciled_w(self, device_w: Ints) -> Ints:
         """The same with what the nearest meter above shows to be hidden below a node without one."""
-        hidden_w = np.floor(self.hidden * load(self.tree, self.fleet.node, device_w)).astype(np.int64)
-        return self.carried_w(device_w) + hidden_w
+        carried_w = self.carried_w(device_w)
+        return carried_w + np.floor(self.hidden * np.maximum(0, carried_w - self.other_w)).astype(np.int64)
 
     @property
     def silent(self) -> int:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from controller.decide.invariants import check
+from controller.decide.snapshot import State
+from controller.decide.step import step
 from controller.decide.unmetered import MOST_HIDDEN
 from tests.decide.builders import miner, node, node_of, site
+from tests.decide.sites import Chaos
 from tests.decide.world import Machine, World, awake
 
 BREAKER_W = 32_000
@@ -83,3 +87,14 @@ def test_what_lower_meters_do_not_explain_is_hidden_where_none_measures() -> Non
     world.run(A_QUARTER_HOUR_S)
 
     assert world.watts("a") <= BREAKER_W
+
+
+def test_what_the_silent_count_too_much_hides_nothing() -> None:
+    """A dark place told more than it grants: the plan was refused, and the process ended."""
+    chaos, state = Chaos(20_292), State()
+
+    for _ in range(25):
+        now = chaos.inputs()
+        after, plan = step(chaos.site, state, now)
+        check(chaos.site, state, now, after, plan)
+        state = after
