@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.decide import doubt, thermal
+from controller.decide import doubt
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, counted_w
 from controller.decide.limits import Limits
@@ -187,15 +187,11 @@ def bounds(seen: Snapshot) -> Ints:
     What is to be switched off, or should be, is allowed its floor.
     """
     fleet, now_w = seen.fleet, seen.columns.now_w
-    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, _cool_w(seen))
+    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, seen.cool_w)
     return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
 
 
 def too_hot(seen: Snapshot) -> Flags:
     """Who is told to draw more than its heat allows."""
-    hot: Flags = seen.columns.now_w > _cool_w(seen)
+    hot: Flags = seen.columns.now_w > seen.cool_w
     return hot
-
-
-def _cool_w(seen: Snapshot) -> Ints:
-    return thermal.allowed_w(seen.fleet.floor_w, seen.fleet.top_w, seen.derate)

@@ -104,9 +104,10 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
         if command.device not in raised:
             continue
         zone = after.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
-        share = max(after.devices[spec.id].derate, zone)
-        if command.point.power > thermal.allowed(spec, share):
-            yield f"I2: {command.device} raised to {command.point.name} against a derate of {share:.2f}"
+        share = after.devices[spec.id].derate
+        if command.point.power > min(thermal.allowed(spec, share), thermal.allowed_at_most(spec, zone)):
+            shares = f"{share:.2f}, and {zone:.2f} of its zone"
+            yield f"I2: {command.device} raised to {command.point.name} against a derate of {shares}"
 
 
 def _unseen_count_at_their_worst(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.decide import nodes, silence, thermal, unmetered
+from controller.decide import nodes, silence, thermal, unmetered, warmth
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
 from controller.decide.columns import Columns
@@ -81,9 +81,9 @@ class Snapshot(Mirror):
     `other_w` is load that is no device's now, of a node and all below it; `spared_w` what the silent count
     too much together; `beside_w` is the `other` load where all devices draw their worst, less that, and
     `worst_w` the most that a node may carry, that included. `hidden` is the share by which more may be drawn
-    below a node than is claimed, where no meter of its own shows it. `derate` is the share of its range that
-    each device must give up for its own heat or its zone's; `uncooled` are the devices in zones whose cooling
-    is not proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many
+    below a node than is claimed, where no meter of its own shows it. `cool_w` is the most that each device
+    may be granted for its own heat and its zone's; `uncooled` are the devices in zones whose cooling is not
+    proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many
     answered not long ago, beside those whose meter shows that they have no power.
     """
 
@@ -96,7 +96,7 @@ class Snapshot(Mirror):
     worst_w: Ints
     hidden: Floats
     zones: Mapping[str, float]
-    derate: Floats
+    cool_w: Ints
     uncooled: Flags
     uncooled_zones: frozenset[str]
     fell_silent: int
@@ -232,7 +232,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         worst_w=sums.worst_w + beside_w,
         hidden=unmetered.hidden_shares(seen.ground, memory, sums.top_w),
         zones=zones,
-        derate=np.maximum(known.derate, share),
+        cool_w=warmth.cool_w(fleet, known, share, inputs.now_s),
         uncooled=np.array([*uncooled, False])[fleet.zone],
         uncooled_zones=frozenset(
             zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in lifeless

@@ -87,6 +87,13 @@ def allowed(spec: DeviceSpec, share: float) -> Power:
     return spec.floor.power + Power.down(reach * (1 - share))
 
 
+def allowed_at_most(spec: DeviceSpec, share: float) -> Power:
+    """The most that a device of a zone may be granted of what others leave: no more than the point above."""
+    alone = allowed(spec, share)
+    above = [point.power for point in spec.points if point.power > alone] if share < 1 else []
+    return min(above, default=alone)
+
+
 def allowed_w(floor_w: Ints, top_w: Ints, share: Floats) -> Ints:
     """`allowed` of many devices at once."""
     return floor_w + np.floor((top_w - floor_w) * (1 - share)).astype(np.int64)

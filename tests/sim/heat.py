@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from controller.domain.devices import DeviceSpec
@@ -36,11 +37,11 @@ class Heat:
 
     def look(self, *, in_charge: bool) -> None:
         zones = self._shares_of_zones()
+        left_w = {name: self._left_w(name, share) for name, share in zones.items()}
         for own in self._all:
             machine = own.machine
-            share = max(zones[machine.zone], _share(machine.temperature_c, own.derate_c, own.trip_c))
-            allowed_w = own.lowest_w + (own.highest_w - own.lowest_w) * (1 - share)
-            is_within = machine.watts <= allowed_w * (1 + SLACK) + SLACK_W
+            is_within = own.draws_at_most(_share(machine.temperature_c, own.derate_c, own.trip_c))
+            is_within &= own.draws_at_most(zones[machine.zone]) or left_w[machine.zone] >= 0
             if not is_within or machine.trips > self._trips[machine.id]:
                 self._judge(machine, is_within=is_within, in_charge=in_charge)
             else:
@@ -59,6 +60,17 @@ class Heat:
             self._over_s[name] = over_s + self._every_s
             if self._over_s[name] > OBEYS_S:
                 self._verdict.note(now_s, "hot", name)
+
+    def _left_w(self, zone: str | None, share: float) -> float:
+        """What the heat of a zone leaves to the machines there that can be told, beyond what they draw: one
+        that is only on or off may run for others that do not."""
+        if share == 0:
+            return math.inf
+        return sum(
+            own.most_w(share) * (1 + SLACK) - own.machine.watts
+            for own in self._all
+            if own.machine.zone == zone and not self._excuse(own.machine.id)
+        )
 
     def _excuse(self, name: str) -> str:
         """Why it cannot be brought down, or nobody can know that it must."""
@@ -83,6 +95,13 @@ class _Range:
     trip_c: float
     lowest_w: int
     highest_w: int
+
+    def most_w(self, share: float) -> float:
+        """What it may draw where so much of its range is taken."""
+        return self.lowest_w + (self.highest_w - self.lowest_w) * (1 - share)
+
+    def draws_at_most(self, share: float) -> bool:
+        return self.machine.watts <= self.most_w(share) * (1 + SLACK) + SLACK_W
 
 
 def _range_of(machine: Miner | Gpu, spec: DeviceSpec) -> _Range:

@@ -1,0 +1,50 @@
+"""The most that heat allows each machine: its own bounds it alone, the air of its zone all that stand in it.
+
+A machine has only so many points. Where each stayed within its share of a warm zone, machines that are only
+on or off stopped all at once, for half a degree, and came back all at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.decide import thermal
+from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.columns import CODE, Columns
+from controller.decide.fleet import Fleet
+from controller.decide.words import Truth
+
+
+def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> Ints:
+    """What its own heat and that of its zone, which takes `zone_share` of the range of its machines, leave
+    each device. Between its points a miner counts as at the lower one; what all of them leave unused lifts
+    some to their next point: first those that are there already, and then those that make most of a watt.
+    """
+    own_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, known.derate)
+    zone_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, zone_share)
+    found = np.minimum(own_w, zone_w)
+    warm = _shares_air(fleet, known) & (zone_share > 0) & (zone_share < 1)
+    if not warm.any():
+        return found
+    within = (fleet.power_w <= zone_w[fleet.owner]).astype(np.int64)
+    at = np.add.reduceat(within, fleet.start[:-1]) - 1
+    at_w = fleet.power_w[fleet.start[:-1] + at]
+    next_w = fleet.power_w[fleet.start[:-1] + np.minimum(at + 1, fleet.last)]
+    rests = (known.now_w == fleet.floor_w) & (now_s < known.may_start_s)
+    may_rise = warm & (at_w < next_w) & (next_w <= own_w)
+    order = np.lexsort((-fleet.ths_per_kw, rests, known.now_w < next_w))
+    for zone in np.unique(fleet.zone[warm]).tolist():
+        here = warm & (fleet.zone == zone)
+        left_w = int((zone_w - at_w)[here].sum())
+        rising: NDArray[np.intp] = order[(here & may_rise)[order]]
+        lifted = rising[np.cumsum((next_w - at_w)[rising]) <= left_w]
+        found[lifted] = next_w[lifted]
+    return found
+
+
+def _shares_air(fleet: Fleet, known: Columns) -> Flags:
+    """Miners of zones that do what they are told; a GPU's limits lie near to each other."""
+    disobeys = (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
+    found: Flags = known.seen & ~disobeys & ~fleet.gpu & ~fleet.draining & ~fleet.isolated & (fleet.zone >= 0)
+    return found
