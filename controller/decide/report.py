@@ -28,7 +28,7 @@ from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
 from controller.domain.site import Site
 
 UNEXPLAINED_SHARE = 0.05
-"""Unexplained load above this share of a node's limit is worth an alarm."""
+"""Unexplained load above this share of a limit, or of what machines there can draw, is worth an alarm."""
 REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 
@@ -203,15 +203,14 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
         bound = made.limits.due if at == 0 else tightest(node.limit, owed)
         if site.policy.observes:  # what nobody was promised is not passed
             bound = node.limit
-        if not isinstance(bound, Limit):
-            continue
-        if metered > bound.power:
+        if isinstance(bound, Limit) and metered > bound.power:
             detail = f"{metered} measured, {bound.power} allowed"
             yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
         declared = ZERO if made.after.tree.isolated[at] else node.fixed
         unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
         rating = node.limit if isinstance(node.limit, Limit) else bound
-        if unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
+        most = rating.power if isinstance(rating, Limit) else made.after.top_below(at)
+        if most is not None and unexplained > most.scaled(UNEXPLAINED_SHARE):
             detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
 

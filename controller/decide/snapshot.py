@@ -121,6 +121,11 @@ class Snapshot(Mirror):
         carried_w = self.carried_w(device_w)
         return carried_w + np.floor(self.hidden * np.maximum(0, carried_w - self.other_w)).astype(np.int64)
 
+    def top_below(self, node: int) -> Power | None:
+        """The highest points of all devices below a node together; None where there are none."""
+        below = self.tree.under(np.arange(self.tree.none) == node, self.fleet.node)
+        return Power(int(self.fleet.top_w[below].sum())) if below.any() else None
+
     @property
     def silent(self) -> int:
         """How many devices are silent that should not be."""

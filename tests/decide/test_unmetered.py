@@ -8,6 +8,7 @@ from controller.decide.invariants import check
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.decide.unmetered import MOST_HIDDEN
+from controller.decide.words import AlarmKind
 from tests.decide.builders import miner, node, node_of, site
 from tests.decide.sites import Chaos
 from tests.decide.world import Machine, World, awake
@@ -87,6 +88,15 @@ def test_what_lower_meters_do_not_explain_is_hidden_where_none_measures() -> Non
     world.run(A_QUARTER_HOUR_S)
 
     assert world.watts("a") <= BREAKER_W
+
+
+def test_load_of_nobodys_is_told_of_a_place_that_has_a_meter_and_no_limit() -> None:
+    """Breakers below it are used for less for that."""
+    world = world_of(hides=0.0, other_w=20_000.0)
+
+    plan = world.run(200)
+
+    assert [alarm.subject for alarm in plan.alarms if alarm.kind is AlarmKind.UNEXPLAINED] == ["site"]
 
 
 def test_what_the_silent_count_too_much_hides_nothing() -> None:
