@@ -119,7 +119,8 @@ class Snapshot(Mirror):
     def reconciled_w(self, device_w: Ints) -> Ints:
         """The same with what the nearest meter above shows to be hidden below a node without one."""
         carried_w = self.carried_w(device_w)
-        return carried_w + np.floor(self.hidden * np.maximum(0, carried_w - self.other_w)).astype(np.int64)
+        hidden_w: Ints = np.floor(self.hidden * np.maximum(0, carried_w - self.other_w)).astype(np.int64)
+        return carried_w + hidden_w
 
     def top_below(self, node: int) -> Power | None:
         """The highest points of all devices below a node together; None where there are none."""
