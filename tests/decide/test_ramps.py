@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from controller.decide.words import Reason
+from controller.decide.words import AlarmKind, Reason
 from controller.domain.devices import DeviceSpec, ThermalLimits
 from controller.domain.jobs import Job, JobAction, JobState, JobStatus
+from controller.domain.power import Limit, Power
 from controller.domain.site import Node
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, event, gpu, job, miner, node, reasons, site
 from tests.decide.world import Queue, World, asleep, awake, prices
@@ -98,6 +99,17 @@ def test_events_at_two_nodes_share_the_ramp_of_the_node_above_them(
 
     assert passed == {"site": 0.0}
     assert (world.watts("east") <= 1_000, world.watts("west") <= 1_000) == (True, True)
+
+
+def test_a_site_that_comes_down_along_its_ramp_in_time_is_above_a_limit_that_it_has_not_passed() -> None:
+    world = halls(node("east"), node("west"), ramp_down_w=500, meter="main")
+    world.events = (event(start_s=world.now_s, limit_w=10_000, ramp_deadline_s=120.0),)
+
+    world.run(60)
+
+    assert world.plan.nodes[0].limit == Limit(Power(10_000))
+    assert world.watts() > 30_000
+    assert AlarmKind.CAP_PASSED not in {alarm.kind for alarm in world.plan.alarms}
 
 
 def test_an_event_for_the_site_and_one_within_it_share_its_ramp() -> None:
