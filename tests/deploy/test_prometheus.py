@@ -117,6 +117,22 @@ def test_the_runbook_says_what_every_kind_of_alarm_means(runbook: str) -> None:
     assert [kind for kind in AlarmKind if f"`{kind}`" not in runbook] == []
 
 
+SHOWN_BY = {
+    AlarmKind.INFEASIBLE: "wattshift_node_feasible",
+    AlarmKind.DEVICE_SILENT: 'reason=~"stale|unreachable"',
+    AlarmKind.LINK_LOST: "wattshift_link_up",
+    AlarmKind.COOLING: "wattshift_zone_cooling_proven",
+    AlarmKind.PRICE_STALE: "wattshift_price_stale",
+}
+"""What an alert watches in the place of an alarm of that kind."""
+
+
+def test_whatever_the_controller_alarms_of_somebody_is_told_of(alerts: str) -> None:
+    shown = {kind: SHOWN_BY.get(kind, f'kind="{kind}"') for kind in AlarmKind}
+
+    assert [kind.value for kind, by in shown.items() if by not in alerts] == []
+
+
 @pytest.mark.parametrize("words", [Reason, Truth])
 def test_the_runbook_says_what_status_and_why_say_of_a_machine(runbook: str, words: type[StrEnum]) -> None:
     [said] = re.findall(r"^## What status says$(.*?)^## ", runbook, re.MULTILINE | re.DOTALL)
