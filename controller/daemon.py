@@ -102,7 +102,7 @@ async def serve(
         board=board,
         host=settings.api.host,
         port=settings.api.port,
-        metrics=lambda: render(board, dcgm=settings.api.dcgm_names),
+        metrics=lambda detail: render(board, detail=detail, dcgm=settings.api.dcgm_names),
     )
     port = await api.start()
     try:

@@ -272,7 +272,7 @@ def api(board: Board) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    serving = Api(board=board, host="127.0.0.1", port=0, metrics=lambda: b"")
+    serving = Api(board=board, host="127.0.0.1", port=0, metrics=lambda _: b"")
     port = asyncio.run_coroutine_threadsafe(serving.start(), loop).result(5)
     try:
         yield f"http://127.0.0.1:{port}"

@@ -16,6 +16,7 @@ from controller.run.board import Board, Tick
 from controller.run.devices import outcome_name
 from controller.run.doorkeeper import Doorkeeper
 from controller.run.meritanswer import merits
+from controller.run.metrics.site import Detail
 from controller.run.plainjson import Json, plain, rounded, watts
 
 T = TypeVar("T")
@@ -30,9 +31,9 @@ class ApiError(Exception):
 
 
 class Api:
-    """Serves `board` on one address; `metrics` renders the Prometheus text."""
+    """Serves `board` on one address; `metrics` renders the Prometheus text, as much as is asked for."""
 
-    def __init__(self, *, board: Board, host: str, port: int, metrics: Callable[[], bytes]) -> None:
+    def __init__(self, *, board: Board, host: str, port: int, metrics: Callable[[Detail], bytes]) -> None:
         self._board = board
         self._host = host
         self._port = port
@@ -71,9 +72,13 @@ class Api:
             self._server.close()
         await self._runner.cleanup()
 
-    async def _get_metrics(self, _: web.Request) -> web.Response:
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        try:
+            detail = Detail(request.query.get("detail", Detail.DEVICES))
+        except ValueError:
+            raise web.HTTPBadRequest(text=f"detail: one of {', '.join(Detail)}\n") from None
         return web.Response(
-            body=await self._beside(self._metrics),
+            body=await self._beside(partial(self._metrics, detail)),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 

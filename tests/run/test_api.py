@@ -27,6 +27,7 @@ from controller.run import api as apis
 from controller.run.api import Api, ApiError
 from controller.run.board import Board, Tick
 from controller.run.doorkeeper import Doorkeeper
+from controller.run.metrics.site import Detail
 from tests.run import boards
 
 pytestmark = pytest.mark.socket
@@ -52,7 +53,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    board: Board, metrics: Callable[[], bytes] = lambda: b"wattshift_up 1\n"
+    board: Board, metrics: Callable[[Detail], bytes] = lambda _: b"wattshift_up 1\n"
 ) -> AsyncIterator[Client]:
     api = Api(board=board, host="127.0.0.1", port=0, metrics=metrics)
     port = await api.start()
@@ -94,7 +95,7 @@ async def test_health_is_ok_once_the_site_was_taken_over_and_not_before() -> Non
 async def test_however_many_ask_one_answer_is_written_at_a_time() -> None:
     busy, most = Semaphore(1), 0
 
-    def metrics() -> bytes:
+    def metrics(_: Detail) -> bytes:
         nonlocal most
         others = 0 if busy.acquire(blocking=False) else 1
         most = max(most, 1 + others)
@@ -112,6 +113,23 @@ async def test_however_many_ask_one_answer_is_written_at_a_time() -> None:
 async def test_metrics_are_there_from_the_start() -> None:
     async with serving(boards.board()) as client:
         assert await client.text("/metrics") == (200, "wattshift_up 1\n")
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ("", (200, "devices")),
+        ("?detail=devices", (200, "devices")),
+        ("?detail=site", (200, "site")),
+        ("?detail=", (400, "detail: one of site, devices\n")),
+        ("?detail=%1B[2J", (400, "detail: one of site, devices\n")),
+    ],
+)
+async def test_whoever_scrapes_says_whether_devices_are_told_one_by_one(
+    query: str, answer: tuple[int, str]
+) -> None:
+    async with serving(boards.board(), lambda detail: detail.value.encode()) as client:
+        assert await client.text(f"/metrics{query}") == answer
 
 
 @pytest.mark.parametrize("path", ["/why/nobody", "/why/a%20b%2Fc", "/why/%F0%9F%90%BF"])
@@ -383,7 +401,7 @@ async def test_the_status_of_many_devices_does_not_walk_through_all_of_them_for_
 async def test_an_address_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        api = Api(board=boards.board(), host="127.0.0.1", port=port, metrics=lambda: b"")
+        api = Api(board=boards.board(), host="127.0.0.1", port=port, metrics=lambda _: b"")
 
         with pytest.raises(ApiError, match=rf"127\.0\.0\.1.*{port}.*in use") as caught:
             await api.start()
@@ -392,7 +410,7 @@ async def test_an_address_in_use_is_named() -> None:
 
 
 async def test_an_address_that_is_not_ours_is_named() -> None:
-    api = Api(board=boards.board(), host="192.0.2.1", port=0, metrics=lambda: b"")
+    api = Api(board=boards.board(), host="192.0.2.1", port=0, metrics=lambda _: b"")
 
     with pytest.raises(ApiError, match=r"192\.0\.2\.1"):
         await api.start()

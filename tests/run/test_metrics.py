@@ -407,9 +407,13 @@ def test_without_detail_no_series_carries_the_id_of_a_device() -> None:
     assert told["alarms", frozenset({("kind", "device_silent")})] == 1
 
 
-def test_without_detail_the_size_of_a_scrape_does_not_grow_with_the_devices() -> None:
+def test_without_detail_the_size_of_a_scrape_does_not_grow_with_the_devices_nor_with_what_ails_them() -> None:
+    about = (AlarmKind.DEVICE_SILENT, AlarmKind.DEVICE_LYING, AlarmKind.HOT, AlarmKind.ENERGISED)
+    ills = tuple(
+        Alarm(kind=kind, subject=f"s19-{number}", detail="") for kind in about for number in range(500)
+    )
     few = board(tick(*(device(f"s19-{number}") for number in range(5))))
-    many = board(tick(*(device(f"s19-{number}") for number in range(500))))
+    many = board(tick(*(device(f"s19-{number}") for number in range(500)), alarms=ills))
 
     assert len(scraped(few, detail=Detail.SITE)) == len(scraped(many, detail=Detail.SITE))
 
