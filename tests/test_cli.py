@@ -636,6 +636,15 @@ def test_a_jobs_arguments_are_shown_as_they_are(site: Path) -> None:
     assert "echo [/x] [red] :smile:" in wattshift("job", "list", "--config", site).stdout
 
 
+def test_a_jobs_arguments_give_no_orders_to_the_terminal_of_whoever_lists_them(site: Path) -> None:
+    submitted(site, "--", "echo", "one\x1b[2J\x1b]0;owned\x07", "two\x9b31m\rthree", "\u00fcber\ttab\nline")
+
+    listed = wattshift("job", "list", "--config", site).stdout
+
+    assert {char for char in listed if not char.isprintable()} == {"\n"}
+    assert "echo one[2J]0;owned two31mthree \u00fcber" in listed
+
+
 def test_a_jobs_owner_reads_who_suspended_it_and_why(site: Path) -> None:
     suspend = JobCommand(queue="local", job="job-1", action=JobAction.SUSPEND, why="limited site event dr-7")
 

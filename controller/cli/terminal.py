@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
@@ -18,11 +19,26 @@ Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG
 EXIT_CONFIG = 78
 """sysexits.h EX_CONFIG: the service manager is told not to try again."""
 
-# What is printed may hold anything, also what rich would take for its own markup.
-out = Console(markup=False, emoji=False, highlight=False)
-wide = Console(markup=False, emoji=False, highlight=False, width=1000)
+ORDERS = dict.fromkeys({*range(32), *range(127, 160)} - {ord("\n")})
+"""Characters that a terminal obeys instead of showing them."""
+
+
+class Screen(Console):
+    """Prints what machines, jobs, operators and other users of the host call themselves and say: it may hold
+    anything, also what rich would take for its own markup, or a terminal for orders."""
+
+    def __init__(self, *, width: int | None = None, stderr: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, width=width, stderr=stderr)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else text.translate(ORDERS), style, control)
+
+
+out = Screen()
+wide = Screen(width=1000)
 """For tables of many columns: a file has no width, a terminal folds, and names cut short name nothing."""
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+err = Screen(stderr=True)
 
 
 def show(part: RenderableType) -> None:
