@@ -50,13 +50,25 @@ def run(wish: Wish, control: ControlTable | None, out: Console) -> None:
             raise CurtailError(why)
         case {"ended": list(events)}:
             out.print(f"ended: {', '.join(events) or 'nothing was in force'}")
-        case {"curtailed_kw": kw, "node": node, "until_utc_s": until_utc_s}:
-            place = f"node {node}" if node else "the site"
-            out.print(f"{place} is held to {kw:g} kW until {_until(until_utc_s)}")
+        case {"curtailed_kw": _, "node": _, "until_utc_s": _}:
+            out.print(held(answer), soft_wrap=True)
         case {"events": list(events)}:
             _print_events(events)
         case _:
             raise CurtailError(f"{control.socket}: an answer that means nothing: {str(answer)[:200]}")
+
+
+def held(answer: dict[str, Any]) -> str:
+    """What holds now, and what held there until now: an earlier word does not come back after a later one."""
+    place = f"node {answer['node']}" if answer["node"] else "the site"
+    now = f"{place} is held to {answer['curtailed_kw']:g} kW until {_until(answer['until_utc_s'])}"
+    before = answer.get("instead")
+    if before is None:
+        return now
+    until = _until(before["end_utc_s"])
+    return (
+        f"{now}\nand no longer to the {before['limit_kw']:g} kW until {until} that {before['by']} asked for"
+    )
 
 
 def request_of(wish: Wish, now_utc_s: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from controller.cli.curtail import CurtailError, Wish, moment_of, request_of, seconds_of
+from controller.cli.curtail import CurtailError, Wish, held, moment_of, request_of, seconds_of
 from controller.decide.inputs import Inputs, Sample
 from controller.domain.devices import MeterReading
 from controller.domain.grid import EventInterval, GridEvent, LimitSignal, PriceSignal
@@ -347,6 +347,30 @@ async def test_a_person_curtails_and_ends_it(short: Path) -> None:
         assert listed["events"][0]["by"] == f"uid {os.getuid()}"
         assert ended == {"ended": ["manual"]}
         assert site.rules.events == ()
+
+
+@pytest.mark.socket
+async def test_a_person_hears_whose_word_for_the_same_place_counts_no_more(short: Path) -> None:
+    path = short / "control.sock"
+    async with controlled(Site(Disk()), path):
+        await ask(path, {"do": "curtail", "kw": 30, "until_utc_s": NOW_S + 7200})
+        elsewhere = await ask(path, {"do": "curtail", "kw": 20, "node": "row-a"})
+        same = await ask(path, {"do": "curtail", "kw": 60, "until_utc_s": NOW_S + 60})
+        [listed, *_] = (await ask(path, {"do": "list"}))["events"]
+
+    assert "instead" not in elsewhere
+    assert same["instead"] == {**listed, "limit_kw": 30.0, "end_utc_s": NOW_S + 7200}
+
+
+def test_the_command_says_what_it_took_the_place_of() -> None:
+    before = {"limit_kw": 30.0, "end_utc_s": None, "by": "uid 7"}
+    answer = {"curtailed_kw": 60.0, "node": "row-a", "until_utc_s": None}
+
+    assert held(answer) == "node row-a is held to 60 kW until somebody ends it"
+    assert held(answer | {"instead": before}) == (
+        "node row-a is held to 60 kW until somebody ends it\n"
+        "and no longer to the 30 kW until somebody ends it that uid 7 asked for"
+    )
 
 
 @pytest.mark.socket

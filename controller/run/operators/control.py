@@ -174,8 +174,10 @@ class Control:
         limit = Power.kw(request.kw)
         if limit > self._most:
             return {"refused": f"kw {request.kw:g}: the site has {self._most}"}
+        before = [_shown(event) for event in self._rules.people if event.node == request.node]
         await self._rules.curtail(Cut(limit=limit, node=request.node), until_utc_s, who)
-        return {"curtailed_kw": limit.in_kw, "node": request.node, "until_utc_s": request.until_utc_s}
+        answer = {"curtailed_kw": limit.in_kw, "node": request.node, "until_utc_s": request.until_utc_s}
+        return answer | {"instead": before[0]} if before else answer
 
 
 def _who(writer: asyncio.StreamWriter) -> str:

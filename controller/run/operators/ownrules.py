@@ -72,6 +72,11 @@ class OwnRules:
     def events(self) -> tuple[GridEvent, ...]:
         return tuple(replace(event, id=named(NAME, event.id), is_own=True) for event in self._own_events())
 
+    @property
+    def people(self) -> tuple[GridEvent, ...]:
+        """Those that people asked for: one for each place."""
+        return tuple(event for event in self.events if event.source == triggers.Source.MANUAL)
+
     async def restore(self) -> None:
         """Take up what the store holds; what had tripped before a restart has tripped after it."""
         if self._restored:
