@@ -73,7 +73,9 @@ def check(
 def status(
     url: Url = None,
     config: SiteFile = None,
-    every_node: Annotated[bool, typer.Option("--all", help="every node, also of a large site")] = False,
+    every_node: Annotated[
+        bool, typer.Option("--all", help="every node and alarm, also of a large site")
+    ] = False,
 ) -> None:
     """The site at a glance: power against limits, events, alarms, and devices by reason."""
     from controller.cli.sitetables import status_tables

@@ -21,7 +21,8 @@ from typer.testing import CliRunner, Result
 from controller.__main__ import app
 from controller.cli import terminal
 from controller.cli.terminal import EXIT_CONFIG, folded
-from controller.decide.words import Reason, Truth
+from controller.decide.plan import Alarm
+from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import Acknowledged, OperatingPoint
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Limit, Power
@@ -334,6 +335,23 @@ def test_of_a_large_site_status_shows_the_nodes_that_have_something_to_tell() ->
     assert "58 more nodes, without a meter and with room to spare: --all shows them" in told
     assert len(re.findall(r"^ brk-", whole, re.M)) == 58
     assert "more nodes" not in whole
+
+
+@pytest.mark.socket
+def test_where_many_machines_fell_silent_status_still_fits_a_screen_and_says_how_many_more() -> None:
+    silent = [Alarm(kind=AlarmKind.DEVICE_SILENT, subject=f"s19-{at}", detail="") for at in range(30)]
+    meter = Alarm(kind=AlarmKind.METER_STALE, subject="main", detail="no fresh reading")
+
+    with api(boards.board(boards.tick(alarms=(meter, *silent)))) as url:
+        told, whole = (
+            wattshift("status", "--url", url).stdout,
+            wattshift("status", "--all", "--url", url).stdout,
+        )
+
+    assert re.findall(r"^ALARM (\w+)", told, re.M) == ["meter_stale", *["device_silent"] * 10]
+    assert "20 more alarms device_silent: --all shows them" in told
+    assert len(re.findall(r"^ALARM device_silent", whole, re.M)) == 30
+    assert "more alarms" not in whole
 
 
 def test_names_that_count_on_are_told_as_one() -> None:

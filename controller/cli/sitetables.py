@@ -23,6 +23,8 @@ Json = dict[str, Any]
 
 
 FEW_NODES = 20
+FEW_ALARMS = 10
+"""Of one kind: a dead switch is one alarm for each of its machines."""
 NEAR = 0.95
 """Of its limit: a node that may draw more of it than this is one to look at."""
 
@@ -66,8 +68,18 @@ def status_tables(status: Json, *, every_node: bool = False) -> Iterator[Rendera
     yield from _announced(status.get("announced", ()))  # a daemon of before does not tell
     for job in status["jobs"]:
         yield Text(f"job {job['queue']}/{job['job']}: {job['state']} on {folded(job['gpus']) or 'no GPU'}")
-    for alarm in status["alarms"]:
-        yield Text(f"ALARM {alarm['kind']} {alarm['subject']}: {alarm['detail']}", style="red")
+    yield from _alarms(status["alarms"], most=None if every_node else FEW_ALARMS)
+
+
+def _alarms(alarms: Sequence[Json], *, most: int | None) -> Iterator[Text]:
+    """`most` of each kind, and how many more."""
+    kinds = dict.fromkeys(alarm["kind"] for alarm in alarms)
+    for kind in kinds:
+        told = [alarm for alarm in alarms if alarm["kind"] == kind]
+        for alarm in told[:most]:
+            yield Text(f"ALARM {kind} {alarm['subject']}: {alarm['detail']}", style="red")
+        if left := len(told) - len(told[:most]):
+            yield Text(f"{left} more alarms {kind}: --all shows them", style="red")
 
 
 def _announced(outlooks: Sequence[Json]) -> Iterator[Text]:
