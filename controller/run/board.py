@@ -41,15 +41,25 @@ class LinkStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A file system: what is free for us, and how large it is."""
+
+    free_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStats:
     """Rows of evidence that could not be kept since the process began, those that wait now, how many damaged
-    journals lie beside, and whether the last attempt to write failed; the same of the archive."""
+    journals lie beside, and whether the last attempt to write failed; the same of the archive; and the disk
+    that it is on, where that is known."""
 
     lost_rows: int = 0
     waiting_rows: int = 0
     put_aside: int = 0
     is_failing: bool = False
     is_archive_failing: bool = False
+    disk: Disk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

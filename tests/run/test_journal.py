@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -344,6 +345,14 @@ async def test_a_row_with_a_long_text_counts_as_several(tmp_path: Path) -> None:
         await keeping.record((), (), (long,) * EVENTS_AT_ONCE)
 
     assert kept_of(path, "RECEIVED") == EVENTS_AT_ONCE // 11
+
+
+async def test_a_journal_knows_how_much_room_its_disk_has(tmp_path: Path) -> None:
+    async with opened(tmp_path / "journal.db") as keeping:
+        disk = keeping.stats.disk
+
+    assert disk is not None
+    assert 0 < disk.free_bytes < disk.size_bytes == shutil.disk_usage(tmp_path).total
 
 
 async def test_a_journal_that_is_not_open_keeps_nothing_and_says_so(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from controller.domain.grid import LimitSignal, Link, PriceSignal, TargetSignal
 from controller.domain.jobs import QueueReading
 from controller.domain.power import NO_LIMIT, Limit, Power
 from controller.domain.site import Mode, Policy, Service
-from controller.run.board import Board, JournalStats, LinkStats, Tick
+from controller.run.board import Board, Disk, JournalStats, LinkStats, Tick
 from controller.run.clock import Clock
 from controller.run.metrics.devices import group_of
 from controller.run.metrics.site import Detail, render
@@ -51,7 +51,7 @@ BASE_UNITS = (
         "per_hour",
         "per_kwh",
     ),
-    *("per_ths_day", "per_kw_hour"),
+    *("per_ths_day", "per_kw_hour", "bytes"),
 )
 UNITLESS = {
     "ready",
@@ -489,6 +489,15 @@ def test_the_journal_tells_what_it_lost_and_whether_it_can_be_written() -> None:
     assert value(stuck, "journal_put_aside") == 1
     assert value(stuck, "journal_failing") == 1
     assert value(board(tick()), "journal_failing") == 0
+
+
+def test_the_journal_tells_how_much_room_its_disk_has_unless_nobody_knows() -> None:
+    filling = board(tick())
+    filling.journal = lambda: JournalStats(disk=Disk(free_bytes=4_000, size_bytes=100_000))
+
+    assert value(filling, "journal_disk_free_bytes") == 4_000
+    assert value(filling, "journal_disk_size_bytes") == 100_000
+    assert value(board(tick()), "journal_disk_free_bytes") is None
 
 
 def test_each_operator_tells_whether_it_is_there_and_what_went_wrong() -> None:

@@ -6,6 +6,7 @@ file is forgotten and read anew, so that a write that failed halfway leaves no f
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from controller.run.board import Disk
 from controller.run.journal.aside import found_aside, is_damage, put_aside
 from controller.run.journal.chain import Chain
 from controller.run.journal.excerpt import Excerpt
@@ -39,14 +41,15 @@ class _Known:
 
 
 class JournalFile:
-    """`anchor` is the newest seal that will not change any more, `put_aside` how many damaged journals
-    lie beside this one; other threads may read them."""
+    """`anchor` is the newest seal that will not change any more, `put_aside` how many damaged journals lie
+    beside this one, `disk` the file system as it was at the last flush; other threads may read them."""
 
     def __init__(
         self, path: Path, *, keep: Keep, utc: Callable[[], float], waiting: Waiting, busy_s: float
     ) -> None:
         self.anchor: Anchor | None = None
         self.put_aside = 0
+        self.disk: Disk | None = None
         self._path = path
         self._keep = keep
         self._utc = utc
@@ -114,6 +117,7 @@ class JournalFile:
 
     def flush(self, *last: Named, is_last: bool = False) -> None:
         """Write what waits, and `last`; drop a bite of what is too old, move one of what is to be moved."""
+        self.disk = _disk_of(self._path)
         rows, lost = self._waiting.take()
         at_us = microseconds(self._utc())
         left_out = self._flood.due(at_us, is_last=is_last)
@@ -194,6 +198,14 @@ class JournalFile:
 
     def _note(self, what: str, detail: str) -> Row:
         return (microseconds(self._utc()), what, "journal", None, None, None, detail)
+
+
+def _disk_of(path: Path) -> Disk | None:
+    try:
+        used = shutil.disk_usage(path)
+    except OSError:
+        return None
+    return Disk(free_bytes=used.free, size_bytes=used.total)
 
 
 def _how_it_ended(db: sqlite3.Connection) -> str:

@@ -105,6 +105,7 @@ class Journal:
             put_aside=self._file.put_aside,
             is_failing=self._failing,
             is_archive_failing=self._archive is not None and self._archive.is_failing,
+            disk=self._file.disk,
         )
 
     async def open(self) -> None:
