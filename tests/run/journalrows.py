@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from controller.run.journal.readonly import BUSY_S
 from controller.run.journal.seals import Row
+from controller.run.readonly import BUSY_S
 
 
 def rows_of(path: Path, query: str, parameters: Sequence[object] = ()) -> list[Row]:

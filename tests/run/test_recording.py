@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -466,6 +469,35 @@ def test_a_file_that_turns_out_to_be_damaged_is_put_aside_and_recording_goes_on(
     assert told == ["recording_put_aside"]
     assert path.with_name(path.name + ".old").exists()
     assert (found.ticks > 8, found.differing) == (True, 0)
+
+
+REPLAYS = """
+import os, sys
+from pathlib import Path
+from controller.cli.replay import Request, replay
+if os.getuid() == 0:
+    os.setuid(65534)
+print(replay(Request(path=Path(sys.argv[1]))).differing)
+"""
+
+
+def test_a_recording_is_replayed_where_nothing_can_be_written() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = recording_path(Path(folder, "journal.db"))
+        ten_seconds(path)
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+
+        done = subprocess.run(
+            [sys.executable, "-c", REPLAYS, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        Path(folder).chmod(0o755)
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_what_cannot_be_replayed_is_named_with_its_file(tmp_path: Path) -> None:

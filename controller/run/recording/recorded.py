@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from controller.run.recording.recording import BUSY_S, SCHEMA_VERSION, Begins, RecordingError, recording_path
+from controller.run.readonly import read_only
+from controller.run.recording.recording import SCHEMA_VERSION, Begins, RecordingError, recording_path
 from controller.run.recording.tickstream import StreamError, StreamReader
 
 
@@ -75,22 +77,18 @@ def opened(path: Path) -> Iterator[Recorded]:
     if not found.is_file():
         raise RecordingError(f"{found}: no such file")
     try:
-        db = sqlite3.connect(f"{found.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+        db = read_only(found, partial(_check, found))
     except sqlite3.Error as error:
         raise RecordingError(f"{found}: {error}") from error
     try:
-        _check(found, db)
         yield Recorded(found, db)
     finally:
         db.close()
 
 
 def _check(path: Path, db: sqlite3.Connection) -> None:
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error as error:
-        raise RecordingError(f"{path}: {error}") from error
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "chunks" not in tables:
         raise RecordingError(f"{path}: not a recording, and none lies beside it at {recording_path(path)}")
     if version != SCHEMA_VERSION:
