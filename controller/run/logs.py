@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import select
+import stat
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -41,6 +44,51 @@ class _Lossy(io.TextIOBase):
             self._under.flush()
 
 
+PATIENCE_MS = 250
+"""So long whoever reads our log may take nothing before it is taken to hang. A burst of lines takes less."""
+
+
+class _Unwaiting(io.TextIOBase):
+    """A pipe or a socket of which the other end may hang, as journald does with its disk: the lines that it
+    does not take are lost. It is waited for once, and not again before it has taken something."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
+        self._patience_ms = PATIENCE_MS
+        self._is_torn = False
+
+    def write(self, text: str) -> int:
+        line = left = (f"\n{text}" if self._is_torn else text).encode(errors="backslashreplace")
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+                self._patience_ms = PATIENCE_MS
+            except BlockingIOError:
+                if not self._gets_room():
+                    break
+        if len(left) < len(line):
+            self._is_torn = bool(left)
+        return len(text)
+
+    def _gets_room(self) -> bool:
+        wait_ms, self._patience_ms = self._patience_ms, 0
+        return wait_ms > 0 and bool(self._room.poll(wait_ms))
+
+
+def _stderr() -> TextIO:
+    try:
+        descriptor = sys.stderr.fileno()
+    except OSError:  # a test has something else in its place
+        return sys.stderr
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return cast(TextIO, _Unwaiting(descriptor))
+    return sys.stderr
+
+
 def configure(form: LogFormat, level: str) -> None:
     """Set up structlog on stderr, and the standard library's loggers with it.
 
@@ -60,12 +108,13 @@ def configure(form: LogFormat, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     calm = Calm()
+    out = cast(TextIO, _Lossy(_stderr()))
     structlog.configure(
         processors=[calm, *stamps, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lossy(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(out),
     )
-    libraries = logging.StreamHandler(sys.stderr)
+    libraries = logging.StreamHandler(out)
     libraries.addFilter(calm.filter)
     libraries.setFormatter(
         ProcessorFormatter(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import structlog
 
 from controller.run import logs
-from controller.run.calm import Calm
+from controller.run.calm import OF_ONE, Calm
 from controller.run.logs import LogFormat
 
 
@@ -68,6 +71,67 @@ def test_a_line_that_finds_no_room_on_the_disk_is_lost_and_ends_nothing(
         logs.configure(form, "info")
 
         structlog.get_logger().error("journal_not_written", why="no space left on device")
+
+
+def opened(reads: int, writes: int) -> tuple[IO[bytes], IO[bytes]]:
+    return os.fdopen(reads, "rb"), os.fdopen(writes, "wb")
+
+
+SPEAKS = """
+import logging, sys
+import structlog
+from controller.run import logs
+logs.PATIENCE_MS = int(sys.argv[2])
+logs.configure(logs.LogFormat(sys.argv[1]), "info")
+for at in range(2_000):
+    structlog.get_logger().warning("alarm", subject=f"asic-{at}", detail="x" * 100)
+    logging.getLogger("library").warning("of %s", at)
+print("goes on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("form", list(LogFormat))
+@pytest.mark.parametrize("to", ["a pipe", "a socket"])
+def test_a_reader_of_the_log_that_hangs_holds_nothing_up(form: LogFormat, to: str) -> None:
+    ours, theirs = socket.socketpair() if to == "a socket" else opened(*os.pipe())
+    with ours, theirs:
+        speaks = subprocess.Popen(
+            [sys.executable, "-c", SPEAKS, form, "250"],
+            stdout=subprocess.PIPE,
+            stderr=theirs.fileno(),
+            text=True,
+        )
+        try:
+            assert speaks.wait(timeout=60) == 0
+        finally:
+            speaks.kill()
+            said, _ = speaks.communicate()
+
+    assert said == "goes on\n"
+
+
+def test_a_reader_that_is_merely_slow_gets_every_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SPEAKS, "json", "60000"], capture_output=True, timeout=60, check=True
+    )
+
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert Counter(entry["event"][:2] for entry in said) == {"al": 2_000, "of": OF_ONE.at_once}
+
+
+def test_after_a_hang_the_next_line_begins_as_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, writes = opened(*os.pipe())
+    with reads, writes, io.TextIOWrapper(writes) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        logs.configure(LogFormat.JSON, "info")
+        structlog.get_logger().warning("long", detail="x" * 100_000)
+        os.read(reads.fileno(), 1_000_000)
+        structlog.get_logger().warning("short")
+
+        torn, entry = os.read(reads.fileno(), 1_000_000).splitlines()
+
+    assert torn == b""
+    assert json.loads(entry)["event"] == "short"
 
 
 def test_a_library_that_configured_logging_before_us_is_overruled(capsys: pytest.CaptureFixture[str]) -> None:
