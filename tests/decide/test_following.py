@@ -130,6 +130,51 @@ def test_what_is_too_much_now_is_stopped_though_a_machine_that_is_starting_is_le
     assert far_down.may.dwells.tolist() == [False] * 4
 
 
+def test_a_set_point_moves_where_it_changes_and_not_where_it_begins_or_stands() -> None:
+    state, asked = all_full(*MINERS)
+
+    def moves(before_w: int | None, target_w: int) -> float:
+        before = Follow(at_s=NOW_S, goal_w=before_w)
+        return course(state, asked, target_w, before=before).follow.moves
+
+    assert (moves(None, 9_000), moves(9_000, 9_000), moves(9_000, 9_100)) == (0.0, 0.0, 1.0)
+
+
+def test_miners_are_left_alone_within_a_thousandth_of_a_set_point_and_asked_beyond() -> None:
+    """The meter's noise is about as much."""
+    state, asked = all_full(*MINERS)
+
+    near, over = course(state, asked, 13_990), course(state, asked, 13_980)
+
+    assert (near.limits.aim_w, over.limits.aim_w) == (14_000, 13_980)
+
+
+def test_miners_are_asked_once_gpus_are_a_quarter_of_their_way_from_the_middle() -> None:
+    """Four GPUs between 300 W and 700 W have 800 W from the middle to either end."""
+    state, gpus = gpus_at(3)
+    miners = {spec.id: device(LOW) for spec in MINERS[:2]}
+    said = [*(at_point(spec, GPU_POINTS[3]) for spec in gpus), *(at_point(spec, LOW) for spec in MINERS[:2])]
+    jobs = queue(*(working(job(f"j-{spec.id}", flex=FlexTier.BROAD), spec.id) for spec in gpus))
+    asked = inputs(*gpus, *MINERS[:2], readings=said, queues=(jobs,))
+    state = replace(state, devices={**state.devices, **miners})
+
+    gpus_alone, all_together = course(state, asked, 6_950), course(state, asked, 7_050)
+
+    assert (gpus_alone.limits.aim_w, all_together.limits.aim_w) == (6_800, 7_050)
+
+
+def test_while_a_set_point_keeps_moving_nobody_is_kept_up_below_a_place_that_is_over_its_limit() -> None:
+    """Nor is one kept that may not be started yet: asleep it has nothing to give."""
+    m0, m1, m2 = miner("m0"), miner("m1", "pdu"), miner("m2")
+    state = running({"m0": device(LOW), "m1": device(FULL), "m2": device(SLEEP, rests_s=NOW_S + 100)})
+    asked = inputs(m0, m1, m2, readings=[at_point(m0, LOW), at_point(m1, FULL), at_point(m2, SLEEP)])
+    here = site(node("pdu", limit_w=3_000), meter="main")
+
+    moves = course(state, asked, 6_000, here=here, before=moving(6_000))
+
+    assert moves.may.kept.tolist() == [True, False, False]
+
+
 def test_nobody_is_lowered_to_raise_another_while_the_set_point_keeps_moving() -> None:
     """To start m3 at its lowest, and lower others for it, would earn more: later."""
     points = {"m0": FULL, "m1": FULL, "m2": FULL, "m3": SLEEP}
@@ -260,6 +305,22 @@ def test_what_a_meter_took_off_for_silent_machines_is_given_back_when_they_are_h
 
     assert found.follow.off_w == -1_500.0
     assert found.limits.aim_w <= 14_000 + 1_500
+
+
+def test_what_was_given_back_is_not_taken_off_again_by_a_meter_that_is_late() -> None:
+    """It shows what was drawn while they were silent: 7,500 W of the 14,000 W that the model said then."""
+    state, asked = two_silent()
+    before = Follow(at_s=NOW_S - 3, goal_w=20_000, off_w=-6_500, modelled=((NOW_S - 3, 14_000.0),))
+    gone = course(state, asked, 20_000, before=before).follow
+    state, asked = all_full(*MINERS)
+    boots = {name: device(FULL, **asked_ago(0), draw_w=1_000, began=Power(1_000)) for name in ("m2", "m3")}
+    said = [reading("m2", 1_000, 3_500), reading("m3", 1_000, 3_500)]
+    asked = replace(asked, readings={**asked.readings, **inputs(*MINERS, readings=said).readings})
+    state = replace(state, devices={**state.devices, **boots})
+
+    found = course(state, asked, 20_000, metered_w=7_500, before=gone)
+
+    assert found.follow.off_w == pytest.approx(-1_500.0)
 
 
 def test_nothing_is_given_back_that_no_meter_took_off() -> None:
