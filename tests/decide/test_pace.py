@@ -116,6 +116,18 @@ def test_what_must_be_may_leave_a_debt_that_time_pays() -> None:
     assert later.fall_w == {0: -900.0}
 
 
+def test_starts_that_nobody_needed_do_not_add_up_to_many_at_once() -> None:
+    here = site(starts_per_tick=3)
+
+    assert pace(here, Saved(at_s=NOW_S - 600, starts=3.0)).starts == 3.0
+
+
+def test_a_tick_that_comes_before_its_time_may_start_as_much_less() -> None:
+    here = site(starts_per_tick=6, tick_s=2.0)
+
+    assert pace(here, Saved(at_s=NOW_S - 0.5, starts=1.0)).starts == 2.5
+
+
 # Ramps in a site
 
 
