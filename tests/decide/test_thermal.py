@@ -253,6 +253,13 @@ def test_hot_coolant_derates_a_zone_whose_air_is_cool() -> None:
     assert zone_derate(HALL, Sample(NOW_S, said), 0.0, NOW_S) == 0.0
 
 
+def test_hot_air_derates_a_zone_whose_coolant_is_cool() -> None:
+    wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
+    said = replace(zone_reading("hall", inlet_c=35.0), coolant_c=20.0)
+
+    assert zone_derate(wet, Sample(NOW_S, said), 0.0, NOW_S) == pytest.approx(0.5)
+
+
 def test_a_zone_that_does_not_tell_its_coolant_derates_by_its_air() -> None:
     wet = replace(HALL, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
 
