@@ -100,6 +100,27 @@ def test_a_machine_that_stands_for_other_reasons_is_judged_at_once(for_s: float)
     assert verdict(running=True, may_run=False, margin=1.0, for_s=for_s) is True
 
 
+def test_a_machine_that_something_else_stopped_goes_on_for_money_as_it_did() -> None:
+    """An event is over: within the band what it earned before it is not asked to pay for its start."""
+    on, off = np.array([True]), np.array([False])
+    runs = begin(on, on, 0.0)
+
+    stopped = advance(runs, off, 1_000.0, np.array([0.005]), bands(BAND, 1))
+
+    assert stopped.goes_on.tolist() == [True]
+
+
+def test_a_machine_that_earns_more_than_where_a_band_ends_is_run_whatever_its_start_costs() -> None:
+    off = np.array([False])
+    said = begin(off, off, 0.0)
+    no_band = replace(BAND, start_above=BAND.stop_below)
+
+    above, unbanded = (advance(said, off, 1_000.0, np.array([0.1]), bands(it, 1)) for it in (BAND, no_band))
+
+    assert (above.may_run.tolist(), above.goes_on.tolist()) == ([True], [True])
+    assert (unbanded.may_run.tolist(), unbanded.goes_on.tolist()) == ([True], [False])
+
+
 def test_the_time_of_a_machine_counts_from_its_own_change_and_not_from_its_verdict() -> None:
     on, off = np.array([True]), np.array([False])
     said = begin(off, off, 0.0)
