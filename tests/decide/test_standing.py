@@ -9,7 +9,7 @@ import pytest
 from controller.decide.plan import Plan, Standing
 from controller.decide.snapshot import State
 from controller.domain.devices import DeviceSpec, OperatingPoint
-from controller.domain.grid import Alert, AlertSignal, EventStatus, GridEvent
+from controller.domain.grid import Alert, AlertSignal, EventStatus, GridEvent, LimitSignal
 from controller.domain.jobs import FlexTier, OnShortage
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -100,6 +100,13 @@ def test_what_is_silent_counts_at_its_worst_unless_the_meter_shows_that_the_limi
     _, plan = decide(HERE, known, said)
 
     assert stands(plan) == (status, 3_730)
+
+
+def test_an_event_of_two_limits_is_complied_with_only_where_the_lower_is_kept() -> None:
+    both = event("e", LimitSignal(Power(8_000)), LimitSignal(Power(4_000)))
+
+    assert stands(at(*miners(3, LOW), events=(both,), metered_w=7_200))[0] == S.STARTED
+    assert stands(at(*miners(3, SLEEP), events=(both,), metered_w=90))[0] == S.COMPLIANT
 
 
 def test_each_event_is_judged_by_its_own_limit() -> None:
