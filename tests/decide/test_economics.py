@@ -236,6 +236,14 @@ def test_a_job_without_one_is_worth_what_the_cheapest_of_its_gpus_is(status: Job
     assert told.jobs[1].job.priced_by is PricedBy.SITE
 
 
+def test_where_no_job_of_a_queue_has_a_price_of_its_own_each_is_given_one() -> None:
+    (told,) = priced(
+        [queue(working(unpriced("j"), "g0"), waiting(unpriced("k")), gpus=MODELS)], HOURS, MODELS
+    )
+
+    assert [one.job.usd_per_gpu_hour for one in told.jobs] == [2.5, 0.8]
+
+
 def test_where_no_price_is_known_a_job_is_worth_nothing() -> None:
     (told,) = priced([queue(waiting(unpriced("j")))], Prices(), {})
 
