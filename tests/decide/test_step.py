@@ -242,6 +242,19 @@ def test_a_silent_miner_still_counts_against_the_cap() -> None:
     assert points(world) == {"a": "low", "b": "full"}
 
 
+def test_machines_that_were_never_heard_hold_others_for_a_time_after_the_start_and_no_longer() -> None:
+    specs = (miner("a"), miner("gone"), miner("lost"))
+    asked = inputs(*specs, readings=[at_point(specs[0], SLEEP)])
+
+    _, early = decide(site(), running({"a": device(SLEEP)}, first_s=NOW_S - 60), asked)
+    _, late = decide(site(), running({"a": device(SLEEP)}, first_s=NOW_S - 1_000), asked)
+
+    assert (told(early), told(late)) == ({}, {"a": "full"})
+    assert [alarm.detail for alarm in early.alarms if alarm.kind is AlarmKind.NETWORK_FAULT] == [
+        "2 of 3 devices are silent; nothing is raised"
+    ]
+
+
 def test_when_many_are_silent_at_once_nothing_is_raised_and_lowering_goes_on() -> None:
     machines = [asleep(miner(f"m{at}")) for at in range(5)] + [awake(miner("last"))]
     world = World(site(limit_w=4_000, meter="m"), machines, meter_lag_s=0.0)
