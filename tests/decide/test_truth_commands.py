@@ -219,6 +219,14 @@ def test_a_device_whose_power_is_taken_is_given_up_and_counts_for_what_it_drew_u
     assert (state.given_up_s, state.point, state.worst) == (NOW_S, SLEEP, Power(3_500))
 
 
+def test_who_answers_is_asked_anew_by_its_outlet_and_who_is_silent_stays_silent() -> None:
+    refused, silent = told(LOW, FULL, truth=Truth.REFUSED), told(LOW, FULL, truth=Truth.STALE)
+
+    after = [telling.cut(miner(), state, NOW_S).truth for state in (refused, silent)]
+
+    assert after == [Truth.COMMANDED, Truth.STALE]
+
+
 # Answers
 
 
