@@ -242,6 +242,16 @@ def test_a_silent_miner_still_counts_against_the_cap() -> None:
     assert points(world) == {"a": "low", "b": "full"}
 
 
+def test_a_machine_whose_spec_changed_is_planned_by_the_new_one() -> None:
+    here, before, after = site(), miner("m"), miner("m", points=(SLEEP, LOW))
+    asked = inputs(before, readings=[at_point(before, SLEEP)])
+    state, first = decide(here, running({"m": device(SLEEP)}), asked)
+
+    _, then = decide(here, state, replace(asked, specs=(after,), now_s=NOW_S + 1, utc_s=UTC_S + 1))
+
+    assert (grant_of(first, "m").wanted, grant_of(then, "m").wanted) == (FULL, LOW)
+
+
 def test_machines_that_were_never_heard_hold_others_for_a_time_after_the_start_and_no_longer() -> None:
     specs = (miner("a"), miner("gone"), miner("lost"))
     asked = inputs(*specs, readings=[at_point(specs[0], SLEEP)])
