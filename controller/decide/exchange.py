@@ -6,6 +6,7 @@ itself were exchanged in one tick, as when a dwell is over for many, the set-poi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +22,17 @@ AT_ONCE_SHARE = 0.03
 """Of the set-point, so much may be on its way up in place of what was stopped for it; or one machine."""
 
 
-def unhurried(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
+def unhurried(course: Course, seen: Snapshot, choose: Callable[[Freedom], Chosen]) -> Chosen:
+    """What is chosen, with no more exchanged at once than a set-point bears."""
+    chosen = choose(course.may)
+    slower = _slower(course, seen, chosen) if course.limits.follows else None
+    return chosen if slower is None else choose(slower)
+
+
+def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     """What may be done so that of those whom `chosen` lowers to raise others only a few are, and nobody
     else in their place; None where it may all be done at once. GPUs have the watts for their jobs at once.
     """
-    if not course.limits.follows:
-        return None
     may, most_w = course.may, AT_ONCE_SHARE * course.limits.goal_w
     here_w = arrival.settled_w(seen, may)
     moved_w = np.where(may.obeys & ~course.swing.gpus, chosen.given_w - here_w, 0)

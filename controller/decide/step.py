@@ -20,7 +20,7 @@ from controller.decide.doubt import IDLE_REST_S
 from controller.decide.exchange import unhurried
 from controller.decide.feeding import works_w
 from controller.decide.following import set_course
-from controller.decide.freedom import Freedom, freedom, lacking_watts, too_hot
+from controller.decide.freedom import freedom, lacking_watts, too_hot
 from controller.decide.inputs import Inputs
 from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, StepMargin, limits_now
@@ -198,13 +198,13 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     meter = inputs.meters.get(site.root.meter) if site.root.meter is not None else None
     course = set_course(state.follow, seen, limits, may, inputs.queues, meter, inputs.now_s)
     due = overtaking.due(state.waits, inputs.now_s)
-
-    def chosen_of(may: Freedom) -> Chosen:
-        return choose(seen, course.limits, inputs.queues, state.placed, valuation, may, state.recall, due)
-
-    chosen = chosen_of(course.may)
-    if (slower := unhurried(course, seen, chosen)) is not None:
-        chosen = chosen_of(slower)
+    chosen = unhurried(
+        course,
+        seen,
+        lambda may: choose(
+            seen, course.limits, inputs.queues, state.placed, valuation, may, state.recall, due
+        ),
+    )
     chosen = replace(chosen, at=swung(course, seen, chosen.at, inputs.now_s))
     return Aim(
         limits=course.limits,
