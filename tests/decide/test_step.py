@@ -360,6 +360,28 @@ def test_a_refusing_device_is_named_as_such() -> None:
     )
 
 
+def test_who_refused_to_stop_is_taken_to_be_where_it_is_once_nobody_needs_its_watts() -> None:
+    ago_s = NOW_S - 20
+    refused = device(
+        SLEEP,
+        Truth.REFUSED,
+        worst_w=3_500,
+        draw_w=3_500,
+        began=Power(3_500),
+        attempts=1,
+        since_s=ago_s,
+        asked_s=ago_s,
+        sent_s=ago_s,
+    )
+    asked = inputs(miner(), readings=[reading("m", 3_500)])
+
+    needed, _ = decide(site(limit_w=2_000), running({"m": refused}), asked)
+    free, plan = decide(site(limit_w=10_000), running({"m": refused}), asked)
+
+    assert needed.devices["m"].point == SLEEP
+    assert (free.devices["m"].point, free.devices["m"].truth, told(plan)) == (FULL, Truth.CONFIRMED, {})
+
+
 def test_a_liar_that_obeys_again_after_the_event_is_used_again() -> None:
     machines = [awake(miner(f"m{at}")) for at in range(4)]
     world = World(site(limit_w=14_000, meter="m"), machines)
