@@ -19,7 +19,7 @@ from controller.decide.snapshot import Snapshot
 from controller.decide.swing import Course
 
 AT_ONCE_SHARE = 0.03
-"""Of the set-point, so much may be on its way up in place of what was stopped for it; or one machine."""
+"""Of the set-point, so much may be on its way up in place of what was lowered for it; or one machine."""
 
 
 def unhurried(course: Course, seen: Snapshot, choose: Callable[[Freedom], Chosen]) -> Chosen:
@@ -38,7 +38,8 @@ def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     moved_w = np.where(may.obeys & ~course.swing.gpus, chosen.given_w - here_w, 0)
     kept = may_stay(seen, course.limits, may)
     down_w = np.where(kept, np.maximum(0, -moved_w), 0)
-    exchanged_w = min(down_w.sum(), np.maximum(0, moved_w)[~seen.fleet.gpu].sum())
+    up_w = moved_w[(moved_w > 0) & ~seen.fleet.gpu]
+    exchanged_w = min(down_w.sum(), up_w.sum())
     coming_w = np.maximum(0, here_w - seen.columns.draw_w)[may.obeys & seen.columns.in_flight].sum()
     now_w = max(0.0, most_w - coming_w)
     if exchanged_w <= now_w:
@@ -47,9 +48,9 @@ def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     rows = np.flatnonzero(down_w)
     rows = rows[np.lexsort((seen.fleet.ths_per_kw[rows], ~gives[rows]))]
     needed_w = down_w.sum() - exchanged_w
+    for_one_w = up_w.min() if coming_w < most_w else 0
     before_w = np.cumsum(down_w[rows]) - down_w[rows]
-    goes = gives[rows] | (before_w < needed_w) | (before_w + down_w[rows] <= needed_w + now_w)
-    goes[0] |= coming_w < most_w
+    goes = gives[rows] | (before_w < needed_w + for_one_w) | (before_w + down_w[rows] <= needed_w + now_w)
     kept[rows[goes]] = False
     return replace(may, kept=kept)
 

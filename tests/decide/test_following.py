@@ -140,13 +140,21 @@ def test_a_set_point_moves_where_it_changes_and_not_where_it_begins_or_stands() 
     assert (moves(None, 9_000), moves(9_000, 9_000), moves(9_000, 9_100)) == (0.0, 0.0, 1.0)
 
 
-def test_miners_are_left_alone_within_a_thousandth_of_a_set_point_and_asked_beyond() -> None:
-    """The meter's noise is about as much."""
-    state, asked = all_full(*MINERS)
+@pytest.mark.parametrize(
+    ("less_w", "near_w", "over_w"),
+    [(10, 13_990, 13_980), (60, 13_975, 13_965), (1_100, 13_940, 13_920)],
+    ids=["a thousandth", "half of the least step", "half a percent"],
+)
+def test_miners_are_left_alone_near_a_set_point_and_asked_beyond(
+    less_w: int, near_w: int, over_w: int
+) -> None:
+    """The meter's noise is about a thousandth; and who can only give much more leaves more missing."""
+    lower = replace(LOW, power=Power(FULL.power.watts - less_w))
+    state, asked = all_full(*(replace(spec, points=(SLEEP, lower, FULL)) for spec in MINERS))
 
-    near, over = course(state, asked, 13_990), course(state, asked, 13_980)
+    near, over = course(state, asked, near_w), course(state, asked, over_w)
 
-    assert (near.limits.aim_w, over.limits.aim_w) == (14_000, 13_980)
+    assert (near.limits.aim_w, over.limits.aim_w) == (14_000, over_w)
 
 
 def test_miners_are_asked_once_gpus_are_a_quarter_of_their_way_from_the_middle() -> None:
