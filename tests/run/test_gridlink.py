@@ -251,6 +251,8 @@ async def test_what_is_foreseen_is_told_before_the_event_begins_is_evidence_and_
             version_s = link.events[0].version_utc_s
             link.observe(report(time.time(), foreseen=(foreseen(event, version_s, 120),)))
             ack = await operator.acked(event, "INFEASIBLE")
+            # That it arrived is kept as well by then, or it would be said once more.
+            await until(lambda: '"unsent":[]' in disk.rows[f"event/{event}"].text)
         async with running(make(bus, disk)) as link:
             await until(lambda: link.state is Link.UP)
             link.observe(report(time.time(), foreseen=(foreseen(event, version_s, 120),)))
