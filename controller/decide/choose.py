@@ -48,12 +48,6 @@ class Chosen:
     recall: Recall
 
     @property
-    def given_w(self) -> Ints:
-        """What each device counts for where it should be."""
-        found: Ints = self.offers.watts[self.offers.start[:-1] + self.allocation.index]
-        return found
-
-    @property
     def gap(self) -> float:
         """How far `earns` can at most lie below the best possible with the `kept` jobs where they are, as a
         fraction of that. Whether other jobs, or other GPUs for them, would earn more is not reckoned."""

@@ -18,6 +18,7 @@ from controller.domain.devices import Quality
 CODE = {truth: code for code, truth in enumerate(TRUTHS)}
 SEEN = np.array([truth not in (Truth.STALE, Truth.UNREACHABLE) for truth in TRUTHS])
 IN_FLIGHT = np.array([truth in (Truth.COMMANDED, Truth.ACKNOWLEDGED, Truth.REFUSED) for truth in TRUTHS])
+DISOBEYS = np.array([truth in (Truth.LYING, Truth.REFUSED) for truth in TRUTHS])
 ON_ITS_WAY = np.array([truth in (Truth.CONFIRMED, Truth.ACKNOWLEDGED) for truth in TRUTHS])
 
 
@@ -65,6 +66,16 @@ class Columns:
         """What the point of each device is reckoned to draw on it."""
         stuck_w = np.where(self.at > 0, self.stuck_w, 0)
         return np.maximum(counted_w(np.maximum(self.now_w, 0), self.bias), stuck_w)
+
+    @property
+    def disobeys(self) -> Flags:
+        """Who lied or refused, and has not made up for it."""
+        return DISOBEYS[self.truth]
+
+    def present_w(self, obeys: Flags) -> Ints:
+        """What each device counts for where it is: who does not obey, at its worst."""
+        found: Ints = np.where(obeys, self.here_w, self.worst_w)
+        return found
 
     def copy(self) -> Columns:
         return Columns(**{name: getattr(self, name).copy() for name in NAMES})

@@ -35,7 +35,8 @@ def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     """
     may, most_w = course.may, AT_ONCE_SHARE * course.limits.goal_w
     here_w = arrival.settled_w(seen, may)
-    moved_w = np.where(may.obeys & ~course.swing.gpus, chosen.given_w - here_w, 0)
+    given_w = chosen.offers.given_w(chosen.allocation.index)
+    moved_w = np.where(may.obeys & ~course.swing.gpus, given_w - here_w, 0)
     kept = may_stay(seen, course.limits, may)
     down_w = np.where(kept, np.maximum(0, -moved_w), 0)
     up_w = moved_w[(moved_w > 0) & ~seen.fleet.gpu]

@@ -72,7 +72,7 @@ def _begins_s(seen: Snapshot, limits: Limits, obeys: Flags, now_s: float) -> Flo
     left_s[fleet.gpu | ~known.in_flight | (known.at <= 0)] = 0.0
     if not left_s.any():
         return left_s
-    lacking = limits.room_w(seen.carried_w(np.where(obeys, known.here_w, known.worst_w))) < 0
+    lacking = limits.room_w(seen.carried_w(known.present_w(obeys))) < 0
     return np.where(seen.tree.under(lacking, fleet.node), left_s, 0.0)
 
 
@@ -158,7 +158,7 @@ def _may_be_doubtful(seen: Snapshot, now_s: float) -> Flags:
     had_time = waited_s > np.minimum(
         settle_s / 2, np.maximum(doubt.UNANSWERED_S, doubt.UNANSWERED * settle_s)
     )
-    had_time |= (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
+    had_time |= known.disobeys
     may_be: Flags = (known.truth != CODE[Truth.CONFIRMED]) & more & (had_time | (known.failures > 1))
     return may_be
 
@@ -171,8 +171,7 @@ def staying(seen: Snapshot, now_s: float) -> Ints:
     runs = known.now_w > fleet.floor_w
     given_up = runs & (now_s - known.given_up_s < doubt.GIVEN_UP_S)
     found = np.where(given_up, known.now_w, UNLIMITED_W)
-    unproven = (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
-    unproven |= (known.truth == CODE[Truth.COMMANDED]) & (known.failures > 1)
+    unproven = known.disobeys | ((known.truth == CODE[Truth.COMMANDED]) & (known.failures > 1))
     for row in np.flatnonzero(unproven & runs).tolist():
         spec = fleet.specs[row]
         at = doubt.stays_at(spec, seen.devices[spec.id])

@@ -86,9 +86,7 @@ class Rehearsal:
 
     @property
     def _here_w(self) -> Ints:
-        known = self._seen.columns
-        here_w: Ints = np.where(self._may.obeys, known.here_w, known.worst_w)
-        return here_w
+        return self._seen.columns.present_w(self._may.obeys)
 
     def _late(self, planned_w: Ints, left_s: Mapping[int, float]) -> Flags:
         """Who cannot come down to what is planned when each ramp has so long: all below one that would have
@@ -117,5 +115,4 @@ class Rehearsal:
         choosing = Choosing(self._seen, limits, self._valuation, may, None)
         feeding = Feeding(self._seen, may, self._queues, self._placed, choosing.room_w)
         found, allocation = choosing.allocated(feeding.working(), feeding.lagging(), dwells=True)
-        planned_w: Ints = found.watts[found.start[:-1] + allocation.index]
-        return planned_w
+        return found.given_w(allocation.index)

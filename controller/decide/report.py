@@ -98,7 +98,7 @@ def _grants(inputs: Inputs, made: Decision) -> Grants:
         nodes=after.tree.ids,
         at=known.at,
         wanted=np.where(chosen.may.obeys, chosen.at, known.at),
-        power_w=np.where(chosen.may.obeys, known.here_w, known.worst_w),
+        power_w=known.present_w(chosen.may.obeys),
         worst_w=known.worst_w,
         draw_w=known.draw_w,
         age_s=inputs.now_s - known.heard_s,

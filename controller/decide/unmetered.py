@@ -24,7 +24,8 @@ def hidden_shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints)
     """The share of what is claimed by which more may be drawn at each node that has no meter to show it.
     Below each node devices can claim `top_w`."""
     tree, meter, none = ground.tree, ground.meter, ground.tree.none
-    metered = np.flatnonzero(meter == np.arange(none))
+    is_metered = meter == np.arange(none)
+    metered = np.flatnonzero(is_metered)
     found = np.zeros(none + 1)
     # Of each meter, what no lower one measures.
     here_w = top_w.copy()
@@ -36,7 +37,7 @@ def hidden_shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints)
         all_w, measured_w = int(top_w[at]), int(here_w[at])
         full_w = max(beyond.most_w, KNOWN * all_w)
         found[at] = min(MOST_HIDDEN, beyond.at(full_w) / (full_w * measured_w / all_w))
-    shares: Floats = np.where(meter == np.arange(none), 0.0, found[meter])
+    shares: Floats = np.where(is_metered, 0.0, found[meter])
     return shares
 
 

@@ -92,6 +92,11 @@ class Offers:
         most = np.maximum.reduceat(self.worth, first).repeat(self.start[1:] - first)
         return np.maximum.reduceat(np.where(self.worth >= most, self.point, -1), first)
 
+    def given_w(self, index: Ints) -> Ints:
+        """What each device counts for at the offer of that index among its own."""
+        found: Ints = self.watts[self.start[:-1] + index]
+        return found
+
     def lifted(self, usd_per_hour: Floats) -> Offers:
         """With so much more worth in all points of each device above its floor."""
         more = usd_per_hour.repeat(self.start[1:] - self.start[:-1])

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from controller.decide import thermal
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.columns import CODE, Columns
+from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet
-from controller.decide.words import Truth
 
 
 def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> Ints:
@@ -45,6 +44,7 @@ def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> In
 
 def _shares_air(fleet: Fleet, known: Columns) -> Flags:
     """Miners of zones that do what they are told; a GPU's limits lie near to each other."""
-    disobeys = (known.truth == CODE[Truth.LYING]) | (known.truth == CODE[Truth.REFUSED])
-    found: Flags = known.seen & ~disobeys & ~fleet.gpu & ~fleet.draining & ~fleet.isolated & (fleet.zone >= 0)
+    found: Flags = (
+        known.seen & ~known.disobeys & ~fleet.gpu & ~fleet.draining & ~fleet.isolated & (fleet.zone >= 0)
+    )
     return found
