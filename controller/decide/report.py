@@ -191,6 +191,7 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     for at in np.flatnonzero(lacking_w > 0).tolist():
         detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
         yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
+    top_w = made.after.top_w
     for at, node in enumerate(site.nodes):
         if node.meter is None:
             continue
@@ -208,9 +209,9 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
             yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
         declared = ZERO if made.after.tree.isolated[at] else node.fixed
         unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
-        rating = node.limit if isinstance(node.limit, Limit) else bound
-        most = rating.power if isinstance(rating, Limit) else made.after.top_below(at)
-        if most is not None and unexplained > most.scaled(UNEXPLAINED_SHARE):
+        machines = Limit(Power(int(top_w[at]))) if top_w[at] else NO_LIMIT
+        rating = next((it for it in (node.limit, bound, machines) if isinstance(it, Limit)), NO_LIMIT)
+        if isinstance(rating, Limit) and unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
             detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
             yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
 

@@ -122,10 +122,10 @@ class Snapshot(Mirror):
         hidden_w: Ints = np.floor(self.hidden * np.maximum(0, carried_w - self.other_w)).astype(np.int64)
         return carried_w + hidden_w
 
-    def top_below(self, node: int) -> Power | None:
-        """The highest points of all devices below a node together; None where there are none."""
-        below = self.tree.under(np.arange(self.tree.none) == node, self.fleet.node)
-        return Power(int(self.fleet.top_w[below].sum())) if below.any() else None
+    @property
+    def top_w(self) -> Ints:
+        """The highest points of all devices below each node together."""
+        return load(self.tree, self.fleet.node, self.fleet.top_w)
 
     @property
     def silent(self) -> int:
