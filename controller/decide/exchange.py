@@ -40,7 +40,8 @@ def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     kept = may_stay(seen, course.limits, may)
     down_w = np.where(kept, np.maximum(0, -moved_w), 0)
     up_w = moved_w[(moved_w > 0) & ~seen.fleet.gpu]
-    exchanged_w = min(down_w.sum(), up_w.sum())
+    needed_w = min(down_w.sum(), max(0.0, moved_w[seen.fleet.gpu].sum() - course.change_w))
+    exchanged_w = down_w.sum() - needed_w
     coming_w = np.maximum(0, here_w - seen.columns.draw_w)[may.obeys & seen.columns.in_flight].sum()
     now_w = max(0.0, most_w - coming_w)
     if exchanged_w <= now_w:
@@ -48,8 +49,7 @@ def _slower(course: Course, seen: Snapshot, chosen: Chosen) -> Freedom | None:
     gives = _beside_gpus(seen, moved_w)
     rows = np.flatnonzero(down_w)
     rows = rows[np.lexsort((seen.fleet.ths_per_kw[rows], ~gives[rows]))]
-    needed_w = down_w.sum() - exchanged_w
-    for_one_w = up_w.min() if coming_w < most_w else 0
+    for_one_w = up_w.min(initial=exchanged_w) if coming_w < most_w else 0
     before_w = np.cumsum(down_w[rows]) - down_w[rows]
     goes = gives[rows] | (before_w < needed_w + for_one_w) | (before_w + down_w[rows] <= needed_w + now_w)
     kept[rows[goes]] = False

@@ -85,7 +85,7 @@ def set_course(
     lack = Lack(soon_w=wanted_w - soon_w, settled_w=wanted_w - settled_w, slack_w=SWING_SHARE * swing.half_w)
     change_w, may = _change(seen, limits, may, follow, lack)
     limits, may = _aimed(seen, limits, may, swing, change_w)
-    return Course(limits=limits, follow=follow, may=may, swing=swing)
+    return Course(limits=limits, follow=follow, may=may, swing=swing, change_w=change_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,12 +40,14 @@ class Swing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Course:
-    """How the set-point is met in this plan: what is planned with, what each device may do, who swings."""
+    """How the set-point is met in this plan: what is planned with, what each device may do, who swings, and
+    how much more than they were asked for miners are asked for (negative: less)."""
 
     limits: Limits
     follow: Follow
     may: Freedom
     swing: Swing
+    change_w: float = 0.0
 
 
 def swing_now(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[QueueReading]) -> Swing:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.devices import DeviceSpec
+from controller.domain.power import Power
 from controller.domain.site import Node
 from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, site
 from tests.decide.world import Queue, World, asleep, awake
@@ -52,6 +53,26 @@ def test_machines_are_exchanged_for_better_ones_a_few_at_a_time(fixed_w: int, at
     assert (at_work(world, "old"), at_work(world, "better")) == (0, 8)
     assert min(drawn_w) > drawn_w[0] - (1.5 * at_once + 0.5) * EACH_W
     assert world.watts() == drawn_w[0]
+
+
+def test_who_is_exchanged_for_smaller_ones_is_not_stopped_for_what_those_leave_free() -> None:
+    """What they leave is filled once they are there; it is nothing that the site has too much."""
+    old = fleet("old", 8, 200.0)
+    smaller = (SLEEP, replace(FULL, power=Power(3_100), rate=380.0))
+    better = [replace(spec, points=smaller) for spec in fleet("better", 8, 380.0)]
+    world = World(
+        site(limit_w=64_000, meter="main"),
+        [*(awake(it, rise_s=80.0) for it in old), *(asleep(it, rise_s=80.0) for it in better)],
+    )
+    world.events = (event(target_w=8 * EACH_W + 16 * 30),)
+    drawn_w: list[float] = []
+
+    while at_work(world, "old") and len(drawn_w) < 900:
+        world.tick()
+        drawn_w.append(world.watts())
+
+    assert (at_work(world, "old"), at_work(world, "better")) == (0, 8)
+    assert min(drawn_w) > drawn_w[0] - 8 * 400 - 2.0 * EACH_W
 
 
 def test_what_has_to_be_lowered_for_a_lower_set_point_does_not_wait() -> None:
