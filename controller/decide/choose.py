@@ -10,7 +10,7 @@ import numpy as np
 from controller.decide import doubt, profit, value
 from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import ON_ITS_WAY
+from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
 from controller.decide.feeding import Feeding, least
@@ -158,6 +158,8 @@ def choose(
         else:
             dwells = True
             feeding.give_up(short, then, allocation.blocked_by)
+    left_w = allocation.room_w.copy()  # a set-point is no limit: nothing trips where it is passed
+    left_w[0] += limits.usable_w[0] - limits.aim_w
     return Chosen(
         may=may,
         offers=found,
@@ -167,8 +169,8 @@ def choose(
         kept=tuple(feeding.kept),
         aside=feeding.aside,
         forgiven=_forgiven(choosing, limits, working),
-        stopped=_to_stop(choosing, allocation),
-        cut=_to_cut(choosing, limits, allocation, may.now_s),
+        stopped=_to_stop(choosing, allocation) | _unheard_to_stop(choosing, left_w),
+        cut=_to_cut(choosing, limits, left_w, may.now_s),
         earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
         recall=choosing.recalling.recall,
     )
@@ -178,19 +180,21 @@ def wishes(seen: Snapshot, chosen: Chosen) -> Wishes:
     """Where each device should be that is not there, or has not yet shown that it is. One that is only
     watched has no other point to go to.
 
-    A doubtful one is asked again for what it has not shown, or to stop; a forgiven one for nothing.
+    A doubtful one is asked again for what it has not shown, or to stop, as the silent are; a forgiven one for
+    nothing.
     """
     fleet, known, found = seen.fleet, seen.columns, chosen.offers
     obeying = chosen.may.obeys & fleet.has_choice & ((chosen.at != known.at) | ~ON_ITS_WAY[known.truth])
     doubtful = ~chosen.may.obeys & fleet.has_choice & known.seen & (known.now_w >= 0)
-    cut = [fleet.row[name] for name in sorted(chosen.cut)]
+    cut, stopped = ([fleet.row[name] for name in sorted(some)] for some in (chosen.cut, chosen.stopped))
+    doubtful[stopped] = True
     doubtful[[*cut, *(fleet.row[name] for name in chosen.forgiven)]] = False
     rows, again = obeying.nonzero()[0], doubtful.nonzero()[0]
     if not len(rows) + len(again) + len(cut):
         return NOBODY
     offer = found.start[rows] + chosen.allocation.index[rows]
     asked = known.at.copy()
-    asked[[fleet.row[name] for name in chosen.stopped]] = 0
+    asked[stopped] = 0
     return Wishes(
         row=np.concatenate((rows, again, cut)).astype(np.int64),
         at=np.concatenate((chosen.at[rows], asked[again], [0] * len(cut))).astype(np.int64),
@@ -258,15 +262,24 @@ def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
     return frozenset(found)
 
 
-def _to_cut(choosing: Choosing, limits: Limits, allocation: Allocation, now_s: float) -> frozenset[str]:
+def _unheard_to_stop(choosing: Choosing, left_w: Ints) -> frozenset[str]:
+    """The silent below a node that all others at their lowest leave too little: one whose answers are lost,
+    or make no sense, may well hear."""
+    seen = choosing.seen
+    fleet, known = seen.fleet, seen.columns
+    found = ~known.seen & (known.now_w >= 0) & fleet.has_choice & ~fleet.isolated
+    found &= (known.worst_w > counted_w(fleet.floor_w, known.bias)) & seen.tree.under(left_w < 0, fleet.node)
+    return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())
+
+
+def _to_cut(choosing: Choosing, limits: Limits, left_w: Ints, now_s: float) -> frozenset[str]:
     """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
-    of the silent, which may well draw nothing, only where all others at their lowest are still too much. A
-    set-point is no such limit: nothing trips where it is passed. Of what has no voltage none is taken.
+    of the silent, which may well draw nothing, only where all others at their lowest leave too little. Of
+    what has no voltage none is taken.
     """
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
-    spare_w, left_w = limits.held_room_w(seen.worst_w), allocation.room_w.copy()
-    left_w[0] += limits.usable_w[0] - limits.aim_w
+    spare_w = limits.held_room_w(seen.worst_w)
     found = set()
     fed = known.seen | ~fleet.isolated
     for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys & fed).tolist():

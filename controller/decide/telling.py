@@ -19,12 +19,12 @@ def commanded(
     idle_rest_s: float = IDLE_REST_S,
 ) -> DeviceState:
     """The state after telling the device to go to `point`: the worse of both ends until proven. One that is
-    put to sleep while it has no work rests for `idle_rest_s`."""
+    put to sleep while it has no work rests for `idle_rest_s`. Who is silent stays so, and at its worst."""
     again = point.is_at(state.point)
     started_s = _started_s(spec, state, point, now_s, again=again)
     counts = state.counted(point)
     stays = stays_at(spec, state)
-    return state._replace(
+    told = state._replace(
         point=point,
         truth=Truth.LYING if state.truth is Truth.LYING and again else Truth.COMMANDED,
         worst=counts if counts.watts > state.worst.watts else state.worst,
@@ -41,6 +41,7 @@ def commanded(
         idle_s=state.idle_s if again else None,
         demand_w=math.inf if started_s is not state.started_s else state.demand_w,
     )
+    return told if state.seen else told._replace(truth=state.truth, worst=state.worst)
 
 
 def _started_s(
@@ -56,7 +57,5 @@ def _started_s(
 
 
 def cut(spec: DeviceSpec, state: DeviceState, now_s: float) -> DeviceState:
-    """The state after its power was taken, which counts for nothing until that was measured: who is silent
-    is silent, and at its worst."""
-    told = commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)
-    return told if state.seen else told._replace(truth=state.truth, worst=state.worst)
+    """The state after its power was taken, which counts for nothing until that was measured."""
+    return commanded(spec, state, spec.floor, now_s)._replace(given_up_s=now_s)

@@ -246,6 +246,51 @@ def test_a_silent_machine_is_in_the_way_only_of_a_limit_that_cannot_be_kept(
     assert found == expected
 
 
+@pytest.mark.parametrize(("limit_w", "drawn_w"), [(3_730, 3_500 + 30), (3_729, 30 + 30)])
+def test_a_machine_that_is_not_heard_is_told_to_stop_where_all_others_at_their_lowest_are_too_much(
+    limit_w: int, drawn_w: int
+) -> None:
+    """It may well hear: its answers are lost, or make no sense. It counts at its worst until it is seen."""
+    world = World(site(limit_w=9_000), [awake(miner("a")), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].unheard = True
+    world.run(30)
+
+    world.site = site(limit_w=limit_w)
+    plan = world.run(10)
+
+    assert world.watts() == drawn_w
+    assert grant_of(plan, "a").truth is Truth.STALE
+    assert grant_of(plan, "a").worst == miner().ceiling
+
+
+def test_a_machine_that_was_told_to_stop_unheard_starts_again_once_it_is_heard_and_there_is_room() -> None:
+    world = World(site(limit_w=9_000), [awake(miner("a")), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].unheard = True
+    world.run(30)
+    world.site = site(limit_w=1_000)
+    world.run(60)
+
+    world.machines["a"].unheard, world.site = False, site(limit_w=9_000)
+    plan = world.run(60)
+
+    assert grant_of(plan, "a").truth is Truth.CONFIRMED
+    assert world.watts() == 2 * 3_500
+
+
+def test_who_does_not_hear_is_told_to_stop_no_more_often_than_who_does_not_obey() -> None:
+    world = World(site(limit_w=9_000, retry_s=5.0), [awake(miner("a")), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].silent = True
+    world.site = site(limit_w=1_000, retry_s=5.0)
+
+    world.run(60)
+
+    told = [command for plan in world.plans for command in plan.commands if command.device == "a"]
+    assert 5 <= len(told) <= 15
+
+
 @pytest.mark.parametrize(
     ("meter", "shares", "raised"), [("b", 0.0, True), ("b", 1.0, False), (None, 0.0, False)]
 )

@@ -54,6 +54,7 @@ class Machine:
     idle_w: int = 60
     tells_setting: bool = True
     silent: bool = False
+    unheard: bool = False
     lies: bool = False
     refuses: bool = False
     refuses_limits: bool = False
@@ -274,7 +275,7 @@ class World:
         for name, machine in self.machines.items():
             if self.now_s >= self._poll_at[name]:
                 self._poll_at[name] += self.poll_s
-                if not machine.silent:
+                if not (machine.silent or machine.unheard):
                     self.readings[name] = Sample(self.now_s, self._reading(machine))
         self._past.append((self.now_s, self._watts_at(self.now_s)))
         self._past = [past for past in self._past if past[0] >= self.now_s - METER_MEMORY_S]
