@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.store import Record, StoreError
 
 
 class Disk:
-    """`rows` outlives whoever writes it. `trouble` makes every write fail, and while `open` is not set none
-    returns. `hangs_after` names the write that is done but never answered, `shuts_after` the last one."""
+    """`rows` outlives whoever writes it, and so does when machines were `told` something. `trouble` makes
+    every write fail, and while `open` is not set none returns. `hangs_after` names the write that is done but
+    never answered, `shuts_after` the last one."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Record] = {}
         self.history: tuple[Happening | StreamedPoint, ...] = ()
+        self.told: dict[str, float] = {}
         self.writes = 0
         self.evidence_rows = math.inf
         self.trouble = ""
@@ -46,6 +48,9 @@ class Disk:
 
     async def load(self) -> tuple[Record, ...]:
         return tuple(self.rows.values())
+
+    async def told_since(self, utc_s: float) -> Mapping[str, float]:
+        return {device: at_s for device, at_s in self.told.items() if at_s >= utc_s}
 
     def evidence_left(self, operator: str) -> float:
         return self.evidence_rows

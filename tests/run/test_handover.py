@@ -18,7 +18,7 @@ from controller.decide.value import Valuation
 from controller.run.board import Board, Tick
 from controller.run.clock import Clock
 from controller.run.handover import KEY, LINES, LINES_EVERY_S, MACHINES, WRITE_EVERY_S, Handover
-from controller.run.journal.store import EventStore, Record, StoreError
+from controller.run.journal.store import CommandStore, Record, StoreError
 from simulators.plant import Plant
 from simulators.ports import remap
 from simulators.serve import SimulatedSite
@@ -46,7 +46,7 @@ class Process:
         self.board = Board(site=METERED, version="1", started_utc_s=UTC_S)
         self.handover = Handover(self.board, self.clock)
 
-    async def begun(self, store: EventStore) -> State:
+    async def begun(self, store: CommandStore) -> State:
         await self.handover.restore(store)
         return self.handover.state()
 
@@ -99,6 +99,33 @@ async def test_a_process_that_is_killed_hands_on_what_it_knew_some_seconds_ago()
     await first.written_behind(WRITE_EVERY_S + 1.0)
 
     assert "m" in (await Process().begun(disk)).devices
+
+
+@in_virtual_time
+async def test_a_machine_that_was_told_something_after_the_last_note_before_a_kill_dwells() -> None:
+    disk, first = Disk(), Process()
+    await first.begun(disk)
+    first.decided(given_up_s=float("-inf"))
+    await first.written_behind(WRITE_EVERY_S + 1.0)
+    told_s = now_s()
+    disk.told["m"] = first.clock.utc_s()
+    await asyncio.sleep(20.0)
+
+    state = await Process().begun(disk)
+
+    assert state.devices["m"].since_s == pytest.approx(told_s)
+
+
+@in_virtual_time
+async def test_what_machines_were_told_before_the_last_note_is_in_the_note_or_over() -> None:
+    disk, first = Disk(), Process()
+    await first.begun(disk)
+    disk.told["m"] = first.clock.utc_s()
+    await asyncio.sleep(20.0)
+    first.decided(given_up_s=float("-inf"))
+    await first.handover.close()
+
+    assert "m" not in (await Process().begun(disk)).devices
 
 
 @in_virtual_time

@@ -561,6 +561,18 @@ async def test_what_a_job_was_told_and_why_is_read_back_with_what_came_of_it(tmp
     assert [row.device for row in rows if not row.is_of_job] == ["asic-0"]
 
 
+async def test_when_machines_were_told_something_last_is_known_to_the_next_process(tmp_path: Path) -> None:
+    path, wall = tmp_path / "journal.db", Wall()
+    async with opened(path, wall=wall) as keeping:
+        for at_s, device in ((0, "early"), (10, "a"), (20, "a"), (30, "b")):
+            wall.utc_s = UTC_S + at_s
+            keeping.commanded([told(device, LOW)], lambda _: "full")
+        keeping.answered(told("c", LOW), Failed("no answer"))
+
+    async with opened(path, wall=wall) as keeping:
+        assert await keeping.told_since(UTC_S + 10) == {"a": UTC_S + 20, "b": UTC_S + 30}
+
+
 async def test_closing_writes_what_was_not_yet_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
 

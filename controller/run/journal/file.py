@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,15 @@ from controller.run.journal.flood import Flood, left_out_rows
 from controller.run.journal.happenings import Happening, StreamedPoint
 from controller.run.journal.moving import Moving
 from controller.run.journal.retention import Keep, Retention
-from controller.run.journal.schema import NEW, NOT_CLOSED, Bookkeeping, microseconds, prepare
+from controller.run.journal.schema import (
+    COMMANDED,
+    NEW,
+    NOT_CLOSED,
+    Bookkeeping,
+    microseconds,
+    prepare,
+    seconds,
+)
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record
 from controller.run.journal.waiting import Named, Waiting, lost_rows
@@ -173,6 +181,12 @@ class JournalFile:
 
     def load(self) -> tuple[Record, ...]:
         return _loaded(self._connection())
+
+    def told_since(self, utc_s: float) -> Mapping[str, float]:
+        """When each machine, and each job, was last told something, of those that were since then."""
+        query = "SELECT device, max(utc_us) FROM commands WHERE utc_us >= ? AND kind = ? GROUP BY device"
+        rows = self._connection().execute(query, (microseconds(utc_s), COMMANDED))
+        return {str(device): seconds(utc_us) for device, utc_us in rows}
 
     def _write(self, write: Callable[[sqlite3.Connection, _Known, int], None]) -> None:
         """Run `write` in a transaction, and again if somebody else was at the file since the last one."""

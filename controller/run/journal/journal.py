@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -211,6 +211,12 @@ class Journal:
     async def load(self) -> tuple[Record, ...]:
         try:
             return await self._call(self._file.load)
+        except JournalError as error:
+            raise StoreError(str(error)) from error
+
+    async def told_since(self, utc_s: float) -> Mapping[str, float]:
+        try:
+            return await self._call(partial(self._file.told_since, utc_s))
         except JournalError as error:
             raise StoreError(str(error)) from error
 

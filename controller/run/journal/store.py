@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +45,9 @@ class NotKept:
     async def load(self) -> tuple[Record, ...]:
         return ()
 
+    async def told_since(self, utc_s: float) -> Mapping[str, float]:
+        return {}
+
     def evidence_left(self, operator: str) -> float:
         return math.inf
 
@@ -66,6 +70,14 @@ class EventStore(Protocol):
     def evidence_left(self, operator: str) -> float:
         """How many more rows may be written of new versions of this operator's events: with none left they
         are to be refused, or those that were accepted could not be proven."""
+
+
+class CommandStore(EventStore, Protocol):
+    """One that has what machines were told, too."""
+
+    async def told_since(self, utc_s: float) -> Mapping[str, float]:
+        """When each machine was last told something, of those that were since then, in Unix seconds;
+        `StoreError` if that cannot be known. Of a process that was killed its last second may be missing."""
 
 
 async def found_in(store: EventStore, unreadable: str) -> tuple[Record, ...]:
