@@ -104,7 +104,7 @@ def opened(directory: Path) -> Iterator[Store]:
             store = Store(path, db)
             store.prepare()
             yield store
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter quotes a damaged schema
         raise QueueError(f"{path}: {error}") from error
 
 
@@ -116,10 +116,10 @@ def held_open(directory: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             db.execute("SELECT 1 FROM jobs LIMIT 1").fetchall()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             db.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise QueueError(f"{path}: {error}") from error
     return db
 

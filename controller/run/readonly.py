@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from controller.run.schemaread import schema_read
+
 BUSY_S = 1.0
 
 
@@ -27,7 +29,8 @@ def read_only(path: Path, check: Callable[[sqlite3.Connection], None]) -> sqlite
 def _checked(path: Path, mode: str, check: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     db = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=BUSY_S)
     try:
-        check(db)
+        with schema_read():
+            check(db)
     except BaseException:
         db.close()
         raise

@@ -829,6 +829,17 @@ async def test_a_file_that_is_no_database_is_named(directory: Path) -> None:
         await queue_of(directory).read()
 
 
+async def test_a_file_whose_schema_is_no_text_any_more_is_named(directory: Path) -> None:
+    submit(directory, request(directory))
+    with tampered(directory) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = directory / DATABASE
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE jobs", b"CR\xffATE TABLE jobs"))
+
+    with pytest.raises(DriverError, match=f"{path}: 'utf-8' codec can't decode byte 0xff"):
+        await queue_of(directory).read()
+
+
 async def test_a_file_of_another_version_is_left_alone(directory: Path) -> None:
     submit(directory, request(directory))
     with tampered(directory) as db:

@@ -505,6 +505,36 @@ async def test_what_a_restart_must_know_is_taken_over_from_a_file_whose_damage_i
     assert len(audit(path).replaced) == 1
 
 
+async def test_a_schema_that_is_no_text_any_more_keeps_no_controller_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path):
+        pass
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE alarms", b"CR\xffATE TABLE alarms"))
+
+    async with opened(path) as second:
+        assert second.stats.put_aside == 1
+
+    assert "bytes that are no text" in audit(path).replaced[0].why
+
+
+@pytest.mark.parametrize("damage", ["text = CAST(x'7bff7d' AS TEXT)", "version_utc_s = 'soon'", "key = NULL"])
+async def test_a_record_that_a_disk_has_damaged_costs_no_other_record_and_is_said(
+    tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "journal.db"
+    async with opened(path) as first:
+        await first.record((record("event/a"), record("event/b")))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE grid SET {damage} WHERE key = 'event/a'")  # noqa: S608 the parameters of this test
+
+    with capture_logs() as logs:
+        async with opened(path) as second:
+            assert await second.load() == (record("event/b"),)
+            assert second.stats.put_aside == 0
+
+    assert {log["event"] for log in logs} == {"journal_record_damaged"}
+
+
 async def test_what_never_was_a_journal_is_left_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     path.write_text('name = "Odessa"\n' * 100)

@@ -510,6 +510,9 @@ def test_what_cannot_be_replayed_is_named_with_its_file(tmp_path: Path) -> None:
     altered(empty, "DELETE FROM chunks")
     altered(missing, "DELETE FROM frames WHERE chunk = 1 AND at = 5")
     altered(scrambled, "UPDATE frames SET data = x'00ff00ff' WHERE chunk = 1 AND at = 5")
+    unread, unheard = copied(path, tmp_path / "unread.db"), copied(path, tmp_path / "unheard.db")
+    unread.write_bytes(unread.read_bytes().replace(b"CREATE TABLE frames", b"CR\xffATE TABLE frames"))
+    altered(unheard, "UPDATE chunks SET begins = 'staxt'")
     (tmp_path / "notes.txt").write_text("nothing of the kind" * 100, encoding="utf-8")
     journal = tmp_path / "other.db"
     altered(journal, "CREATE TABLE commands (utc_s REAL)")
@@ -520,6 +523,8 @@ def test_what_cannot_be_replayed_is_named_with_its_file(tmp_path: Path) -> None:
         empty: "no tick of that time is recorded",
         missing: "chunk 1: frame 5 is missing",
         scrambled: "chunk 1: torn",
+        unread: "malformed database schema: bytes that are no text",
+        unheard: "chunk 1: 'staxt' is not a valid Begins",
         tmp_path / "notes.txt": "not a database",
         journal: "not a recording, and none lies beside it",
         tmp_path / "absent.db": "no such file",

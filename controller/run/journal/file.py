@@ -35,6 +35,7 @@ from controller.run.journal.schema import (
 from controller.run.journal.seals import Anchor, Row
 from controller.run.journal.store import Record
 from controller.run.journal.waiting import Named, Waiting, lost_rows
+from controller.run.schemaread import schema_read
 
 log = structlog.get_logger()
 
@@ -92,8 +93,9 @@ class JournalFile:
         self._known = None
         self._db = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
         try:
-            prepare(self._db)
-            self.load()
+            with schema_read():
+                prepare(self._db)
+                self.load()
             rows = self._beginning(self._db, damage)
             try:
                 self.flush(*rows)
@@ -238,17 +240,23 @@ def _how_it_ended(db: sqlite3.Connection) -> str:
 def _salvaged(path: Path, busy_s: float) -> tuple[Record, ...]:
     """What a restart must know, if all of it can be read of a damaged file."""
     try:
-        with closing(sqlite3.connect(path, timeout=busy_s)) as db:
+        with closing(sqlite3.connect(path, timeout=busy_s)) as db, schema_read():
             return _loaded(db)
     except sqlite3.Error:
         return ()
 
 
 def _loaded(db: sqlite3.Connection) -> tuple[Record, ...]:
-    return tuple(
-        Record(key=str(key), version_utc_s=float(version), status=str(status), text=str(text))
-        for key, version, status, text in db.execute("SELECT key, version_utc_s, status, text FROM grid")
-    )
+    """All of them but those that a disk has damaged: a restart must know the others."""
+    blobs = "CAST(key AS BLOB), version_utc_s, CAST(status AS BLOB), CAST(text AS BLOB)"
+    found: list[Record] = []
+    for key, version, status, text in db.execute(f"SELECT {blobs} FROM grid"):  # noqa: S608 our own names
+        try:
+            name, of, words = (bytes(part).decode() for part in (key, status, text))
+            found.append(Record(key=name, version_utc_s=float(version), status=of, text=words))
+        except (ValueError, TypeError) as error:
+            log.error("journal_record_damaged", key=repr(key), why=str(error))
+    return tuple(found)
 
 
 def _row(happening: Happening | StreamedPoint) -> Named:

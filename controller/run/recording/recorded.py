@@ -45,7 +45,7 @@ class Recorded:
                 continue
             yield RecordedChunk(
                 id=number,
-                begins=Begins(begins),
+                begins=self._begins(number, begins),
                 program=program,
                 first_utc_s=first_utc_s,
                 last_utc_s=last_utc_s,
@@ -53,6 +53,12 @@ class Recorded:
                 stream=StreamReader(self._frames(number)),
             )
             last = number
+
+    def _begins(self, chunk: int, word: str) -> Begins:
+        try:
+            return Begins(word)
+        except ValueError as error:
+            raise RecordingError(f"{self._path}: chunk {chunk}: {error}") from error
 
     def _frames(self, chunk: int) -> Iterator[bytes]:
         numbers = [row[0] for row in self._rows("SELECT at FROM frames WHERE chunk = ? ORDER BY at", chunk)]

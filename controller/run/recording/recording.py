@@ -26,6 +26,7 @@ from controller.run.giveway import GiveWay
 from controller.run.recording.plainform import PlainFormError
 from controller.run.recording.tickstream import StreamWriter, Tick
 from controller.run.recording.told import told
+from controller.run.schemaread import schema_read
 from drivers.outside import Outside
 
 log = structlog.get_logger()
@@ -301,14 +302,15 @@ class Recording:
 def _opened(path: Path, busy_s: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        # NORMAL: a power cut may cost the last seconds, never the file. Nothing was promised to anybody.
-        db.execute("PRAGMA synchronous = NORMAL")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError(f"schema {found}, this program writes {SCHEMA_VERSION}")
-        db.executescript(SCHEMA)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        with schema_read():
+            db.execute("PRAGMA journal_mode = WAL")
+            # NORMAL: a power cut may cost the last seconds, never the file. Nothing was promised to anybody.
+            db.execute("PRAGMA synchronous = NORMAL")
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            if found not in (0, SCHEMA_VERSION):
+                raise sqlite3.DatabaseError(f"schema {found}, this program writes {SCHEMA_VERSION}")
+            db.executescript(SCHEMA)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except sqlite3.Error:
         db.close()
         raise

@@ -109,7 +109,7 @@ class StreamReader:
         try:
             site = self._reader.whole(line["site"])
             state, trouble = self._state(line["state"])
-        except (PlainFormError, ValueError, TypeError) as error:
+        except (PlainFormError, ValueError, TypeError, KeyError, IndexError) as error:
             raise OtherProgramError(f"the recorded site cannot be read: {error}") from error
         return Head(site=site, state=state, trouble=trouble)
 
@@ -151,7 +151,7 @@ class StreamReader:
                 return line
             try:
                 self._reader.learn(line["class"])
-            except PlainFormError:
+            except (PlainFormError, ValueError, TypeError):
                 continue  # what is made of it cannot be read, and says so
         return None
 
