@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from controller.domain.power import Limit, Power
+from controller.domain.site import Policy
 from drivers import registry
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ J_PER_TH = (3.0, 1_000.0)
 AIR_PROTECTS_C, LIQUID_PROTECTS_C, CHIPS_PROTECT_C = 70.0, 90.0, 120.0
 """Machines have failed long before it is so hot around them, or on their boards. It is no such heat in °F."""
 
+A_TICK_S = 1.0
+"""A site decides once a second where its file does not say how often."""
+
 
 def unlikely(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:
     """`below` is what all at each node and below it can draw."""
@@ -28,6 +32,7 @@ def unlikely(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:
     yield from _trips(settings)
     yield from _shared_addresses(settings)
     yield from _stand_ins(settings)
+    yield from _late_begins(settings.policy.policy())
 
 
 def _contracts(settings: Settings, below: Mapping[str, Below]) -> Iterator[str]:
@@ -110,3 +115,10 @@ def _stand_ins(settings: Settings) -> Iterator[str]:
     if ports and (first := next(real, None)) is not None:
         wrong = "the controller would knock at the wrong door"
         yield f"simulation.ports leads away from {ports}, and {first}: {wrong}"
+
+
+def _late_begins(policy: Policy) -> Iterator[str]:
+    """Whoever wants no time before an event is content with the pace of every site."""
+    if policy.tick_s > max(policy.event_lead_s, A_TICK_S):
+        pace = f"policy.tick_s {policy.tick_s:g} is more than event_lead_s {policy.event_lead_s:g}"
+        yield f"{pace}: events begin up to {policy.tick_s - policy.event_lead_s:g} s late"

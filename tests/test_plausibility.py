@@ -217,6 +217,21 @@ def test_ports_of_a_simulated_site_are_doubted_beside_machines_that_are_none() -
     assert doubted(site(), pdu(), miners=simulated, simulation={"ports": {80: 18080}}) == []
 
 
+@pytest.mark.parametrize(
+    ("tick_s", "lead_s", "late_s"),
+    [(1, 0, None), (5, 5, None), (10, 20, None), (5, 2, 3), (10, 0, 10), (0.5, 0, None)],
+)
+def test_ticks_that_are_rarer_than_the_time_before_an_event_are_doubted(
+    tick_s: float, lead_s: float, late_s: float | None
+) -> None:
+    policy = {"tick_s": tick_s, "event_lead_s": lead_s, "meter_stale_after_s": 60}
+
+    said = doubted(site(), pdu(), miners={"stale_after_s": 60}, policy=policy)
+
+    late = f"policy.tick_s {tick_s} is more than event_lead_s {lead_s}: events begin up to {late_s} s late"
+    assert said == ([] if late_s is None else [late])
+
+
 def test_a_miner_at_the_address_of_a_meter_a_strip_or_a_broker_is_doubted() -> None:
     meters = [
         {"id": "b", "host": "10.0.1.9", "points": [{"meter": "m", "topic": "t", "unit": "W", "max_w": 1}]}
