@@ -1,4 +1,5 @@
-"""Prices that are published over MQTT: one connection to a broker, and of every topic its newest value.
+"""Prices that are published over MQTT: one connection to a broker, and of every topic its newest value, and
+those that begin later.
 
 A value is as old as it says itself, not as the message that brought it: what the broker had kept, or
 delivered twice, never makes an old price new. A message that cannot be believed leaves the last good one.
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.domain.prices import NO_SERIES, PriceReading, Quote, Series, in_base_unit
+from controller.domain.prices import PriceReading, Quote, Series, in_base_unit
 from drivers.base import DriverError
 from drivers.mqttlink import UNCONNECTED, MqttLink
 from drivers.mqttpayload import message_of, number_at, text_at, time_at
@@ -18,7 +19,9 @@ from drivers.priceseries import declared_unit
 from drivers.pricetables import PriceBrokerConfig, PriceTopic
 
 AHEAD_S = 5.0
-"""How far in the future a value may lie: clocks differ, but beyond that an old value would look new."""
+"""A value from so far in the future holds from now: clocks differ."""
+MOST_AHEAD = 100
+"""So many values that begin later are kept of a topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class MqttPrices:
         self._config = config
         self._utc = utc
         self._held: dict[str, Quote] = {}
+        self._ahead: dict[str, dict[float, Quote]] = {source.id: {} for source in config.topics}
         self._refused: dict[str, str] = {}
         topics = tuple(dict.fromkeys(source.topic for source in config.topics))
         self._link = link(config, topics, self._hear)
@@ -61,8 +65,11 @@ class MqttPrices:
         await self._link.close()
 
     def _series(self, source: PriceTopic) -> Series:
-        held = self._held.get(source.id)
-        return NO_SERIES if held is None else Series((held.from_utc_s,), (held.value,))
+        self._let_begin(source)
+        held, ahead = self._held.get(source.id), self._ahead[source.id]
+        quotes = [quote for quote in (held,) if quote is not None]
+        quotes += [ahead[at_s] for at_s in sorted(ahead) if held is None or at_s > held.from_utc_s]
+        return Series(tuple(one.from_utc_s for one in quotes), tuple(one.value for one in quotes))
 
     def _trouble(self, source: PriceTopic) -> str:
         if self._link.trouble not in ("", UNCONNECTED):
@@ -79,22 +86,46 @@ class MqttPrices:
                 self._refused[source.id] = f"{topic}: {error}"
                 continue
             self._refused.pop(source.id, None)
-            held = self._held.get(source.id)
-            # One from ahead of us came before our clock was set back: it is older than it looks.
-            if held is None or not quote.from_utc_s < held.from_utc_s <= self._utc():
-                self._held[source.id] = quote
+            self._let_begin(source)
+            if quote.from_utc_s > self._utc():
+                self._ahead[source.id][quote.from_utc_s] = quote
+            else:
+                self._hold(source, quote)
+
+    def _let_begin(self, source: PriceTopic) -> None:
+        """Hold those whose time has come. Who is too far ahead came before our clock was set back."""
+        ahead, now_utc_s = self._ahead[source.id], self._utc()
+        for at_s in sorted(ahead):
+            if at_s <= now_utc_s:
+                self._hold(source, ahead.pop(at_s))
+            elif at_s > now_utc_s + source.stale_after_s:
+                del ahead[at_s]
+
+    def _hold(self, source: PriceTopic, quote: Quote) -> None:
+        held = self._held.get(source.id)
+        # One from ahead of us came before our clock was set back: it is older than it looks.
+        if held is None or not quote.from_utc_s < held.from_utc_s <= self._utc():
+            self._held[source.id] = quote
 
     def _weigh(self, source: PriceTopic, payload: bytes, *, retained: bool) -> Quote:
-        """The price in a message, in force from when it says it is."""
+        """The price in a message, in force from when it says it is. No old one looks new: with a publisher's
+        clock that is ahead, none is believed for longer than twice its time.
+        """
         told = parse(source, payload)
         now_utc_s = self._utc()
         if told.utc_s is None:
             if retained:
                 raise DriverError("a retained value that does not say how old it is")
             return Quote(value=told.value, from_utc_s=now_utc_s)
-        if told.utc_s > now_utc_s + AHEAD_S:
-            raise DriverError(f"a value from {told.utc_s - now_utc_s:.4g} s in the future")
-        return Quote(value=told.value, from_utc_s=min(told.utc_s, now_utc_s))
+        ahead_s = told.utc_s - now_utc_s
+        if ahead_s > source.stale_after_s:
+            most = f"more than stale_after_s {source.stale_after_s:g}"
+            raise DriverError(f"begins in {ahead_s:.4g} s, {most}: send it later, or in a file of prices")
+        if ahead_s <= AHEAD_S:
+            return Quote(value=told.value, from_utc_s=min(told.utc_s, now_utc_s))
+        if len(self._ahead[source.id].keys() | {told.utc_s}) > MOST_AHEAD:
+            raise DriverError(f"more than {MOST_AHEAD} values that begin later")
+        return Quote(value=told.value, from_utc_s=told.utc_s)
 
 
 def parse(source: PriceTopic, payload: bytes) -> Value:

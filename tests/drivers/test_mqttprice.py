@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from controller.domain.prices import NO_SERIES, PriceReading, Series
 from drivers.base import DriverError
-from drivers.mqttprice import MqttPrices, Value, parse
+from drivers.mqttprice import MOST_AHEAD, MqttPrices, Value, parse
 from drivers.pricetables import PriceBrokerConfig, PriceTopic
 from simulators.broker import HOST, Broker, broker, mosquitto_binary
 
@@ -156,13 +156,59 @@ def test_a_corrected_price_of_the_same_time_takes_its_place() -> None:
     assert feed.said(message(50.0)).values == (0.05,)
 
 
-def test_a_price_of_the_future_is_refused_and_one_a_little_ahead_holds_from_now() -> None:
+def test_a_price_that_begins_later_holds_from_then_and_no_sooner() -> None:
+    feed = Feed()
+    feed.said(message(45.0))
+
+    series = feed.said(message(99.0, time="2026-11-23T17:05:00Z"))
+
+    assert (series.from_utc_s, series.values) == ((NOW_S, NOW_S + 300), (0.045, 0.099))
+    assert feed.refusal == ""
+    feed.now_s = NOW_S + 301
+    assert feed.said(b"n/a") == Series((NOW_S + 300,), (0.099,))
+
+
+def test_of_two_prices_that_begin_later_at_one_time_the_last_word_holds() -> None:
+    feed = Feed()
+    feed.said(message(99.0, time="2026-11-23T17:05:00Z"))
+    feed.said(message(70.0, time="2026-11-23T17:10:00Z"))
+
+    series = feed.said(message(20.0, time="2026-11-23T17:05:00Z"))
+
+    assert (series.from_utc_s, series.values) == ((NOW_S + 300, NOW_S + 600), (0.02, 0.07))
+
+
+def test_a_price_further_ahead_than_one_is_believed_is_refused_with_what_to_do() -> None:
     feed = Feed()
 
-    assert feed.said(message(time="2026-11-23T17:00:06Z")) == NO_SERIES
-    assert feed.refusal == f"{TOPIC}: a value from 6 s in the future"
-    assert feed.said(message(time="2026-11-23T17:00:04Z")).from_utc_s == (NOW_S,)
+    assert feed.said(message(time="2026-11-23T17:15:01Z")) == NO_SERIES
+    assert feed.refusal == (
+        f"{TOPIC}: begins in 901 s, more than stale_after_s 900: send it later, or in a file of prices"
+    )
+
+
+def test_a_price_a_little_ahead_holds_from_now() -> None:
+    assert Feed().said(message(time="2026-11-23T17:00:04Z")).from_utc_s == (NOW_S,)
+
+
+def test_prices_that_begin_later_fill_no_memory() -> None:
+    feed = Feed()
+    for second in range(MOST_AHEAD):
+        feed.said(message(time=f"2026-11-23T17:0{1 + second // 60}:{second % 60:02}Z"))
     assert feed.refusal == ""
+
+    assert len(feed.said(message(time="2026-11-23T17:08:00Z")).values) == MOST_AHEAD
+    assert feed.refusal == f"{TOPIC}: more than {MOST_AHEAD} values that begin later"
+
+
+def test_a_price_that_begins_later_is_forgotten_when_our_clock_was_far_ahead() -> None:
+    feed = Feed()
+    feed.now_s = NOW_S + 3600
+    feed.said(message(99.0, time="2026-11-23T18:05:00Z"))
+
+    feed.now_s = NOW_S
+
+    assert feed.said(message(45.0)) == Series((NOW_S,), (0.045,))
 
 
 def test_a_price_without_a_time_counts_from_when_it_came_unless_the_broker_had_kept_it() -> None:

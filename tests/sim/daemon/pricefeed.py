@@ -27,7 +27,7 @@ from tests.sim.daemon.prices import EVERY_S, stamp
 LATENCY_S = (0.002, 0.03)
 AGAIN_WITHIN_S = 60.0
 AHEAD_S = 5.0
-"""A value from further in the future than this is nobody's to believe."""
+"""A value from further in the future than this begins later."""
 BEYOND_ALL = 8193
 """Bytes; no message of a price has so many."""
 
@@ -114,6 +114,7 @@ class PriceFeed:
         self._retained: dict[str, Letter] = {}
         self._listener: asyncio.Queue[Letter | None] | None = None
         self._held: dict[str, Letter] = {}
+        self._ahead: dict[str, dict[float, Letter]] = {topic: {} for topic in self._usd}
 
     def tell(self, topic: str, usd: float) -> None:
         self._usd[topic] = usd
@@ -130,6 +131,7 @@ class PriceFeed:
 
     def advance(self) -> None:
         now_s = self._utc()
+        self._let_begin()
         if self.is_away and self._listener is not None:
             self._listener.put_nowait(None)
             self._listener = None
@@ -146,6 +148,7 @@ class PriceFeed:
 
     def known(self, topic: str) -> float | None:
         """What the controller can know by its own clock; None where it has to do without."""
+        self._let_begin()
         held, now_s = self._held.get(topic), self._site_utc()
         if held is None or not 0 <= now_s - held.utc_s <= FEED_STALE_S:
             return None
@@ -154,6 +157,8 @@ class PriceFeed:
     def forget(self) -> None:
         """Another controller begins."""
         self._held.clear()
+        for ahead in self._ahead.values():
+            ahead.clear()
 
     def link(self) -> type[MqttLink]:
         """The driver's side of the line."""
@@ -200,8 +205,22 @@ class PriceFeed:
 
     def _heard(self, letter: Letter) -> None:
         now_s = self._site_utc()
-        if letter.value is None or letter.utc_s > now_s + AHEAD_S:
+        if letter.value is None or letter.utc_s > now_s + FEED_STALE_S:
             return
+        self._let_begin()
+        if letter.utc_s > now_s + AHEAD_S:
+            self._ahead[letter.topic][letter.utc_s] = letter
+        else:
+            self._hold(letter, now_s)
+
+    def _let_begin(self) -> None:
+        now_s = self._site_utc()
+        for topic, ahead in self._ahead.items():
+            for utc_s in sorted(utc_s for utc_s in ahead if utc_s <= now_s):
+                self._hold(ahead.pop(utc_s), now_s)
+            self._ahead[topic] = {at: one for at, one in ahead.items() if at <= now_s + FEED_STALE_S}
+
+    def _hold(self, letter: Letter, now_s: float) -> None:
         from_s = min(letter.utc_s, now_s)
         held = self._held.get(letter.topic)
         if held is None or from_s >= held.utc_s or held.utc_s > now_s:
