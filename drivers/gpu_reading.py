@@ -121,10 +121,15 @@ def reading(spec: DeviceSpec, sample: Sample, throughput_at: Callable[[float], f
         quality=Quality.ESTIMATED if measured is None else Quality.MEASURED,
         setting=NO_LIMIT if limit is None else Limit(limit),
         rate=throughput_at(limit.watts) if limit is not None and sample.processes else 0.0,
-        hottest_c=sample.core_c,
-        memory_c=sample.memory_c,
+        hottest_c=_of_a_sensor(sample.core_c),
+        memory_c=_of_a_sensor(sample.memory_c),
         margin_c=sample.margin_c,
     )
+
+
+def _of_a_sensor(said_c: float | None) -> float | None:
+    """As of miners: a sensor at work that reads 0 or less is broken or absent."""
+    return said_c if said_c is not None and said_c > 0 else None
 
 
 def detail(

@@ -18,7 +18,8 @@ from controller.domain.power import ZERO, Power
 from drivers import modbus_maps as maps
 from drivers.base import DriverError
 
-INLET_BELIEVABLE_C = (-50.0, 100.0)
+COLDEST_C, HOTTEST_C = -39.0, 100.0
+"""Of a zone. Where a wire is broken or a chip has no answer many sensors say -40 C, or less."""
 FREQUENCY_BELIEVABLE_HZ = (40.0, 70.0)
 SUNSPEC_SCALE_MAX = 10
 
@@ -111,11 +112,12 @@ class SunSpecPoint(Metered):
 
 class ZonePoint(Register):
     """Inlet temperature of a cooling zone; without a `proof` its cooling counts as proven. `coolant` is the
-    temperature of the liquid, where there is one.
+    temperature of the liquid, where there is one. Below `min_c` either is a fault of its sensor.
     """
 
     kind: Literal["zone"]
     zone: str = Field(min_length=1)
+    min_c: float = Field(default=COLDEST_C, ge=-80, lt=HOTTEST_C)
     proof: ProofRegister | None = None
     coolant: Register | None = None
     meter: ClassVar[None] = None
@@ -202,15 +204,14 @@ def zone_reading(
     cooling = Cooling.PROVEN if proven else Cooling.NOT_PROVEN
     return ZoneReading(
         zone=point.zone,
-        inlet_c=_believable_c(point, words),
+        inlet_c=_believable_c(point, words, point.min_c),
         cooling=cooling,
-        coolant_c=None if point.coolant is None else _believable_c(point.coolant, coolant_words),
+        coolant_c=None if point.coolant is None else _believable_c(point.coolant, coolant_words, point.min_c),
     )
 
 
-def _believable_c(register: Register, words: Sequence[int]) -> float:
+def _believable_c(register: Register, words: Sequence[int], min_c: float) -> float:
     told_c = value_of(register, words)
-    low_c, high_c = INLET_BELIEVABLE_C
-    if not low_c <= told_c <= high_c:
-        raise DriverError(f"{register}: {told_c:g} C is outside {low_c:g}..{high_c:g} C")
+    if not min_c <= told_c <= HOTTEST_C:
+        raise DriverError(f"{register}: {told_c:g} C is outside {min_c:g}..{HOTTEST_C:g} C")
     return told_c

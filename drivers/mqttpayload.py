@@ -20,7 +20,8 @@ from drivers.mqttlink import BrokerTable, Table, Topic
 
 MAX_PAYLOAD_BYTES = 8192
 SHOWN_CHARS = 40
-INLET_BELIEVABLE_C = (-50.0, 100.0)
+COLDEST_C, HOTTEST_C = -39.0, 100.0
+"""Of a zone. Where a wire is broken or a chip has no answer many sensors say -40 C, or less."""
 _WATTS = {"W": 1.0, "kW": 1e3, "KW": 1e3, "MW": 1e6}
 
 Keys = Annotated[str, Field(pattern=r"^([^.]+(\.[^.]+)*)?$", max_length=256)]
@@ -86,12 +87,13 @@ class MqttProof(Topical):
 
 class MqttZonePoint(Topical):
     """Inlet temperature of a cooling zone. With a `proof`, its cooling is proven while that is fresh and says
-    so; without one it counts as proven.
+    so; without one it counts as proven. Below `min_c`, whatever the `unit`, a value is a fault of its sensor.
     """
 
     kind: Literal["zone"]
     zone: str = Field(min_length=1)
     unit: Literal["C", "F"] = "C"
+    min_c: float = Field(default=COLDEST_C, ge=-80, lt=HOTTEST_C)
     stale_after_s: float = Field(default=30.0, gt=0, le=3600)
     proof: MqttProof | None = None
 
@@ -185,9 +187,8 @@ def _meaning(point: MqttPoint | MqttZonePoint | MqttProof, message: Any) -> floa
         case MqttZonePoint():
             told = number_at(message, point.payload.value)
             inlet_c = told if point.unit == "C" else (told - 32) / 1.8
-            low_c, high_c = INLET_BELIEVABLE_C
-            if not low_c <= inlet_c <= high_c:
-                raise DriverError(f"{inlet_c:g} C is outside {low_c:g}..{high_c:g} C")
+            if not point.min_c <= inlet_c <= HOTTEST_C:
+                raise DriverError(f"{inlet_c:g} C is outside {point.min_c:g}..{HOTTEST_C:g} C")
             return inlet_c
         case MqttProof():
             said = value_at(message, point.payload.value)

@@ -163,6 +163,17 @@ async def test_what_a_board_does_not_tell_is_left_out_and_the_rest_read(
     assert (reading.hottest_c, reading.memory_c, reading.margin_c) == (30, None, None)
 
 
+async def test_a_sensor_of_a_board_that_reads_nothing_is_not_cool(
+    state: NvmlState, drivers: tuple[GpuDriver, ...]
+) -> None:
+    gpu = state.gpu(FIRST)
+    gpu[Word.TEMPERATURE_C], gpu[Word.MEMORY_TEMPERATURE_C] = 0, 0
+
+    reading = await drivers[0].read()
+
+    assert (reading.hottest_c, reading.memory_c) == (None, None)
+
+
 async def test_a_board_without_a_power_sensor_counts_at_its_limit(
     state: NvmlState, drivers: tuple[GpuDriver, ...]
 ) -> None:

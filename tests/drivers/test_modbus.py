@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -181,6 +181,26 @@ def test_more_watts_than_the_meter_can_see_is_refused() -> None:
 def test_an_absurd_inlet_temperature_is_refused() -> None:
     with pytest.raises(DriverError, match="320 C is outside"):
         zone_reading(zone_point(), [3_200])
+
+
+@pytest.mark.parametrize(
+    ("told", "min_c", "believed"),
+    [
+        (-400, {}, False),
+        (-391, {}, False),
+        (-250, {}, True),
+        (-250, {"min_c": -20}, False),
+        (-400, {"min_c": -60}, True),
+    ],
+)
+def test_a_temperature_that_only_broken_sensors_tell_is_none_and_a_cold_winter_is_one(
+    told: int, min_c: dict[str, float], believed: bool
+) -> None:
+    point = zone_point(coolant={"address": 12, "type": "int16", "scale": 0.1}, **min_c)
+
+    for inlet, coolant in ((told, 350), (235, told)):
+        with nullcontext() if believed else pytest.raises(DriverError, match="C is outside"):
+            zone_reading(point, [inlet & 0xFFFF], coolant_words=[coolant & 0xFFFF])
 
 
 @pytest.mark.parametrize(("rpm", "cooling"), [(299, Cooling.NOT_PROVEN), (300, Cooling.PROVEN)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -170,7 +171,17 @@ async def test_a_zone_whose_inlet_is_stale_has_no_reading_although_its_pump_runs
 
 @pytest.mark.parametrize(
     ("of", "value", "inlet_c"),
-    [(zone(), 27.5, 27.5), (zone(unit="F"), 81.5, 27.5), (zone(), -60, None), (zone(), "warm", None)],
+    [
+        (zone(), 27.5, 27.5),
+        (zone(unit="F"), 81.5, 27.5),
+        (zone(), "warm", None),
+        (zone(), -25, -25),
+        (zone(), -40, None),
+        (zone(unit="F"), -40, None),
+        (zone(), math.nan, None),
+        (zone(min_c=-60), -40, -40),
+        (zone(min_c=-10), -12.5, None),
+    ],
 )
 def test_an_inlet_is_in_the_unit_declared_and_believable(
     of: MqttZonePoint, value: object, inlet_c: float | None
