@@ -16,7 +16,7 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.limits import usable
 from controller.decide.plan import Outlook
-from controller.decide.standing import Means, brought_w, is_met, lowest_w
+from controller.decide.standing import Means, brought_w, comes_to_w, is_met, shown_lowest_w
 from controller.domain.grid import EventStatus, GridEvent, LimitSignal, TargetSignal
 from controller.domain.power import Power
 
@@ -60,9 +60,16 @@ class _Then:
             return self._means.lowest_w
         # What the silent count too much is known of all of them together only.
         everybody = np.ones_like(self._obeys)
-        floors_w = np.minimum(lowest_w(after, everybody), after.columns.worst_w)
+        floors_w = np.minimum(shown_lowest_w(after, everybody), after.columns.worst_w)
         least_w = after.carried_w(floors_w) + after.spared_w
-        found: Ints = np.maximum(least_w, after.carried_w(lowest_w(after, self._obeys)))
+        found: Ints = np.maximum(least_w, after.carried_w(shown_lowest_w(after, self._obeys)))
+        return found
+
+    @cached_property
+    def working_w(self) -> Ints:
+        """The same with all jobs that run at what they need."""
+        after = self._means.after
+        found: Ints = np.maximum(self.lowest_w, after.carried_w(comes_to_w(self._means, self._obeys)))
         return found
 
     @cached_property
@@ -79,10 +86,10 @@ class _Then:
         least = self.least(0)
         return least if target <= least else min(target, max(least, Power(self.most_w)))
 
-    def least(self, place: int) -> Power:
+    def least(self, place: int, *, spares_work: bool = False) -> Power:
         """What a place draws now it can draw then."""
         after = self._means.after
-        reckoned = Power(int(self.lowest_w[place]))
+        reckoned = Power(int((self.working_w if spares_work else self.lowest_w)[place]))
         metered = after.metered.get(after.tree.ids[place])
         return reckoned if metered is None else min(reckoned, metered)
 
@@ -107,8 +114,8 @@ def _outlook(
     """What is missed by the most, if anything is."""
     found: list[tuple[int, Power, Power]] = []
     if limit is not None:
-        least = then.least(place)
-        found.append((max(0, least.watts - limit.watts), limit, least))
+        missed_w = max(0, then.least(place).watts - limit.watts)
+        found.append((missed_w, limit, then.least(place, spares_work=event.best_effort)))
     for target in targets:
         nearest = then.nearest(target)
         missed_w = 0 if is_met(nearest, target) else abs(nearest.watts - target.watts)

@@ -12,13 +12,14 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
+from controller.decide.feeding import running_w
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
 from controller.decide.outlook import outlooks
 from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
-from controller.decide.standing import Means, least_w, standings
+from controller.decide.standing import Means, least_w, shown_lowest_w, standings
 from controller.decide.swing import Swing
 from controller.decide.timeline import GridNow, lost_operators
 from controller.decide.words import REASONS, AlarmKind, Reason, Truth
@@ -53,9 +54,11 @@ class Decision:
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     grants = _grants(inputs, made)
     orders, fleet = made.orders, made.after.fleet
-    lowest_w = least_w(made.after, made.chosen.may)
+    promised_w = least_w(made.after, made.chosen.may)
+    asked = (*made.grid.active, *made.grid.announced)
     means = Means(
-        lowest_w=lowest_w,
+        lowest_w=made.after.carried_w(shown_lowest_w(made.after, made.chosen.may.obeys)),
+        running_w=running_w(made.after, inputs.queues if any(one.best_effort for one in asked) else ()),
         limits=made.limits,
         after=made.after,
         may=made.chosen.may,
@@ -75,7 +78,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         grants=grants,
         nodes=_nodes(made, grants),
         ready=made.ready,
-        least=Power(int(lowest_w[0])),
+        least=Power(int(promised_w[0])),
         commands=(*orders.lowers.set_points(fleet), *orders.raises.set_points(fleet)),
         raised=tuple(fleet.specs[row].id for row in made.raised.tolist()),
         job_commands=reasoned(made.job_commands, made.after, made.chosen, made.limits, grants),

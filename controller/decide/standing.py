@@ -41,10 +41,12 @@ shows beyond the model is learned meanwhile."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:
-    """What the site has to meet an event with: `lowest_w` is the least of each node. Only a site that was
-    looked at whole is `ready`. `at` is the point that each device should be at."""
+    """What the site has to meet an event with: `lowest_w` is the least that each node comes to; `running_w`,
+    where something is asked by best effort, what each device needs for the job that it runs. Only a site that
+    was looked at whole is `ready`. `at` is the point that each device should be at."""
 
     lowest_w: Ints
+    running_w: Ints
     limits: Limits
     after: Snapshot
     may: Freedom
@@ -65,9 +67,13 @@ class Means:
 
 def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iterator[Standing]:
     """Of every event in force; `held_to` is the limit that the site must keep to at this moment."""
+    spares_work = any(event.best_effort for event in grid.active)
+    working_w = means.after.carried_w(comes_to_w(means, means.may.obeys)) if spares_work else means.lowest_w
     for event in grid.active:
         place = means.after.tree.index[event.node] if event.node else 0
         status, possible = _judged(event, grid, utc_s, means, place, Power(int(means.lowest_w[place])))
+        if event.best_effort:
+            possible = max(possible, Power(int(working_w[place])))
         yield Standing(
             event=event.id,
             version_utc_s=event.version_utc_s,
@@ -89,6 +95,26 @@ def lowest_w(after: Snapshot, obeys: Flags) -> Ints:
     """What each device draws when those who obey are at their lowest, and all others at worst."""
     known = after.columns
     found: Ints = np.where(obeys, counted_w(after.fleet.floor_w, known.bias), known.worst_w)
+    return found
+
+
+def comes_to_w(means: Means, obeys: Flags) -> Ints:
+    """What each device will draw with those who obey at their lowest, or at what their jobs need."""
+    working_w = np.where(obeys, counted_w(means.running_w, means.after.columns.bias), 0)
+    found: Ints = np.maximum(shown_lowest_w(means.after, obeys), working_w)
+    return found
+
+
+def shown_lowest_w(after: Snapshot, obeys: Flags) -> Ints:
+    """The same as `lowest_w`, with GPUs that nothing runs on at what they draw. No less than their lowest
+    limit can be promised, for anybody may put them to work; what will be reached is less."""
+    fleet, known = after.fleet, after.columns
+    found = lowest_w(after, obeys)
+    below = obeys & fleet.gpu & known.seen & known.measured & (known.draw_w < found)
+    rows = [
+        row for row in np.flatnonzero(below).tolist() if not after.readings[fleet.specs[row].id].value.rate
+    ]
+    found[rows] = known.draw_w[rows]
     return found
 
 
@@ -144,7 +170,7 @@ def _came_to(means: Means) -> Power:
 def _nearest(target: Power, means: Means) -> Power:
     """The draw nearest to a set-point that the site can come to. For a set-point no job is set aside."""
     after, swing = means.after, means.swing
-    least_w = np.where(swing.gpus, swing.least_w, lowest_w(after, means.may.obeys))
+    least_w = np.where(swing.gpus, swing.least_w, shown_lowest_w(after, means.may.obeys))
     least = int(after.beside_w[0] + least_w.sum())
     if target.watts <= least:
         return Power(least)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -35,11 +37,14 @@ from tests.decide.builders import (
     gpu,
     inputs,
     interval,
+    job,
     miner,
     node,
+    queue,
     reading,
     running,
     site,
+    working,
 )
 from tests.decide.steps import decide
 from tests.decide.world import World, awake
@@ -62,18 +67,23 @@ def at(
     known: dict[str, DeviceState] | None = None,
     unheard: frozenset[str] = frozenset(),
     draws_w: int | None = None,
+    idle_w: Mapping[str, int] = MappingProxyType({}),
+    **more: Any,
 ) -> Plan:
     """The plan for devices that stand where they are said to; those in `known` as they are remembered, and
-    what is `unheard` says nothing. Others draw what their points do, or `draws_w` each."""
+    what is `unheard` says nothing. Others draw what `idle_w` says, or `draws_w`, or what their points do."""
     said = inputs(
         *(spec for spec, _ in stands),
         readings=[
-            at_point(spec, point) if draws_w is None else reading(spec.id, draws_w, point.power.watts)
+            at_point(spec, point)
+            if (watts := idle_w.get(spec.id, draws_w)) is None
+            else reading(spec.id, watts, point.power.watts)
             for spec, point in stands
             if spec.id not in unheard
         ],
         metered_w={} if metered_w is None else {"m": metered_w},
         events=events,
+        **more,
     )
     memory = {spec.id: device(point) for spec, point in stands} | (known or {})
     return decide(here, running(memory) if state is None else state, said)[1]
@@ -149,6 +159,52 @@ def test_what_a_place_draws_now_it_can_draw_then() -> None:
 
     assert told(idle(300)) == (S.RECEIVED, 300, 120)
     assert told(idle(100)) == (S.INFEASIBLE, 100, 120)
+
+
+def test_gpus_without_work_count_at_what_they_draw_beside_machines_that_are_to_come_down() -> None:
+    stands = [(miner(), FULL), *((gpu(name), GPU_POINTS[0]) for name in ("g0", "g1"))]
+
+    def told_of(*events: GridEvent) -> Plan:
+        return at(*stands, events=events, metered_w=3_620, idle_w={"g0": 60, "g1": 60})
+
+    assert told(told_of(ahead(limit_w=300))) == (S.RECEIVED, 300, 150)
+    assert told(told_of(ahead(limit_w=140))) == (S.INFEASIBLE, 140, 150)
+    assert told_of().least == Power(430), "more is not promised: anybody may put them to work"
+
+
+def test_a_gpu_that_a_process_is_on_counts_at_its_lowest_though_it_draws_less_for_a_moment() -> None:
+    busy, here = replace(reading("g0", 60, 200), rate=0.4), at_point(miner(), FULL)
+    said = inputs(
+        gpu("g0"), miner(), readings=[busy, here], metered_w={"m": 3_560}, events=(ahead(limit_w=150),)
+    )
+
+    plan = decide(HERE, running({"g0": device(GPU_POINTS[0]), "m": device(FULL)}), said)[1]
+
+    assert told(plan) == (S.INFEASIBLE, 150, 230)
+
+
+def test_an_event_that_has_begun_is_not_infeasible_for_gpus_without_work() -> None:
+    stands = [(miner(), FULL), (gpu("g0"), GPU_POINTS[0])]
+
+    plan = at(*stands, events=(event(limit_w=150),), metered_w=3_560, idle_w={"g0": 60})
+
+    assert [(one.status, one.possible.watts) for one in plan.standings] == [(S.STARTED, 90)]
+
+
+@pytest.mark.parametrize(("best_effort", "possible_w"), [(False, 230), (True, 430)])
+def test_what_is_possible_by_best_effort_leaves_running_jobs_what_they_need(
+    best_effort: bool, possible_w: int
+) -> None:
+    stands = [(miner(), FULL), (gpu("g0"), GPU_POINTS[3])]
+
+    def told_of(*events: GridEvent) -> Plan:
+        return at(*stands, events=events, metered_w=4_000, queues=(queue(working(job(), "g0")),))
+
+    soft = told_of(ahead(limit_w=100, best_effort=best_effort))
+    begun = told_of(event(limit_w=100, best_effort=best_effort))
+
+    assert told(soft) == (S.INFEASIBLE, 100, possible_w)
+    assert [(one.status, one.possible.watts) for one in begun.standings] == [(S.INFEASIBLE, possible_w)]
 
 
 def test_a_ramp_down_makes_no_limit_infeasible_for_it_gives_way() -> None:
