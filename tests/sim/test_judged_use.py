@@ -12,7 +12,7 @@ from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.grid import GridEvent, Signal, TargetSignal
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.site import Site
 from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.operator import Message
@@ -79,6 +79,27 @@ def test_others_have_their_time_to_come_up_for_machines_that_lost_their_work() -
 
     charged_s = min(breach.at_s for breach in world.court.verdict.unexcused)
     assert LOST_S + REACHED_S <= charged_s + LOOK_EVERY_S <= LOST_S + REACHED_S + 2 * LOOK_EVERY_S
+
+
+RAMPED_SEED, RAMPED_S = 2295, 600.0
+"""Its ramp up takes most of five minutes."""
+
+
+def ramped(decide: Decide) -> set[str]:
+    world = World(RAMPED_SEED, RAMPED_S, DEVICES, exactly=(), decide=decide)
+    world.run()
+    return set(kinds_of(world))
+
+
+def test_a_ramp_up_of_many_minutes_is_no_want_of_use_and_a_third_of_it_is() -> None:
+    def timid(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        root = site.root
+        assert isinstance(root.ramp_up_per_s, Limit)
+        slow = replace(root, ramp_up_per_s=Limit(root.ramp_up_per_s.power.scaled(1 / 3)))
+        return step(replace(site, nodes=(slow, *site.nodes[1:])), state, inputs)
+
+    assert not ramped(checked)
+    assert "unused" in ramped(timid)
 
 
 def test_a_limit_that_was_over_before_anybody_looked_again_is_no_want_of_use() -> None:

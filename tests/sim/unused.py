@@ -30,6 +30,8 @@ SURE = 0.97
 """Of a limit so much is left by margins, and by what a meter shows too much."""
 REACHED_S = 240.0
 """A machine dwells, is told, told again, and starts in so long; also for what others lost by themselves."""
+STARTS_S = 120.0
+"""Of that time so much passes before what a ramp up allowed first is drawn."""
 LASTS_S = 60.0
 """Low for a moment is a site in which one machine is exchanged for a better one."""
 DOUBTED_S = 300.0
@@ -80,6 +82,10 @@ class Unused:
         self._lost: dict[str, tuple[float, float]] = {}
         """Since when each miner is without voltage or work, and what it drew before."""
         self._sure_w: deque[float] = deque(maxlen=round(REACHED_S / LOOK_EVERY_S))
+        self._drawn_w: deque[float] = deque(maxlen=self._sure_w.maxlen)
+        """What was drawn at the same moments."""
+        ramp = floor.site.root.ramp_up_per_s
+        self._risen_w = ramp.power.watts * (REACHED_S - STARTS_S) if isinstance(ramp, Limit) else math.inf
         self._draws_w: deque[float] = deque(maxlen=round(LASTS_S / LOOK_EVERY_S))
         ramped = any(
             isinstance(ramp, Limit)
@@ -107,12 +113,15 @@ class Unused:
             self._sure_w.clear()
             self._draws_w.clear()
             return
+        if not self._sure_w:
+            self._drawn_w.clear()
         self._sure_w.append(self.surely_w(demand))
+        self._drawn_w.append(draw_w)
         self._draws_w.append(draw_w)
         if len(self._sure_w) < (self._sure_w.maxlen or 0):
             return
         had_w = max(draw_w, fmean(self._draws_w)) + self._lost_w()
-        lacking_w = min(self._sure_w) - ONE_STEP_W - had_w
+        lacking_w = min(*self._sure_w, self._drawn_w[0] + self._risen_w) - ONE_STEP_W - had_w
         if lacking_w > 0:
             self._verdict.note(now_s, "unused", self._root, lacking_w, dt_s=LOOK_EVERY_S)
 
