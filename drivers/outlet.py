@@ -47,8 +47,8 @@ class OutletDriver:
     """A `Driver` around that of the machine. While the outlet is off, the machine is at its floor.
 
     A machine that gets its power back boots as it likes, so while it is off it can only be given all it may
-    draw: `spec` offers nothing between. One that answers all the same has another feed, and no outlet then.
-    `read_s` is the time that a whole read has.
+    draw: `spec` offers nothing between, and nothing at all where only a person may switch it on. One that
+    answers all the same has another feed, and no outlet then. `read_s` is the time that a whole read has.
     """
 
     def __init__(
@@ -63,18 +63,20 @@ class OutletDriver:
         self._switching = Switching(machine.spec.id, outlet.name, self._cuts)
         self._look_until_s = self._told_s = -math.inf
         self._based_on = machine.spec
-        self._fed, self._unfed = _specs(machine.spec)
+        self._offers = Offers(machine.spec)
 
     @property
     def spec(self) -> DeviceSpec:
         if self._machine.spec is not self._based_on:
             self._based_on = self._machine.spec
-            self._fed, self._unfed = _specs(self._based_on)
+            self._offers = Offers(self._based_on)
         if self._feed.elsewhere:
             return self._based_on
-        if self._outlet.known().relay is Relay.OFF:
-            return self._unfed
-        return self._fed if self._switching.obeys(self._now_s) else self._based_on
+        if self._known().relay is Relay.OFF:
+            return (
+                self._offers.unfed if self._switching.ours else self._offers.left_off(self._switching.why_not)
+            )
+        return self._offers.fed if self._switching.obeys(self._now_s) else self._based_on
 
     async def read(self) -> Reading:
         """The machine's own words, and the outlet's watts. Without power the outlet speaks for it."""
@@ -196,12 +198,21 @@ class OutletDriver:
         return asyncio.get_running_loop().time()
 
 
-def _specs(machine: DeviceSpec) -> tuple[DeviceSpec, DeviceSpec]:
-    """What the machine offers, and what it offers while its outlet is off."""
-    fed = replace(machine, has_outlet=True)
-    if len(fed.points) <= 2:
-        return fed, fed
-    return fed, replace(fed, points=(fed.floor, fed.points[-1]))
+class Offers:
+    """What a machine behind an outlet offers: with power, and while its outlet is off, from here or not."""
+
+    def __init__(self, machine: DeviceSpec) -> None:
+        self.fed = replace(machine, has_outlet=True)
+        self.unfed = self.fed
+        if len(machine.points) > 2:
+            self.unfed = replace(self.fed, points=(machine.floor, machine.points[-1]))
+        self._left_off = self.fed
+
+    def left_off(self, why: str) -> DeviceSpec:
+        """The same again for the same reason."""
+        if self._left_off.left_off != why:
+            self._left_off = replace(self.fed, points=(self.fed.floor,), left_off=why)
+        return self._left_off
 
 
 def _dark(spec: DeviceSpec, outlet: OutletState) -> Reading:

@@ -118,6 +118,8 @@ class Switching:
         at_s = outlet.asked_s
         if outlet.relay is Relay.UNKNOWN or at_s < self._seen_s:
             return
+        if at_s == self._seen_s and outlet.relay is self._relay:
+            return  # it was asked once, and what it said is looked at many times
         if self._relay is None:
             self._recall(at_s)
         if at_s > self._unanswered_s:  # it is there again

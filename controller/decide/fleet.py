@@ -36,6 +36,7 @@ class Fleet:
     draining: Flags
     isolated: Flags
     has_outlet: Flags
+    left_off: Flags
     ceiling_w: Ints
     stale_after_s: Floats
     boots_s: Floats
@@ -99,6 +100,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         draining=tree.under(np.array([place.service is Service.DRAINING for place in site.nodes]), node),
         isolated=tree.isolated[node],
         has_outlet=np.array([spec.has_outlet for spec in specs], dtype=np.bool_),
+        left_off=np.array([bool(spec.left_off) for spec in specs], dtype=np.bool_),
         ceiling_w=np.array([spec.ceiling.watts for spec in specs], dtype=np.int64),
         stale_after_s=np.array([spec.stale_after_s for spec in specs], dtype=np.float64),
         boots_s=np.array([spec.boots_s for spec in specs], dtype=np.float64),

@@ -145,6 +145,7 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         (fleet.isolated, Reason.ISOLATED),
         ((known.at != chosen.at) & observes, Reason.OBSERVED),
         (fleet.draining, Reason.DRAINING),
+        (fleet.left_off, Reason.OUTLET_OFF),
         (idle, Reason.IDLE),
         (chosen.may.pinned, Reason.FOLLOWING),
         (at_top, Reason.FULL),
@@ -281,6 +282,10 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         name = after.fleet.specs[row].id
         detail = f"answers and draws {after.devices[name].draw}, below a node declared isolated"
         yield Alarm(kind=AlarmKind.ENERGISED, subject=name, detail=detail)
+    for row in np.flatnonzero(after.fleet.left_off & ~after.fleet.draining & ~after.fleet.isolated).tolist():
+        spec = after.fleet.specs[row]
+        detail = f"its outlet is off and {spec.left_off}: switch it on by hand"
+        yield Alarm(kind=AlarmKind.OUTLET_OFF, subject=spec.id, detail=detail)
     if after.network_suspect(site.policy.network_fault_share):
         detail = f"{after.silent} of {after.expected} devices are silent; nothing is raised"
         yield Alarm(kind=AlarmKind.NETWORK_FAULT, subject=site.name, detail=detail)

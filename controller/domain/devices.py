@@ -73,11 +73,12 @@ class DeviceSpec:
     `ceiling` is the most it can draw by itself, whatever it was told. `settle_down_s` and `settle_up_s` are
     the times within which a change must show in measured watts; `restart_s` is the output, in seconds of
     the new point's rate, that a start costs; `starts_per_hour` is how often it may be started in any hour.
-    `has_outlet` says that its power can be taken from it at a switched outlet. `model` is a GPU's, where the
-    site prices it by its model. `keeps_limit` says that the firmware keeps a confirmed limit through a
-    reboot, so that the device may be counted at that limit while it is silent; `keeps_sleep` says the same of
-    being at its floor only. `boots_s` is the least time from a restart to a watt more than before: a device
-    that restarted unseen cannot have risen sooner.
+    `has_outlet` says that its power can be taken from it at a switched outlet; where that is off and only a
+    person may switch it on, `left_off` says why, and the device offers nothing but its floor. `model` is a
+    GPU's, where the site prices it by its model. `keeps_limit` says that the firmware keeps a confirmed limit
+    through a reboot, so that the device may be counted at that limit while it is silent; `keeps_sleep` says
+    the same of being at its floor only. `boots_s` is the least time from a restart to a watt more than
+    before: a device that restarted unseen cannot have risen sooner.
     """
 
     id: str
@@ -100,6 +101,7 @@ class DeviceSpec:
     restart_s: float = 120.0
     starts_per_hour: int = 1000
     has_outlet: bool = False
+    left_off: str = ""
 
     def __post_init__(self) -> None:
         powers = [point.power for point in self.points]

@@ -8,7 +8,7 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.inputs import Inputs, Sample
-from controller.decide.plan import Plan
+from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import MeterReading, Quality, ThermalLimits
@@ -404,6 +404,25 @@ def test_what_is_told_as_possible_of_a_set_point_that_is_too_high_has_idle_gpus_
 
     [standing] = plan.standings
     assert (standing.status, standing.possible) == (EventStatus.INFEASIBLE, Power(3_700))
+
+
+@pytest.mark.parametrize(("service", "told"), [(Service.IN_SERVICE, True), (Service.DRAINING, False)])
+def test_a_machine_that_only_a_person_may_switch_on_is_an_alarm_unless_people_work_there(
+    service: Service, told: bool
+) -> None:
+    off = miner("m", "row", points=(SLEEP,), has_outlet=True, left_off="was not switched off from here")
+    said = inputs(off, readings=[at_point(off, SLEEP)])
+
+    _, plan = decide(site(node("row", service=service)), running({"m": device(FULL)}), said)
+
+    alarm = Alarm(
+        kind=AlarmKind.OUTLET_OFF,
+        subject="m",
+        detail="its outlet is off and was not switched off from here: switch it on by hand",
+    )
+    assert plan.alarms == ((alarm,) if told else ())
+    assert plan.commands == ()
+    assert grant_of(plan, "m").reason is (Reason.OUTLET_OFF if told else Reason.DRAINING)
 
 
 def test_a_pdu_that_does_not_answer_is_an_alarm_by_its_name() -> None:

@@ -182,6 +182,19 @@ async def test_an_outlet_switched_off_by_hand_is_never_switched_on() -> None:
     assert plug.orders == []
 
 
+async def test_a_machine_whose_outlet_only_a_person_may_switch_on_offers_nothing_above_its_floor() -> None:
+    driver, plug, _ = plugged()
+    plug.switch_by_hand(Relay.OFF)
+    await driver.read()
+
+    off = driver.spec
+    plug.switch_by_hand(Relay.ON)
+    await driver.read()
+
+    assert (off.points, off.left_off) == ((SLEEP,), "was not switched off from here")
+    assert driver.spec == replace(SPEC, has_outlet=True)
+
+
 async def test_nor_is_one_that_was_cut_given_back_and_then_switched_off_by_hand() -> None:
     driver, plug, _ = plugged()
     await driver.apply(CUT)

@@ -25,6 +25,7 @@ from controller.domain.devices import (
 )
 from controller.domain.power import ZERO, Limit, Power
 from drivers.feed import STAYS_S, has_other_feed
+from drivers.outlet import Offers
 from drivers.outletstate import OutletState, Relay
 from drivers.switching import Switching
 from simulators.config import PduConfig, PlantConfig
@@ -102,8 +103,7 @@ class Plug:
         self._name = f"{outlet.pdu}:{outlet.number}"
         self._cuts = cuts
         self._switching = Switching(spec.id, self._name, cuts)
-        self._fed = replace(spec, has_outlet=True)
-        self._unfed = replace(self._fed, points=(spec.floor, spec.points[-1]))
+        self._offers = Offers(spec)
         self._bare = spec
         self._first_s: float | None = None
         self._last_s = -math.inf
@@ -125,8 +125,10 @@ class Plug:
         if self._first_s is not None:
             return self._bare
         if self.is_off:
-            return self._unfed
-        return self._fed if self._switching.obeys(lambda: self._plant.now_s) else self._bare
+            return (
+                self._offers.unfed if self._switching.ours else self._offers.left_off(self._switching.why_not)
+            )
+        return self._offers.fed if self._switching.obeys(lambda: self._plant.now_s) else self._bare
 
     def read(self, said: Reading | None, now_s: float) -> Reading | None:
         """What is known of the machine that `said` that, or did not answer."""

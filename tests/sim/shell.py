@@ -103,13 +103,15 @@ class Shell:
         for name in crossed:
             outlet = self.outlets[name]
             self.plant.pdus[outlet.pdu].machines[outlet.number] = self.plant.machines[name]
-        for name, outlet in self.outlets.items():
-            if name in crossed:
-                self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
-                continue
+        for name in self.outlets:
             lane = self._lanes.get(name)
-            if lane is None or lane.plug is None or not lane.plug.will_be_closed:
-                self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
+            if name in crossed or lane is None or lane.plug is None or not lane.plug.will_be_closed:
+                self.switch_on(name)
+
+    def switch_on(self, name: str) -> None:
+        """A person does, at the outlet."""
+        outlet = self.outlets[name]
+        self.plant.switch_outlet(outlet.pdu, outlet.number, closed=True)
 
     def is_crossed(self, name: str) -> bool:
         """Whether another machine's cord is in the outlet that is said to be this one's."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from controller.decide.plan import Plan
+from controller.decide.words import AlarmKind
 from controller.domain.site import Prices, Service
 from simulators.plant import Plant
 from tests.sim import recovery, story
@@ -28,6 +29,8 @@ from tests.sim.process import Decide, Process, checked
 from tests.sim.shell import Shell
 from tests.sim.swarm import Rates, Silence, draw_swarm, drawn_apart
 
+COMES_S = 60.0
+"""Once all is calm a person comes so soon after an alarm."""
 CALM_SHARE, CALM_LAST_S = 0.45, 1200.0
 """Faults last until so long before the end of a run, and at least for this share of it."""
 
@@ -231,6 +234,10 @@ class World:
             self.say("ready")
         self.plan = plan
         self.grid.remember(plan.standings)
+        if self.clock.now_s > self.swarm.calm_s:
+            for alarm in plan.alarms:
+                if alarm.kind is AlarmKind.OUTLET_OFF:
+                    self.clock.after(COMES_S, partial(self.shell.switch_on, alarm.subject))
         self.court.hear(plan)
         if self.say is not nothing:
             judge, use = self.court.judge, self.court.use
