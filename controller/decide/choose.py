@@ -18,6 +18,7 @@ from controller.decide.freedom import Freedom, lacking_watts
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.recall import Recall, Recalling
+from controller.decide.silence import in_the_way
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
 from controller.domain.jobs import Job, JobState, QueueReading
@@ -267,9 +268,9 @@ def _unheard_to_stop(choosing: Choosing, left_w: Ints) -> frozenset[str]:
     or make no sense, may well hear."""
     seen = choosing.seen
     fleet, known = seen.fleet, seen.columns
-    found = ~known.seen & (known.now_w >= 0) & fleet.has_choice & ~fleet.isolated
-    found &= (known.worst_w > counted_w(fleet.floor_w, known.bias)) & seen.tree.under(left_w < 0, fleet.node)
-    return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())
+    may = (known.now_w >= 0) & fleet.has_choice & (known.worst_w > counted_w(fleet.floor_w, known.bias))
+    silent = in_the_way(seen.tree, fleet, known, left_w < 0)
+    return frozenset(fleet.specs[row].id for row in silent[may[silent]].tolist())
 
 
 def _to_cut(choosing: Choosing, limits: Limits, left_w: Ints, now_s: float) -> frozenset[str]:

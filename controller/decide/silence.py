@@ -138,9 +138,8 @@ def surely_off(
     return off
 
 
-def in_the_way(tree: Tree, fleet: Fleet, known: Columns, feasible: Flags) -> frozenset[str]:
-    """The silent devices below a node for which everybody at the lowest is still too much."""
-    if feasible.all():
-        return frozenset()
-    found = ~known.seen & ~fleet.isolated & tree.under(~feasible, fleet.node)
-    return frozenset(fleet.specs[row].id for row in np.flatnonzero(found).tolist())
+def in_the_way(tree: Tree, fleet: Fleet, known: Columns, lacking: Flags) -> Ints:
+    """The rows of silent devices below a node that is `lacking` watts with everybody at the lowest."""
+    if not lacking.any():
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(~known.seen & ~fleet.isolated & tree.under(lacking, fleet.node))

@@ -149,7 +149,7 @@ class Machines:
 
     def press(self, devices: frozenset[str]) -> None:
         """Ask these silent ones at once, and until others are named without ever longer rests: what they may
-        draw is in the way of a limit, and they can be told nothing before they answer."""
+        draw is in the way of a limit, and only their answer proves that they obey it."""
         for name in sorted(devices - self.pressed):
             self._tasks[name].ask_now()
         self.pressed = devices

@@ -265,7 +265,8 @@ def _in_the_way(plan: Plan, state: State) -> frozenset[str]:
     known = state.mirror
     if known is None:
         return frozenset()
-    return silence.in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
+    rows = silence.in_the_way(known.ground.tree, known.fleet, known.columns, ~plan.nodes.feasible)
+    return frozenset(known.fleet.specs[row].id for row in rows.tolist())
 
 
 async def _rounds(of_the_event_loop: int) -> None:

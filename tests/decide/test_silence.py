@@ -242,8 +242,8 @@ def test_a_silent_machine_is_in_the_way_only_of_a_limit_that_cannot_be_kept(
 
     known = after.mirror
     assert known is not None
-    found = in_the_way(known.ground.tree, known.fleet, known.columns, plan.nodes.feasible)
-    assert found == expected
+    rows = in_the_way(known.ground.tree, known.fleet, known.columns, ~plan.nodes.feasible)
+    assert {known.fleet.specs[row].id for row in rows.tolist()} == expected
 
 
 @pytest.mark.parametrize(("limit_w", "drawn_w"), [(3_730, 3_500 + 30), (3_729, 30 + 30)])
