@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from controller.decide.plan import Plan
 from controller.domain.jobs import FlexTier, JobAction, JobStatus, OnShortage
 from controller.domain.site import Node, Service
@@ -53,8 +55,9 @@ def test_a_job_below_a_node_that_is_full_is_told_which_node() -> None:
     assert told_why(plan) == [(JobAction.SUSPEND, "limited row")]
 
 
-def test_a_job_on_what_is_to_be_switched_off_is_told_so() -> None:
-    plan = plan_of(node("row", service=Service.DRAINING), status=working(MAY_STOP, "g0"))
+@pytest.mark.parametrize("service", [Service.DRAINING, Service.ISOLATED])
+def test_a_job_on_what_is_to_be_switched_off_or_should_be_is_told_so(service: Service) -> None:
+    plan = plan_of(node("row", service=service), status=working(MAY_STOP, "g0"))
 
     assert told_why(plan) == [(JobAction.REQUEUE, "draining")]
 
@@ -73,5 +76,36 @@ def test_a_job_whose_watts_cost_more_than_it_earns_is_told_so() -> None:
 
 def test_a_job_that_begins_is_told_where_its_gpu_stands() -> None:
     plan = plan_of(status=waiting(job("a")))
+
+    assert told_why(plan) == [(JobAction.START, "full")]
+
+
+@pytest.mark.parametrize(("limit_w", "why"), [(1_199, "limited row"), (1_200, "unprofitable")])
+def test_a_job_lacks_watts_where_all_its_gpus_together_do_and_not_where_they_just_fit(
+    limit_w: int, why: str
+) -> None:
+    """Either of them would fit by itself, in its rack and in the row; energy costs more than both earn."""
+    both = job("a", gpus=2, on_shortage=OnShortage.SUSPEND, flex=FlexTier.RIGID)
+    places = (node("row", limit_w=limit_w), node("rack", "row"))
+    specs = tuple(gpu(name, "rack", points=(GPU_POINTS[0], GPU_POINTS[4])) for name in ("g0", "g1"))
+    known = running({spec.id: device(spec.points[-1]) for spec in specs})
+    jobs = queue(working(both, "g0", "g1"), gpus=["g0", "g1"])
+    dear = event(usd_per_kwh=1_000.0)
+
+    now = inputs(
+        *specs, readings=[at_point(it, it.points[-1]) for it in specs], queues=(jobs,), events=(dear,)
+    )
+    _, plan = decide(site(*places), known, now)
+
+    assert told_why(plan) == [(JobAction.SUSPEND, why)]
+
+
+def test_a_job_that_begins_is_told_where_its_first_gpu_stands() -> None:
+    at = {gpu("g0"): FULL, gpu("g1", "row"): GPU_POINTS[3]}
+    known = running({spec.id: device(point) for spec, point in at.items()})
+    jobs = queue(waiting(job("a", gpus=2)), gpus=["g0", "g1"])
+
+    now = inputs(*at, readings=[at_point(*one) for one in at.items()], queues=(jobs,))
+    _, plan = decide(site(node("row", limit_w=500)), known, now)
 
     assert told_why(plan) == [(JobAction.START, "full")]
