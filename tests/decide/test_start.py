@@ -17,7 +17,7 @@ from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Power
 from controller.domain.prices import Price, PriceKey
-from controller.domain.site import Policy, Prices, Thresholds, Zone
+from controller.domain.site import Policy, Prices, Service, Thresholds, Zone
 from tests.decide.builders import (
     GPU_POINTS,
     LOW,
@@ -49,6 +49,14 @@ def test_a_link_that_had_no_time_to_be_heard_is_not_lost() -> None:
 
 def test_a_link_that_is_silent_past_the_grace_is_lost_and_no_other() -> None:
     assert lost_operators({"iso": Link.LOST, "dsx": Link.UP}, 20.0, POLICY) == {"iso"}
+
+
+@pytest.mark.parametrize(
+    ("links", "link"),
+    [({}, Link.NONE), ({"iso": Link.UP}, Link.UP), ({"iso": Link.UP, "dsx": Link.LOST}, Link.LOST)],
+)
+def test_the_link_is_lost_as_soon_as_that_of_one_operator_is(links: dict[str, Link], link: Link) -> None:
+    assert inputs(links=links).link is link
 
 
 def says(state: State, *, now_s: float = NOW_S, **known: Any) -> tuple[State, Plan]:
@@ -108,6 +116,25 @@ def test_who_answers_and_may_rise_past_a_limit_waits_half_of_the_time_for_the_si
     rising = reading("a", 2_400, 3_500)
 
     assert taken_over(rising, waited_s=waited_s, pdu_w=pdu_w) is expected
+
+
+@pytest.mark.parametrize(("deadline_s", "expected"), [(0.0, True), (120.0, False)])
+def test_a_limit_that_a_ramp_may_yet_lead_down_to_is_no_reason_to_take_a_site_over_at_once(
+    deadline_s: float, expected: bool
+) -> None:
+    here = site(limit_w=9_000, meter="main", start_grace_s=20.0, ramp_down_w=50)
+    limit = event(limit_w=1_000, ramp_deadline_s=deadline_s)
+    said = [at_point(miner("a"), LOW)]
+    known = inputs(miner("a"), miner("late"), readings=said, metered_w={"main": 2_400}, events=(limit,))
+
+    assert decide(here, State(first_s=NOW_S), known)[1].ready is expected
+
+
+def test_who_is_silent_where_there_is_no_voltage_is_not_waited_for() -> None:
+    here = site(node("off", service=Service.ISOLATED), start_grace_s=20.0)
+    known = inputs(miner("a"), miner("b", "off"), readings=[at_point(miner("a"), LOW)])
+
+    assert decide(here, State(first_s=NOW_S), known)[1].ready
 
 
 def test_a_gpu_of_which_no_queue_has_said_what_it_does_is_lowered_for_a_limit_and_for_nothing_else() -> None:
