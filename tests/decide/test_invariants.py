@@ -11,10 +11,12 @@ from controller.decide.device import DeviceState
 from controller.decide.inputs import Inputs
 from controller.decide.invariants import BrokenInvariantError, check, check_lowers
 from controller.decide.plan import Plan
+from controller.decide.relative import Before
 from controller.decide.snapshot import State
 from controller.decide.step import draft, step
 from controller.decide.words import Reason, Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, Quality, SetPoint, ThermalLimits
+from controller.domain.grid import Link, RelativeTargetSignal
 from controller.domain.jobs import JobAction, JobCommand
 from controller.domain.power import Power
 from controller.domain.site import Mode, Node, Site, Zone
@@ -24,7 +26,9 @@ from tests.decide.builders import (
     NOW_S,
     SLEEP,
     at_point,
+    bound,
     device,
+    event,
     grants_of,
     inputs,
     miner,
@@ -188,6 +192,20 @@ def test_i3_what_keeps_its_limit_counts_at_the_last_confirmed_one() -> None:
         silent.with_grant("a", truth=Truth.UNREACHABLE, power=Power(2_450)).check()
 
 
+def test_i3_what_keeps_its_limit_counts_at_that_and_not_at_less_while_it_cannot_have_restarted() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], keeps_limit=True, boots_s=30.0), made.inputs.specs[1])
+    kept = device(LOW, Truth.STALE, keeps=Power(2_450), last=Power(2_400))
+    silent = replace(
+        made,
+        inputs=replace(made.inputs, specs=specs),
+        after=replace(made.after, devices={**made.after.devices, "a": kept}),
+    )
+
+    with breaks("I3: a is unseen and counts 2449 W, not 2450 W"):
+        silent.with_grant("a", truth=Truth.STALE, power=Power(2_449), age_s=10.0).check()
+
+
 def test_i3_what_keeps_its_limit_and_never_confirmed_one_counts_at_its_ceiling() -> None:
     made = passed(20_000)
     specs = (replace(made.inputs.specs[0], keeps_limit=True), made.inputs.specs[1])
@@ -234,6 +252,15 @@ def test_i3_what_cannot_have_restarted_yet_counts_where_it_was() -> None:
         silent.with_grant("a", truth=Truth.STALE, power=Power(2_400), age_s=30.0).check()
 
 
+def test_i3_what_was_never_heard_may_have_restarted_at_any_time() -> None:
+    made = passed(20_000)
+    specs = (replace(made.inputs.specs[0], boots_s=30.0), made.inputs.specs[1])
+    silent = replace(made, inputs=replace(made.inputs, specs=specs))
+
+    with breaks("I3: a is unseen and counts 2400 W, not 3700 W"):
+        silent.with_grant("a", truth=Truth.UNREACHABLE, power=Power(2_400), age_s=10.0).check()
+
+
 def test_i3_what_is_not_heard_for_too_long_does_not_count_as_seen() -> None:
     made = passed(20_000)
     stale_s = made.inputs.specs[0].stale_after_s
@@ -250,6 +277,21 @@ def test_i4_what_is_seen_to_draw_more_than_it_was_told_counts_for_that() -> None
     made.with_grant("a", draw=worst).check()
     with breaks(f"I4: a draws {worst.watts + 1} W and counts {worst.watts} W at worst"):
         made.with_grant("a", draw=worst + Power(1)).check()
+
+
+def test_i4_who_is_told_to_draw_more_counts_for_that_at_worst() -> None:
+    told = passed(20_000).with_plan(commands=(SetPoint(device="a", point=FULL),))
+
+    told.with_grant("a", worst=FULL.power).check()
+    with breaks("I4: a is told full and counts 3499 W at worst, not 3500 W"):
+        told.with_grant("a", worst=Power(3_499)).check()
+
+
+def test_i4_nobody_is_told_two_things() -> None:
+    both = (SetPoint(device="a", point=SLEEP), SetPoint(device="a", point=LOW))
+
+    with breaks("I4: a is told two things at once"):
+        passed().with_plan(commands=both).check()
 
 
 def test_i5_no_device_is_raised_within_its_dwell() -> None:
@@ -383,6 +425,33 @@ def test_i1_grants_fit_the_limit_of_every_node() -> None:
         made.with_plan(nodes=nodes_of(root)).check()
 
 
+def test_i1_grants_fit_what_an_event_in_force_leaves() -> None:
+    made = passed()
+    asked = replace(made, inputs=replace(made.inputs, events=(event(limit_w=4_799),)))
+
+    with breaks("I1: site grants 4800 W of 4799 W"):
+        asked.check()
+
+
+def test_i1_grants_fit_the_contract_for_a_lost_link_unless_an_event_goes_on() -> None:
+    """A relative set-point asks for nothing as long as nobody knows what it is relative to."""
+    made = passed()
+    lost = replace(
+        made,
+        site=replace(made.site, policy=replace(made.site.policy, link_lost_limit=bound(4_799))),
+        inputs=replace(
+            made.inputs,
+            links={"": Link.LOST},
+            events=(event("e", RelativeTargetSignal(Power(-100))),),
+        ),
+    )
+    known = replace(lost.after, before=Before(frozen={"e": Power(4_800)}))
+
+    replace(lost, after=known).check()
+    with breaks("I1: site grants 4800 W of 4799 W"):
+        lost.check()
+
+
 def test_i1_counts_the_margin_as_not_there_to_be_granted() -> None:
     made = passed()
     strict = replace(made.site, policy=replace(made.site.policy, margin=0.25))
@@ -451,6 +520,12 @@ def test_i1_what_stands_at_the_root_is_below_it_also_where_there_are_nodes_below
         made.with_plan(nodes=nodes_of(root, made.plan.nodes[1])).with_grant("a", point=LOW).check()
 
 
+def test_i1_what_is_silent_where_there_is_no_voltage_is_lowered_as_far_as_it_goes() -> None:
+    off = too_much().with_grant("a", point=LOW, reason=Reason.ISOLATED, truth=Truth.STALE, power=Power(3_700))
+
+    off.check()
+
+
 @pytest.mark.parametrize("reason", [Reason.STALE, Reason.UNREACHABLE, Reason.LYING, Reason.REFUSING])
 def test_i1_who_cannot_be_told_anything_is_lowered_as_far_as_it_goes(reason: Reason) -> None:
     too_much().with_grant("a", point=LOW, reason=reason).check()
@@ -464,6 +539,13 @@ def test_i1_a_node_is_judged_by_its_own_limit() -> None:
         made.with_plan(nodes=nodes_of(made.plan.nodes[0], pdu)).check()
 
 
+def test_i1_a_node_without_room_says_nothing_of_who_stands_elsewhere() -> None:
+    made = passed(20_000, below=(node("pdu", limit_w=500),))
+    pdu = replace(made.plan.nodes[1], granted=Power(501), feasible=False)
+
+    made.with_plan(nodes=nodes_of(made.plan.nodes[0], pdu)).check()
+
+
 def test_i4_nothing_is_raised_where_the_worst_case_does_not_fit() -> None:
     made = passed()
     root = replace(made.plan.nodes[0], worst=Power(5_001))
@@ -471,6 +553,32 @@ def test_i4_nothing_is_raised_where_the_worst_case_does_not_fit() -> None:
     made.with_plan(nodes=nodes_of(root)).check()
     with breaks("I4: raised under site to a worst case of 5001 W of 5000 W"):
         made.with_plan(nodes=nodes_of(root), raised=("a",)).check()
+
+
+def test_i4_nothing_is_raised_below_a_node_where_the_worst_case_does_not_fit() -> None:
+    made = passed(below=(node("pdu"),))
+    specs = (replace(made.inputs.specs[0], node="pdu"), made.inputs.specs[1])
+    root, pdu = made.plan.nodes
+    full = nodes_of(replace(root, worst=Power(5_001)), replace(pdu, granted=LOW.power, worst=LOW.power))
+    below = replace(made, inputs=replace(made.inputs, specs=specs)).with_plan(nodes=full)
+
+    below.check()
+    with breaks("I4: raised under site to a worst case of 5001 W of 5000 W"):
+        below.with_plan(raised=("a",)).check()
+
+
+def test_i4_nothing_is_raised_into_what_a_ramp_has_yet_to_lead_down_from() -> None:
+    made = passed()
+    root = replace(made.site.root, ramp_down_per_s=bound(50))
+    ramp = replace(
+        made,
+        site=replace(made.site, nodes=(root,)),
+        inputs=replace(made.inputs, events=(event(limit_w=4_000, ramp_deadline_s=120.0),)),
+    )
+
+    ramp.check()
+    with breaks("I4: raised under site to a worst case of 4800 W of 4000 W"):
+        ramp.with_plan(raised=("a",)).check()
 
 
 def test_i4_a_raise_elsewhere_may_go_on() -> None:
@@ -526,6 +634,15 @@ def test_a_command_that_adds_a_watt_is_not_sent_ahead_of_a_plan() -> None:
 
     check_lowers(made, [SetPoint(device="a", point=SLEEP), SetPoint(device="a", point=LOW)])
     with pytest.raises(BrokenInvariantError, match="I4: a is raised to full before there is a plan"):
+        check_lowers(made, [SetPoint(device="a", point=FULL)])
+
+
+def test_a_device_on_its_way_down_is_not_called_back_ahead_of_a_plan() -> None:
+    plant, given = site(), inputs(miner("a"), readings=[reading("a", 3_500)])
+    falling = device(LOW, Truth.COMMANDED, worst_w=3_500, draw_w=3_500, sent_s=NOW_S - 1, asked_s=NOW_S - 1)
+    made = draft(plant, running({"a": falling}), given)
+
+    with pytest.raises(BrokenInvariantError, match="I4: a is raised to full"):
         check_lowers(made, [SetPoint(device="a", point=FULL)])
 
 
