@@ -620,7 +620,16 @@ def test_a_curve_with_few_points_is_its_own_chords() -> None:
     assert chords(curve, 1)[0].tolist() == [0, 20]
 
 
-def test_a_straight_curve_has_its_ends_for_a_chord() -> None:
-    ends_w, _ = chords((np.arange(5), np.arange(5.0)), 2)
+def test_chords_meet_where_the_curve_bends() -> None:
+    watts = np.arange(11)
+
+    ends_w, ends = chords((watts, np.minimum(2.0 * watts, watts + 6.0)), 2)
+
+    assert (ends_w.tolist(), ends.tolist()) == ([0, 6, 10], [0.0, 12.0, 16.0])
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.1], ids=["exact", "rounded"])
+def test_a_straight_curve_has_its_ends_for_a_chord(slope: float) -> None:
+    ends_w, _ = chords((np.arange(5), np.linspace(0.0, 4 * slope, 5)), 2)
 
     assert {0, 4} <= set(ends_w.tolist())
