@@ -127,6 +127,6 @@ def test_a_plans_sequences_equal_nothing_but_their_like_and_are_no_keys(held: Gr
 
 
 def test_a_device_says_why_and_which_node_is_in_its_way_if_one_is() -> None:
-    held = granted()
+    held = granted((*GRANTED[:2], replace(GRANTED[2], reason=Reason.LIMITED)))
 
-    assert (held.why("a"), held.why("b")) == ("limited pdu", "full")
+    assert [held.why(name) for name in "abc"] == ["limited pdu", "full", "limited site"]

@@ -52,6 +52,14 @@ def test_sums_reach_every_node_above() -> None:
     assert sum_up(made, np.array([1, 10, 100, 1_000])).tolist() == [1_111, 110, 100, 1_000]
 
 
+def test_what_is_below_a_node_at_any_depth_is_under_it_and_what_is_above_or_beside_it_is_not() -> None:
+    made = tree(pdu="site", breaker="pdu", fan="site")
+
+    under = made.under(np.array([False, True, False, False]), np.arange(4))
+
+    assert under.tolist() == [False, True, True, False]
+
+
 def test_sums_are_exact_where_floats_are_not() -> None:
     made = tree(pdu="site")
 
