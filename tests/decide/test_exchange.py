@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.devices import DeviceSpec
+from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Node
 from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, site
@@ -131,3 +132,39 @@ def test_what_is_clearly_too_much_is_stopped_however_much_a_machine_gives() -> N
     world.run(100)
 
     assert at_work(world, "m") == 7
+
+
+def test_the_worst_machines_are_exchanged_first() -> None:
+    world = exchanged()
+    for at, spec in enumerate(fleet("old", 8, 200.0)):
+        points = (SLEEP, replace(FULL, rate=200.0 + abs(at - 3)))
+        world.machines[spec.id] = awake(replace(spec, points=points), rise_s=80.0)
+
+    while at_work(world, "old") == 8:
+        world.tick()
+
+    assert world.machines["old-03"].at == SLEEP
+
+
+def test_below_a_limit_machines_are_exchanged_all_at_once() -> None:
+    """It is to be kept, and not to be met."""
+    world = exchanged()
+    world.events = (event(limit_w=8 * EACH_W + 16 * 30 + 1_500),)
+
+    world.run(70)
+
+    assert at_work(world, "old") == 0
+
+
+def test_a_job_beside_no_machine_has_its_watts_at_once_though_machines_are_lowered_for_it() -> None:
+    world = exchanged(beyond_w=8 * 200 + 200)
+    names = tuple(f"g{at}" for at in range(8))
+    for name in names:
+        world.add(asleep(gpu(name)))
+    world.queues["q"] = Queue("q", names)
+    world.run(70)
+
+    world.queues["q"].submit(job(gpus=8, flex=FlexTier.RIGID))
+    world.run(8)
+
+    assert all(world.machines[name].working for name in names)
