@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from controller.decide.beyond import Beyond
+from controller.decide.ground import ground_of
 from controller.decide.invariants import check
+from controller.decide.nodes import NodeMemory
+from controller.decide.plan import UNLIMITED_W
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.decide.unmetered import MOST_HIDDEN
+from controller.decide.unmetered import hidden_shares, spared
 from controller.decide.words import AlarmKind
 from tests.decide.builders import miner, node, node_of, site
 from tests.decide.sites import Chaos
@@ -69,7 +74,7 @@ def test_load_of_nobodys_takes_no_more_than_a_fifth_of_what_a_breaker_without_a_
 
     world.run(A_QUARTER_HOUR_S)
 
-    assert world.watts("a") >= BREAKER_W * 0.99 / (1 + MOST_HIDDEN) - 2_400
+    assert world.watts("a") >= BREAKER_W * 0.99 / 1.2 - 2_400
 
 
 def test_breakers_with_a_meter_go_by_that_alone() -> None:
@@ -108,3 +113,37 @@ def test_what_the_silent_count_too_much_hides_nothing() -> None:
         after, plan = step(chaos.site, state, now)
         check(chaos.site, state, now, after, plan)
         state = after
+
+
+def shares(*, b_is_metered: bool = False, **beyond: Beyond) -> dict[str, float]:
+    """By node of a metered site with two breakers, below each of which devices can claim 20 kW, when that is
+    drawn beyond claims."""
+    here = site(node("a"), node("b", meter="b-meter" if b_is_metered else None), meter="site-meter")
+    memory = {name: NodeMemory(beyond=it) for name, it in beyond.items()}
+    found = hidden_shares(ground_of(here), memory, np.array([40_000, 20_000, 20_000]))
+    return dict(zip(("site", "a", "b"), found.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("most_w", "hidden"), [(40_000, 0.1), (32_000, 0.125), (1_000, 4 / 30)])
+def test_what_is_hidden_is_a_share_of_the_most_that_was_claimed_or_of_three_quarters_of_what_can_be(
+    most_w: int, hidden: float
+) -> None:
+    found = shares(site=Beyond(fixed_w=4_000.0, most_w=most_w))
+
+    assert found == pytest.approx({"site": 0.0, "a": hidden, "b": hidden})
+
+
+def test_a_breaker_with_a_meter_hides_nothing_and_leaves_all_that_is_hidden_above_it_to_the_others() -> None:
+    """What its own meter shows beyond claims counts there as it is shown."""
+    above, own = Beyond(fixed_w=3_000.0, most_w=40_000), Beyond(fixed_w=1_000.0, most_w=20_000)
+
+    found = shares(b_is_metered=True, site=above, b=own)
+
+    assert found == pytest.approx({"site": 0.0, "a": 0.15, "b": 0.0})
+
+
+def test_devices_may_claim_what_a_breaker_may_carry_but_for_other_load_less_what_they_hide() -> None:
+    usable_w = np.array([32_001, 32_001, 1_000, UNLIMITED_W])
+    hidden, other_w = np.array([0.25, 0.0, 0.25, 0.25]), np.array([2_000, 2_000, 4_000, 0])
+
+    assert spared(usable_w, hidden, other_w).tolist() == [26_000, 32_001, 1_000, UNLIMITED_W]
