@@ -23,7 +23,7 @@ def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> In
     own_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, known.derate)
     zone_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, zone_share)
     found = np.minimum(own_w, zone_w)
-    warm = _shares_air(fleet, known) & (zone_share > 0) & (zone_share < 1)
+    warm = _shares_air(fleet, known) & (zone_share > 0)
     if not warm.any():
         return found
     within = (fleet.power_w <= zone_w[fleet.owner]).astype(np.int64)
@@ -43,8 +43,6 @@ def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> In
 
 
 def _shares_air(fleet: Fleet, known: Columns) -> Flags:
-    """Miners of zones that do what they are told; a GPU's limits lie near to each other."""
-    found: Flags = (
-        known.seen & ~known.disobeys & ~fleet.gpu & ~fleet.draining & ~fleet.isolated & (fleet.zone >= 0)
-    )
+    """Miners that do what they are told; a GPU's limits lie near to each other."""
+    found: Flags = known.seen & ~known.disobeys & ~fleet.gpu & ~fleet.draining & ~fleet.isolated
     return found
