@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from controller.decide import columns
+from controller.decide.device import DeviceState
+from controller.decide.fleet import fleet_of
 from controller.decide.inputs import Sample
+from controller.decide.tree import tree_of
+from controller.decide.warmth import cool_w
+from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits, ZoneReading
-from controller.domain.site import Zone
-from tests.decide.builders import FULL, LOW, SLEEP, gpu, miner, site
+from controller.domain.site import Service, Zone
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, gpu, miner, node, site
 from tests.decide.world import World, awake
 
 HALL = Zone(id="hall", derate_c=38.0, trip_c=48.0)
@@ -96,3 +104,65 @@ def test_gpus_stay_within_what_the_air_leaves_each() -> None:
     world.run(30)
 
     assert world.machines["g"].at.power.watts <= 450
+
+
+def allowed(share: dict[str, float], **known: tuple[DeviceSpec, DeviceState]) -> dict[str, int]:
+    """What each device may have where its zone takes such a share of the range of its machines."""
+    rows = (node("drained", service=Service.DRAINING), node("off", service=Service.ISOLATED))
+    here = site(*rows, zones=[Zone(id=name, derate_c=38.0, trip_c=48.0) for name in share])
+    fleet = fleet_of(here, tree_of(here), [spec for spec, _ in known.values()])
+    mirrored = columns.empty(len(fleet))
+    mirrored.put(fleet, {spec.id: state for spec, state in known.values()})
+    taken = np.array([share[spec.zone or ""] for spec in fleet.specs])
+    return dict(zip(known, cool_w(fleet, mirrored, taken, NOW_S).tolist(), strict=True))
+
+
+ASLEEP, HALF_W = device(SLEEP), SLEEP.power.watts + RANGE_W // 2
+
+
+@pytest.mark.parametrize(
+    ("other", "state"),
+    [
+        (machine(1), device(SLEEP, Truth.STALE)),
+        (machine(1), device(SLEEP, Truth.LYING)),
+        (miner("m1", "drained", points=ONLY_ON_OR_OFF, zone="hall"), ASLEEP),
+        (miner("m1", "off", points=ONLY_ON_OR_OFF, zone="hall"), ASLEEP),
+        (gpu("m1", zone="hall", points=ONLY_ON_OR_OFF, ceiling=FULL.power), ASLEEP),
+    ],
+    ids=["silent", "lying", "to be switched off", "without voltage", "a GPU"],
+)
+def test_who_may_draw_all_the_same_lends_nobody_its_share_and_is_lent_none(
+    other: DeviceSpec, state: DeviceState
+) -> None:
+    found = allowed({"hall": 0.5}, m0=(machine(0), ASLEEP), m1=(other, state))
+
+    assert found == {"m0": HALF_W, "m1": HALF_W}
+
+
+def test_a_zone_lends_nothing_to_another_one() -> None:
+    east, west = (miner(name, points=ONLY_ON_OR_OFF, zone=name) for name in ("east", "west"))
+
+    found = allowed({"east": 0.5, "west": 0.5}, east=(east, ASLEEP), west=(west, ASLEEP))
+
+    assert found == {"east": HALF_W, "west": HALF_W}
+
+
+@pytest.mark.parametrize(
+    ("m0", "m1"),
+    [
+        ((machine(0), device(SLEEP, rests_s=NOW_S + 1)), (machine(1), device(SLEEP, rests_s=NOW_S))),
+        ((machine(0), ASLEEP), (machine(1, (SLEEP, replace(FULL, rate=201.0))), ASLEEP)),
+    ],
+    ids=["who may be started", "who makes most of a watt"],
+)
+def test_what_all_leave_lifts_first(
+    m0: tuple[DeviceSpec, DeviceState], m1: tuple[DeviceSpec, DeviceState]
+) -> None:
+    assert allowed({"hall": 0.5}, m0=m0, m1=m1) == {"m0": HALF_W, "m1": FULL.power.watts}
+
+
+def test_a_machine_may_have_no_more_than_its_own_heat_leaves_it_however_cool_its_zone_is() -> None:
+    hot = device(FULL, derates=(0.5, 0.0, 0.0, 0.0))
+
+    assert allowed({"hall": 0.0}, m0=(machine(0), hot)) == {"m0": HALF_W}
+    assert allowed({"hall": 0.1}, m0=(machine(0), hot)) == {"m0": HALF_W}
