@@ -194,3 +194,12 @@ def too_hot(seen: Snapshot) -> Flags:
     """Who is told to draw more than its heat allows."""
     hot: Flags = seen.columns.now_w > seen.cool_w
     return hot
+
+
+def heat_in_the_way(seen: Snapshot, may: Freedom) -> Flags:
+    """Whom heat forbids the next point above where it is: of who sleeps for its price in warm air, or was
+    started too often, it is not said while heat would let it run."""
+    fleet = seen.fleet
+    next_w = fleet.power_w[fleet.start[:-1] + np.minimum(seen.columns.at + 1, fleet.last)]
+    found: Flags = (next_w > may.most_w) & ~may.in_vain
+    return found

@@ -13,6 +13,7 @@ from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
 from controller.decide.commands import Orders
 from controller.decide.feeding import running_w
+from controller.decide.freedom import heat_in_the_way
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
@@ -150,7 +151,7 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         (chosen.may.pinned, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
-        ((chosen.may.most_w < fleet.top_w) & at_highest & ~chosen.may.in_vain, Reason.THERMAL),
+        (heat_in_the_way(after, chosen.may), Reason.THERMAL),
         (chosen.may.rests | chosen.may.in_vain, Reason.RESTING),
         (chosen.may.late & at_highest, Reason.RAMPING),
         (chosen.may.dwells & (at_highest | (chosen.at < chosen.then)), Reason.DWELLING),

@@ -251,6 +251,28 @@ def test_a_hot_device_that_fell_silent_is_silent_and_no_longer_hot() -> None:
     assert (AlarmKind.DEVICE_SILENT in kinds(plan), AlarmKind.HOT in kinds(plan)) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("hottest_c", "known", "usd_per_kwh", "why"),
+    [
+        (84.0, device(SLEEP), 0.05, Reason.THERMAL),
+        (82.0, device(LOW), 0.05, Reason.THERMAL),
+        (82.0, device(SLEEP), 1_000.0, Reason.UNPROFITABLE),
+        (82.0, device(SLEEP, rests_s=NOW_S + 60), 0.05, Reason.RESTING),
+    ],
+)
+def test_heat_is_told_as_in_the_way_only_where_it_forbids_the_next_point(
+    hottest_c: float, known: DeviceState, usd_per_kwh: float, why: Reason
+) -> None:
+    """At 82 C a machine may have its lower point, at 84 C none."""
+    spec = miner(thermal=CHIP)
+    said = replace(at_point(spec, known.point or FULL), hottest_c=hottest_c)
+    asked = inputs(spec, readings=[said], events=(event(usd_per_kwh=usd_per_kwh),))
+
+    _, plan = decide(site(), running({"m": known}), asked)
+
+    assert (told(plan), reasons(plan)) == ({}, {"m": why})
+
+
 def test_a_device_that_a_node_stops_names_it() -> None:
     spec = miner(node="pdu")
     here = site(node("pdu", limit_w=2_500), limit_w=9_000)
