@@ -90,7 +90,7 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
 
 
 def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
-    """Among the points at which the GPU may be: beside the nearest of all may lie what its heat allows."""
+    """Among the points that the GPU may have: the nearest of all may lie above what its heat allows."""
     points = seen.fleet.specs[row].points
-    may = [at for at, it in enumerate(points) if swing.least_w[row] <= it.power.watts <= swing.most_w[row]]
+    may = [at for at, it in enumerate(points) if it.power.watts <= swing.most_w[row]]
     return min(may, key=lambda at: abs(points[at].power.watts - watts))
