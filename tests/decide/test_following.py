@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -444,6 +446,96 @@ def test_a_gpu_whose_job_cannot_give_does_not_keep_the_others_from_giving() -> N
 
 def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
     assert tick(2, 1_601).commands == ()
+
+
+def swings(
+    at: Sequence[int], target_w: int, here: Site | None = None, off_w: float = 0.0, **g0: Any
+) -> list[int]:
+    """The watts of GPUs at work that are at those points, once they follow; `g0` is what else is known of the
+    first. They may have 300 W to 700 W each."""
+    specs = tuple(gpu(f"g{row}", dwell_s=60.0) for row in range(len(at)))
+    known = {
+        spec.id: device(GPU_POINTS[point], since_s=NOW_S - 90) for spec, point in zip(specs, at, strict=True)
+    }
+    known["g0"] = known["g0"]._replace(**g0)
+    jobs = queue(*(working(job(f"j-{spec.id}", flex=FlexTier.BROAD), spec.id) for spec in specs))
+    said = [at_point(spec, GPU_POINTS[point]) for spec, point in zip(specs, at, strict=True)]
+    asked = inputs(*specs, readings=said, queues=(jobs,), events=(event(target_w=target_w),))
+    state = running(known, follow=Follow(at_s=NOW_S - 1, goal_w=target_w, off_w=off_w))
+    _, plan = decide(here or site(), state, asked)
+    return [grant.point.power.watts for grant in plan.grants]
+
+
+@pytest.mark.parametrize(
+    ("at", "target_w", "then_w"),
+    [([2, 3], 1_000, [500, 500]), ([3, 2], 800, [400, 400]), ([2, 3], 500, [300, 300])],
+    ids=["who has least takes", "who has most gives", "both give all they can"],
+)
+def test_gpus_share_what_is_left_of_a_set_point(at: list[int], target_w: int, then_w: list[int]) -> None:
+    assert swings(at, target_w) == then_w
+
+
+def test_gpus_leave_what_is_no_devices_and_what_the_meter_shows_beyond_the_model_out_of_a_set_point() -> None:
+    assert sum(swings([2, 2], 1_500, site(fixed_w=500))) == 1_000
+    assert sum(swings([2, 2], 1_500, off_w=500.0)) == 1_000
+    assert sum(swings([2, 2], 1_100, off_w=-100.0)) == 1_200
+
+
+def test_a_gpu_that_was_changed_a_moment_ago_follows_no_set_point_and_others_move_for_it() -> None:
+    assert swings([2, 2, 2], 1_000, since_s=NOW_S - 10) == [400, 300, 300]
+
+
+def test_gpus_follow_a_set_point_by_more_than_the_noise_of_its_meter() -> None:
+    """A tenth of a percent of 6,400 W is less than a step."""
+    assert sum(swings([2] * 16, 6_452)) == 6_500
+
+
+def test_gpus_are_set_for_what_miners_draw_a_moment_later() -> None:
+    """One that was told to stop just now is down to a fifth within the next second and a half."""
+    stops = device(SLEEP, Truth.COMMANDED, worst_w=3_500, draw_w=3_500, began=FULL.power, **asked_ago(0))
+    state, specs = gpus_at(1)
+    state = replace(state, devices={**state.devices, "m0": stops})
+    jobs = queue(*(working(job(f"j-{spec.id}", flex=FlexTier.BROAD), spec.id) for spec in specs))
+    said = [*(at_point(spec, GPU_POINTS[1]) for spec in specs), at_point(MINERS[0], FULL)]
+    left_w = 30 + 3_470 * math.exp(-1.5)
+    asked = inputs(
+        *specs, MINERS[0], readings=said, queues=(jobs,), events=(event(target_w=round(2_400 + left_w)),)
+    )
+
+    _, plan = decide(site(), state, asked)
+
+    assert sum(grant.point.power.watts for grant in plan.grants if grant.device != "m0") == 2_400
+
+
+def test_only_gpus_that_obey_and_have_what_their_job_needs_and_their_heat_allows_follow() -> None:
+    specs = (
+        gpu("follows"),
+        gpu("hot", thermal=ThermalLimits(derate_c=80.0, trip_c=100.0)),
+        gpu("idle"),
+        gpu("refuses"),
+        gpu("short"),
+        gpu("strained", "pdu"),
+    )
+    refuses = device(GPU_POINTS[3], Truth.REFUSED, worst_w=700, draw_w=700, began=Power(700), **asked_ago(9))
+    state = running({**{spec.id: device(GPU_POINTS[4]) for spec in specs}, "refuses": refuses})
+    said = [at_point(spec, GPU_POINTS[4]) for spec in specs if spec.id != "refuses"]
+    said = [replace(one, hottest_c=92.0) if one.device == "hot" else one for one in said]
+    flex = {"short": FlexTier.RIGID}
+    jobs = [
+        working(job(it.id, flex=flex.get(it.id, FlexTier.BROAD)), it.id) for it in specs if it.id != "idle"
+    ]
+    asked = inputs(*specs, readings=[*said, reading("refuses", 700, 700)], queues=(queue(*jobs),))
+
+    found = course(state, asked, 3_000, here=site(node("pdu", limit_w=500), meter="main"))
+
+    assert dict(zip([spec.id for spec in specs], found.swing.gpus.tolist(), strict=True)) == {
+        "follows": True,
+        **dict.fromkeys(("hot", "idle", "refuses", "short", "strained"), False),
+    }
+
+
+def test_gpus_at_their_highest_for_a_set_point_follow_it() -> None:
+    assert {grant.reason for grant in tick(5, 2_800).grants} == {Reason.FOLLOWING}
 
 
 def test_a_gpu_follows_no_set_point_to_a_limit_that_its_heat_forbids() -> None:
