@@ -23,7 +23,7 @@ from controller.domain.devices import Quality, Reading
 from tests.decide.builders import FULL, NOW_S, at_point, device, inputs, miner, reading, running, site
 from tests.decide.sites import Chaos
 from tests.decide.strategies import bounded
-from tests.decide.test_allocate import TREE, drawn, menu
+from tests.decide.test_allocate import TREE, drawn, menu, rooms
 
 SEEDS = st.integers(0, 2**32)
 
@@ -52,6 +52,34 @@ def test_an_answer_that_is_recalled_is_the_one_that_would_be_worked_out(seed: in
     assert made.blocked_by.tolist() == fresh.blocked_by.tolist()
     assert made.room_w.tolist() == fresh.room_w.tolist()
     assert (made.value, made.bound) == (fresh.value, fresh.bound)
+
+
+BOTH = Menu(
+    node=np.array([TREE.index["pdu"], TREE.index["other"]]),
+    start=np.array([0, 2, 4]),
+    watts=np.array([0, 500, 0, 500]),
+    values=np.array([0.0, 1.0, 0.0, 2.0]),
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "room_w"),
+    [
+        (replace(BOTH, group=np.array([0, 0])), rooms(site=500)),
+        (replace(BOTH, values=np.array([0.0, 2.0, 0.0, 1.0])), rooms(site=500)),
+        (replace(BOTH, watts=np.array([0, 500, 0, 501])), rooms(site=500)),
+        (BOTH, rooms(site=499)),
+        (replace(BOTH, node=BOTH.node[::-1].copy()), rooms(site=500, other=0)),
+    ],
+    ids=["one job", "other values", "other watts", "less room", "other places"],
+)
+def test_another_question_is_worked_out_anew(changed: Menu, room_w: NDArray[np.int64]) -> None:
+    before = recalled(BOTH, np.maximum(room_w, 500) if changed is BOTH else room_w)
+    fresh = allocate(changed, room_w, TREE)
+
+    made = Recalling(before, changed.node, TREE).allocate(changed, room_w)
+
+    assert made.index.tolist() == fresh.index.tolist()
 
 
 def test_a_node_with_room_for_all_below_it_may_have_more_and_nothing_is_worked_out_again(
