@@ -259,8 +259,7 @@ def _has_just_begun(site: Site, made: Decision) -> bool:
 def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     after, lying = made.after, made.after.columns.truth == CODE[Truth.LYING]
     # One that obeyed, and was told something only now, is given its time.
-    doubted = lying | (~made.chosen.may.obeys & (after.columns.truth != CODE[Truth.CONFIRMED]))
-    for row in np.flatnonzero(doubted).tolist():
+    for row in np.flatnonzero(lying | ~made.chosen.may.obeys).tolist():
         spec = after.fleet.specs[row]
         device = after.devices[spec.id]
         if after.fleet.isolated[row] and not device.seen:
