@@ -8,11 +8,12 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.inputs import Inputs, Sample
+from controller.decide.nodes import NodeMemory
 from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import MeterReading, Quality, ThermalLimits
-from controller.domain.grid import EventStatus, GridEvent
+from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Service, Site
@@ -94,6 +95,10 @@ def test_an_event_is_held_to_what_is_due_and_not_to_the_next_one() -> None:
     assert plan.standings[0].cap == bound(3_000)
 
 
+def test_an_event_is_told_with_the_lowest_limit_that_the_site_is_held_to() -> None:
+    assert one(2_400, event("dr", limit_w=9_000)).standings[0].cap == bound(5_000)
+
+
 def test_an_event_of_prices_alone_asks_for_nothing_more() -> None:
     plan = one(None, event(usd_per_kwh=0.01))
 
@@ -119,6 +124,27 @@ def test_a_passed_cap_is_an_alarm_with_both_numbers() -> None:
     assert detail(plan, AlarmKind.CAP_PASSED) == "5001 W measured, 5000 W allowed"
 
 
+def test_a_limit_that_is_just_met_is_not_passed() -> None:
+    assert AlarmKind.CAP_PASSED not in kinds(one(5_000))
+
+
+def test_a_node_that_passes_what_an_event_asks_of_it_is_an_alarm() -> None:
+    spec = miner(node="pdu")
+    here = site(node("pdu", limit_w=9_000, meter="pdu-meter"))
+    said = inputs(
+        spec,
+        readings=[at_point(spec, LOW)],
+        metered_w={"pdu-meter": 2_400},
+        events=(event(limit_w=2_000, node="pdu"),),
+    )
+
+    _, plan = decide(here, running({"m": device(LOW)}), said)
+
+    assert [(it.kind, it.subject, it.detail) for it in plan.alarms] == [
+        (AlarmKind.CAP_PASSED, "pdu", "2400 W measured, 2000 W allowed")
+    ]
+
+
 def test_a_limit_that_is_not_due_yet_is_not_passed() -> None:
     lead = site(limit_w=5_000, meter="m", event_lead_s=20.0)
 
@@ -127,6 +153,20 @@ def test_a_limit_that_is_not_due_yet_is_not_passed() -> None:
 
 def test_a_meter_that_is_not_heard_is_an_alarm() -> None:
     assert detail(one(None), AlarmKind.METER_STALE) == "no fresh reading of site"
+
+
+def test_a_meter_that_was_doubted_and_fell_silent_is_an_alarm() -> None:
+    known = running({"m": device(LOW)}, nodes={"site": NodeMemory(doubted=True, at_s=NOW_S - 10)})
+
+    _, plan = decide(METERED, known, inputs(miner(), readings=[at_point(miner(), LOW)]))
+
+    assert detail(plan, AlarmKind.METER_STALE) == "no fresh reading of site"
+
+
+def test_load_of_nobodys_is_held_against_the_rating_however_little_an_event_leaves() -> None:
+    plan = one(2_400 + 250, event(limit_w=100))
+
+    assert AlarmKind.UNEXPLAINED not in kinds(plan)
 
 
 def test_load_that_no_device_accounts_for_is_an_alarm_from_a_share_of_the_limit_on() -> None:
@@ -146,6 +186,12 @@ def test_the_fixed_load_of_a_place_without_voltage_explains_nothing_that_its_met
     )
 
     assert detail(plan, AlarmKind.UNEXPLAINED) == "300 W that neither a device nor fixed_kw accounts for"
+
+
+def test_a_set_point_below_what_all_at_their_lowest_draw_is_missed_and_no_limit_is() -> None:
+    plan = one(2_400, event(target_w=10))
+
+    assert (node_of(plan, "site").feasible, AlarmKind.INFEASIBLE in kinds(plan)) == (True, False)
 
 
 def test_too_little_room_for_even_the_lowest_says_how_much_is_missing() -> None:
@@ -170,6 +216,29 @@ def test_a_silent_device_is_an_alarm_that_says_since_when() -> None:
 
 def test_a_device_that_was_never_heard_says_so() -> None:
     assert silence(running()) == "never answered"
+
+
+@pytest.mark.parametrize(
+    ("answers", "alarms"), [(False, []), (True, ["energised m"])], ids=["silent", "answers"]
+)
+def test_below_a_node_without_voltage_only_what_answers_is_an_alarm(answers: bool, alarms: list[str]) -> None:
+    spec = miner(node="off")
+    here = site(node("off", meter="off-meter", service=Service.ISOLATED))
+
+    said = inputs(spec, readings=[at_point(spec, SLEEP)] if answers else [])
+    _, plan = decide(here, running(), said)
+
+    assert [f"{alarm.kind} {alarm.subject}" for alarm in plan.alarms] == alarms
+
+
+def test_a_lost_link_is_told_with_the_operators_that_are_not_heard() -> None:
+    plan = one(2_400, links={"": Link.LOST, "dsx": Link.UP, "iso": Link.LOST})
+
+    assert detail(plan, AlarmKind.LINK_LOST).startswith("no heartbeat of grid, iso, or")
+
+
+def test_the_only_operator_that_has_no_name_is_told_without_one() -> None:
+    assert detail(one(2_400, links={"": Link.LOST}), AlarmKind.LINK_LOST).startswith("no heartbeat, or")
 
 
 def test_alarms_wait_for_the_whole_site_to_be_seen() -> None:
@@ -307,6 +376,34 @@ def test_a_device_that_waits_for_watts_names_no_node() -> None:
     assert (grant.reason, grant.limited_by, grant.wanted) == (Reason.WAITING, "", FULL)
 
 
+def test_a_device_that_a_node_stops_names_none_while_another_reason_comes_first() -> None:
+    specs = (miner("a", "pdu"), miner("late"))
+    here = site(node("pdu", limit_w=2_500), limit_w=9_000)
+
+    _, plan = decide(here, State(), inputs(*specs, readings=[at_point(specs[0], LOW)]))
+
+    grant = grant_of(plan, "a")
+    assert (grant.reason, grant.limited_by) == (Reason.HELD, "")
+
+
+def test_who_does_not_obey_is_wanted_where_it_was_told_to_be() -> None:
+    refusing = device(SLEEP, Truth.REFUSED, worst_w=3_500, sent_s=NOW_S, asked_s=NOW_S)
+    said = inputs(miner(), readings=[at_point(miner(), FULL)])
+
+    _, plan = decide(site(limit_w=100), running({"m": refusing}), said)
+
+    assert grant_of(plan, "m").wanted == SLEEP
+
+
+def test_a_gpu_without_a_job_that_was_just_raised_is_idle_and_not_full() -> None:
+    board = gpu(dwell_s=60.0)
+    said = inputs(board, readings=[at_point(board, GPU_POINTS[-1])], queues=(queue(gpus=["g"]),))
+
+    _, plan = decide(site(), running({"g": device(GPU_POINTS[-1], since_s=NOW_S - 10)}), said)
+
+    assert (told(plan), reasons(plan)) == ({}, {"g": Reason.IDLE})
+
+
 def test_a_gpu_with_a_job_at_a_point_that_earns_most_below_its_top_is_unprofitable_above_it() -> None:
     spec = gpu()
     flat = replace(
@@ -318,6 +415,16 @@ def test_a_gpu_with_a_job_at_a_point_that_earns_most_below_its_top_is_unprofitab
     _, plan = decide(site(), running({"g": device(flat.points[2])}), said)
 
     assert (told(plan), reasons(plan)) == ({}, {"g": Reason.UNPROFITABLE})
+
+
+def test_a_plan_tells_who_is_lowered_before_it_tells_who_is_raised() -> None:
+    here = site(node("full", limit_w=100), node("free"), limit_w=20_000)
+    specs = (miner("a", "free"), miner("b", "full"))
+    said = inputs(*specs, readings=[at_point(specs[0], SLEEP), at_point(specs[1], FULL)])
+
+    _, plan = decide(here, running({"a": device(SLEEP), "b": device(FULL)}), said)
+
+    assert [(it.device, it.point) for it in plan.commands] == [("b", SLEEP), ("a", FULL)]
 
 
 # Nodes
@@ -333,6 +440,28 @@ def test_a_node_tells_what_is_granted_and_what_may_be_drawn_at_worst_below_it() 
     assert (node_of(plan, "pdu").granted, node_of(plan, "pdu").worst) == (Power(2_450), Power(3_550))
     assert (node_of(plan, "site").granted, node_of(plan, "site").worst) == (Power(2_457), Power(3_557))
     assert (node_of(plan, "site").limit, node_of(plan, "pdu").limit) == (bound(2_500), bound(4_000))
+
+
+def test_a_node_is_told_with_its_limit_and_not_with_what_the_margin_leaves_of_it() -> None:
+    assert node_of(one(2_400, here=site(limit_w=5_000, meter="m", margin=0.1)), "site").limit == bound(5_000)
+
+
+def test_a_node_wants_what_those_who_do_not_obey_may_draw() -> None:
+    refusing = device(SLEEP, Truth.REFUSED, worst_w=3_500, sent_s=NOW_S, asked_s=NOW_S)
+    said = inputs(miner(), readings=[at_point(miner(), FULL)])
+
+    _, plan = decide(site(limit_w=100), running({"m": refusing}), said)
+
+    assert node_of(plan, "site").wanted == Power(3_500)
+
+
+def test_a_node_is_told_to_draw_what_the_silent_below_it_may() -> None:
+    specs = (miner("a"), miner("late"))
+    said = inputs(*specs, readings=[at_point(specs[0], LOW)])
+
+    _, plan = decide(site(), running({"a": device(LOW)}), said)
+
+    assert node_of(plan, "site").drawn == LOW.power + specs[1].ceiling
 
 
 def test_a_stale_meter_is_told_as_none_and_a_fresh_one_with_its_watts() -> None:

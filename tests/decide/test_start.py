@@ -12,7 +12,7 @@ from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.timeline import lost_operators
 from controller.decide.words import AlarmKind
-from controller.domain.devices import MeterReading, Reading
+from controller.domain.devices import Cooling, MeterReading, Reading
 from controller.domain.grid import Link
 from controller.domain.jobs import QueueReading
 from controller.domain.power import Power
@@ -36,6 +36,7 @@ from tests.decide.builders import (
     running,
     site,
     told,
+    zone_reading,
 )
 from tests.decide.steps import decide
 from tests.decide.world import World, asleep
@@ -171,6 +172,19 @@ def test_a_meter_that_falls_silent_is_an_alarm_however_new_the_controller_is() -
     _, plan = decide(here, begun, replace(known, meters=old))
 
     assert [alarm.kind for alarm in plan.alarms] == [AlarmKind.METER_STALE]
+
+
+def test_a_device_that_falls_silent_and_a_zone_that_says_it_is_not_cooled_are_alarms_from_the_start() -> None:
+    here = site(zones=[Zone(id="hall", derate_c=30, trip_c=40)], start_grace_s=20.0)
+    begun = running({"m": device(LOW, at_s=NOW_S - 16)}, first_s=NOW_S - 18)
+    heard = zone_reading("hall", cooling=Cooling.NOT_PROVEN)
+    known = replace(
+        inputs(miner(), zones=[heard]), readings={"m": Sample(NOW_S - 16, at_point(miner(), LOW))}
+    )
+
+    _, plan = decide(here, begun, known)
+
+    assert [f"{alarm.kind} {alarm.subject}" for alarm in plan.alarms] == ["device_silent m", "cooling hall"]
 
 
 @pytest.mark.parametrize(("queues", "known"), [((), "not known"), ((queue(),), "as it said last")])
