@@ -54,32 +54,34 @@ def test_an_answer_that_is_recalled_is_the_one_that_would_be_worked_out(seed: in
     assert (made.value, made.bound) == (fresh.value, fresh.bound)
 
 
-BOTH = Menu(
-    node=np.array([TREE.index["pdu"], TREE.index["other"]]),
-    start=np.array([0, 2, 4]),
-    watts=np.array([0, 500, 0, 500]),
-    values=np.array([0.0, 1.0, 0.0, 2.0]),
+FOUR = Menu(
+    node=np.array([TREE.index[name] for name in ("pdu", "pdu", "other", "other")]),
+    start=np.array([0, 2, 4, 6, 8]),
+    watts=np.array([0, 500, 0, 500, 0, 500, 0, 500]),
+    values=np.array([0.0, 1.0, 0.0, 1.005, 0.0, 1.0, 0.0, 1.005]),
 )
+FOR_TWO = rooms(site=1_000, pdu=1_000, other=1_000)
 
 
 @pytest.mark.parametrize(
     ("changed", "room_w"),
     [
-        (replace(BOTH, group=np.array([0, 0])), rooms(site=500)),
-        (replace(BOTH, values=np.array([0.0, 2.0, 0.0, 1.0])), rooms(site=500)),
-        (replace(BOTH, watts=np.array([0, 500, 0, 501])), rooms(site=500)),
-        (BOTH, rooms(site=499)),
-        (replace(BOTH, node=BOTH.node[::-1].copy()), rooms(site=500, other=0)),
+        (replace(FOUR, group=np.array([0, 0, 1, 1])), FOR_TWO),
+        (replace(FOUR, values=np.array([0.0, 2.0, 0.0, 1.0, 0.0, 2.0, 0.0, 1.0])), FOR_TWO),
+        (replace(FOUR, watts=np.array([0, 500, 0, 501, 0, 500, 0, 501])), FOR_TWO),
+        (FOUR, rooms(site=999, pdu=1_000, other=1_000)),
+        (replace(FOUR, node=FOUR.node[::-1].copy()), rooms(site=1_000, pdu=1_000, other=0)),
     ],
-    ids=["one job", "other values", "other watts", "less room", "other places"],
+    ids=["jobs", "other values", "other watts", "less room", "other places"],
 )
 def test_another_question_is_worked_out_anew(changed: Menu, room_w: NDArray[np.int64]) -> None:
-    before = recalled(BOTH, np.maximum(room_w, 500) if changed is BOTH else room_w)
-    fresh = allocate(changed, room_w, TREE)
+    asked_w = FOR_TWO if changed is FOUR else room_w
+    before, fresh = recalled(FOUR, asked_w), allocate(changed, room_w, TREE)
 
     made = Recalling(before, changed.node, TREE).allocate(changed, room_w)
 
     assert made.index.tolist() == fresh.index.tolist()
+    assert made.index.tolist() != allocate(FOUR, asked_w, TREE).index.tolist()
 
 
 def test_a_node_with_room_for_all_below_it_may_have_more_and_nothing_is_worked_out_again(
