@@ -10,11 +10,11 @@ from controller.decide.words import AlarmKind, CapReason, Reason, Truth
 
 CONTRACT: dict[type[StrEnum], str] = {
     Reason: "full limited waiting ramping thermal dwelling resting following draining isolated unprofitable "
-    "idle held stale unreachable lying observed refusing",
+    "idle held stale unreachable lying observed refusing outlet_off",
     Truth: "commanded acknowledged refused confirmed lying unreachable stale",
     CapReason: "none rating event target link_lost",
     AlarmKind: "infeasible cap_passed meter_stale device_silent device_lying link_lost network_fault cooling "
-    "unexplained energised hot price_stale price_unusual queue_silent pdu_silent observed",
+    "unexplained energised hot price_stale price_unusual queue_silent pdu_silent outlet_off observed",
 }
 
 
