@@ -97,7 +97,7 @@ class Orders:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Retry:
     """When a device that did not obey is told the same again: after `retry_s` the first time, and no later
-    than that below nodes that are `pressing`.
+    than that below nodes that are `pressing`, if it is seen.
     """
 
     retry_s: float
@@ -115,7 +115,8 @@ def lowered(
         return Lowered(fall_w=dict(pace.fall_w))
     counts_w = _counts_w(known, wishes)
     lowers = _lowers(known, wishes, counts_w)
-    urgent = lowers & known.ground.tree.under(retry.pressing, known.fleet.node[wishes.row])
+    urgent = lowers & known.columns.seen[wishes.row]
+    urgent &= known.ground.tree.under(retry.pressing, known.fleet.node[wishes.row])
     due = _due(known, wishes, lowers, urgent, now_s, retry.retry_s)
     down, up = wishes.of(due & lowers), wishes.of(due & ~lowers)
     freed_w = known.columns.worst_w[down.row] - counts_w[due & lowers]

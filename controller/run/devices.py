@@ -32,7 +32,7 @@ from controller.domain.jobs import JobCommand, QueueReading
 from controller.run.clock import Clock
 from controller.run.devicetask import DeviceTask, Polling
 from controller.run.jobtalk import Unshown
-from controller.run.turns import Lane
+from controller.run.turns import SLOW_AT_ONCE, Lane
 from controller.run.voice import Voice
 from drivers.base import Detailed, Driver, DriverError, JobQueue, Sensor, Watched
 from drivers.cancellation import obey_cancellation, until_told
@@ -83,7 +83,7 @@ class Machines:
         self.counts = reads
         self.answered = answered
         self.answering = Lane()
-        self.silent = Lane()
+        self.silent = Lane(SLOW_AT_ONCE)
         self.pressed: frozenset[str] = frozenset()
         self._unsent: dict[str, SetPoint] = {}
         self._awaits_more = False

@@ -11,11 +11,12 @@ from controller.run.clock import elapsed_s
 
 READS_AT_ONCE = 64
 COMMANDS_AT_ONCE = 100
-"""Both of machines that answer; as many again of those that do not."""
+"""Both of machines that answer; as many reads again of those that do not."""
 
 QUICK_S, SLOW_AT_ONCE = 0.25, 512
 """A read that takes longer only waits, and so many may do that without a turn: a switch that fails takes a
-thousand machines at once, and behind those everybody else would go stale."""
+thousand machines at once, and behind those everybody else would go stale. So many of the silent are told
+something at once: while one waits for that it is not asked whether it is back."""
 PATIENCE_S = 1.0
 """A read beyond those that takes longer gives up its turn to others, and goes on among the silent ones."""
 
@@ -68,12 +69,12 @@ class Lane:
     holds its turn until its deadline, and a few dozen of them would make everybody else stale. The first
     commands of a plan do not wait behind thousands that older plans have left."""
 
-    def __init__(self) -> None:
+    def __init__(self, commands_at_once: int = COMMANDS_AT_ONCE) -> None:
         self.reading = Turns(READS_AT_ONCE)
         self.slow = 0
         """Reads that go on without a turn."""
-        self.commanding = Turns(COMMANDS_AT_ONCE)
-        self.commanding_first = Turns(COMMANDS_AT_ONCE)
+        self.commanding = Turns(commands_at_once)
+        self.commanding_first = Turns(commands_at_once)
 
 
 class ReadTurn:

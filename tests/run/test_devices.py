@@ -558,6 +558,19 @@ async def test_hundreds_of_machines_known_to_hang_do_not_delay_the_others_comman
 
 
 @in_virtual_time
+async def test_a_machine_that_returns_is_heard_while_a_thousand_that_hang_are_told_to_stop() -> None:
+    dead = [miner(f"dead-{at:04d}", hangs=True) for at in range(1000)]
+
+    async with Floor(*dead).open() as machines:
+        await asyncio.sleep(120)
+        machines.post([told(one.spec.id, SLEEP) for one in dead])
+        dead[-1].hangs = False
+        await asyncio.sleep(60)
+
+    assert set(machines.heard.readings) == {dead[-1].spec.id}
+
+
+@in_virtual_time
 async def test_slots_for_reads_and_commands_come_back_however_a_poll_ended() -> None:
     fleet = [miner(f"asic-{at:03d}", takes_s=4.0) for at in range(2 * READS_AT_ONCE)]
 
