@@ -1,5 +1,5 @@
 """What a process hands to the next one, by the clock on the wall: who rests or dwells, who was started, since
-when who stands for money, and what meters show that no machine claims.
+when who stands for money, what the silent drew, and what meters show that no machine claims.
 
 In doubt a machine rests, and a limit is kept with more to spare: what is from the future, for a clock was set
 back, counts as of now. Nothing rests for longer by that than it does when it begins to.
@@ -18,7 +18,7 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, HOUR_S, IDLE_REST_S
 from controller.decide.nodes import NodeMemory
 from controller.decide.snapshot import State
-from controller.domain.power import Limit
+from controller.domain.power import ZERO, Limit, Power
 from controller.domain.site import Site
 
 BELIEVED_S = 86_400.0
@@ -40,15 +40,16 @@ class Line:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
     """By device: when it was given up, until when one without work rests, since when it stands for money, its
-    starts of the last hour where they may become too many, and when it was changed whose dwell is not over
-    (None: nobody knows of whom it is); by node its line. Wall time, in whole seconds, which do not waver with
-    clocks."""
+    starts of the last hour where they may become too many, when it was changed whose dwell is not over (None:
+    nobody knows of whom it is), and what it drew at most, in W, when it was heard last, if it is silent; by
+    node its line. Wall time, in whole seconds, which do not waver with clocks."""
 
     changed_utc_s: Mapping[str, float] | None = None
     started_utc_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     given_up_utc_s: Mapping[str, float] = field(default_factory=dict)
     rests_utc_s: Mapping[str, float] = field(default_factory=dict)
     stands_utc_s: Mapping[str, float] = field(default_factory=dict)
+    silent_w: Mapping[str, int] = field(default_factory=dict)
     lines: Mapping[str, Line] = field(default_factory=dict)
 
 
@@ -67,6 +68,7 @@ def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
         given_up_utc_s={name: round(at_s + wall_s) for name, at_s in given_up.items()},
         rests_utc_s={name: round(at_s + wall_s) for name, at_s in rests.items()},
         stands_utc_s={name: round(at_s + wall_s) for name, at_s in _stands(state).items()},
+        silent_w=_silent_w(state),
         lines={
             node.id: Line(
                 meter=node.meter,
@@ -95,6 +97,7 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
     unchanged_s = -math.inf if handed.changed_utc_s is None else now_s - LONGEST_DWELL_S
     changed = {name: was_s(at_s) for name, at_s in (handed.changed_utc_s or {}).items()}
     started = {name: tuple(map(was_s, lately)) for name, lately in handed.started_utc_s.items()}
+    silent = {name: Power(watts) for name, watts in handed.silent_w.items() if watts > 0}
     return State(
         unchanged_s=unchanged_s,
         devices={
@@ -103,8 +106,11 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
                 started_s=started.get(name, ()),
                 given_up_s=given_up.get(name, -math.inf),
                 rests_s=rests.get(name, -math.inf),
+                last=silent.get(name, ZERO),
             )
-            for name in sorted(given_up.keys() | rests.keys() | changed.keys() | started.keys())
+            for name in sorted(
+                given_up.keys() | rests.keys() | changed.keys() | started.keys() | silent.keys()
+            )
         },
         nodes={
             node.id: NodeMemory(beyond=Beyond(line.fixed_w, line.share, line.most_w))
@@ -139,6 +145,16 @@ def _started(state: State, now_s: float) -> dict[str, list[float]]:
         if 2 * len(lately) >= spec.starts_per_hour:
             found[spec.id] = lately
     return found
+
+
+def _silent_w(state: State) -> dict[str, int]:
+    """What the silent drew at most when they were heard last, by this process or one before it: a restart
+    makes none of them draw more, and meters go on showing it."""
+    if state.mirror is None:
+        return {}
+    fleet, known = state.mirror.fleet, state.mirror.columns
+    rows = np.flatnonzero(~known.seen & ~fleet.isolated & (known.last_w > 0)).tolist()
+    return {fleet.specs[row].id: int(known.last_w[row]) for row in rows}
 
 
 def _stands(state: State) -> dict[str, float]:

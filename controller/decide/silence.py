@@ -5,8 +5,9 @@ All of them together do not, while a meter above them shows what they draw: then
 last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Where a
 node's machines are all silent it may have been switched off, and they all rise once it is switched on. That
 room is taken from the margin first, which is kept free at every node for what is not seen yet. Of one that
-was never heard, nothing is known but that. Where a node's own meter shows that it carries nothing at all, its
-machines are off, and have to boot before they draw more: that leaves the time to make room for them then.
+was never heard, by this process nor by one before it, nothing is known but that. Where a node's own meter
+shows that it carries nothing at all, its machines are off, and have to boot before they draw more: that
+leaves the time to make room for them then.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def spared_w(
     together_w = np.where(dark, load(tree, fleet.node, may_rise_w), 0)
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
     expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
-    unheard_w = load(tree, fleet.node, np.where(silent & (known.truth == NEVER), known.worst_w, 0))
+    unheard = silent & (known.truth == NEVER) & (known.last_w == 0)
+    unheard_w = load(tree, fleet.node, np.where(unheard, known.worst_w, 0))
     behind_w = np.zeros_like(other_w)
     if unheard_w.any():
         sure_w = np.where(known.measured, known.draw_w, 0)  # an estimate claims all from the first moment

@@ -26,6 +26,7 @@ def next_process(world: World, after_s: float = 0.0, clock_s: float = 0.0) -> No
     """A restart; meanwhile `after_s` pass, and the clock on the wall is set by `clock_s`."""
     kept = handed_on(world.site, world.state, world.now_s, UTC_S)
     world.state = taken_up(kept, world.site, world.now_s, UTC_S + after_s + clock_s)
+    world.readings = {}
 
 
 def in_band() -> Site:
@@ -268,3 +269,54 @@ def test_starts_are_handed_on_of_those_alone_that_had_half_as_many_as_they_may_h
 
     assert {machine.at.name for machine in world.machines.values()} == {"full"}
     assert kept.started_utc_s.keys() == {"m1", "m2"}
+
+
+# Who is silent
+
+
+def with_silent() -> World:
+    """Eight machines at work, and others asleep behind a switch that failed, below a meter."""
+    machines = [
+        *(awake(miner(f"a{at}")) for at in range(8)),
+        *(asleep(miner(f"b{at:02}")) for at in range(16)),
+    ]
+    world = World(site(limit_w=30_000, meter="mains"), machines, noise=0.002)
+    world.run(30)
+    for name, machine in world.machines.items():
+        machine.unheard = name.startswith("b")
+    world.run(60)
+    return world
+
+
+def test_the_silent_count_after_a_restart_as_before_it() -> None:
+    """Nothing is known of them after it but that, and the meter shows that they still draw as much."""
+    world = with_silent()
+    before_w = world.watts()
+
+    next_process(world)
+    world.run(60)
+    next_process(world)
+    world.run(60)
+
+    assert before_w > 5 * 3_500
+    assert world.watts() == before_w
+
+
+def test_what_the_silent_come_to_draw_after_a_restart_is_theirs() -> None:
+    world = with_silent()
+    next_process(world)
+    world.run(60)
+
+    for at in range(4):
+        world.machines[f"b{at:02}"].go(miner().points[-1], world.now_s)
+    world.run(40)
+
+    assert world.watts() <= 30_000
+
+
+def test_what_the_silent_drew_is_handed_on_of_them_alone() -> None:
+    world = with_silent()
+
+    kept = handed_on(world.site, world.state, world.now_s, UTC_S)
+
+    assert kept.silent_w == {f"b{at:02}": 31 for at in range(16)}
