@@ -235,5 +235,7 @@ def _taught(before: Follow, goal_w: int, hidden_w: float, meter: Sample[MeterRea
     else:
         off_w = before.off_w + (1 - (1 - GAIN) ** lasted_s) * (metered_w - then_w - before.off_w)
         gone_w = sum(watts for _, watts in before.silent)
+        if before.meter_s == -math.inf:  # what is missing as the set-point begins, the silent lacked before
+            off_w = min(off_w, max(-gone_w, metered_w - then_w))
         off_w = min(max(off_w, -OFF_SHARE * goal_w - gone_w), OFF_SHARE * goal_w + max(0.0, hidden_w))
     return replace(before, off_w=off_w, meter_s=meter.at_s, still=still)

@@ -288,6 +288,23 @@ def test_a_meter_may_take_off_all_that_silent_machines_are_taken_to_draw() -> No
     assert found.follow.off_w == pytest.approx(-7_000, abs=10)
 
 
+def test_a_set_point_that_begins_while_machines_are_dark_stops_no_others_for_what_those_drew() -> None:
+    """What its meter shows too little, the silent do not draw, and did not before."""
+    machines = [*(awake(miner(f"a{at}")) for at in range(8)), *(awake(miner(f"b{at}")) for at in range(8))]
+    world = World(site(limit_w=80_000, meter="mains"), machines, noise=0.002)
+    world.run(30)
+    for name, machine in world.machines.items():
+        if name.startswith("b"):
+            machine.silent, machine.share = True, 0.0
+    world.run(60)
+
+    world.events = (event(target_w=6 * 3_500 + 100),)
+    drawn_w = [world.watts() for _ in range(60) if world.tick()]
+
+    assert min(drawn_w) > 5 * 3_500
+    assert drawn_w[-1] < 7 * 3_500
+
+
 def test_a_meter_may_add_all_that_silent_machines_may_draw_beyond_what_they_said_last() -> None:
     """They were starting when they fell silent: 30 W each."""
     state, asked = all_full(*MINERS)
