@@ -13,7 +13,7 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY, counted_w
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
-from controller.decide.feeding import Feeding, least
+from controller.decide.feeding import Feeding, needed
 from controller.decide.freedom import Freedom, lacking_watts
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
@@ -84,7 +84,7 @@ class Choosing:
         for gpu, work in working.items():
             row = self.seen.fleet.row.get(gpu)
             if row is not None:
-                found[row] = self.seen.columns.now_w[row] < least(self.seen, gpu, work.job).watts
+                found[row] = self.seen.columns.now_w[row] < needed(self.seen, gpu, work.job, work.state).watts
         return found
 
     def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
@@ -103,6 +103,7 @@ class Choosing:
             self.valuation,
             obeys=obeys,
             most_w=most_w,
+            heat_w=self.seen.heat_w,
             dwells=dwells,
             pinned=self.may.pinned,
             kept=self.may.kept,

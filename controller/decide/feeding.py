@@ -158,7 +158,7 @@ class Feeding:
         if row is None or then[row] < 0:
             return True
         given = self._seen.fleet.specs[row].points[int(then[row])]
-        return given.power >= least(self._seen, gpu, placement.status.job)
+        return given.power >= needed(self._seen, gpu, placement.status.job, placement.status.state)
 
     def _rule_out(self, placement: Placement, lacking: Mapping[str, int]) -> None:
         """The node in the way of a GPU cannot give the job more there than it feeds already. If there is no
@@ -180,6 +180,15 @@ def least(seen: Snapshot, gpu: str, job: Job) -> Power:
     return spec.points[value.floor_index(spec, job)].power
 
 
+def needed(seen: Snapshot, gpu: str, job: Job, state: JobState) -> Power:
+    """What a GPU must have for the job to begin there, or once it runs, to go on: no work is lost for watts
+    that heat forbids all the same."""
+    if state is not JobState.RUNNING:
+        return least(seen, gpu, job)
+    spec = seen.spec(gpu)
+    return spec.points[value.kept_index(spec, job, int(seen.heat_w[seen.fleet.row[gpu]]))].power
+
+
 def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
     """What each device must have for the job that runs on it, by row; zero where none runs. Where several
     queues say that theirs runs there, the one that needs most counts."""
@@ -189,7 +198,7 @@ def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
             gpus = status.gpus if status.state is JobState.RUNNING else ()
             for gpu in seen.fleet.row.keys() & gpus:
                 row = seen.fleet.row[gpu]
-                found[row] = max(found[row], least(seen, gpu, status.job).watts)
+                found[row] = max(found[row], needed(seen, gpu, status.job, status.state).watts)
     return found
 
 

@@ -185,9 +185,8 @@ def bounds(seen: Snapshot) -> Ints:
 
     What is to be switched off, or should be, is allowed its floor.
     """
-    fleet, now_w = seen.fleet, seen.columns.now_w
-    most_w = np.where(fleet.draining | fleet.isolated, fleet.floor_w, seen.cool_w)
-    return np.where(seen.uncooled & (now_w >= 0), np.minimum(most_w, now_w), most_w)
+    fleet = seen.fleet
+    return np.where(fleet.draining | fleet.isolated, fleet.floor_w, seen.heat_w)
 
 
 def too_hot(seen: Snapshot) -> Flags:

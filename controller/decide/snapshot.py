@@ -82,9 +82,9 @@ class Snapshot(Mirror):
     too much together; `beside_w` is the `other` load where all devices draw their worst, less that, and
     `worst_w` the most that a node may carry, that included. `hidden` is the share by which more may be drawn
     below a node than is claimed, where no meter of its own shows it. `cool_w` is the most that each device
-    may be granted for its own heat and its zone's; `uncooled` are the devices in zones whose cooling is not
-    proven, `uncooled_zones` those zones that are not without voltage. `fell_silent` is how many
-    answered not long ago, beside those whose meter shows that they have no power.
+    may be granted for its own heat and its zone's, `heat_w` no more than it has where cooling is not proven;
+    `uncooled` are the devices in such zones, `uncooled_zones` those of them that are not without voltage.
+    `fell_silent` is how many answered not long ago, beside those whose meter shows that they have no power.
     """
 
     memory: Mapping[str, NodeMemory]
@@ -97,6 +97,7 @@ class Snapshot(Mirror):
     hidden: Floats
     zones: Mapping[str, float]
     cool_w: Ints
+    heat_w: Ints
     uncooled: Flags
     uncooled_zones: frozenset[str]
     fell_silent: int
@@ -222,6 +223,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
+    warm = np.array([*uncooled, False])[fleet.zone]
+    cool_w = warmth.cool_w(fleet, known, share, inputs.now_s)
     return Snapshot(
         ground=seen.ground,
         fleet=fleet,
@@ -238,8 +241,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         worst_w=sums.worst_w + beside_w,
         hidden=unmetered.hidden_shares(seen.ground, memory, sums.top_w),
         zones=zones,
-        cool_w=warmth.cool_w(fleet, known, share, inputs.now_s),
-        uncooled=np.array([*uncooled, False])[fleet.zone],
+        cool_w=cool_w,
+        heat_w=np.where(warm & (known.now_w >= 0), np.minimum(cool_w, known.now_w), cool_w),
+        uncooled=warm,
         uncooled_zones=frozenset(
             zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in lifeless
         ),

@@ -118,6 +118,16 @@ def floor_index(spec: DeviceSpec, job: Job) -> int:
     return at
 
 
+def kept_index(spec: DeviceSpec, job: Job, heat_w: int) -> int:
+    """The lowest point at which the job, once it runs, is left at work: where heat allows less than its tier
+    demands, the highest that it allows. At the floor a job is set aside."""
+    least = floor_index(spec, job)
+    if heat_w >= spec.points[least].power.watts:
+        return least
+    allowed = sum(point.power.watts <= heat_w for point in spec.points) - 1
+    return allowed if 0 < allowed < least else least
+
+
 def enough_index(spec: DeviceSpec, job: Job, demand_w: float) -> int:
     """The lowest point above the floor that holds the job back in nothing, which was seen to want `demand_w`;
     the highest where that is not known, or there is none."""
@@ -140,12 +150,14 @@ def offers(
     *,
     obeys: Flags,
     most_w: Ints,
+    heat_w: Ints,
     dwells: Flags,
     pinned: Flags,
     kept: Flags,
     begins_s: Floats,
 ) -> Offers:
-    """The points that devices may be given, and their worth. `most_w` is what heat allows each.
+    """The points that devices may be given, and their worth. `heat_w` is what heat allows each, `most_w`
+    no more than that.
 
     A device is always offered its lowest point, a `pinned` one only where it is, and one that is `kept`
     nothing below that. One that dwells is offered where it is, and nothing above. A GPU without a job has its
@@ -155,7 +167,7 @@ def offers(
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.at_floor
     now_w = known.now_w[owner]
     here = power_w == now_w
-    jobs = _jobs(fleet, known, working, SPARED if valuation.spares_work else 0.0)
+    jobs = _jobs(fleet, known, working, heat_w, SPARED if valuation.spares_work else 0.0)
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
     may = (fleet.rank >= jobs.least[owner]) | (dwells[owner] & here)
@@ -244,7 +256,7 @@ class _Jobs:
     floor_feeds: Flags
 
 
-def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], spared: float) -> _Jobs:
+def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], heat_w: Ints, spared: float) -> _Jobs:
     """`spared` is what keeping a running job is worth beyond what setting it aside costs."""
     found = _Jobs(
         usd_per_hour=np.zeros(len(fleet)),
@@ -258,8 +270,9 @@ def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], spared: flo
         if row is None:
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
-        found.premium[row] = leaving(work.job) + spared if work.state is JobState.RUNNING else 0.0
-        least = floor_index(fleet.specs[row], work.job)
+        spec, runs = fleet.specs[row], work.state is JobState.RUNNING
+        found.premium[row] = leaving(work.job) + spared if runs else 0.0
+        least = kept_index(spec, work.job, int(heat_w[row])) if runs else floor_index(spec, work.job)
         found.least[row], found.floor_feeds[row] = max(1, least), least == 0
         found.enough[row] = enough_index(fleet.specs[row], work.job, float(known.demand_w[row]))
     return found

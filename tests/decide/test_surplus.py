@@ -46,6 +46,7 @@ def given(
         Valuation(prices=prices, usd_per_kwh=usd_per_kwh, horizon_s=900.0, shed_s=900.0),
         obeys=np.ones(len(specs), np.bool_),
         most_w=fleet.top_w,
+        heat_w=fleet.top_w,
         dwells=np.zeros(len(specs), np.bool_),
         pinned=np.zeros(len(specs), np.bool_),
         kept=np.zeros(len(specs), np.bool_),

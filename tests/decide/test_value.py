@@ -57,6 +57,7 @@ def offered(
         valuation(usd_per_kwh, usd_per_ths_day, shed_s),
         obeys=np.array([True]),
         most_w=fleet.top_w,
+        heat_w=fleet.top_w,
         dwells=np.array([dwelling]),
         pinned=np.array([pinned]),
         kept=np.array([False]),
