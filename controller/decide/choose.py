@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import doubt, profit, value
+from controller.decide import doubt, insist, profit, value
 from controller.decide.allocate import Allocation, Menu
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import ON_ITS_WAY, counted_w
+from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
 from controller.decide.feeding import Feeding, needed
@@ -18,7 +18,6 @@ from controller.decide.freedom import Freedom, lacking_watts
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
 from controller.decide.recall import Recall, Recalling
-from controller.decide.silence import in_the_way
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers, Valuation, Work
 from controller.domain.jobs import Job, JobState, QueueReading
@@ -47,6 +46,11 @@ class Chosen:
     cut: frozenset[str]
     earns: float
     recall: Recall
+
+    @property
+    def ended(self) -> dict[str, Job]:
+        """The jobs at work that are set aside, by id."""
+        return {it.id: it.status.job for it in self.aside if it.status.state is JobState.RUNNING}
 
     @property
     def gap(self) -> float:
@@ -140,11 +144,33 @@ def choose(
     before: Recall | None = None,
     due: Set[str] = frozenset(),
 ) -> Chosen:
-    """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again.
+    """What is allocated, and who works with it. Watts are given step by step, to who earns the most with the
+    next: so what a wide job needs may have gone to others, one GPU after the other. Where that sets aside a
+    job that runs, those that run are given what they need before anybody has more, if that is worth more.
 
     `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls; for the
     `due` ones GPUs are kept.
     """
+    found = _chosen(seen, limits, queues, placed, valuation, may, before, due)
+    if valuation.spares_work or not found.ended:
+        return found
+    sparing = _chosen(seen, limits, queues, placed, replace(valuation, spares_work=True), may, before, due)
+    saved = (value.leaving(job) for name, job in found.ended.items() if name not in sparing.ended)
+    more = sparing.earns + sum(saved) > found.earns
+    return sparing if more and sparing.ended.keys() < found.ended.keys() else found
+
+
+def _chosen(
+    seen: Snapshot,
+    limits: Limits,
+    queues: Sequence[QueueReading],
+    placed: Mapping[str, tuple[str, ...]],
+    valuation: Valuation,
+    may: Freedom,
+    before: Recall | None,
+    due: Set[str],
+) -> Chosen:
+    """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again."""
     choosing = Choosing(seen, limits, valuation, may, before)
     feeding = Feeding(seen, may, queues, placed, choosing.room_w, due)
     dwells = True
@@ -171,8 +197,8 @@ def choose(
         kept=tuple(feeding.kept),
         aside=feeding.aside,
         forgiven=_forgiven(choosing, limits, working),
-        stopped=_to_stop(choosing, allocation) | _unheard_to_stop(choosing, left_w),
-        cut=_to_cut(choosing, limits, left_w, may.now_s),
+        stopped=insist.to_stop(seen, may, allocation.room_w) | insist.unheard_to_stop(seen, left_w),
+        cut=insist.to_cut(seen, may, limits, left_w),
         earns=float(found.earns[found.start[:-1] + allocation.index].sum()),
         recall=choosing.recalling.recall,
     )
@@ -244,50 +270,3 @@ def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -
         for row, at in may_be_at.items()
         if at is not None and fleet.specs[row].points[given[row]].power >= at.power
     )
-
-
-def _to_stop(choosing: Choosing, allocation: Allocation) -> frozenset[str]:
-    """Who was asked for less in vain, and may yet obey a stop: where heat forbids even what it was asked for,
-    or where all others at their lowest are too much, as few as are enough.
-    """
-    seen, may = choosing.seen, choosing.may
-    known, floor_w = seen.columns, seen.fleet.floor_w
-    rows = np.flatnonzero(known.seen & (known.at > 0) & ~may.obeys)
-    lacking_w = -allocation.room_w
-    found = set()
-    for row in rows[np.argsort(-known.worst_w[rows], kind="stable")].tolist():
-        spec, way = seen.fleet.specs[row], list(seen.tree.paths[seen.fleet.node[row]])
-        pressing = may.most_w[row] < known.now_w[row] or (lacking_w[way] > 0).any()
-        if pressing and doubt.in_vain(spec, seen.devices[spec.id], may.now_s):
-            found.add(spec.id)
-            lacking_w[way] -= known.worst_w[row] - floor_w[row]
-    return frozenset(found)
-
-
-def _unheard_to_stop(choosing: Choosing, left_w: Ints) -> frozenset[str]:
-    """The silent below a node that all others at their lowest leave too little: one whose answers are lost,
-    or make no sense, may well hear."""
-    seen = choosing.seen
-    fleet, known = seen.fleet, seen.columns
-    may = (known.now_w >= 0) & fleet.has_choice & (known.worst_w > counted_w(fleet.floor_w, known.bias))
-    silent = in_the_way(seen.tree, fleet, known, left_w < 0)
-    return frozenset(fleet.specs[row].id for row in silent[may[silent]].tolist())
-
-
-def _to_cut(choosing: Choosing, limits: Limits, left_w: Ints, now_s: float) -> frozenset[str]:
-    """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
-    of the silent, which may well draw nothing, only where all others at their lowest leave too little. Of
-    what has no voltage none is taken.
-    """
-    seen = choosing.seen
-    fleet, known = seen.fleet, seen.columns
-    spare_w = limits.held_room_w(seen.worst_w)
-    found = set()
-    fed = known.seen | ~fleet.isolated
-    for row in np.flatnonzero(fleet.has_outlet & ~choosing.may.obeys & fed).tolist():
-        spec = fleet.specs[row]
-        missing_w = spare_w if known.seen[row] else left_w
-        pressing = any(missing_w[node] < 0 for node in seen.tree.paths[fleet.node[row]])
-        if pressing and doubt.in_vain(spec, seen.devices[spec.id], now_s):
-            found.add(spec.id)
-    return frozenset(found)

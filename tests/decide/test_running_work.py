@@ -8,7 +8,7 @@ import pytest
 
 from controller.decide.words import Reason
 from controller.domain.devices import OperatingPoint
-from controller.domain.jobs import FlexTier, Job, JobAction
+from controller.domain.jobs import FlexTier, Job, JobAction, JobState, OnShortage
 from controller.domain.power import Power
 from tests.decide.builders import (
     GPU_POINTS,
@@ -90,6 +90,33 @@ def test_load_of_nobody_counts_in_full_beside_gpus_that_nothing_runs_on() -> Non
 
 def test_no_cheap_job_is_set_aside_for_more_than_the_least_of_a_dear_one() -> None:
     assert set_aside(farm(job("dear", usd=10.0), job("cheap", usd=0.5))) == []
+
+
+@pytest.mark.parametrize("on_shortage", OnShortage)
+def test_no_wide_job_is_set_aside_for_more_than_the_least_of_a_dear_one_beside_it(
+    on_shortage: OnShortage,
+) -> None:
+    """300 W for the dear one, three times 600, and 200 for the fifth GPU: together they earn the most."""
+    dear = job("dear", usd=2.95, flex=FlexTier.BROAD)
+    wide = job("wide", 3, usd=1.2, flex=SLIGHT, on_shortage=on_shortage)
+    world = farm(dear, wide, gpus=5)
+
+    world.events = (event(limit_w=2_316, start_s=world.now_s),)
+    world.run(120)
+
+    assert {status.state for status in world.queues["q"].jobs.values()} == {JobState.RUNNING}
+    assert world.watts() <= 2_316
+
+
+def test_a_wide_job_is_set_aside_where_what_it_takes_from_others_earns_more() -> None:
+    dear = [job(f"dear{at}", usd=9.0, flex=FlexTier.BROAD) for at in range(3)]
+    cheap = job("cheap", 3, usd=0.1, flex=SLIGHT, on_shortage=OnShortage.SUSPEND)
+    world = farm(*dear, cheap, gpus=6)
+
+    world.events = (event(limit_w=3 * 300 + 3 * 600 + 50, start_s=world.now_s),)
+    world.run(120)
+
+    assert world.queues["q"].jobs["cheap"].state is JobState.SUSPENDED
 
 
 @pytest.mark.parametrize("how", ["deaf", "lies"])
