@@ -146,18 +146,30 @@ def choose(
 ) -> Chosen:
     """What is allocated, and who works with it. Watts are given step by step, to who earns the most with the
     next: so what a wide job needs may have gone to others, one GPU after the other. Where that sets aside a
-    job that runs, those that run are given what they need before anybody has more, if that is worth more.
+    job that runs, two more plans are made: those that run are given what they need before anybody has more;
+    and before them the dearest that would be set aside all the same. The one that is worth most is taken.
 
     `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls; for the
     `due` ones GPUs are kept.
     """
-    found = _chosen(seen, limits, queues, placed, valuation, may, before, due)
-    if valuation.spares_work or not found.ended:
-        return found
-    sparing = _chosen(seen, limits, queues, placed, replace(valuation, spares_work=True), may, before, due)
-    saved = (value.leaving(job) for name, job in found.ended.items() if name not in sparing.ended)
-    more = sparing.earns + sum(saved) > found.earns
-    return sparing if more and sparing.ended.keys() < found.ended.keys() else found
+
+    def planned(valuation: Valuation) -> Chosen:
+        return _chosen(seen, limits, queues, placed, valuation, may, before, due)
+
+    best = planned(valuation)
+    if valuation.spares_work or not best.ended:
+        return best
+    sparing = replace(valuation, spares_work=True)
+    best = max(best, planned(sparing), key=_worth)
+    if best.ended:
+        dearest = max(best.ended.values(), key=lambda job: (job.gpus * job.usd_per_gpu_hour, job.id))
+        best = max(best, planned(replace(sparing, favoured=dearest)), key=_worth)
+    return best
+
+
+def _worth(chosen: Chosen) -> float:
+    """In USD per hour, less what it costs to set jobs aside."""
+    return chosen.earns - sum(job.gpus * value.leaving(job) for job in chosen.ended.values())
 
 
 def _chosen(

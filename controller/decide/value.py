@@ -37,7 +37,7 @@ BEYOND_NOISE = 1.02
 """A draw that far above what was learned of a device is no noise: of a liar nothing is learned any more."""
 DWELLING = 1e3
 """USD per hour: a device changed a moment ago is left alone unless a limit leaves no other way."""
-SPARED = 1e4
+SPARED, FAVOURED = 1e4, 1e5
 """USD per hour: more than a dwell is worth, and less than a job that is protected."""
 
 
@@ -53,8 +53,8 @@ class Work:
 class Valuation:
     """How points are valued in one plan: prices, and the time over which a change must pay for itself. What
     is shed is wanted back in `shed_s`: when the event that asks for it is over, or after that same time.
-    While it `spares_work`, nothing is worth setting a running job aside. Of `usd_per_kwh` so much as an event
-    pays for a kWh not drawn is `forgone`, and not spent.
+    While it `spares_work`, nothing is worth setting a running job aside, and the `favoured` one before
+    others. Of `usd_per_kwh` so much as an event pays for a kWh not drawn is `forgone`, and not spent.
     """
 
     prices: Prices
@@ -62,6 +62,7 @@ class Valuation:
     horizon_s: float
     shed_s: float
     spares_work: bool = False
+    favoured: Job | None = None
     forgone_usd_per_kwh: float = 0.0
 
     @property
@@ -167,7 +168,7 @@ def offers(
     owner, power_w, at_floor = fleet.owner, fleet.power_w, fleet.at_floor
     now_w = known.now_w[owner]
     here = power_w == now_w
-    jobs = _jobs(fleet, known, working, heat_w, SPARED if valuation.spares_work else 0.0)
+    jobs = _jobs(fleet, known, working, heat_w, valuation)
     # A point must lie within what heat allows, and for one that dwells, not above where it is.
     within_w = np.where(dwells, np.minimum(most_w, known.now_w), most_w)
     may = (fleet.rank >= jobs.least[owner]) | (dwells[owner] & here)
@@ -256,8 +257,9 @@ class _Jobs:
     floor_feeds: Flags
 
 
-def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], heat_w: Ints, spared: float) -> _Jobs:
-    """`spared` is what keeping a running job is worth beyond what setting it aside costs."""
+def _jobs(
+    fleet: Fleet, known: Columns, working: Mapping[str, Work], heat_w: Ints, valuation: Valuation
+) -> _Jobs:
     found = _Jobs(
         usd_per_hour=np.zeros(len(fleet)),
         premium=np.zeros(len(fleet)),
@@ -271,11 +273,18 @@ def _jobs(fleet: Fleet, known: Columns, working: Mapping[str, Work], heat_w: Int
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
         spec, runs = fleet.specs[row], work.state is JobState.RUNNING
-        found.premium[row] = leaving(work.job) + spared if runs else 0.0
+        found.premium[row] = _premium(work.job, valuation) if runs else 0.0
         least = kept_index(spec, work.job, int(heat_w[row])) if runs else floor_index(spec, work.job)
         found.least[row], found.floor_feeds[row] = max(1, least), least == 0
         found.enough[row] = enough_index(fleet.specs[row], work.job, float(known.demand_w[row]))
     return found
+
+
+def _premium(job: Job, valuation: Valuation) -> float:
+    """What keeping a running job is worth beyond what it earns, for each of its GPUs."""
+    if job == valuation.favoured:
+        return leaving(job) + FAVOURED
+    return leaving(job) + (SPARED if valuation.spares_work else 0.0)
 
 
 def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:

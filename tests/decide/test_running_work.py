@@ -108,6 +108,18 @@ def test_no_wide_job_is_set_aside_for_more_than_the_least_of_a_dear_one_beside_i
     assert world.watts() <= 2_316
 
 
+def test_a_small_dear_job_gives_way_to_a_wide_one_that_earns_more() -> None:
+    """Eight times 400 W beside 200 for the ninth GPU: they earn seven times as much."""
+    wide, small = job("wide", 8, usd=1.9), job("small", usd=2.0)
+    world = farm(wide, small, gpus=9)
+
+    world.events = (event(limit_w=3_500, start_s=world.now_s),)
+    world.run(120)
+
+    assert world.queues["q"].jobs["wide"].state is JobState.RUNNING
+    assert world.watts() <= 3_500
+
+
 def test_a_wide_job_is_set_aside_where_what_it_takes_from_others_earns_more() -> None:
     dear = [job(f"dear{at}", usd=9.0, flex=FlexTier.BROAD) for at in range(3)]
     cheap = job("cheap", 3, usd=0.1, flex=SLIGHT, on_shortage=OnShortage.SUSPEND)
