@@ -204,9 +204,9 @@ outlet = 7
 """
 
 
-async def first_answer(directory: Path, *noted: Record) -> tuple[str, bool]:
-    """What a daemon that finds an outlet off, and that in its journal, is answered when it wants the machine
-    on, and whether the machine has its power then."""
+async def first_word(directory: Path, asked: str, *noted: Record) -> tuple[str, bool]:
+    """What a daemon that finds an outlet off, and that in its journal, notes first of what is `asked`, and
+    whether the machine has its power then."""
     await left(directory, *noted)
     pdu = {"id": "pdu", "model": "raritan-px", "outlets": {7: "luxos-000"}}
     row = miners(first_address=f"{HOME}.78")
@@ -214,19 +214,25 @@ async def first_answer(directory: Path, *noted: Record) -> tuple[str, bool]:
     site.plant.switch_outlet("pdu", 7, closed=False)
     async with site.serving(), asyncio.timeout(60):
         await site.advance(1.0)
-        asked = "SELECT kind FROM commands WHERE kind != 'commanded'"
-        answers = await first_rows(directory, site, asked, switched(*site.pdus[0].address), then_s=1.0)
-    return str(answers[0][0]), site.plant.machines["luxos-000"].fed
+        rows = await first_rows(directory, site, asked, switched(*site.pdus[0].address), then_s=1.0)
+    return str(rows[0][0]), site.plant.machines["luxos-000"].fed
+
+
+ANSWERED = "SELECT kind FROM commands WHERE kind != 'commanded'"
+ALARMED = "SELECT kind FROM alarms WHERE subject = 'row-000' AND kind = 'outlet_off'"
 
 
 @pytest.mark.socket
 @pytest.mark.parametrize(
-    ("by_us", "said"), [(True, ("acknowledged", True)), (False, ("refused", False))], ids=["us", "a person"]
+    ("by_us", "asked", "said"),
+    [(True, ANSWERED, ("acknowledged", True)), (False, ALARMED, ("outlet_off", False))],
+    ids=["us", "a person"],
 )
 def test_a_daemon_gives_power_back_that_the_one_before_it_took(
-    tmp_path: Path, by_us: bool, said: tuple[str, bool]
+    tmp_path: Path, by_us: bool, asked: str, said: tuple[str, bool]
 ) -> None:
+    """What a person switched off it tells a person, and no machine."""
     seen = Record(key="/outlet/pdu:7", version_utc_s=Clock().utc_s() - 60.0, status="cut", text="row-000")
 
     with asyncio.Runner(loop_factory=remap(PORTS)) as runner:
-        assert runner.run(first_answer(tmp_path, *[seen] * by_us)) == said
+        assert runner.run(first_word(tmp_path, asked, *[seen] * by_us)) == said

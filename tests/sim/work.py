@@ -1,5 +1,5 @@
-"""What is done to jobs: none runs with less than its tier was promised, none is given up where limits can be
-kept without, none in a way that its owner did not allow.
+"""What is done to jobs: none runs with less than its tier was promised, but for heat, none is given up where
+limits can be kept without, none in a way that its owner did not allow.
 
 What the controller may doubt counts here at its worst, as it does there: a job that has room beside all that
 is given up for nothing.
@@ -121,6 +121,8 @@ class Work:
     def _starves(self, status: JobStatus) -> bool:
         gpus = [self._plant.gpus[gpu] for gpu in status.gpus]
         if status.state is not JobState.RUNNING or any(map(self._cannot_help, gpus)):
+            return False
+        if any(map(self._is_warm, gpus)):  # then it runs on as fast as that allows
             return False
         return min(gpu.rate for gpu in gpus) < 1 - status.job.flex.allowed_loss - LESS
 
