@@ -154,7 +154,8 @@ def choose(
     """
 
     def planned(valuation: Valuation) -> Chosen:
-        return _chosen(seen, limits, queues, placed, valuation, may, before, due)
+        choosing = Choosing(seen, limits, valuation, may, before)
+        return _chosen(choosing, Feeding(seen, may, queues, placed, choosing.room_w, due), limits)
 
     best = planned(valuation)
     if valuation.spares_work or not best.ended:
@@ -172,19 +173,9 @@ def _worth(chosen: Chosen) -> float:
     return chosen.earns - sum(job.gpus * value.leaving(job) for job in chosen.ended.values())
 
 
-def _chosen(
-    seen: Snapshot,
-    limits: Limits,
-    queues: Sequence[QueueReading],
-    placed: Mapping[str, tuple[str, ...]],
-    valuation: Valuation,
-    may: Freedom,
-    before: Recall | None,
-    due: Set[str],
-) -> Chosen:
+def _chosen(choosing: Choosing, feeding: Feeding, limits: Limits) -> Chosen:
     """Allocate; set aside what lacks watts on some GPU, try it on others, and allocate again."""
-    choosing = Choosing(seen, limits, valuation, may, before)
-    feeding = Feeding(seen, may, queues, placed, choosing.room_w, due)
+    seen, may = choosing.seen, choosing.may
     dwells = True
     while True:  # it ends: each second time a job leaves, and only a few times one comes back
         working = feeding.working()

@@ -183,10 +183,9 @@ def least(seen: Snapshot, gpu: str, job: Job) -> Power:
 def needed(seen: Snapshot, gpu: str, job: Job, state: JobState) -> Power:
     """What a GPU must have for the job to begin there, or once it runs, to go on: no work is lost for watts
     that heat forbids all the same."""
-    if state is not JobState.RUNNING:
-        return least(seen, gpu, job)
     spec = seen.spec(gpu)
-    return spec.points[value.kept_index(spec, job, int(seen.heat_w[seen.fleet.row[gpu]]))].power
+    heat_w = int(seen.heat_w[seen.fleet.row[gpu]])
+    return spec.points[value.needed_index(spec, job, state, heat_w)].power
 
 
 def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:

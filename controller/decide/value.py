@@ -119,11 +119,11 @@ def floor_index(spec: DeviceSpec, job: Job) -> int:
     return at
 
 
-def kept_index(spec: DeviceSpec, job: Job, heat_w: int) -> int:
-    """The lowest point at which the job, once it runs, is left at work: where heat allows less than its tier
-    demands, the highest that it allows. At the floor a job is set aside."""
+def needed_index(spec: DeviceSpec, job: Job, state: JobState, heat_w: int) -> int:
+    """The lowest point at which the job may begin; or once it runs, is left at work: where heat allows less
+    than its tier demands, the highest that it allows. At the floor a job is set aside."""
     least = floor_index(spec, job)
-    if heat_w >= spec.points[least].power.watts:
+    if state is not JobState.RUNNING or heat_w >= spec.points[least].power.watts:
         return least
     allowed = sum(point.power.watts <= heat_w for point in spec.points) - 1
     return allowed if 0 < allowed < least else least
@@ -272,9 +272,8 @@ def _jobs(
         if row is None:
             continue
         found.usd_per_hour[row] = work.job.usd_per_gpu_hour
-        spec, runs = fleet.specs[row], work.state is JobState.RUNNING
-        found.premium[row] = _premium(work.job, valuation) if runs else 0.0
-        least = kept_index(spec, work.job, int(heat_w[row])) if runs else floor_index(spec, work.job)
+        found.premium[row] = _premium(work.job, valuation) if work.state is JobState.RUNNING else 0.0
+        least = needed_index(fleet.specs[row], work.job, work.state, int(heat_w[row]))
         found.least[row], found.floor_feeds[row] = max(1, least), least == 0
         found.enough[row] = enough_index(fleet.specs[row], work.job, float(known.demand_w[row]))
     return found
