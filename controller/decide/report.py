@@ -57,8 +57,9 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     orders, fleet = made.orders, made.after.fleet
     promised_w = least_w(made.after, made.chosen.may)
     asked = (*made.grid.active, *made.grid.announced)
+    shown_w = made.after.carried_w(shown_lowest_w(made.after, made.chosen.may.obeys)) if asked else promised_w
     means = Means(
-        lowest_w=made.after.carried_w(shown_lowest_w(made.after, made.chosen.may.obeys)),
+        lowest_w=shown_w,
         running_w=running_w(made.after, inputs.queues if any(one.best_effort for one in asked) else ()),
         limits=made.limits,
         after=made.after,

@@ -223,7 +223,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
-    warm = np.array([*uncooled, False])[fleet.zone]
+    unproven = np.array([*uncooled, False])[fleet.zone]
     cool_w = warmth.cool_w(fleet, known, share, inputs.now_s)
     return Snapshot(
         ground=seen.ground,
@@ -242,8 +242,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         hidden=unmetered.hidden_shares(seen.ground, memory, sums.top_w),
         zones=zones,
         cool_w=cool_w,
-        heat_w=np.where(warm & (known.now_w >= 0), np.minimum(cool_w, known.now_w), cool_w),
-        uncooled=warm,
+        heat_w=np.where(unproven & (known.now_w >= 0), np.minimum(cool_w, known.now_w), cool_w),
+        uncooled=unproven,
         uncooled_zones=frozenset(
             zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in lifeless
         ),
