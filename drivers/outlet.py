@@ -73,9 +73,7 @@ class OutletDriver:
         if self._feed.elsewhere:
             return self._based_on
         if self._known().relay is Relay.OFF:
-            return (
-                self._offers.unfed if self._switching.ours else self._offers.left_off(self._switching.why_not)
-            )
+            return self._offers.unfed(self._switching)
         return self._offers.fed if self._switching.obeys(self._now_s) else self._based_on
 
     async def read(self) -> Reading:
@@ -203,15 +201,17 @@ class Offers:
 
     def __init__(self, machine: DeviceSpec) -> None:
         self.fed = replace(machine, has_outlet=True)
-        self.unfed = self.fed
+        self._cut = self.fed
         if len(machine.points) > 2:
-            self.unfed = replace(self.fed, points=(machine.floor, machine.points[-1]))
+            self._cut = replace(self.fed, points=(machine.floor, machine.points[-1]))
         self._left_off = self.fed
 
-    def left_off(self, why: str) -> DeviceSpec:
-        """The same again for the same reason."""
-        if self._left_off.left_off != why:
-            self._left_off = replace(self.fed, points=(self.fed.floor,), left_off=why)
+    def unfed(self, switching: Switching) -> DeviceSpec:
+        """While the outlet is off: one and the same as long as that is so for the same reason."""
+        if switching.ours:
+            return self._cut
+        if self._left_off.left_off != switching.why_not:
+            self._left_off = replace(self.fed, points=(self.fed.floor,), left_off=switching.why_not)
         return self._left_off
 
 

@@ -125,9 +125,7 @@ class Plug:
         if self._first_s is not None:
             return self._bare
         if self.is_off:
-            return (
-                self._offers.unfed if self._switching.ours else self._offers.left_off(self._switching.why_not)
-            )
+            return self._offers.unfed(self._switching)
         return self._offers.fed if self._switching.obeys(lambda: self._plant.now_s) else self._bare
 
     def read(self, said: Reading | None, now_s: float) -> Reading | None:
