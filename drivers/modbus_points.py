@@ -16,10 +16,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
 from drivers import modbus_maps as maps
+from drivers.air import COLDEST_C, HOTTEST_C, believable_c
 from drivers.base import DriverError
 
-COLDEST_C, HOTTEST_C = -39.0, 100.0
-"""Of a zone. Where a wire is broken or a chip has no answer many sensors say -40 C, or less."""
 FREQUENCY_BELIEVABLE_HZ = (40.0, 70.0)
 SUNSPEC_SCALE_MAX = 10
 
@@ -212,6 +211,7 @@ def zone_reading(
 
 def _believable_c(register: Register, words: Sequence[int], min_c: float) -> float:
     told_c = value_of(register, words)
-    if not min_c <= told_c <= HOTTEST_C:
-        raise DriverError(f"{register}: {told_c:g} C is outside {min_c:g}..{HOTTEST_C:g} C")
-    return told_c
+    try:
+        return believable_c(told_c, min_c)
+    except DriverError as error:
+        raise DriverError(f"{register}: {error}") from error

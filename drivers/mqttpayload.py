@@ -15,13 +15,12 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from controller.domain.devices import Cooling, MeterReading, ZoneReading
 from controller.domain.power import ZERO, Power
+from drivers.air import COLDEST_C, HOTTEST_C, believable_c
 from drivers.base import DriverError
 from drivers.mqttlink import BrokerTable, Table, Topic
 
 MAX_PAYLOAD_BYTES = 8192
 SHOWN_CHARS = 40
-COLDEST_C, HOTTEST_C = -39.0, 100.0
-"""Of a zone. Where a wire is broken or a chip has no answer many sensors say -40 C, or less."""
 _WATTS = {"W": 1.0, "kW": 1e3, "KW": 1e3, "MW": 1e6}
 
 Keys = Annotated[str, Field(pattern=r"^([^.]+(\.[^.]+)*)?$", max_length=256)]
@@ -186,10 +185,7 @@ def _meaning(point: MqttPoint | MqttZonePoint | MqttProof, message: Any) -> floa
             return watts
         case MqttZonePoint():
             told = number_at(message, point.payload.value)
-            inlet_c = told if point.unit == "C" else (told - 32) / 1.8
-            if not point.min_c <= inlet_c <= HOTTEST_C:
-                raise DriverError(f"{inlet_c:g} C is outside {point.min_c:g}..{HOTTEST_C:g} C")
-            return inlet_c
+            return believable_c(told if point.unit == "C" else (told - 32) / 1.8, point.min_c)
         case MqttProof():
             said = value_at(message, point.payload.value)
             return float(said) if isinstance(said, bool) else number_at(message, point.payload.value)
