@@ -203,9 +203,9 @@ def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
 
 def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Ints:
     """What each node carries when every job that runs has its least, and all else that surely obeys is at its
-    lowest."""
+    lowest; beside what a plan made now counts there besides, which is more while others still draw more."""
     least_w = np.maximum(seen.fleet.floor_w, running_w(seen, queues))
-    return seen.carried_w(at_least_w(seen, least_w, now_s))
+    return load(seen.tree, seen.fleet.node, at_least_w(seen, least_w, now_s)) + seen.beside_w
 
 
 def at_least_w(seen: Snapshot, least_w: Ints, now_s: float) -> Ints:

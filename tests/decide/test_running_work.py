@@ -92,6 +92,21 @@ def test_no_cheap_job_is_set_aside_for_more_than_the_least_of_a_dear_one() -> No
     assert set_aside(farm(job("dear", usd=10.0), job("cheap", usd=0.5))) == []
 
 
+def test_no_job_is_set_aside_as_another_ends_where_a_meter_shows_more_than_boards_say() -> None:
+    """Boards say seven eighths of what they draw. The GPU of the job that ended counts at its limit yet, and
+    what it was seen to draw beyond that is still kept for it."""
+    world = farm(job("ends", flex=RIGID), job("stays", flex=RIGID))
+    for machine in world.machines.values():
+        machine.tells = 7 / 8
+    world.run(300)
+    assert set_aside(world) == []
+
+    del world.queues["q"].jobs["ends"]
+    world.run(60)
+
+    assert [command.action for command in world.queues["q"].told] == [JobAction.START, JobAction.START]
+
+
 @pytest.mark.parametrize("on_shortage", OnShortage)
 def test_no_wide_job_is_set_aside_for_more_than_the_least_of_a_dear_one_beside_it(
     on_shortage: OnShortage,
