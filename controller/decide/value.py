@@ -223,10 +223,13 @@ def offers(
 
 def shown_bias(fleet: Fleet, known: Columns) -> Floats:
     """What each device is reckoned to draw, over nominal, where it is and above. One that is where it was
-    told to be, and draws clearly more than was learned of it, will not draw less by being left there."""
+    told to be, and draws clearly more than was learned of it, will not draw less by being left there: GPUs,
+    which are there at once, and miners once they had the time to come down."""
     shown = known.worst_w / np.maximum(known.now_w, 1)
     shows = (known.truth == CODE[Truth.CONFIRMED]) & (known.now_w > fleet.floor_w) & (known.stuck_w == 0)
-    return np.where(shows & (shown > BEYOND_NOISE * known.bias), shown, known.bias)
+    falls = ~fleet.gpu & (known.began_w > known.worst_w)
+    falls &= known.heard_s < known.asked_s + fleet.settle_down_s
+    return np.where(shows & ~falls & (shown > BEYOND_NOISE * known.bias), shown, known.bias)
 
 
 def reckoned_w(power_w: Ints, now_w: Ints, bias: Floats, shown: Floats) -> Ints:

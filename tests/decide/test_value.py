@@ -11,7 +11,7 @@ import pytest
 from controller.decide import columns
 from controller.decide.fleet import fleet_of
 from controller.decide.tree import tree_of
-from controller.decide.value import Offers, Valuation, Work, floor_index, offers
+from controller.decide.value import Offers, Valuation, Work, floor_index, offers, shown_bias
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
 from controller.domain.power import Power
@@ -149,6 +149,20 @@ def test_a_miner_without_work_costs_less_to_stop_than_one_that_works() -> None:
     ]
 
     assert lost[1] == pytest.approx(0.25 * lost[0])
+
+
+@pytest.mark.parametrize(("told_s", "counts_w"), [(9.0, 2_400), (11.0, 2_500)])
+def test_a_machine_counts_at_more_than_it_was_lowered_to_once_it_had_the_time_to_fall(
+    told_s: float, counts_w: int
+) -> None:
+    """What is seen of it on the way there is no reason to plan anew."""
+    here, spec = site(), miner()
+    fleet = fleet_of(here, tree_of(here), [spec])
+    known = columns.empty(1)
+    fallen = device(LOW, worst_w=2_500, began=FULL.power, asked_s=NOW_S - told_s, at_s=NOW_S)
+    known.put(fleet, {spec.id: fallen})
+
+    assert LOW.power.watts * shown_bias(fleet, known)[0] == pytest.approx(counts_w)
 
 
 @pytest.mark.parametrize(
