@@ -13,13 +13,14 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import ON_ITS_WAY
 from controller.decide.commands import NOBODY, Wishes
 from controller.decide.device import DeviceState
-from controller.decide.feeding import Feeding, needed
+from controller.decide.feeding import Feeding
 from controller.decide.freedom import Freedom, lacking_watts
 from controller.decide.jobs import Placement
 from controller.decide.limits import Limits
+from controller.decide.posts import Posts
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
-from controller.decide.value import Offers, Valuation, Work
+from controller.decide.value import Offers, Valuation
 from controller.domain.jobs import Job, JobState, QueueReading
 
 
@@ -72,32 +73,26 @@ class Choosing:
         self.room_w = limits.aimed_room_w(seen.beside_w)
         self.may = may
 
-    def allocated(
-        self, working: Mapping[str, Work], lagging: Sequence[int], *, dwells: bool
-    ) -> tuple[Offers, Allocation]:
+    def allocated(self, working: Posts, lagging: Sequence[int], *, dwells: bool) -> tuple[Offers, Allocation]:
         """Who dwells is left alone, unless nobody does: then it may be lowered as anyone. So is who does not
         come up to where it was told to be: told another point, it would seem to have begun anew."""
         alone = self.may.dwells.copy() if dwells else np.zeros_like(self.may.dwells)
         alone[lagging] = True
         return self._allocated(working, self.may.obeys, alone & ~self._awaited(working))
 
-    def _awaited(self, working: Mapping[str, Work]) -> Flags:
+    def _awaited(self, working: Posts) -> Flags:
         """The GPUs whose job needs more than they have. One that dwells has the watts kept for after that:
         else the job would be given up when it ends, and tried again, for ever."""
-        found = np.zeros(len(self.seen.fleet), dtype=np.bool_)
-        for gpu, work in working.items():
-            row = self.seen.fleet.row.get(gpu)
-            if row is not None:
-                found[row] = self.seen.columns.now_w[row] < needed(self.seen, gpu, work.job, work.state).watts
+        seen, found = self.seen, np.zeros(len(self.seen.fleet), dtype=np.bool_)
+        needed_w = working.needed_w(seen.fleet, seen.heat_w)
+        found[working.row] = seen.columns.now_w[working.row] < needed_w
         return found
 
-    def allocated_if_all_obeyed(self, working: Mapping[str, Work]) -> tuple[Offers, Allocation]:
+    def allocated_if_all_obeyed(self, working: Posts) -> tuple[Offers, Allocation]:
         all_seen = self.seen.columns.seen & (self.seen.columns.now_w >= 0)
         return self._allocated(working, all_seen, np.zeros_like(self.may.dwells))
 
-    def _allocated(
-        self, working: Mapping[str, Work], obeys: Flags, dwells: Flags
-    ) -> tuple[Offers, Allocation]:
+    def _allocated(self, working: Posts, obeys: Flags, dwells: Flags) -> tuple[Offers, Allocation]:
         fleet, known = self.seen.fleet, self.seen.columns
         most_w = np.where(self.may.rests | (self.may.barred & ~dwells), fleet.floor_w, self.may.most_w)
         found = value.offers(
@@ -124,13 +119,16 @@ class Choosing:
         return found, self.recalling.allocate(menu, self.room_w)
 
 
-def _groups(seen: Snapshot, working: Mapping[str, Work]) -> Ints | None:
+def _groups(seen: Snapshot, working: Posts) -> Ints | None:
     """Which devices work for one job, where a job has more than one: it has all of their watts or none."""
     numbers: dict[Job, int] = {}
+    of_work = np.full(len(working.works), -1)
+    for at in np.unique(working.of).tolist():
+        job = working.works[at].job
+        if job.gpus > 1:
+            of_work[at] = numbers.setdefault(job, len(numbers))
     found = np.full(len(seen.fleet), -1)
-    for gpu, work in working.items():
-        if work.job.gpus > 1 and gpu in seen.fleet.row:
-            found[seen.fleet.row[gpu]] = numbers.setdefault(work.job, len(numbers))
+    found[working.row] = of_work[working.of]
     return found if numbers else None
 
 
@@ -246,7 +244,7 @@ def forgiven(seen: Snapshot, chosen: Chosen) -> dict[str, DeviceState]:
     }
 
 
-def _forgiven(choosing: Choosing, limits: Limits, working: Mapping[str, Work]) -> frozenset[str]:
+def _forgiven(choosing: Choosing, limits: Limits, working: Posts) -> frozenset[str]:
     """The doubtful devices that a plan would leave where they may be, if everybody obeyed at once.
 
     Not while a node above still waits for watts to fall: who did not obey then cannot be counted on now.

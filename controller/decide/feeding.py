@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from controller.decide import jobs, value
-from controller.decide.arrays import Ints
+from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
 from controller.decide.plan import UNLIMITED_W
+from controller.decide.posts import Posts, one_each, posts
 from controller.decide.snapshot import Snapshot
 from controller.decide.tree import load
 from controller.decide.words import Truth
@@ -53,17 +54,26 @@ class Feeding:
         """What a job cannot have above the floors of its GPUs below a node, or did not get there."""
         self._aside: dict[str, Placement] = {}
         self._tries = 0
-        self.kept: list[Placement] = []
-        self.kept = self._place(placed)
+        self.kept: Sequence[Placement] = ()
+        self._keep(self._place(placed))
 
     @property
     def aside(self) -> tuple[Placement, ...]:
         """The jobs that lack watts wherever they were tried, or could not use them."""
-        return tuple(job for job in self._aside.values() if job not in self.kept)
+        kept = {job.id for job in self.kept}
+        return tuple(job for job in self._aside.values() if job.id not in kept or job not in self.kept)
 
-    def working(self) -> dict[str, value.Work]:
-        """The work of each GPU that is to have watts for it, by device id."""
-        return jobs.work_of(replace(job, gpus=self._fed(job)) for job in self.kept)
+    def working(self) -> Posts:
+        """The work of each GPU that is to have watts for it."""
+        if np.bincount(self._posts.row).max(initial=0) <= 1:
+            return self._posts
+        claimed = jobs.work_of(replace(job, gpus=self._fed(job)) for job in self.kept)
+        return one_each(self._seen.fleet, claimed)
+
+    def _keep(self, kept: Sequence[Placement]) -> None:
+        self.kept = kept
+        self._posts = posts(self._seen.fleet, ((job.status, self._fed(job)) for job in kept))
+        """The GPUs of each of them, though several may claim one."""
 
     def lagging(self) -> list[int]:
         """The rows of the GPUs that jobs wait for, and that do not come up as they are told."""
@@ -76,14 +86,14 @@ class Feeding:
         return self._lagging(job) or job.gpus
 
     def _lagging(self, job: Placement) -> tuple[str, ...]:
-        waits = job.status.state in jobs.BEGUN_BY
-        return tuple(gpu for gpu in job.gpus if waits and not self._usable.get(gpu, True))
+        if job.status.state not in jobs.BEGUN_BY:
+            return ()
+        return tuple(gpu for gpu in job.gpus if not self._usable.get(gpu, True))
 
     def short(self, then: Ints) -> list[Placement]:
         """The jobs of which a GPU would lack watts at the points `then`, by row."""
-        return [
-            job for job in self.kept if not all(self._has_enough(then, gpu, job) for gpu in self._fed(job))
-        ]
+        lacking = np.unique(self._posts.of[self._lacks(then, self._posts)])
+        return [self.kept[at] for at in lacking.tolist()]
 
     def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints) -> None:
         """Set aside who is in each other's way, and try it elsewhere. `blocked_by` is the node in the way of
@@ -92,13 +102,15 @@ class Feeding:
         in_the_way = np.where(blocked_by < 0, none, blocked_by)
         gpus = {gpu for job in short for gpu in job.gpus if gpu in row}
         holding = {gpu for gpu in gpus if then[row[gpu]] > 0}
-        lacking = {gpu for job in short for gpu in job.gpus if not self._has_enough(then, gpu, job)} - holding
+        all_of = posts(self._seen.fleet, ((job.status, job.gpus) for job in short))
+        lacks = all_of.row[self._lacks(then, all_of)].tolist()
+        lacking = {self._seen.fleet.specs[row].id for row in lacks} - holding
         nodes = {gpu: self._above(gpu) for gpu in holding}
         nodes |= {gpu: (int(in_the_way[row[gpu]]),) for gpu in lacking}
         dropped = jobs.to_set_aside(short, holding, nodes)
         leaving = {job.id: job for job in dropped}
         self._aside |= leaving
-        self.kept = [job for job in self.kept if job.id not in leaving]
+        self._keep([job for job in self.kept if job.id not in leaving])
         self._tries += 1
         if self._tries > OTHER_TRIES:
             return
@@ -110,7 +122,7 @@ class Feeding:
             self._too_much_w[node] = self._beyond_w.get(node, UNLIMITED_W)
         for job in dropped:
             self._rule_out(job, {gpu: nodes[gpu][0] for gpu in job.gpus if gpu in lacking})
-        self.kept = self._place(jobs.queued(self.kept))
+        self._keep(self._place(jobs.queued(self.kept)))
 
     def _place(self, before: Mapping[str, tuple[str, ...]]) -> list[Placement]:
         """Whoever is kept stays where it is; who holds its GPUs and was set aside is not tried elsewhere."""
@@ -152,13 +164,12 @@ class Feeding:
         """What the job needs of this GPU above its floor."""
         return least(self._seen, gpu, job).watts - self._seen.spec(gpu).floor.power.watts
 
-    def _has_enough(self, then: Ints, gpu: str, placement: Placement) -> bool:
-        """Whether a GPU gives the job its least throughput. One that cannot be seen is left as it is."""
-        row = self._seen.fleet.row.get(gpu)
-        if row is None or then[row] < 0:
-            return True
-        given = self._seen.fleet.specs[row].points[int(then[row])]
-        return given.power >= needed(self._seen, gpu, placement.status.job, placement.status.state)
+    def _lacks(self, then: Ints, of: Posts) -> Flags:
+        """Which GPUs would not give their job what it needs. One that cannot be seen is left as it is."""
+        fleet, at = self._seen.fleet, then[of.row]
+        given_w = fleet.power_w[fleet.start[of.row] + np.maximum(at, 0)]
+        lacks: Flags = (at >= 0) & (given_w < of.needed_w(fleet, self._seen.heat_w))
+        return lacks
 
     def _rule_out(self, placement: Placement, lacking: Mapping[str, int]) -> None:
         """The node in the way of a GPU cannot give the job more there than it feeds already. If there is no
@@ -176,28 +187,17 @@ class Feeding:
 
 def least(seen: Snapshot, gpu: str, job: Job) -> Power:
     """What a GPU must have for the job to keep the throughput its flex tier demands."""
-    spec = seen.spec(gpu)
-    return spec.points[value.floor_index(spec, job)].power
-
-
-def needed(seen: Snapshot, gpu: str, job: Job, state: JobState) -> Power:
-    """What a GPU must have for the job to begin there, or once it runs, to go on: no work is lost for watts
-    that heat forbids all the same."""
-    spec = seen.spec(gpu)
-    heat_w = int(seen.heat_w[seen.fleet.row[gpu]])
-    return spec.points[value.needed_index(spec, job, state, heat_w)].power
+    row = seen.fleet.row[gpu]
+    return seen.fleet.specs[row].points[int(seen.fleet.keeps[job.flex, row])].power
 
 
 def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
     """What each device must have for the job that runs on it, by row; zero where none runs. Where several
     queues say that theirs runs there, the one that needs most counts."""
     found = np.zeros(len(seen.fleet), dtype=np.int64)
-    for queue in queues:
-        for status in queue.jobs:
-            gpus = status.gpus if status.state is JobState.RUNNING else ()
-            for gpu in seen.fleet.row.keys() & gpus:
-                row = seen.fleet.row[gpu]
-                found[row] = max(found[row], needed(seen, gpu, status.job, status.state).watts)
+    running = (status for queue in queues for status in queue.jobs if status.state is JobState.RUNNING)
+    at_work = posts(seen.fleet, ((status, status.gpus) for status in running))
+    np.maximum.at(found, at_work.row, at_work.needed_w(seen.fleet, seen.heat_w))
     return found
 
 

@@ -15,6 +15,7 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.profit import best_ths_per_kw
 from controller.decide.tree import Tree
 from controller.domain.devices import DeviceKind, DeviceSpec, OperatingPoint
+from controller.domain.jobs import FlexTier
 from controller.domain.site import Service, Site
 
 
@@ -24,7 +25,8 @@ class Fleet:
     before `start[i + 1]`, ascending in watts; `owner` is the row of each point and `rank` its place
     among those of its device, the first of which is `at_floor`. `ths_per_kw` is each miner's best, NaN for
     what is none. `draining` and `isolated` are devices below a node that is. Who `has_choice` has more than
-    one point; `last` is the place of its highest.
+    one point; `last` is the place of its highest. `keeps` has a row per flex tier: each device's lowest point
+    at which a job of it keeps the throughput that it demands.
     """
 
     given: tuple[DeviceSpec, ...]
@@ -55,6 +57,7 @@ class Fleet:
     last: Ints
     rank: Ints
     at_floor: Flags
+    keeps: Ints
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -90,6 +93,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
     owner = np.repeat(np.arange(len(specs)), counts)
     rank = np.arange(len(owner)) - start[owner]
     power_w = np.array([point.power.watts for point in points], dtype=np.int64)
+    rate = np.array([point.rate for point in points], dtype=np.float64)
     return Fleet(
         given=tuple(given),
         specs=specs,
@@ -111,7 +115,7 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         start=start,
         owner=owner,
         power_w=power_w,
-        rate=np.array([point.rate for point in points], dtype=np.float64),
+        rate=rate,
         ths_per_kw=best_ths_per_kw(specs),
         floor_w=power_w[start[:-1]],
         top_w=power_w[start[1:] - 1],
@@ -119,4 +123,12 @@ def fleet_of(site: Site, tree: Tree, given: Sequence[DeviceSpec]) -> Fleet:
         last=counts - 1,
         rank=rank,
         at_floor=rank == 0,
+        keeps=np.array([_keeping(tier, rate, rank, start, owner) for tier in FlexTier]),
     )
+
+
+def _keeping(tier: FlexTier, rate: Floats, rank: Ints, start: Ints, owner: Ints) -> Ints:
+    """Each device's lowest point that loses no more of its highest rate than the tier allows."""
+    least = rate[start[1:] - 1] * (1 - tier.allowed_loss) - 1e-9
+    found: Ints = np.minimum.reduceat(np.where(rate >= least[owner], rank, len(rank)), start[:-1])
+    return found

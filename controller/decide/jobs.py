@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from controller.decide.value import Work
+from controller.decide.posts import Work
 from controller.domain.jobs import (
     FlexTier,
     JobAction,

@@ -15,14 +15,12 @@ from controller.decide.device import DeviceState
 from controller.decide.doubt import without_work
 from controller.decide.jobs import Placement, work_of
 from controller.decide.plan import Grant, Plan
+from controller.decide.posts import Work, enough_index, floor_index
 from controller.decide.value import (
     IDLE_WORTH,
     RETUNE_ASIC_S,
     RETUNE_GPU_S,
     Valuation,
-    Work,
-    enough_index,
-    floor_index,
     pool_is_gone,
 )
 from controller.decide.value import leaving as leaving_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import doubt, economics, jobs, thermal
+from controller.decide import doubt, economics, thermal
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
@@ -130,9 +130,8 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
     limited = blocked >= 0
     if limited.any():
         limited &= known.at != chosen.offers.best
-    working = jobs.work_of(chosen.kept)
     idle = fleet.gpu.copy()
-    idle[[fleet.row[gpu] for gpu in working if gpu in fleet.row]] = False
+    idle[[fleet.row[gpu] for job in chosen.kept for gpu in job.gpus if gpu in fleet.row]] = False
     waiting = np.full(len(fleet), -1, dtype=np.int64)
     for row, reason in made.orders.waiting.items():
         waiting[row] = REASON_CODE[reason]

@@ -6,7 +6,6 @@ worth least per watt and go first; a running job is worth more, and a protected 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,16 +13,14 @@ import numpy as np
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, Columns, counted_w
 from controller.decide.fleet import Fleet
+from controller.decide.posts import Posts, Work
 from controller.decide.words import Truth
-from controller.domain.devices import DeviceSpec
-from controller.domain.jobs import Job, JobState, OnShortage
+from controller.domain.jobs import Job, JobState, JobStatus, OnShortage
 from controller.domain.site import Prices
 
 RETUNE_ASIC_S = 20.0
 RETUNE_GPU_S = 2.0
 """Output lost when a device that is already working goes to another point."""
-HEADROOM = 0.10
-"""A GPU's limit above what its work was seen to want: within that, work that wants more is not held back."""
 STAYS = 1e-6
 """USD per hour: between limits that are all beyond what the work wants, a GPU stays where it is."""
 PROTECTED = 1e6
@@ -39,14 +36,6 @@ DWELLING = 1e3
 """USD per hour: a device changed a moment ago is left alone unless a limit leaves no other way."""
 SPARED, FAVOURED = 1e4, 1e5
 """USD per hour: more than a dwell is worth, and less than a job that is protected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """The job a GPU is bound to, and whether it is running there now."""
-
-    job: Job
-    state: JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,35 +98,6 @@ class Offers:
         return self.point[self.start[1:] - 1]
 
 
-def floor_index(spec: DeviceSpec, job: Job) -> int:
-    """The lowest point at which the job keeps the throughput its flex tier demands."""
-    points = spec.points
-    least = points[-1].rate * (1 - job.flex.allowed_loss) - 1e-9
-    at = 0
-    while points[at].rate < least:  # the highest is enough
-        at += 1
-    return at
-
-
-def needed_index(spec: DeviceSpec, job: Job, state: JobState, heat_w: int) -> int:
-    """The lowest point at which the job may begin; or once it runs, is left at work: where heat allows less
-    than its tier demands, the highest that it allows. At the floor a job is set aside."""
-    least = floor_index(spec, job)
-    if state is not JobState.RUNNING or heat_w >= spec.points[least].power.watts:
-        return least
-    allowed = sum(point.power.watts <= heat_w for point in spec.points) - 1
-    return allowed if 0 < allowed < least else least
-
-
-def enough_index(spec: DeviceSpec, job: Job, demand_w: float) -> int:
-    """The lowest point above the floor that holds the job back in nothing, which was seen to want `demand_w`;
-    the highest where that is not known, or there is none."""
-    at, last, wants_w = max(1, floor_index(spec, job)), len(spec.points) - 1, demand_w * (1 + HEADROOM)
-    while at < last and spec.points[at].power.watts < wants_w:
-        at += 1
-    return min(at, last)
-
-
 def pool_is_gone(idle: int, running: int) -> bool:
     """Where many miners do no work, no other would do more."""
     return idle > IDLE_TOGETHER * running
@@ -146,7 +106,7 @@ def pool_is_gone(idle: int, running: int) -> bool:
 def offers(
     fleet: Fleet,
     known: Columns,
-    working: Mapping[str, Work],
+    working: Posts,
     valuation: Valuation,
     *,
     obeys: Flags,
@@ -260,9 +220,7 @@ class _Jobs:
     floor_feeds: Flags
 
 
-def _jobs(
-    fleet: Fleet, known: Columns, working: Mapping[str, Work], heat_w: Ints, valuation: Valuation
-) -> _Jobs:
+def _jobs(fleet: Fleet, known: Columns, working: Posts, heat_w: Ints, valuation: Valuation) -> _Jobs:
     found = _Jobs(
         usd_per_hour=np.zeros(len(fleet)),
         premium=np.zeros(len(fleet)),
@@ -270,20 +228,21 @@ def _jobs(
         enough=fleet.last.copy(),
         floor_feeds=np.ones(len(fleet), dtype=np.bool_),
     )
-    for name, work in working.items():
-        row = fleet.row.get(name)
-        if row is None:
-            continue
-        found.usd_per_hour[row] = work.job.usd_per_gpu_hour
-        found.premium[row] = _premium(work.job, valuation) if work.state is JobState.RUNNING else 0.0
-        least = needed_index(fleet.specs[row], work.job, work.state, int(heat_w[row]))
-        found.least[row], found.floor_feeds[row] = max(1, least), least == 0
-        found.enough[row] = enough_index(fleet.specs[row], work.job, float(known.demand_w[row]))
+    if working:
+        row, works = working.row, working.works
+        least = working.needed(fleet, heat_w)
+        found.usd_per_hour[row] = working.each(work.job.usd_per_gpu_hour for work in works)
+        found.premium[row] = working.each(_premium(work, valuation) for work in works)
+        found.least[row], found.floor_feeds[row] = np.maximum(1, least), least == 0
+        found.enough[row] = working.enough(fleet, known.demand_w)
     return found
 
 
-def _premium(job: Job, valuation: Valuation) -> float:
+def _premium(work: Work | JobStatus, valuation: Valuation) -> float:
     """What keeping a running job is worth beyond what it earns, for each of its GPUs."""
+    job = work.job
+    if work.state is not JobState.RUNNING:
+        return 0.0
     if job == valuation.favoured:
         return leaving(job) + FAVOURED
     return leaving(job) + (SPARED if valuation.spares_work else 0.0)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.decide.value import floor_index
+from controller.decide.posts import floor_index
 from controller.settlement.regulation import Floats, Score, score
 from tests.bench.regulation import BAND, BASE, SAMPLE, read_signal
 from tests.sim.daemon.container import CONTAINER, OTHER_W, SERVER_W, Container

@@ -11,9 +11,10 @@ from controller.decide import columns
 from controller.decide.allocate import Menu, allocate
 from controller.decide.economics import energy_usd_per_kwh
 from controller.decide.fleet import fleet_of
+from controller.decide.posts import Work, one_each
 from controller.decide.profit import Verdicts, best_ths_per_kw, judge
 from controller.decide.tree import tree_of
-from controller.decide.value import Valuation, Work, offers
+from controller.decide.value import Valuation, offers
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import JobState
 from controller.domain.power import Power
@@ -42,7 +43,7 @@ def given(
     found = offers(
         fleet,
         known,
-        works or {},
+        one_each(fleet, works or {}),
         Valuation(prices=prices, usd_per_kwh=usd_per_kwh, horizon_s=900.0, shed_s=900.0),
         obeys=np.ones(len(specs), np.bool_),
         most_w=fleet.top_w,

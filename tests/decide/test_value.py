@@ -10,8 +10,9 @@ import pytest
 
 from controller.decide import columns
 from controller.decide.fleet import fleet_of
+from controller.decide.posts import Work, floor_index, one_each
 from controller.decide.tree import tree_of
-from controller.decide.value import Offers, Valuation, Work, floor_index, offers, shown_bias
+from controller.decide.value import Offers, Valuation, offers, shown_bias
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobState, OnShortage
 from controller.domain.power import Power
@@ -53,7 +54,7 @@ def offered(
     return offers(
         fleet,
         known,
-        {} if it is None else {spec.id: it},
+        one_each(fleet, {} if it is None else {spec.id: it}),
         valuation(usd_per_kwh, usd_per_ths_day, shed_s),
         obeys=np.array([True]),
         most_w=fleet.top_w,
