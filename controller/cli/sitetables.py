@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.terminal import folded, local_time
+from controller.cli.terminal import folded, lines, local_time
 from controller.decide.economics import SOAK_USD_PER_KWH
 from controller.decide.words import Reason
 from controller.domain.grid import EventStatus
@@ -169,28 +169,27 @@ MERIT_COLUMNS = (
 def merit_tables(merit: Json) -> Iterator[RenderableType]:
     prices = f"energy {merit['usd_per_kwh']:g} USD/kWh, hashing {merit['usd_per_ths_day']:g} USD/TH/s/day"
     yield Text(f"first shed first; {prices}", style="bold")
-    table = Table("device", "node", "point", box=None)
-    for head in ("W", "draws", "USD/h", "next USD/kWh", "shed USD/kWh", "leaving, USD"):
-        table.add_column(head, justify="right")
-    table.add_column("by")
-    table.add_column("reason")
-    for row in merit["devices"]:
-        has_place = row["position"] is not None
-        shed = "never" if has_place and row["shed_usd_per_kwh"] is None else _usd(row["shed_usd_per_kwh"])
-        table.add_row(
-            f"{row['position'] if has_place else '-':>5} {row['device']}",
-            row["node"],
-            row["point"],
-            str(row["grant_w"]),
-            str(row["draw_w"]),
-            _usd(row["usd_per_hour"]),
-            _usd(row["next_usd_per_kwh"]),
-            shed,
-            _usd(row["leaving_usd"]),
-            row["leaving"],
-            f"{row['reason']} {row['limited_by']}".strip(),
-        )
-    yield table
+    numbers = ("W", "draws", "USD/h", "next USD/kWh", "shed USD/kWh", "leaving, USD")
+    heads = ("device", "node", "point", *numbers, "by", "reason")
+    yield lines(heads, [_merit_cells(row) for row in merit["devices"]], right=numbers)
+
+
+def _merit_cells(row: Json) -> tuple[str, ...]:
+    has_place = row["position"] is not None
+    shed = "never" if has_place and row["shed_usd_per_kwh"] is None else _usd(row["shed_usd_per_kwh"])
+    return (
+        f"{row['position'] if has_place else '-':>5} {row['device']}",
+        row["node"],
+        row["point"],
+        str(row["grant_w"]),
+        str(row["draw_w"]),
+        _usd(row["usd_per_hour"]),
+        _usd(row["next_usd_per_kwh"]),
+        shed,
+        _usd(row["leaving_usd"]),
+        row["leaving"],
+        f"{row['reason']} {row['limited_by']}".strip(),
+    )
 
 
 def merit_csv(merit: Json) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 DEFAULT_CONFIG = Path("/etc/wattshift/site.toml")
 Config = Annotated[Path, typer.Option("--config", "-c", envvar="WATTSHIFT_CONFIG", help="the site file")]
@@ -43,7 +45,25 @@ err = Screen(stderr=True)
 
 def show(part: RenderableType) -> None:
     """A table as wide as it is, and anything else as wide as the terminal."""
-    (wide if isinstance(part, Table) and part.show_header else out).print(part)
+    is_wide = part.show_header if isinstance(part, Table) else isinstance(part, Text) and part.no_wrap
+    (wide if is_wide else out).print(part)
+
+
+def lines(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> Text:
+    """What a `Table` without a box shows, for thousands of rows: that looks at each cell several times. The
+    columns named in `right` are justified so."""
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    sides = [head in right for head in heads]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = []
+        for cell, width, is_right in zip(cells, widths, sides, strict=True):
+            room = " " * (width - cell_len(cell))
+            padded.append(room + cell if is_right else cell + room)
+        return f" {'  '.join(padded)}"
+
+    found = Text(line(heads), style="bold", no_wrap=True)
+    return Text("\n", no_wrap=True).join([found, *(Text(line(row)) for row in rows)])
 
 
 def load_site(path: Path) -> Any:
