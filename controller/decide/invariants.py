@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from controller.decide import thermal, truth
-from controller.decide.arrays import Flags
+from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import CODE, SEEN
 from controller.decide.doubt import GIVEN_UP_S, may_start_s, sleeps_on
 from controller.decide.fleet import Fleet, fleet_of
@@ -197,8 +197,9 @@ def _within_limits(
     raised_at = sum_up(tree, raised) > 0
     nodes = plan.nodes
     over = (to_hold_w != UNLIMITED_W) & (nodes.granted_w > to_hold_w)
+    above = _high(tree, fleet, plan, over)
     for at in np.flatnonzero(over).tolist():
-        rows = np.flatnonzero(_high(tree, fleet, plan, at)).tolist()
+        rows = above[(tree.way[fleet.node[above]] == at).any(axis=1)].tolist()
         high = [fleet.specs[row].id for row in rows if not _lower_still(fleet, row, after)]
         if nodes.feasible[at] or high:
             granted = f"{nodes.granted_w[at]} W of {to_hold_w[at]} W"
@@ -209,13 +210,12 @@ def _within_limits(
         yield f"I4: raised under {tree.ids[at]} to a worst case of {worst}"
 
 
-def _high(tree: Tree, fleet: Fleet, plan: Plan, node: int) -> Flags:
-    """Which devices below `node` are above their lowest. One that cannot be told anything is not, nor is one
-    that has no voltage."""
-    below = (tree.way[fleet.node] == node).any(axis=1)
+def _high(tree: Tree, fleet: Fleet, plan: Plan, nodes: Flags) -> Ints:
+    """The rows of the devices below any of `nodes` that are above their lowest. One that cannot be told
+    anything is not, nor is one that has no voltage."""
     told = SEEN[plan.grants.truth] & ~CANNOT_BE_TOLD[plan.grants.reason]
-    high: Flags = below & (plan.grants.at != 0) & told
-    return high
+    high = tree.under(nodes, fleet.node) & (plan.grants.at != 0) & told
+    return np.flatnonzero(high)
 
 
 def _lower_still(fleet: Fleet, row: int, after: State) -> bool:
