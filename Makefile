@@ -58,6 +58,10 @@ bench-economics: $(VENV)/.installed  ## which of 10,000 machines are worth their
 bench-step: $(VENV)/.installed  ## what one decision costs at 100, 1,000 and 10,000 devices
 	$(BIN)/python -m tests.bench.step
 
+.PHONY: bench-storms
+bench-storms: $(VENV)/.installed  ## what a decision costs at worst: limits, dead switches, liars, heat; STORMS= some of them
+	$(BIN)/python -m tests.bench.storms $(STORMS)
+
 .PHONY: bench-settlement
 bench-settlement: $(VENV)/.installed  ## what a baseline and the report of an event cost, from a journal of months
 	$(BIN)/python -m tests.bench.settlement
