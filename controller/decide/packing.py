@@ -34,6 +34,19 @@ class Waiting:
     node: NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Turns:
+    """Devices in the order in which they are given watts, the watts of each one's next better candidate, and
+    what a watt of these earns."""
+
+    device: NDArray[np.intp]
+    least_w: NDArray[np.int64]
+    slope: NDArray[np.float64]
+
+    def __getitem__(self, some: slice) -> Turns:
+        return Turns(device=self.device[some], least_w=self.least_w[some], slope=self.slope[some])
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Packing:
     """`at` is each device's candidate as a position among all, like its lowest, `low`, and the one worth
@@ -52,6 +65,12 @@ class Packing:
     @property
     def value(self) -> float:
         return float(self.values[self.at].sum())
+
+    def move(self, device: NDArray[np.intp], to: NDArray[np.intp]) -> None:
+        """Put each of these devices at a candidate, wherever it was."""
+        step_w = self.watts[to] - self.watts[self.at[device]]
+        self.room_w[:-1] -= load(self.tree, self.node[device], step_w)
+        self.at[device] = to
 
     def spare_w(self, node: NDArray[np.intp]) -> NDArray[np.int64]:
         """The least room on each node's way up."""
@@ -156,28 +175,44 @@ def fill(packing: Packing) -> Waiting:
     allowed, until nothing more fits.
     """
     while True:
-        device, better = packing.unserved()
-        at = packing.at[device]
-        step_w = packing.watts[better] - packing.watts[at]
-        way = packing.tree.way[packing.node[device]]
-        full = packing.room_w[way] < step_w[:, None]
-        lowest = full.argmax(axis=1)
-        each = np.arange(len(device))
-        fits = np.flatnonzero(~full[each, lowest])
-        if not len(fits):
-            return Waiting(device=device, better=better, node=way[each, lowest])
-        slope = (packing.values[better[fits]] - packing.values[at[fits]]) / step_w[fits]
-        fits = fits[np.argsort(-slope, kind="stable")]
-        _fill(packing, device[fits], step_w[fits])
+        turns, waiting = in_turn(packing)
+        if not len(turns.device):
+            return waiting
+        give(packing, turns)
 
 
-def _fill(packing: Packing, device: NDArray[np.intp], least_w: NDArray[np.int64]) -> None:
-    """Put each in turn at the best of its candidates that still fits; better ones take `least_w` or more."""
+def in_turn(packing: Packing, apart: NDArray[np.bool_] | None = None) -> tuple[Turns, Waiting]:
+    """The devices whose next better candidate fits, the best value per watt first, and those who wait; those
+    that are `apart` left out."""
+    device, better = packing.unserved()
+    if apart is not None:
+        others = ~apart[device]
+        device, better = device[others], better[others]
+    at = packing.at[device]
+    step_w = packing.watts[better] - packing.watts[at]
+    way = packing.tree.way[packing.node[device]]
+    full = packing.room_w[way] < step_w[:, None]
+    lowest = full.argmax(axis=1)
+    each = np.arange(len(device))
+    lacks = full[each, lowest]
+    waits = Waiting(device=device[lacks], better=better[lacks], node=way[each, lowest][lacks])
+    fits = np.flatnonzero(~lacks)
+    slope = (packing.values[better[fits]] - packing.values[at[fits]]) / step_w[fits]
+    order = np.argsort(-slope, kind="stable")
+    fits = fits[order]
+    return Turns(device=device[fits], least_w=step_w[fits], slope=slope[order]), waits
+
+
+def give(packing: Packing, turns: Turns) -> None:
+    """Put each in turn at the best of its candidates that still fits."""
+    device = turns.device
     room = packing.room_w.tolist()
     ways = packing.tree.way[packing.node[device]].tolist()
     at_now, tops = packing.at[device].tolist(), packing.top[device].tolist()
     raised: dict[int, int] = {}
-    for one, at, top, step_w, way in zip(device.tolist(), at_now, tops, least_w.tolist(), ways, strict=True):
+    for one, at, top, step_w, way in zip(
+        device.tolist(), at_now, tops, turns.least_w.tolist(), ways, strict=True
+    ):
         if not _has_room(room, way, step_w):
             continue
         watts, values = packing.watts[at : top + 1].tolist(), packing.values[at : top + 1].tolist()
