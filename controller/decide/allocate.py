@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.decide.hulls import Steps, falling, hulls
-from controller.decide.packing import Packing, fill, greedy
+from controller.decide.lockstep import Lockstep, level, refill, useful
+from controller.decide.packing import Packing, Waiting, fill, greedy
 from controller.decide.relaxed import relaxed
 from controller.decide.trades import trade
 from controller.decide.tree import Tree, load
@@ -31,7 +32,7 @@ class Menu:
     `start[i + 1]` of `watts` (rising within a device; the first is its lowest) and `values` (USD per hour).
 
     Devices of one `group` (-1: of none) are worth something together, so as few groups as possible are
-    served in part.
+    served in part. Those in `lockstep` are worth no more than the slowest of their job.
     """
 
     node: NDArray[np.intp]
@@ -39,17 +40,20 @@ class Menu:
     watts: NDArray[np.int64]
     values: NDArray[np.float64]
     group: NDArray[np.int64] | None = None
+    lockstep: Lockstep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Allocation:
     """`index` is each device's candidate, counted from its first; `blocked_by` the lowest node on its way up
-    that has no room for its next better candidate, or -1 where it has none better. `room_w` is what is left
-    per node, negative where even the lowest candidates do not fit; no allocation is worth more than `bound`.
+    that has no room for its next better candidate, or -1 where it has none better. To those `paced` more is
+    worth nothing: their job goes no faster than the slowest of them. `room_w` is what is left per node,
+    negative where even the lowest candidates do not fit; no allocation is worth more than `bound`.
     """
 
     index: NDArray[np.intp]
     blocked_by: NDArray[np.intp]
+    paced: NDArray[np.bool_]
     room_w: NDArray[np.int64]
     value: float
     bound: float
@@ -62,12 +66,15 @@ class Allocation:
 
 def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
     """Allocate `room_w` (per node, for the devices below it). Of equals the first device is served first."""
-    low = menu.start[:-1]
-    hull = hulls(menu.start, menu.watts, menu.values)
+    low, values, lockstep = menu.start[:-1], menu.values, menu.lockstep
+    paced = np.zeros(len(low), bool)
+    if lockstep is not None:
+        values, paced = useful(lockstep, menu.start, values)
+    hull = hulls(menu.start, menu.watts, values)
     room_w = room_w - load(tree, menu.node, menu.watts[low])
     node, key = menu.node[hull.device], falling(hull.slope)
     taken_w = relaxed(hull.watts, node, room_w, tree, key)
-    bound = float(menu.values[low].sum()) + float(np.einsum("i,i", hull.slope, taken_w))
+    bound = float(values[low].sum()) + float(np.einsum("i,i", hull.slope, taken_w))
     if menu.group is not None:
         key = _by_group(hull, menu.group)
         taken_w = relaxed(hull.watts, node, room_w, tree, key)
@@ -75,27 +82,36 @@ def allocate(menu: Menu, room_w: NDArray[np.int64], tree: Tree) -> Allocation:
         tree=tree,
         node=menu.node,
         watts=menu.watts,
-        values=menu.values,
+        values=values,
         low=low,
         top=_tops(low, hull),
         at=low.copy(),
         room_w=tree.padded(room_w),
     )
     greedy(packing, hull, taken_w == hull.watts, key)
-    waiting = fill(packing)
-    if len(waiting.device) and packing.value < bound - NEAR * _typical(menu.values[packing.at]):
+    waiting = _filled(packing, lockstep)
+    if len(waiting.device) and packing.value < bound - NEAR * _typical(values[packing.at]):
         trade(packing, waiting, np.ones(len(low), bool) if menu.group is None else menu.group < 0)
-        waiting = fill(packing)
+        waiting = _filled(packing, lockstep)
     blocked_by = np.full(len(low), -1)
     blocked_by[waiting.device] = waiting.node
+    if lockstep is not None:
+        paced[lockstep.device] |= (packing.at != packing.top)[lockstep.device]
+        paced &= blocked_by < 0
     value = packing.value
     return Allocation(
         index=packing.at - low,
         blocked_by=blocked_by,
+        paced=paced,
         room_w=packing.room_w[:-1],
         value=value,
         bound=max(bound, value),
     )
+
+
+def _filled(packing: Packing, lockstep: Lockstep | None) -> Waiting:
+    waiting = fill(packing)
+    return refill(packing, lockstep) if lockstep is not None and level(packing, lockstep) else waiting
 
 
 def _by_group(hull: Steps, group: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -20,6 +20,7 @@ from controller.decide.limits import Limits
 from controller.decide.posts import Posts
 from controller.decide.recall import Recall, Recalling
 from controller.decide.snapshot import Snapshot
+from controller.decide.together import groups, lockstep
 from controller.decide.value import Offers, Valuation
 from controller.domain.jobs import Job, JobState, QueueReading
 
@@ -109,27 +110,17 @@ class Choosing:
             begins_s=self.may.begins_s,
         )
         found = found.lifted(profit.lifts(found.start, found.worth, self.may.held & obeys))
+        group = groups(self.seen, working)
+        sure = obeys & ~self.may.pinned
         menu = Menu(
             node=fleet.node,
             start=found.start,
             watts=found.watts,
             values=found.worth,
-            group=_groups(self.seen, working),
+            group=group,
+            lockstep=None if group is None else lockstep(self.seen, group, found, sure, dwells),
         )
         return found, self.recalling.allocate(menu, self.room_w)
-
-
-def _groups(seen: Snapshot, working: Posts) -> Ints | None:
-    """Which devices work for one job, where a job has more than one: it has all of their watts or none."""
-    numbers: dict[Job, int] = {}
-    of_work = np.full(len(working.works), -1)
-    for at in np.unique(working.of).tolist():
-        job = working.works[at].job
-        if job.gpus > 1:
-            of_work[at] = numbers.setdefault(job, len(numbers))
-    found = np.full(len(seen.fleet), -1)
-    found[working.row] = of_work[working.of]
-    return found if numbers else None
 
 
 def choose(

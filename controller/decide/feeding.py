@@ -17,7 +17,7 @@ from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
 from controller.decide.plan import UNLIMITED_W
-from controller.decide.posts import Posts, one_each, posts
+from controller.decide.posts import Posts, posts
 from controller.decide.snapshot import Snapshot
 from controller.decide.tree import load
 from controller.decide.words import Truth
@@ -67,8 +67,10 @@ class Feeding:
         """The work of each GPU that is to have watts for it."""
         if np.bincount(self._posts.row).max(initial=0) <= 1:
             return self._posts
-        claimed = jobs.work_of(replace(job, gpus=self._fed(job)) for job in self.kept)
-        return one_each(self._seen.fleet, claimed)
+        fed = [replace(job, gpus=self._fed(job)) for job in self.kept]
+        held_by = jobs.holders(fed)
+        own = ((job.status, [gpu for gpu in job.gpus if held_by[gpu] is job]) for job in fed)
+        return posts(self._seen.fleet, own)
 
     def _keep(self, kept: Sequence[Placement]) -> None:
         self.kept = kept

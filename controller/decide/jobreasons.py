@@ -22,8 +22,8 @@ ROOT = 0
 def reasoned(
     orders: tuple[JobCommand, ...], seen: Snapshot, chosen: Chosen, limits: Limits, grants: Grants
 ) -> tuple[JobCommand, ...]:
-    """The same commands with their reasons: of who begins that of its first GPU, of who is set aside what it
-    lacks there."""
+    """The same commands with their reasons: of who begins that of its first GPU that is not kept by another
+    of them, of who is set aside what it lacks there."""
     if not orders:  # as at nearly every step
         return ()
     aside = {(job.queue, job.status.job.id): job for job in chosen.aside}
@@ -31,11 +31,16 @@ def reasoned(
     return tuple(
         replace(
             order,
-            why=_lacking(aside[key], seen, chosen, limits) if key in aside else grants.why(kept[key].gpus[0]),
+            why=_lacking(aside[key], seen, chosen, limits) if key in aside else _having(kept[key], grants),
         )
         for order in orders
         for key in ((order.queue, order.job),)
     )
+
+
+def _having(job: Placement, grants: Grants) -> str:
+    whys = [grants.why(gpu) for gpu in job.gpus]
+    return next((why for why in whys if why != Reason.PACED), whys[0])
 
 
 def _lacking(job: Placement, seen: Snapshot, chosen: Chosen, limits: Limits) -> str:

@@ -133,14 +133,20 @@ def _put(placement: Placement, gpus: tuple[str, ...], free: dict[str, None]) -> 
 
 
 def work_of(placements: Iterable[Placement]) -> dict[str, Work]:
-    """The work of each GPU, by device id. Of several that claim one, who runs there and needs most of it."""
+    """The work of each GPU, by device id."""
+    held_by = holders(placements)
+    return {gpu: Work(job=one.status.job, state=one.status.state) for gpu, one in held_by.items()}
+
+
+def holders(placements: Iterable[Placement]) -> dict[str, Placement]:
+    """Whose each GPU is, by device id: of several that claim one, who runs there and needs most of it."""
     claimed: dict[str, Placement] = {}
     for placement in placements:
         for gpu in placement.gpus:
             other = claimed.setdefault(gpu, placement)
             if other is not placement:
                 claimed[gpu] = max(other, placement, key=_claim)
-    return {gpu: Work(job=one.status.job, state=one.status.state) for gpu, one in claimed.items()}
+    return claimed
 
 
 def _claim(placement: Placement) -> tuple[bool, float, float, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,11 +80,6 @@ def posts(fleet: Fleet, working: Iterable[tuple[Work | JobStatus, Collection[str
     of = np.repeat(np.arange(len(works)), [len(gpus) for _, gpus in works])
     there = row >= 0
     return Posts(row=row[there], of=of[there], works=tuple([work for work, _ in works]))
-
-
-def one_each(fleet: Fleet, working: Mapping[str, Work]) -> Posts:
-    """The work of each GPU, by device id."""
-    return posts(fleet, ((work, (gpu,)) for gpu, work in working.items()))
 
 
 def floor_index(spec: DeviceSpec, job: Job) -> int:

@@ -49,8 +49,9 @@ class Recalling:
         most_w = load(tree, menu.node, menu.watts[menu.start[1:] - 1] - low_w)
         limits_w = np.where(most_w == 0, 0, np.minimum(left_w, most_w))
         group = b"" if menu.group is None else menu.group.tobytes()
+        lockstep = () if menu.lockstep is None else menu.lockstep.parts
         steps_w = menu.watts - low_w.repeat(sizes)
-        asked = (limits_w.tobytes(), sizes.tobytes(), group, menu.values.tobytes(), steps_w.tobytes())
+        asked = (group, *(it.tobytes() for it in (limits_w, sizes, menu.values, steps_w, *lockstep)))
         answer = None if self._before is None else self._before.of(asked)
         if answer is None:
             answer = allocate(menu, room_w, tree)

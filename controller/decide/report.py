@@ -151,6 +151,7 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         (chosen.may.pinned, Reason.FOLLOWING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
+        (chosen.allocation.paced, Reason.PACED),
         (heat_in_the_way(after, chosen.may), Reason.THERMAL),
         (chosen.may.rests | chosen.may.in_vain, Reason.RESTING),
         (chosen.may.late & at_highest, Reason.RAMPING),

@@ -66,7 +66,8 @@ class Offers:
     `point` is the index among the device's own points, `watts` what it counts for on this very device,
     `worth` what being there is worth in USD per hour, `earns` what it brings in then less what is spent on
     energy, without the premiums that keep jobs and dwelling devices where they are. A device that does not
-    obey has one offer: the worst it may draw.
+    obey has one offer: the worst it may draw. `enough` is each GPU's point that holds its work back in
+    nothing, and one that `starves` has its job set aside at its lowest.
     """
 
     start: Ints
@@ -74,6 +75,8 @@ class Offers:
     watts: Ints
     worth: Floats
     earns: Floats
+    enough: Ints
+    starves: Flags
 
     @property
     def best(self) -> Ints:
@@ -178,6 +181,8 @@ def offers(
         watts=np.where(free, counts_w, known.worst_w[taken]),
         worth=np.where(free, worth[at], 0.0),
         earns=np.where(free, brings[at], 0.0),
+        enough=jobs.enough,
+        starves=~jobs.floor_feeds,
     )
 
 

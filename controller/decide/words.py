@@ -24,6 +24,8 @@ class Reason(StrEnum):
     """was started as often as it may be in an hour, or told in vain to go up"""
     FOLLOWING = "following"
     """a GPU that moves with the set-point, for what slower machines do not meet"""
+    PACED = "paced"
+    """a GPU whose job goes no faster than its slowest GPU, which cannot have more"""
     DRAINING = "draining"
     """below a node that is to be switched off"""
     ISOLATED = "isolated"

@@ -100,12 +100,12 @@ def test_a_job_lacks_watts_where_all_its_gpus_together_do_and_not_where_they_jus
     assert told_why(plan) == [(JobAction.SUSPEND, why)]
 
 
-def test_a_job_that_begins_is_told_where_its_first_gpu_stands() -> None:
-    at = {gpu("g0"): FULL, gpu("g1", "row"): GPU_POINTS[3]}
+def test_a_job_that_begins_is_told_what_keeps_the_slowest_of_its_gpus_where_it_is() -> None:
+    at = {gpu("g0", "row"): GPU_POINTS[3], gpu("g1"): GPU_POINTS[3]}
     known = running({spec.id: device(point) for spec, point in at.items()})
     jobs = queue(waiting(job("a", gpus=2)), gpus=["g0", "g1"])
 
     now = inputs(*at, readings=[at_point(*one) for one in at.items()], queues=(jobs,))
     _, plan = decide(site(node("row", limit_w=500)), known, now)
 
-    assert told_why(plan) == [(JobAction.START, "full")]
+    assert told_why(plan) == [(JobAction.START, "limited row")]

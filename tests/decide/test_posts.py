@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.decide.fleet import fleet_of
-from controller.decide.posts import Work, enough_index, floor_index, one_each, posts
+from controller.decide.posts import Work, enough_index, floor_index, posts
 from controller.decide.tree import tree_of
 from controller.domain.jobs import FlexTier, JobState
 from tests.decide.builders import gpu, job, miner, site
@@ -25,7 +25,7 @@ def test_a_gpu_among_thousands_needs_for_its_job_what_it_needs_alone(seed: int) 
     }
     demand_w = np.array([draw.choice((0.0, 273.0, 455.0, 700.0, math.inf)) for _ in specs])
 
-    found = one_each(fleet, working)
+    found = posts(fleet, ((work, (name,)) for name, work in working.items()))
 
     for name, least, enough in zip(
         working, found.least(fleet).tolist(), found.enough(fleet, demand_w).tolist(), strict=True

@@ -11,7 +11,7 @@ from controller.decide import columns
 from controller.decide.allocate import Menu, allocate
 from controller.decide.economics import energy_usd_per_kwh
 from controller.decide.fleet import fleet_of
-from controller.decide.posts import Work, one_each
+from controller.decide.posts import Work, posts
 from controller.decide.profit import Verdicts, best_ths_per_kw, judge
 from controller.decide.tree import tree_of
 from controller.decide.value import Valuation, offers
@@ -43,7 +43,7 @@ def given(
     found = offers(
         fleet,
         known,
-        one_each(fleet, works or {}),
+        posts(fleet, ((work, (name,)) for name, work in (works or {}).items())),
         Valuation(prices=prices, usd_per_kwh=usd_per_kwh, horizon_s=900.0, shed_s=900.0),
         obeys=np.ones(len(specs), np.bool_),
         most_w=fleet.top_w,

@@ -10,7 +10,7 @@ import pytest
 
 from controller.decide import columns
 from controller.decide.fleet import fleet_of
-from controller.decide.posts import Work, floor_index, one_each
+from controller.decide.posts import Work, floor_index, posts
 from controller.decide.tree import tree_of
 from controller.decide.value import Offers, Valuation, offers, shown_bias
 from controller.domain.devices import DeviceSpec, OperatingPoint
@@ -54,7 +54,7 @@ def offered(
     return offers(
         fleet,
         known,
-        one_each(fleet, {} if it is None else {spec.id: it}),
+        posts(fleet, [] if it is None else [(it, (spec.id,))]),
         valuation(usd_per_kwh, usd_per_ths_day, shed_s),
         obeys=np.array([True]),
         most_w=fleet.top_w,

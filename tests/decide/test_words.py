@@ -10,7 +10,7 @@ from controller.decide.words import AlarmKind, CapReason, Reason, Truth
 
 CONTRACT: dict[type[StrEnum], str] = {
     Reason: "full limited waiting ramping thermal dwelling resting following draining isolated unprofitable "
-    "idle held stale unreachable lying observed refusing outlet_off",
+    "idle held stale unreachable lying observed refusing outlet_off paced",
     Truth: "commanded acknowledged refused confirmed lying unreachable stale",
     CapReason: "none rating event target link_lost",
     AlarmKind: "infeasible cap_passed meter_stale device_silent device_lying link_lost network_fault cooling "
