@@ -44,9 +44,9 @@ class Merit:
     """One device. `position` counts from 1, who is shed first; None for one that has nothing to give.
 
     `usd_per_hour` is what it earns at its point, less its energy. `next_usd_per_kwh` is what its next watts
-    would earn per kWh, None at the top; `shed_usd_per_kwh` what the first kWh taken from it costs, None at
-    the bottom and infinite where a job is protected. `leaving_usd` is lost once when it is left and taken up
-    again, and `leaving` says by what.
+    would earn per kWh, None at the top and beside a slower GPU of its job; `shed_usd_per_kwh` what the first
+    kWh taken from it costs, None at the bottom and infinite where a job is protected. `leaving_usd` is lost
+    once when it is left and taken up again, and `leaving` says by what.
     """
 
     device: str
@@ -146,7 +146,7 @@ def _merit(grant: Grant, spec: DeviceSpec, money: _Money, position: int) -> Meri
         power=grant.power,
         draw=grant.draw,
         usd_per_hour=money.usd_per_hour,
-        next_usd_per_kwh=money.next_usd_per_kwh,
+        next_usd_per_kwh=None if grant.reason is Reason.PACED else money.next_usd_per_kwh,
         shed_usd_per_kwh=shed,
         leaving_usd=money.leaving_usd,
         leaving=money.leaving,

@@ -143,6 +143,19 @@ def test_the_top_has_no_next_watts_and_the_floor_nothing_to_give() -> None:
     assert found["floor"].next_usd_per_kwh == pytest.approx((150 * 0.06 / 24) / 2.37 - 0.05)
 
 
+@pytest.mark.parametrize(("reason", "earns"), [(Reason.LIMITED, True), (Reason.PACED, False)])
+def test_the_next_watts_of_a_gpu_beside_a_slower_one_of_its_job_earn_nothing(
+    reason: Reason, earns: bool
+) -> None:
+    specs = (gpu("g0"), gpu("g1"))
+    both = queue(working(job(gpus=2), "g0", "g1"))
+    at = {spec.id: GPU_POINTS[2] for spec in specs}
+
+    order = merit_order(plan(specs, at, {"g1": reason}), specs, VALUATION, (both,))
+
+    assert [one.next_usd_per_kwh is not None for one in order if one.device == "g1"] == [earns]
+
+
 def test_leaving_a_machine_costs_what_its_restart_does_not_hash() -> None:
     found = order([miner("on", restart_s=120.0), miner("off")], [FULL, SLEEP])
 
