@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 
@@ -23,11 +24,13 @@ SHORT_SHARE = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Swing:
-    """GPUs that follow the set-point, each between the least that its job needs and the most it may have."""
+    """GPUs that follow the set-point, each between the least that its job needs and the most it may have.
+    `together` numbers the jobs on several GPUs, by row; -1 for all others."""
 
     gpus: Flags
     least_w: Ints
     most_w: Ints
+    together: Ints
 
     @property
     def middle_w(self) -> float:
@@ -56,13 +59,22 @@ def swing_now(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[Que
     least_w, most_w = running_w(seen, queues), np.minimum(may.most_w, fleet.top_w)
     works = fleet.gpu & (least_w > 0) & may.obeys
     gpus = works & ~strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
-    return Swing(gpus=gpus, least_w=least_w, most_w=most_w)
+    return Swing(gpus=gpus, least_w=least_w, most_w=most_w, together=_together(seen, queues))
+
+
+def _together(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
+    found, row = np.full(len(seen.fleet), -1), seen.fleet.row
+    jobs = (status for queue in queues for status in queue.jobs if len(status.gpus) > 1)
+    for number, status in enumerate(jobs):
+        found[[row[gpu] for gpu in status.gpus if gpu in row]] = number
+    return found
 
 
 def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     """`at` with the GPUs put where, with what the miners are expected to draw, the set-point is met.
 
-    Who has the most gives first, and who has the least takes first.
+    Who has the most gives first, and who has the least takes first, as far as that goes. GPUs of one job,
+    which goes as fast as the slowest of them, give and take together.
     """
     swing, limits = course.swing, course.limits
     free = np.flatnonzero(swing.gpus & ~course.may.dwells)
@@ -75,22 +87,45 @@ def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
     change_w = wanted_w - float(counts_w[swing.gpus].sum())
     if abs(change_w) <= SHORT_SHARE * limits.goal_w:
         return at
-    now_w = seen.columns.now_w[free]
-    up = change_w > 0
-    order = np.argsort(now_w if up else -now_w, kind="stable")
-    end_w = (swing.most_w if up else swing.least_w)[free[order]]
-    moves_w = np.abs(end_w - now_w[order])
-    left_w = np.maximum(0.0, abs(change_w) - (np.cumsum(moves_w) - moves_w))
-    moved_w = np.minimum(moves_w, left_w)
-    after = at.copy()
-    for row, watts, moved in zip(free[order].tolist(), now_w[order].tolist(), moved_w.tolist(), strict=True):
-        if moved > 0:
-            after[row] = _nearest(seen, swing, row, watts + moved if up else watts - moved)
+    after, up = at.copy(), change_w > 0
+    for rows in _in_turn(swing, free, seen.columns.now_w if up else -seen.columns.now_w):
+        change_w, gave_all = _moved(seen, swing, rows, after, change_w)
+        if not gave_all:
+            break
     return after
 
 
-def _nearest(seen: Snapshot, swing: Swing, row: int, watts: float) -> int:
-    """Among the points that the GPU may have: the nearest of all may lie above what its heat allows."""
-    points = seen.fleet.specs[row].points
-    may = [at for at, it in enumerate(points) if it.power.watts <= swing.most_w[row]]
-    return min(may, key=lambda at: abs(points[at].power.watts - watts))
+def _in_turn(swing: Swing, free: Ints, order: Ints) -> list[list[int]]:
+    """The GPUs job by job, each where its first one stands in the order."""
+    found: dict[int, list[int]] = {}
+    for row in free[np.argsort(order[free], kind="stable")].tolist():
+        job = int(swing.together[row])
+        found.setdefault(job if job >= 0 else -1 - row, []).append(row)
+    return list(found.values())
+
+
+def _moved(seen: Snapshot, swing: Swing, rows: list[int], after: Ints, change_w: float) -> tuple[float, bool]:
+    """What is left of the change once these GPUs took of it what they can, step by step, always the one that
+    is furthest behind; and whether that was all they can. `after` is changed."""
+    way = 1 if change_w > 0 else -1
+    points_w = {row: [point.power.watts for point in seen.fleet.specs[row].points] for row in rows}
+
+    def next_of(row: int) -> tuple[int, int, int] | None:
+        at = int(after[row])
+        to_w = points_w[row][at + way] if 0 <= at + way < len(points_w[row]) else -1
+        return (
+            (way * points_w[row][at], row, to_w) if swing.least_w[row] <= to_w <= swing.most_w[row] else None
+        )
+
+    steps = [step for step in map(next_of, rows) if step is not None]
+    heapify(steps)
+    while steps:
+        at_w, row, to_w = heappop(steps)
+        step_w = to_w - way * at_w
+        if way * change_w <= abs(step_w) / 2:
+            return change_w, False
+        after[row] += way
+        change_w -= step_w
+        if (step := next_of(row)) is not None:
+            heappush(steps, step)
+    return change_w, True

@@ -466,18 +466,25 @@ def test_gpus_stay_where_they_are_while_a_set_point_is_met() -> None:
 
 
 def swings(
-    at: Sequence[int], target_w: int, here: Site | None = None, off_w: float = 0.0, **g0: Any
+    at: Sequence[int],
+    target_w: int,
+    here: Site | None = None,
+    off_w: float = 0.0,
+    wide: int = 0,
+    **g0: Any,
 ) -> list[int]:
     """The watts of GPUs at work that are at those points, once they follow; `g0` is what else is known of the
-    first. They may have 300 W to 700 W each."""
+    first. They may have 300 W to 700 W each; so many of them work for one job."""
     specs = tuple(gpu(f"g{row}", dwell_s=60.0) for row in range(len(at)))
     known = {
         spec.id: device(GPU_POINTS[point], since_s=NOW_S - 90) for spec, point in zip(specs, at, strict=True)
     }
     known["g0"] = known["g0"]._replace(**g0)
-    jobs = queue(*(working(job(f"j-{spec.id}", flex=FlexTier.BROAD), spec.id) for spec in specs))
+    jobs = [working(job(f"j-{spec.id}", flex=FlexTier.BROAD), spec.id) for spec in specs[wide:]]
+    if wide:
+        jobs.append(working(job("wide", wide, flex=FlexTier.BROAD), *(spec.id for spec in specs[:wide])))
     said = [at_point(spec, GPU_POINTS[point]) for spec, point in zip(specs, at, strict=True)]
-    asked = inputs(*specs, readings=said, queues=(jobs,), events=(event(target_w=target_w),))
+    asked = inputs(*specs, readings=said, queues=(queue(*jobs),), events=(event(target_w=target_w),))
     state = running(known, follow=Follow(at_s=NOW_S - 1, goal_w=target_w, off_w=off_w))
     _, plan = decide(here or site(), state, asked)
     return [grant.point.power.watts for grant in plan.grants]
@@ -490,6 +497,26 @@ def swings(
 )
 def test_gpus_share_what_is_left_of_a_set_point(at: list[int], target_w: int, then_w: list[int]) -> None:
     assert swings(at, target_w) == then_w
+
+
+@pytest.mark.parametrize(
+    ("at", "target_w", "then_w"),
+    [
+        ([5, 5, 5, 5], 2_400, [600, 600, 600, 600]),
+        ([5, 5, 5, 5], 2_700, [600, 700, 700, 700]),
+        ([5, 5, 5, 5], 2_000, [500, 500, 500, 500]),
+        ([1, 1, 1, 1], 2_000, [500, 500, 500, 500]),
+        ([2, 3, 4, 5], 1_800, [400, 500, 500, 400]),
+        ([5, 5, 5, 5], 1_100, [300, 300, 300, 300]),
+    ],
+)
+def test_gpus_of_one_job_follow_a_set_point_together(at: list[int], target_w: int, then_w: list[int]) -> None:
+    """It goes as fast as the slowest: one at 300 W and three at 700 draw no less than four at 600."""
+    assert sorted(swings(at, target_w, wide=4)) == sorted(then_w)
+
+
+def test_one_job_gives_all_that_it_can_before_the_next_gives_anything() -> None:
+    assert swings([5, 5, 5, 5, 5], 2_700, wide=3) == [400, 400, 500, 700, 700]
 
 
 def test_gpus_leave_what_is_no_devices_and_what_the_meter_shows_beyond_the_model_out_of_a_set_point() -> None:
