@@ -3,11 +3,11 @@
 `usable` at a moment is the lesser of the cap in force (contract, event, set-point, lost link) and what the
 machines could draw then: every node's limit counts; machines that nobody could raise (hung, dark, without
 work, lying, behind a dead switch, uncooled) count at what they draw; all others at the point that earns most
-at the present prices, a start paid for, and that their heat allows, or at the best sum of points that their
-breaker has room for; and it rises no faster than the site's own rules let it (`paced`). Nothing is taken off
-for what the controller keeps free by its own choice: margins, watts reserved for machines it cannot see, the
-lowest limit of an idle GPU, going down before an event. A start takes its time, and meanwhile its watts can
-be promised to nobody else: what is used of the rest is told beside it.
+at the present prices, the way there paid for, and that their heat allows, or at the best sum of points that
+their breaker has room for; and it rises no faster than the site's own rules let it (`paced`). Nothing is
+taken off for what the controller keeps free by its own choice: margins, watts reserved for machines it cannot
+see, the lowest limit of an idle GPU, going down before an event. A start takes its time, and meanwhile its
+watts can be promised to nobody else: what is used of the rest is told beside it.
 """
 
 from __future__ import annotations

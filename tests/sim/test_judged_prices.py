@@ -64,6 +64,17 @@ def test_a_controller_that_waits_for_a_price_that_nobody_tells_is_found_out() ->
     assert not found(checked, MUTE)
 
 
+def test_a_point_that_earns_less_more_than_it_costs_to_go_there_is_no_want_of_use() -> None:
+    """Machines were lowered as energy cost 12.5 ct, and now, at 10.5, earn most one or two points higher: a
+    hundredth more than what they lose of their output on the way."""
+    quotes = tuple((30.0 * at, 0.05 if at < 2 else 0.125 if at < 8 else 0.105) for at in range(40))
+    world = World(SEED, 2 * DURATION_S, DEVICES, only=(), messages=[], feed=Feed(quotes=quotes, silent=()))
+
+    world.run()
+
+    assert not kinds_of(world)
+
+
 def test_a_feed_tells_the_usual_price_again_when_faults_end() -> None:
     floor = draw_floor(SEED, DEVICES)
 

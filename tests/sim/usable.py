@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.domain.devices import DeviceSpec, ThermalLimits
+from controller.decide.value import RETUNE_ASIC_S
+from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits
 from controller.domain.power import Limit
 from controller.domain.site import Prices, Site
 from simulators.physics.gpu import Gpu
@@ -54,9 +55,9 @@ class Loads:
 
 class Usable:
     """Machines that nobody could raise count at what they draw, all others at the point that earns most at
-    the present prices, a start paid for within the site's horizon, and that their heat allows, also with the
-    heat that raising them brings; where a breaker has no room for that, at the best sum of points that it has
-    room for. Every node further up is within its limit, the site within its cap.
+    the present prices, the way there paid for within the site's horizon, and that their heat allows, also
+    with the heat that raising them brings; where a breaker has no room for that, at the best sum of points
+    that it has room for. Every node further up is within its limit, the site within its cap.
     """
 
     def __init__(self, floor: Floor, plant: Plant, possible: Possible) -> None:
@@ -69,9 +70,9 @@ class Usable:
         self._zones = {
             zone.id: ThermalLimits(derate_c=zone.derate_c, trip_c=zone.trip_c) for zone in floor.site.zones
         }
-        self._best: dict[tuple[str, int, bool], list[float]] = {}
-        """Of each miner, how many points its heat allows, and whether it must be started: the watts up to the
-        best of these."""
+        self._best: dict[tuple[str, int, bool, float], list[float]] = {}
+        """Of each miner, how many points its heat allows, whether it must be started, and where it is: the
+        watts up to the best of these."""
         self._settled: dict[str, tuple[float, float]] = {}
         self._settled_s = -math.inf
         """Of each zone how warm it comes to be, and when that was so."""
@@ -177,9 +178,9 @@ class Usable:
                 for point in spec.points[1:]
             ]
         )
-        key = spec.id, count, starts
+        key = spec.id, count, starts, told_w
         if key not in self._best:
-            self._best[key] = self._up_to_best(spec, count, miner, prices, usd_per_kwh)
+            self._best[key] = self._up_to_best(spec, count, miner, told_w, prices, usd_per_kwh)
         return self._best[key]
 
     def _stays(self, miner: Miner) -> bool:
@@ -190,18 +191,23 @@ class Usable:
         return state in STUCK or without_work or cannot_start or self._is_fixed(miner)
 
     def _up_to_best(
-        self, spec: DeviceSpec, count: int, miner: Miner, prices: Prices, usd_per_kwh: float
+        self,
+        spec: DeviceSpec,
+        count: int,
+        miner: Miner,
+        told_w: float,
+        prices: Prices,
+        usd_per_kwh: float,
     ) -> list[float]:
-        starts = miner.state is MinerState.ASLEEP
-        kept = 1 - min(1.0, spec.restart_s / self._site.policy.switch_horizon_s) if starts else 1.0
+        lost_s = spec.restart_s if miner.state is MinerState.ASLEEP else RETUNE_ASIC_S
+        kept = 1 - min(1.0, lost_s / self._site.policy.switch_horizon_s)
         points = spec.points[:count]
-        best = max(
-            points,
-            key=lambda point: (
-                kept * point.rate * prices.usd_per_ths_day / 24 - point.power.in_kw * usd_per_kwh,
-                point.power,
-            ),
-        )
+
+        def earns(point: OperatingPoint) -> float:
+            output = point.rate * prices.usd_per_ths_day / 24
+            return output * (kept if point.power.watts > told_w else 1.0) - point.power.in_kw * usd_per_kwh
+
+        best = max(points, key=lambda point: (earns(point), point.power))
         return [point.power.watts * miner.bias for point in points if point.power <= best.power]
 
     def _cool_enough_w(self, spec: DeviceSpec, miner: Miner) -> float:
