@@ -221,6 +221,8 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     lifeless = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
     began_s = inputs.now_s if state.first_s is None else state.first_s
     lately = inputs.now_s - np.maximum(known.heard_s, began_s) <= NETWORK_FAULT_S
+    blind = unmetered.blind_nodes(seen.ground, memory, state.up_s(inputs.now_s))
+    hidden = unmetered.hidden_shares(seen.ground, memory, sums.top_w, blind)
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
     unproven = np.array([*uncooled, False])[fleet.zone]
@@ -239,7 +241,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         spared_w=spared_w,
         beside_w=beside_w,
         worst_w=sums.worst_w + beside_w,
-        hidden=unmetered.hidden_shares(seen.ground, memory, sums.top_w),
+        hidden=hidden,
         zones=zones,
         cool_w=cool_w,
         heat_w=np.where(unproven & (known.now_w >= 0), np.minimum(cool_w, known.now_w), cool_w),

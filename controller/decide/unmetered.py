@@ -1,4 +1,4 @@
-"""Nodes without a meter: the nearest meter above shows how much more is drawn there than claimed.
+"""Nodes without a meter that shows anything: the nearest one above shows how much more is drawn than claimed.
 
 A meter is trusted, and claims divide it: what it shows beyond the claims, and lower meters do not explain, is
 drawn by all machines that no lower meter measures, in proportion to what they can claim. It may as well be
@@ -7,7 +7,8 @@ load of somebody's own, which the site file should name. Until it does, a breake
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -20,10 +21,12 @@ MOST_HIDDEN = 0.2
 """Claims of real machines are wrong by up to this share. What is more is no machine's."""
 
 
-def hidden_shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints) -> Floats:
-    """The share of what is claimed by which more may be drawn at each node that has no meter to show it.
-    Below each node devices can claim `top_w`."""
-    tree, meter, none = ground.tree, ground.meter, ground.tree.none
+def hidden_shares(
+    ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints, blind: Set[int] = frozenset()
+) -> Floats:
+    """The share of what is claimed by which more may be drawn at each node that has no meter to show it, or
+    one that is `blind`. Below each node devices can claim `top_w`."""
+    tree, meter, none = ground.tree, _nearest(ground, blind), ground.tree.none
     is_metered = meter == np.arange(none)
     metered = np.flatnonzero(is_metered)
     found = np.zeros(none + 1)
@@ -39,6 +42,31 @@ def hidden_shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints)
         found[at] = min(MOST_HIDDEN, beyond.at(full_w) / (full_w * measured_w / all_w))
     shares: Floats = np.where(is_metered, 0.0, found[meter])
     return shares
+
+
+def blind_nodes(ground: Ground, memory: Mapping[str, NodeMemory], up_s: float) -> frozenset[int]:
+    """The nodes whose meter shows nothing: it shows what cannot be, or was never heard since a start that is
+    `up_s` ago. One that falls silent leaves behind what it showed."""
+    waits = up_s < ground.site.policy.start_grace_s
+    return frozenset(
+        at
+        for name, known in memory.items()
+        if known.contradicts or (known.at_s == -math.inf and not waits)
+        for at in (ground.tree.index[name],)
+        if not ground.tree.isolated[at]
+    )
+
+
+def _nearest(ground: Ground, blind: Set[int]) -> Ints:
+    """The nearest node with a meter that is not `blind`, at each node or above it."""
+    if not blind:
+        return ground.meter
+    parent, none = ground.tree.parent.tolist(), ground.tree.none
+    found: list[int] = []
+    for at, meter in enumerate(ground.meter.tolist()):
+        above = none if parent[at] < 0 else found[parent[at]]
+        found.append(at if meter == at and at not in blind else above)
+    return np.array(found, dtype=np.int64)
 
 
 def spared(usable_w: Ints, shares: Floats, other_w: Ints) -> Ints:

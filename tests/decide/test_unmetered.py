@@ -7,6 +7,7 @@ import pytest
 
 from controller.decide.beyond import Beyond
 from controller.decide.ground import ground_of
+from controller.decide.handed import handed_on, taken_up
 from controller.decide.invariants import check
 from controller.decide.nodes import NodeMemory
 from controller.decide.plan import UNLIMITED_W
@@ -14,7 +15,7 @@ from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.decide.unmetered import hidden_shares, spared
 from controller.decide.words import AlarmKind
-from tests.decide.builders import miner, node, node_of, site
+from tests.decide.builders import UTC_S, miner, node, node_of, site
 from tests.decide.sites import Chaos
 from tests.decide.world import Machine, World, awake
 
@@ -47,6 +48,51 @@ def test_machines_that_claim_too_little_do_not_pass_a_breaker_without_a_meter(hi
 
     assert world.watts("a") <= BREAKER_W
     assert world.watts("b") <= BREAKER_W
+
+
+def test_machines_that_claim_too_little_do_not_pass_a_breaker_whose_meter_was_never_heard() -> None:
+    world = world_of(hides=0.15, metered=True)
+    world.dead_meters = {"a-meter"}
+
+    world.run(A_QUARTER_HOUR_S)
+
+    assert world.watts("a") <= BREAKER_W
+
+
+@pytest.mark.parametrize("ratio", [-1.0, 0.0, 0.4])
+def test_machines_that_claim_too_little_do_not_pass_a_breaker_whose_meter_shows_what_cannot_be(
+    ratio: float,
+) -> None:
+    """Its current transformers are the wrong way round, not connected, or others than it was told."""
+    world = world_of(hides=0.15, metered=True)
+    world.meter_ratios = {"a-meter": ratio}
+
+    world.run(A_QUARTER_HOUR_S)
+
+    assert world.watts("a") <= BREAKER_W
+
+
+def test_a_meter_that_is_not_heard_for_a_moment_takes_no_watts_from_its_breaker() -> None:
+    """Load of nobody's stands beside two breakers that are full, by their own meters."""
+    world = world_of(hides=0.0, other_w=20_000.0, metered=True)
+    world.run(A_QUARTER_HOUR_S)
+    world.dead_meters = {"a-meter"}
+
+    world.run(60)
+
+    assert world.watts("a") == SIX_AT_FULL_W
+
+
+def test_a_meter_that_is_heard_after_the_machines_takes_no_watts_from_its_breaker_meanwhile() -> None:
+    world = world_of(hides=0.0, other_w=20_000.0, metered=True)
+    world.run(A_QUARTER_HOUR_S)
+    kept = handed_on(world.site, world.state, world.now_s, UTC_S)
+    world.state, world.readings, world.meters = taken_up(kept, world.site, world.now_s, UTC_S), {}, {}
+    world.dead_meters = {"a-meter"}
+
+    world.run(int(world.site.policy.start_grace_s) - 1)
+
+    assert world.watts("a") == SIX_AT_FULL_W
 
 
 def test_what_a_breaker_without_a_meter_carries_is_told_as_the_meter_above_shows_it() -> None:

@@ -145,6 +145,7 @@ class World:
         self.prices = site.prices
         self.other_w = {node.id: float(node.fixed.watts) for node in site.nodes}
         self.dead_meters: set[str] = set()
+        self.meter_ratios: dict[str, float] = {}
         self.zones: dict[str, Sample[ZoneReading]] = {}
         self.state = State()
         self.plans: list[Plan] = []
@@ -282,7 +283,7 @@ class World:
         shown = [watts for at_s, watts in self._past if at_s <= self.now_s - self.meter_lag_s]
         for node in self.site.nodes:
             if node.meter is not None and node.meter not in self.dead_meters and shown:
-                watts = shown[-1][node.id] * self._noise()
+                watts = shown[-1][node.id] * self._noise() * self.meter_ratios.get(node.meter, 1.0)
                 power = Power(round(watts))
                 self.meters[node.meter] = Sample(self.now_s, MeterReading(meter=node.meter, power=power))
 
