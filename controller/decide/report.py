@@ -17,6 +17,7 @@ from controller.decide.freedom import heat_in_the_way
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
 from controller.decide.limits import Limits
+from controller.decide.nodes import METER_ERROR
 from controller.decide.outlook import outlooks
 from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.snapshot import Snapshot
@@ -197,29 +198,36 @@ def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     for at in np.flatnonzero(lacking_w > 0).tolist():
         detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
         yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
-    top_w = made.after.top_w
     for at, node in enumerate(site.nodes):
         if node.meter is None:
             continue
         metered = made.after.metered[node.id]
-        if metered is None:
-            if detail := _meter_trouble(site, inputs, made, at):
-                yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
-            continue
-        owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
-        bound = made.limits.due if at == 0 else tightest(node.limit, owed)
-        if site.policy.observes:  # what nobody was promised is not passed
-            bound = node.limit
-        if isinstance(bound, Limit) and metered > bound.power:
-            detail = f"{metered} measured, {bound.power} allowed"
-            yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
-        declared = ZERO if made.after.tree.isolated[at] else node.fixed
-        unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
-        machines = Limit(Power(int(top_w[at]))) if top_w[at] else NO_LIMIT
-        rating = next((it for it in (node.limit, bound, machines) if isinstance(it, Limit)), NO_LIMIT)
-        if isinstance(rating, Limit) and unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
-            detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
-            yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
+        if metered is not None:
+            yield from _metered_alarms(site, made, at, metered)
+        elif detail := _meter_trouble(site, inputs, made, at):
+            yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
+
+
+def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:
+    node, isolated, top_w = site.nodes[at], bool(made.after.tree.isolated[at]), int(made.after.top_w[at])
+    owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
+    bound = made.limits.due if at == 0 else tightest(node.limit, owed)
+    if site.policy.observes:  # what nobody was promised is not passed
+        bound = node.limit
+    if isinstance(bound, Limit) and metered > bound.power:
+        detail = f"{metered} measured, {bound.power} allowed"
+        yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
+    declared = ZERO if isolated else node.fixed
+    unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
+    machines = Limit(Power(top_w)) if top_w else NO_LIMIT
+    rating = next((it for it in (node.limit, bound, machines) if isinstance(it, Limit)), NO_LIMIT)
+    if isinstance(rating, Limit) and unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
+        detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
+        yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
+    error = rating.power.scaled(METER_ERROR) if isinstance(rating, Limit) else ZERO
+    if isolated and metered > error:
+        detail = f"{metered} measured, below a node declared isolated"
+        yield Alarm(kind=AlarmKind.ENERGISED, subject=node.id, detail=detail)
 
 
 def _lacking_w(made: Decision) -> Ints:

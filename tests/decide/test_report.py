@@ -231,6 +231,31 @@ def test_below_a_node_without_voltage_only_what_answers_is_an_alarm(answers: boo
     assert [f"{alarm.kind} {alarm.subject}" for alarm in plan.alarms] == alarms
 
 
+@pytest.mark.parametrize(
+    ("shows_w", "alarms"), [(0, []), (17, []), (18, ["energised off"]), (1_500, ["energised off"])]
+)
+def test_watts_that_a_meter_shows_at_a_node_without_voltage_are_an_alarm_beyond_the_error_of_the_meter(
+    shows_w: int, alarms: list[str]
+) -> None:
+    """Nobody answers there: what draws them may have no network, or be no machine."""
+    spec = miner(node="off")
+    here = site(node("off", meter="off-meter", service=Service.ISOLATED))
+
+    _, plan = decide(here, running(), inputs(spec, metered_w={"off-meter": shows_w}))
+
+    told = [alarm for alarm in plan.alarms if alarm.kind is AlarmKind.ENERGISED]
+    assert [f"{alarm.kind} {alarm.subject}" for alarm in told] == alarms
+
+
+def test_a_meter_below_an_isolated_node_tells_of_voltage_too_and_one_beside_it_does_not() -> None:
+    places = (node("off", service=Service.ISOLATED), node("row", "off", meter="row-meter", limit_w=10_000))
+    here = site(*places, node("on", meter="on-meter"))
+
+    _, plan = decide(here, running(), inputs(metered_w={"row-meter": 60, "on-meter": 60}))
+
+    assert detail(plan, AlarmKind.ENERGISED) == "60 W measured, below a node declared isolated"
+
+
 def test_a_lost_link_is_told_with_the_operators_that_are_not_heard() -> None:
     plan = one(2_400, links={"": Link.LOST, "dsx": Link.UP, "iso": Link.LOST})
 
