@@ -111,14 +111,15 @@ class Limits:
 
     def room_w(self, load_w: Ints) -> Ints:
         """What each node may still take when it carries `load_w`; negative when that is too much already."""
-        return _left_w(self.usable_w, load_w)
+        return left_w(self.usable_w, load_w)
 
     def held_room_w(self, load_w: Ints) -> Ints:
         """The same of what is to be held at once, whatever a ramp allows."""
-        return _left_w(self.to_hold_w, load_w)
+        return left_w(self.to_hold_w, load_w)
 
 
-def _left_w(usable_w: Ints, load_w: Ints) -> Ints:
+def left_w(usable_w: Ints, load_w: Ints) -> Ints:
+    """What is left of bounds beside a load."""
     return usable_w - np.where(usable_w == UNLIMITED_W, 0, load_w)
 
 

@@ -16,7 +16,7 @@ from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet
 from controller.decide.inputs import Inputs
 from controller.decide.jobs import Sent
-from controller.decide.limits import Follow, StepMargin
+from controller.decide.limits import Follow, StepMargin, left_w, usable
 from controller.decide.mirror import Mirror, observed
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
@@ -226,7 +226,10 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     # The last one is for devices in no zone.
     share = np.array([*zones.values(), 0.0])[fleet.zone]
     unproven = np.array([*uncooled, False])[fleet.zone]
-    cool_w = warmth.cool_w(fleet, known, share, inputs.now_s)
+    worst_w = sums.worst_w + beside_w
+    rated_w = usable(seen.ground.rated_w, site.policy.margin)
+    spare_w = left_w(unmetered.spared(rated_w, hidden, other_w), worst_w)
+    cool_w = warmth.cool_w(fleet, known, share, inputs.now_s, tree, spare_w)
     return Snapshot(
         ground=seen.ground,
         fleet=fleet,
@@ -240,7 +243,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         other_w=other_w,
         spared_w=spared_w,
         beside_w=beside_w,
-        worst_w=sums.worst_w + beside_w,
+        worst_w=worst_w,
         hidden=hidden,
         zones=zones,
         cool_w=cool_w,

@@ -13,12 +13,17 @@ from controller.decide import thermal
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import Columns
 from controller.decide.fleet import Fleet
+from controller.decide.relaxed import relaxed
+from controller.decide.tree import Tree, load
 
 
-def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> Ints:
+def cool_w(
+    fleet: Fleet, known: Columns, zone_share: Floats, now_s: float, tree: Tree, spare_w: Ints
+) -> Ints:
     """What its own heat and that of its zone, which takes `zone_share` of the range of its machines, leave
     each device. Between its points a miner counts as at the lower one; what all of them leave unused lifts
     some to their next point: first those that are there already, and then those that make most of a watt.
+    Whom its breakers cannot feed is lifted last: each node has `spare_w` beside all at their worst.
     """
     own_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, known.derate)
     zone_w = thermal.allowed_w(fleet.floor_w, fleet.top_w, zone_share)
@@ -32,13 +37,21 @@ def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float) -> In
     next_w = fleet.power_w[fleet.start[:-1] + np.minimum(at + 1, fleet.last)]
     rests = (known.now_w == fleet.floor_w) & (now_s < known.may_start_s)
     may_rise = warm & (at_w < next_w) & (next_w <= own_w)
+    drawn_w = known.worst_w.copy()
     order = np.lexsort((-fleet.ths_per_kw, rests, known.now_w < next_w))
     for zone in np.unique(fleet.zone[warm]).tolist():
         here = warm & (fleet.zone == zone)
         left_w = int((zone_w - at_w)[here].sum())
         rising: NDArray[np.intp] = order[(here & may_rise)[order]]
+        beside_w = drawn_w.copy()
+        beside_w[rising] = np.minimum(at_w, drawn_w)[rising]
+        step_w = (next_w - beside_w)[rising]
+        room_w = spare_w - load(tree, fleet.node, beside_w - known.worst_w)
+        fed = relaxed(step_w, fleet.node[rising], room_w, tree) == step_w
+        rising = np.concatenate((rising[fed], rising[~fed]))
         lifted = rising[np.cumsum((next_w - at_w)[rising]) <= left_w]
         found[lifted] = next_w[lifted]
+        drawn_w[lifted] = np.maximum(drawn_w, next_w)[lifted]
     return found
 
 

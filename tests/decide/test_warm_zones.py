@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,14 @@ from controller.decide import columns
 from controller.decide.device import DeviceState
 from controller.decide.fleet import fleet_of
 from controller.decide.inputs import Sample
+from controller.decide.plan import UNLIMITED_W
 from controller.decide.tree import tree_of
 from controller.decide.warmth import cool_w
 from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits, ZoneReading
 from controller.domain.site import Service, Zone
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, gpu, miner, node, site
-from tests.decide.world import World, awake
+from tests.decide.world import Machine, World, asleep, awake
 
 HALL = Zone(id="hall", derate_c=38.0, trip_c=48.0)
 RANGE_W = FULL.power.watts - SLEEP.power.watts
@@ -87,6 +89,26 @@ def test_machines_of_a_hall_that_settles_at_a_warm_air_are_not_started_again_and
     assert running(world) == 7
 
 
+@pytest.mark.parametrize(("inlet_c", "runs"), [(40.0, 28), (42.0, 24), (44.0, 16)])
+@pytest.mark.parametrize("begins", [awake, asleep])
+def test_what_air_leaves_goes_to_machines_whose_breakers_can_feed_it(
+    inlet_c: float, runs: int, begins: Callable[[DeviceSpec], Machine]
+) -> None:
+    """Of forty machines on four breakers each breaker carries seven. The best stand at the first ones."""
+    breakers = [node(name, limit_w=28_000) for name in "abcd"]
+    specs = [
+        miner(f"{name}{at}", name, points=(SLEEP, replace(FULL, rate=200.0 - rank)), zone="hall")
+        for rank, name in enumerate("abcd")
+        for at in range(10)
+    ]
+    world = World(site(*breakers, zones=[HALL], margin=0.01), map(begins, specs))
+    warm(world, inlet_c)
+
+    world.run(200)
+
+    assert running(world) == runs
+
+
 def test_who_is_hot_itself_takes_no_part_in_what_others_leave() -> None:
     own = ThermalLimits(derate_c=78.0, trip_c=88.0)
     specs = [miner(f"m{at}", points=ONLY_ON_OR_OFF, zone="hall", thermal=own) for at in range(3)]
@@ -106,15 +128,24 @@ def test_gpus_stay_within_what_the_air_leaves_each() -> None:
     assert world.machines["g"].at.power.watts <= 450
 
 
-def allowed(share: dict[str, float], **known: tuple[DeviceSpec, DeviceState]) -> dict[str, int]:
-    """What each device may have where its zone takes such a share of the range of its machines."""
+def allowed(
+    share: dict[str, float],
+    spare_w: dict[str, int] | None = None,
+    **known: tuple[DeviceSpec, DeviceState],
+) -> dict[str, int]:
+    """What each device may have where its zone takes such a share of the range of its machines, and nodes have
+    so much left beside all of them at their worst."""
     rows = (node("drained", service=Service.DRAINING), node("off", service=Service.ISOLATED))
-    here = site(*rows, zones=[Zone(id=name, derate_c=38.0, trip_c=48.0) for name in share])
-    fleet = fleet_of(here, tree_of(here), [spec for spec, _ in known.values()])
+    zones = [Zone(id=name, derate_c=38.0, trip_c=48.0) for name in share]
+    here = site(*rows, node("x"), node("y"), zones=zones)
+    tree = tree_of(here)
+    fleet = fleet_of(here, tree, [spec for spec, _ in known.values()])
     mirrored = columns.empty(len(fleet))
     mirrored.put(fleet, {spec.id: state for spec, state in known.values()})
     taken = np.array([share[spec.zone or ""] for spec in fleet.specs])
-    return dict(zip(known, cool_w(fleet, mirrored, taken, NOW_S).tolist(), strict=True))
+    left_w = np.array([(spare_w or {}).get(name, UNLIMITED_W) for name in tree.ids])
+    found = cool_w(fleet, mirrored, taken, NOW_S, tree, left_w)
+    return dict(zip(known, found.tolist(), strict=True))
 
 
 ASLEEP, HALF_W = device(SLEEP), SLEEP.power.watts + RANGE_W // 2
@@ -166,3 +197,32 @@ def test_a_machine_may_have_no_more_than_its_own_heat_leaves_it_however_cool_its
 
     assert allowed({"hall": 0.0}, m0=(machine(0), hot)) == {"m0": HALF_W}
     assert allowed({"hall": 0.1}, m0=(machine(0), hot)) == {"m0": HALF_W}
+
+
+def at(breaker: str, name: str, zone: str = "hall", rate: float = 200.0) -> DeviceSpec:
+    return miner(name, breaker, points=(SLEEP, replace(FULL, rate=rate)), zone=zone)
+
+
+def test_a_better_machine_is_lifted_behind_a_full_breaker_too_where_air_leaves_enough_for_it() -> None:
+    """There it may take the place of one that runs."""
+    best, other = at("x", "m1", rate=220.0), at("x", "m2")
+
+    found = allowed(
+        {"hall": 0.3}, {"x": 0}, m0=(at("x", "m0"), device(FULL)), m1=(best, ASLEEP), m2=(other, ASLEEP)
+    )
+
+    assert found["m1"] == FULL.power.watts
+
+
+def test_a_breaker_that_feeds_two_zones_feeds_what_was_lifted_in_the_first_no_second_time() -> None:
+    half, room_w = {"east": 0.5, "west": 0.5}, {"x": RANGE_W, "y": RANGE_W}
+    machines = {
+        "e0": (at("x", "m0", "east", rate=210.0), ASLEEP),
+        "e1": (at("y", "m1", "east"), ASLEEP),
+        "w0": (at("x", "m2", "west", rate=210.0), ASLEEP),
+        "w1": (at("y", "m3", "west"), ASLEEP),
+    }
+
+    found = allowed(half, room_w, **machines)
+
+    assert [name for name, watts in found.items() if watts == FULL.power.watts] == ["e0", "w1"]
