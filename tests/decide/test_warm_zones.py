@@ -133,8 +133,8 @@ def allowed(
     spare_w: dict[str, int] | None = None,
     **known: tuple[DeviceSpec, DeviceState],
 ) -> dict[str, int]:
-    """What each device may have where its zone takes such a share of the range of its machines, and nodes have
-    so much left beside all of them at their worst."""
+    """What each device may have where its zone takes such a share of the range of its machines, and nodes
+    have so much left beside all of them at their worst."""
     rows = (node("drained", service=Service.DRAINING), node("off", service=Service.ISOLATED))
     zones = [Zone(id=name, derate_c=38.0, trip_c=48.0) for name in share]
     here = site(*rows, node("x"), node("y"), zones=zones)
