@@ -110,11 +110,14 @@ class Shows(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The sums below a node at one moment, and its meter's watts where they were new."""
+    """The sums below a node at one moment, its meter's watts where they were new, and what had been learned
+    before that, as `NodeMemory` has it."""
 
     at_s: float
     below: Below
     metered_w: int | None
+    unexplained_w: float = 0.0
+    beyond: Beyond = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,15 +194,17 @@ def reconcile(
         node = site.nodes[at]
         if node.meter is None:
             continue
-        known = before[node.id]
         below = sums.below(at, int(carried_w[at]))
+        known = _as_handed_on(before[node.id], below, int(fixed_w[at]))
+        known = _given_back(known, lately[node.id], below)
         here = shown.get(at, ())
         stuck = stuck_before(known.standing, here)
         if stands_still(here):
             loads_w = sums.worst_w + carried_w + other_w
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree, before=stuck)
-        recent = (*lately[node.id], Seen(now_s, below, here[-1] if here else None))
+        now = Seen(now_s, below, here[-1] if here else None, known.unexplained_w, known.beyond)
+        recent = (*lately[node.id], now)
         claims = Claims(int(carried_w[at]), int(fixed_w[at]), int(sums.top_w[at]))
         known = _watched(known, recent, news.get(node.id), here, claims, stuck=stuck)
         remembered[node.id] = known
@@ -215,6 +220,32 @@ def reconcile(
         fixed_w=fixed_w + np.array([beyond.fixed_w for beyond in learned]),
         share=np.array([beyond.share for beyond in learned]),
     )
+
+
+def _as_handed_on(known: NodeMemory, below: Below, fixed_w: int) -> NodeMemory:
+    """Until its meter is heard for the first time a node has what an earlier process knew of it, or the meter
+    above, heard before it, would have it too."""
+    if known.at_s > -math.inf or known.beyond == NOTHING:
+        return known
+    return replace(known, unexplained_w=fixed_w + known.beyond.at(below.settled_w - below.other_w))
+
+
+def _given_back(known: NodeMemory, lately: Sequence[Seen], below: Below) -> NodeMemory:
+    """What a meter below shows only now is what this one showed of late already, so far as it did: no two are
+    read at once. If it is not, the meter itself goes on to show it."""
+    more_w = below.other_w - lately[-1].below.other_w if lately else 0
+    if more_w <= 0:
+        return known
+    was = min(lately, key=lambda seen: seen.unexplained_w)
+    new_w = known.unexplained_w - was.unexplained_w
+    if new_w <= 0:
+        return known
+    back = min(1.0, more_w / new_w)
+    beyond = known.beyond._replace(
+        fixed_w=known.beyond.fixed_w + back * (was.beyond.fixed_w - known.beyond.fixed_w),
+        share=known.beyond.share + back * (was.beyond.share - known.beyond.share),
+    )
+    return replace(known, unexplained_w=known.unexplained_w - back * new_w, beyond=beyond)
 
 
 def _news(

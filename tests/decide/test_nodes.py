@@ -21,6 +21,7 @@ from controller.decide.nodes import (
     reconcile,
     sums_of,
 )
+from controller.decide.snapshot import State
 from controller.decide.stuck import METER_LAG_S
 from controller.decide.tree import tree_of
 from controller.domain.devices import MeterReading
@@ -370,6 +371,97 @@ def test_what_a_lower_meter_explains_is_not_unexplained_again_above_it() -> None
     tree.see(below, {"hall": 2_400, "site": 3_500}, seconds=3)
 
     assert tree.own == {"pdu": Power(0), "hall": Power(400), "site": Power(100)}
+
+
+NESTED_BELOW = {name: steady(watts) for name, watts in (("pdu", 1_000), ("hall", 2_000), ("site", 3_000))}
+
+
+@pytest.mark.parametrize("late_s", [1, 5, 14])
+def test_load_that_a_meter_shows_before_the_one_below_it_does_counts_once(late_s: int) -> None:
+    """Fans of a hall start, and the meters are read one after the other."""
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_100}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_700}, seconds=late_s)
+    tree.see(NESTED_BELOW, {"hall": 2_600})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(100)}
+
+
+def test_load_that_a_meter_shows_before_the_one_below_it_was_heard_at_all_counts_once() -> None:
+    tree = Tree(NESTED)
+
+    tree.see(NESTED_BELOW, {"site": 3_700}, seconds=3)
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 3_700})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(100)}
+
+
+def test_load_that_was_there_before_is_not_that_which_a_lower_meter_comes_to_show() -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_700}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"hall": 2_600})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(700)}
+
+
+def test_of_load_that_comes_at_two_places_at_once_both_count() -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_100}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_700})
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 4_300})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(700)}
+
+
+def test_three_meters_that_show_a_load_one_after_the_other_count_it_once() -> None:
+    tree = Tree(site(node("hall", meter="hall"), node("pdu", "hall", meter="pdu"), meter="mains"))
+    tree.see(NESTED_BELOW, {"pdu": 1_000, "hall": 2_000, "site": 3_000}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"site": 3_600})
+    tree.see(NESTED_BELOW, {"hall": 2_600})
+    tree.see(NESTED_BELOW, {"pdu": 1_600})
+
+    assert tree.own == {"pdu": Power(600), "hall": Power(0), "site": Power(0)}
+
+
+def with_fans(fans_w: float) -> World:
+    """Twenty machines on a site that carries fourteen beside its fans, which have a meter."""
+    fans = node("fans", meter="fans-meter")
+    world = World(
+        site(fans, limit_w=60_000, meter="mains", margin=0.01),
+        [awake(miner(f"m{at:02}")) for at in range(20)],
+    )
+    world.other_w["fans"] = fans_w
+    world.run(300)
+    return world
+
+
+def test_fans_that_start_stop_no_more_machines_where_their_meter_is_read_after_that_of_the_site() -> None:
+    world = with_fans(3_000.0)
+    world.other_w["fans"] = 9_000.0
+
+    world.dead_meters = {"fans-meter"}
+    world.run(1)
+    world.dead_meters.clear()
+    lowest_w = min(world.watts() for _ in range(60) if world.tick())
+
+    assert lowest_w >= 60_000 * 0.99 - 1_100
+
+
+def test_a_restart_stops_no_machine_where_the_meter_of_the_fans_is_heard_after_that_of_the_site() -> None:
+    world = with_fans(12_000.0)
+    before_w = world.watts()
+    world.state, world.readings, world.meters = State(), {}, {}
+
+    world.dead_meters = {"fans-meter"}
+    world.run(3)
+    world.dead_meters.clear()
+    lowest_w = min(world.watts() for _ in range(60) if world.tick())
+
+    assert lowest_w == before_w
 
 
 def test_a_lower_meter_that_falls_silent_keeps_what_it_had_shown() -> None:

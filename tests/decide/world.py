@@ -281,9 +281,10 @@ class World:
         self._past.append((self.now_s, self._watts_at(self.now_s)))
         self._past = [past for past in self._past if past[0] >= self.now_s - METER_MEMORY_S]
         shown = [watts for at_s, watts in self._past if at_s <= self.now_s - self.meter_lag_s]
+        past = shown[-1] if shown else {}
         for node in self.site.nodes:
-            if node.meter is not None and node.meter not in self.dead_meters and shown:
-                watts = shown[-1][node.id] * self._noise() * self.meter_ratios.get(node.meter, 1.0)
+            if node.meter is not None and node.meter not in self.dead_meters and node.id in past:
+                watts = past[node.id] * self._noise() * self.meter_ratios.get(node.meter, 1.0)
                 power = Power(round(watts))
                 self.meters[node.meter] = Sample(self.now_s, MeterReading(meter=node.meter, power=power))
 
