@@ -28,13 +28,17 @@ LONGEST_DWELL_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What `meter` showed beyond claims, as `Beyond` has it, when it was last seen."""
+    """What `meter` showed beyond claims, as `Beyond` has it, when it was last seen: beside `declared_w` of
+    fixed load that the site file had at the node and below it, and what the next `metered` nodes below it
+    showed themselves. (None: nobody knows which.)"""
 
     meter: str
     fixed_w: float
     share: float
     most_w: int
     seen_utc_s: float
+    declared_w: int | None = None
+    metered: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
         name: it.given_up_s for name, it in state.devices.items() if now_s - it.given_up_s < GIVEN_UP_S
     }
     rests = {name: it.rests_s for name, it in state.devices.items() if it.rests_s > now_s}
+    declared_w, metered = _declared_w(site), _metered_below(site)
     return Handed(
         changed_utc_s={name: math.ceil(at_s + wall_s) for name, at_s in _dwelling(state, now_s).items()},
         started_utc_s={
@@ -76,6 +81,8 @@ def handed_on(site: Site, state: State, now_s: float, utc_s: float) -> Handed:
                 share=round(known.beyond.share, 5),
                 most_w=known.beyond.most_w,
                 seen_utc_s=known.at_s + wall_s,
+                declared_w=declared_w[node.id],
+                metered=metered[node.id],
             )
             for node in site.nodes
             if node.meter is not None and (known := state.nodes.get(node.id, NodeMemory())).at_s > -math.inf
@@ -98,6 +105,7 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
     changed = {name: was_s(at_s) for name, at_s in (handed.changed_utc_s or {}).items()}
     started = {name: tuple(map(was_s, lately)) for name, lately in handed.started_utc_s.items()}
     silent = {name: Power(watts) for name, watts in handed.silent_w.items() if watts > 0}
+    declared_w, metered = _declared_w(site), _metered_below(site)
     return State(
         unchanged_s=unchanged_s,
         devices={
@@ -113,7 +121,11 @@ def taken_up(handed: Handed, site: Site, now_s: float, utc_s: float) -> State:
             )
         },
         nodes={
-            node.id: NodeMemory(beyond=Beyond(line.fixed_w, line.share, line.most_w))
+            node.id: NodeMemory(
+                beyond=Beyond(
+                    _unnamed_w(line, declared_w[node.id], metered[node.id]), line.share, line.most_w
+                )
+            )
             for node in site.nodes
             if (line := handed.lines.get(node.id)) is not None
             and line.meter == node.meter
@@ -164,6 +176,35 @@ def _stands(state: State) -> dict[str, float]:
     said = state.verdicts
     rows = np.flatnonzero(~said.may_run & ~said.running).tolist()
     return {state.mirror.fleet.specs[row].id: float(said.since_s[row]) for row in rows}
+
+
+def _unnamed_w(line: Line, declared_w: int, metered: tuple[str, ...]) -> float:
+    """What of a line's fixed part the site file has not named since. Where more is measured below, that may
+    be all of it: a meter shows at once what is there without claims. What rises with claims no file names."""
+    if line.declared_w is None or line.metered is None:
+        return line.fixed_w
+    if not set(metered) <= set(line.metered):
+        return 0.0
+    return max(0.0, line.fixed_w - max(0, declared_w - line.declared_w))
+
+
+def _declared_w(site: Site) -> dict[str, int]:
+    """The fixed load at each node and below it, in the site file."""
+    found = {node.id: node.fixed.watts for node in site.nodes}
+    for node in reversed(site.nodes):
+        if node.parent is not None:
+            found[node.parent] += found[node.id]
+    return found
+
+
+def _metered_below(site: Site) -> dict[str, tuple[str, ...]]:
+    """The next nodes below each node that have a meter."""
+    found: dict[str, tuple[str, ...]] = {node.id: () for node in site.nodes}
+    for node in reversed(site.nodes):
+        if node.parent is not None:
+            here = (node.id,) if node.meter is not None else found[node.id]
+            found[node.parent] = (*here, *found[node.parent])
+    return found
 
 
 def _is_plausible(line: Line, limit_w: float) -> bool:

@@ -17,9 +17,7 @@ from controller.decide.relaxed import relaxed
 from controller.decide.tree import Tree, load
 
 
-def cool_w(
-    fleet: Fleet, known: Columns, zone_share: Floats, now_s: float, tree: Tree, spare_w: Ints
-) -> Ints:
+def cool_w(fleet: Fleet, known: Columns, zone_share: Floats, now_s: float, tree: Tree, spare_w: Ints) -> Ints:
     """What its own heat and that of its zone, which takes `zone_share` of the range of its machines, leave
     each device. Between its points a miner counts as at the lower one; what all of them leave unused lifts
     some to their next point: first those that are there already, and then those that make most of a watt.
