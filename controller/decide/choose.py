@@ -24,6 +24,10 @@ from controller.decide.together import groups, lockstep
 from controller.decide.value import Offers, Valuation
 from controller.domain.jobs import Job, JobState, QueueReading
 
+COMPARED = 10
+"""How many allocations a plan may take, two for each time that jobs leave, that one job is looked at again:
+where it took more, many leave, nothing is lowered before all is planned, and one of them matters little."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chosen:
@@ -136,7 +140,8 @@ def choose(
     """What is allocated, and who works with it. Watts are given step by step, to who earns the most with the
     next: so what a wide job needs may have gone to others, one GPU after the other. Where that sets aside a
     job that runs, two more plans are made: those that run are given what they need before anybody has more;
-    and before them the dearest that would be set aside all the same. The one that is worth most is taken.
+    and, unless many leave, before them the dearest that would be set aside all the same. The one that is
+    worth most is taken.
 
     `placed` are the GPUs that queued jobs were given before; `before` is what the last tick recalls; for the
     `due` ones GPUs are kept.
@@ -151,7 +156,7 @@ def choose(
         return best
     sparing = replace(valuation, spares_work=True)
     best = max(best, planned(sparing), key=_worth)
-    if best.ended:
+    if best.ended and len(best.recall.answers) <= COMPARED:
         dearest = max(best.ended.values(), key=lambda job: (job.gpus * job.usd_per_gpu_hour, job.id))
         best = max(best, planned(replace(sparing, favoured=dearest)), key=_worth)
     return best
@@ -177,7 +182,7 @@ def _chosen(choosing: Choosing, feeding: Feeding, limits: Limits) -> Chosen:
             dwells = False  # no work is lost to leave a device alone
         else:
             dwells = True
-            feeding.give_up(short, then, allocation.blocked_by)
+            feeding.give_up(short, then, allocation.blocked_by, allocation.room_w)
     left_w = allocation.room_w.copy()  # a set-point is no limit: nothing trips where it is passed
     left_w[0] += limits.usable_w[0] - limits.aim_w
     return Chosen(

@@ -18,6 +18,7 @@ from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
 from controller.decide.plan import UNLIMITED_W
 from controller.decide.posts import Posts, posts
+from controller.decide.shedding import MANY, shortage
 from controller.decide.snapshot import Snapshot
 from controller.decide.tree import load
 from controller.decide.words import Truth
@@ -97,9 +98,9 @@ class Feeding:
         lacking = np.unique(self._posts.of[self._lacks(then, self._posts)])
         return [self.kept[at] for at in lacking.tolist()]
 
-    def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints) -> None:
+    def give_up(self, short: Sequence[Placement], then: Ints, blocked_by: Ints, room_w: Ints) -> None:
         """Set aside who is in each other's way, and try it elsewhere. `blocked_by` is the node in the way of
-        each device, by row."""
+        each device, by row, and `room_w` what is left at each node."""
         row, none = self._seen.fleet.row, self._seen.tree.none
         in_the_way = np.where(blocked_by < 0, none, blocked_by)
         gpus = {gpu for job in short for gpu in job.gpus if gpu in row}
@@ -109,7 +110,10 @@ class Feeding:
         lacking = {self._seen.fleet.specs[row].id for row in lacks} - holding
         nodes = {gpu: self._above(gpu) for gpu in holding}
         nodes |= {gpu: (int(in_the_way[row[gpu]]),) for gpu in lacking}
-        dropped = jobs.to_set_aside(short, holding, nodes)
+        dropped = [*jobs.to_set_aside(short, holding, nodes)]
+        if len(short) > MANY:
+            lack = shortage(self._seen, short, all_of, then, blocked_by, room_w)
+            dropped += lack.beyond({job.id for job in dropped})
         leaving = {job.id: job for job in dropped}
         self._aside |= leaving
         self._keep([job for job in self.kept if job.id not in leaving])
