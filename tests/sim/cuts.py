@@ -103,8 +103,9 @@ class Cuts:
         return spec.floor.power.watts if others_lowest else max(watts, self._shell.most_told_w(spec.id))
 
     def _may_run(self, name: str) -> bool:
-        zone = self._specs[name].zone
-        return not self._usable.rests(name) and (zone is None or self._possible.is_cooled(zone))
+        spec = self._specs[name]
+        is_cooled = spec.zone is None or self._possible.is_cooled(spec.zone)
+        return self._plant.nodes[spec.node].live and is_cooled and not self._usable.rests(name)
 
     def has_room(self, name: str) -> bool:
         """For all that it may draw: it boots as it likes."""

@@ -99,10 +99,11 @@ def test_power_that_an_earlier_process_took_comes_back() -> None:
     assert not kinds_of(made)
 
 
-@pytest.mark.parametrize("rests", [False, True])
-def test_a_controller_that_never_gives_power_back_is_found_out_where_machines_need_not_rest(
-    rests: bool,
+@pytest.mark.parametrize(("rests", "is_open"), [(False, False), (True, False), (False, True)])
+def test_a_controller_that_never_gives_power_back_is_found_out_where_machines_could_run(
+    rests: bool, is_open: bool
 ) -> None:
+    """They need not rest, and no breaker above them is open."""
     cut: set[str] = set()
 
     def grim(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
@@ -113,11 +114,15 @@ def test_a_controller_that_never_gives_power_back_is_found_out_where_machines_ne
 
     made = world(grim, *behind_outlets(12))
     made.court.usable.rests = lambda _: rests
+    root = made.floor.site.root.id
+    for node in (node.id for node in made.floor.site.nodes if node.parent == root and is_open):
+        for at_s in range(500, 1_900, 5):  # whoever closes it
+            made.clock.at(float(at_s), partial(made.plant.set_fault, node, "breaker_open", True))
     made.run()
 
     assert cut
     assert kinds_of(made).get("dark", set()) <= cut
-    assert ("dark" in kinds_of(made)) is not rests
+    assert ("dark" in kinds_of(made)) is (not rests and not is_open)
 
 
 def test_machines_with_crossed_cords_are_doubted_and_no_others() -> None:
