@@ -140,10 +140,11 @@ def may_stay(seen: Snapshot, limits: Limits, may: Freedom) -> Flags:
 
 
 def lacking_watts(seen: Snapshot, limits: Limits) -> Flags:
-    """Which nodes lack watts: where a limit is to be held at once, with all below at their worst; the site
-    also where it draws more than its set-point.
+    """Which nodes lack watts: where a limit is to be held at once, or by best effort, with all below at their
+    worst; the site also where it draws more than its set-point.
     """
     found: Flags = limits.held_room_w(seen.worst_w) < 0
+    found |= (limits.asked_w < limits.bound_w) & (seen.worst_w > limits.asked_w)
     if limits.follows:
         found[0] |= seen.claimed_w[0] + seen.other_w[0] > limits.goal_w * (1 + OVER_SHARE)
     return found

@@ -56,6 +56,7 @@ class Follow:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
     """`bound_w` is what each node is to stay below, `usable_w` what may be used of it: that less the margin.
+    `asked_w` is what it is asked to stay below, also by best effort, whatever that cannot reach.
     `held_w` and `to_hold_w` are the same without what a ramp may lead down to, for there is yet time.
     `coming` has in how many seconds which node may use no more than how much, the next first, where
     ramps may have to begin before that; `owed_in_s` when what is planned with is owed, at the nodes where it
@@ -72,6 +73,7 @@ class Limits:
     cap_reason: CapReason
     cap_event: str
     bound_w: Ints
+    asked_w: Ints
     usable_w: Ints
     held_w: Ints
     to_hold_w: Ints
@@ -131,11 +133,12 @@ def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Li
     root, target = site.root, grid.target
     spared_w = _spared_w(site, grid, works_w)
     limit = grid.limit
+    asked_w = {tree.index[name]: watts_of(here) for name, here in grid.nodes.items()}
+    wanted_w = _bounded(ground, {0: watts_of(limit), **asked_w})
     if isinstance(limit, Limit):
         limit = Limit(max(limit.power, Power(spared_w.get(0, 0))))
     follows = tightest(limit, target) != limit and tightest(root.limit, target) == target
     cap = target if follows else tightest(root.limit, limit)
-    asked_w = {tree.index[name]: watts_of(here) for name, here in grid.nodes.items()}
     asked_w = {at: max(most_w, spared_w.get(at, 0)) for at, most_w in asked_w.items()}
     bound_w = held_w = _bounded(ground, {0: watts_of(limit), **asked_w})
     usable_w = to_hold_w = usable(bound_w, margin)
@@ -153,6 +156,7 @@ def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Li
         cap_reason=reason,
         cap_event=name,
         bound_w=bound_w,
+        asked_w=wanted_w,
         usable_w=usable_w,
         held_w=held_w,
         to_hold_w=to_hold_w,

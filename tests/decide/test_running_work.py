@@ -182,6 +182,18 @@ def test_no_job_is_set_aside_for_a_rounding_whatever_margin_is_kept(margin: floa
     assert (plan.job_commands, plan.commands) == ((), ())
 
 
+def test_who_lied_below_a_limit_is_told_again_as_often_where_that_is_best_effort() -> None:
+    def told_s(*, best_effort: bool) -> list[float]:
+        world = farm(miners=3)
+        for machine in world.machines.values():
+            machine.lies = True
+        begins_s = world.now_s
+        world.events = (event(limit_w=100, start_s=begins_s, best_effort=best_effort),)
+        return [world.now_s - begins_s for _ in range(200) if world.run(1).commands]
+
+    assert told_s(best_effort=True) == told_s(best_effort=False)
+
+
 # A dwell
 
 
