@@ -166,10 +166,11 @@ class Possible:
     def _note_surplus(self) -> None:
         now_s = self._plant.now_s
         for name, machine in self._machines.items():
-            if machine.watts <= slack_w(self._told_w(name)):
-                self._surplus.pop(name, None)
-            else:
+            told_w = self._told_w(name)
+            if machine.watts > (told_w if _was_reset(machine, told_w) else slack_w(told_w)):
                 self._note_beyond(name, machine)
+            else:
+                self._surplus.pop(name, None)
             if self._is_silent(name, machine):
                 self._silent_s.setdefault(name, now_s)
             else:
@@ -266,6 +267,11 @@ class Possible:
 def slack_w(told_w: float) -> float:
     """What a machine that was told so much may draw."""
     return told_w * (1 + TOLD_SLACK) + TOLD_SLACK_W
+
+
+def _was_reset(machine: Miner | Gpu, told_w: float) -> bool:
+    """Whether a GPU has its usual limit again, whoever told it that: its watts follow in a moment."""
+    return isinstance(machine, Gpu) and told_w < machine.limit_w == machine.group.default_limit_w
 
 
 def _obeys_stops(machine: Miner | Gpu) -> bool:
