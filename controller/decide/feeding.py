@@ -217,6 +217,8 @@ def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Int
 def at_least_w(seen: Snapshot, least_w: Ints, now_s: float) -> Ints:
     """What each device draws where all that surely obey are at their `least_w`, and all others at worst."""
     lowered_w = counted_w(least_w, value.shown_bias(seen.fleet, seen.columns))
+    # Who went on at more than it was told counts so at each point above its lowest, as in a plan.
+    lowered_w = np.maximum(lowered_w, np.where(least_w > seen.fleet.floor_w, seen.columns.stuck_w, 0))
     found: Ints = np.where(surely_obeying(seen, now_s), lowered_w, seen.columns.worst_w)
     return found
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controller.decide.device import Stuck
 from controller.decide.words import Reason
 from controller.domain.devices import OperatingPoint
 from controller.domain.jobs import FlexTier, Job, JobAction, JobState, OnShortage
@@ -23,6 +24,7 @@ from tests.decide.builders import (
     node,
     node_of,
     queue,
+    reading,
     reasons,
     running,
     site,
@@ -180,6 +182,22 @@ def test_no_job_is_set_aside_for_a_rounding_whatever_margin_is_kept(margin: floa
     _, plan = decide(site(limit_w=20_000, margin=margin), running({"g0": device(points[1])}), said)
 
     assert (plan.job_commands, plan.commands) == ((), ())
+
+
+def test_no_job_is_set_aside_for_what_a_gpu_beside_it_draws_above_its_limit() -> None:
+    """One that was caught drawing 840 W at 700 counts so in the plan, and in what is spared for that."""
+    specs, full = [gpu("g0"), gpu("g1")], GPU_POINTS[-1]
+    works = queue(*(working(job(spec.id, flex=RIGID), spec.id) for spec in specs), gpus=["g0", "g1"])
+    stuck = Stuck(GPU_POINTS[0].power, Power(840), NOW_S - 30)
+    known = {"g0": device(full, worst_w=840, draw_w=840, lies=1, stuck=stuck), "g1": device(full)}
+    said = [reading("g0", draw_w=840, setting_w=700), at_point(specs[1], full)]
+    soft = event(limit_w=100, start_s=NOW_S - 600, best_effort=True)
+
+    _, plan = decide(
+        site(limit_w=20_000), running(known), inputs(*specs, readings=said, queues=(works,), events=(soft,))
+    )
+
+    assert plan.job_commands == ()
 
 
 def test_who_lied_below_a_limit_is_told_again_as_often_where_that_is_best_effort() -> None:
