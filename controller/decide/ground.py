@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,17 +33,18 @@ def ground_of(site: Site) -> Ground:
         site=site,
         tree=tree,
         rated_w=np.array([watts_of(node.limit) for node in site.nodes], dtype=np.int64),
-        meter=np.array(_meters(site, tree), dtype=np.int64),
+        meter=nearest(tree, {at for at, node in enumerate(site.nodes) if node.meter is not None}),
         falls_w={at: per_s.power.watts for at, per_s in enumerate(ramps) if isinstance(per_s, Limit)},
     )
 
 
-def _meters(site: Site, tree: Tree) -> list[int]:
+def nearest(tree: Tree, some: Set[int]) -> Ints:
+    """The nearest of `some` nodes, at each node or above it, or the tree's `none`."""
     found: list[int] = []
-    for at, node in enumerate(site.nodes):
-        above = tree.none if node.parent is None else found[tree.index[node.parent]]
-        found.append(above if node.meter is None else at)
-    return found
+    for at, parent in enumerate(tree.parent.tolist()):
+        above = tree.none if parent < 0 else found[parent]
+        found.append(at if at in some else above)
+    return np.array(found, dtype=np.int64)
 
 
 def watts_of(bound: Bound) -> int:

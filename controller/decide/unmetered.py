@@ -13,7 +13,7 @@ from collections.abc import Mapping, Set
 import numpy as np
 
 from controller.decide.arrays import Floats, Ints
-from controller.decide.ground import Ground
+from controller.decide.ground import Ground, nearest
 from controller.decide.nodes import KNOWN, NodeMemory
 from controller.decide.plan import UNLIMITED_W
 
@@ -26,7 +26,9 @@ def hidden_shares(
 ) -> Floats:
     """The share of what is claimed by which more may be drawn at each node that has no meter to show it, or
     one that is `blind`. Below each node devices can claim `top_w`."""
-    tree, meter, none = ground.tree, _nearest(ground, blind), ground.tree.none
+    tree, meter, none = ground.tree, ground.meter, ground.tree.none
+    if blind:
+        meter = nearest(tree, set(meter.tolist()) - blind)
     is_metered = meter == np.arange(none)
     metered = np.flatnonzero(is_metered)
     found = np.zeros(none + 1)
@@ -55,18 +57,6 @@ def blind_nodes(ground: Ground, memory: Mapping[str, NodeMemory], up_s: float) -
         for at in (ground.tree.index[name],)
         if not ground.tree.isolated[at]
     )
-
-
-def _nearest(ground: Ground, blind: Set[int]) -> Ints:
-    """The nearest node with a meter that is not `blind`, at each node or above it."""
-    if not blind:
-        return ground.meter
-    parent, none = ground.tree.parent.tolist(), ground.tree.none
-    found: list[int] = []
-    for at, meter in enumerate(ground.meter.tolist()):
-        above = none if parent[at] < 0 else found[parent[at]]
-        found.append(at if meter == at and at not in blind else above)
-    return np.array(found, dtype=np.int64)
 
 
 def spared(usable_w: Ints, shares: Floats, other_w: Ints) -> Ints:
