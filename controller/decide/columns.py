@@ -64,8 +64,8 @@ class Columns:
     @property
     def here_w(self) -> Ints:
         """What the point of each device is reckoned to draw on it."""
-        stuck_w = np.where(self.at > 0, self.stuck_w, 0)
-        return np.maximum(counted_w(np.maximum(self.now_w, 0), self.bias), stuck_w)
+        reckoned_w = counted_w(np.maximum(self.now_w, 0), self.bias)
+        return no_less_than_stuck(reckoned_w, self.stuck_w, self.at > 0)
 
     @property
     def disobeys(self) -> Flags:
@@ -139,6 +139,11 @@ def empty(rows: int) -> Columns:
         idle=np.zeros(rows, dtype=np.bool_),
         steady=np.zeros(rows, dtype=np.bool_),
     )
+
+
+def no_less_than_stuck(watts: Ints, stuck_w: Ints, above_floor: Flags) -> Ints:
+    """What devices count for: who went on at more than it was told, so at each point above its lowest."""
+    return np.maximum(watts, np.where(above_floor, stuck_w, 0))
 
 
 def counted_w(power_w: Ints, bias: Floats) -> Ints:

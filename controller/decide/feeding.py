@@ -13,7 +13,7 @@ import numpy as np
 
 from controller.decide import jobs, value
 from controller.decide.arrays import Flags, Ints
-from controller.decide.columns import counted_w
+from controller.decide.columns import counted_w, no_less_than_stuck
 from controller.decide.freedom import Freedom, surely_obeying
 from controller.decide.jobs import Placement
 from controller.decide.plan import UNLIMITED_W
@@ -217,8 +217,7 @@ def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Int
 def at_least_w(seen: Snapshot, least_w: Ints, now_s: float) -> Ints:
     """What each device draws where all that surely obey are at their `least_w`, and all others at worst."""
     lowered_w = counted_w(least_w, value.shown_bias(seen.fleet, seen.columns))
-    # Who went on at more than it was told counts so at each point above its lowest, as in a plan.
-    lowered_w = np.maximum(lowered_w, np.where(least_w > seen.fleet.floor_w, seen.columns.stuck_w, 0))
+    lowered_w = no_less_than_stuck(lowered_w, seen.columns.stuck_w, least_w > seen.fleet.floor_w)
     found: Ints = np.where(surely_obeying(seen, now_s), lowered_w, seen.columns.worst_w)
     return found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide.arrays import Flags, Floats, Ints
-from controller.decide.columns import CODE, Columns, counted_w
+from controller.decide.columns import CODE, Columns, counted_w, no_less_than_stuck
 from controller.decide.fleet import Fleet
 from controller.decide.posts import Posts, Work
 from controller.decide.words import Truth
@@ -174,7 +174,7 @@ def offers(
     start = np.zeros(len(fleet) + 1, np.int64)
     np.cumsum(np.bincount(taken, minlength=len(fleet)), out=start[1:])
     counts_w = reckoned_w(power_w[at], known.now_w[taken], known.bias[taken], shown_bias(fleet, known)[taken])
-    counts_w = np.maximum(counts_w, np.where(at_floor[at], 0, known.stuck_w[taken]))
+    counts_w = no_less_than_stuck(counts_w, known.stuck_w[taken], ~at_floor[at])
     return Offers(
         start=start,
         point=fleet.rank[at],
