@@ -24,6 +24,7 @@ from tests.sim.world import World
 SEED, DURATION_S = 8, 420.0
 """What a machine was given a few minutes ago must show by the end."""
 LOST_S = 210.0
+LOSING, HOT_C = "brk-1", 89.0
 TARGET = said(TargetSignal(Power.kw(45)), from_s=110.0, until_s=1000.0)
 
 
@@ -66,19 +67,31 @@ def test_a_controller_that_does_not_reach_a_set_point_is_found_out() -> None:
     assert not found(checked, TARGET)
 
 
-def test_others_have_their_time_to_come_up_for_machines_that_lost_their_work() -> None:
-    def only_until_then(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
-        """Once the set-point is met nobody is told anything more."""
-        after, plan = checked(site, state, inputs)
-        return after, plan if inputs.now_s < 140.0 else replace(plan, commands=())
+@pytest.mark.parametrize("lost_by", ["work", "heat", "limit"])
+def test_others_have_their_time_to_come_up_for_machines_that_lost_their_work_or_must_go_down(
+    lost_by: str,
+) -> None:
+    world: World
 
-    world = World(SEED, DURATION_S, DEVICES, exactly=(), decide=only_until_then, messages=(TARGET,))
-    for name in [name for name, miner in world.plant.miners.items() if miner.node == "brk-1"][:3]:
-        world.clock.at(LOST_S, partial(world.plant.set_fault, name, "pool_loss", True))
+    def lowers_only_them(site: Site, state: State, inputs: Inputs) -> tuple[State, Plan]:
+        """Once the set-point is met nobody else is told anything more."""
+        after, plan = checked(site, state, inputs)
+        told = tuple(one for one in plan.commands if one.device in losing and lost_by != "work")
+        return after, plan if inputs.now_s < 140.0 else replace(plan, commands=told)
+
+    limit = said(Power(0), node=LOSING, from_s=LOST_S, until_s=1000.0, said_s=LOST_S)
+    asked = (TARGET, limit) if lost_by == "limit" else (TARGET,)
+    world = World(SEED, DURATION_S, DEVICES, exactly=(), decide=lowers_only_them, messages=asked)
+    losing = [name for name, miner in world.plant.miners.items() if miner.node == LOSING][:3]
+    for name in losing:
+        if lost_by == "work":
+            world.clock.at(LOST_S, partial(world.plant.set_fault, name, "pool_loss", True))
+        for second in range(round(LOST_S), 500) if lost_by == "heat" else ():
+            world.clock.at(float(second), partial(setattr, world.plant.miners[name], "temperature_c", HOT_C))
     world.run()
 
-    charged_s = min(breach.at_s for breach in world.court.verdict.unexcused)
-    assert LOST_S + REACHED_S <= charged_s + LOOK_EVERY_S <= LOST_S + REACHED_S + 2 * LOOK_EVERY_S
+    charged_s = min(breach.at_s for breach in world.court.verdict.unexcused if breach.what == "unused")
+    assert LOST_S + REACHED_S <= charged_s + LOOK_EVERY_S <= LOST_S + REACHED_S + 3 * LOOK_EVERY_S
 
 
 RAMPED_SEED, RAMPED_S = 2295, 600.0

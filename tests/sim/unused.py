@@ -79,10 +79,12 @@ class Unused:
         self._kept_s: dict[str, float] = {}
         """Until when watts are kept free for it."""
         self._drew_w: dict[str, float] = {}
-        self._lost: dict[str, tuple[float, float]] = {}
-        """Since when each miner is without voltage or work, and what it drew before."""
-        self._sure_w: deque[float] = deque(maxlen=round(REACHED_S / LOOK_EVERY_S))
-        self._drawn_w: deque[float] = deque(maxlen=self._sure_w.maxlen)
+        self._lately_w: dict[str, deque[float]] = {}
+        """What each machine drew that is stuck, hot, or at a place that is limited: since that is so, and
+        just before."""
+        self._looks = round(REACHED_S / LOOK_EVERY_S)
+        self._sure_w: deque[float] = deque(maxlen=self._looks)
+        self._drawn_w: deque[float] = deque(maxlen=self._looks)
         """What was drawn at the same moments."""
         ramp = floor.site.root.ramp_up_per_s
         self._risen_w = ramp.power.watts * (REACHED_S - STARTS_S) if isinstance(ramp, Limit) else math.inf
@@ -108,7 +110,7 @@ class Unused:
         """Right after `Usable.look`."""
         now_s, draw_w = self._plant.now_s, self._plant.site_power_w
         self.is_network_suspect = self._note_troubles() >= self._suspect
-        self._note_losses()
+        self._note_losses(demand.at_w)
         if not in_charge or self.is_network_suspect:
             self._sure_w.clear()
             self._draws_w.clear()
@@ -118,7 +120,7 @@ class Unused:
         self._sure_w.append(self.surely_w(demand))
         self._drawn_w.append(draw_w)
         self._draws_w.append(draw_w)
-        if len(self._sure_w) < (self._sure_w.maxlen or 0):
+        if len(self._sure_w) < self._looks:
             return
         had_w = max(draw_w, fmean(self._draws_w)) + self._lost_w()
         lacking_w = min(*self._sure_w, self._drawn_w[0] + self._risen_w) - ONE_STEP_W - had_w
@@ -149,19 +151,21 @@ class Unused:
                 kept[machine.node] += max(0.0, limit_w - machine.watts)
         return kept
 
-    def _note_losses(self) -> None:
-        for name, miner in self._plant.miners.items():
-            if miner.state not in STUCK:
-                self._lost.pop(name, None)
-            elif name not in self._lost:
-                self._lost[name] = self._plant.now_s, self._drew_w.get(name, 0.0)
-            self._drew_w[name] = miner.watts
+    def _note_losses(self, at_w: Mapping[str, float]) -> None:
+        for name, machine in self._plant.machines.items():
+            stuck = isinstance(machine, Miner) and machine.state in STUCK
+            if stuck or self._is_hot(machine) or not at_w.keys().isdisjoint(self._ways[machine.node]):
+                before_w = self._drew_w.get(name, machine.watts)
+                lately_w = self._lately_w.setdefault(name, deque([before_w], maxlen=1 + self._looks))
+                lately_w.append(machine.watts)
+            else:
+                self._lately_w.pop(name, None)
+            self._drew_w[name] = machine.watts
 
     def _lost_w(self) -> float:
-        """What others have not had the time yet to draw in the place of miners that stopped by themselves."""
-        last_s = self._plant.now_s - REACHED_S
-        lost = ((name, drew_w) for name, (at_s, drew_w) in self._lost.items() if at_s > last_s)
-        return sum(max(0.0, drew_w - self._drew_w[name]) for name, drew_w in lost)
+        """What others have not had the time yet to draw in the place of machines that stopped by themselves,
+        or had to go down."""
+        return sum(max(lately_w) - lately_w[-1] for lately_w in self._lately_w.values())
 
     def _note_troubles(self) -> int:
         """How many machines are silent now."""
