@@ -168,8 +168,8 @@ class Judge:
         power_w = self._plant.nodes[node].power_w
         if power_w <= allowed_w:
             return "work"
-        # Below a set-point nothing is kept free: what pools that are back take in one step has to be seen.
-        if what == "target" and power_w - self._possible.found_work_w(node, self._react_s) <= allowed_w:
+        # Below a set-point nothing is kept free: what comes up by itself has to be seen.
+        if what == "target" and power_w - self._possible.came_up_w(node, self._react_s) <= allowed_w:
             return "unforeseen"
         return self._why(node, allowed_w, obeys_after_s)
 

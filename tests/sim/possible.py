@@ -26,6 +26,7 @@ LOST_IN_A_ROW, LOST_KNOWN_S = 3, 10.0
 again: an order is known to be lost only when its deadline has passed, and then another can be sent."""
 TOLD_SLACK, TOLD_SLACK_W = 0.05, 30.0
 """So much a machine may draw beyond the nominal power of its point: they differ by their bias."""
+STANDS = frozenset({MinerState.IDLE, MinerState.DARK, MinerState.REBOOTING})
 AFTER_SILENCE_S = 120.0
 """A miner that was silent may have booted and forgotten its limit: that is to be reckoned with."""
 
@@ -51,8 +52,8 @@ class Possible:
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
         self._surplus: dict[str, tuple[float, float]] = {}
         """Since when each machine draws more than it was told, and the least that it drew since."""
-        self._without_work: dict[str, tuple[float, float]] = {}
-        """When each miner was last without work, and what it drew."""
+        self._stood: dict[str, tuple[float, float]] = {}
+        """When each miner was last without work, without voltage or booting, and what it drew."""
         self._silent_s: dict[str, float] = {}
         self._quality = floor.quality
         self._ways = ways_up(floor.site)
@@ -64,8 +65,8 @@ class Possible:
         now_s = self._plant.now_s
         self._note_surplus()
         for name, machine in self._machines.items():
-            if isinstance(machine, Miner) and machine.state is MinerState.IDLE:
-                self._without_work[name] = now_s, machine.watts
+            if isinstance(machine, Miner) and machine.state in STANDS:
+                self._stood[name] = now_s, machine.watts
             held_by = self._held_by(name, machine)
             if held_by:
                 self._held_s[name] = now_s, held_by
@@ -148,13 +149,14 @@ class Possible:
                 watts += machine.watts - self._told_w(name)
         return watts
 
-    def found_work_w(self, node: str, within_s: float) -> float:
-        """Watts that miners below a node took in one step as they had work again, no longer ago than that."""
+    def came_up_w(self, node: str, within_s: float) -> float:
+        """Watts that miners below a node took by themselves as they had work or voltage again, no longer ago
+        than that."""
         taken_w = 0.0
         for machine in self.machines_below[node]:
-            at_s, idle_w = self._without_work.get(machine.id, (-math.inf, 0.0))
+            at_s, stood_w = self._stood.get(machine.id, (-math.inf, 0.0))
             if self._plant.now_s - at_s <= within_s:
-                taken_w += max(0.0, machine.watts - idle_w)
+                taken_w += max(0.0, machine.watts - stood_w)
         return taken_w
 
     def _told_w(self, name: str) -> float:

@@ -9,6 +9,7 @@ import pytest
 from controller.decide.inputs import Sample
 from controller.domain.devices import DeviceKind, Quality, Reading
 from controller.domain.power import Power
+from simulators.physics.miner import MinerState
 from tests.sim.floor import draw_floor
 from tests.sim.lane import Lost, Told
 from tests.sim.possible import LOST_KNOWN_S, Possible
@@ -128,21 +129,29 @@ def test_what_a_liar_takes_is_unforeseen_while_its_reading_stays_where_it_was_to
     assert [unforeseen_at(second) for second in range(looked_s + 1)][-1] is unforeseen
 
 
-def test_what_a_miner_takes_as_its_pool_is_back_has_to_be_seen_before_others_can_come_down() -> None:
+@pytest.mark.parametrize("stands_by", ["pool_loss", "breaker_open"])
+def test_what_a_miner_takes_that_comes_up_by_itself_has_to_be_seen_before_others_can_come_down(
+    stands_by: str,
+) -> None:
     world = World(SEED, 60.0, devices=24, only=())
     plant, possible = world.plant, world.court.possible
     name, miner = min(plant.miners.items())
-    plant.set_fault(name, "pool_loss", True)
+    at = name if stands_by == "pool_loss" else miner.node
+    plant.set_fault(at, stands_by, True)
     plant.advance(30.0)
     possible.look()
-    idle_w = miner.watts
-    plant.set_fault(name, "pool_loss", False)
+    stood_w = miner.watts
+    plant.set_fault(at, stands_by, False)
+    boots_s = miner.group.reboot_s if miner.state is MinerState.REBOOTING else 0.0
+    plant.advance(30.0 + 0.9 * boots_s)
+    possible.look()
 
-    def taken_at(second: float) -> float:
-        plant.advance(second)
-        return possible.found_work_w(miner.node, within_s=17.0)
+    def taken_after(seconds: float) -> float:
+        plant.advance(30.0 + boots_s + seconds)
+        return possible.came_up_w(miner.node, within_s=17.0)
 
-    assert [taken_at(second) for second in (32.0, 50.0)] == [miner.watts - idle_w, 0.0]
+    assert taken_after(2.0) == miner.watts - stood_w > 0
+    assert taken_after(20.0) == 0
 
 
 def test_a_new_process_cannot_know_of_an_order_that_its_machine_does_not_show() -> None:
