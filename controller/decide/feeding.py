@@ -27,6 +27,8 @@ from controller.domain.power import Power
 
 OTHER_TRIES = 5
 """How often jobs that lack watts are tried on other GPUs before they have to wait for the next tick."""
+COMES_UP_WITHIN = 2
+"""A GPU that was told so often where to be, and did not come, is taken to stay where it is."""
 
 
 class Feeding:
@@ -235,7 +237,8 @@ def _usable(seen: Snapshot, may: Freedom, queues: Sequence[QueueReading], room_w
     rows = np.flatnonzero(fleet.gpu & may.obeys & ~closed).tolist()
     for row in sorted(rows, key=lambda row: (crowded[row], row)):
         state = seen.devices[fleet.specs[row].id]
-        found[fleet.specs[row].id] = state.attempts < 2 and state.truth not in (Truth.REFUSED, Truth.LYING)
+        comes_up = state.attempts < COMES_UP_WITHIN and state.truth not in (Truth.REFUSED, Truth.LYING)
+        found[fleet.specs[row].id] = comes_up
     return found
 
 

@@ -64,7 +64,7 @@ def set_course(
     """Aim at the set-point of `limits`. What was learned of the site ends with the set-point, and what the
     meter taught once it shows what cannot be."""
     if not limits.follows:
-        nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w, together=may.most_w)
+        nobody = Swing(gpus=may.pinned, least_w=may.most_w, most_w=may.most_w, together=None)
         kept = Follow(starts=before.starts, retunes=before.retunes)
         return Course(limits=limits, follow=kept, may=may, swing=nobody)
     swing = swing_now(seen, limits, may, queues)

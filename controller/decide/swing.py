@@ -13,7 +13,9 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.feeding import running_w
 from controller.decide.freedom import Freedom, strained
 from controller.decide.limits import Follow, Limits
+from controller.decide.posts import posts
 from controller.decide.snapshot import Snapshot
+from controller.decide.together import groups
 from controller.domain.jobs import QueueReading
 
 SWING_AHEAD_S = 1.5
@@ -25,12 +27,12 @@ SHORT_SHARE = 0.001
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Swing:
     """GPUs that follow the set-point, each between the least that its job needs and the most it may have.
-    `together` numbers the jobs on several GPUs, by row; -1 for all others."""
+    `together` numbers the jobs on several GPUs, by row, -1 for all others; nothing where there are none."""
 
     gpus: Flags
     least_w: Ints
     most_w: Ints
-    together: Ints
+    together: Ints | None
 
     @property
     def middle_w(self) -> float:
@@ -59,15 +61,9 @@ def swing_now(seen: Snapshot, limits: Limits, may: Freedom, queues: Iterable[Que
     least_w, most_w = running_w(seen, queues), np.minimum(may.most_w, fleet.top_w)
     works = fleet.gpu & (least_w > 0) & may.obeys
     gpus = works & ~strained(seen, limits) & (known.now_w >= least_w) & (known.now_w <= most_w)
-    return Swing(gpus=gpus, least_w=least_w, most_w=most_w, together=_together(seen, queues))
-
-
-def _together(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
-    found, row = np.full(len(seen.fleet), -1), seen.fleet.row
-    jobs = (status for queue in queues for status in queue.jobs if len(status.gpus) > 1)
-    for number, status in enumerate(jobs):
-        found[[row[gpu] for gpu in status.gpus if gpu in row]] = number
-    return found
+    jobs = (status for queue in queues for status in queue.jobs)
+    together = groups(seen, posts(fleet, ((status, status.gpus) for status in jobs)))
+    return Swing(gpus=gpus, least_w=least_w, most_w=most_w, together=together)
 
 
 def swung(course: Course, seen: Snapshot, at: Ints, now_s: float) -> Ints:
@@ -99,7 +95,7 @@ def _in_turn(swing: Swing, free: Ints, order: Ints) -> list[list[int]]:
     """The GPUs job by job, each where its first one stands in the order."""
     found: dict[int, list[int]] = {}
     for row in free[np.argsort(order[free], kind="stable")].tolist():
-        job = int(swing.together[row])
+        job = -1 if swing.together is None else int(swing.together[row])
         found.setdefault(job if job >= 0 else -1 - row, []).append(row)
     return list(found.values())
 

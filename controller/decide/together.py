@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from controller.decide.arrays import Flags, Floats, Ints
+from controller.decide.feeding import COMES_UP_WITHIN
 from controller.decide.lockstep import Lockstep
 from controller.decide.posts import Posts
 from controller.decide.shown import covering
 from controller.decide.snapshot import Snapshot
 from controller.decide.value import Offers
-
-COMES_UP_WITHIN = 2
-"""A GPU that was told so often where to be, and did not come, is taken to stay where it is."""
 
 
 def groups(seen: Snapshot, working: Posts) -> Ints | None:
