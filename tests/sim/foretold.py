@@ -33,6 +33,9 @@ class Foretold:
         self._root = case.floor.site.root.id
         self._limits = {node.id: node.limit for node in case.floor.site.nodes}
         self._since_s: dict[tuple[str, float], float] = {}
+        """Since when each version of an event that is ahead is known."""
+        self._beyond_s: dict[tuple[str, float], float] = {}
+        """Since when each of them asks for what cannot be had."""
 
     def look(self, plan: Plan, events: Iterable[GridEvent], utc_s: float, *, in_charge: bool) -> None:
         now_s = self._plant.now_s
@@ -45,9 +48,12 @@ class Foretold:
             limit_w = _lowest_w(event)
             if limit_w is None or now_s - self._since_s[key] < KNOWN_S:
                 continue
-            status = said.get(key)
-            if status is not EventStatus.INFEASIBLE and limit_w < self._never_w(place):
-                self._verdict.note(now_s, "untold", place, self._never_w(place) - limit_w)
+            status, lacking_w = said.get(key), self._never_w(place) - limit_w
+            if lacking_w <= 0:
+                self._beyond_s.pop(key, None)
+            is_late = lacking_w > 0 and now_s - self._beyond_s.setdefault(key, now_s) >= KNOWN_S
+            if status is not EventStatus.INFEASIBLE and is_late:
+                self._verdict.note(now_s, "untold", place, lacking_w)
             elif status is EventStatus.INFEASIBLE and limit_w > self._surely_w(place):
                 self._verdict.note(now_s, "wolf", place, limit_w - self._surely_w(place))
 
