@@ -14,7 +14,7 @@ from controller.decide.limits import Limits
 from controller.decide.plan import Grants
 from controller.decide.snapshot import Snapshot
 from controller.decide.words import Reason
-from controller.domain.jobs import JobCommand
+from controller.domain.jobs import JobCommand, JobState
 
 ROOT = 0
 
@@ -44,14 +44,17 @@ def _having(job: Placement, grants: Grants) -> str:
 
 
 def _lacking(job: Placement, seen: Snapshot, chosen: Chosen, limits: Limits) -> str:
-    """What keeps a job from its least watts: that its GPUs are to be switched off, their heat, the node that
-    lacks most of them and, where that is the whole site, what limits it. Else others earn more with them."""
+    """What keeps a job from its least watts: that its GPUs are to be switched off, or are not heard where it
+    should go on, their heat, the node that lacks most of them and, where that is the whole site, what limits
+    it. Else others earn more with them."""
     fleet, tree = seen.fleet, seen.tree
     needs_w: Counter[int] = Counter()
     for gpu in sorted(fleet.row.keys() & set(job.gpus)):
         row = fleet.row[gpu]
         if fleet.draining[row] or fleet.isolated[row]:
             return Reason.DRAINING
+        if job.status.state is JobState.SUSPENDED and not seen.columns.seen[row]:
+            return Reason.STALE
         least_w = least(seen, gpu, job.status.job).watts
         if chosen.may.most_w[row] < least_w:
             return Reason.THERMAL

@@ -201,13 +201,13 @@ def commands(
     kept: Iterable[Placement],
     set_aside: Iterable[Placement],
     may_begin: Callable[[Placement], bool],
-    closed: Callable[[str], bool],
+    leaves: Callable[[Placement], bool],
     sent: Mapping[str, Sent],
     now_s: float,
     retry_s: float,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
-    """What the queues are told now, and what was told last to every job that still exists. A GPU is `closed`
-    that is to be switched off. Only those are asked whether they `may_begin` that are told so then."""
+    """What the queues are told now, and what was told last to every job that still exists. Who `leaves` will
+    not go on where it is. Only those are asked whether they `may_begin` that are told so then."""
 
     def is_fresh(placement: Placement, action: JobAction) -> bool:
         last = sent.get(placement.id)
@@ -215,7 +215,7 @@ def commands(
 
     orders: list[JobCommand] = []
     for placement in set_aside:
-        action = _setting_aside(placement, closed)
+        action = _setting_aside(placement, leaves)
         if action is not None and is_fresh(placement, action):
             orders.append(_order(placement, action))
     for placement in kept:
@@ -228,14 +228,14 @@ def commands(
     return tuple(orders), remembered
 
 
-def _setting_aside(placement: Placement, closed: Callable[[str], bool]) -> JobAction | None:
+def _setting_aside(placement: Placement, leaves: Callable[[Placement], bool]) -> JobAction | None:
     """A suspended job waits for its own GPUs. It would lose its work with one that is switched off: unless it
     is protected, it is ended while it can still save that, and begins anew elsewhere."""
     job, state = placement.status.job, placement.status.state
-    leaves = job.on_shortage is not OnShortage.PROTECT and any(map(closed, placement.gpus))
+    ends = job.on_shortage is not OnShortage.PROTECT and leaves(placement)
     if state is JobState.RUNNING:
-        return JobAction.REQUEUE if leaves or job.on_shortage is OnShortage.REQUEUE else JobAction.SUSPEND
-    return JobAction.REQUEUE if leaves and state is JobState.SUSPENDED else None
+        return JobAction.REQUEUE if ends or job.on_shortage is OnShortage.REQUEUE else JobAction.SUSPEND
+    return JobAction.REQUEUE if ends and state is JobState.SUSPENDED else None
 
 
 def _order(placement: Placement, action: JobAction) -> JobCommand:

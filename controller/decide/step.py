@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decide import commands, economics, jobs, overtaking, profit, relative, telling, value
+from controller.decide import commands, economics, jobs, leaving, overtaking, profit, relative, telling, value
 from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import Room
 from controller.decide.choose import Chosen, choose, forgiven, wishes
@@ -22,7 +22,6 @@ from controller.decide.feeding import works_w
 from controller.decide.following import set_course
 from controller.decide.freedom import freedom, lacking_watts, too_hot
 from controller.decide.inputs import Inputs
-from controller.decide.jobs import Placement
 from controller.decide.limits import Follow, Limits, StepMargin, limits_now
 from controller.decide.margin import kept_free, step_margin
 from controller.decide.pace import Pace, Purse, pace_now
@@ -127,9 +126,9 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(
         aim.chosen.kept if commands_now else (),
-        _falling(aim.chosen.aside, seen, made.lowered) if commands_now else (),
+        leaving.falling(aim.chosen.aside, seen, made.lowered) if commands_now else (),
         lambda placement: staging.may_begin(after, placement, rise),
-        lambda gpu: _closed(after, gpu),
+        leaving.Gone(after, site.policy, now_s=now_s, up_s=state.up_s(now_s)).leaves,
         state.jobs,
         now_s,
         site.policy.retry_s,
@@ -293,14 +292,3 @@ def _drawn(site: Site, before: Before, grid: GridNow, seen: Snapshot, ready: boo
         return before
     watts = metered.watts if metered is not None else int(seen.other_w[0] + seen.columns.draw_w.sum())
     return relative.drawn(before, Drawn(now_s, watts, metered is not None))
-
-
-def _falling(aside: Sequence[Placement], seen: Snapshot, lowered: Lowered) -> list[Placement]:
-    """The jobs whose watts may fall now: one runs on until no GPU of it waits for a ramp."""
-    waiting = {seen.fleet.specs[row].id for row in lowered.waiting}
-    return [job for job in aside if waiting.isdisjoint(job.gpus)]
-
-
-def _closed(seen: Snapshot, gpu: str) -> bool:
-    row = seen.fleet.row.get(gpu)
-    return row is not None and bool(seen.fleet.draining[row] | seen.fleet.isolated[row])

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from controller.decide.device import DeviceState
 from controller.decide.jobs import Placement, Sent, commands, place, to_set_aside, work_of
+from controller.decide.leaving import LOST_S
 from controller.decide.words import Truth
 from controller.domain.devices import Cooling, ThermalLimits
 from controller.domain.jobs import (
@@ -73,7 +75,7 @@ def say(
     closed: Callable[[str], bool] = lambda gpu: False,
     sent: dict[str, Sent] | None = None,
 ) -> tuple[tuple[JobCommand, ...], dict[str, Sent]]:
-    return commands(kept, aside, may_begin, closed, sent or {}, NOW_S, 20.0)
+    return commands(kept, aside, may_begin, lambda it: any(map(closed, it.gpus)), sent or {}, NOW_S, 20.0)
 
 
 # Where jobs go
@@ -405,6 +407,41 @@ def test_a_job_that_may_be_suspended_goes_on_elsewhere_when_its_node_is_drained(
     world.run(60)
 
     assert jobs_queue.busy == {"g1"}
+
+
+@pytest.mark.parametrize(
+    ("on_shortage", "goes_on"), [(OnShortage.SUSPEND, {"g1"}), (OnShortage.PROTECT, set())]
+)
+def test_a_suspended_job_goes_on_elsewhere_once_its_gpu_is_not_heard_for_good_unless_it_is_protected(
+    on_shortage: OnShortage, goes_on: set[str]
+) -> None:
+    jobs_queue = Queue("q", ("g0", "g1"))
+    jobs_queue.submit(job(on_shortage=on_shortage))
+    world = World(site(node("row")), [asleep(gpu("g0", "row")), asleep(gpu("g1"))], queues=[jobs_queue])
+    world.run(60)
+    assert jobs_queue.busy == {"g0"}
+
+    world.machines["g0"].silent = True
+    world.run(60)
+    jobs_queue.jobs["j"] = replace(jobs_queue.jobs["j"], state=JobState.SUSPENDED)
+    world.run(round(LOST_S) - 70)
+    assert jobs_queue.busy == set()
+    world.run(60)
+
+    assert jobs_queue.busy == goes_on
+
+
+def test_a_new_process_waits_before_it_takes_a_gpu_for_lost_that_it_never_heard() -> None:
+    its = replace(working(job(on_shortage=OnShortage.SUSPEND), "g0"), state=JobState.SUSPENDED)
+    unheard = replace(inputs(gpu("g0"), queues=(queue(its),)), readings={})
+    state = running({"g0": DeviceState()})
+
+    def orders(up_s: float) -> list[tuple[JobAction, str]]:
+        _, plan = decide(site(), replace(state, first_s=NOW_S - up_s), unheard)
+        return [(order.action, order.why) for order in plan.job_commands]
+
+    assert orders(LOST_S - 1) == []
+    assert orders(LOST_S) == [(JobAction.REQUEUE, "stale")]
 
 
 @pytest.mark.parametrize(("cooling", "begins"), [(Cooling.PROVEN, True), (Cooling.NOT_PROVEN, False)])
