@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from controller.decide import doubt, economics, thermal
 from controller.decide.arrays import Flags, Ints
-from controller.decide.choose import Chosen
 from controller.decide.columns import CODE, counted_w
-from controller.decide.commands import Orders
+from controller.decide.decision import Decision
 from controller.decide.feeding import running_w
 from controller.decide.freedom import heat_in_the_way
 from controller.decide.inputs import Inputs
 from controller.decide.jobreasons import reasoned
-from controller.decide.limits import Limits
-from controller.decide.nodes import METER_ERROR
+from controller.decide.nodealarms import lacking_w, node_alarms
 from controller.decide.outlook import outlooks
-from controller.decide.plan import UNLIMITED_W, Alarm, Grants, NodeStates, Plan, Standing
-from controller.decide.snapshot import Snapshot
+from controller.decide.plan import Alarm, Grants, NodeStates, Plan, Standing
 from controller.decide.standing import Means, least_w, shown_lowest_w, standings
-from controller.decide.swing import Swing
 from controller.decide.timeline import GridNow, lost_operators
 from controller.decide.words import REASONS, AlarmKind, Reason, Truth
 from controller.domain.grid import EventStatus
-from controller.domain.jobs import JobCommand
-from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
+from controller.domain.power import Power, tightest
 from controller.domain.site import Site
 
-UNEXPLAINED_SHARE = 0.05
-"""Unexplained load above this share of a limit, or of what machines there can draw, is worth an alarm."""
 REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What a pass came to. `after` is the site as it is once the orders are given; `raised` are the rows of
-    those whose worst case grows by them. The controller has been deciding for `up_s`.
-    """
-
-    grid: GridNow
-    limits: Limits
-    after: Snapshot
-    chosen: Chosen
-    swing: Swing
-    orders: Orders
-    raised: Ints
-    job_commands: tuple[JobCommand, ...]
-    ready: bool
-    up_s: float
 
 
 def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
@@ -177,7 +152,7 @@ def _nodes(made: Decision, grants: Grants) -> NodeStates:
         wanted_w=after.reconciled_w(np.where(made.chosen.may.obeys, at_wanted_w, grants.worst_w)),
         unexplained={name: Power.up(memory.unexplained_w) for name, memory in after.memory.items()},
         metered=after.metered,
-        feasible=_lacking_w(made) <= 0,
+        feasible=lacking_w(made) <= 0,
     )
 
 
@@ -187,82 +162,10 @@ def _alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
         yield Alarm(kind=AlarmKind.OBSERVED, subject=site.name, detail=detail)
     if not made.ready:
         return
-    yield from _node_alarms(site, inputs, made)
+    yield from node_alarms(site, inputs, made)
     yield from _device_alarms(site, inputs, made)
     yield from _surrounding_alarms(site, inputs, made)
     yield from economics.alarms(inputs.prices_now, made.grid.usd_per_kwh)
-
-
-def _node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
-    lacking_w = _lacking_w(made)
-    for at in np.flatnonzero(lacking_w > 0).tolist():
-        detail = f"all at their lowest is {Power(int(lacking_w[at]))} too much"
-        yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
-    for at, node in enumerate(site.nodes):
-        if node.meter is None:
-            continue
-        metered = made.after.metered[node.id]
-        if metered is not None:
-            yield from _metered_alarms(site, made, at, metered)
-        elif detail := _meter_trouble(site, inputs, made, at):
-            yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
-
-
-def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:
-    node, isolated, top_w = site.nodes[at], bool(made.after.tree.isolated[at]), int(made.after.top_w[at])
-    owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
-    bound = made.limits.due if at == 0 else tightest(node.limit, owed)
-    if site.policy.observes:  # what nobody was promised is not passed
-        bound = node.limit
-    if isinstance(bound, Limit) and metered > bound.power:
-        detail = f"{metered} measured, {bound.power} allowed"
-        yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
-    declared = ZERO if isolated else node.fixed
-    unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
-    machines = Limit(Power(top_w)) if top_w else NO_LIMIT
-    rating = next((it for it in (node.limit, bound, machines) if isinstance(it, Limit)), NO_LIMIT)
-    if isinstance(rating, Limit) and unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
-        detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
-        yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
-    error = rating.power.scaled(METER_ERROR) if isinstance(rating, Limit) else ZERO
-    if isolated and metered > error:
-        detail = f"{metered} measured, below a node declared isolated"
-        yield Alarm(kind=AlarmKind.ENERGISED, subject=node.id, detail=detail)
-
-
-def _lacking_w(made: Decision) -> Ints:
-    """By how much each node is too small for the lowest that everything below it can be brought to.
-
-    The root is what it may be used for: a set-point below what can be reached is missed, and no limit is.
-    Where a site is only observed its ratings alone must be kept.
-    """
-    ground = made.after.ground
-    if ground.site.policy.observes:
-        over_w = least_w(made.after, made.chosen.may) - ground.rated_w
-        return np.where(ground.rated_w == UNLIMITED_W, 0, over_w)
-    lacking_w = -made.chosen.allocation.room_w
-    lacking_w[0] -= made.limits.usable_w[0] - made.limits.aim_w
-    return lacking_w
-
-
-def _meter_trouble(site: Site, inputs: Inputs, made: Decision, at: int) -> str:
-    """What is wrong with a meter that cannot be gone by; nothing, where none is expected to show anything, or
-    what it shows may be true of what was not read again yet."""
-    node, known = site.nodes[at].id, made.after.memory[site.nodes[at].id]
-    is_fresh = inputs.now_s - known.at_s <= site.policy.meter_stale_after_s
-    if known.contradicts:
-        return f"shows what cannot be at {node}"
-    if made.after.tree.isolated[at] or (known.doubted and is_fresh):
-        return ""
-    if site.nodes[at].meter not in inputs.meters and _has_just_begun(site, made):
-        return ""
-    return f"no fresh reading of {node}"
-
-
-def _has_just_begun(site: Site, made: Decision) -> bool:
-    """Whether what was never heard may still be heard for the first time, as a meter that publishes now and
-    then: it counts as silent, and is nobody's trouble yet."""
-    return made.up_s < site.policy.start_grace_s
 
 
 def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
@@ -274,7 +177,7 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
         if after.fleet.isolated[row] and not device.seen:
             continue
         if not device.seen:
-            if device.truth is Truth.UNREACHABLE and _has_just_begun(site, made):
+            if device.truth is Truth.UNREACHABLE and made.has_just_begun:
                 continue
             heard = f"silent for {inputs.now_s - device.at_s:.0f} s" if device.at_s > 0 else "never answered"
             yield Alarm(kind=AlarmKind.DEVICE_SILENT, subject=spec.id, detail=heard)
@@ -302,7 +205,7 @@ def _device_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm
 
 def _surrounding_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
     for zone in sorted(made.after.uncooled_zones):
-        if zone not in inputs.zones and _has_just_begun(site, made):
+        if zone not in inputs.zones and made.has_just_begun:
             continue
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
     if lost := sorted(lost_operators(inputs.links, made.up_s, site.policy)):

@@ -15,6 +15,7 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.beyond import Room
 from controller.decide.choose import Chosen, choose, forgiven, wishes
 from controller.decide.commands import Lowered, Orders, Retry
+from controller.decide.decision import Decision
 from controller.decide.device import DeviceState
 from controller.decide.doubt import IDLE_REST_S
 from controller.decide.exchange import unhurried
@@ -29,7 +30,7 @@ from controller.decide.plan import Plan
 from controller.decide.profit import Verdicts
 from controller.decide.rehearsal import Rehearsal
 from controller.decide.relative import Before, Drawn
-from controller.decide.report import Decision, draw_up
+from controller.decide.report import draw_up
 from controller.decide.snapshot import Snapshot, State, look
 from controller.decide.staging import Staging
 from controller.decide.swing import Swing, swung

@@ -1,0 +1,87 @@
+"""Alarms of places, each with numbers: limits that are passed or cannot be kept, load of nobody's, meters in
+trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from controller.decide.arrays import Ints
+from controller.decide.decision import Decision
+from controller.decide.inputs import Inputs
+from controller.decide.nodes import METER_ERROR
+from controller.decide.plan import UNLIMITED_W, Alarm
+from controller.decide.standing import least_w
+from controller.decide.words import AlarmKind
+from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
+from controller.domain.site import Site
+
+UNEXPLAINED_SHARE = 0.05
+"""Unexplained load above this share of a limit, or of what machines there can draw, is worth an alarm."""
+
+
+def node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
+    too_much_w = lacking_w(made)
+    for at in np.flatnonzero(too_much_w > 0).tolist():
+        detail = f"all at their lowest is {Power(int(too_much_w[at]))} too much"
+        yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
+    for at, node in enumerate(site.nodes):
+        if node.meter is None:
+            continue
+        metered = made.after.metered[node.id]
+        if metered is not None:
+            yield from _metered_alarms(site, made, at, metered)
+        elif detail := _meter_trouble(site, inputs, made, at):
+            yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
+
+
+def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:
+    node, isolated, top_w = site.nodes[at], bool(made.after.tree.isolated[at]), int(made.after.top_w[at])
+    owed = made.grid.owed_at_nodes.get(node.id, NO_LIMIT)
+    bound = made.limits.due if at == 0 else tightest(node.limit, owed)
+    if site.policy.observes:  # what nobody was promised is not passed
+        bound = node.limit
+    if isinstance(bound, Limit) and metered > bound.power:
+        detail = f"{metered} measured, {bound.power} allowed"
+        yield Alarm(kind=AlarmKind.CAP_PASSED, subject=node.id, detail=detail)
+    declared = ZERO if isolated else node.fixed
+    unexplained = Power.up(made.after.memory[node.id].unexplained_w - declared.watts)
+    machines = Limit(Power(top_w)) if top_w else NO_LIMIT
+    rating = next((it for it in (node.limit, bound, machines) if isinstance(it, Limit)), NO_LIMIT)
+    if isinstance(rating, Limit) and unexplained > rating.power.scaled(UNEXPLAINED_SHARE):
+        detail = f"{unexplained} that neither a device nor fixed_kw accounts for"
+        yield Alarm(kind=AlarmKind.UNEXPLAINED, subject=node.id, detail=detail)
+    error = rating.power.scaled(METER_ERROR) if isinstance(rating, Limit) else ZERO
+    if isolated and metered > error:
+        detail = f"{metered} measured, below a node declared isolated"
+        yield Alarm(kind=AlarmKind.ENERGISED, subject=node.id, detail=detail)
+
+
+def lacking_w(made: Decision) -> Ints:
+    """By how much each node is too small for the lowest that everything below it can be brought to.
+
+    The root is what it may be used for: a set-point below what can be reached is missed, and no limit is.
+    Where a site is only observed its ratings alone must be kept.
+    """
+    ground = made.after.ground
+    if ground.site.policy.observes:
+        over_w = least_w(made.after, made.chosen.may) - ground.rated_w
+        return np.where(ground.rated_w == UNLIMITED_W, 0, over_w)
+    over_w = -made.chosen.allocation.room_w
+    over_w[0] -= made.limits.usable_w[0] - made.limits.aim_w
+    return over_w
+
+
+def _meter_trouble(site: Site, inputs: Inputs, made: Decision, at: int) -> str:
+    """What is wrong with a meter that cannot be gone by; nothing, where none is expected to show anything, or
+    what it shows may be true of what was not read again yet."""
+    node, known = site.nodes[at].id, made.after.memory[site.nodes[at].id]
+    is_fresh = inputs.now_s - known.at_s <= site.policy.meter_stale_after_s
+    if known.contradicts:
+        return f"shows what cannot be at {node}"
+    if made.after.tree.isolated[at] or (known.doubted and is_fresh):
+        return ""
+    if site.nodes[at].meter not in inputs.meters and made.has_just_begun:
+        return ""
+    return f"no fresh reading of {node}"
