@@ -10,9 +10,9 @@ import numpy as np
 from controller.decide.arrays import Ints
 from controller.decide.decision import Decision
 from controller.decide.inputs import Inputs
-from controller.decide.nodes import METER_ERROR
+from controller.decide.nodes import METER_ERROR, shown_w
 from controller.decide.plan import UNLIMITED_W, Alarm
-from controller.decide.standing import least_w
+from controller.decide.standing import least_w, lowest_w
 from controller.decide.words import AlarmKind
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
 from controller.domain.site import Site
@@ -22,10 +22,7 @@ UNEXPLAINED_SHARE = 0.05
 
 
 def node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
-    too_much_w = lacking_w(made)
-    for at in np.flatnonzero(too_much_w > 0).tolist():
-        detail = f"all at their lowest is {Power(int(too_much_w[at]))} too much"
-        yield Alarm(kind=AlarmKind.INFEASIBLE, subject=site.nodes[at].id, detail=detail)
+    yield from _shortfalls(made)
     for at, node in enumerate(site.nodes):
         if node.meter is None:
             continue
@@ -34,6 +31,25 @@ def node_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[Alarm]:
             yield from _metered_alarms(site, made, at, metered)
         elif detail := _meter_trouble(site, inputs, made, at):
             yield Alarm(kind=AlarmKind.METER_STALE, subject=node.meter, detail=detail)
+
+
+def _shortfalls(made: Decision) -> Iterator[Alarm]:
+    """Limits that all at their lowest may pass, and whether a meter shows them to be kept. A margin that is
+    lacking is no limit that is passed."""
+    after, observes = made.after, made.after.ground.site.policy.observes
+    limit_w = after.ground.rated_w if observes else made.limits.bound_w
+    short_w = after.reconciled_w(lowest_w(after, made.chosen.may.obeys)) - limit_w
+    for at in np.flatnonzero((lacking_w(made) > 0) & (short_w > 0)).tolist():
+        node, short, limit = after.tree.ids[at], Power(int(short_w[at])), Power(int(limit_w[at]))
+        metered = after.metered.get(node)
+        shown = None if metered is None else max(metered, *map(Power, shown_w(after.memory[node].recent)))
+        if shown is None or shown > limit:
+            detail = f"all at their lowest is {short} too much"
+            yield Alarm(kind=AlarmKind.INFEASIBLE, subject=node, detail=detail)
+        else:
+            may = f"all at their lowest may draw {short} more than the {limit} allowed"
+            detail = f"kept now, {shown} measured; {may}"
+            yield Alarm(kind=AlarmKind.NOT_ASSURED, subject=node, detail=detail)
 
 
 def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:

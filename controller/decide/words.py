@@ -81,6 +81,7 @@ class AlarmKind(StrEnum):
     """A public contract, like `Reason`."""
 
     INFEASIBLE = "infeasible"
+    NOT_ASSURED = "not_assured"
     CAP_PASSED = "cap_passed"
     METER_STALE = "meter_stale"
     DEVICE_SILENT = "device_silent"

@@ -200,6 +200,55 @@ def test_too_little_room_for_even_the_lowest_says_how_much_is_missing() -> None:
     assert detail(plan, AlarmKind.INFEASIBLE) == "all at their lowest is 20 W too much"
 
 
+RACK = (gpu("g1"), gpu("g2"))
+"""Two GPUs that nothing runs on: they may draw 200 W each, at their lowest limit, and draw 70."""
+
+
+def at_the_lowest(*metered_w: int | None, here: Site) -> Plan:
+    """The last of so many plans, a second apart, for two idle GPUs at their lowest."""
+    state, at = (
+        running({spec.id: device(GPU_POINTS[0], draw_w=70) for spec in RACK}),
+        GPU_POINTS[0].power.watts,
+    )
+    draws, plans = [replace(reading(spec.id, 70, at), rate=0.0) for spec in RACK], []
+    for second, watts in enumerate(metered_w):
+        now_s = NOW_S + second
+        said = inputs(*RACK, now_s=now_s, readings=draws, metered_w={} if watts is None else {"m": watts})
+        state, plan = decide(here, state, said)
+        plans.append(plan)
+    return plans[-1]
+
+
+def test_a_limit_that_a_meter_shows_to_be_kept_is_not_called_infeasible_for_what_might_be_drawn() -> None:
+    plan = at_the_lowest(140, here=site(limit_w=300, meter="m"))
+
+    assert kinds(plan) == {AlarmKind.NOT_ASSURED}
+    assert detail(plan, AlarmKind.NOT_ASSURED) == (
+        "kept now, 140 W measured; all at their lowest may draw 100 W more than the 300 W allowed"
+    )
+
+
+def test_a_limit_that_nothing_shows_to_be_kept_is_infeasible_by_what_may_be_drawn() -> None:
+    assert kinds(at_the_lowest(None, here=site(limit_w=300))) == {AlarmKind.INFEASIBLE}
+
+
+def test_a_limit_that_is_passed_is_infeasible_at_once_and_kept_once_it_was_for_as_long_as_is_remembered() -> (
+    None
+):
+    here = site(limit_w=300, meter="m")
+
+    assert AlarmKind.INFEASIBLE in kinds(at_the_lowest(*[140] * 20, 301, here=here))
+    assert AlarmKind.INFEASIBLE in kinds(at_the_lowest(*[140] * 20, 301, *[140] * 15, here=here))
+    assert kinds(at_the_lowest(*[140] * 20, 301, *[140] * 16, here=here)) == {AlarmKind.NOT_ASSURED}
+
+
+def test_a_limit_that_all_at_their_lowest_keep_without_the_margin_is_no_alarm() -> None:
+    plan = at_the_lowest(None, here=site(limit_w=401, margin=0.01))
+
+    assert not node_of(plan, "site").feasible
+    assert kinds(plan) == set()
+
+
 def silence(state: State) -> str:
     _, plan = decide(site(), state, Inputs(now_s=NOW_S, utc_s=0.0, specs=(miner(),)))
     return detail(plan, AlarmKind.DEVICE_SILENT)

@@ -14,7 +14,8 @@ CONTRACT: dict[type[StrEnum], str] = {
     Truth: "commanded acknowledged refused confirmed lying unreachable stale",
     CapReason: "none rating event target link_lost",
     AlarmKind: "infeasible cap_passed meter_stale device_silent device_lying link_lost network_fault cooling "
-    "unexplained energised hot price_stale price_unusual queue_silent pdu_silent outlet_off observed",
+    "unexplained energised hot price_stale price_unusual queue_silent pdu_silent outlet_off observed "
+    "not_assured",
 }
 
 

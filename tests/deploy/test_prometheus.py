@@ -118,7 +118,6 @@ def test_the_runbook_says_what_every_kind_of_alarm_means(runbook: str) -> None:
 
 
 SHOWN_BY = {
-    AlarmKind.INFEASIBLE: "wattshift_node_feasible",
     AlarmKind.DEVICE_SILENT: 'reason=~"stale|unreachable"',
     AlarmKind.LINK_LOST: "wattshift_link_up",
     AlarmKind.COOLING: "wattshift_zone_cooling_proven",

@@ -129,7 +129,7 @@ NODE: Columns[NodeState] = (
     ("wanted_watts", "What would be drawn, were all at once where they should be", lambda n: n.wanted.watts),
     ("worst_case_watts", "The most that may be drawn below the node now", lambda n: n.worst.watts),
     ("unexplained_watts", "Metered load of no device, beyond the fixed one", lambda n: n.unexplained.watts),
-    ("feasible", "0 when all at their lowest is still too much", lambda n: n.feasible),
+    ("feasible", "0 when all at their lowest is more than may be used", lambda n: n.feasible),
 )
 
 
