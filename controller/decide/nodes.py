@@ -109,15 +109,24 @@ class Shows(NamedTuple):
         return beyond.taught(-max(0.0, less_w), at_w, claims.top_w, elapsed_s)
 
 
+class Learned(NamedTuple):
+    """What is unexplained at a node, as `NodeMemory` has it."""
+
+    unexplained_w: float = 0.0
+    beyond: Beyond = NOTHING
+
+
+UNKNOWN = Learned()
+
+
 class Seen(NamedTuple):
     """The sums below a node at one moment, its meter's watts where they were new, and what had been learned
-    before that, as `NodeMemory` has it."""
+    before that."""
 
     at_s: float
     below: Below
     metered_w: int | None
-    unexplained_w: float = 0.0
-    beyond: Beyond = NOTHING
+    learned: Learned = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +134,8 @@ class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
     seen of late; `beyond` is what they are at other claims. The meter is `doubted` while it shows what cannot
     be, for `doubted_s` by now. `moved_w` and `moved` are what was unexplained when it last showed something
-    new, `standing` what it shows since then.
+    new, `standing` what it shows since then. `above` is what the nearest meter above had learned when this
+    one was heard last.
     """
 
     unexplained_w: float = 0.0
@@ -137,6 +147,11 @@ class NodeMemory:
     standing: Standing | None = None
     doubted: bool = False
     doubted_s: float = 0.0
+    above: Learned = UNKNOWN
+
+    @property
+    def learned(self) -> Learned:
+        return Learned(self.unexplained_w, self.beyond)
 
     @property
     def contradicts(self) -> bool:
@@ -186,6 +201,7 @@ def reconcile(
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
     before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
     lately = {name: _lately(known, now_s) for name, known in before.items()}
+    back: dict[str, list[str]] = {}
     news = _news(before, meters)
     shown = {
         tree.index[name]: (*shown_w(lately[name]), sample.value.power.watts) for name, sample in news.items()
@@ -196,27 +212,36 @@ def reconcile(
             continue
         below = sums.below(at, int(carried_w[at]))
         known = _as_handed_on(before[node.id], below, int(fixed_w[at]))
-        known = _given_back(known, lately[node.id], below)
+        away = [before[name].above for name in back.get(node.id, ())]
+        known = _given_back(known, lately[node.id], below, away)
         here = shown.get(at, ())
         stuck = stuck_before(known.standing, here)
         if stands_still(here):
             loads_w = sums.worst_w + carried_w + other_w
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree, before=stuck)
-        now = Seen(now_s, below, here[-1] if here else None, known.unexplained_w, known.beyond)
+        now = Seen(now_s, below, here[-1] if here else None, known.learned)
         recent = (*lately[node.id], now)
         claims = Claims(int(carried_w[at]), int(fixed_w[at]), int(sums.top_w[at]))
-        known = _watched(known, recent, news.get(node.id), here, claims, stuck=stuck)
+        above = next((tree.ids[up] for up in tree.paths[at][1:] if tree.ids[up] in before), node.id)
+        if here and MEMORY_S < now_s - known.at_s < math.inf:
+            back.setdefault(above, []).append(node.id)
+        known = _watched(known, recent, news.get(node.id), here, claims, before[above].learned, stuck=stuck)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - int(fixed_w[at])
         if beyond_fixed_w > 0:
             other_w[at] += beyond_fixed_w
             carried_w[list(tree.paths[at][1:])] += beyond_fixed_w
-    learned = [
-        remembered[node.id].beyond.planned() if node.id in remembered else NOTHING for node in site.nodes
-    ]
-    return remembered, OtherLoad(
-        now_w=other_w,
+    for above, names in back.items():
+        for name in names:
+            remembered[name] = replace(remembered[name], above=remembered[above].learned)
+    return remembered, _other_load(site, remembered, other_w, fixed_w)
+
+
+def _other_load(site: Site, known: Mapping[str, NodeMemory], now_w: Ints, fixed_w: Ints) -> OtherLoad:
+    learned = [known[node.id].beyond.planned() if node.id in known else NOTHING for node in site.nodes]
+    return OtherLoad(
+        now_w=now_w,
         fixed_w=fixed_w + np.array([beyond.fixed_w for beyond in learned]),
         share=np.array([beyond.share for beyond in learned]),
     )
@@ -230,13 +255,17 @@ def _as_handed_on(known: NodeMemory, below: Below, fixed_w: int) -> NodeMemory:
     return replace(known, unexplained_w=fixed_w + known.beyond.at(below.settled_w - below.other_w))
 
 
-def _given_back(known: NodeMemory, lately: Sequence[Seen], below: Below) -> NodeMemory:
-    """What a meter below shows only now is what this one showed of late already, so far as it did: no two are
-    read at once. If it is not, the meter itself goes on to show it."""
+def _given_back(
+    known: NodeMemory, lately: Sequence[Seen], below: Below, away: Sequence[Learned]
+) -> NodeMemory:
+    """What a meter below shows only now is what this one showed of late already, so far as it did, or since
+    one below it fell silent that is back now (`away` is what had been learned by then): no two are read at
+    once. If it is not, the meter itself goes on to show it."""
     more_w = below.other_w - lately[-1].below.other_w if lately else 0
     if more_w <= 0:
         return known
-    was = min(lately, key=lambda seen: seen.unexplained_w)
+    learned = [*away, *(seen.learned for seen in lately)]
+    was = min(learned, key=lambda then: then.unexplained_w)
     new_w = known.unexplained_w - was.unexplained_w
     if new_w <= 0:
         return known
@@ -274,12 +303,14 @@ def _watched(
     sample: Sample[MeterReading] | None,
     shown: Sequence[int],
     claims: Claims,
+    above: Learned,
     *,
     stuck: bool,
 ) -> NodeMemory:
-    """With what was seen of late, the newest last, and what the meter has `shown` then. One that is `stuck`
-    taught nothing since it last moved. One that shows too little while no device claims anything shows that
-    there is no voltage: what is no device's is off, too, and comes back with it."""
+    """With what was seen of late, the newest last, what the meter has `shown` then, and what the one `above`
+    had learned. One that is `stuck` taught nothing since it last moved. One that shows too little while no
+    device claims anything shows that there is no voltage: what is no device's is off, too, and comes back
+    with it."""
     if sample is None:
         return replace(known, recent=recent)
     metered_w = shown[-1]
@@ -309,6 +340,7 @@ def _watched(
         standing=standing,
         doubted=doubted,
         doubted_s=known.doubted_s + sample.at_s - known.at_s if doubted and known.doubted else 0.0,
+        above=above,
     )
 
 

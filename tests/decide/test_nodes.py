@@ -388,6 +388,46 @@ def test_load_that_a_meter_shows_before_the_one_below_it_does_counts_once(late_s
     assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(100)}
 
 
+def test_load_that_came_while_a_lower_meter_was_silent_counts_once_when_it_is_back() -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_100}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"site": 3_700}, seconds=300)
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 3_700})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(100)}
+
+
+def test_load_that_came_elsewhere_while_a_lower_meter_was_silent_stays_when_it_is_back() -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_100}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"site": 4_700}, seconds=300)
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 4_700})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(1_100)}
+
+
+def test_load_that_was_there_before_a_lower_meter_fell_silent_is_not_what_it_comes_to_show() -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_700}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"site": 3_700}, seconds=300)
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 3_700})
+    tree.see(NESTED_BELOW, {"hall": 2_600, "site": 4_300})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(600), "site": Power(700)}
+
+
+def test_load_that_a_seldom_read_meter_comes_to_show_counts_once() -> None:
+    tree = Tree(NESTED)
+
+    for hall_w, site_w in ((2_000, 3_100), (2_000, 3_700), (2_600, 4_000), (2_900, 4_000)):
+        tree.see(NESTED_BELOW, {"hall": hall_w, "site": hall_w + 1_100})
+        assert tree.own["site"] == Power(100)
+        tree.see(NESTED_BELOW, {"site": site_w}, seconds=29)
+
+
 def test_load_that_a_meter_shows_before_the_one_below_it_was_heard_at_all_counts_once() -> None:
     tree = Tree(NESTED)
 
@@ -449,6 +489,20 @@ def test_fans_that_start_stop_no_more_machines_where_their_meter_is_read_after_t
     lowest_w = min(world.watts() for _ in range(60) if world.tick())
 
     assert lowest_w >= 60_000 * 0.99 - 1_100
+
+
+def test_fans_that_started_while_their_meter_was_silent_stop_no_machine_when_it_is_back() -> None:
+    world = with_fans(3_000.0)
+    world.dead_meters = {"fans-meter"}
+    world.run(20)
+    world.other_w["fans"] = 9_000.0
+    world.run(120)
+    before_w = world.watts()
+
+    world.dead_meters.clear()
+    lowest_w = min(world.watts() for _ in range(60) if world.tick())
+
+    assert lowest_w == before_w
 
 
 def test_a_restart_stops_no_machine_where_the_meter_of_the_fans_is_heard_after_that_of_the_site() -> None:
