@@ -25,6 +25,9 @@ FAR = 20.0
 """Two ratings further apart than so many times are hardly of one place. Units that are mixed up differ by a
 thousand, or by the volts of a breaker."""
 
+NOISE, NOISE_W = 0.01, 100.0
+"""Where nothing flows a meter shows no more than this share of the most that it may, or so many watts."""
+
 SAME_VOLTS = 0.1
 """Between two lines there are 1.73 times the volts of one against neutral."""
 
@@ -69,6 +72,7 @@ def doubts(settings: Settings, specs: Iterable[DeviceSpec]) -> Iterator[str]:
     yield from _unequal_lines(settings.nodes)
     yield from unlikely(settings, below)
     yield from _faulty_meters(settings, below)
+    yield from _exporting_meters(settings)
     yield from _idle_meters(settings)
     yield from _unsaid_time_zone(settings)
     yield from _odd_outlets(settings, {spec.id: spec for spec in specs})
@@ -208,6 +212,15 @@ def _faulty_meters(settings: Settings, below: Mapping[str, Below]) -> Iterator[s
         if watts < may_draw.watts:
             told = f"{key}: max_w {watts:.12g} of meter {node.meter!r}"
             yield f"{told} is less than the {may_draw} that {node.id!r} may draw: above it a value is a fault"
+
+
+def _exporting_meters(settings: Settings) -> Iterator[str]:
+    """Around nothing a meter may waver. What is fed in behind it, it takes off what is drawn."""
+    for sensor in registry.sensed(settings):
+        for meter, watts in sensor.export_w.items():
+            if watts > max(NOISE_W, NOISE * sensor.most_w[meter]):
+                told = f"{sensor.key}: max_export_w {watts:.12g} of meter {meter!r} reads as 0 W"
+                yield f"{told}: power that is fed in behind a meter is not supported"
 
 
 def _idle_meters(settings: Settings) -> Iterator[str]:

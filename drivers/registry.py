@@ -136,7 +136,8 @@ def _placed(key: str, table: asic.MinerGroupConfig | gpu.GpuHostConfig) -> Place
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensed:
     """What the sensor table `key` tells of, and how often; `coolants` are the zones whose liquid it tells,
-    `most_w` the power of each meter beyond which it is believed no more."""
+    `most_w` the power of each meter beyond which it is believed no more, `export_w` by how much it may show
+    less than nothing."""
 
     key: str
     meters: frozenset[str]
@@ -144,6 +145,7 @@ class Sensed:
     poll_s: float
     coolants: frozenset[str] = frozenset()
     most_w: Mapping[str, float] = field(default_factory=dict)
+    export_w: Mapping[str, float] = field(default_factory=dict)
 
 
 def sensed(tables: DeviceTables) -> Iterator[Sensed]:
@@ -156,6 +158,7 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             poll_s=config.poll_s,
             coolants=frozenset(point.zone for point in zones if point.coolant is not None),
             most_w={point.meter: point.max_w for point in config.points if isinstance(point, Metered)},
+            export_w={p.meter: p.max_export_w for p in config.points if isinstance(p, Metered)},
         )
     for at, broker in enumerate(tables.mqtt_meters):
         yield Sensed(
@@ -164,6 +167,7 @@ def sensed(tables: DeviceTables) -> Iterator[Sensed]:
             zones=frozenset(point.zone for point in broker.points if isinstance(point, MqttZonePoint)),
             poll_s=broker.poll_s,
             most_w={point.meter: point.max_w for point in broker.points if isinstance(point, MqttPoint)},
+            export_w={p.meter: p.max_export_w for p in broker.points if isinstance(p, MqttPoint)},
         )
     for at, pdu in enumerate(tables.pdus):
         yield Sensed(

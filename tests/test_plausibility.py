@@ -37,8 +37,8 @@ def pdu(**keys: Any) -> dict[str, Any]:
     return {"id": "pdu", "parent": "site", "limit_kw": 150} | keys
 
 
-def meter(max_w: float) -> list[dict[str, Any]]:
-    point = {"kind": "power", "meter": "main", "address": 0, "type": "float32", "max_w": max_w}
+def meter(max_w: float, **keys: Any) -> list[dict[str, Any]]:
+    point = {"kind": "power", "meter": "main", "address": 0, "type": "float32", "max_w": max_w} | keys
     return [{"id": "board", "host": "10.0.0.9", "points": [point]}]
 
 
@@ -260,6 +260,13 @@ def test_a_meter_that_would_be_taken_for_faulty_at_full_load_is_doubted() -> Non
         "modbus.0: max_w 200 of meter 'main' is less than the 157.0 kW that 'site' may draw"
     )
     assert doubted(site(meter="main"), pdu(), modbus=meter(200_000)) == []
+
+
+def test_a_meter_that_may_show_generation_as_nothing_is_doubted() -> None:
+    [said] = doubted(site(meter="main"), pdu(), modbus=meter(200_000, max_export_w=50_000))
+
+    assert said.startswith("modbus.0: max_export_w 50000 of meter 'main' reads as 0 W: power that is fed in")
+    assert doubted(site(meter="main"), pdu(), modbus=meter(200_000, max_export_w=2_000)) == []
 
 
 def test_a_breaker_below_a_smaller_one_is_doubted_once_for_all_that_hang_on_it() -> None:
