@@ -151,6 +151,14 @@ def counted_w(power_w: Ints, bias: Floats) -> Ints:
     return np.ceil(power_w * bias).astype(np.int64)
 
 
+def never_drew_w(fleet: Fleet, was: Columns, now: Columns) -> Ints:
+    """What each miner counted for until now and never drew, if it may be believed: where it was told to be it
+    says as little as it said when it was told."""
+    shown_w = np.maximum(was.draw_w, now.began_w)
+    found = ~fleet.gpu & was.seen & (now.truth == CODE[Truth.CONFIRMED]) & (shown_w <= now.worst_w)
+    return np.where(found, np.maximum(0, was.worst_w - now.worst_w), 0)
+
+
 def overdue(fleet: Fleet, known: Columns, now_s: float) -> Flags:
     """Who said yes to drawing less and has had the time to show it, as `truth.observe` reckons that."""
     lowering = counted_w(np.maximum(known.now_w, 0), known.bias) < known.worst_w

@@ -81,6 +81,17 @@ def observed(
     return replace(mirror, devices=states, columns=known)
 
 
+def known_before(
+    seen: Mirror, mirror: Mirror | None, devices: Mapping[str, DeviceState], unknown: DeviceState
+) -> Columns:
+    """What was known of every device before it was `observed`, with the same arguments."""
+    if mirror is not None and mirror.devices is devices and mirror.fleet is seen.fleet:
+        return mirror.columns
+    known = columns.empty(len(seen.fleet))
+    known.put(seen.fleet, {spec.id: devices.get(spec.id, unknown) for spec in seen.fleet.specs})
+    return known
+
+
 def _answering(mirror: Mirror, inputs: Inputs) -> Iterator[int]:
     """Those of whom an answer is waited for, and who gave another one than that they were observed with, or
     in the very moment in which they were told."""

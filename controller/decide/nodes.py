@@ -191,8 +191,10 @@ def reconcile(
     memory: Mapping[str, NodeMemory],
     meters: Mapping[str, Sample[MeterReading] | None],
     now_s: float,
+    never_w: Ints,
 ) -> tuple[dict[str, NodeMemory], OtherLoad]:
-    """Update what is unexplained at every metered node; return it with each node's own other load.
+    """Update what is unexplained at every metered node; return it with each node's own other load. Of what
+    devices below each node counted for, they say by now that `never_w` was never drawn.
 
     Leaves first, so that what a lower meter explains is not unexplained again above it.
     """
@@ -200,7 +202,7 @@ def reconcile(
     fixed_w = np.where(tree.isolated, 0, [node.fixed.watts for node in site.nodes])
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
     before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
-    lately = {name: _lately(known, now_s) for name, known in before.items()}
+    lately = {name: _lately(known, now_s, int(never_w[tree.index[name]])) for name, known in before.items()}
     back: dict[str, list[str]] = {}
     news = _news(before, meters)
     shown = {
@@ -293,8 +295,13 @@ def shown_w(recent: Iterable[Seen]) -> list[int]:
     return [seen.metered_w for seen in recent if seen.metered_w is not None]
 
 
-def _lately(known: NodeMemory, now_s: float) -> list[Seen]:
-    return [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
+def _lately(known: NodeMemory, now_s: float, never_w: int) -> list[Seen]:
+    """What was seen of late, less what devices counted for in it and never drew: where the meter shows it all
+    the same, it is certain that somebody does."""
+    recent = [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
+    if never_w == 0:
+        return recent
+    return [seen._replace(below=seen.below._replace(worst_w=seen.below.worst_w - never_w)) for seen in recent]
 
 
 def _watched(

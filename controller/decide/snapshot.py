@@ -11,13 +11,13 @@ import numpy as np
 from controller.decide import nodes, silence, thermal, unmetered, warmth
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
-from controller.decide.columns import Columns
+from controller.decide.columns import Columns, never_drew_w
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet
 from controller.decide.inputs import Inputs
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin, left_w, usable
-from controller.decide.mirror import Mirror, observed
+from controller.decide.mirror import Mirror, known_before, observed
 from controller.decide.nodes import NodeMemory
 from controller.decide.pace import Saved
 from controller.decide.profit import Verdicts
@@ -191,7 +191,9 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     guessed = ~known.measured & changed
     top_w = np.where(fleet.isolated, 0, fleet.top_w)
     sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, top_w, uncertain, guessed)
-    memory, other = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s)
+    before = known_before(seen, state.mirror, state.devices, state.unknown)
+    never_w = load(tree, fleet.node, never_drew_w(fleet, before, known))
+    memory, other = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s, never_w)
     other_w = sum_up(tree, other.now_w)
     heard = {tree.index[name]: memory[name] for name, sample in meters.items() if sample is not None}
     metered = {

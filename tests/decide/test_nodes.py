@@ -72,7 +72,10 @@ class Tree:
                 guessed_w=np.array([one.guessed_w for one in known]),
                 top_w=np.array([self.top_w for _ in known]),
             )
-            self.memory, self.other = reconcile(self.site, self.tree, sums, self.memory, meters, self.now_s)
+            never_w = np.zeros(len(known), np.int64)
+            self.memory, self.other = reconcile(
+                self.site, self.tree, sums, self.memory, meters, self.now_s, never_w
+            )
             self.own = dict(zip(self.tree.ids, map(Power, self.other.now_w.tolist()), strict=True))
 
     def unexplained_w(self, place: str = "site") -> int:

@@ -336,3 +336,17 @@ def test_a_miner_that_draws_too_much_is_tried_lower_after_a_quarter_of_an_hour_w
     assert kept == (FULL, "low")
     assert (hungry.at, other.at.name) == (LOW, "full")
     assert world.state.devices["a"].worst == Power(2_760)
+
+
+def test_watts_of_a_miner_that_says_it_never_started_go_to_nobody_while_the_meter_shows_them() -> None:
+    """Its readings stand still, and the order that called it back was lost: it draws all of its watts."""
+    started, other = asleep(miner("a", settle_up_s=20.0), frozen=True), asleep(miner("b"))
+    world = World(site(limit_w=5_000, meter="m"), [started, other], meter_lag_s=2.0)
+    while started.at == SLEEP:
+        world.tick()
+    started.deaf = True
+
+    world.run(120)
+
+    assert (started.at, world.state.devices["a"].point) == (LOW, SLEEP)
+    assert (other.at, world.breaches) == (LOW, [])

@@ -43,7 +43,8 @@ METER_MEMORY_S = 30.0
 @dataclass(slots=True, kw_only=True)
 class Machine:
     """One device as it really is: `at` is where it is, `share` how much of a point's power it draws, `tells`
-    how much of that it claims. A miner `without_work` draws what it does idle, and is back at once."""
+    how much of that it claims. A miner `without_work` draws what it does idle, and is back at once. One
+    that is `frozen` goes on to say what it said last."""
 
     spec: DeviceSpec
     at: OperatingPoint
@@ -59,6 +60,7 @@ class Machine:
     refuses: bool = False
     refuses_limits: bool = False
     deaf: bool = False
+    frozen: bool = False
     claims_w: int | None = None
     hottest_c: float | None = None
     working: bool = False
@@ -277,7 +279,9 @@ class World:
             if self.now_s >= self._poll_at[name]:
                 self._poll_at[name] += self.poll_s
                 if not (machine.silent or machine.unheard):
-                    self.readings[name] = Sample(self.now_s, self._reading(machine))
+                    said = self.readings.get(name) if machine.frozen else None
+                    now = self._reading(machine) if said is None else said.value
+                    self.readings[name] = Sample(self.now_s, now)
         self._past.append((self.now_s, self._watts_at(self.now_s)))
         self._past = [past for past in self._past if past[0] >= self.now_s - METER_MEMORY_S]
         shown = [watts for at_s, watts in self._past if at_s <= self.now_s - self.meter_lag_s]
