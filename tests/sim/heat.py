@@ -63,14 +63,15 @@ class Heat:
 
     def _left_w(self, zone: str | None, share: float) -> float:
         """What the heat of a zone leaves to the machines there that can be told, beyond what they draw: one
-        that is only on or off may run for others that do not."""
+        that is only on or off may run for others that do not, whether those can be told or not."""
         if share == 0:
             return math.inf
-        return sum(
-            own.most_w(share) * (1 + SLACK) - own.machine.watts
+        left_w = {
+            own.machine.id: own.most_w(share) * (1 + SLACK) - own.machine.watts
             for own in self._all
-            if own.machine.zone == zone and not self._excuse(own.machine.id)
-        )
+            if own.machine.zone == zone
+        }
+        return sum(watts for name, watts in left_w.items() if watts > 0 or not self._excuse(name))
 
     def _excuse(self, name: str) -> str:
         """Why it cannot be brought down, or nobody can know that it must."""

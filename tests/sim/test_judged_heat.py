@@ -12,6 +12,8 @@ from controller.decide.plan import Plan
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.site import Site
+from tests.sim.floor import ZONE_DERATE_C, ZONE_TRIP_C
+from tests.sim.heat import ROUND_C
 from tests.sim.process import Decide, checked
 from tests.sim.world import World
 
@@ -81,3 +83,24 @@ def test_a_gpu_that_throttles_got_too_hot() -> None:
     assert [str(breach) for breach in world.court.verdict.unexcused] == [
         f"heat at {name} from 0.0 s for 0.0 s, 0 W over"
     ]
+
+
+@pytest.mark.parametrize(("others_w", "hot"), [(25.0, False), (1_900.0, True)])
+def test_what_machines_in_doubt_leave_of_the_air_of_a_zone_others_may_draw(
+    others_w: float, hot: bool
+) -> None:
+    """Half of all that the machines of the zone can draw is too much, and every other one draws more."""
+    world = World(SEED, 60.0, devices=20, only=())
+    world.run()
+    zone = world.plant.zones["zone-0"]
+    zone.inlet_c = (ZONE_DERATE_C + ZONE_TRIP_C) / 2 + ROUND_C
+    for number, (name, miner) in enumerate(world.plant.miners.items()):
+        miner.watts = others_w if number % 2 else 2_000.0
+        if number % 2:
+            world.shell.failed_s[name] = world.clock.now_s
+    world.court.doubts.look()
+
+    for _ in range(40):
+        world.court.heat.look(in_charge=True)
+
+    assert {breach.what for breach in world.court.verdict.unexcused} == ({"hot"} if hot else set())
