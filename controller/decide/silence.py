@@ -3,11 +3,12 @@
 Each silent machine counts at its ceiling, for it may have been started by hand or have forgotten its limit.
 All of them together do not, while a meter above them shows what they draw: then they count where they were
 last known to be, with room for some of them to rise at once, and for whatever the meter shows beyond. Where a
-node's machines are all silent it may have been switched off, and they all rise once it is switched on. That
-room is taken from the margin first, which is kept free at every node for what is not seen yet. Of one that
-was never heard, by this process nor by one before it, nothing is known but that. Where a node's own meter
-shows that it carries nothing at all, its machines are off, and have to boot before they draw more: that
-leaves the time to make room for them then.
+node's machines are all silent it may have been switched off, and they all rise once it is switched on; where
+the pool is gone they may run idle as the others do, and all rise once it is back. That room is taken from the
+margin first, which is kept free at every node for what is not seen yet. Of one that was never heard, by this
+process nor by one before it, nothing is known but that. Where a node's own meter shows that it carries
+nothing at all, its machines are off, and have to boot before they draw more: that leaves the time to make
+room for them then.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from controller.decide.ground import Ground
 from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
 from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
+from controller.decide.value import work_is_gone
 from controller.decide.words import Truth
 
 NEVER = CODE[Truth.UNREACHABLE]
@@ -59,7 +61,8 @@ def spared_w(
     count = load(tree, fleet.node, silent.astype(np.int64))
     may_rise_w = np.where(silent, np.maximum(known.worst_w - known.last_w, 0), 0)
     dark = count == load(tree, fleet.node, (~fleet.isolated).astype(np.int64))
-    together_w = np.where(dark, load(tree, fleet.node, may_rise_w), 0)
+    as_one = dark | work_is_gone(fleet, known)
+    together_w = np.where(as_one, load(tree, fleet.node, may_rise_w), 0)
     claimed_w = np.where(uncertain, known.worst_w, known.draw_w)
     expected_w = load(tree, fleet.node, np.where(silent, known.last_w, known.seen * claimed_w)) + other_w
     unheard = silent & (known.truth == NEVER) & (known.last_w == 0)

@@ -259,9 +259,13 @@ def _usd_per_rate(fleet: Fleet, jobs: _Jobs, valuation: Valuation) -> Floats:
 
 def without_work(fleet: Fleet, known: Columns) -> Flags:
     """Which miners do no work, whose watts others could use."""
+    return np.zeros_like(known.idle) if work_is_gone(fleet, known) else known.idle
+
+
+def work_is_gone(fleet: Fleet, known: Columns) -> bool:
+    """Whether so many miners do no work that their pool is gone: it may be back for all of them at once."""
     running = int(np.count_nonzero(~fleet.gpu & (known.at > 0)))
-    gone = pool_is_gone(int(np.count_nonzero(known.idle)), running)
-    return np.zeros_like(known.idle) if gone else known.idle
+    return pool_is_gone(int(np.count_nonzero(known.idle)), running)
 
 
 def _changing(fleet: Fleet, known: Columns, valuation: Valuation) -> tuple[Floats, Floats]:

@@ -138,6 +138,29 @@ def test_machines_never_heard_count_for_no_more_than_one_of_them_while_the_meter
     assert worst_w(plan) == 10 * 3_500 + 16 * 30 + CEILING_W
 
 
+def test_machines_never_heard_rise_as_one_with_all_others_once_a_pool_is_back_that_was_gone() -> None:
+    """A process starts while nobody has work, and three do not answer: they are idle as the others are."""
+    world = World(HERE, [awake(spec) for spec in SPECS[:16]], noise=0.002)
+    world.run(60)
+    for machine in world.machines.values():
+        machine.without_work, machine.idle_w = True, 400
+    world.run(60)
+    for name in ("m00", "m01", "m02"):
+        world.machines[name].silent = True
+        del world.readings[name]
+    world.state = State()
+    world.run(70)
+    assert world.watts() < 8_000
+
+    for machine in world.machines.values():
+        machine.without_work = False
+    began_s = world.now_s
+    world.run(10)
+
+    assert [breach for breach in world.breaches if breach[0] > began_s] == []
+    assert world.watts() > 30_000
+
+
 def test_of_those_that_run_at_their_ceiling_already_none_may_rise() -> None:
     top = SPECS[0].points[-1]
     specs = tuple(replace(spec, ceiling=top.power) for spec in SPECS[:10]) + SPECS[10:]
