@@ -58,7 +58,7 @@ class Posts:
         if not hot.any():
             return least
         allowed = _last_within(fleet, heat_w)[self.row]
-        return np.where(hot & (allowed > 0) & (allowed < least), allowed, least)
+        return np.where(hot & (allowed > 0), allowed, least)
 
     def needed_w(self, fleet: Fleet, heat_w: Ints) -> Ints:
         """The power of that point: no work is lost for watts that heat forbids all the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from controller.decide.fleet import fleet_of
 from controller.decide.posts import Work, enough_index, floor_index, posts
 from controller.decide.tree import tree_of
 from controller.domain.jobs import FlexTier, JobState
-from tests.decide.builders import gpu, job, miner, site
+from tests.decide.builders import GPU_POINTS, gpu, job, miner, site
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_gpu_among_thousands_needs_for_its_job_what_it_needs_alone(seed: int) -> None:
     draw = random.Random(seed)
-    here, specs = site(), [miner("a0"), *(gpu(f"g{at:02}") for at in range(40))]
+    ladders = (GPU_POINTS, GPU_POINTS[-1:], (replace(GPU_POINTS[0], rate=0.96), GPU_POINTS[-1]))
+    gpus = (gpu(f"g{at:02}", points=draw.choice(ladders)) for at in range(40))
+    here, specs = site(), [miner("a0"), *gpus]
     fleet = fleet_of(here, tree_of(here), specs)
     working = {
         spec.id: Work(job=job(flex=draw.choice(tuple(FlexTier))), state=JobState.QUEUED) for spec in specs[1:]
@@ -36,18 +39,16 @@ def test_a_gpu_among_thousands_needs_for_its_job_what_it_needs_alone(seed: int) 
 
 
 def test_heat_lowers_what_a_job_needs_only_once_it_runs() -> None:
-    here, specs = site(), [gpu("g0"), gpu("g1"), gpu("g2")]
+    here, specs = site(), [gpu(f"g{at}") for at in range(5)]
     fleet = fleet_of(here, tree_of(here), specs)
-    rigid = job(flex=FlexTier.RIGID)
-    states = (JobState.RUNNING, JobState.QUEUED, JobState.RUNNING)
-    found = posts(
-        fleet,
-        ((Work(job=rigid, state=it), (spec.id,)) for it, spec in zip(states, specs, strict=True)),
-    )
+    rigid, moderate = job(flex=FlexTier.RIGID), job(flex=FlexTier.MODERATE)
+    states = (JobState.RUNNING, JobState.QUEUED, JobState.RUNNING, JobState.RUNNING)
+    works = [*(Work(job=rigid, state=it) for it in states), Work(job=moderate, state=JobState.RUNNING)]
+    found = posts(fleet, ((work, (spec.id,)) for work, spec in zip(works, specs, strict=True)))
 
-    needed_w = found.needed_w(fleet, np.array([450, 450, 200]))
+    needed_w = found.needed_w(fleet, np.array([450, 450, 200, 300, 700]))
 
-    assert needed_w.tolist() == [400, 700, 700]  # the last is allowed its floor alone: it is set aside
+    assert needed_w.tolist() == [400, 700, 700, 300, 400]  # the third has its floor alone: it is set aside
 
 
 def test_a_gpu_that_is_not_in_the_fleet_is_nobodys_post() -> None:
@@ -57,5 +58,6 @@ def test_a_gpu_that_is_not_in_the_fleet_is_nobodys_post() -> None:
 
     found = posts(fleet, [(wide, ("gone", "g1")), (narrow, ("lost",))])
 
+    assert found
     assert (found.row.tolist(), found.of.tolist()) == ([1], [0])
     assert not posts(fleet, [(narrow, ("lost",))])
