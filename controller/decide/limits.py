@@ -148,7 +148,7 @@ def limits_now(ground: Ground, grid: GridNow, works_w: Ints | None = None) -> Li
         held_w, due = _bounded(ground, {0: watts_of(grid.owed), **owed_w}), grid.owed
         to_hold_w = usable(held_w, margin)
     # A set-point is to be met, not to be kept away from; limits above it keep their margin.
-    goal_w = min(int(usable_w[0]), watts_of(cap)) if follows else int(usable_w[0])
+    goal_w = min(int(usable_w[0]), watts_of(cap))
     reason, name = _set_by(root, grid, limit, follows=follows)
     return Limits(
         cap=cap,

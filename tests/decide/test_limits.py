@@ -65,10 +65,21 @@ def test_a_ramp_that_leads_down_to_more_than_a_set_point_leaves_the_set_point_wh
     assert (after.usable_w[0], after.goal_w, after.aim_w) == (usable_w, goal_w, goal_w)
 
 
+def test_limits_that_are_lowered_lower_neither_what_they_were_made_of_nor_raise_an_aim() -> None:
+    before = limits(8_000, CapReason.TARGET).aimed_at(3_000)
+
+    after = before.lowered({0: 5_000, 1: 9_000})
+
+    assert (after.usable_w.tolist(), after.goal_w, after.aim_w) == ([5_000, 3_960], 5_000, 3_000)
+    assert (before.usable_w.tolist(), before.goal_w) == ([9_900, 3_960], 8_000)
+
+
 def test_a_cap_of_nothing_is_a_cap() -> None:
     zero = limits(0)
+    below = limits_now(ground_of(site(node("pdu"))), GridNow(nodes={"pdu": bound(0)}))
 
     assert (zero.cap, zero.usable_w[0]) == (bound(0), 0)
+    assert below.bound_w.tolist() == [UNLIMITED_W, 0]
 
 
 def test_the_margin_is_kept_from_every_limit_and_rounded_down() -> None:
@@ -119,6 +130,14 @@ def test_a_best_effort_limit_leaves_what_works_to_the_watt_and_no_more_whatever_
         found = limits_now(ground_of(here), grid, works)
 
         assert found.usable_w.tolist() == works.tolist()
+
+
+def test_a_best_effort_limit_leaves_no_more_than_the_firm_ones_beside_it() -> None:
+    grid = replace(asked(100, CapReason.EVENT), firm={"site": bound(1_500)})
+
+    found = limits_now(ground_of(site(node("pdu"), limit_w=10_000)), grid, np.array([2_000, 0]))
+
+    assert found.bound_w.tolist() == [1_500, UNLIMITED_W]
 
 
 def test_no_aim_passes_what_may_be_used() -> None:
@@ -179,6 +198,23 @@ def test_what_is_owed_within_a_site_with_a_ramp_holds_there() -> None:
     found = on_a_ramp(grid)
 
     assert (found.bound_w.tolist(), found.held_w.tolist()) == ([50_000, 900], [50_000, 2_000])
+
+
+def test_what_is_owed_on_a_ramp_and_what_is_coming_keep_their_margin() -> None:
+    here = site(node("row"), limit_w=50_000, ramp_down_w=1_000, margin=0.01)
+    early = replace(asked(10_000, CapReason.EVENT, due_by_s=60.0), coming=(Coming(30.0, "row", Power(950)),))
+
+    found = limits_now(ground_of(here), early)
+
+    assert (found.usable_w[0], found.to_hold_w[0]) == (9_900, 49_500)
+    assert found.coming == ((30.0, 1, 940),)
+
+
+@pytest.mark.parametrize(("cap_w", "owed_in_s"), [(49_999, {0: 60.0}), (50_000, {}), (60_000, {})])
+def test_no_event_gives_time_for_what_a_place_is_rated_for(cap_w: int, owed_in_s: dict[int, float]) -> None:
+    event = asked(cap_w, CapReason.EVENT, due_by_s=60.0)
+
+    assert on_a_ramp(replace(event, owed_in_s={"site": 60.0})).owed_in_s == owed_in_s
 
 
 def test_only_where_ramps_lead_down_it_matters_what_is_coming() -> None:
