@@ -109,6 +109,19 @@ def test_a_device_that_earns_more_with_freed_watts_is_given_them_before_a_job_th
     assert given_w(made, [*hot, single, *cheap]) == [300, 300, 700, 300, 300]
 
 
+def test_freed_watts_go_to_the_job_that_gains_most_by_them_beside_a_node_that_carries_too_much() -> None:
+    """Whoever earns more already gains less by a step."""
+    dear = [Gpu(job=0, usd=9.0, node="breaker"), Gpu(job=0, usd=9.0).up_to(500)]
+    slow = [Gpu(job=1, usd=1.0, paces=(0.0, 0.4, 0.7, 0.9, 1.0))] * 2
+    fast = [Gpu(job=2, paces=(0.0, 0.9, 0.92, 0.94, 1.0))] * 2
+    stuck = Gpu(job=-1, node="other")
+
+    made = give(*fast, *slow, *dear, stuck, site=4 * 300 + 300 + 500 + 200, breaker=350, other=150)
+
+    assert given_w(made, [*fast, *slow, *dear, stuck]) == [300, 300, 400, 400, 300, 300, 200]
+    assert made.room_w[[TREE.index["site"], TREE.index["other"]]].tolist() == [0, -50]
+
+
 def test_a_job_on_devices_of_two_kinds_has_the_same_pace_of_both() -> None:
     gpus = [Gpu(job=0), Gpu(job=0, powers=(300, 500, 700, 850, 1_000), paces=(0.0, 0.6, 0.8, 0.9, 1.0))]
 
