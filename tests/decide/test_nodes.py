@@ -431,6 +431,45 @@ def test_load_that_a_seldom_read_meter_comes_to_show_counts_once() -> None:
         tree.see(NESTED_BELOW, {"site": site_w}, seconds=29)
 
 
+@pytest.mark.parametrize(("hall_w", "left_w"), [(2_300, 700), (2_900, 400)])
+def test_of_what_is_new_a_lower_meter_takes_what_it_shows_itself_and_nothing_of_what_was_there_before(
+    hall_w: int, left_w: int
+) -> None:
+    tree = Tree(NESTED)
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 3_400}, seconds=30)
+
+    tree.see(NESTED_BELOW, {"hall": 2_000, "site": 4_000})
+    tree.see(NESTED_BELOW, {"hall": hall_w})
+
+    assert tree.own == {"pdu": Power(0), "hall": Power(hall_w - 2_000), "site": Power(left_w)}
+
+
+@pytest.mark.parametrize("top_w", [4_000, 100_000], ids=["a share of claims", "a fixed part"])
+def test_of_what_was_learned_for_other_claims_as_much_is_forgotten_as_a_lower_meter_comes_to_show(
+    top_w: int,
+) -> None:
+    """600 of 700 W."""
+    tree = Tree(NESTED, top_w)
+    tree.see(NESTED_BELOW, {"site": 3_700}, seconds=3)
+    learned = tree.memory["site"].beyond
+
+    tree.see(NESTED_BELOW, {"hall": 2_600})
+
+    assert learned.at(3_000) > 100
+    assert tree.memory["site"].beyond == pytest.approx((learned.fixed_w / 7, learned.share / 7, 3_000))
+
+
+def test_what_an_earlier_process_knew_of_a_lower_meter_is_not_unexplained_above_it_before_it_is_heard() -> (
+    None
+):
+    tree = Tree(site(node("hall", meter="hall", fixed_w=50), node("pdu", "hall", fixed_w=200), meter="mains"))
+    tree.memory = {"hall": NodeMemory(beyond=Beyond(fixed_w=300.0, share=0.1, most_w=5_000))}
+
+    tree.see(NESTED_BELOW, {"site": 4_000})
+
+    assert tree.own == {"pdu": Power(200), "hall": Power(550), "site": Power(250)}
+
+
 def test_load_that_a_meter_shows_before_the_one_below_it_was_heard_at_all_counts_once() -> None:
     tree = Tree(NESTED)
 
