@@ -109,3 +109,22 @@ def test_a_job_that_begins_is_told_what_keeps_the_slowest_of_its_gpus_where_it_i
     _, plan = decide(site(node("row", limit_w=500)), known, now)
 
     assert told_why(plan) == [(JobAction.START, "limited row")]
+
+
+def test_of_two_nodes_that_lack_as_much_a_job_is_told_the_upper_one() -> None:
+    plan = plan_of(node("row", limit_w=210), status=working(MAY_STOP, "g0"), limit_w=210)
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "limited site rating")]
+
+
+def test_what_ails_a_gpu_that_a_job_does_not_have_is_not_told_as_its_reason() -> None:
+    """And one that it has is no more in the site file."""
+    wide = job("a", gpus=2, on_shortage=OnShortage.SUSPEND, flex=FlexTier.RIGID)
+    specs = (gpu("g0", "row"), gpu("a1", "yard"))
+    here = site(node("row", limit_w=210), node("yard", service=Service.DRAINING))
+    jobs = queue(working(wide, "g0", "gone"), gpus=["g0", "gone", "a1"])
+
+    now = inputs(*specs, readings=[at_point(it, FULL) for it in specs], queues=(jobs,))
+    _, plan = decide(here, running({it.id: device(FULL) for it in specs}), now)
+
+    assert told_why(plan) == [(JobAction.SUSPEND, "limited row")]
