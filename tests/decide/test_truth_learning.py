@@ -65,7 +65,7 @@ def test_a_gpu_is_at_work_at_its_lowest_limit_too_and_is_reckoned_with_more_ther
 
 def test_an_estimated_draw_raises_what_a_device_counts_for_and_never_lowers_it() -> None:
     more = learned(reading(draw_w=3_700, setting_w=3_500, quality=Quality.ESTIMATED))
-    less = learned(reading(draw_w=3_300, setting_w=3_500, quality=Quality.ESTIMATED))
+    less = learned(reading(draw_w=3_325, setting_w=3_500, quality=Quality.ESTIMATED))
 
     assert more.counted(FULL) > FULL.power
     assert less.counted(FULL) == FULL.power

@@ -350,10 +350,11 @@ def test_a_machine_that_did_not_come_down_counts_as_much_wherever_it_runs_from_t
 
 def test_a_machine_that_lied_is_never_again_taken_to_draw_less_than_its_point_says() -> None:
     liar = lied_about_low()
-    after = see(liar._replace(truth=Truth.CONFIRMED, asked_s=0.0), reading(draw_w=2_280))
+    obeys = liar._replace(truth=Truth.CONFIRMED, asked_s=0.0)
 
     assert liar.bias == 1.0
-    assert after.bias == 1.0
+    assert see(obeys, reading(draw_w=2_280)).bias == 1.0
+    assert see(obeys, reading(draw_w=2_520)).bias == pytest.approx(1.01)
 
 
 def test_what_a_stuck_machine_draws_more_once_it_is_told_to_go_up_counts_at_no_lower_point() -> None:
