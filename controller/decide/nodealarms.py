@@ -94,8 +94,14 @@ def _meter_trouble(site: Site, inputs: Inputs, made: Decision, at: int) -> str:
     what it shows may be true of what was not read again yet."""
     node, known = site.nodes[at].id, made.after.memory[site.nodes[at].id]
     is_fresh = inputs.now_s - known.at_s <= site.policy.meter_stale_after_s
+    if is_fresh and known.last_w < 0:
+        return (
+            f"shows {Power(known.last_w)} at {node}: it is the wrong way round, or power is fed in behind it"
+        )
     if known.contradicts:
-        return f"shows what cannot be at {node}"
+        said = int(made.after.claimed_w[at])
+        beside = f": {Power(known.last_w)}, and machines there draw {Power(said)} by their own word"
+        return f"shows what cannot be at {node}" + (beside if said > known.last_w else "")
     if made.after.tree.isolated[at] or (known.doubted and is_fresh):
         return ""
     if site.nodes[at].meter not in inputs.meters and made.has_just_begun:

@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller.decide.arrays import Flags, Ints
+from controller.decide.arrays import Ints
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
+from controller.decide.outclaimed import Outclaimed
 from controller.decide.stuck import METER_LAG_S, Standing, contradicted, stands_still, stuck_before
-from controller.decide.tree import Tree, load, sum_up
+from controller.decide.sums import Below, Sums
+from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
 
@@ -33,43 +35,6 @@ KNOWN = 0.75
 """With so much of all that may be drawn it is known what is claimed: a machine or two may be without work."""
 UNEXPLAINED_TAU_S = 30.0
 """Time constant with which unexplained load is learned, and unlearned."""
-
-
-class Below(NamedTuple):
-    """Sums over every device below a node.
-
-    A device that is silent or changing draws something between nothing and its worst: `settled_w` has it at
-    nothing, `busy_w` at its worst; both have all others at what they claim. `worst_w` has all at their worst.
-    `guessed_w` of what is settled is no more than an estimate of machines that still start, `other_w` of it
-    is no device's.
-    """
-
-    worst_w: int = 0
-    busy_w: int = 0
-    settled_w: int = 0
-    guessed_w: int = 0
-    other_w: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sums:
-    """`Below` of every node, as arrays over the tree. `top_w` has all devices at their highest points."""
-
-    worst_w: Ints
-    busy_w: Ints
-    settled_w: Ints
-    guessed_w: Ints
-    top_w: Ints
-
-    def below(self, node: int, other_w: int = 0) -> Below:
-        """`other_w` is load that is no device's."""
-        return Below(
-            worst_w=int(self.worst_w[node]) + other_w,
-            busy_w=int(self.busy_w[node]) + other_w,
-            settled_w=int(self.settled_w[node]) + other_w,
-            guessed_w=int(self.guessed_w[node]),
-            other_w=other_w,
-        )
 
 
 class Claims(NamedTuple):
@@ -117,6 +82,7 @@ class Learned(NamedTuple):
 
 
 UNKNOWN = Learned()
+BELIEVED = Outclaimed()
 
 
 class Seen(NamedTuple):
@@ -133,9 +99,9 @@ class Seen(NamedTuple):
 class NodeMemory:
     """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
     seen of late; `beyond` is what they are at other claims. The meter is `doubted` while it shows what cannot
-    be, for `doubted_s` by now. `moved_w` and `moved` are what was unexplained when it last showed something
-    new, `standing` what it shows since then. `above` is what the nearest meter above had learned when this
-    one was heard last.
+    be, for `doubted_s` by now, and `outclaimed` where it shows too little. `moved_w` and `moved` are what was
+    unexplained when it last showed something new, `standing` what it shows since then. `above` is what the
+    nearest meter above had learned when this one was heard last.
     """
 
     unexplained_w: float = 0.0
@@ -147,7 +113,13 @@ class NodeMemory:
     standing: Standing | None = None
     doubted: bool = False
     doubted_s: float = 0.0
+    outclaimed: Outclaimed = BELIEVED
     above: Learned = UNKNOWN
+
+    @property
+    def last_w(self) -> int:
+        """What its meter showed last; nothing, where it was never heard."""
+        return 0 if self.standing is None else self.standing.metered_w
 
     @property
     def learned(self) -> Learned:
@@ -166,22 +138,6 @@ def fresh(
     """The meter's reading if it is fresh. A node without a meter has none."""
     sample = meters.get(meter) if meter is not None else None
     return None if sample is None or now_s - sample.at_s > stale_after_s else sample
-
-
-def sums_of(
-    tree: Tree, node: Ints, worst_w: Ints, draw_w: Ints, top_w: Ints, changing: Flags, guessed: Flags
-) -> Sums:
-    """Sums per node over devices, given by row: their node, worst case, claim, highest point, whether they
-    change, and whether the claim is a guess."""
-    claims_w, changes_w = np.where(changing, 0, draw_w), np.where(changing, worst_w, 0)
-    settled_w = load(tree, node, claims_w)
-    return Sums(
-        worst_w=load(tree, node, worst_w),
-        busy_w=settled_w + load(tree, node, changes_w),
-        settled_w=settled_w,
-        guessed_w=load(tree, node, np.where(guessed, claims_w, 0)),
-        top_w=load(tree, node, top_w),
-    )
 
 
 def reconcile(
@@ -321,17 +277,22 @@ def _watched(
     if sample is None:
         return replace(known, recent=recent)
     metered_w = shown[-1]
-    surely_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
+    elapsed_s = min(sample.at_s - known.at_s, UNEXPLAINED_TAU_S)
+    claimed_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
     busy_w = max([seen.below.busy_w for seen in recent])
-    begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=surely_w, most_w=busy_w)
+    begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=claimed_w, most_w=busy_w)
     standing = begun.on(known.standing)._replace(stuck=stuck)
-    below, too_little = recent[-1].below, metered_w < LEAST_SHARE * surely_w
+    below, too_little = recent[-1].below, metered_w < LEAST_SHARE * claimed_w
+    outclaimed = known.outclaimed
+    if not too_little:
+        drawn_w = min([seen.below.surely_w for seen in recent])
+        outclaimed = outclaimed.on(metered_w, drawn_w, claims.top_w, elapsed_s)
     dark = too_little and below.settled_w == below.other_w
     # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
-    doubted = stuck or (too_little and not dark) or standing.slept(surely_w, sample.at_s)
+    doubted = stuck or (too_little and not dark) or standing.slept(claimed_w, sample.at_s)
+    doubted = doubted or outclaimed.convicted or metered_w < 0
     learned_w, beyond = (known.moved_w, known.moved) if stuck else (known.unexplained_w, known.beyond)
-    if not doubted and not dark:
-        elapsed_s = min(sample.at_s - known.at_s, UNEXPLAINED_TAU_S)
+    if not doubted and not dark and not outclaimed.now:
         shows = _shows(shown, standing.claimed_w, busy_w)
         certain_w = _certain_w(recent, sample)
         learned_w = max(shows.learned_w(learned_w, elapsed_s), certain_w)
@@ -347,6 +308,7 @@ def _watched(
         standing=standing,
         doubted=doubted,
         doubted_s=known.doubted_s + sample.at_s - known.at_s if doubted and known.doubted else 0.0,
+        outclaimed=outclaimed,
         above=above,
     )
 

@@ -23,6 +23,7 @@ from controller.decide.pace import Saved
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
 from controller.decide.relative import Before
+from controller.decide.sums import sums_of
 from controller.decide.tree import Tree, load, sum_up
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Power
@@ -190,7 +191,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     changed = inputs.now_s - known.since_s <= fleet.settle_up_s
     guessed = ~known.measured & changed
     top_w = np.where(fleet.isolated, 0, fleet.top_w)
-    sums = nodes.sums_of(tree, fleet.node, known.worst_w, known.draw_w, top_w, uncertain, guessed)
+    sums = sums_of(tree, fleet.node, known.worst_w, known.draw_w, top_w, uncertain, guessed, known.measured)
     before = known_before(seen, state.mirror, state.devices, state.unknown)
     never_w = load(tree, fleet.node, never_drew_w(fleet, before, known))
     memory, other = nodes.reconcile(site, tree, sums, state.nodes, meters, inputs.now_s, never_w)

@@ -15,10 +15,11 @@ import numpy as np
 from controller.decide.arrays import Floats, Ints
 from controller.decide.ground import Ground, nearest
 from controller.decide.nodes import KNOWN, NodeMemory
+from controller.decide.outclaimed import CLAIM_ERROR
 from controller.decide.plan import UNLIMITED_W
 
-MOST_HIDDEN = 0.2
-"""Claims of real machines are wrong by up to this share. What is more is no machine's."""
+MOST_HIDDEN = CLAIM_ERROR
+"""What is more is no machine's."""
 
 
 def hidden_shares(

@@ -12,17 +12,15 @@ from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.nodes import (
     UNEXPLAINED_TAU_S,
-    Below,
     Claims,
     NodeMemory,
     Shows,
-    Sums,
     fresh,
     reconcile,
-    sums_of,
 )
 from controller.decide.snapshot import State
 from controller.decide.stuck import METER_LAG_S
+from controller.decide.sums import Below, Sums, sums_of
 from controller.decide.tree import tree_of
 from controller.domain.devices import MeterReading
 from controller.domain.power import Power
@@ -70,6 +68,7 @@ class Tree:
                 busy_w=np.array([one.busy_w for one in known]),
                 settled_w=np.array([one.settled_w for one in known]),
                 guessed_w=np.array([one.guessed_w for one in known]),
+                surely_w=np.array([one.surely_w for one in known]),
                 top_w=np.array([self.top_w for _ in known]),
             )
             never_w = np.zeros(len(known), np.int64)
@@ -109,6 +108,7 @@ def test_a_device_counts_at_every_node_above_it_and_while_it_changes_for_anythin
         top_w=np.array([700, 3_500]),
         changing=np.array([False, True]),
         guessed=np.array([True, True]),
+        measured=np.array([False, False]),
     )
 
     assert sums.below(pdu) == Below(worst_w=300, busy_w=200, settled_w=200, guessed_w=200)
