@@ -26,10 +26,17 @@ def hidden_shares(
     ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints, blind: Set[int] = frozenset()
 ) -> Floats:
     """The share of what is claimed by which more may be drawn at each node that has no meter to show it, or
-    one that is `blind`. Below each node devices can claim `top_w`."""
-    tree, meter, none = ground.tree, ground.meter, ground.tree.none
+    one that is `blind`: as the next one above shows it then, and no less than that one had shown below it
+    itself. Below each node devices can claim `top_w`."""
+    shares = _shares(ground, memory, top_w, ground.meter)
     if blind:
-        meter = nearest(tree, set(meter.tolist()) - blind)
+        next_above = nearest(ground.tree, set(ground.meter.tolist()) - blind)
+        shares = np.maximum(shares, _shares(ground, memory, top_w, next_above))
+    return shares
+
+
+def _shares(ground: Ground, memory: Mapping[str, NodeMemory], top_w: Ints, meter: Ints) -> Floats:
+    tree, none = ground.tree, ground.tree.none
     is_metered = meter == np.arange(none)
     metered = np.flatnonzero(is_metered)
     found = np.zeros(none + 1)

@@ -59,7 +59,7 @@ def test_machines_that_claim_too_little_do_not_pass_a_breaker_whose_meter_was_ne
     assert world.watts("a") <= BREAKER_W
 
 
-@pytest.mark.parametrize("ratio", [-1.0, 0.0, 0.4])
+@pytest.mark.parametrize("ratio", [-1.0, 0.0, 0.4, 0.6])
 def test_machines_that_claim_too_little_do_not_pass_a_breaker_whose_meter_shows_what_cannot_be(
     ratio: float,
 ) -> None:
@@ -67,6 +67,22 @@ def test_machines_that_claim_too_little_do_not_pass_a_breaker_whose_meter_shows_
     world = world_of(hides=0.15, metered=True)
     world.meter_ratios = {"a-meter": ratio}
 
+    world.run(A_QUARTER_HOUR_S)
+
+    assert world.watts("a") <= BREAKER_W
+
+
+@pytest.mark.parametrize("ratio", [-1.0, 0.001, 0.6])
+@pytest.mark.parametrize("wrong", ["site-meter", "tx-meter"])
+def test_what_a_meter_had_shown_of_breakers_below_it_counts_on_when_it_shows_what_cannot_be(
+    wrong: str, ratio: float
+) -> None:
+    below = [node(name, "tx", limit_w=BREAKER_W) for name in ("a", "b")]
+    here = site(node("tx", meter="tx-meter"), *below, meter="site-meter", margin=0.01)
+    world = World(here, [_machine(name, at, 0.15) for name in ("a", "b") for at in range(10)], poll_s=2.0)
+    world.run(A_QUARTER_HOUR_S)
+
+    world.meter_ratios = {wrong: ratio}
     world.run(A_QUARTER_HOUR_S)
 
     assert world.watts("a") <= BREAKER_W
