@@ -12,7 +12,9 @@ from controller.decide.decision import Decision
 from controller.decide.inputs import Inputs
 from controller.decide.nodes import METER_ERROR, shown_w
 from controller.decide.plan import UNLIMITED_W, Alarm
+from controller.decide.snapshot import Snapshot
 from controller.decide.standing import least_w, lowest_w
+from controller.decide.stuck import METER_LAG_S
 from controller.decide.words import AlarmKind
 from controller.domain.power import NO_LIMIT, ZERO, Limit, Power, tightest
 from controller.domain.site import Site
@@ -41,8 +43,7 @@ def _shortfalls(made: Decision) -> Iterator[Alarm]:
     short_w = after.reconciled_w(lowest_w(after, made.chosen.may.obeys)) - limit_w
     for at in np.flatnonzero((lacking_w(made) > 0) & (short_w > 0)).tolist():
         node, short, limit = after.tree.ids[at], Power(int(short_w[at])), Power(int(limit_w[at]))
-        metered = after.metered.get(node)
-        shown = None if metered is None else max(metered, *map(Power, shown_w(after.memory[node].recent)))
+        shown = _shown_of_late(after, node)
         if shown is None or shown > limit:
             detail = f"all at their lowest is {short} too much"
             yield Alarm(kind=AlarmKind.INFEASIBLE, subject=node, detail=detail)
@@ -50,6 +51,16 @@ def _shortfalls(made: Decision) -> Iterator[Alarm]:
             may = f"all at their lowest may draw {short} more than the {limit} allowed"
             detail = f"kept now, {shown} measured; {may}"
             yield Alarm(kind=AlarmKind.NOT_ASSURED, subject=node, detail=detail)
+
+
+def _shown_of_late(after: Snapshot, node: str) -> Power | None:
+    """The most that the node's meter showed for as long as it may be late; None where none can be gone by."""
+    metered = after.metered.get(node)
+    if metered is None:
+        return None
+    recent = after.memory[node].recent
+    lately = (seen for seen in recent if recent[-1].at_s - seen.at_s <= METER_LAG_S)
+    return max(metered, *map(Power, shown_w(lately)))
 
 
 def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:
