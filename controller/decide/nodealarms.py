@@ -43,24 +43,27 @@ def _shortfalls(made: Decision) -> Iterator[Alarm]:
     short_w = after.reconciled_w(lowest_w(after, made.chosen.may.obeys)) - limit_w
     for at in np.flatnonzero((lacking_w(made) > 0) & (short_w > 0)).tolist():
         node, short, limit = after.tree.ids[at], Power(int(short_w[at])), Power(int(limit_w[at]))
-        shown = _shown_of_late(after, node)
-        if shown is None or shown > limit:
+        shown = _shown_of_late(after, at)
+        if shown is None or shown[0] > limit:
             detail = f"all at their lowest is {short} too much"
             yield Alarm(kind=AlarmKind.INFEASIBLE, subject=node, detail=detail)
         else:
             may = f"all at their lowest may draw {short} more than the {limit} allowed"
-            detail = f"kept now, {shown} measured; {may}"
+            detail = f"kept now, {shown[0]} measured at {shown[1]}; {may}"
             yield Alarm(kind=AlarmKind.NOT_ASSURED, subject=node, detail=detail)
 
 
-def _shown_of_late(after: Snapshot, node: str) -> Power | None:
-    """The most that the node's meter showed for as long as it may be late; None where none can be gone by."""
-    metered = after.metered.get(node)
-    if metered is None:
-        return None
-    recent = after.memory[node].recent
-    lately = (seen for seen in recent if recent[-1].at_s - seen.at_s <= METER_LAG_S)
-    return max(metered, *map(Power, shown_w(lately)))
+def _shown_of_late(after: Snapshot, at: int) -> tuple[Power, str] | None:
+    """The most that the nearest meter that can be gone by, at the node or above it, showed for as long as it
+    may be late, and where it stands."""
+    for up in after.tree.paths[at]:
+        node = after.tree.ids[up]
+        metered = after.metered.get(node)
+        if metered is not None:
+            recent = after.memory[node].recent
+            lately = (seen for seen in recent if recent[-1].at_s - seen.at_s <= METER_LAG_S)
+            return max(metered, *map(Power, shown_w(lately))), node
+    return None
 
 
 def _metered_alarms(site: Site, made: Decision, at: int, metered: Power) -> Iterator[Alarm]:

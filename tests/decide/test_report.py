@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from controller.decide.nodes import NodeMemory
 from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.words import AlarmKind, Reason, Truth
-from controller.domain.devices import MeterReading, Quality, ThermalLimits
+from controller.domain.devices import DeviceSpec, MeterReading, Quality, ThermalLimits
 from controller.domain.grid import EventStatus, GridEvent, Link
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
@@ -204,16 +205,16 @@ RACK = (gpu("g1"), gpu("g2"))
 """Two GPUs that nothing runs on: they may draw 200 W each, at their lowest limit, and draw 70."""
 
 
-def at_the_lowest(*metered_w: int | None, here: Site) -> Plan:
+def at_the_lowest(*metered_w: int | None, here: Site, boards: Sequence[DeviceSpec] = RACK) -> Plan:
     """The last of so many plans, a second apart, for two idle GPUs at their lowest."""
     state, at = (
-        running({spec.id: device(GPU_POINTS[0], draw_w=70) for spec in RACK}),
+        running({spec.id: device(GPU_POINTS[0], draw_w=70) for spec in boards}),
         GPU_POINTS[0].power.watts,
     )
-    draws, plans = [replace(reading(spec.id, 70, at), rate=0.0) for spec in RACK], []
+    draws, plans = [replace(reading(spec.id, 70, at), rate=0.0) for spec in boards], []
     for second, watts in enumerate(metered_w):
         now_s = NOW_S + second
-        said = inputs(*RACK, now_s=now_s, readings=draws, metered_w={} if watts is None else {"m": watts})
+        said = inputs(*boards, now_s=now_s, readings=draws, metered_w={} if watts is None else {"m": watts})
         state, plan = decide(here, state, said)
         plans.append(plan)
     return plans[-1]
@@ -224,8 +225,21 @@ def test_a_limit_that_a_meter_shows_to_be_kept_is_not_called_infeasible_for_what
 
     assert kinds(plan) == {AlarmKind.NOT_ASSURED}
     assert detail(plan, AlarmKind.NOT_ASSURED) == (
-        "kept now, 140 W measured; all at their lowest may draw 100 W more than the 300 W allowed"
+        "kept now, 140 W measured at site; all at their lowest may draw 100 W more than the 300 W allowed"
     )
+
+
+def test_a_limit_that_a_meter_further_up_shows_to_be_kept_is_not_called_infeasible_either() -> None:
+    rack = node("rack", limit_w=300)
+    boards = tuple(replace(spec, node="rack") for spec in RACK)
+
+    plan = at_the_lowest(140, here=site(rack, meter="m"), boards=boards)
+
+    may = "all at their lowest may draw 100 W more than the 300 W allowed"
+    alarm = Alarm(
+        kind=AlarmKind.NOT_ASSURED, subject="rack", detail=f"kept now, 140 W measured at site; {may}"
+    )
+    assert plan.alarms == (alarm,)
 
 
 def test_a_limit_that_nothing_shows_to_be_kept_is_infeasible_by_what_may_be_drawn() -> None:
