@@ -132,13 +132,17 @@ def _on_the_ramp(
 ) -> Lowered:
     """Who of `down` is lowered now, in that order: at once who is hot, and where a node still lacks watts
     beyond those that fall already, or are told to fall before. Ramps that have the room give those first.
-    What was told to fall was paid for then."""
+    What was told to fall was paid for then. Who is still on its way up has no more to give than it draws."""
     fall, waiting = Purse(pace.fall_w), dict[int, Reason]()
     may = np.zeros(len(down), dtype=np.bool_)
     above_w = known.columns.worst_w - known.columns.here_w
     falls_w = np.where(obeys, np.maximum(0, above_w), 0)
     lacks_w = (-room_w - load(known.ground.tree, known.fleet.node, falls_w)).tolist()
-    sheds_w = np.maximum(0, freed_w - above_w[down.row]).tolist()
+    counts_w = known.columns.worst_w[down.row] - freed_w
+    sheds_w = np.maximum(0, freed_w - above_w[down.row])
+    shown = known.columns.seen & known.columns.measured
+    drops_w = np.clip(known.columns.draw_w[down.row] - counts_w, 0, sheds_w)
+    costs_w = np.where(shown[down.row], drops_w, sheds_w).tolist()
     ways = [known.way(row) for row in down.row.tolist()]
 
     def owed(place: int) -> bool:
@@ -147,20 +151,20 @@ def _on_the_ramp(
     def told(place: int) -> None:
         may[place] = True
         for node in ways[place] if obeys[down.row[place]] else ():
-            lacks_w[node] -= sheds_w[place]
+            lacks_w[node] -= int(sheds_w[place])
 
     unpaid: list[int] = []
     for place in sorted(range(len(down)), key=lambda place: not owed(place)):
         if down.row[place] in pace.hot:
-            fall.take(ways[place], sheds_w[place])
+            fall.take(ways[place], costs_w[place])
             told(place)
-        elif fall.pays(ways[place], sheds_w[place]):
+        elif fall.pays(ways[place], costs_w[place]):
             told(place)
         else:
             unpaid.append(place)
     for place in unpaid:
         if owed(place):
-            fall.take(ways[place], sheds_w[place])
+            fall.take(ways[place], costs_w[place])
             told(place)
         else:
             waiting[int(down.row[place])] = Reason.RAMPING

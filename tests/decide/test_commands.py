@@ -19,7 +19,7 @@ from controller.decide.pace import Pace, Saved
 from controller.decide.telling import commanded
 from controller.decide.tree import load
 from controller.decide.words import Reason, Truth
-from controller.domain.devices import DeviceSpec, Means, OperatingPoint
+from controller.domain.devices import DeviceSpec, Means, OperatingPoint, Quality
 from controller.domain.power import Power
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, miner, node, site
 
@@ -343,6 +343,25 @@ def test_no_more_watts_are_lowered_than_the_ramp_allows_where_no_limit_asks_for_
     orders = say(*wishes, room_w=(0, 0), pace=Pace(fall_w={SITE: 4_000.0}))
 
     assert (list(orders.lowers), orders.waiting) == (["a"], {"b": Reason.RAMPING})
+    assert orders.saved.fall_w == {SITE: 530.0}
+
+
+def test_who_is_called_back_on_its_way_up_takes_no_more_of_a_ramp_than_it_draws() -> None:
+    said: dict[str, Any] = {"draw_w": 400, "quality": Quality.MEASURED}
+    wishes = (wish("a", FULL, SLEEP, **said), wish("b", FULL, LOW, **said), wish("c", FULL, SLEEP, **said))
+
+    orders = say(*wishes, room_w=(0, 0), pace=Pace(fall_w={SITE: 700.0}))
+
+    assert (list(orders.lowers), orders.waiting) == (["a", "b"], {"c": Reason.RAMPING})
+    assert orders.saved.fall_w == {SITE: 330.0}
+
+
+@pytest.mark.parametrize("said", [{"quality": Quality.ESTIMATED}, {"truth": Truth.STALE}])
+def test_who_may_draw_more_than_it_says_takes_of_a_ramp_what_its_point_does(said: dict[str, Any]) -> None:
+    said = {"draw_w": 400, "quality": Quality.MEASURED, **said}
+
+    orders = say(wish("a", FULL, SLEEP, **said), room_w=(0, 0), pace=Pace(fall_w={SITE: 4_000.0}))
+
     assert orders.saved.fall_w == {SITE: 530.0}
 
 
