@@ -24,6 +24,7 @@ from controller.decide.tree import load
 from controller.decide.words import Reason, Truth
 from controller.domain.devices import Means, SetPoint
 
+ROOT = 0
 MAX_BACKOFF = 3
 FAILED_RETRY_S = 2.0
 """A command that got no answer may just have been lost, and who refused to draw less may have been busy: it
@@ -76,11 +77,13 @@ NOBODY = Wishes(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """What is lowered now, in order; what is left to be raised, and who waits for a ramp down (by row)."""
+    """What is lowered now, in order; what is left to be raised, and who waits for a ramp down (by row), to
+    shed `waits_w` in all."""
 
     lowers: Wishes = NOBODY
     up: Wishes = NOBODY
     waiting: Mapping[int, Reason] = field(default_factory=dict)
+    waits_w: int = 0
     fall_w: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -154,6 +157,7 @@ def _on_the_ramp(
             lacks_w[node] -= int(sheds_w[place])
 
     unpaid: list[int] = []
+    waits_w = 0
     for place in sorted(range(len(down)), key=lambda place: not owed(place)):
         if down.row[place] in pace.hot:
             fall.take(ways[place], costs_w[place])
@@ -168,17 +172,27 @@ def _on_the_ramp(
             told(place)
         else:
             waiting[int(down.row[place])] = Reason.RAMPING
-    return Lowered(lowers=down.of(may), waiting=waiting, fall_w=fall.left_w)
+            waits_w += int(sheds_w[place])
+    return Lowered(lowers=down.of(may), waiting=waiting, waits_w=waits_w, fall_w=fall.left_w)
 
 
 def order(
-    known: Mirror, before: Lowered, room: Room, pace: Pace, staged: Collection[int], now_s: float
+    known: Mirror,
+    before: Lowered,
+    room: Room,
+    pace: Pace,
+    staged: Collection[int],
+    now_s: float,
+    *,
+    to_a_point: bool = False,
 ) -> Orders:
     """All orders: what was lowered, and what may be raised beside it: none of the GPUs that are `staged`, by
-    row, before they have work."""
+    row, before they have work. Where a set-point is met, `to_a_point`, nobody is raised for what others are
+    to give once a ramp down lets them."""
     rise, waiting = Purse(pace.rise_w), dict(before.waiting)
     up = before.up.of(np.lexsort((before.up.row, -before.up.merit)))
     steps_w = np.maximum(0, _counts_w(known, up) - known.columns.worst_w[up.row]).tolist()
+    aim = Purse({ROOT: sum(steps_w) - before.waits_w} if to_a_point and before.waits_w else {})
     started = 0
     raised: list[int] = []
     for place, (row, step_w) in enumerate(zip(up.row.tolist(), steps_w, strict=True)):
@@ -188,7 +202,7 @@ def order(
             waiting[row] = Reason.HELD
         elif row in pace.uncooled:  # it was told before, and has not come up yet
             waiting[row] = Reason.THERMAL
-        elif not room.has(way, step_w):
+        elif not room.has(way, step_w) or not aim.pays(way, step_w):
             waiting[row] = Reason.WAITING
         elif row in staged or (starting and started >= round(pace.starts)) or not rise.pays(way, step_w):
             waiting[row] = Reason.RAMPING

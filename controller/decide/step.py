@@ -122,7 +122,8 @@ def conclude(made: Draft) -> tuple[State, Plan]:
     staging = Staging(seen, aim.chosen, made.pace, made.room_w)
     if commands_now:
         room = Room(made.room_w, seen.other, seen.worst_w - seen.beside_w)
-        orders = commands.order(seen, made.lowered, room, made.pace, staging.rows, now_s)
+        follows = aim.limits.follows
+        orders = commands.order(seen, made.lowered, room, made.pace, staging.rows, now_s, to_a_point=follows)
     after = seen.changed(forgiven(seen, aim.chosen) | _told(seen, orders, now_s))
     rise = Purse(orders.saved.rise_w)
     job_orders, sent = jobs.commands(
@@ -201,6 +202,7 @@ def _aim(site: Site, state: State, inputs: Inputs, grid: GridNow, seen: Snapshot
     chosen = unhurried(
         course,
         seen,
+        pace,
         lambda may: choose(
             seen, course.limits, inputs.queues, state.placed, valuation, may, state.recall, due
         ),

@@ -168,3 +168,35 @@ def test_a_job_beside_no_machine_has_its_watts_at_once_though_machines_are_lower
     world.run(8)
 
     assert all(world.machines[name].working for name in names)
+
+
+# On ramps
+
+
+@pytest.mark.parametrize("asked", [{"limit_w": 26_000}, {"target_w": 26_000}])
+@pytest.mark.parametrize(
+    "paced", [{"ramp_up_w": 300}, {"ramp_up_w": 100}, {"ramp_down_w": 300}, {"ramp_down_w": 100}]
+)
+def test_no_more_is_exchanged_at_once_than_ramps_let_come_up_and_go_down(
+    asked: dict[str, int], paced: dict[str, int]
+) -> None:
+    """Of sixteen alike those that sleep come to make twice as much per watt."""
+    specs = [miner(f"{kind}{at}") for kind in "ab" for at in range(8)]
+    machines = [awake(spec) if spec.id.startswith("a") else asleep(spec) for spec in specs]
+    world = World(site(meter="mains", **paced), machines, noise=0.001)
+    world.events = (event(**asked),)
+    world.run(200)
+    better = tuple(replace(point, rate=2 * point.rate) for point in miner().points)
+    for spec in specs[8:]:
+        machine = world.machines[spec.id]
+        machine.spec = replace(spec, points=better)
+        machine.at = next(point for point in better if point.power == machine.at.power)
+
+    drawn_w = []
+    for _ in range(600):
+        world.tick()
+        drawn_w.append(world.watts())
+
+    assert min(drawn_w) >= 26_000 - 1.6 * FULL.power.watts
+    assert max(drawn_w) <= 26_000 * 1.01
+    assert all(world.machines[spec.id].at != SLEEP for spec in specs[8:])
