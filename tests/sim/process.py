@@ -177,7 +177,9 @@ class Process:
             return None  # one that waited for a command all the while is a fault as well
         for kills, told in ((self._kills, commands), (self._job_kills, for_queue)):
             if kills and kills[0].at_s <= now_s and told:
-                return kills.pop(0)
+                kill = kills.pop(0)
+                kills[:1] = [replace(one, at_s=max(one.at_s, now_s + one.apart_s)) for one in kills[:1]]
+                return kill
         return None
 
     def _die_later(self, kill: Kill) -> None:

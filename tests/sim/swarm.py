@@ -41,6 +41,8 @@ APART = (
 )
 """What came later has a generator of its own, so that the rest of a seed stays as it was."""
 KINDS = (*FAULTS, *APART)
+KILLS_APART_S = 150.0
+"""A new process takes over within that time."""
 ON = 0.3
 """How likely each kind of fault is in a seed."""
 
@@ -73,7 +75,7 @@ class Rates:
 class Kill:
     """At the first tick from `at_s` on that commands machines, after `sent` of its commands; `among_jobs`, at
     the first that tells its queue something, after `jobs` of that, and `later_s` on. A new process starts
-    `down_s` later."""
+    `down_s` later. One that waited comes no sooner than `apart_s` after the one before it."""
 
     at_s: float
     sent: int
@@ -81,6 +83,7 @@ class Kill:
     among_jobs: bool = False
     jobs: int = 0
     later_s: float = 0.0
+    apart_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,9 +237,14 @@ def _kills(draw: Draw) -> Iterator[Kill]:
         return
     last_s = 0.0
     for at_s in draw.times(8):
-        if at_s - last_s > 150 and at_s < draw.calm_s - 60:
+        if at_s - last_s > KILLS_APART_S and at_s < draw.calm_s - 60:
             last_s = at_s
-            yield Kill(at_s=at_s, sent=draw.random.randint(0, 6), down_s=draw.random.uniform(1, 12))
+            yield Kill(
+                at_s=at_s,
+                sent=draw.random.randint(0, 6),
+                down_s=draw.random.uniform(1, 12),
+                apart_s=KILLS_APART_S,
+            )
 
 
 def _job_kills(seed: int, draw: Draw) -> Iterator[Kill]:
@@ -246,7 +254,7 @@ def _job_kills(seed: int, draw: Draw) -> Iterator[Kill]:
     rnd = random.Random(f"{seed}/{JOB_KILLS}")
     last_s = 0.0
     for at_s in replace(draw, random=rnd).times(8):
-        if at_s - last_s > 150 and at_s < draw.calm_s - 60:
+        if at_s - last_s > KILLS_APART_S and at_s < draw.calm_s - 60:
             last_s = at_s
             yield Kill(
                 at_s=at_s,
@@ -255,6 +263,7 @@ def _job_kills(seed: int, draw: Draw) -> Iterator[Kill]:
                 among_jobs=True,
                 jobs=rnd.randint(0, 3),
                 later_s=rnd.choice([0.0, rnd.uniform(0.1, 4)]),
+                apart_s=KILLS_APART_S,
             )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
@@ -10,10 +13,11 @@ from controller.domain.site import Site
 from simulators.physics.miner import MinerState
 from tests.sim.floor import draw_floor
 from tests.sim.process import checked
-from tests.sim.swarm import KINDS, SILENCES, Swarm, draw_swarm
+from tests.sim.swarm import KILLS_APART_S, KINDS, SILENCES, Swarm, draw_swarm
 from tests.sim.world import World
 
 CALM_S = 6000.0
+STARTS, MOST_DOWN_S = "the controller starts", 12.0
 
 
 def drawn(seed: int, exactly: tuple[str, ...] | None) -> Swarm:
@@ -70,3 +74,20 @@ def test_a_reading_that_stood_still_as_a_process_began_moves_once_the_fault_is_o
     assert frozen is not None
     assert after is not None
     assert after.draw.watts < 100 < frozen.draw.watts
+
+
+def test_kills_that_waited_for_something_to_be_told_leave_each_new_process_the_time_to_take_over() -> None:
+    starts: list[float] = []
+
+    def say(text: str) -> None:
+        if text == STARTS:
+            starts.append(world.clock.now_s)
+
+    kills = drawn(5, ("kills", "job_kills")).kills
+    world = World(5, 600.0, 24, only=(), say=say)
+    world.process.kill_at(replace(kill, at_s=60.0, among_jobs=False) for kill in kills)
+
+    world.run()
+
+    assert len(starts) > 2
+    assert all(after - before >= KILLS_APART_S - MOST_DOWN_S for before, after in pairwise(starts[1:]))
