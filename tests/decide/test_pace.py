@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ from controller.domain.power import Power
 from controller.domain.site import Service, Site, Zone
 from tests.decide.builders import (
     FULL,
+    LOW,
     NOW_S,
     SLEEP,
     at_point,
@@ -405,22 +407,25 @@ def test_machines_without_voltage_do_not_hold_up_the_start() -> None:
 
 
 def test_of_machines_that_refuse_to_go_lower_as_few_are_stopped_as_are_too_much_for_their_breaker() -> None:
-    machines = [awake(miner(name, "pdu"), refuses_limits=True) for name in "abc"]
-    world = World(site(node("pdu", limit_w=8_000)), machines)
+    small = SLEEP, replace(LOW, power=Power(1_800)), replace(FULL, power=Power(2_600))
+    machines = [awake(miner("a", "pdu", points=small), refuses_limits=True)]
+    machines += [awake(miner(name, "pdu"), refuses_limits=True) for name in "bc"]
+    world = World(site(node("pdu", limit_w=6_700)), machines)
 
     world.run(60)
 
-    assert world.watts("pdu") == 2 * FULL.power.watts + SLEEP.power.watts
+    assert world.watts("pdu") == 2_600 + FULL.power.watts + SLEEP.power.watts
     assert sum(told.point == SLEEP for plan in world.plans for told in plan.commands) == 1
 
 
-def test_a_machine_that_refuses_to_go_lower_goes_on_where_others_make_room_for_it() -> None:
-    machines = [awake(miner("a", "pdu"), refuses_limits=True), awake(miner("b", "pdu"))]
-    world = World(site(node("pdu", limit_w=5_000)), machines)
+def test_a_machine_that_refuses_to_go_lower_goes_on_where_others_make_just_the_room_for_it() -> None:
+    large = SLEEP, LOW, replace(FULL, power=Power(4_900))
+    machines = [awake(miner("a", "pdu", points=large, ceiling=Power(5_000)), refuses_limits=True)]
+    world = World(site(node("pdu", limit_w=4_930)), [*machines, awake(miner("b", "pdu"))])
 
     world.run(60)
 
-    assert world.watts("pdu") == FULL.power.watts + SLEEP.power.watts
+    assert world.watts("pdu") == 4_900 + SLEEP.power.watts
     assert {told.device for plan in world.plans for told in plan.commands if told.point == SLEEP} == {"b"}
 
 
