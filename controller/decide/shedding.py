@@ -61,7 +61,7 @@ def shortage(
     is the node in the way of each device, and `room_w` what is left at each node."""
     fleet, tree, row = seen.fleet, seen.tree, all_of.row
     at, floor_w = then[row], fleet.floor_w[row]
-    held_w = np.where(at > 0, fleet.power_w[fleet.start[row] + np.maximum(at, 0)] - floor_w, 0)
+    held_w = fleet.power_w[fleet.start[row] + np.maximum(at, 0)] - floor_w
     needs_w = np.where(at >= 0, np.maximum(0, all_of.needed_w(fleet, seen.heat_w) - floor_w), 0)
     lacking = (needs_w > held_w) & (blocked_by[row] >= 0)
     fills_w = np.full(tree.none + 1, np.iinfo(np.int64).max)

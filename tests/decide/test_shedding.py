@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
+from controller.decide.jobs import Placement
 from controller.decide.plan import Plan
+from controller.decide.shedding import Shortage
 from controller.decide.snapshot import State
 from controller.domain.jobs import Job, JobAction, OnShortage
 from tests.decide.builders import (
@@ -20,6 +23,7 @@ from tests.decide.builders import (
     queue,
     running,
     site,
+    waiting,
     working,
 )
 from tests.decide.steps import decide
@@ -109,3 +113,70 @@ def test_which_of_many_jobs_leave_is_the_same_in_whatever_order_they_are_told() 
     limit_w = part_w(jobs, 0.2)
 
     assert len({frozenset(ended(limited(jobs, limit_w, shuffled=at)[1])) for at in range(5)}) == 1
+
+
+# Of those that lack watts at one node
+
+
+def leave(
+    jobs: dict[str, tuple[float, int]],
+    *,
+    room_w: int,
+    fills_w: int,
+    gone: str = "",
+    waits: str = "",
+    suspends: str = "",
+) -> set[str]:
+    """Of jobs that earn so much and need so many watts: all run, but the one that `waits`, and begin anew if
+    they leave, but the one that `suspends`."""
+    aside = {suspends: OnShortage.SUSPEND}
+    rows = [
+        job(name, usd=usd, on_shortage=aside.get(name, OnShortage.REQUEUE)) for name, (usd, _) in jobs.items()
+    ]
+    statuses = [waiting(one) if one.id == waits else working(one, one.id) for one in rows]
+    lack = Shortage(
+        jobs=[Placement(queue="q", status=it, gpus=(it.job.id,)) for it in statuses],
+        needs_w=[{0: needs_w} for _, needs_w in jobs.values()],
+        room_w=np.array([room_w]),
+        fills_w=np.array([fills_w]),
+    )
+    return {one.status.job.id for one in lack.beyond({f"q/{gone}"})}
+
+
+THREE = {"a": (6.0, 600), "b": (3.0, 400), "c": (0.5, 100)}
+
+
+@pytest.mark.parametrize(
+    ("room_w", "fills_w", "left"),
+    [
+        (1_000, 99, {"c"}),
+        (1_000, 100, set()),
+        (1_050, 49, {"c"}),
+        (1_050, 50, set()),
+        (999, 0, {"b"}),
+        (600, 100, {"b"}),
+    ],
+)
+def test_a_job_leaves_if_it_lacks_more_beside_those_that_earn_more_than_others_have_as_left_over(
+    room_w: int, fills_w: int, left: set[str]
+) -> None:
+    assert leave(THREE, room_w=room_w, fills_w=fills_w) == left
+
+
+def test_who_may_have_room_by_what_others_have_as_left_over_leaves_none_of_that_for_the_next() -> None:
+    assert leave({**THREE, "d": (0.3, 100)}, room_w=1_000, fills_w=100) == {"d"}
+
+
+def test_what_a_job_that_is_gone_gives_back_is_there_for_the_others() -> None:
+    assert leave(THREE, room_w=500, fills_w=0, gone="a") == set()
+
+
+def test_a_job_that_would_begin_leaves_before_one_that_runs_whatever_it_earns() -> None:
+    assert leave(THREE, room_w=600, fills_w=0, waits="a") == {"a"}
+
+
+def test_of_jobs_that_earn_alike_the_one_that_loses_nothing_by_it_leaves() -> None:
+    alike = {"a": (2.0, 400), "b": (2.0, 400)}
+
+    assert leave(alike, room_w=400, fills_w=0, suspends="b") == {"b"}
+    assert leave(alike, room_w=400, fills_w=0, suspends="a") == {"a"}
