@@ -250,12 +250,13 @@ def test_a_line_is_handed_on_as_old_as_what_its_meter_showed_last() -> None:
 
 def test_a_line_is_handed_on_with_the_load_named_below_it_and_the_places_that_are_measured_there() -> None:
     below = (node("row", meter="row-meter", fixed_w=400), node("rack", "row", meter="m", fixed_w=50))
-    here = site(*below, node("fans", fixed_w=5), meter="mains", fixed_w=1_000)
+    hall = (node("hall", fixed_w=5), node("fans", "hall", meter="fans-meter"))
+    here = site(*below, *hall, meter="mains", fixed_w=1_000)
     shown = NodeMemory(at_s=NOW_S)
 
     kept = handed_on(here, State(nodes={"site": shown, "row": shown}), NOW_S, UTC_S).lines
 
-    assert (kept["site"].declared_w, kept["site"].metered) == (1_455, ("row",))
+    assert (kept["site"].declared_w, kept["site"].metered) == (1_455, ("row", "fans"))
     assert (kept["row"].declared_w, kept["row"].metered) == (450, ("rack",))
 
 
