@@ -101,6 +101,14 @@ def test_of_equals_the_first_is_served_first() -> None:
     assert watts(give(*equal, site=2_000), *equal) == [1_000, 1_000, 0]
 
 
+def test_what_no_best_point_fits_into_goes_to_lesser_ones_by_what_a_watt_earns_there() -> None:
+    """They work for jobs, and are not traded for one another."""
+    large = device((0, 50.0), (1_000, 53.0), (3_000, 150.0), group=0)
+    small = [device((0, 0.0), (500, 2.0), (3_000, 99.0), group=group) for group in (1, 2)]
+
+    assert watts(give(large, *small, site=1_000), large, *small) == [0, 500, 500]
+
+
 def test_a_point_below_the_line_between_its_neighbours_is_used_only_to_fill_what_is_left() -> None:
     kinked = device((0, 0.0), (1_000, 1.0), (2_000, 10.0))
 
