@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -178,7 +179,7 @@ def test_a_job_beside_no_machine_has_its_watts_at_once_though_machines_are_lower
     "paced", [{"ramp_up_w": 300}, {"ramp_up_w": 100}, {"ramp_down_w": 300}, {"ramp_down_w": 100}]
 )
 def test_no_more_is_exchanged_at_once_than_ramps_let_come_up_and_go_down(
-    asked: dict[str, int], paced: dict[str, int]
+    asked: dict[str, Any], paced: dict[str, Any]
 ) -> None:
     """Of sixteen alike those that sleep come to make twice as much per watt."""
     specs = [miner(f"{kind}{at}") for kind in "ab" for at in range(8)]
