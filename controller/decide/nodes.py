@@ -19,7 +19,7 @@ from controller.decide.arrays import Ints
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
 from controller.decide.outclaimed import Outclaimed
-from controller.decide.stuck import METER_LAG_S, Standing, contradicted, stands_still, stuck_before
+from controller.decide.stuck import COARSE_W, METER_LAG_S, Standing, contradicted, stands_still, stuck_before
 from controller.decide.sums import Below, Sums
 from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading
@@ -271,7 +271,8 @@ def _watched(
     stuck: bool,
 ) -> NodeMemory:
     """With what was seen of late, the newest last, what the meter has `shown` then, and what the one `above`
-    had learned. One that is `stuck` taught nothing since it last moved. One that shows too little while no
+    had learned. One that is `stuck` taught nothing since it last moved; nor did one that moves again after
+    it stood still for long, as far as it does not go on to show that. One that shows too little while no
     device claims anything shows that there is no voltage: what is no device's is off, too, and comes back
     with it."""
     if sample is None:
@@ -293,6 +294,10 @@ def _watched(
     doubted = doubted or outclaimed.convicted or metered_w < 0
     learned_w, beyond = (known.moved_w, known.moved) if stuck else (known.unexplained_w, known.beyond)
     if not doubted and not dark and not outclaimed.now:
+        less_w = learned_w - max(0.0, metered_w * (1 + METER_ERROR) - claimed_w)
+        slept = known.standing is not None and known.standing.woke(metered_w, sample.at_s)
+        if slept and less_w > COARSE_W:
+            learned_w, beyond = learned_w - less_w, beyond._replace(fixed_w=max(0.0, beyond.fixed_w - less_w))
         shows = _shows(shown, standing.claimed_w, busy_w)
         certain_w = _certain_w(recent, sample)
         learned_w = max(shows.learned_w(learned_w, elapsed_s), certain_w)

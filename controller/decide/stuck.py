@@ -47,6 +47,10 @@ class Standing(NamedTuple):
         claimed_w, most_w = min(before.claimed_w, self.claimed_w), min(before.most_w, self.most_w)
         return before._replace(claimed_w=claimed_w, most_w=most_w)
 
+    def woke(self, metered_w: int, now_s: float) -> bool:
+        """Whether the meter moves now, after it stood still for so long that it may have been asleep."""
+        return metered_w != self.metered_w and now_s - self.since_s >= STANDS_S
+
     def slept(self, surely_w: int, now_s: float) -> bool:
         """Whether what is below the meter draws more by now than it may have when the meter last moved."""
         least_w = max(CONTRADICTED * self.most_w, self.most_w + COARSE_W)

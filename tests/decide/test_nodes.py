@@ -753,6 +753,29 @@ def test_a_meter_that_stands_still_is_acquitted_by_others_that_come_to_show_as_m
     assert not tree.memory["tx"].doubted
 
 
+def stood_still(shows_w: int, for_s: int, *, was_w: int = 9_500) -> Tree:
+    """The only meter of a place stood still while machines came down from 9,000 to 2,000 W, and moves now."""
+    tree = Tree(METERED)
+    for second in range(60):
+        tree.see({"site": steady(9_000)}, {"site": was_w + second % 3})
+    tree.see({"site": steady(2_000)}, {"site": was_w}, seconds=for_s)
+    tree.see({"site": steady(2_000)}, {"site": shows_w})
+    return tree
+
+
+def test_what_a_meter_taught_while_it_stood_still_is_forgotten_once_it_moves_and_shows_far_less() -> None:
+    assert 500 <= stood_still(2_600, 120).unexplained_w() <= 620
+
+
+def test_what_a_meter_taught_while_it_stood_still_stays_as_far_as_it_goes_on_to_show_it() -> None:
+    assert stood_still(9_499, 120).unexplained_w() >= 7_400
+    assert 3_900 <= stood_still(6_000, 120).unexplained_w() <= 4_100
+
+
+def test_a_meter_that_stood_still_for_a_moment_unlearns_what_it_taught_as_slowly_as_any() -> None:
+    assert stood_still(2_600, 30).unexplained_w() >= 5_000
+
+
 def test_load_that_was_learned_before_its_meter_stood_still_contradicts_nobody() -> None:
     tree = Tree(DEEP)
     for second in range(20):
