@@ -114,9 +114,14 @@ def draws_on(state: DeviceState) -> bool:
     """Whether a liar draws more than its point and is counted so: to tell it the same again frees nothing
     that anybody waits for."""
     point = state.point
-    if point is None or state.truth is not Truth.LYING or state.worst > state.counted(point):
+    return point is not None and ignores(state) and state.worst <= state.counted(point)
+
+
+def ignores(state: DeviceState) -> bool:
+    """Whether a device was caught drawing more than its point does."""
+    if state.point is None or state.truth is not Truth.LYING:
         return False
-    return state.draw.watts > with_slack_w(state.reckoned(point), TOLERANCE)
+    return state.draw.watts > with_slack_w(state.reckoned(state.point), TOLERANCE)
 
 
 def idle(spec: DeviceSpec, state: DeviceState, rate: float, now_s: float) -> bool:

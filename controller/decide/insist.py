@@ -14,8 +14,9 @@ from controller.decide.snapshot import Snapshot
 
 
 def to_stop(seen: Snapshot, may: Freedom, room_w: Ints) -> frozenset[str]:
-    """Who was asked for less in vain, and may yet obey a stop: where heat forbids even what it was asked for,
-    or where all others at their lowest are too much (`room_w`, by node), as few as are enough.
+    """Who was asked for less in vain, or was caught ignoring it, and may yet obey a stop: where heat forbids
+    even what it was asked for, or where all others at their lowest are too much (`room_w`, by node), as few
+    as are enough.
     """
     known, floor_w = seen.columns, seen.fleet.floor_w
     rows = np.flatnonzero(known.seen & (known.at > 0) & ~may.obeys)
@@ -24,7 +25,8 @@ def to_stop(seen: Snapshot, may: Freedom, room_w: Ints) -> frozenset[str]:
     for row in rows[np.argsort(-known.worst_w[rows], kind="stable")].tolist():
         spec, way = seen.fleet.specs[row], list(seen.tree.paths[seen.fleet.node[row]])
         pressing = may.most_w[row] < known.now_w[row] or (lacking_w[way] > 0).any()
-        if pressing and doubt.in_vain(spec, seen.devices[spec.id], may.now_s):
+        state = seen.devices[spec.id]
+        if pressing and (doubt.ignores(state) or doubt.in_vain(spec, state, may.now_s)):
             found.add(spec.id)
             lacking_w[way] -= known.worst_w[row] - floor_w[row]
     return frozenset(found)

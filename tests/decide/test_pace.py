@@ -442,6 +442,30 @@ def test_a_machine_that_refuses_to_go_lower_is_stopped_once_heat_forbids_what_it
     assert world.watts() == SLEEP.power.watts
 
 
+@pytest.mark.parametrize("share", [0.97, 1.0])
+def test_a_machine_that_was_caught_ignoring_its_limit_is_stopped_at_once_where_nobody_makes_room(
+    share: float,
+) -> None:
+    ignores = awake(miner("a", "pdu", settle_down_s=10.0), ignores_limits=True, share=share)
+    world = World(site(node("pdu", limit_w=3_000)), [ignores, awake(miner("b"))])
+
+    world.run(10)
+    waited = world.watts("pdu")
+    world.run(4)
+
+    assert (waited, world.watts("pdu")) == (share * FULL.power.watts, share * SLEEP.power.watts)
+
+
+def test_a_machine_that_was_caught_ignoring_its_limit_goes_on_where_others_make_room_for_it() -> None:
+    machines = [awake(miner("a", "pdu"), ignores_limits=True), awake(miner("b", "pdu"))]
+    world = World(site(node("pdu", limit_w=5_000)), machines)
+
+    world.run(60)
+
+    assert world.watts("pdu") == FULL.power.watts + SLEEP.power.watts
+    assert {told.device for plan in world.plans for told in plan.commands if told.point == SLEEP} == {"b"}
+
+
 def test_a_liar_that_a_limit_waits_for_has_its_power_taken_and_rests() -> None:
     machines = [awake(miner("a", has_outlet=True), lies=True), awake(miner("b"), lies=True)]
     world = World(site(limit_w=4_000, retry_s=5.0), machines)

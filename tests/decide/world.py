@@ -44,7 +44,8 @@ METER_MEMORY_S = 30.0
 class Machine:
     """One device as it really is: `at` is where it is, `share` how much of a point's power it draws, `tells`
     how much of that it claims. A miner `without_work` draws what it does idle, and is back at once. One
-    that is `frozen` goes on to say what it said last."""
+    that is `frozen` goes on to say what it said last; one that `ignores_limits` says yes to them and obeys
+    a stop."""
 
     spec: DeviceSpec
     at: OperatingPoint
@@ -59,6 +60,7 @@ class Machine:
     lies: bool = False
     refuses: bool = False
     refuses_limits: bool = False
+    ignores_limits: bool = False
     deaf: bool = False
     frozen: bool = False
     claims_w: int | None = None
@@ -269,7 +271,8 @@ class World:
             return Failed("no answer")
         if machine.refuses or (machine.refuses_limits and command.point != machine.spec.floor):
             return Refused("not now")
-        if not machine.lies:
+        ignored = machine.ignores_limits and command.point != machine.spec.floor
+        if not (machine.lies or ignored):
             machine.go(command.point, at_s)
         return Acknowledged()
 
