@@ -16,7 +16,7 @@ import numpy as np
 from controller.decide.beyond import MOST_SHARE, Beyond
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, HOUR_S, IDLE_REST_S
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.snapshot import State
 from controller.domain.power import ZERO, Limit, Power
 from controller.domain.site import Site

@@ -10,7 +10,7 @@ import numpy as np
 from controller.decide.arrays import Ints
 from controller.decide.decision import Decision
 from controller.decide.inputs import Inputs
-from controller.decide.nodes import METER_ERROR, shown_w
+from controller.decide.metering import METER_ERROR, shown_w
 from controller.decide.plan import UNLIMITED_W, Alarm
 from controller.decide.snapshot import Snapshot
 from controller.decide.standing import least_w, lowest_w

@@ -1,135 +1,35 @@
-"""The electrical tree: what each node may carry, what its meter shows, what nobody accounts for.
+"""The electrical tree as its meters show it: what each node carries that no device claims.
 
-A meter is trusted, claims divide it. What a meter shows beyond the worst case of everything below it is
-certain to be unexplained and counts at once; what it shows beyond the claimed draws is learned slowly, and
-only so far as what is changing below cannot explain it. It is learned twice: in watts, as they are now, and
-as `Beyond`, for the claims that may come.
+Leaves come first, so that what a lower meter explains is not unexplained again above it. No two meters are
+read in the same moment: what one shows a little later than the one above it is given back there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from controller.decide.arrays import Ints
-from controller.decide.beyond import NOTHING, Beyond, OtherLoad
+from controller.decide.beyond import NOTHING, OtherLoad
 from controller.decide.inputs import Sample
-from controller.decide.outclaimed import Outclaimed
-from controller.decide.stuck import COARSE_W, METER_LAG_S, Standing, contradicted, stands_still, stuck_before
+from controller.decide.metering import (
+    MEMORY_S,
+    Claims,
+    Learned,
+    NodeMemory,
+    Seen,
+    lately,
+    shown_w,
+    watched,
+)
+from controller.decide.stuck import contradicted, stands_still, stuck_before
 from controller.decide.sums import Below, Sums
 from controller.decide.tree import Tree, sum_up
 from controller.domain.devices import MeterReading
 from controller.domain.site import Site
-
-MEMORY_S = 15.0
-"""... and its own reading may be late. A device is read at least this often."""
-METER_ERROR = 0.005
-"""A meter may be wrong by this share: following that would have machines going up and down with noise."""
-LEAST_SHARE = 0.5
-"""A meter that shows less than this share of what devices below it claim for sure does not measure them."""
-KNOWN = 0.75
-"""With so much of all that may be drawn it is known what is claimed: a machine or two may be without work."""
-UNEXPLAINED_TAU_S = 30.0
-"""Time constant with which unexplained load is learned, and unlearned."""
-
-
-class Claims(NamedTuple):
-    """Of what is below a meter, `beside_w` is no machine's claim; `fixed_w` is the node's own fixed load, and
-    `top_w` the most that machines can claim."""
-
-    beside_w: int
-    fixed_w: int
-    top_w: int
-
-
-class Shows(NamedTuple):
-    """What a meter leaves room for: `least_w` are unexplained if `busy_w` is drawn below it, and no more than
-    `most_w` if that is `claimed_w`."""
-
-    least_w: float
-    most_w: float
-    claimed_w: int
-    busy_w: int
-
-    def learned_w(self, watts: float, elapsed_s: float) -> float:
-        """What was unexplained, moved to where there is room for it."""
-        gain = 1 - math.exp(-elapsed_s / UNEXPLAINED_TAU_S)
-        return watts + gain * (min(max(watts, self.least_w), self.most_w) - watts)
-
-    def taught(self, beyond: Beyond, learned_w: float, claims: Claims, elapsed_s: float) -> Beyond:
-        """What is unexplained at other claims, beside the fixed load, so that it holds for all that may be
-        drawn now. Where that is known it is what was `learned_w`."""
-        busy_w, claimed_w = self.busy_w - claims.beside_w, max(0, self.claimed_w - claims.beside_w)
-        beyond = beyond._replace(most_w=max(beyond.most_w, claimed_w))
-        more_w = self.least_w - claims.fixed_w - beyond.at(busy_w)
-        if more_w > 0:
-            return beyond.taught(more_w, busy_w, claims.top_w, elapsed_s)
-        known = claimed_w >= KNOWN * busy_w
-        at_w, most_w = (busy_w, max(learned_w, self.least_w)) if known else (claimed_w, self.most_w)
-        less_w = beyond.at(at_w) - max(0.0, most_w - claims.fixed_w)
-        return beyond.taught(-max(0.0, less_w), at_w, claims.top_w, elapsed_s)
-
-
-class Learned(NamedTuple):
-    """What is unexplained at a node, as `NodeMemory` has it."""
-
-    unexplained_w: float = 0.0
-    beyond: Beyond = NOTHING
-
-
-UNKNOWN = Learned()
-BELIEVED = Outclaimed()
-
-
-class Seen(NamedTuple):
-    """The sums below a node at one moment, its meter's watts where they were new, and what had been learned
-    before that."""
-
-    at_s: float
-    below: Below
-    metered_w: int | None
-    learned: Learned = UNKNOWN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeMemory:
-    """Unexplained watts of a node, the time of the last meter reading they were learned from, and what was
-    seen of late; `beyond` is what they are at other claims. The meter is `doubted` while it shows what cannot
-    be, for `doubted_s` by now, and `outclaimed` where it shows too little. `moved_w` and `moved` are what was
-    unexplained when it last showed something new, `standing` what it shows since then. `above` is what the
-    nearest meter above had learned when this one was heard last.
-    """
-
-    unexplained_w: float = 0.0
-    beyond: Beyond = NOTHING
-    moved_w: float = 0.0
-    moved: Beyond = NOTHING
-    at_s: float = float("-inf")
-    recent: tuple[Seen, ...] = ()
-    standing: Standing | None = None
-    doubted: bool = False
-    doubted_s: float = 0.0
-    outclaimed: Outclaimed = BELIEVED
-    above: Learned = UNKNOWN
-
-    @property
-    def last_w(self) -> int:
-        """What its meter showed last; nothing, where it was never heard."""
-        return 0 if self.standing is None else self.standing.metered_w
-
-    @property
-    def learned(self) -> Learned:
-        return Learned(self.unexplained_w, self.beyond)
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether it is doubted for so long that all below it were read since: a job that ends shows at the
-        meter first."""
-        return self.doubted_s > MEMORY_S
 
 
 def fresh(
@@ -151,18 +51,17 @@ def reconcile(
 ) -> tuple[dict[str, NodeMemory], OtherLoad]:
     """Update what is unexplained at every metered node; return it with each node's own other load. Of what
     devices below each node counted for, they say by now that `never_w` was never drawn.
-
-    Leaves first, so that what a lower meter explains is not unexplained again above it.
     """
     remembered: dict[str, NodeMemory] = {}
     fixed_w = np.where(tree.isolated, 0, [node.fixed.watts for node in site.nodes])
     other_w, carried_w = fixed_w.copy(), sum_up(tree, fixed_w) - fixed_w
     before = {node.id: memory.get(node.id, NodeMemory()) for node in site.nodes if node.meter is not None}
-    lately = {name: _lately(known, now_s, int(never_w[tree.index[name]])) for name, known in before.items()}
+    recently = {name: lately(known, now_s, int(never_w[tree.index[name]])) for name, known in before.items()}
     back: dict[str, list[str]] = {}
     news = _news(before, meters)
     shown = {
-        tree.index[name]: (*shown_w(lately[name]), sample.value.power.watts) for name, sample in news.items()
+        tree.index[name]: (*shown_w(recently[name]), sample.value.power.watts)
+        for name, sample in news.items()
     }
     for at in range(len(site.nodes) - 1, -1, -1):
         node = site.nodes[at]
@@ -171,7 +70,7 @@ def reconcile(
         below = sums.below(at, int(carried_w[at]))
         known = _as_handed_on(before[node.id], below, int(fixed_w[at]))
         away = [before[name].above for name in back.get(node.id, ())]
-        known = _given_back(known, lately[node.id], below, away)
+        known = _given_back(known, recently[node.id], below, away)
         here = shown.get(at, ())
         stuck = stuck_before(known.standing, here)
         if stands_still(here):
@@ -179,12 +78,12 @@ def reconcile(
             loads_w[at] += max(0, math.ceil(known.moved_w) - int(fixed_w[at]))
             stuck = contradicted(at, shown, loads_w.tolist(), tree, before=stuck)
         now = Seen(now_s, below, here[-1] if here else None, known.learned)
-        recent = (*lately[node.id], now)
+        recent = (*recently[node.id], now)
         claims = Claims(int(carried_w[at]), int(fixed_w[at]), int(sums.top_w[at]))
         above = next((tree.ids[up] for up in tree.paths[at][1:] if tree.ids[up] in before), node.id)
         if here and MEMORY_S < now_s - known.at_s < math.inf:
             back.setdefault(above, []).append(node.id)
-        known = _watched(known, recent, news.get(node.id), here, claims, before[above].learned, stuck=stuck)
+        known = watched(known, recent, news.get(node.id), here, claims, before[above].learned, stuck=stuck)
         remembered[node.id] = known
         beyond_fixed_w = math.ceil(known.unexplained_w) - int(fixed_w[at])
         if beyond_fixed_w > 0:
@@ -244,97 +143,3 @@ def _news(
         for name, known in before.items()
         if (sample := meters[name]) is not None and sample.at_s > known.at_s
     }
-
-
-def shown_w(recent: Iterable[Seen]) -> list[int]:
-    """What a meter showed, the newest last."""
-    return [seen.metered_w for seen in recent if seen.metered_w is not None]
-
-
-def _lately(known: NodeMemory, now_s: float, never_w: int) -> list[Seen]:
-    """What was seen of late, less what devices counted for in it and never drew: where the meter shows it all
-    the same, it is certain that somebody does."""
-    recent = [seen for seen in known.recent if now_s - seen.at_s <= MEMORY_S]
-    if never_w == 0:
-        return recent
-    return [seen._replace(below=seen.below._replace(worst_w=seen.below.worst_w - never_w)) for seen in recent]
-
-
-def _watched(
-    known: NodeMemory,
-    recent: tuple[Seen, ...],
-    sample: Sample[MeterReading] | None,
-    shown: Sequence[int],
-    claims: Claims,
-    above: Learned,
-    *,
-    stuck: bool,
-) -> NodeMemory:
-    """With what was seen of late, the newest last, what the meter has `shown` then, and what the one `above`
-    had learned. One that is `stuck` taught nothing since it last moved; nor did one that moves again after
-    it stood still for long, as far as it does not go on to show that. One that shows too little while no
-    device claims anything shows that there is no voltage: what is no device's is off, too, and comes back
-    with it."""
-    if sample is None:
-        return replace(known, recent=recent)
-    metered_w = shown[-1]
-    elapsed_s = min(sample.at_s - known.at_s, UNEXPLAINED_TAU_S)
-    claimed_w = min([seen.below.settled_w - seen.below.guessed_w for seen in recent])
-    busy_w = max([seen.below.busy_w for seen in recent])
-    begun = Standing(metered_w=metered_w, since_s=sample.at_s, claimed_w=claimed_w, most_w=busy_w)
-    standing = begun.on(known.standing)._replace(stuck=stuck)
-    below, too_little = recent[-1].below, metered_w < LEAST_SHARE * claimed_w
-    outclaimed = known.outclaimed
-    if not too_little:
-        drawn_w = min([seen.below.surely_w for seen in recent])
-        outclaimed = outclaimed.on(metered_w, drawn_w, claims.top_w, elapsed_s)
-    dark = too_little and below.settled_w == below.other_w
-    # A meter that shows too much is believed, unless other meters say otherwise: so may the watts of a liar.
-    doubted = stuck or (too_little and not dark) or standing.slept(claimed_w, sample.at_s)
-    doubted = doubted or outclaimed.convicted or metered_w < 0
-    learned_w, beyond = (known.moved_w, known.moved) if stuck else (known.unexplained_w, known.beyond)
-    if not doubted and not dark and not outclaimed.now:
-        less_w = learned_w - max(0.0, metered_w * (1 + METER_ERROR) - claimed_w)
-        slept = known.standing is not None and known.standing.woke(metered_w, sample.at_s)
-        if slept and less_w > COARSE_W:
-            learned_w, beyond = learned_w - less_w, beyond._replace(fixed_w=max(0.0, beyond.fixed_w - less_w))
-        shows = _shows(shown, standing.claimed_w, busy_w)
-        certain_w = _certain_w(recent, sample)
-        learned_w = max(shows.learned_w(learned_w, elapsed_s), certain_w)
-        beyond = shows.taught(beyond, learned_w, claims, elapsed_s)
-    moved = standing.since_s == sample.at_s
-    return NodeMemory(
-        unexplained_w=learned_w,
-        beyond=beyond,
-        moved_w=learned_w if moved else known.moved_w,
-        moved=beyond if moved else known.moved,
-        at_s=sample.at_s,
-        recent=recent,
-        standing=standing,
-        doubted=doubted,
-        doubted_s=known.doubted_s + sample.at_s - known.at_s if doubted and known.doubted else 0.0,
-        outclaimed=outclaimed,
-        above=above,
-    )
-
-
-def _certain_w(recent: Sequence[Seen], sample: Sample[MeterReading]) -> float:
-    """What the meter shows beyond the worst that was below it since it can have been drawn."""
-    now_w = sample.value.power.watts
-    beyond_w = now_w - max([seen.below.worst_w for seen in recent if sample.at_s - seen.at_s <= METER_LAG_S])
-    return beyond_w if beyond_w > now_w * METER_ERROR else 0.0
-
-
-def _shows(shown: Sequence[int], claimed_w: int, busy_w: int) -> Shows:
-    """What the meter, and all that was below it of late, leave room for.
-
-    A device may start to draw, or stop, between two of its readings: only what lasts is learned. `claimed_w`
-    is the least that was claimed, and not guessed, since the meter last moved: claims that rise while it
-    stands still explain nothing of what it shows. `busy_w` is the most that was drawn of late.
-    """
-    return Shows(
-        least_w=min(shown) * (1 - METER_ERROR) - busy_w,
-        most_w=max(0.0, max(shown) * (1 + METER_ERROR) - claimed_w),
-        claimed_w=claimed_w,
-        busy_w=busy_w,
-    )

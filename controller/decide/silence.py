@@ -22,7 +22,7 @@ from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.columns import CODE, Columns
 from controller.decide.fleet import Fleet
 from controller.decide.ground import Ground
-from controller.decide.nodes import METER_ERROR, NodeMemory, shown_w
+from controller.decide.metering import METER_ERROR, NodeMemory, shown_w
 from controller.decide.stuck import moves
 from controller.decide.tree import Tree, load, sum_up
 from controller.decide.value import work_is_gone

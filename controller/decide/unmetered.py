@@ -14,7 +14,7 @@ import numpy as np
 
 from controller.decide.arrays import Floats, Ints
 from controller.decide.ground import Ground, nearest
-from controller.decide.nodes import KNOWN, NodeMemory
+from controller.decide.metering import KNOWN, NodeMemory
 from controller.decide.outclaimed import CLAIM_ERROR
 from controller.decide.plan import UNLIMITED_W
 

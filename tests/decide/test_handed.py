@@ -11,7 +11,7 @@ from controller.decide.beyond import Beyond
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S, IDLE_REST_S
 from controller.decide.handed import Handed, Line, handed_on, taken_up
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.snapshot import State
 from controller.domain.site import Node, Site, Thresholds
 from tests.decide.builders import NOW_S, UTC_S, event, miner, node, site

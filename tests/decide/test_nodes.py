@@ -10,14 +10,8 @@ import pytest
 from controller.decide.beyond import BEYOND_TAU_S as BEYOND_S
 from controller.decide.beyond import NOTHING, Beyond, OtherLoad
 from controller.decide.inputs import Sample
-from controller.decide.nodes import (
-    UNEXPLAINED_TAU_S,
-    Claims,
-    NodeMemory,
-    Shows,
-    fresh,
-    reconcile,
-)
+from controller.decide.metering import UNEXPLAINED_TAU_S, Claims, NodeMemory, Shows
+from controller.decide.nodes import fresh, reconcile
 from controller.decide.snapshot import State
 from controller.decide.stuck import METER_LAG_S
 from controller.decide.sums import Below, Sums, sums_of

@@ -9,7 +9,7 @@ import pytest
 
 from controller.decide.device import DeviceState
 from controller.decide.inputs import Inputs, Sample
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.plan import Alarm, Plan
 from controller.decide.snapshot import State
 from controller.decide.words import AlarmKind, Reason, Truth

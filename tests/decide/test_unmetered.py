@@ -9,7 +9,7 @@ from controller.decide.beyond import Beyond
 from controller.decide.ground import ground_of
 from controller.decide.handed import handed_on, taken_up
 from controller.decide.invariants import check
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.plan import UNLIMITED_W
 from controller.decide.snapshot import State
 from controller.decide.step import step

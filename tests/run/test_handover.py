@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from controller.decide.beyond import Beyond
 from controller.decide.device import DeviceState
 from controller.decide.doubt import GIVEN_UP_S
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.snapshot import State
 from controller.decide.value import Valuation
 from controller.run.board import Board, Tick

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.decide.inputs import Inputs, Sample
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.snapshot import State
 from controller.decide.step import step
 from controller.domain.devices import Acknowledged, Failed, Outcome, Quality, Reading

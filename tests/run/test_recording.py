@@ -23,7 +23,7 @@ from controller.cli.replay import WARM_UP_S, Request, lines, moment, replay
 from controller.decide.beyond import Beyond
 from controller.decide.economics import CONSTANT
 from controller.decide.inputs import PriceNow
-from controller.decide.nodes import NodeMemory
+from controller.decide.metering import NodeMemory
 from controller.decide.snapshot import State
 from controller.decide.words import CapReason
 from controller.domain.devices import DeviceKind
