@@ -62,7 +62,7 @@ def _shown_of_late(after: Snapshot, at: int) -> tuple[Power, str] | None:
         if metered is not None:
             recent = after.memory[node].recent
             lately = (seen for seen in recent if recent[-1].at_s - seen.at_s <= METER_LAG_S)
-            return max(metered, *map(Power, shown_w(lately))), node
+            return max([metered, *map(Power, shown_w(lately))]), node
     return None
 
 

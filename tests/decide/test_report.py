@@ -254,6 +254,19 @@ def test_a_limit_that_is_passed_is_infeasible_at_once_and_kept_once_a_late_meter
     assert kinds(at_the_lowest(*[140] * 20, 301, *[140] * 7, here=here)) == {AlarmKind.NOT_ASSURED}
 
 
+def test_a_limit_is_shown_to_be_kept_by_the_last_reading_of_a_meter_that_is_seldom_read() -> None:
+    here = site(limit_w=300, meter="m", meter_stale_after_s=30.0)
+    draws = [replace(reading(spec.id, 70, 200), rate=0.0) for spec in RACK]
+    first = inputs(*RACK, readings=draws, metered_w={"m": 140})
+    known = {spec.id: device(GPU_POINTS[0], draw_w=70) for spec in RACK}
+    state, plan = decide(here, running(known), first)
+    for second in range(1, 12):
+        later = inputs(*RACK, now_s=NOW_S + second, readings=draws)
+        state, plan = decide(here, state, replace(later, meters=first.meters))
+
+    assert kinds(plan) == {AlarmKind.NOT_ASSURED}
+
+
 def test_a_limit_that_all_at_their_lowest_keep_without_the_margin_is_no_alarm() -> None:
     plan = at_the_lowest(None, here=site(limit_w=401, margin=0.01))
 

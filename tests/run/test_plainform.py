@@ -20,7 +20,7 @@ from controller.domain.devices import Acknowledged, Failed, Outcome, Quality, Re
 from controller.domain.grid import GridEvent, LimitSignal, Link, TargetSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Node, Prices, Site
-from controller.run.recording.plainform import PlainFormError, Reader, Writer, classes, differ
+from controller.run.recording.plainform import MOVED, PlainFormError, Reader, Writer, classes, differ
 from tests.run.fleet import spec
 
 names = st.sampled_from(["a", "b", "c"])
@@ -140,6 +140,11 @@ def test_what_was_recorded_of_a_meter_by_watts_alone_is_read_without_a_share() -
     reader.learn([10, "controller.decide.nodes.NodeMemory", ["unexplained_w", "moved_w"]])
 
     assert reader.whole([10, 700.0, 650.0]) == NodeMemory(unexplained_w=700.0, moved_w=650.0)
+
+
+def test_where_a_class_was_before_is_known_for_each_that_has_moved() -> None:
+    assert MOVED.keys().isdisjoint(classes())
+    assert classes().keys() >= set(MOVED.values())
 
 
 @pytest.mark.parametrize(

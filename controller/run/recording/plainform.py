@@ -31,6 +31,12 @@ FIELDS_CHANGED, KEYS_CHANGED, ITEMS_CHANGED = -1, -2, -3
 TOLD = "controller.run.recording.told"
 VOCABULARY = tuple(f"{decide.__name__}.{name}" for name in ("inputs", "plan", "words"))
 """The modules of `decide` whose classes others speak in."""
+MOVED = {
+    "controller.decide.nodes.NodeMemory": "controller.decide.metering.NodeMemory",
+    "controller.decide.nodes.Seen": "controller.decide.metering.Seen",
+    "controller.decide.nodes.Below": "controller.decide.sums.Below",
+}
+"""Classes that streams of before have by another module, and where they are now."""
 PLAIN = (type(None), bool, int, float, str)
 
 
@@ -127,7 +133,7 @@ class Reader:
 
     def learn(self, layout: Json) -> None:
         number, name, names = layout
-        kind = classes().get(name)
+        kind = classes().get(MOVED.get(name, name))
         if kind is None:
             raise PlainFormError(f"this program has no class {name}")
         self._classes[number] = (kind, names)
