@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from controller.decide.plan import Plan
 from controller.domain.site import Prices
+from simulators.physics.miner import MinerState
 from simulators.plant import Plant
 from tests.sim import recovery
 from tests.sim.accused import Accused
@@ -35,6 +36,8 @@ from tests.sim.unused import DOUBTED_S, Demand, Unused
 from tests.sim.wear import Wear
 from tests.sim.work import Work
 
+COMES_UP = frozenset({MinerState.DARK, MinerState.REBOOTING, MinerState.STARTING})
+"""A miner on its way up from a boot."""
 LIMIT_JUDGED_EVERY_S = 0.5
 JUDGE_LOOKS_EVERY_S = 2.0
 LOST_S = 30.0
@@ -107,6 +110,7 @@ class Court:
         self._offset_s = 0.0
         """Of the clock on the wall, when the process began."""
         self._restarts = {miner.id: 0 for miner in plant.miners.values()}
+        self._boot: set[str] = set()
 
     def sit(self) -> None:
         """From now on each looks as often as it has to."""
@@ -179,11 +183,17 @@ class Court:
         self.work.look(statuses, is_away=not self._process.is_ready, is_held=held, unheard=unheard)
 
     def _look_at_ramps(self) -> None:
-        """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order."""
+        """A miner that boots, as its breaker closes or by itself, or that trips, moves by nobody's order, not
+        even by one that meets it on its way up."""
         for miner in self._plant.miners.values():
             if miner.boots + miner.trips != self._restarts[miner.id]:
                 self._restarts[miner.id] = miner.boots + miner.trips
+                self._boot.add(miner.id)
                 self._orders.discard(miner.id)
+            if miner.id in self._boot and miner.state in COMES_UP:
+                self._orders.discard(miner.id)
+            else:
+                self._boot.discard(miner.id)
         now_s = self._clock.now_s
         in_charge = now_s - self.judge.away_s > PRESSING_S
         self.ramps.second(self._orders, judged=now_s >= self.judge.nodes_from_s, in_charge=in_charge)

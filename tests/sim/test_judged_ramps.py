@@ -14,6 +14,7 @@ from controller.decide.step import step
 from controller.domain.grid import TargetSignal
 from controller.domain.power import NO_LIMIT, Bound, Limit, Power
 from controller.domain.site import Site
+from simulators.physics.miner import MinerState
 from tests.sim.floor import Floor, draw_floor
 from tests.sim.judged import DEVICES, kinds_of, said
 from tests.sim.lane import Told
@@ -107,8 +108,7 @@ def test_a_controller_that_stays_on_a_ramp_up_to_the_deadline_of_an_event_misses
     assert "cap" in found("site", asked, late)
 
 
-def test_a_pool_that_returns_while_machines_are_told_to_come_down_is_nobodys_ramp() -> None:
-    """All were told less a moment before they find work again, as much as ever."""
+def slow_world(duration_s: float) -> World:
     slow = Limit(Power(int(SLOW * rated("site").watts)))
     here = replace(
         floor().site,
@@ -117,7 +117,31 @@ def test_a_pool_that_returns_while_machines_are_told_to_come_down_is_nobodys_ram
             for place in floor().site.nodes
         ),
     )
-    world = World(SEED, 400.0, DEVICES, only=(), messages=[], floor=replace(floor(), site=here))
+    return World(SEED, duration_s, DEVICES, only=(), messages=[], floor=replace(floor(), site=here))
+
+
+def test_machines_that_are_told_less_while_they_boot_behind_a_breaker_are_nobodys_ramp() -> None:
+    """All that were there come up at once, as it is closed."""
+    world = slow_world(500.0)
+
+    def told() -> None:
+        starting = [name for name, it in world.plant.miners.items() if it.state is MinerState.STARTING]
+        for name in starting:
+            world.shell.told[name] = Told(world.clock.now_s, 2_000, 30)
+        world.orders.update(starting)
+
+    world.clock.at(250.0, partial(world.plant.set_fault, "tx-0", "breaker_open", True))
+    world.clock.at(280.0, partial(world.plant.set_fault, "tx-0", "breaker_open", False))
+    for second in range(281, 500):
+        world.clock.at(float(second), told)
+    world.run()
+
+    assert "ramp" not in kinds_of(world)
+
+
+def test_a_pool_that_returns_while_machines_are_told_to_come_down_is_nobodys_ramp() -> None:
+    """All were told less a moment before they find work again, as much as ever."""
+    world = slow_world(400.0)
     miners = tuple(world.plant.miners)
 
     def pool(gone: bool) -> None:
