@@ -42,7 +42,9 @@ def _slower(course: Course, seen: Snapshot, pace: Pace, chosen: Chosen) -> Freed
     moved_w = np.where(may.obeys & ~course.swing.gpus, given_w - here_w, 0)
     kept = may_stay(seen, course.limits, may)
     down_w = np.where(kept, np.maximum(0, -moved_w), 0)
-    needed_w = min(down_w.sum(), max(0.0, moved_w[fleet.gpu].sum() - course.change_w))
+    # What is lowered for a set-point, or because that earns more, makes room for nobody.
+    less_w = -course.change_w if course.limits.follows else max(0.0, -moved_w.sum())
+    needed_w = min(down_w.sum(), max(0.0, moved_w[fleet.gpu].sum() + less_w))
     exchanged_w = down_w.sum() - needed_w
     if exchanged_w <= 0:
         return None

@@ -11,7 +11,7 @@ from controller.domain.devices import DeviceSpec
 from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Node
-from tests.decide.builders import FULL, SLEEP, event, gpu, job, miner, node, site
+from tests.decide.builders import FULL, LOW, SLEEP, event, gpu, job, miner, node, site
 from tests.decide.world import Queue, World, asleep, awake
 
 EACH_W = 3_470
@@ -201,3 +201,15 @@ def test_no_more_is_exchanged_at_once_than_ramps_let_come_up_and_go_down(
     assert min(drawn_w) >= 26_000 - 1.6 * FULL.power.watts
     assert max(drawn_w) <= 26_000 * 1.01
     assert all(world.machines[spec.id].at != SLEEP for spec in specs[8:])
+
+
+def test_machines_that_earn_more_with_less_go_down_at_once_where_none_comes_up_in_their_place() -> None:
+    """The power price is between what a watt of the lower point earns, and of the higher one."""
+    world = World(site(meter="mains", ramp_up_w=100), [awake(miner(f"m{at}")) for at in range(6)])
+    world.run(100)
+    ths_per_kw = (LOW.rate / LOW.power.in_kw + (FULL.rate - LOW.rate) / (FULL.power - LOW.power).in_kw) / 2
+    world.events = (event(usd_per_kwh=ths_per_kw * world.prices.usd_per_ths_day / 24),)
+
+    world.run(5)
+
+    assert world.watts() == 6 * LOW.power.watts
