@@ -24,19 +24,12 @@ class Gone:
 
     def leaves(self, placement: Placement) -> bool:
         """Whether a job will not go on where it is. One that runs does as long as its queue says so."""
-        suspended = placement.status.state is JobState.SUSPENDED
-        return any(self._closed(gpu) or (suspended and self._lost(gpu)) for gpu in placement.gpus)
-
-    def _closed(self, gpu: str) -> bool:
-        fleet = self._seen.fleet
-        row = fleet.row.get(gpu)
-        return row is not None and bool(fleet.draining[row] | fleet.isolated[row])
-
-    def _lost(self, gpu: str) -> bool:
-        row, known = self._seen.fleet.row.get(gpu), self._seen.columns
-        if row is None or not self._tells_lost:
-            return False
-        return not known.seen[row] and self._now_s - float(known.heard_s[row]) >= LOST_S
+        fleet, known = self._seen.fleet, self._seen.columns
+        rows = [fleet.row[gpu] for gpu in placement.gpus if gpu in fleet.row]
+        gone = fleet.draining[rows] | fleet.isolated[rows]
+        if self._tells_lost and placement.status.state is JobState.SUSPENDED:
+            gone |= ~known.seen[rows] & (self._now_s - known.heard_s[rows] >= LOST_S)
+        return bool(gone.any())
 
 
 def falling(aside: Sequence[Placement], seen: Snapshot, lowered: Lowered) -> list[Placement]:

@@ -21,7 +21,7 @@ from controller.decide.sums import Below
 from controller.domain.devices import MeterReading
 
 MEMORY_S = 15.0
-"""... and its own reading may be late. A device is read at least this often."""
+"""So long what was seen is remembered: a device is read at least this often, and a meter may be late."""
 METER_ERROR = 0.005
 """A meter may be wrong by this share: following that would have machines going up and down with noise."""
 LEAST_SHARE = 0.5

@@ -21,7 +21,6 @@ FEW = 1 / 16
 """So many of the machines below a meter may be altogether wrong, one at least."""
 LASTS_S = 60.0
 """For so long a meter is believed all the same: what changes, and who is read late, is over by then."""
-
 ACQUITS = 4.0
 """A reading that is enough counts as so many that are not."""
 

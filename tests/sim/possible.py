@@ -27,6 +27,7 @@ again: an order is known to be lost only when its deadline has passed, and then 
 TOLD_SLACK, TOLD_SLACK_W = 0.05, 30.0
 """So much a machine may draw beyond the nominal power of its point: they differ by their bias."""
 STANDS = frozenset({MinerState.IDLE, MinerState.DARK, MinerState.REBOOTING})
+"""What a miner comes up from by itself."""
 AFTER_SILENCE_S = 120.0
 """A miner that was silent may have booted and forgotten its limit: that is to be reckoned with."""
 

@@ -168,7 +168,7 @@ def test_watts_of_a_machine_that_had_to_rest_are_wanted_of_nobody_while_it_start
     plant, plan, miner = world.plant, world.plan, min(world.plant.miners.values(), key=lambda one: one.id)
     recovery = Recovery(0.0, rests=lambda name: rests and name == miner.id)
     assert plan is not None
-    most_w = plant.site_power_w - (1 - ENOUGH) * 2 * miner.watts  # of what is not wanted, all is not
+    most_w = plant.site_power_w - (1 - ENOUGH) * 2 * miner.watts  # it is wanted to 95 %
 
     miner.sleep()
     plant.advance(plant.now_s + 60.0)
@@ -190,7 +190,7 @@ def test_watts_of_a_machine_whose_power_was_to_be_taken_are_wanted_of_nobody_whi
     plant, plan, miner = world.plant, world.plan, min(world.plant.miners.values(), key=lambda one: one.id)
     recovery = Recovery(0.0, is_given_up=lambda name: given_up and name == miner.id)
     assert plan is not None
-    most_w = plant.site_power_w - (1 - ENOUGH) * 2 * miner.watts  # of what is not wanted, all is not
+    most_w = plant.site_power_w - (1 - ENOUGH) * 2 * miner.watts  # it is wanted to 95 %
 
     miner.sleep()
     plant.advance(plant.now_s + 60.0)
