@@ -10,6 +10,7 @@ from controller.decide.columns import CODE
 from controller.decide.inputs import Inputs
 from controller.decide.limits import Limits
 from controller.decide.snapshot import Snapshot, State
+from controller.decide.tree import load
 from controller.decide.words import Truth
 from controller.domain.site import Site
 
@@ -39,6 +40,13 @@ def _claims_pass(seen: Snapshot, limits: Limits) -> bool:
 
 
 def _heard_may_pass(seen: Snapshot, limits: Limits) -> bool:
-    """Whether what answers may come to more than a node's limit, whatever the silent draw."""
-    heard_w = np.where(seen.columns.seen, seen.columns.worst_w, 0)
-    return bool((seen.carried_w(heard_w) > limits.held_w).any())
+    """Whether what answers may come to more than a node's limit, whatever the silent draw, or may rise beyond
+    it from what a meter shows of all together."""
+    known = seen.columns
+    may_w = seen.carried_w(np.where(known.seen, known.worst_w, 0))
+    rise_w = load(seen.tree, seen.fleet.node, np.where(known.seen, known.worst_w - known.draw_w, 0))
+    for name, watts in seen.metered.items():
+        if watts is not None:
+            node = seen.tree.index[name]
+            may_w[node] = max(may_w[node], watts.watts + rise_w[node])
+    return bool((may_w > limits.held_w).any())

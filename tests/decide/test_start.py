@@ -119,6 +119,19 @@ def test_who_answers_and_may_rise_past_a_limit_waits_half_of_the_time_for_the_si
     assert taken_over(rising, waited_s=waited_s, pdu_w=pdu_w) is expected
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "metered_w", "expected"),
+    [(9.9, 7_901, False), (10.0, 7_901, True), (10.0, 7_900, False)],
+)
+def test_who_answers_and_may_rise_past_what_a_meter_shows_waits_half_of_the_time_for_the_silent(
+    waited_s: float, metered_w: int, expected: bool
+) -> None:
+    """The silent one draws the rest of that."""
+    rising = reading("a", 2_400, 3_500)
+
+    assert taken_over(rising, waited_s=waited_s, metered_w=metered_w) is expected
+
+
 @pytest.mark.parametrize(("deadline_s", "expected"), [(0.0, True), (120.0, False)])
 def test_a_limit_that_a_ramp_may_yet_lead_down_to_is_no_reason_to_take_a_site_over_at_once(
     deadline_s: float, expected: bool
