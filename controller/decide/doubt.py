@@ -100,8 +100,8 @@ def stays_at(spec: DeviceSpec, state: DeviceState) -> OperatingPoint | None:
 
 
 def may_rise(spec: DeviceSpec, state: DeviceState) -> bool:
-    """Called back before it rose, a machine that reports no limit draws what it did: until it said yes, or
-    had its time to rise, it may not have heard that, and still come to where it was told to be before.
+    """Called back before it rose, a machine draws what it did: until it said yes, or had its time to rise, it
+    may not have heard that, and still come to where it was told to be before.
     """
     if state.point is None or state.truth in (Truth.ACKNOWLEDGED, Truth.LYING):
         return False

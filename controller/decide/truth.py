@@ -243,11 +243,19 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     there = shown.set_to(spec, state.point, reading)
     if there and reading.quality is Quality.MEASURED and _falls(spec, state):
         pass  # it took the limit and its watts are falling: those that were measured to be gone are free
-    elif not there and doubtful(spec, state, now_s) and isinstance(reading.setting, Limit):
+    elif not there and _shows_where(spec, state, reading, now_s):
         worst = max(worst, shown.most(spec, state, shown.found_at(spec, reading), reading))
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), reading, now_s)
+
+
+def _shows_where(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:
+    """Whether a device that is not where it was told to be is at the limit it reports. One that was called
+    back on its way up, and refused that, may report for a while yet where it was before it was raised.
+    """
+    limited = isinstance(reading.setting, Limit)
+    return limited and doubtful(spec, state, now_s) and not may_rise(spec, state)
 
 
 def _falls(spec: DeviceSpec, state: DeviceState) -> bool:

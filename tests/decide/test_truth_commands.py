@@ -348,6 +348,17 @@ def test_a_doubtful_device_counts_at_the_limit_it_shows_also_where_it_draws_less
     assert see(refused, reading(draw_w=1_500, setting_w=2_400)).worst == Power(2_400)
 
 
+@pytest.mark.parametrize(("later_s", "worst_w"), [(60, 3_500), (61, 2_400)])
+def test_a_miner_that_refuses_to_be_called_back_counts_for_where_it_went_until_it_had_the_time_to_rise(
+    later_s: float, worst_w: int
+) -> None:
+    """It said yes to the start, and still shows that it sleeps: it boots, or its readings stand still."""
+    rising = told(FULL, SLEEP, NOW_S - later_s - 20)._replace(draw=Power(30), truth=Truth.ACKNOWLEDGED)
+    called_back = telling.commanded(miner(), rising, LOW, NOW_S - later_s)._replace(truth=Truth.REFUSED)
+
+    assert see(called_back, at_point(miner(), SLEEP)).worst == Power(worst_w)
+
+
 @pytest.mark.parametrize(("draw_w", "there"), [(3_119, False), (3_120, True)])
 def test_a_raised_miner_is_there_from_a_tenth_and_thirty_watts_below_its_point(
     draw_w: int, there: bool
