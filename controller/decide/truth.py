@@ -234,7 +234,7 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     assert state.point is not None
     worst = max(reading.draw, state.counted(state.point))
     if shown.agrees(spec, state, state.point, reading):
-        if not isinstance(reading.setting, Limit) and may_rise(spec, state):
+        if not _is_news(spec, state, reading) and may_rise(spec, state):
             return state._replace(worst=max(reading.draw, state.worst))
         if not _arrived(spec, state, reading, now_s):
             return _overdue(spec, state._replace(worst=worst), reading, now_s)
@@ -248,6 +248,16 @@ def _proven(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float
     else:
         worst = max(reading.draw, state.worst)
     return _overdue(spec, state._replace(worst=worst), reading, now_s)
+
+
+def _is_news(spec: DeviceSpec, state: DeviceState, reading: Reading) -> bool:
+    """Whether the limit that a device reports can show that it was told so. A miner that was called back and
+    is the same to the watt since then may report what it did before it was raised.
+    """
+    if not isinstance(reading.setting, Limit):
+        return False
+    moves = spec.kind is DeviceKind.GPU or reading.draw != state.began
+    return moves or state.asked_s > state.since_s
 
 
 def _shows_where(spec: DeviceSpec, state: DeviceState, reading: Reading, now_s: float) -> bool:

@@ -101,7 +101,7 @@ def test_watts_that_never_rose_do_not_show_that_a_raise_was_called_back() -> Non
 
     lost = see(called_back, as_before, outcome=Failed("timeout"))
     heard = see(called_back, as_before, outcome=Acknowledged())
-    reports = see(called_back, reading(draw_w=2_400, setting_w=2_400))
+    reports = see(called_back, reading(draw_w=2_399, setting_w=2_400))
     later = see(lost, as_before, heard_s=NOW_S + 59, now_s=NOW_S + 59)
 
     assert (lost.truth, lost.worst) == (Truth.COMMANDED, Power(3_500))

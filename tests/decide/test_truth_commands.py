@@ -359,6 +359,27 @@ def test_a_miner_that_refuses_to_be_called_back_counts_for_where_it_went_until_i
     assert see(called_back, at_point(miner(), SLEEP)).worst == Power(worst_w)
 
 
+@pytest.mark.parametrize(
+    ("draw_w", "truth", "after", "worst_w"),
+    [
+        (30, Truth.COMMANDED, Truth.COMMANDED, 3_500),
+        (30, Truth.REFUSED, Truth.REFUSED, 3_500),
+        (30, Truth.ACKNOWLEDGED, Truth.CONFIRMED, 30),
+        (31, Truth.COMMANDED, Truth.CONFIRMED, 31),
+    ],
+)
+def test_a_miner_called_back_that_reads_the_same_as_before_sleeps_once_it_said_yes(
+    draw_w: int, truth: Truth, after: Truth, worst_w: int
+) -> None:
+    """It said yes to the start as well, and shows to the watt what it did before that."""
+    rising = told(FULL, SLEEP, NOW_S - 90)._replace(draw=Power(30), truth=Truth.LYING)
+    called_back = telling.commanded(miner(), rising, SLEEP, NOW_S - 2)._replace(truth=truth)
+
+    seen = see(called_back, reading(draw_w=draw_w, setting_w=30))
+
+    assert (seen.truth, seen.worst) == (after, Power(worst_w))
+
+
 @pytest.mark.parametrize(("draw_w", "there"), [(3_119, False), (3_120, True)])
 def test_a_raised_miner_is_there_from_a_tenth_and_thirty_watts_below_its_point(
     draw_w: int, there: bool
