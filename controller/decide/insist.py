@@ -44,12 +44,12 @@ def unheard_to_stop(seen: Snapshot, left_w: Ints) -> frozenset[str]:
 def to_cut(seen: Snapshot, may: Freedom, limits: Limits, left_w: Ints) -> frozenset[str]:
     """Whose power is taken at the outlet: of those that answer, while a limit above them is passed at worst;
     of the silent, which may well draw nothing, only where all others at their lowest leave too little. Of
-    what has no voltage none is taken.
+    what has no voltage, or draws nothing by its meter, none is taken.
     """
     fleet, known = seen.fleet, seen.columns
     spare_w = limits.held_room_w(seen.worst_w)
     found = set()
-    fed = known.seen | ~fleet.isolated
+    fed = known.seen | ~(fleet.isolated | seen.unpowered)
     for row in np.flatnonzero(fleet.has_outlet & ~may.obeys & fed).tolist():
         spec = fleet.specs[row]
         missing_w = spare_w if known.seen[row] else left_w

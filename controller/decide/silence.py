@@ -114,12 +114,16 @@ def _spared_w(
 
 def dark_nodes(tree: Tree, fleet: Fleet, known: Columns, metered_w: Mapping[int, int]) -> Flags:
     """The nodes whose own meter, by their index, shows less than their miners would draw asleep, and below
-    which nobody answers: a breaker is open there."""
+    which nobody answers: a breaker is open there. Who was switched off at an outlet, which answers for it,
+    shows nothing."""
     dark = np.zeros(len(tree.ids), np.bool_)
     if not metered_w or known.seen.all():
         return dark
-    asleep_w = load(tree, fleet.node, np.where(fleet.gpu | fleet.isolated, 0, fleet.floor_w))
-    answering = load(tree, fleet.node, known.seen.astype(np.int64))
+    given_up = np.isfinite(known.given_up_s) & (known.given_up_s >= known.sent_s)
+    switched_off = known.seen & given_up & (known.draw_w == 0)
+    rests = fleet.gpu | fleet.isolated | switched_off
+    asleep_w = load(tree, fleet.node, np.where(rests, 0, fleet.floor_w))
+    answering = load(tree, fleet.node, (known.seen & ~switched_off).astype(np.int64))
     for node, watts in metered_w.items():
         dark[node] = not answering[node] and watts < WITHOUT_POWER * asleep_w[node]
     return dark

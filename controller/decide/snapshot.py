@@ -85,7 +85,8 @@ class Snapshot(Mirror):
     below a node than is claimed, where no meter of its own shows it. `cool_w` is the most that each device
     may be granted for its own heat and its zone's, `heat_w` no more than it has where cooling is not proven;
     `uncooled` are the devices in such zones, `uncooled_zones` those of them that are not without voltage.
-    `fell_silent` is how many answered not long ago, beside those whose meter shows that they have no power.
+    `unpowered` are the silent whose meter shows that they draw nothing, `fell_silent` is how many others
+    answered not long ago.
     """
 
     memory: Mapping[str, NodeMemory]
@@ -101,6 +102,7 @@ class Snapshot(Mirror):
     heat_w: Ints
     uncooled: Flags
     uncooled_zones: frozenset[str]
+    unpowered: Flags
     fell_silent: int
 
     @property
@@ -203,12 +205,12 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     }
     shown_w = {tree.index[name]: watts.watts for name, watts in metered.items() if watts is not None}
     dark = silence.dark_nodes(tree, fleet, known, shown_w)
-    dead = ~known.seen & ~fleet.isolated & tree.under(dark, fleet.node)
+    unpowered = ~known.seen & ~fleet.isolated & tree.under(dark, fleet.node)
     dark_s = np.full(len(dark), -math.inf)
     for name, sample in meters.items():
         if sample is not None and dark[tree.index[name]]:
             dark_s[tree.index[name]] = sample.at_s
-    off = silence.surely_off(seen.ground, fleet, known, dead, dark_s, inputs.now_s)
+    off = silence.surely_off(seen.ground, fleet, known, unpowered, dark_s, inputs.now_s)
     spared_w = silence.spared_w(
         tree, fleet, known, uncertain, changed, off, heard, other_w, site.policy.margin
     )
@@ -255,5 +257,6 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
         uncooled_zones=frozenset(
             zone.id for at, zone in enumerate(site.zones) if uncooled[at] and at not in lifeless
         ),
-        fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately & ~dead)),
+        unpowered=unpowered,
+        fell_silent=int(np.count_nonzero(~known.seen & ~fleet.isolated & lately & ~unpowered)),
     )

@@ -19,7 +19,7 @@ from controller.decide.timeline import grid_now
 from controller.decide.words import AlarmKind, Reason, Truth
 from controller.domain.devices import ThermalLimits
 from controller.domain.grid import EventStatus
-from controller.domain.power import Power
+from controller.domain.power import Limit, Power
 from controller.domain.site import Service, Site, Zone
 from tests.decide.builders import (
     FULL,
@@ -523,6 +523,45 @@ def test_a_silent_machine_keeps_its_power_below_a_set_point_that_is_too_low_for_
     chosen = choose(seen, limits.aimed_at(3_000), (), {}, valuation_now(world.site, heard, grid), may)
 
     assert chosen.cut == cut
+
+
+@pytest.mark.parametrize(("share", "cut"), [(0.0, set()), (1.0, {"a"})])
+def test_nobody_switches_the_outlet_of_a_silent_machine_whose_meter_shows_that_it_draws_nothing(
+    share: float, cut: set[str]
+) -> None:
+    """A breaker opened; the ramp of the site is too slow for others to come down while it boots again."""
+    here = site(node("row", limit_w=8_000, meter="m"), limit_w=8_000, ramp_down_w=50, retry_s=5.0)
+    world = World(here, [awake(miner("a", node="row", has_outlet=True, boots_s=20.0)), awake(miner("b"))])
+    world.run(5)
+    world.machines["a"].silent, world.machines["a"].share = True, share
+    world.run(30)
+    world.site = replace(here, nodes=(here.root, replace(here.nodes[1], limit=Limit(Power(3_000)))))
+
+    world.run(120)
+
+    assert {told.device for plan in world.plans for told in plan.commands if told.means == "outlet"} == cut
+
+
+def test_a_machine_that_was_switched_off_does_not_show_that_a_dark_place_has_voltage() -> None:
+    """Its outlet answers for it."""
+    here = site(node("row", limit_w=8_000, meter="m"), limit_w=8_000, ramp_down_w=50, retry_s=5.0)
+    machines = [miner(name, node="row", has_outlet=True, boots_s=20.0) for name in "ac"]
+    world = World(here, [awake(machines[0]), awake(machines[1], lies=True)])
+    small = replace(here, nodes=(here.root, replace(here.nodes[1], limit=Limit(Power(3_000)))))
+    world.site = small
+    world.run(60)
+    for machine in world.machines.values():
+        machine.share = 0.0
+    world.machines["a"].silent = True
+    world.run(30)
+    before = len(world.plans)
+
+    world.run(120)
+
+    assert world.state.devices["c"].given_up_s > 0
+    assert world.plan.grants.of("a").truth is Truth.STALE
+    late = [told for plan in world.plans[before:] for told in plan.commands if told.means == "outlet"]
+    assert late == []
 
 
 def test_nobody_switches_the_outlet_of_a_silent_machine_where_there_is_no_voltage() -> None:
