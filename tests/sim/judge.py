@@ -147,7 +147,7 @@ class Judge:
         return excuse
 
     def _why(self, node: str, limit_w: float, obeys_after_s: float = OBEYS_AFTER_S) -> str:
-        power_w = self._plant.nodes[node].power_w
+        power_w = min(self._plant.nodes[node].power_w, self._possible.carried_w(node))
         least = self._possible.least(node, within_s=obeys_after_s)
         if least.watts > limit_w:
             least = self._possible.least(node, nobody_else=True, within_s=obeys_after_s)

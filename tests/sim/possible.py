@@ -93,6 +93,11 @@ class Possible:
                 watts += floor_w
         return Least(watts=watts, because=because)
 
+    def carried_w(self, node: str) -> float:
+        """What a node carries by its loads of this moment; its power is still that of the moment before."""
+        loads_w = sum(at.load_w + at.faults.foreign_w for at in self.nodes_below(node) if at.live)
+        return loads_w + sum(machine.watts for machine in self.machines_below[node])
+
     def never_below(self, node: str) -> float:
         """What a node draws when every machine that can be told anything obeys at its lowest."""
         loads_w = sum(at.load_w for at in self.nodes_below(node) if at.live)

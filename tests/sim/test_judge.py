@@ -18,6 +18,7 @@ from simulators.physics.miner import MinerState
 from tests.sim.careless import careless
 from tests.sim.clockwork import Clockwork
 from tests.sim.judge import Due
+from tests.sim.judged import kinds_of
 from tests.sim.played import Result, play
 from tests.sim.process import checked
 from tests.sim.usable import best_sum
@@ -194,3 +195,23 @@ def test_actions_come_in_the_order_of_their_moments_and_of_their_asking() -> Non
 
 def test_a_seed_plays_the_same_way_twice() -> None:
     assert play(3, 300.0, devices=24) == play(3, 300.0, devices=24)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_site_that_carries_what_nobody_can_take_is_excused_whatever_its_load_does_in_a_moment(
+    share: float,
+) -> None:
+    world = World(NOTHING_SEED, 60.0, devices=24, only=())
+    world.run()
+    for name in world.plant.miners:
+        world.plant.set_fault(name, "dead", True)
+    world.court.possible.look()
+    world.court.judge.due = Due(0.0)
+    for later_s in (0.0, 1.0):
+        world.court.judge.due.holds(world.clock.now_s + later_s, 0.0)
+
+    world.plant.nodes["site"].load_w *= share
+    world.court.judge.step(0.5)
+
+    assert world.court.judge.due.watts == 0
+    assert kinds_of(world) == {}
