@@ -137,6 +137,8 @@ class Court:
             self.judge.awaits(now_s - began_s)
         self._plan = plan
         self.starts.told(plan)
+        if self._grid.asked.target_w < math.inf:
+            self.losses.steered()
         self._tell_wear(plan)
         self.cuts.told(plan.commands)
         self.drain.told(plan)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from controller.decide.inputs import Inputs
 from controller.decide.plan import Plan
 from controller.decide.snapshot import State
@@ -57,6 +59,23 @@ def test_a_machine_whose_orders_are_refused_is_not_taken_to_run_at_a_loss() -> N
     world.run()
 
     assert not kinds_of(world)
+
+
+@pytest.mark.parametrize(("since_s", "expected"), [(119.0, set()), (121.0, {"loss"})])
+def test_a_machine_that_a_set_point_started_for_a_moment_has_the_time_to_stop(
+    since_s: float, expected: set[str]
+) -> None:
+    world = World(SEED, 300.0, DEVICES, only=(), messages=[])
+    world.run()
+    losses, prices = world.court.losses, world.floor.site.prices
+    losses.look(prices, 9.0, excused=False)
+    world.plant.advance(500.0)
+
+    losses.steered()
+    world.plant.advance(500.0 + since_s)
+    losses.look(prices, 9.0, excused=False)
+
+    assert kinds_of(world).keys() == expected
 
 
 def test_a_controller_that_waits_for_a_price_that_nobody_tells_is_found_out() -> None:
