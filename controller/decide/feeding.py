@@ -21,6 +21,7 @@ from controller.decide.posts import Posts, posts
 from controller.decide.shedding import MANY, shortage
 from controller.decide.snapshot import Snapshot
 from controller.decide.tree import load
+from controller.decide.unmetered import with_hidden_w
 from controller.decide.words import Truth
 from controller.domain.jobs import Job, JobState, QueueReading
 from controller.domain.power import Power
@@ -211,9 +212,11 @@ def running_w(seen: Snapshot, queues: Iterable[QueueReading]) -> Ints:
 
 def works_w(seen: Snapshot, queues: Sequence[QueueReading], now_s: float) -> Ints:
     """What each node carries when every job that runs has its least, and all else that surely obeys is at its
-    lowest; beside what a plan made now counts there besides, which is more while others still draw more."""
+    lowest; beside what a plan made now counts there besides, which is more while others still draw more, and
+    what may be hidden there, which is taken off again of what devices may claim."""
     least_w = np.maximum(seen.fleet.floor_w, running_w(seen, queues))
-    return load(seen.tree, seen.fleet.node, at_least_w(seen, least_w, now_s)) + seen.beside_w
+    claimed_w = load(seen.tree, seen.fleet.node, at_least_w(seen, least_w, now_s)) + seen.beside_w
+    return with_hidden_w(claimed_w, seen.hidden, seen.other_w)
 
 
 def at_least_w(seen: Snapshot, least_w: Ints, now_s: float) -> Ints:

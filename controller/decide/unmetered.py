@@ -73,3 +73,11 @@ def spared(usable_w: Ints, shares: Floats, other_w: Ints) -> Ints:
     own_w = np.maximum(0, usable_w - other_w)
     hidden_w = np.ceil(own_w * (shares / (1 + shares))).astype(np.int64)
     return np.where((shares > 0) & (usable_w != UNLIMITED_W), usable_w - hidden_w, usable_w)
+
+
+def with_hidden_w(claimed_w: Ints, shares: Floats, other_w: Ints) -> Ints:
+    """The least bound of each node of which `spared` leaves it so much."""
+    hidden_w = np.ceil(np.maximum(0, claimed_w - other_w) * shares).astype(np.int64)
+    short = spared(claimed_w + hidden_w, shares, other_w) < claimed_w  # by what a float is wrong
+    bound_w: Ints = claimed_w + hidden_w + short
+    return bound_w

@@ -13,11 +13,12 @@ from controller.decide.metering import NodeMemory
 from controller.decide.plan import UNLIMITED_W
 from controller.decide.snapshot import State
 from controller.decide.step import step
-from controller.decide.unmetered import hidden_shares, spared
+from controller.decide.unmetered import hidden_shares, spared, with_hidden_w
 from controller.decide.words import AlarmKind
-from tests.decide.builders import UTC_S, miner, node, node_of, site
+from controller.domain.jobs import FlexTier, JobAction
+from tests.decide.builders import UTC_S, event, gpu, job, miner, node, node_of, site
 from tests.decide.sites import Chaos
-from tests.decide.world import Machine, World, awake
+from tests.decide.world import Machine, Queue, World, asleep, awake
 
 BREAKER_W = 32_000
 SIX_AT_FULL_W = 6 * 3_500 + 4 * 2_400
@@ -209,3 +210,30 @@ def test_devices_may_claim_what_a_breaker_may_carry_but_for_other_load_less_what
     hidden, other_w = np.array([0.25, 0.0, 0.25, 0.25]), np.array([2_000, 2_000, 4_000, 0])
 
     assert spared(usable_w, hidden, other_w).tolist() == [26_000, 32_001, 1_000, UNLIMITED_W]
+
+
+def test_what_bounds_leave_to_claims_is_found_again_to_the_watt_whatever_is_hidden() -> None:
+    claimed_w = np.arange(900, 3_000)
+
+    for share in (0.0, 1.8e-5, 0.01, 0.1, 0.25, 1 / 3):
+        shares, other_w = np.full(len(claimed_w), share), np.full(len(claimed_w), 1_000)
+        bound_w = with_hidden_w(claimed_w, shares, other_w)
+
+        assert (spared(bound_w, shares, other_w) == claimed_w).all()
+        assert (spared(bound_w - 1, shares, other_w) < claimed_w).all()
+
+
+def test_a_best_effort_limit_breaks_no_work_where_more_is_drawn_than_is_claimed() -> None:
+    jobs = Queue("q", ("g0", "g1"))
+    here = site(node("a"), node("b", meter="b-meter"), meter="site-meter")
+    machines = [*(_machine(where, at, 0.1) for where in "ab" for at in range(4))]
+    world = World(here, [*machines, *(asleep(gpu(name, "a")) for name in jobs.gpus)], queues=[jobs])
+    for name in jobs.gpus:
+        jobs.submit(job(f"on-{name}", flex=FlexTier.RIGID))
+    world.run(A_QUARTER_HOUR_S)
+
+    world.events = (event(limit_w=500, start_s=world.now_s, node="a", best_effort=True),)
+    world.run(120)
+
+    assert world.watts("a") < 2_000
+    assert [command.action for command in jobs.told] == [JobAction.START, JobAction.START]
