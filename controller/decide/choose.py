@@ -113,7 +113,7 @@ class Choosing:
             kept=self.may.kept,
             begins_s=self.may.begins_s,
         )
-        found = found.lifted(profit.lifts(found.start, found.worth, self.may.held & obeys))
+        found = found.lifted(profit.lifts(found.start, found.watts, found.worth, self.may.held & obeys))
         group = groups(self.seen, working)
         sure = obeys & ~self.may.pinned
         menu = Menu(

@@ -17,7 +17,7 @@ from controller.domain.power import ZERO
 from controller.domain.site import Thresholds
 
 LEAST_LIFT = 1e-6
-"""USD per hour."""
+"""USD per kWh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,18 +164,28 @@ def held(verdicts: Verdicts, *, meets_target: bool, reduction_paid: bool) -> Fla
     return permitted(verdicts, meets_target=meets_target) & (verdicts.running | verdicts.goes_on)
 
 
-def lifts(start: Ints, worth: Floats, held: Flags) -> Floats:
+def lifts(start: Ints, watts: Ints, worth: Floats, held: Flags) -> Floats:
     """USD per hour to add to the points above the floor of each device that is `held` to running.
 
-    The points of device i are those of `worth` from `start[i]` to just before `start[i + 1]`, floor first.
-    The lift is the least that keeps the best of them above the floor, so that money alone does not stop what
-    its verdict lets run; such a machine is still the first to give its watts where a limit needs them.
+    The points of device i are those of `watts` and `worth` from `start[i]` to just before `start[i + 1]`,
+    floor first. The lift keeps the best of them above the floor by next to nothing, so that money alone does
+    not stop what its verdict lets run; such machines are still the first to give their watts where a limit
+    needs them, and of them those that lose most with a kWh.
     """
     first = start[:-1]
+    if not len(first):
+        return np.zeros(0)
     above = worth.copy()
     above[first] = -np.inf
-    gap = worth[first] - np.maximum.reduceat(above, first) if len(first) else np.zeros(0)
-    return np.where(held & np.isfinite(gap) & (gap >= 0.0), gap + LEAST_LIFT, 0.0)
+    best = np.maximum.reduceat(above, first)
+    gap = worth[first] - best
+    lifted = held & np.isfinite(gap) & (gap >= 0.0)
+    if not lifted.any():
+        return np.zeros(len(first))
+    best_w = np.maximum.reduceat(np.where(above >= best.repeat(start[1:] - first), watts, 0), first)
+    kilowatts = np.maximum(1, best_w - watts[first]) / 1000
+    lost = np.where(lifted, gap, 0.0)
+    return np.where(lifted, lost + LEAST_LIFT * kilowatts / (1 + lost / kilowatts), 0.0)
 
 
 def margins(earned_usd_per_hour: Floats, watts: Floats) -> Floats:

@@ -9,6 +9,8 @@ from itertools import pairwise
 import pytest
 
 from controller.decide.words import Reason
+from controller.domain.devices import DeviceSpec, OperatingPoint
+from controller.domain.power import Power
 from controller.domain.site import Prices, Site, Thresholds
 from tests.decide.builders import event, miner, reasons, site
 from tests.decide.world import World, asleep, awake, prices
@@ -124,6 +126,50 @@ def test_of_two_machines_the_one_that_is_only_held_on_gives_its_watts_first() ->
     world.run(15)
 
     assert (world.machines["old"].at.name, world.machines["m"].at.name) == ("sleep", "full")
+
+
+def kind(name: str, watts: int, ths_per_kw: float) -> list[DeviceSpec]:
+    """Six miners of one working point."""
+    on = OperatingPoint(name="on", power=Power(watts), rate=ths_per_kw * watts / 1000)
+    spec = miner(name, points=(miner().points[0], on), ceiling=on.power)
+    return [replace(spec, id=f"{name}-{at}") for at in range(6)]
+
+
+def at_work(world: World) -> list[str]:
+    return [name for name, machine in world.machines.items() if machine.at.power.watts > 30]
+
+
+@pytest.mark.parametrize("worse_w", [3_000, 4_000])
+def test_of_machines_that_are_held_to_run_at_a_loss_those_that_lose_most_give_their_watts(
+    worse_w: int,
+) -> None:
+    better = kind("better", 3_500, 47.0)
+    world = World(place(replace(BAND, stop_below=-0.2)), map(awake, [*kind("worse", worse_w, 27.0), *better]))
+    world.prices = prices(usd_per_kwh=0.15)
+    world.run(5)
+
+    world.events = (event(limit_w=22_000),)
+    world.run(15)
+
+    assert at_work(world) == [spec.id for spec in better]
+
+
+@pytest.mark.parametrize("worse_w", [3_000, 4_000])
+def test_of_machines_that_ran_before_a_limit_those_that_earn_more_come_back_first(worse_w: int) -> None:
+    """Neither earns back its start within the horizon: without the limit's end both would be left alone."""
+    better = kind("better", 3_500, 32.0)
+    world = World(place(), map(awake, [*kind("a-worse", worse_w, 29.0), *better]))
+    world.prices = prices(usd_per_kwh=0.06)
+    world.run(150)
+
+    ends_s = world.now_s + 60
+    world.events = (
+        event("first", start_s=world.now_s, end_s=ends_s, limit_w=400),
+        event("second", start_s=ends_s, limit_w=22_000),
+    )
+    world.run(200)
+
+    assert at_work(world) == [spec.id for spec in better]
 
 
 @pytest.mark.parametrize("usd_per_kwh", [-0.02, -5.0])

@@ -240,18 +240,32 @@ def test_at_the_start_a_machine_that_stands_is_held_down_only_if_it_would_be_sto
 def test_a_machine_that_is_to_run_is_lifted_just_above_its_floor_and_no_higher() -> None:
     losing, earning, floor_only = [-0.01, -0.3, -0.2], [-0.01, -0.3, 0.2], [-0.01]
     worth = np.array([*losing, *earning, *losing, *floor_only])
+    watts = np.array([0, 1_000, 2_000] * 3 + [0])
     start = np.array([0, 3, 6, 9, 10])
 
-    lift = lifts(start, worth, np.array([True, True, False, True]))
+    lift = lifts(start, watts, worth, np.array([True, True, False, True]))
 
-    assert lift.tolist() == pytest.approx([0.19 + 1e-6, 0.0, 0.0, 0.0])
+    assert lift.tolist() == pytest.approx([0.19, 0.0, 0.0, 0.0], abs=3e-6)
     assert worth[2] + lift[0] > worth[0] > worth[1] + lift[0]
 
 
 def test_a_machine_that_earns_as_much_asleep_is_lifted_all_the_same() -> None:
-    lift = lifts(np.array([0, 2]), np.array([-0.01, -0.01]), np.array([True]))
+    lift = lifts(np.array([0, 2]), np.array([0, 1_000]), np.array([-0.01, -0.01]), np.array([True]))
 
     assert lift.tolist() == [pytest.approx(1e-6)]
+
+
+def test_of_machines_that_are_lifted_a_kwh_is_worth_least_of_those_that_lose_most_with_one() -> None:
+    """They draw 3, 2, 1 and 1 kW, and lose 0.01, 0.02, 0.03 and 0.5 USD with each kWh."""
+    kilowatts, lost = np.array([3.0, 2.0, 1.0, 1.0]), np.array([0.03, 0.04, 0.03, 0.5])
+    watts = np.ravel([[0.0, 1_000.0 * each] for each in kilowatts]).astype(np.int64)
+    worth = np.ravel([[-0.01, -0.01 - each] for each in lost])
+
+    lift = lifts(np.arange(0, 10, 2), watts, worth, np.ones(4, np.bool_))
+
+    per_kwh = (lift - lost) / kilowatts
+    assert (np.diff(per_kwh) < 0).all()
+    assert (per_kwh > 0).all()
 
 
 def test_a_standing_machine_that_earns_its_cost_to_the_cent_may_run_from_the_start() -> None:
@@ -262,7 +276,7 @@ def test_a_standing_machine_that_earns_its_cost_to_the_cent_may_run_from_the_sta
 
 
 def test_nobody_needs_no_lift() -> None:
-    assert lifts(np.array([0]), np.zeros(0), np.zeros(0, np.bool_)).tolist() == []
+    assert lifts(np.array([0]), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_)).tolist() == []
 
 
 def test_when_devices_come_or_go_those_that_stay_keep_their_verdicts_and_their_times() -> None:
