@@ -98,13 +98,8 @@ def _unusual(price: Price, value: float, subject: str, whose: str = "") -> Itera
 
 def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
     """How points are valued in this plan: with the prices in force, and what the grid makes of them."""
-    energy = partial(
-        energy_usd_per_kwh,
-        inputs.prices,
-        event_usd_per_kwh=grid.usd_per_kwh,
-        meets_target=isinstance(grid.target, Limit),
-    )
-    usd_per_kwh = energy(reduction_paid=grid.limits_load)
+    energy = partial(energy_usd_per_kwh, inputs.prices, event_usd_per_kwh=grid.usd_per_kwh)
+    usd_per_kwh = energy(meets_target=isinstance(grid.target, Limit), reduction_paid=grid.limits_load)
     horizon_s = site.policy.switch_horizon_s
     return Valuation(
         prices=inputs.prices,
@@ -112,7 +107,7 @@ def valuation_now(site: Site, inputs: Inputs, grid: GridNow) -> Valuation:
         horizon_s=horizon_s,
         shed_s=min(horizon_s, max(LEAST_SHED_S, grid.over_utc_s - inputs.utc_s)),
         spares_work=bool(grid.firm),
-        forgone_usd_per_kwh=usd_per_kwh - energy(),
+        forgone_usd_per_kwh=usd_per_kwh - energy(meets_target=False),
     )
 
 

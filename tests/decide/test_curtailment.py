@@ -293,3 +293,24 @@ def test_what_the_grants_earn_is_not_less_for_what_an_event_pays_besides() -> No
 
     assert world.watts() == 3_500
     assert world.plan.value_per_hour == pytest.approx(before_usd)
+
+
+def test_what_the_grants_earn_under_a_set_point_is_less_what_their_energy_costs() -> None:
+    """Nobody said that the set-point is paid for: the supplier bills what is drawn."""
+    world = World(place(), [awake(miner())])
+    world.run(30)
+    before_usd = world.plan.value_per_hour
+
+    world.events = (event(target_w=3_500),)
+    world.run(30)
+
+    assert world.watts() == 3_500
+    assert world.plan.value_per_hour == pytest.approx(before_usd)
+
+
+def test_under_a_set_point_the_price_of_its_event_is_what_energy_costs() -> None:
+    world = World(place(), [awake(miner())])
+    world.events = (event(target_w=3_500, usd_per_kwh=0.02),)
+    world.run(30)
+
+    assert world.plan.value_per_hour == pytest.approx(200 * 0.05 / 24 - 3.5 * 0.02)
