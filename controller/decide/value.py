@@ -43,8 +43,8 @@ class Valuation:
     """How points are valued in one plan: prices, and the time over which a change must pay for itself. What
     is shed is wanted back in `shed_s`: when the event that asks for it is over, or after that same time.
     While it `spares_work`, nothing is worth setting a running job aside, and the `favoured` one before
-    others. Of `usd_per_kwh` so much as an event pays for a kWh not drawn is `forgone`, and not spent; less than
-    nothing under a set-point, where a kWh is bought at its price and valued as if it cost nothing.
+    others. Of `usd_per_kwh` so much as an event pays for a kWh not drawn is `forgone`, and not spent;
+    less than nothing under a set-point, where a kWh is bought, and valued as if it cost nothing.
     """
 
     prices: Prices
