@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.decide.arrays import Ints
+from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.commands import Orders
 from controller.decide.limits import Limits
@@ -17,7 +17,8 @@ from controller.domain.jobs import JobCommand
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """`after` is the site as it is once the orders are given; `raised` are the rows of
-    those whose worst case grows by them. The controller has been deciding for `up_s`.
+    those whose worst case grows by them. Those `timed` are as they are, for money, only until their least
+    time is over. The controller has been deciding for `up_s`.
     """
 
     grid: GridNow
@@ -27,6 +28,7 @@ class Decision:
     swing: Swing
     orders: Orders
     raised: Ints
+    timed: Flags
     job_commands: tuple[JobCommand, ...]
     ready: bool
     up_s: float

@@ -26,12 +26,14 @@ class Verdicts:
     seconds of the monotonic clock. What wears a machine is its own changes: they are what is counted.
 
     `goes_on` are those that run for money, or did until something else stopped them, or came to earn more
-    than where a band of thresholds ends: they are run, whatever their start costs.
+    than where a band of thresholds ends: they are run, whatever their start costs. `timed` are those of whom
+    the opposite would be said, were it not for their least times.
     """
 
     may_run: Flags
     running: Flags
     goes_on: Flags
+    timed: Flags
     since_s: Floats
 
     def __eq__(self, other: object) -> bool:
@@ -41,6 +43,7 @@ class Verdicts:
             and np.array_equal(self.may_run, other.may_run)
             and np.array_equal(self.running, other.running)
             and np.array_equal(self.goes_on, other.goes_on)
+            and np.array_equal(self.timed, other.timed)
             and np.array_equal(self.since_s, other.since_s)
         )
 
@@ -105,7 +108,13 @@ def bands(thresholds: Thresholds, devices: int) -> Bands:
 
 def begin(may_run: Flags, running: Flags, now_s: float) -> Verdicts:
     """The first verdicts. Nobody knows when a machine was started or stopped: it may have been just now."""
-    return Verdicts(may_run=may_run, running=running, goes_on=may_run, since_s=np.full(running.shape, now_s))
+    return Verdicts(
+        may_run=may_run,
+        running=running,
+        goes_on=may_run,
+        timed=np.zeros_like(running),
+        since_s=np.full(running.shape, now_s),
+    )
 
 
 def moved(before: Verdicts, was: Ints, running: Flags, now_s: float) -> Verdicts:
@@ -115,7 +124,8 @@ def moved(before: Verdicts, was: Ints, running: Flags, now_s: float) -> Verdicts
     may_run, goes_on, ran = np.ones_like(running), np.ones_like(running), running.copy()
     may_run[stays], goes_on[stays] = before.may_run[was[stays]], before.goes_on[was[stays]]
     ran[stays], since_s[stays] = before.running[was[stays]], before.since_s[was[stays]]
-    return Verdicts(may_run=may_run, running=ran, goes_on=goes_on, since_s=since_s)
+    timed = np.zeros_like(running)  # who is, is judged anew in every tick
+    return Verdicts(may_run=may_run, running=ran, goes_on=goes_on, timed=timed, since_s=since_s)
 
 
 def taken_up(begun: Verdicts, specs: Sequence[DeviceSpec], stands_s: Mapping[str, float]) -> Verdicts:
@@ -132,11 +142,13 @@ def advance(before: Verdicts, running: Flags, now_s: float, margin: Floats, limi
     """The next verdicts. `margin` is what a kWh earns beyond its cost at the best point of each device,
     without what a change costs; see `margins`."""
     since_s = np.where(running == before.running, before.since_s, now_s)
-    may_run = may_run_for_money(before.may_run, running, now_s - since_s, margin, limits)
+    for_s = now_s - since_s
+    may_run = may_run_for_money(before.may_run, running, for_s, margin, limits)
+    timed = may_run != may_run_for_money(before.may_run, running, np.full_like(for_s, np.inf), margin, limits)
     # Without a band a start has to pay for itself soon: that is the hysteresis then.
     enough = ~before.may_run & (limits.start_above > limits.stop_below)
     goes_on = may_run & (running | before.goes_on | enough)
-    return Verdicts(may_run=may_run, running=running, goes_on=goes_on, since_s=since_s)
+    return Verdicts(may_run=may_run, running=running, goes_on=goes_on, timed=timed, since_s=since_s)
 
 
 def may_run_for_money(may_run: Flags, running: Flags, for_s: Floats, margin: Floats, limits: Bands) -> Flags:

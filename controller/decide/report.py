@@ -108,6 +108,8 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         limited &= known.at != chosen.offers.best
     idle = fleet.gpu.copy()
     idle[[fleet.row[gpu] for job in chosen.kept for gpu in job.gpus if gpu in fleet.row]] = False
+    runs = known.at > 0
+    timed = made.timed & np.where(runs, chosen.may.held, chosen.may.barred)
     waiting = np.full(len(fleet), -1, dtype=np.int64)
     for row, reason in made.orders.waiting.items():
         waiting[row] = REASON_CODE[reason]
@@ -125,13 +127,14 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         (fleet.left_off, Reason.OUTLET_OFF),
         (idle, Reason.IDLE),
         (chosen.may.pinned, Reason.FOLLOWING),
+        (timed & runs, Reason.DWELLING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
         (chosen.allocation.paced, Reason.PACED),
         (heat_in_the_way(after, chosen.may), Reason.THERMAL),
         (chosen.may.rests | chosen.may.in_vain, Reason.RESTING),
         (chosen.may.late & at_highest, Reason.RAMPING),
-        (chosen.may.dwells & (at_highest | (chosen.at < chosen.then)), Reason.DWELLING),
+        (timed | (chosen.may.dwells & (at_highest | (chosen.at < chosen.then))), Reason.DWELLING),
     ]
     found = np.full(len(fleet), REASON_CODE[Reason.UNPROFITABLE], dtype=np.int64)
     for case, why in reversed(cases):  # the first that holds is the one

@@ -144,6 +144,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         swing=aim.swing,
         orders=orders,
         raised=raises[after.columns.worst_w[raises] > seen.columns.worst_w[raises]],
+        timed=aim.verdicts.timed,
         job_commands=job_orders,
         ready=state.ready_s is not None,
         up_s=state.up_s(now_s),

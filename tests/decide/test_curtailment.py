@@ -314,3 +314,24 @@ def test_under_a_set_point_the_price_of_its_event_is_what_energy_costs() -> None
     world.run(30)
 
     assert world.plan.value_per_hour == pytest.approx(200 * 0.05 / 24 - 3.5 * 0.02)
+
+
+def test_a_machine_that_would_be_told_otherwise_but_for_its_least_time_is_said_to_dwell() -> None:
+    dear, cheap = prices(usd_per_kwh=BREAK_EVEN + 0.05), prices(usd_per_kwh=BREAK_EVEN - 0.05)
+    within = prices(usd_per_kwh=BREAK_EVEN - 0.005)
+    world = World(place(), [awake(miner())])
+    said: list[tuple[bool, Reason]] = []
+
+    for now, seconds in ((cheap, 30), (dear, 60), (dear, 50), (cheap, 20), (within, 15), (cheap, 60)):
+        world.prices = now
+        world.run(seconds)
+        said.append((is_awake(world), reasons(world.plan)["m"]))
+
+    assert said == [
+        (True, Reason.FULL),
+        (True, Reason.DWELLING),
+        (False, Reason.UNPROFITABLE),
+        (False, Reason.DWELLING),
+        (False, Reason.UNPROFITABLE),
+        (True, Reason.FULL),
+    ]

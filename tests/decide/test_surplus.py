@@ -12,7 +12,7 @@ from controller.decide.allocate import Menu, allocate
 from controller.decide.economics import energy_usd_per_kwh
 from controller.decide.fleet import fleet_of
 from controller.decide.posts import Work, posts
-from controller.decide.profit import Verdicts, best_ths_per_kw, judge
+from controller.decide.profit import begin, best_ths_per_kw, judge
 from controller.decide.tree import tree_of
 from controller.decide.value import Valuation, offers
 from controller.domain.devices import DeviceSpec, OperatingPoint
@@ -106,7 +106,7 @@ def test_a_set_point_is_filled_by_machines_that_earn_nothing() -> None:
 
 def test_machines_that_were_stopped_for_their_cost_may_run_once_the_price_is_negative() -> None:
     off = np.array([False])
-    stopped = Verdicts(may_run=off, running=off, goes_on=off, since_s=np.array([float("-inf")]))
+    stopped = begin(off, off, float("-inf"))
 
     after = judge(
         stopped,
