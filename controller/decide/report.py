@@ -110,6 +110,7 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
     idle[[fleet.row[gpu] for job in chosen.kept for gpu in job.gpus if gpu in fleet.row]] = False
     runs = known.at > 0
     timed = made.timed & np.where(runs, chosen.may.held, chosen.may.barred)
+    kept_on = runs & (timed | (chosen.may.barred & chosen.may.dwells))
     waiting = np.full(len(fleet), -1, dtype=np.int64)
     for row, reason in made.orders.waiting.items():
         waiting[row] = REASON_CODE[reason]
@@ -127,7 +128,7 @@ def _reasons(now_s: float, made: Decision, *, observes: bool) -> tuple[Ints, Int
         (fleet.left_off, Reason.OUTLET_OFF),
         (idle, Reason.IDLE),
         (chosen.may.pinned, Reason.FOLLOWING),
-        (timed & runs, Reason.DWELLING),
+        (kept_on, Reason.DWELLING),
         (at_top, Reason.FULL),
         (limited, Reason.LIMITED),
         (chosen.allocation.paced, Reason.PACED),

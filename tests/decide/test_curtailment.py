@@ -12,7 +12,7 @@ from controller.decide.words import Reason
 from controller.domain.devices import DeviceSpec, OperatingPoint
 from controller.domain.power import Power
 from controller.domain.site import Prices, Site, Thresholds
-from tests.decide.builders import event, miner, reasons, site
+from tests.decide.builders import FULL, event, miner, reasons, site
 from tests.decide.world import World, asleep, awake, prices
 
 BREAK_EVEN = 150 * 0.05 / 24 / 2.4
@@ -335,3 +335,14 @@ def test_a_machine_that_would_be_told_otherwise_but_for_its_least_time_is_said_t
         (False, Reason.UNPROFITABLE),
         (True, Reason.FULL),
     ]
+
+
+def test_a_machine_at_its_top_that_loses_money_is_not_full_while_its_dwell_keeps_it_there() -> None:
+    world = World(place(Thresholds()), [asleep(miner(points=(miner().points[0], FULL), dwell_s=60.0))])
+    while not is_awake(world):
+        world.tick()
+    world.prices = prices(usd_per_kwh=5.0)
+
+    world.run(40)
+
+    assert (is_awake(world), reasons(world.plan)["m"]) == (True, Reason.DWELLING)
