@@ -7,7 +7,7 @@ lowering one is always allowed: this says no more than that a start, or going on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,8 +33,8 @@ class Verdicts:
     may_run: Flags
     running: Flags
     goes_on: Flags
-    timed: Flags
     since_s: Floats
+    timed: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))  # recordings of before have none
 
     def __eq__(self, other: object) -> bool:
         """Equal states are told by comparing them, which arrays do not do as one."""
