@@ -109,7 +109,7 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         target=_lowest(targets)[0],
         target_events=made_by,
         usd_per_kwh=prices[0] if prices else None,
-        limits_load=any(isinstance(signal, LimitSignal) for signal, event in now if not event.is_own),
+        limits_load=any(_asks_for_less(signal, site) for signal, event in now if not event.is_own),
         nodes=_at_nodes(ordered, utc_s, site, contracts),
         owed_at_nodes=_owed_at_nodes(ordered, utc_s, site, contracts),
         firm=_firm(ordered, utc_s, site, contracts),
@@ -119,6 +119,14 @@ def grid_now(events: Iterable[GridEvent], utc_s: float, lost: Set[str], site: Si
         announced=tuple(one for one in ordered if one.start_utc_s > utc_s and not one.is_own),
         next_change_utc_s=schedule.next_change(ordered, utc_s, site.policy),
     )
+
+
+def _asks_for_less(signal: Signal, site: Site) -> bool:
+    """A limit that leaves all that the site may draw anyway asks for nothing."""
+    if not isinstance(signal, LimitSignal):
+        return False
+    rated = site.root.limit
+    return not isinstance(rated, Limit) or signal.power < rated.power
 
 
 def _target(now: list[tuple[Signal, GridEvent]]) -> tuple[list[Candidate], tuple[str, ...]]:

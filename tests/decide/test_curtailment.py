@@ -271,6 +271,21 @@ def test_machines_stop_for_an_event_that_pays_more_for_it_than_hashing_does() ->
     assert not is_awake(world)
 
 
+@pytest.mark.parametrize(("limit_w", "runs"), [(3_999, False), (4_000, True), (9_000, True)])
+def test_a_limit_that_leaves_all_that_the_site_may_draw_asks_for_no_reduction(
+    limit_w: int, runs: bool
+) -> None:
+    """As the envelope of a network operator that has nothing to complain of."""
+    world = World(place(limit_w=4_000), [awake(miner())])
+    world.run(30)
+
+    world.prices = Prices(usd_per_kwh_reduced=1.0)
+    world.events = (event(limit_w=limit_w, start_s=world.now_s),)
+    world.run(200)
+
+    assert is_awake(world) is runs
+
+
 def test_nobody_pays_for_a_reduction_that_the_site_asked_of_itself() -> None:
     world = World(place(), [awake(miner())])
     world.run(30)
