@@ -53,6 +53,8 @@ class Possible:
         self._meters = {node.id: node.meter for node in floor.site.nodes if node.meter is not None}
         self._surplus: dict[str, tuple[float, float]] = {}
         """Since when each machine draws more than it was told, and the least that it drew since."""
+        self._hidden_s: dict[str, float] = {}
+        """When a reading that stood still last hid that."""
         self._stood: dict[str, tuple[float, float]] = {}
         """When each miner was last without work, without voltage or booting, and what it drew."""
         self._silent_s: dict[str, float] = {}
@@ -190,7 +192,10 @@ class Possible:
         silent_s, why = self._held_s.get(name, (-math.inf, ""))
         hidden = self._stands_still(name, machine)
         lately = isinstance(machine, Miner) and why == "silent" and now_s - silent_s < AFTER_SILENCE_S
-        if lately and not hidden and not self._should_be_dark(name):
+        if hidden:
+            self._hidden_s[name] = now_s
+        was_seen = now_s - self._hidden_s.get(name, -math.inf) > AFTER_SILENCE_S
+        if lately and was_seen and not self._should_be_dark(name):
             self._surplus.pop(name, None)  # it may have booted
             return
         since_s, least_w = self._surplus.get(name, (now_s, machine.watts))

@@ -180,6 +180,28 @@ def test_a_boot_that_a_reading_hides_which_stands_still_is_unforeseen_after_a_si
     assert world.court.possible.unforeseen_w(miner.node, within_s=17.0) > 0
 
 
+@pytest.mark.parametrize(("thawed_s", "unforeseen"), [(10.0, True), (20.0, False)])
+def test_a_boot_that_a_reading_hid_has_to_be_seen_once_that_moves_again(
+    thawed_s: float, unforeseen: bool
+) -> None:
+    world = World(SEED, 60.0, devices=24, only=())
+    name, miner = min(world.plant.miners.items())
+    possible = world.court.possible
+    world.shell.told[name] = Told(-100.0, 30, 30)
+    world.shell.silenced.add(name)
+    possible.look()
+    world.shell.silenced.discard(name)
+    world.plant.set_fault(name, "frozen_reads", True)
+    stuck = Reading(device=name, draw=Power(30), quality=Quality.MEASURED)
+    world.shell.heard.readings[name] = Sample(0.0, stuck)
+    assert possible.unforeseen_w(miner.node, within_s=17.0) > 0
+
+    world.plant.set_fault(name, "frozen_reads", False)
+    world.plant.advance(thawed_s)
+
+    assert (possible.unforeseen_w(miner.node, within_s=17.0) > 0) is unforeseen
+
+
 def test_what_a_liar_without_a_power_meter_takes_when_it_has_work_again_is_unforeseen() -> None:
     world = World(ANTMINER_SEED, 60.0, devices=24, only=())
     plant, possible = world.plant, Possible(world.floor, world.plant, world.shell)
