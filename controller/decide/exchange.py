@@ -48,8 +48,9 @@ def _slower(course: Course, seen: Snapshot, pace: Pace, chosen: Chosen) -> Freed
     exchanged_w = down_w.sum() - needed_w
     if exchanged_w <= 0:
         return None
-    rises_w = min(_borne_w(course, seen, here_w), _rises_w(seen, pace, moved_w))
-    now_w = rises_w - max(0.0, moved_w.sum())
+    # What is raised anyway takes of a ramp, and not of what a set-point bears: it is missed less for that.
+    rises_w = _rises_w(seen, pace, moved_w) - max(0.0, moved_w.sum())
+    now_w = min(_borne_w(course, seen, here_w), rises_w)
     if exchanged_w <= now_w:
         return None
     gives = _beside_gpus(seen, moved_w)

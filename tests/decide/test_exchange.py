@@ -57,6 +57,24 @@ def test_machines_are_exchanged_for_better_ones_a_few_at_a_time(fixed_w: int, at
     assert world.watts() == drawn_w[0]
 
 
+@pytest.mark.parametrize("short_w", [1_300, 2_000])
+def test_what_is_missing_is_less_than_a_start_takes_and_others_are_lowered_for_the_rest(short_w: int) -> None:
+    """The first points take 2,400 W: the site stood short of them for as long as the set-point did."""
+    full = [awake(miner(f"up-{at}", dwell_s=60.0, settle_up_s=120.0), rise_s=80.0) for at in range(6)]
+    rest = [asleep(miner(f"down-{at}", dwell_s=60.0, settle_up_s=120.0), rise_s=80.0) for at in range(6)]
+    world = World(site(limit_w=64_000, meter="main"), [*full, *rest])
+    target_w = 6 * FULL.power.watts + 6 * SLEEP.power.watts + short_w
+    world.events = (event(target_w=target_w),)
+    drawn_w: list[float] = []
+
+    for _ in range(300):
+        world.tick()
+        drawn_w.append(world.watts())
+
+    assert world.watts() >= target_w - 600
+    assert min(drawn_w) >= drawn_w[0] - FULL.power.watts
+
+
 def test_who_is_exchanged_for_smaller_ones_is_not_stopped_for_what_those_leave_free() -> None:
     """What they leave is filled once they are there; it is nothing that the site has too much."""
     old = fleet("old", 8, 200.0)
