@@ -57,7 +57,7 @@ def test_machines_are_exchanged_for_better_ones_a_few_at_a_time(fixed_w: int, at
     assert world.watts() == drawn_w[0]
 
 
-@pytest.mark.parametrize("short_w", [2_000, 2_300])
+@pytest.mark.parametrize("short_w", [1_300, 2_000, 2_300])
 def test_what_is_missing_is_less_than_a_start_takes_and_others_are_lowered_for_the_rest(short_w: int) -> None:
     """The first points take 2,400 W: the site stood short of them for as long as the set-point did."""
     full = [awake(miner(f"up-{at}", dwell_s=60.0, settle_up_s=120.0), rise_s=80.0) for at in range(6)]
@@ -71,7 +71,7 @@ def test_what_is_missing_is_less_than_a_start_takes_and_others_are_lowered_for_t
         world.tick()
         drawn_w.append(world.watts())
 
-    assert world.watts() >= target_w - 600
+    assert world.watts() >= target_w - 800
     assert min(drawn_w) >= drawn_w[0] - FULL.power.watts
 
 
