@@ -18,6 +18,7 @@ from controller.decide.tree import tree_of
 from controller.decide.warmth import cool_w
 from controller.decide.words import Truth
 from controller.domain.devices import DeviceSpec, OperatingPoint, ThermalLimits, ZoneReading
+from controller.domain.power import Power
 from controller.domain.site import Service, Zone
 from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, device, gpu, miner, node, site
 from tests.decide.world import Machine, World, asleep, awake
@@ -226,3 +227,65 @@ def test_a_breaker_that_feeds_two_zones_feeds_what_was_lifted_in_the_first_no_se
     found = allowed(half, room_w, **machines)
 
     assert [name for name, watts in found.items() if watts == FULL.power.watts] == ["e0", "w1"]
+
+
+# Who cannot use what air leaves
+
+
+def at_half(*machines: Machine, minutes: int) -> World:
+    """Air leaves half of what ten machines can draw, less one point's rest: five may run."""
+    world = World(site(zones=[HALL], meter="site-meter"), machines)
+    warm(world, 43.0)
+    world.run(60 * minutes)
+    return world
+
+
+def best(at: int) -> DeviceSpec:
+    """A machine that makes most of a watt, and so has first what air leaves."""
+    return replace(machine(at, (SLEEP, replace(FULL, rate=210.0))), starts_per_hour=20)
+
+
+@pytest.mark.parametrize("fault", ["lies", "refuses"])
+def test_machines_that_do_not_come_up_in_warm_air_are_given_up_for_those_that_do(fault: str) -> None:
+    """They were told to stop before they were told a second time, and so to start again each four minutes."""
+    broken = [asleep(best(at), **{fault: True}) for at in range(3)]
+    world = at_half(*broken, *(asleep(machine(at)) for at in range(3, 10)), minutes=14)
+
+    assert world.watts() > 5 * FULL.power.watts
+    starts = [told for plan in world.plans for told in plan.commands if told.device == "m0"]
+    assert sum(told.point != SLEEP for told in starts) <= 3
+
+
+def test_machines_without_work_leave_what_a_warm_zone_has_to_those_that_have_some() -> None:
+    world = at_half(*(awake(best(0)), *(awake(machine(at)) for at in range(1, 10))), minutes=5)
+    assert world.machines["m0"].at != SLEEP
+
+    world.machines["m0"].without_work, world.machines["m0"].idle_w = True, 300
+    world.run(300)
+
+    assert world.machines["m0"].at == SLEEP
+    assert running(world) == 5
+
+
+def test_where_the_pool_is_gone_no_machine_of_a_warm_zone_is_started_in_the_place_of_another() -> None:
+    world = at_half(*(awake(machine(at)) for at in range(10)), minutes=5)
+    ran = len(world.plans)
+
+    for one in world.machines.values():
+        one.without_work, one.idle_w = True, 300
+    world.run(1_800)
+
+    assert not [told for plan in world.plans[ran:] for told in plan.commands]
+
+
+def test_what_air_leaves_too_little_of_for_a_large_machine_goes_to_smaller_ones() -> None:
+    """At 44 C air leaves 7.9 kW of 19.5 kW: one machine of 9 kW cannot run, two of 3.5 kW can."""
+    large = OperatingPoint(name="large", power=Power(9_000), rate=700.0)
+    tank = replace(miner("m0", ceiling=Power(9_200), points=(SLEEP, large)), zone="hall")
+    world = World(site(zones=[HALL]), [asleep(tank), *(asleep(machine(at)) for at in range(1, 4))])
+    warm(world, 44.0)
+
+    world.run(120)
+
+    assert world.machines["m0"].at == SLEEP
+    assert running(world) == 2
