@@ -20,6 +20,7 @@ from controller.decide.step import Draft
 from controller.decide.timeline import grid_now, lost_operators
 from controller.decide.tree import Tree, load, sum_up
 from controller.decide.words import REASONS, Reason, Truth
+from controller.decide.zones import ZoneState
 from controller.domain.devices import SetPoint
 from controller.domain.site import Site
 
@@ -103,7 +104,7 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
             yield f"I2: {command.device} has no point {command.point.name}"
         if command.device not in raised:
             continue
-        zone = after.zones.get(spec.zone, 0.0) if spec.zone is not None else 0.0
+        zone = after.zones.get(spec.zone or "", ZoneState()).share
         share = after.devices[spec.id].derate
         if command.point.power > min(thermal.allowed(spec, share), thermal.allowed_at_most(spec, zone)):
             shares = f"{share:.2f}, and {zone:.2f} of its zone"

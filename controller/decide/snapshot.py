@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.decide import nodes, silence, thermal, unmetered, warmth
+from controller.decide import nodes, silence, unmetered, warmth
 from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.beyond import OtherLoad
 from controller.decide.columns import Columns, never_drew_w
@@ -25,6 +25,7 @@ from controller.decide.recall import Recall
 from controller.decide.relative import Before
 from controller.decide.sums import sums_of
 from controller.decide.tree import Tree, load, sum_up
+from controller.decide.zones import ZoneState, zone_now
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Power
 from controller.domain.site import Site
@@ -48,7 +49,7 @@ class State:
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
     nodes: Mapping[str, NodeMemory] = field(default_factory=dict)
-    zones: Mapping[str, float] = field(default_factory=dict)
+    zones: Mapping[str, ZoneState] = field(default_factory=dict)
     jobs: Mapping[str, Sent] = field(default_factory=dict)
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class Snapshot(Mirror):
     beside_w: Ints
     worst_w: Ints
     hidden: Floats
-    zones: Mapping[str, float]
+    zones: Mapping[str, ZoneState]
     cool_w: Ints
     heat_w: Ints
     uncooled: Flags
@@ -216,12 +217,12 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     )
     beside_w = sum_up(tree, other.at_w(sums.worst_w)) - spared_w
     zones = {
-        zone.id: thermal.zone_derate(
-            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, 0.0), inputs.now_s
+        zone.id: zone_now(
+            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, ZoneState()), inputs.now_s
         )
         for zone in site.zones
     }
-    uncooled = [not thermal.cooling_proven(inputs.zones.get(zone.id), inputs.now_s) for zone in site.zones]
+    uncooled = [not zone.is_cooled(inputs.now_s) for zone in zones.values()]
     live = known.seen | ~fleet.isolated
     lifeless = set(fleet.zone[~live].tolist()) - set(fleet.zone[live].tolist())
     began_s = inputs.now_s if state.first_s is None else state.first_s
@@ -229,7 +230,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     blind = unmetered.blind_nodes(seen.ground, memory, state.up_s(inputs.now_s))
     hidden = unmetered.hidden_shares(seen.ground, memory, sums.top_w, blind)
     # The last one is for devices in no zone.
-    share = np.array([*zones.values(), 0.0])[fleet.zone]
+    share = np.array([*(zone.share for zone in zones.values()), 0.0])[fleet.zone]
     unproven = np.array([*uncooled, False])[fleet.zone]
     worst_w = sums.worst_w + beside_w
     rated_w = usable(seen.ground.rated_w, site.policy.margin)

@@ -527,7 +527,7 @@ def test_nothing_is_raised_in_a_zone_whose_cooling_is_not_proven_and_nothing_is_
 @pytest.mark.parametrize(
     ("machine", "since_s"),
     [
-        (asleep(miner("a", zone="hall"), deaf=True), 4),
+        (asleep(miner("a", zone="hall", settle_up_s=180.0), deaf=True), 4),
         (awake(miner("a", zone="hall"), tells_setting=False), 70),
     ],
     ids=["did not hear it", "stops by itself"],
@@ -549,7 +549,7 @@ def test_a_machine_that_was_told_to_run_is_not_told_again_while_its_cooling_is_n
     machine.deaf = False
 
     assert (without, reasons(world.plan)) == (set(), {"a": Reason.THERMAL})
-    assert run(5, Cooling.PROVEN) == {"full"}
+    assert run(65, Cooling.PROVEN) == {"full"}
 
 
 # Pace
