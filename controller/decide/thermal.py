@@ -9,7 +9,7 @@ import numpy as np
 from controller.decide.arrays import Floats, Ints
 from controller.decide.device import COOL
 from controller.decide.inputs import Sample
-from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
+from controller.domain.devices import Cooling, DeviceKind, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone
 
@@ -22,7 +22,8 @@ SLOWDOWN = ThermalLimits(derate_c=-8.0, trip_c=0.0)
 ZONE_STALE_AFTER_S = 60.0
 COOLS_S = 600.0
 """A machine that was told to sleep for its heat, and tells no temperature there, is taken to be as hot for so
-long: one without a lower point would be stopped and started all day."""
+long: one without a lower point would be stopped and started all day. So is a miner that was lowered and works
+on, whatever it tells: there it is cooler at once, and as hot again soon after it was raised."""
 
 
 def derate(
@@ -34,16 +35,21 @@ def derate(
 
 
 def device_derates(
-    spec: DeviceSpec, reading: Reading, before: tuple[float, ...], slept_s: float = math.inf
+    spec: DeviceSpec, reading: Reading, before: tuple[float, ...], settled_s: float = math.inf
 ) -> tuple[float, ...]:
     """The share that each of its temperatures asks for, and its margin to slowdown, when they asked for
-    `before`. One that is not told is as hot as it was; asleep, where many are not, until `slept_s` is long.
+    `before`. One that is not told is as hot as it was; asleep, where many are not, until it is `settled_s`
+    where it is. So long no miner at work is cooler than it was.
     """
     margin_c = None if reading.margin_c is None else -reading.margin_c
     sensors = (*_temperatures(spec, reading), (margin_c, SLOWDOWN))
     asleep = spec.floor.rate == 0 and reading.draw.watts <= 2 * spec.floor.power.watts
-    last = COOL if asleep and slept_s > COOLS_S else before
-    return tuple([_asked(value_c, limits, was) for (value_c, limits), was in zip(sensors, last, strict=True)])
+    cooled = settled_s > COOLS_S
+    last = COOL if asleep and cooled else before
+    asked = [_asked(value_c, limits, was) for (value_c, limits), was in zip(sensors, last, strict=True)]
+    if cooled or asleep or spec.kind is not DeviceKind.ASIC:
+        return tuple(asked)
+    return tuple(map(max, asked, before))
 
 
 def heat(spec: DeviceSpec, reading: Reading) -> list[tuple[float, ThermalLimits]]:

@@ -22,6 +22,7 @@ from controller.decide.doubt import (
 )
 from controller.decide.inputs import Sample
 from controller.decide.proof import caught, overdue, proven
+from controller.decide.thermal import COOLS_S
 from controller.decide.words import Truth
 from controller.domain.devices import (
     Acknowledged,
@@ -117,7 +118,8 @@ def lasts(spec: DeviceSpec, state: DeviceState, now_s: float) -> bool:
     to be, and was long enough for all that is to be learned of it."""
     begun_s = max((state.asked_s, *state.started_s[-1:]))
     told_all = state.truth is Truth.CONFIRMED and now_s - begun_s > spec.settle_up_s
-    if not told_all or (state.derate > 0.0 and state.point == spec.floor):  # asleep it cools
+    cools = state.derate > 0.0 and (state.point == spec.floor or now_s - state.since_s <= COOLS_S)
+    if not told_all or cools:
         return False
     return state.idle_s is None and state.stuck is None and not shown.lags(spec, state)
 

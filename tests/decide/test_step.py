@@ -499,7 +499,7 @@ def test_a_hot_machine_is_brought_down_and_says_why() -> None:
 def test_a_machine_that_cools_down_comes_back_with_hysteresis() -> None:
     spec = miner("a", thermal=ThermalLimits(derate_c=80.0, trip_c=90.0))
     world = World(site(), [awake(spec, hottest_c=81.0)])
-    world.run(5)
+    world.run(610)
     lowered = points(world)
 
     world.machines["a"].hottest_c = 79.0

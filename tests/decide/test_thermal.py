@@ -22,7 +22,7 @@ from controller.decide.thermal import (
 from controller.domain.devices import Cooling, DeviceSpec, Reading, ThermalLimits, ZoneReading
 from controller.domain.power import Power
 from controller.domain.site import Zone
-from tests.decide.builders import FULL, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
+from tests.decide.builders import FULL, LOW, NOW_S, SLEEP, gpu, miner, reading, site, zone_reading
 from tests.decide.world import World, awake
 
 HALL = Zone(id="hall", derate_c=30.0, trip_c=40.0)
@@ -31,9 +31,9 @@ HOT_CHIP = (0.7, 0.0, 0.0, 0.0)
 
 
 def share_of(
-    spec: DeviceSpec, said: Reading, before: tuple[float, ...] = COOL, slept_s: float = math.inf
+    spec: DeviceSpec, said: Reading, before: tuple[float, ...] = COOL, settled_s: float = math.inf
 ) -> float:
-    return max(device_derates(spec, said, before, slept_s))
+    return max(device_derates(spec, said, before, settled_s))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_a_miner_that_tells_only_its_board_asleep_has_chips_as_hot_as_they_were_
     spec = miner(thermal=CHIP, board_thermal=BOARD)
     said = replace(reading(draw_w=30), board_c=40.0)
 
-    assert share_of(spec, said, HOT_CHIP, slept_s=600.0) == 0.7
-    assert share_of(spec, said, HOT_CHIP, slept_s=600.1) == 0.0
+    assert share_of(spec, said, HOT_CHIP, settled_s=600.0) == 0.7
+    assert share_of(spec, said, HOT_CHIP, settled_s=600.1) == 0.0
 
 
 def test_a_temperature_without_limits_of_its_own_derates_nothing() -> None:
@@ -285,3 +285,45 @@ def test_many_devices_are_allowed_what_each_of_them_is() -> None:
     many = allowed_w(np.full(5, 30), np.full(5, 3_500), shares)
 
     assert many.tolist() == [allowed(miner(), share).watts for share in shares]
+
+
+# Short cycles
+
+
+@pytest.mark.parametrize(
+    ("settled_s", "share"), [(600.0, 0.7), (600.1, 0.0)], ids=["ten minutes", "longer than that"]
+)
+def test_a_miner_that_heat_lowered_and_that_cooled_stays_where_it_is_for_ten_minutes(
+    settled_s: float, share: float
+) -> None:
+    said = reading(draw_w=2_400, hottest_c=60.0)
+
+    assert share_of(miner(thermal=HOT), said, HOT_CHIP, settled_s) == share
+
+
+def test_a_miner_that_heat_lowered_gives_up_more_at_once_as_it_gets_hotter() -> None:
+    said = reading(draw_w=2_400, hottest_c=89.0)
+
+    assert share_of(miner(thermal=HOT), said, HOT_CHIP, 1.0) == pytest.approx(0.9)
+
+
+def test_a_miner_that_sleeps_for_its_heat_and_tells_that_it_is_cool_need_not_wait() -> None:
+    assert share_of(miner(thermal=HOT), reading(draw_w=30, hottest_c=60.0), HOT_CHIP, 1.0) == 0.0
+
+
+def test_a_gpu_that_cooled_has_its_watts_back_at_once() -> None:
+    assert share_of(gpu(thermal=HOT), reading("g", 400, hottest_c=60.0), HOT_CHIP, 1.0) == 0.0
+
+
+def test_a_miner_that_is_too_hot_for_its_highest_point_is_not_sent_up_and_down_all_day() -> None:
+    """At 3,500 W its chips come to 83 C, at 2,400 W to 66 C: too hot and cool again within two minutes."""
+    limits = ThermalLimits(derate_c=78.0, trip_c=88.0)
+    world, chip_c = World(site(), [awake(miner(thermal=limits, dwell_s=60.0))]), 50.0
+    machine = world.machines["m"]
+    for _ in range(3_600):
+        chip_c += (30.0 + 53.0 * machine.watts(world.now_s) / FULL.power.watts - chip_c) / 150.0
+        machine.hottest_c = float(round(chip_c))
+        world.tick()
+
+    assert 2 <= world.changes() <= 12
+    assert machine.at.power >= LOW.power

@@ -258,6 +258,8 @@ def test_a_gpu_that_is_off_teaches_nothing() -> None:
     [
         (device(FULL), True),
         (device(FULL, derates=(0.5, 0.0, 0.0, 0.0)), True),
+        (device(FULL, derates=(0.5, 0.0, 0.0, 0.0), since_s=NOW_S - 601), True),
+        (device(FULL, derates=(0.5, 0.0, 0.0, 0.0), since_s=NOW_S - 600), False),
         (device(SLEEP, derates=(0.5, 0.0, 0.0, 0.0)), False),
         (device(FULL, stuck=Stuck(SLEEP.power, FULL.power, NOW_S)), False),
         (device(FULL, idle_s=NOW_S), False),
@@ -268,5 +270,5 @@ def test_a_gpu_that_is_off_teaches_nothing() -> None:
 def test_the_same_reading_makes_the_same_of_a_device_unless_it_has_something_to_wait_for(
     state: DeviceState, expected: bool
 ) -> None:
-    """Cooling asleep, being tried again once stuck, its time to start: these end by the clock."""
+    """Cooling, being tried again once stuck, its time to start: these end by the clock."""
     assert lasts(miner(), state, NOW_S) is expected
