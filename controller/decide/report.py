@@ -212,6 +212,7 @@ def _surrounding_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[
         if zone not in inputs.zones and made.has_just_begun:
             continue
         yield Alarm(kind=AlarmKind.COOLING, subject=zone, detail="not proven; nothing is raised there")
+    yield from _hot_zones(site, made)
     if lost := sorted(lost_operators(inputs.links, made.up_s, site.policy)):
         whose = f" of {', '.join(name or 'grid' for name in lost)}" if any(lost) else ""
         detail = f"no heartbeat{whose}, or no snapshot of events since it came back"
@@ -223,3 +224,16 @@ def _surrounding_alarms(site: Site, inputs: Inputs, made: Decision) -> Iterator[
     for pdu in inputs.silent_pdus:
         detail = "does not answer: none of its outlets can be switched, or read"
         yield Alarm(kind=AlarmKind.PDU_SILENT, subject=pdu, detail=detail)
+
+
+def _hot_zones(site: Site, made: Decision) -> Iterator[Alarm]:
+    for zone in site.zones:
+        known = made.after.zones[zone.id]
+        if known.share == 0 or known.heard is None:
+            continue
+        said, coolant = known.heard.value, zone.coolant
+        detail = f"its heat takes {known.share:.0%} of its machines' range: "
+        detail += f"air {said.inlet_c:.1f} of {zone.trip_c:.1f} C"
+        if coolant is not None and said.coolant_c is not None:
+            detail += f", coolant {said.coolant_c:.1f} of {coolant.trip_c:.1f} C"
+        yield Alarm(kind=AlarmKind.HOT, subject=zone.id, detail=detail)

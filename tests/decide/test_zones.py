@@ -9,7 +9,7 @@ import pytest
 from controller.decide.inputs import Sample
 from controller.decide.plan import Plan
 from controller.decide.words import AlarmKind
-from controller.domain.devices import Cooling, DeviceSpec, ZoneReading
+from controller.domain.devices import Cooling, DeviceSpec, ThermalLimits, ZoneReading
 from controller.domain.site import Zone
 from tests.decide.builders import FULL, SLEEP, miner, site
 from tests.decide.world import Machine, World, asleep, awake
@@ -109,3 +109,27 @@ def test_machines_are_started_a_minute_after_their_pump_runs_again() -> None:
     hears(world, [25.0] * 3)
     assert world.watts() == 10 * FULL.power.watts
     assert not world.plan.alarms
+
+
+def test_a_zone_that_derates_is_alarmed_with_its_temperature_until_it_gives_all_back() -> None:
+    world = hall()
+    hears(world, [43.0] * 5)
+    assert [(one.kind, one.subject, one.detail) for one in world.plan.alarms] == [
+        (AlarmKind.HOT, "hall", "its heat takes 50% of its machines' range: air 43.0 of 48.0 C")
+    ]
+
+    hears(world, [30.0] * 5)
+    assert not world.plan.alarms
+
+
+def test_a_zone_whose_coolant_derates_is_alarmed_with_that() -> None:
+    wet = Zone(id="hall", derate_c=38.0, trip_c=48.0, coolant=ThermalLimits(derate_c=45.0, trip_c=55.0))
+    world = World(site(zones=[wet]), [awake(miner("m0", zone="hall"))])
+    world.zones["hall"] = Sample(world.now_s, ZoneReading(zone="hall", inlet_c=20.0, coolant_c=54.0))
+    world.run(5)
+
+    [alarm] = world.plan.alarms
+    assert (
+        alarm.detail
+        == "its heat takes 90% of its machines' range: air 20.0 of 48.0 C, coolant 54.0 of 55.0 C"
+    )
