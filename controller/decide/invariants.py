@@ -104,7 +104,7 @@ def _grants_are_points(fleet: Fleet, after: State, plan: Plan) -> Iterator[str]:
             yield f"I2: {command.device} has no point {command.point.name}"
         if command.device not in raised:
             continue
-        zone = after.zones.get(spec.zone or "", ZoneState()).share
+        zone = after.zone_states.get(spec.zone or "", ZoneState()).share
         share = after.devices[spec.id].derate
         if command.point.power > min(thermal.allowed(spec, share), thermal.allowed_at_most(spec, zone)):
             shares = f"{share:.2f}, and {zone:.2f} of its zone"

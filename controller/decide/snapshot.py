@@ -49,7 +49,7 @@ class State:
 
     devices: Mapping[str, DeviceState] = field(default_factory=dict)
     nodes: Mapping[str, NodeMemory] = field(default_factory=dict)
-    zones: Mapping[str, ZoneState] = field(default_factory=dict)
+    zone_states: Mapping[str, ZoneState] = field(default_factory=dict)
     jobs: Mapping[str, Sent] = field(default_factory=dict)
     placed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
@@ -218,7 +218,7 @@ def look(site: Site, state: State, inputs: Inputs) -> Snapshot:
     beside_w = sum_up(tree, other.at_w(sums.worst_w)) - spared_w
     zones = {
         zone.id: zone_now(
-            zone, inputs.zones.get(zone.id), state.zones.get(zone.id, ZoneState()), inputs.now_s
+            zone, inputs.zones.get(zone.id), state.zone_states.get(zone.id, ZoneState()), inputs.now_s
         )
         for zone in site.zones
     }

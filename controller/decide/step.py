@@ -154,7 +154,7 @@ def conclude(made: Draft) -> tuple[State, Plan]:
         state,
         devices=after.devices,
         nodes=seen.memory,
-        zones=seen.zones,
+        zone_states=seen.zones,
         jobs=sent,
         placed=jobs.queued(aim.chosen.kept),
         waits=overtaking.waiting(state.waits, inputs.queues, (*aim.chosen.kept, *aim.chosen.aside), now_s),

@@ -129,7 +129,7 @@ def test_i2_a_hot_device_is_not_raised_above_its_derate() -> None:
 def test_i2_a_device_in_a_hot_zone_is_not_raised_above_the_derate_of_the_zone() -> None:
     made = passed()
     specs = (replace(made.inputs.specs[0], zone="hall"), made.inputs.specs[1])
-    hot = replace(made.after, zones={"hall": ZoneState(1.0)})
+    hot = replace(made.after, zone_states={"hall": ZoneState(1.0)})
     spoilt = replace(made, after=hot, inputs=replace(made.inputs, specs=specs))
 
     with breaks("I2: a raised"):
