@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controller.decide.device import DeviceState
+from controller.decide.inputs import Sample
 from controller.decide.plan import Plan
-from controller.decide.silence import in_the_way
-from controller.decide.snapshot import State
+from controller.decide.silence import dark_nodes, in_the_way
+from controller.decide.snapshot import State, look
 from controller.decide.words import AlarmKind, Truth
 from controller.domain.devices import DeviceSpec
 from controller.domain.power import Limit, Power
@@ -349,6 +351,33 @@ def test_tick_by_tick_a_silent_machine_counts_where_it_was_until_it_can_have_res
 
     assert grant_of(before, "a").worst == FULL.power
     assert grant_of(after, "a").worst == miner().ceiling
+
+
+@pytest.mark.parametrize(
+    ("given_up_s", "sent_s", "draw_w", "metered_w", "dark"),
+    [
+        (900.0, 900.0, 0, 0, True),
+        (900.0, 900.0, 0, 20, False),
+        (900.0, 900.0, 30, 0, False),
+        (900.0, 950.0, 0, 0, False),
+        (-math.inf, -math.inf, 0, 0, False),
+    ],
+    ids=["switched off", "others sleep", "draws", "told again", "asleep"],
+)
+def test_who_was_switched_off_does_not_answer_for_a_place_whose_meter_shows_nothing(
+    given_up_s: float, sent_s: float, draw_w: int, metered_w: int, dark: bool
+) -> None:
+    off = device(SLEEP, draw_w=draw_w, given_up_s=given_up_s, sent_s=sent_s)
+    silent = device(SLEEP, Truth.STALE, at_s=NOW_S - 100)
+    here = site(node("row", meter="m"))
+    state = running({"off": off, "silent": silent})
+    known = inputs(miner("off", "row"), miner("silent", "row"), readings=[reading("off", draw_w, 30)])
+    heard = {**known.readings, "silent": Sample(NOW_S - 100, reading("silent", 30, 30))}
+    seen = look(here, state, replace(known, readings=heard))
+
+    found = dark_nodes(seen.tree, seen.fleet, seen.columns, {1: metered_w})
+
+    assert found.tolist() == [False, dark]
 
 
 # Machines without power, that have to boot before they draw more

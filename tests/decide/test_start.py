@@ -132,6 +132,15 @@ def test_who_answers_and_may_rise_past_what_a_meter_shows_waits_half_of_the_time
     assert taken_over(rising, waited_s=waited_s, metered_w=metered_w) is expected
 
 
+def test_who_answers_counts_in_full_where_a_meter_shows_less_than_they_say() -> None:
+    """It may be read less often."""
+    here = site(limit_w=3_400, meter="main", start_grace_s=20.0)
+    said = [reading("a", 2_400, 3_500)]
+    known = inputs(miner("a"), miner("b"), readings=said, metered_w={"main": 1_000})
+
+    assert decide(here, State(first_s=NOW_S - 10), known)[1].ready
+
+
 @pytest.mark.parametrize(("deadline_s", "expected"), [(0.0, True), (120.0, False)])
 def test_a_limit_that_a_ramp_may_yet_lead_down_to_is_no_reason_to_take_a_site_over_at_once(
     deadline_s: float, expected: bool
