@@ -136,7 +136,7 @@ def test_who_answers_counts_in_full_where_a_meter_shows_less_than_they_say() -> 
     """It may be read less often."""
     here = site(limit_w=3_400, meter="main", start_grace_s=20.0)
     said = [reading("a", 2_400, 3_500)]
-    known = inputs(miner("a"), miner("b"), readings=said, metered_w={"main": 1_000})
+    known = inputs(miner("a"), miner("b"), readings=said, metered_w={"main": 2_000})
 
     assert decide(here, State(first_s=NOW_S - 10), known)[1].ready
 
