@@ -13,7 +13,7 @@ from controller.domain.site import Zone
 
 ALONE_S = 10.0
 """A reading that no other follows is believed after so long, however hot it is."""
-PROVEN_S = 20.0
+PROVEN_S = 10.0
 """A proof that was lost counts once it stands for so long: fans spin up, pumps fill their pipes."""
 
 

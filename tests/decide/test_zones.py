@@ -81,7 +81,7 @@ def test_the_first_reading_of_a_zone_counts_at_once() -> None:
     assert world.watts() == 2 * SLEEP.power.watts
 
 
-@pytest.mark.parametrize("period_s", [1, 5, 10, 19])
+@pytest.mark.parametrize("period_s", [1, 3, 5, 9])
 def test_nothing_is_started_where_a_proof_of_cooling_comes_and_goes(period_s: int) -> None:
     world = hall(asleep)
     hears(world, [25.0] * 30, NOT_PROVEN)
@@ -97,14 +97,14 @@ def test_nothing_is_started_where_a_proof_of_cooling_comes_and_goes(period_s: in
     assert all(cooling)
 
 
-def test_machines_are_started_twenty_seconds_after_their_pump_runs_again() -> None:
+def test_machines_are_started_ten_seconds_after_their_pump_runs_again() -> None:
     world = hall(asleep)
     hears(world, [25.0] * 30, NOT_PROVEN)
     for machine in world.machines.values():
         machine.go(SLEEP, world.now_s)
     hears(world, [25.0] * 30, NOT_PROVEN)
 
-    hears(world, [25.0] * 19)
+    hears(world, [25.0] * 9)
     assert world.watts() == 10 * SLEEP.power.watts
     hears(world, [25.0] * 3)
     assert world.watts() == 10 * FULL.power.watts
