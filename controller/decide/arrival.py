@@ -13,6 +13,7 @@ import numpy as np
 
 from controller.decide.arrays import Flags, Floats
 from controller.decide.freedom import Freedom
+from controller.decide.learning import AT_LIMIT
 from controller.decide.limits import Follow
 from controller.decide.snapshot import Snapshot
 
@@ -32,9 +33,20 @@ NEAR_SHARE = 0.03
 
 
 def settled_w(seen: Snapshot, may: Freedom) -> Floats:
-    """What each device will draw once it is where it was told to be; who does not obey, what it draws."""
+    """What each device will draw once it is where it was told to be; who does not obey, what it draws, as a
+    GPU that nothing runs on does at its lowest limit."""
     known = seen.columns
-    return np.where(may.obeys, known.here_w, known.draw_w)
+    found = np.where(may.obeys, known.here_w, known.draw_w).astype(np.float64)
+    rows = without_work(seen, may.obeys & (known.at == 0) & (known.draw_w < AT_LIMIT * known.here_w))
+    found[rows] = known.draw_w[rows]
+    return found
+
+
+def without_work(seen: Snapshot, among: Flags) -> list[int]:
+    """The rows of those GPUs that say that nothing runs on them."""
+    fleet, known = seen.fleet, seen.columns
+    rows = np.flatnonzero(among & fleet.gpu & known.seen & known.measured).tolist()
+    return [row for row in rows if not seen.readings[fleet.specs[row].id].value.rate]
 
 
 def drawn_w(seen: Snapshot, may: Freedom, follow: Follow, at_s: float, *, landed: bool = False) -> Floats:

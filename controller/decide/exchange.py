@@ -13,8 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from controller.decide import arrival
-from controller.decide.arrays import Flags, Floats
+from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.freedom import Freedom, may_stay
 from controller.decide.pace import Pace, Purse
@@ -36,8 +35,8 @@ def _slower(course: Course, seen: Snapshot, pace: Pace, chosen: Chosen) -> Freed
     """What may be done so that of those whom `chosen` lowers to raise others only a few are, and nobody
     else in their place; None where it may all be done at once. GPUs have the watts for their jobs at once.
     """
-    may, fleet = course.may, seen.fleet
-    here_w = arrival.settled_w(seen, may)
+    may, fleet, known = course.may, seen.fleet, seen.columns
+    here_w = np.where(may.obeys, known.here_w, known.draw_w)
     given_w = chosen.offers.given_w(chosen.allocation.index)
     moved_w = np.where(may.obeys & ~course.swing.gpus, given_w - here_w, 0)
     kept = may_stay(seen, course.limits, may)
@@ -63,7 +62,7 @@ def _slower(course: Course, seen: Snapshot, pace: Pace, chosen: Chosen) -> Freed
     return replace(may, kept=kept)
 
 
-def _borne_w(course: Course, seen: Snapshot, here_w: Floats) -> float:
+def _borne_w(course: Course, seen: Snapshot, here_w: Ints) -> float:
     """How much more may be on its way up, in place of what was lowered for it, than is already."""
     if not course.limits.follows:
         return math.inf
@@ -72,7 +71,7 @@ def _borne_w(course: Course, seen: Snapshot, here_w: Floats) -> float:
     return AT_ONCE_SHARE * course.limits.goal_w - float(coming_w)
 
 
-def _rises_w(seen: Snapshot, pace: Pace, moved_w: Floats) -> float:
+def _rises_w(seen: Snapshot, pace: Pace, moved_w: Ints) -> float:
     """How much of what is to be raised can be in this tick, whatever room there is."""
     if pace.held:
         return 0.0
@@ -89,7 +88,7 @@ def _rises_w(seen: Snapshot, pace: Pace, moved_w: Floats) -> float:
     return rises_w
 
 
-def _beside_gpus(seen: Snapshot, moved_w: Floats) -> Flags:
+def _beside_gpus(seen: Snapshot, moved_w: Ints) -> Flags:
     """Who shares a place, other than the site, with a GPU that is given more."""
     shared = np.zeros(len(seen.tree.ids), dtype=np.bool_)
     for row in np.flatnonzero(seen.fleet.gpu & (moved_w > 0)).tolist():

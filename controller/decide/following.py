@@ -35,7 +35,8 @@ GAIN, AT_ONCE_S = 0.05, 5.0
 and for how many seconds at most."""
 OFF_SHARE = 0.1
 """The meter corrects the model by no more than this share of the set-point, and by what the silent are taken
-to draw, for they may be without voltage, or may draw beyond that: they may have been starting."""
+to draw, for they may be without voltage, or may draw beyond that: they may have been starting. It may also
+take off what GPUs measure less than they count for: to their work a limit is no demand."""
 OVER_SHARE, COARSE_SHARE = 0.001, 0.005
 """So little too much, miners are left alone, as where it is short: the meter's noise is about as much. And up
 to the second where they can only give more than twice that."""
@@ -76,7 +77,8 @@ def set_course(
     drawn_w = arrival.drawn_w(seen, may, known, now_s)
     known = _given_back(known, seen, drawn_w)
     hidden_w = float((seen.columns.worst_w - drawn_w)[~seen.columns.seen].sum())
-    follow = _watched(known, limits.goal_w, other_w + float(drawn_w.sum()), hidden_w, meter, now_s)
+    doubted_w = _gone_w(known, seen, drawn_w), hidden_w
+    follow = _watched(known, limits.goal_w, other_w + float(drawn_w.sum()), doubted_w, meter, now_s)
     wanted_w = limits.goal_w - follow.off_w - other_w - swing.middle_w
     slow = ~swing.gpus
     soon_w = float(arrival.drawn_w(seen, may, follow, now_s + AHEAD_S, landed=True)[slow].sum())
@@ -204,24 +206,35 @@ def _given_back(before: Follow, seen: Snapshot, drawn_w: Floats) -> Follow:
     )
 
 
+def _gone_w(known: Follow, seen: Snapshot, drawn_w: Floats) -> float:
+    """What of the model may not be drawn at all: by the silent, and by GPUs whose work does not want it."""
+    at = seen.columns
+    less_w = (drawn_w - at.draw_w)[seen.fleet.gpu & at.seen & at.measured]
+    return sum(watts for _, watts in known.silent) + float(np.maximum(0, less_w).sum())
+
+
 def _watched(
     before: Follow,
     goal_w: int,
     modelled_w: float,
-    hidden_w: float,
+    doubted_w: tuple[float, float],
     meter: Sample[MeterReading] | None,
     now_s: float,
 ) -> Follow:
     """What is remembered now: the model of late, what the meter shows beyond it, how often the goal moved.
-    The silent may draw `hidden_w` more than is modelled."""
+    There may be drawn less than is modelled, and more, by `doubted_w`."""
     elapsed_s = max(0.0, now_s - before.at_s)
     moves = before.moves * math.exp(-elapsed_s / MOVING_S) + (before.goal_w not in (None, goal_w))
     lately = (*(past for past in before.modelled if now_s - past[0] <= KEPT_S), (now_s, modelled_w))
     known = replace(before, at_s=now_s, goal_w=goal_w, modelled=lately, moves=moves)
-    return known if meter is None or meter.at_s <= before.meter_s else _taught(known, goal_w, hidden_w, meter)
+    if meter is None or meter.at_s <= before.meter_s:
+        return known
+    return _taught(known, goal_w, doubted_w, meter)
 
 
-def _taught(before: Follow, goal_w: int, hidden_w: float, meter: Sample[MeterReading]) -> Follow:
+def _taught(
+    before: Follow, goal_w: int, doubted_w: tuple[float, float], meter: Sample[MeterReading]
+) -> Follow:
     """With one more reading of the meter. One that stands still to the watt where the model does not is
     frozen: it teaches nothing, and what it taught since it last moved is forgotten."""
     lasted_s = 1.0 if before.meter_s == -math.inf else min(meter.at_s - before.meter_s, AT_ONCE_S)
@@ -234,8 +247,8 @@ def _taught(before: Follow, goal_w: int, hidden_w: float, meter: Sample[MeterRea
         off_w = before.off_w if known else still.off_w
     else:
         off_w = before.off_w + (1 - (1 - GAIN) ** lasted_s) * (metered_w - then_w - before.off_w)
-        gone_w = sum(watts for _, watts in before.silent)
-        if before.meter_s == -math.inf:  # what is missing as the set-point begins, the silent lacked before
+        gone_w, hidden_w = doubted_w
+        if before.meter_s == -math.inf:  # what is missing as the set-point begins, was not drawn before
             off_w = min(off_w, max(-gone_w, metered_w - then_w))
         off_w = min(max(off_w, -OFF_SHARE * goal_w - gone_w), OFF_SHARE * goal_w + max(0.0, hidden_w))
     return replace(before, off_w=off_w, meter_s=meter.at_s, still=still)

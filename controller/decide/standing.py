@@ -108,12 +108,9 @@ def comes_to_w(means: Means, obeys: Flags) -> Ints:
 def shown_lowest_w(after: Snapshot, obeys: Flags) -> Ints:
     """The same as `lowest_w`, with GPUs that nothing runs on at what they draw. No less than their lowest
     limit can be promised, for anybody may put them to work; what will be reached is less."""
-    fleet, known = after.fleet, after.columns
+    known = after.columns
     found = lowest_w(after, obeys)
-    below = obeys & fleet.gpu & known.seen & known.measured & (known.draw_w < found)
-    rows = [
-        row for row in np.flatnonzero(below).tolist() if not after.readings[fleet.specs[row].id].value.rate
-    ]
+    rows = arrival.without_work(after, obeys & (known.draw_w < found))
     found[rows] = known.draw_w[rows]
     return found
 
@@ -162,9 +159,12 @@ def is_met(draw: Power, target: Power) -> bool:
 
 
 def _came_to(means: Means) -> Power:
-    """What the site draws by its own reckoning: between the points of few machines nothing may be nearer."""
-    after = means.after
-    return Power(int(after.other_w[0] + arrival.settled_w(after, means.may).sum()))
+    """What the site draws by its own reckoning: between the points of few machines nothing may be nearer. A
+    GPU's limit says no more than what it may draw, whatever its work wants."""
+    after, known = means.after, means.after.columns
+    is_shown = after.fleet.gpu & known.seen & known.measured
+    device_w = np.where(is_shown, known.draw_w, arrival.settled_w(after, means.may))
+    return Power(int(after.other_w[0] + device_w.sum()))
 
 
 def _nearest(target: Power, means: Means) -> Power:

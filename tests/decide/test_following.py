@@ -288,6 +288,43 @@ def test_a_meter_may_take_off_all_that_silent_machines_are_taken_to_draw() -> No
     assert found.follow.off_w == pytest.approx(-7_000, abs=10)
 
 
+@pytest.mark.parametrize("works", [False, True])
+def test_a_set_point_is_met_beside_gpus_that_draw_far_less_than_their_limits(works: bool) -> None:
+    """Idle at 60 W, whose lowest limit is 200 W; or at work that draws half of what it may."""
+    gpus = [awake(gpu(f"g{at:02}"), share=0.5) for at in range(40)]
+    held = Queue("q", tuple(machine.spec.id for machine in gpus))
+    for at in range(40 * works):
+        held.submit(job(f"j{at}", flex=FlexTier.MODERATE))
+    machines = [*gpus, *(awake(miner(f"m{at:02}"), rise_s=10.0) for at in range(16))]
+    world = World(site(limit_w=200_000, meter="main"), machines, meter_lag_s=2.0, queues=[held])
+    world.run(120)
+
+    world.events = (event(target_w=30_100),)
+    world.run(180)
+
+    assert world.watts() == pytest.approx(30_100, rel=0.02)
+
+
+def test_what_a_meter_took_off_for_gpus_is_given_back_once_they_draw_it() -> None:
+    """Of five GPUs that count for 3.5 kW it shows 2.5 kW less, as they do themselves, until they draw all."""
+    specs = tuple(gpu(f"g{at}") for at in range(5))
+    held = queue(working(job("j", gpus=5), *(spec.id for spec in specs)))
+    state = running({spec.id: device(GPU_POINTS[-1], draw_w=200) for spec in specs})
+
+    def heard(draw_w: int, before: Follow | None) -> Follow:
+        said = [replace(reading(spec.id, draw_w, 700), rate=0.5) for spec in specs]
+        metered_w, asked = 5 * draw_w, inputs(*specs, readings=said, queues=(held,))
+        return course(state, asked, 10_000, metered_w=metered_w, before=before).follow
+
+    found = heard(200, None)
+    for _ in range(200):
+        found = heard(200, replace(found, meter_s=NOW_S - 1))
+    after = heard(700, replace(found, meter_s=NOW_S - 1))
+
+    assert found.off_w == pytest.approx(-2_500, abs=10)
+    assert after.off_w >= -1_000
+
+
 def test_a_set_point_that_begins_while_machines_are_dark_stops_no_others_for_what_those_drew() -> None:
     """What its meter shows too little, the silent do not draw, and did not before."""
     machines = [*(awake(miner(f"a{at}")) for at in range(8)), *(awake(miner(f"b{at}")) for at in range(8))]

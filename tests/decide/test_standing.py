@@ -33,7 +33,7 @@ from tests.decide.builders import (
     working,
 )
 from tests.decide.steps import decide
-from tests.decide.world import World, asleep, awake
+from tests.decide.world import Queue, World, asleep, awake
 
 HERE = site(limit_w=50_000, meter="m")
 S = EventStatus
@@ -240,6 +240,28 @@ def test_what_is_possible_is_what_the_site_then_comes_to() -> None:
 
         assert (told.status, told.possible.watts) == (S.INFEASIBLE, comes_to)
         assert plant.watts() == comes_to
+
+
+@pytest.mark.parametrize("target_w", [500, 60_000])
+@pytest.mark.parametrize("works", [False, True])
+def test_what_is_possible_beside_gpus_is_what_they_draw_and_not_what_they_may(
+    target_w: int, works: bool
+) -> None:
+    """Idle at 60 W, whose lowest limit is 200 W; or at work that draws half of what it may."""
+    gpus = [awake(gpu(f"g{number}"), share=0.5) for number in range(10)]
+    held = Queue("q", tuple(machine.spec.id for machine in gpus))
+    for number in range(10 * works):
+        held.submit(job(f"j{number}", flex=FlexTier.MODERATE))
+    machines = [*gpus, *(awake(miner(f"m{number}")) for number in range(4))]
+    plant = World(site(limit_w=100_000, margin=0.0, meter="m"), machines, queues=[held])
+    plant.run(120)
+
+    plant.events = (event(target_w=target_w, start_s=plant.now_s),)
+    plan = plant.run(180)
+
+    status, possible_w = stands(plan)
+    assert status is S.INFEASIBLE
+    assert possible_w == pytest.approx(plant.watts(), rel=0.02)
 
 
 @pytest.mark.parametrize(
