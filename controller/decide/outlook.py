@@ -22,7 +22,8 @@ from controller.domain.power import Power
 
 LASTS_S = (300.0, 60.0, 0.0)
 """Trouble that has lasted for so long counts for events that are as distant or more: what boots is back
-sooner than the first, and in the last minute all counts as it is."""
+sooner than the first, and in the last minute all counts as it is. So long before its start a set-point finds
+the jobs that run now."""
 
 
 def outlooks(announced: Iterable[GridEvent], utc_s: float, means: Means) -> Iterator[Outlook]:
@@ -48,6 +49,7 @@ class _Then:
 
     def __init__(self, means: Means, lasts_s: float) -> None:
         self._means = means
+        self._finds_jobs = lasts_s < LASTS_S[0]
         known = means.after.columns
         since_s = np.where(known.seen, known.asked_s, known.heard_s)
         self._obeys: Flags = means.may.obeys | (means.now_s - since_s < lasts_s)
@@ -82,8 +84,8 @@ class _Then:
         return brought_w(after, device_w, usable(ground.rated_w, ground.site.policy.margin))
 
     def nearest(self, target: Power) -> Power:
-        """The draw of the site nearest to a set-point."""
-        least = self.least(0)
+        """The draw of the site nearest to a set-point: for one no job is set aside."""
+        least = self.least(0, spares_work=self._finds_jobs)
         return least if target <= least else min(target, max(least, Power(self.most_w)))
 
     def least(self, place: int, *, spares_work: bool = False) -> Power:

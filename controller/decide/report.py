@@ -36,7 +36,7 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
     shown_w = made.after.carried_w(shown_lowest_w(made.after, made.chosen.may.obeys)) if asked else promised_w
     means = Means(
         lowest_w=shown_w,
-        running_w=running_w(made.after, inputs.queues if any(one.best_effort for one in asked) else ()),
+        running_w=running_w(made.after, inputs.queues if _spares_work(made.grid) else ()),
         limits=made.limits,
         after=made.after,
         may=made.chosen.may,
@@ -67,6 +67,11 @@ def draw_up(site: Site, inputs: Inputs, made: Decision) -> Plan:
         gap=made.chosen.gap,
         next_change_utc_s=made.grid.next_change_utc_s,
     )
+
+
+def _spares_work(grid: GridNow) -> bool:
+    """Whether anything may be asked for that no job is set aside for."""
+    return bool(grid.announced) or any(one.best_effort for one in grid.active)
 
 
 def _grants(inputs: Inputs, made: Decision) -> Grants:

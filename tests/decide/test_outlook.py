@@ -23,6 +23,7 @@ from controller.domain.grid import (
     RelativeTargetSignal,
     TargetSignal,
 )
+from controller.domain.jobs import FlexTier
 from controller.domain.power import Power
 from controller.domain.site import Mode, Site
 from tests.decide.builders import (
@@ -347,6 +348,21 @@ def test_who_was_silent_for_long_draws_no_more_for_a_set_point_and_what_rests_to
 
     assert told(plan)[:2] == (S.INFEASIBLE, 20_000)
     assert told(plan)[2] < 3 * 3_600
+
+
+@pytest.mark.parametrize(
+    ("in_s", "found"), [(DAY_S, (S.RECEIVED, 450)), (240.0, (S.INFEASIBLE, 630)), (30.0, (S.INFEASIBLE, 630))]
+)
+def test_no_job_that_runs_is_reckoned_to_make_way_for_a_set_point_that_begins_soon(
+    in_s: float, found: tuple[EventStatus, int]
+) -> None:
+    """Two GPUs at 500 W whose jobs need 300 W: for a set-point nothing is set aside."""
+    stands = [(miner(), FULL), (gpu("g0"), GPU_POINTS[3]), (gpu("g1"), GPU_POINTS[3])]
+    held = queue(working(job(gpus=2, flex=FlexTier.BROAD), "g0", "g1"))
+
+    plan = at(*stands, events=(ahead(target_w=450, in_s=in_s),), metered_w=4_500, queues=(held,))
+
+    assert (told(plan)[0], told(plan)[2]) == found
 
 
 def test_of_a_limit_and_a_set_point_that_cannot_be_met_the_one_that_misses_by_more_is_told() -> None:
