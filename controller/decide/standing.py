@@ -42,8 +42,8 @@ shows beyond the model is learned meanwhile."""
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:
     """What the site has to meet an event with: `lowest_w` is the least that each node comes to; `running_w`,
-    where something is asked by best effort or announced, what each device needs for the job that it runs. Only
-    a site that was looked at whole is `ready`. `at` is the point that each device should be at."""
+    where something is asked by best effort or announced, what each device needs for the job that it runs.
+    Only a site that was looked at whole is `ready`. `at` is the point that each device should be at."""
 
     lowest_w: Ints
     running_w: Ints
