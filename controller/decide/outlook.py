@@ -16,7 +16,14 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.limits import usable
 from controller.decide.plan import Outlook
-from controller.decide.standing import Means, brought_w, comes_to_w, is_met, shown_lowest_w
+from controller.decide.standing import (
+    Means,
+    brought_w,
+    comes_to_w,
+    is_met,
+    no_more_than_shown,
+    shown_lowest_w,
+)
 from controller.domain.grid import EventStatus, GridEvent, LimitSignal, TargetSignal
 from controller.domain.power import Power
 
@@ -90,10 +97,8 @@ class _Then:
 
     def least(self, place: int, *, spares_work: bool = False) -> Power:
         """What a place draws now it can draw then."""
-        after = self._means.after
-        reckoned = Power(int((self.working_w if spares_work else self.lowest_w)[place]))
-        metered = after.metered.get(after.tree.ids[place])
-        return reckoned if metered is None else min(reckoned, metered)
+        reckoned_w = self.working_w if spares_work else self.lowest_w
+        return no_more_than_shown(self._means.after, place, reckoned_w)
 
 
 def _asked(event: GridEvent) -> tuple[Power | None, tuple[Power, ...]]:

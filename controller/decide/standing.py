@@ -71,9 +71,10 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
     working_w = means.after.carried_w(comes_to_w(means, means.may.obeys)) if spares_work else means.lowest_w
     for event in grid.active:
         place = means.after.tree.index[event.node] if event.node else 0
-        status, possible = _judged(event, grid, utc_s, means, place, Power(int(means.lowest_w[place])))
+        least = no_more_than_shown(means.after, place, means.lowest_w)
+        status, possible = _judged(event, grid, utc_s, means, place, least)
         if event.best_effort:
-            possible = max(possible, Power(int(working_w[place])))
+            possible = max(possible, no_more_than_shown(means.after, place, working_w))
         yield Standing(
             event=event.id,
             version_utc_s=event.version_utc_s,
@@ -83,6 +84,13 @@ def standings(grid: GridNow, utc_s: float, held_to: Bound, means: Means) -> Iter
             drawn_before=event.drawn_before,
             outranked=_is_outranked(event, grid, utc_s),
         )
+
+
+def no_more_than_shown(after: Snapshot, place: int, reckoned_w: Ints) -> Power:
+    """What a place draws now it can draw, whatever is reckoned of who is silent, or at work."""
+    reckoned = Power(int(reckoned_w[place]))
+    metered = after.metered.get(after.tree.ids[place])
+    return reckoned if metered is None else min(reckoned, metered)
 
 
 def least_w(after: Snapshot, may: Freedom) -> Ints:

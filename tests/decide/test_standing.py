@@ -28,6 +28,7 @@ from tests.decide.builders import (
     miner,
     node,
     queue,
+    reading,
     running,
     site,
     working,
@@ -83,10 +84,16 @@ def test_a_limit_that_can_be_kept_is_in_flight_until_the_meter_shows_it() -> Non
 
 
 @pytest.mark.parametrize(
-    ("metered_w", "status"), [(60, S.COMPLIANT), (3_700, S.INFEASIBLE), (None, S.INFEASIBLE)]
+    ("metered_w", "found"),
+    [
+        (60, (S.COMPLIANT, 60)),
+        (2_000, (S.INFEASIBLE, 2_000)),
+        (4_000, (S.INFEASIBLE, 4_000)),
+        (None, (S.INFEASIBLE, 3_730)),
+    ],
 )
-def test_what_is_silent_counts_at_its_worst_unless_the_meter_shows_that_the_limit_is_kept(
-    metered_w: int | None, status: EventStatus
+def test_what_is_silent_counts_at_its_worst_but_for_no_more_than_the_meter_shows(
+    metered_w: int | None, found: tuple[EventStatus, int]
 ) -> None:
     specs = (miner("m0"), miner("m1"))
     said = inputs(
@@ -99,7 +106,19 @@ def test_what_is_silent_counts_at_its_worst_unless_the_meter_shows_that_the_limi
 
     _, plan = decide(HERE, known, said)
 
-    assert stands(plan) == (status, 3_730)
+    assert stands(plan) == found
+
+
+def test_jobs_that_no_best_effort_sets_aside_are_possible_at_what_the_meter_shows_of_them() -> None:
+    """Its job needs a limit of 300 W, and draws 250 W."""
+    soft = event(limit_w=100, best_effort=True)
+    said = replace(reading("g0", 250, 300), rate=0.6)
+    held = queue(working(job(flex=FlexTier.BROAD), "g0"), gpus=["g0"])
+    asked = inputs(gpu("g0"), readings=[said], metered_w={"m": 250}, events=(soft,), queues=(held,))
+
+    _, plan = decide(HERE, running({"g0": device(GPU_POINTS[1])}), asked)
+
+    assert stands(plan) == (S.INFEASIBLE, 250)
 
 
 def test_an_event_of_two_limits_is_complied_with_only_where_the_lower_is_kept() -> None:
