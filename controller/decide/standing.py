@@ -194,8 +194,9 @@ def _most_w(means: Means) -> int:
         np.where(allowed, fleet.power_w, fleet.floor_w[fleet.owner]), fleet.start[:-1]
     )
     top_w = np.where(may.rests, fleet.floor_w, top_w)
-    top_w = np.where(fleet.gpu & ~swing.gpus, np.maximum(known.now_w, 0), top_w)
+    stays = fleet.gpu & ~swing.gpus
     device_w = np.where(may.obeys, counted_w(top_w, known.bias), known.draw_w)
+    device_w = np.where(stays, arrival.settled_w(after, may).astype(np.int64), device_w)
     return brought_w(after, device_w, means.limits.usable_w)
 
 

@@ -181,6 +181,17 @@ def test_a_set_point_above_all_that_can_be_drawn_is_infeasible_with_the_most() -
     assert stands(plan) == (S.INFEASIBLE, 10_500)
 
 
+def test_gpus_without_work_add_to_the_most_what_they_draw_and_not_their_lowest_limit() -> None:
+    specs = (gpu("g0"), gpu("g1"), miner())
+    said = [reading("g0", 60, 200), reading("g1", 60, 200), at_point(miner(), SLEEP)]
+    asked = inputs(*specs, readings=said, metered_w={"m": 150}, events=(event(target_w=20_000),))
+    known = running({"g0": device(GPU_POINTS[0]), "g1": device(GPU_POINTS[0]), "m": device(SLEEP)})
+
+    _, plan = decide(HERE, known, asked)
+
+    assert stands(plan) == (S.INFEASIBLE, 3_500 + 2 * 60)
+
+
 def test_a_set_point_below_all_that_can_be_shed_is_infeasible_with_the_least() -> None:
     plan = at(*miners(3), events=(event(target_w=0),), metered_w=10_500)
 
