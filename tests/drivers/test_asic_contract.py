@@ -162,6 +162,7 @@ async def test_a_known_machine_in_trouble_is_an_error_and_comes_back_by_itself(
             await driver.read()
     await site.fault(family, trouble, False)
 
+    await heard_again(driver)
     assert (await driver.read()).draw.watts > 3000
 
 

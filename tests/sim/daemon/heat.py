@@ -6,7 +6,7 @@ from math import inf
 from typing import Protocol
 
 from simulators.physics.gpu import Gpu
-from simulators.physics.miner import Miner, MinerState
+from simulators.physics.miner import Miner
 from simulators.plant import Plant
 from tests.sim.daemon.fittings import DERATE_C, TRIP_C, ZONE_DERATE_C, ZONE_TRIP_C
 from tests.sim.daemon.memory import Network
@@ -42,8 +42,8 @@ class Heat:
         self._away_s = dict.fromkeys(plant.machines, 0.0)
         self._over_s = dict.fromkeys(plant.machines, 0.0)
         self._trips = dict.fromkeys(plant.machines, 0)
-        self._slept: set[str] = set()
-        """Who was so hot that it may have been told to sleep for it."""
+        self._hot: set[str] = set()
+        """Who was so hot that it may have been lowered for it."""
         self._told_s = dict.fromkeys(plant.zones, 0.0)
         self._said_proven = dict.fromkeys(plant.zones, True)
         self._proven_s = dict.fromkeys(plant.zones, 0.0)
@@ -69,7 +69,7 @@ class Heat:
                 self.found.append(f"{machine.id} tripped for its heat at {now_s:.1f} s")
             self._trips[machine.id] = machine.trips
             if isinstance(machine, Miner) and machine.temperature_c >= DERATE_C - ROUND_C:
-                self._slept.add(machine.id)
+                self._hot.add(machine.id)
             if self._over_s[machine.id] > TOLD_S and not is_excused:
                 self.found.append(f"{machine.id} was left in its heat until {now_s:.1f} s")
                 self._over_s[machine.id] = -inf
@@ -89,11 +89,11 @@ class Heat:
                 )
 
     @property
-    def slept_w(self) -> float:
-        """The ratings of those that sleep for their heat. Firmware tells no temperature then, and for longer
-        than these worlds last they are taken to be as hot."""
-        miners = self._plant.miners
-        return sum(miners[name].rated_w for name in self._slept if miners[name].state is MinerState.ASLEEP)
+    def kept_w(self) -> float:
+        """What those that were hot draw less than they may. Asleep firmware tells no temperature, and at work
+        they are cooler: both are taken to be as hot for longer than these worlds last."""
+        miners = (self._plant.miners[name] for name in self._hot)
+        return sum(max(0.0, miner.rated_w - miner.watts) for miner in miners)
 
     def _is_known(self, machine: Miner | Gpu) -> bool:
         """Whether its heat can be known, and it can be told."""

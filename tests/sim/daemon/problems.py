@@ -44,7 +44,7 @@ def problems(world: World) -> list[str]:
     unheard = [event for event in world.events if event.cancel_s == inf and event.name not in acked]
     found += [f"{event.name} was never acknowledged" for event in unheard]
     can_recover = not any(fault.what in LASTING for fault in world.faults)
-    kept_off = world.heat.slept_w / SITE_W
+    kept_off = world.heat.kept_w / SITE_W
     if can_recover and (share := sum(last) / len(last) + kept_off) < RECOVERED:
         found.append(f"at the end {share:.1%} of the cap is used")
     return found
