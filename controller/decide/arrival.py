@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from controller.decide.arrays import Flags, Floats
+from controller.decide.arrays import Flags, Floats, Ints
 from controller.decide.freedom import Freedom
 from controller.decide.learning import AT_LIMIT
 from controller.decide.limits import Follow
+from controller.decide.mirror import idle_gpus
 from controller.decide.snapshot import Snapshot
 
 FALL_SHARE = 0.1
@@ -35,18 +36,17 @@ NEAR_SHARE = 0.03
 def settled_w(seen: Snapshot, may: Freedom) -> Floats:
     """What each device will draw once it is where it was told to be; who does not obey, what it draws, as a
     GPU that nothing runs on does at its lowest limit."""
-    known = seen.columns
-    found = np.where(may.obeys, known.here_w, known.draw_w).astype(np.float64)
-    rows = without_work(seen, may.obeys & (known.at == 0) & (known.draw_w < AT_LIMIT * known.here_w))
+    known, found = seen.columns, told_w(seen, may).astype(np.float64)
+    below = may.obeys & (known.at == 0) & (known.draw_w < AT_LIMIT * known.here_w)
+    rows = idle_gpus(seen.fleet, seen.readings, below & known.seen & known.measured)
     found[rows] = known.draw_w[rows]
     return found
 
 
-def without_work(seen: Snapshot, among: Flags) -> list[int]:
-    """The rows of those GPUs that say that nothing runs on them."""
-    fleet, known = seen.fleet, seen.columns
-    rows = np.flatnonzero(among & fleet.gpu & known.seen & known.measured).tolist()
-    return [row for row in rows if not seen.readings[fleet.specs[row].id].value.rate]
+def told_w(seen: Snapshot, may: Freedom) -> Ints:
+    """What each device counts for where it was told to be; who does not obey, what it draws."""
+    found: Ints = np.where(may.obeys, seen.columns.here_w, seen.columns.draw_w)
+    return found
 
 
 def drawn_w(seen: Snapshot, may: Freedom, follow: Follow, at_s: float, *, landed: bool = False) -> Floats:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from controller.decide import arrival
 from controller.decide.arrays import Flags, Ints
 from controller.decide.choose import Chosen
 from controller.decide.freedom import Freedom, may_stay
@@ -35,8 +36,8 @@ def _slower(course: Course, seen: Snapshot, pace: Pace, chosen: Chosen) -> Freed
     """What may be done so that of those whom `chosen` lowers to raise others only a few are, and nobody
     else in their place; None where it may all be done at once. GPUs have the watts for their jobs at once.
     """
-    may, fleet, known = course.may, seen.fleet, seen.columns
-    here_w = np.where(may.obeys, known.here_w, known.draw_w)
+    may, fleet = course.may, seen.fleet
+    here_w = arrival.told_w(seen, may)
     given_w = chosen.offers.given_w(chosen.allocation.index)
     moved_w = np.where(may.obeys & ~course.swing.gpus, given_w - here_w, 0)
     kept = may_stay(seen, course.limits, may)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.decide import columns, thermal, truth
+from controller.decide.arrays import Flags
 from controller.decide.columns import CODE, Columns, overdue
 from controller.decide.device import DeviceState
 from controller.decide.fleet import Fleet, fleet_of
@@ -36,6 +37,12 @@ class Mirror:
     def way(self, row: int) -> tuple[int, ...]:
         """The nodes above a device, from its own up to the root."""
         return self.ground.tree.paths[self.fleet.node[row]]
+
+
+def idle_gpus(fleet: Fleet, readings: Mapping[str, Sample[Reading]], among: Flags) -> list[int]:
+    """The rows of those GPUs that say that nothing runs on them; each of them was heard."""
+    rows = np.flatnonzero(among & fleet.gpu).tolist()
+    return [row for row in rows if readings[fleet.specs[row].id].value.rate == 0]
 
 
 def observed(

@@ -18,7 +18,7 @@ from controller.decide.inputs import Inputs
 from controller.decide.jobs import Sent
 from controller.decide.limits import Follow, StepMargin, left_w, usable
 from controller.decide.metering import LEAST_SHARE, NodeMemory
-from controller.decide.mirror import Mirror, known_before, observed
+from controller.decide.mirror import Mirror, idle_gpus, known_before, observed
 from controller.decide.pace import Saved
 from controller.decide.profit import Verdicts
 from controller.decide.recall import Recall
@@ -173,8 +173,7 @@ def _claims_little(fleet: Fleet, known: Columns, inputs: Inputs) -> Flags:
     """Who claims far less than it may draw. A GPU that nothing runs on does so all the time; the watts of one
     at work may stand still, and what it draws must not count as load of nobody's beside its limit."""
     found: Flags = known.draw_w < LEAST_SHARE * known.worst_w
-    for row in np.flatnonzero(found & fleet.gpu & known.seen).tolist():
-        found[row] = inputs.readings[fleet.specs[row].id].value.rate > 0
+    found[idle_gpus(fleet, inputs.readings, found & known.seen)] = False
     return found
 
 

@@ -16,6 +16,7 @@ from controller.decide.arrays import Flags, Ints
 from controller.decide.columns import counted_w
 from controller.decide.freedom import Freedom
 from controller.decide.limits import Limits
+from controller.decide.mirror import idle_gpus
 from controller.decide.plan import Standing
 from controller.decide.schedule import interval_at
 from controller.decide.snapshot import Snapshot
@@ -118,7 +119,8 @@ def shown_lowest_w(after: Snapshot, obeys: Flags) -> Ints:
     limit can be promised, for anybody may put them to work; what will be reached is less."""
     known = after.columns
     found = lowest_w(after, obeys)
-    rows = arrival.without_work(after, obeys & (known.draw_w < found))
+    below = obeys & known.seen & known.measured & (known.draw_w < found)
+    rows = idle_gpus(after.fleet, after.readings, below)
     found[rows] = known.draw_w[rows]
     return found
 
@@ -171,7 +173,7 @@ def _came_to(means: Means) -> Power:
     GPU's limit says no more than what it may draw, whatever its work wants."""
     after, known = means.after, means.after.columns
     is_shown = after.fleet.gpu & known.seen & known.measured
-    device_w = np.where(is_shown, known.draw_w, arrival.settled_w(after, means.may))
+    device_w = np.where(is_shown, known.draw_w, arrival.told_w(after, means.may))
     return Power(int(after.other_w[0] + device_w.sum()))
 
 

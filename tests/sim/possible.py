@@ -82,7 +82,7 @@ class Possible:
         not reach cannot be moved either.
         """
         because: Counter[str] = Counter()
-        watts = sum(at.load_w for at in self.nodes_below(node) if at.live)
+        watts = self._loads_w(node)
         for machine in self.machines_below[node]:
             floor_w = self._floor_w(machine)
             held_by = self.held_up_by(machine.id, within_s)
@@ -97,13 +97,17 @@ class Possible:
 
     def carried_w(self, node: str) -> float:
         """What a node carries by its loads of this moment; its power is still that of the moment before."""
-        loads_w = sum(at.load_w + at.faults.foreign_w for at in self.nodes_below(node) if at.live)
-        return loads_w + sum(machine.watts for machine in self.machines_below[node])
+        foreign_w = sum(at.faults.foreign_w for at in self.nodes_below(node) if at.live)
+        machines_w = sum(machine.watts for machine in self.machines_below[node])
+        return self._loads_w(node) + foreign_w + machines_w
+
+    def _loads_w(self, node: str) -> float:
+        """The load at a node and below it that is expected there."""
+        return sum(at.load_w for at in self.nodes_below(node) if at.live)
 
     def never_below(self, node: str) -> float:
         """What a node draws when every machine that can be told anything obeys at its lowest."""
-        loads_w = sum(at.load_w for at in self.nodes_below(node) if at.live)
-        return loads_w + sum(
+        return self._loads_w(node) + sum(
             machine.watts if len(self._specs[machine.id].points) == 1 else self._floor_w(machine)
             for machine in self.machines_below[node]
         )
@@ -235,7 +239,7 @@ class Possible:
             machine.watts / machine.bias if isinstance(machine, Miner) else machine.watts
             for machine in self.machines_below[node]
         )
-        return claims + sum(at.load_w for at in self.nodes_below(node) if at.live)
+        return claims + self._loads_w(node)
 
     def held_by(self, name: str, within_s: float = OBEYS_AFTER_S) -> str:
         """Why a machine cannot be moved, or could not be within the last seconds; empty if it can."""
